@@ -1,0 +1,70 @@
+// The layer rules of docs/architecture.md. Layers point down: what is not allowed here is an error.
+const src = (name) => `^packages/${name}/src/`;
+const only = (from, ...allowed) => ({
+  name: `${from} imports only ${allowed.join(', ')}`,
+  severity: 'error',
+  from: { path: `^packages/${from}` },
+  to: {
+    path: '^(packages|node_modules/@sendall|node_modules/sendall)/',
+    pathNot: [from, ...allowed].map((name) => `^packages/${name}`),
+  },
+});
+const room = (from, ...allowed) => ({
+  name: `sendall/${from} imports only ${['errors', ...allowed].join(', ')}`,
+  severity: 'error',
+  from: { path: `${src('sendall')}${from}/` },
+  to: {
+    path: src('sendall'),
+    pathNot: [`${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts)`],
+  },
+});
+const index = 'index.ts';
+module.exports = {
+  forbidden: [
+    { name: 'no cycles', severity: 'error', from: { path: '^packages/[^/]+/src/' }, to: { circular: true } },
+    {
+      name: 'framing imports nothing but node:buffer, node:stream and timers',
+      severity: 'error',
+      from: { path: src('framing') },
+      to: { pathNot: [src('framing'), '^(node:)?(buffer|stream|stream/web|timers)$'] },
+    },
+    only('framing/src/'),
+    only('socketserver/src/', 'framing/'),
+    only('sendall/src/', 'framing/', 'socketserver/'),
+    only('lab/src/', 'framing/', 'socketserver/'),
+    {
+      name: 'framing and socketserver have no runtime dependency',
+      severity: 'error',
+      from: { path: '^packages/(framing|socketserver)/src/' },
+      to: {
+        dependencyTypes: ['npm', 'npm-dev', 'npm-no-pkg'],
+        pathNot: ['^packages/', 'koffi', 'node_modules/@types'],
+      },
+    },
+    {
+      name: 'errors.ts imports nothing of ours',
+      severity: 'error',
+      from: { path: `${src('sendall')}errors\\.ts` },
+      to: { path: src('sendall') },
+    },
+    room('protocol'),
+    room('link', 'protocol'),
+    room('keeper', 'protocol', 'link'),
+    room('agent', 'protocol', 'link', 'keeper'),
+    room('client', 'protocol', 'link'),
+    room('fleet', 'client'),
+    {
+      name: 'the CLI is the first user of the API',
+      severity: 'error',
+      from: { path: `${src('sendall')}cli/` },
+      to: { path: src('sendall'), pathNot: [`${src('sendall')}(cli/|errors\\.ts|${index.replace('.', '\\.')})`] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '/(dist|bin|test)/' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.base.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'default', 'types'] },
+  },
+};

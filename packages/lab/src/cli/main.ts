@@ -1,0 +1,2 @@
+console.error('nothing here yet');
+process.exitCode = 1;

@@ -1,0 +1,29 @@
+// npm run check: every static check, all of them even when one fails; the exit code tells.
+import { spawnSync } from 'node:child_process';
+
+const checks = [
+  ['build', 'npm', ['run', '--silent', 'build']],
+  ['types of tests, scripts and benchmarks', 'npx', ['tsc', '-p', 'tsconfig.check.json']],
+  ['linter', 'npx', ['oxlint', '--type-aware', '--deny-warnings']],
+  ['formatter', 'npx', ['oxfmt', '--check', '.']],
+  ['layers', 'npx', ['depcruise', '--config', '.dependency-cruiser.cjs', 'packages', 'examples']],
+  ['unused exports', 'npx', ['knip', '--no-progress']],
+  ...['framing', 'socketserver', 'sendall', 'lab'].map((name) => [
+    `package ${name}`,
+    'npx',
+    ['publint', '--strict', `packages/${name}`],
+  ]),
+];
+
+const failed = [];
+for (const [name, command, args] of checks) {
+  const run = spawnSync(String(command), /** @type {string[]} */ (args), { encoding: 'utf8' });
+  const ok = run.status === 0;
+  console.log(`${ok ? 'ok    ' : 'FAILED'} ${name}`);
+  if (!ok) {
+    failed.push(name);
+    console.log(run.stdout + run.stderr);
+  }
+}
+console.log(failed.length ? `check failed: ${failed.join(', ')}` : 'check passed');
+process.exit(failed.length ? 1 : 0);

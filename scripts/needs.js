@@ -1,0 +1,48 @@
+// What the tests need besides npm: a command, the Debian package that brings it, and which tests want it.
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** @type {{ command: string, package: string, wantedBy: string }[]} */
+export const needs = [
+  { command: 'python3', package: 'python3', wantedBy: "the tutorial's Python peers" },
+  { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
+];
+
+/** @param {string} command */
+export function onPath(command) {
+  // sbin too: Debian keeps daemons such as sshd and nginx there, outside an ordinary user's PATH.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, command), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Finds every need, installs what is missing when root on Debian, or throws one line that names it. */
+export function ensureNeeds() {
+  let missing = needs.filter((need) => !onPath(need.command));
+  if (missing.length && process.getuid?.() === 0 && onPath('apt-get')) {
+    const packages = [...new Set(missing.map((need) => need.package))];
+    console.log(`installing for the tests: ${packages.join(' ')}`);
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    try {
+      execFileSync('apt-get', ['update', '-qq'], { env, stdio: 'inherit' });
+      execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
+        env,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+    } catch (error) {
+      console.error(`apt-get failed: ${error instanceof Error ? error.message : error}`);
+    }
+    missing = needs.filter((need) => !onPath(need.command));
+  }
+  if (missing.length) {
+    const list = missing.map((need) => `${need.command} (Debian package ${need.package}, for ${need.wantedBy})`);
+    throw new Error(`the tests need ${list.join(', ')}: install and run npm test again`);
+  }
+}
