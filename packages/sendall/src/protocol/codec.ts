@@ -1,0 +1,103 @@
+/** Frames to messages and back. The one place that looks at unknown input; behind it everything is checked. */
+import { ProtocolError } from '../errors.js';
+import { decodeFields, encodeFields, type Fields, type MessageOf } from './fields.js';
+import { messageTable, specFields, type Control, type Message, type MessageName, type Spec } from './messages.js';
+
+const HEADER = 8;
+const DATA_TYPE = 0x20;
+/** type, flags, reserved, alias, then stream:u8, gseq:u48, offset:u64. */
+export const DATA_HEADER = HEADER + 1 + 6 + 8;
+
+const byType = new Map<number, [MessageName, Fields]>();
+for (const [name, [type, fields]] of Object.entries(messageTable)) byType.set(type, [name as MessageName, fields]);
+
+function header(frame: Buffer, type: number, alias: number): void {
+  frame[0] = type;
+  frame[1] = 0;
+  frame.writeUInt16BE(0, 2);
+  frame.writeUInt32BE(alias, 4);
+}
+
+/** Encodes a control message as a frame's payload (without the frame's length). */
+export function encode(message: Control): Buffer {
+  const [type, fields] = messageTable[message.type];
+  const body = encodeFields(fields as Fields, message as unknown as MessageOf<Fields>);
+  const frame = Buffer.allocUnsafe(HEADER + body.length);
+  header(frame, type, message.alias);
+  frame.set(body, HEADER);
+  return frame;
+}
+
+/** Writes a DATA frame's header into `frame`; the bytes are expected at DATA_HEADER already or soon. */
+export function writeDataHeader(frame: Buffer, alias: number, stream: number, gseq: number, offset: number): void {
+  header(frame, DATA_TYPE, alias);
+  frame[HEADER] = stream;
+  frame.writeUIntBE(gseq, HEADER + 1, 6);
+  frame.writeUInt32BE(Math.floor(offset / 0x1_0000_0000), HEADER + 7);
+  frame.writeUInt32BE(offset >>> 0, HEADER + 11);
+}
+
+/** Encodes a piece of a stream as one frame payload. */
+export function encodeData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(DATA_HEADER + bytes.length);
+  writeDataHeader(frame, alias, stream, gseq, offset);
+  frame.set(bytes, DATA_HEADER);
+  return frame;
+}
+
+/**
+ * Decodes a frame's payload. The bytes of DATA are a view of `frame`; other fields are copies or views as well.
+ * Throws ProtocolError for an unknown type or anything malformed.
+ */
+export function decode(frame: Buffer): Message {
+  if (frame.length < HEADER) throw new ProtocolError(`a frame of ${frame.length} bytes is shorter than its header`);
+  const type = frame[0]!;
+  const alias = frame.readUInt32BE(4);
+  if (frame[1] !== 0 || frame[2] !== 0 || frame[3] !== 0) throw new ProtocolError('reserved bits of a frame are set');
+  if (type === DATA_TYPE) {
+    if (frame.length < DATA_HEADER) throw new ProtocolError('a DATA frame is shorter than its header');
+    const high = frame.readUInt32BE(HEADER + 7);
+    if (high >= 0x20_0000) throw new ProtocolError('an offset above 2^53 - 1');
+    return {
+      type: 'DATA',
+      alias,
+      stream: frame[HEADER]!,
+      gseq: frame.readUIntBE(HEADER + 1, 6),
+      offset: high * 0x1_0000_0000 + frame.readUInt32BE(HEADER + 11),
+      bytes: frame.subarray(DATA_HEADER),
+    };
+  }
+  const entry = byType.get(type);
+  if (!entry) throw new ProtocolError(`unknown frame type 0x${type.toString(16).padStart(2, '0')}`);
+  const [name, fields] = entry;
+  const message = decodeFields(fields, frame.subarray(HEADER), name) as unknown as Control;
+  message.type = name;
+  message.alias = alias;
+  return message;
+}
+
+export function encodeSpec(spec: Spec): Uint8Array {
+  return encodeFields(specFields, spec);
+}
+
+const NUL = 0;
+const VERBS = new Set(['exec', 'sh']);
+
+/** Decodes and checks a spec. Throws ProtocolError naming what is wrong; the run is then refused as badspec. */
+export function decodeSpec(raw: Uint8Array): Spec {
+  const spec = decodeFields(specFields, raw, 'spec');
+  if (!VERBS.has(spec.verb)) throw new ProtocolError(`spec.verb "${spec.verb}" is neither exec nor sh`);
+  if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
+  if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
+  const words: [string, Uint8Array | undefined][] = [
+    ...spec.argv.map((word, i): [string, Uint8Array] => [`argv[${i}]`, word]),
+    ...spec.env.map((pair, i): [string, Uint8Array] => [`env[${i}]`, pair]),
+    ['cwd', spec.cwd],
+    ['script', spec.script],
+  ];
+  for (const [where, word] of words)
+    if (word?.includes(NUL)) throw new ProtocolError(`${where} holds a NUL byte, which no command can receive`);
+  for (const pair of spec.env) if (pair.indexOf(0x3d) < 1) throw new ProtocolError('an env entry is not NAME=VALUE');
+  if (spec.verb === 'exec' && spec.argv[0]!.length === 0) throw new ProtocolError('argv[0] is empty');
+  return spec;
+}

@@ -1,0 +1,302 @@
+/**
+ * Every message of the remote protocol, described once. `sendall.proto` beside the package is this table in the
+ * language of protobuf; a test keeps the two equal.
+ *
+ * A frame is `len:u32be | type:u8 | flags:u8 | 0:u16 | alias:u32be | body`. The alias names a run on this link, chosen
+ * by the caller and never used again on it; 0 is the link itself. DATA has a fixed body instead of a protobuf message.
+ */
+import { bool, bytes, list, message, opt, text, uint, type Fields, type MessageOf } from './fields.js';
+
+/** The protocol versions this program speaks. */
+export const PROTOCOL_VERSION = 1;
+/** TLS ALPN name. A peer that does not agree on it is not spoken to. */
+export const ALPN = 'sendall/1';
+/** Largest frame body after AUTH_OK: 1 MiB and a header. */
+export const MAX_FRAME = 1024 * 1024 + 32;
+/** Largest frame before AUTH_OK. */
+export const MAX_FRAME_BEFORE_AUTH = 4096;
+/** Largest piece of output or input in one DATA frame. Control frames wait for at most one of these. */
+export const MAX_DATA = 64 * 1024;
+
+/** stdin, stdout (or merged output), stderr, the terminal, and exact capture's record log. */
+export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as const;
+
+const position = { stream: uint(1), offset: uint(2) } satisfies Fields;
+const from = {
+  stream: uint(1),
+  /** First byte wanted; absent: the start, or see tail. */
+  offset: opt(uint(2)),
+  /** The last n bytes; 0: from the end. */
+  tail: opt(uint(3)),
+  /** Absolute credit: bytes below this offset may be sent. */
+  limit: uint(4),
+} satisfies Fields;
+const upto = {
+  stream: uint(1),
+  offset: uint(2),
+  /** CRC-32 of bytes 0..offset, taken at the pipe. */
+  crc32: uint(3),
+  sha256: opt(bytes(4)),
+  /** The pipe was still open in another process when the leader ended: more may follow. */
+  open: opt(bool(5)),
+} satisfies Fields;
+const processInfo = { pid: uint(1), argv: list(bytes(2)) } satisfies Fields;
+const terminalSize = { cols: uint(1), rows: uint(2), term: opt(text(3)) } satisfies Fields;
+
+/** What to run and how. Paths, words and variables are bytes, as the kernel has them. */
+export const specFields = {
+  /** "exec": argv exactly. "sh": script as shell text. */
+  verb: text(1),
+  argv: list(bytes(2)),
+  script: opt(bytes(3)),
+  cwd: opt(bytes(4)),
+  /** NAME=VALUE each, on top of the rebuilt environment. */
+  env: list(bytes(5)),
+  runAs: opt(text(6)),
+  /** A pipe the caller writes to; without it the command reads end-of-file at once. */
+  stdin: bool(7),
+  pty: opt(message(8, terminalSize)),
+  /** "split" (default) | "merged" | "exact". */
+  capture: opt(text(9)),
+  timeoutMs: opt(uint(10)),
+  idleMs: opt(uint(11)),
+  killGraceMs: opt(uint(12)),
+  /** Absent: a lost link leaves it running. Else TERM this long after the last controller left. */
+  termAfterMs: opt(uint(13)),
+  /** How long a finished run's record and output stay. */
+  keepMs: opt(uint(14)),
+  spoolMax: opt(uint(15)),
+  /** "block" (default) | "stop" | "drop-old". */
+  overflow: opt(text(16)),
+  name: opt(text(17)),
+  tags: list(text(18)),
+  idempotent: opt(bool(19)),
+  /** Output above this many bytes ends the run (outcome limits). */
+  maxOutput: opt(uint(20)),
+  sha256: opt(bool(21)),
+} satisfies Fields;
+
+const startedFields = {
+  pid: uint(1),
+  /** Milliseconds since the epoch. */
+  startMs: uint(2),
+  /** The resolved program. */
+  program: bytes(3),
+  bootId: text(4),
+} satisfies Fields;
+
+const exitFields = {
+  code: opt(uint(1)),
+  /** "SIGKILL" and so on. */
+  signal: opt(text(2)),
+  core: opt(bool(3)),
+  /** Why it was ended by us: timeout idle cancelled limits, or lost. */
+  cause: opt(text(4)),
+  upto: list(message(5, upto)),
+  startMs: uint(6),
+  endMs: uint(7),
+  userUs: opt(uint(8)),
+  systemUs: opt(uint(9)),
+  maxRssKb: opt(uint(10)),
+  survivors: list(message(11, processInfo)),
+  /** "cgroup": the whole tree was reached; "unproven": group, tag and descendants only. */
+  killProof: opt(text(12)),
+  /** Who or what asked for the end, or why the run is lost. */
+  reason: opt(text(13)),
+} satisfies Fields;
+
+const runInfo = {
+  runId: bytes(1),
+  state: text(2),
+  name: opt(text(3)),
+  argv: list(bytes(4)),
+  pid: opt(uint(5)),
+  openedMs: uint(6),
+  startMs: opt(uint(7)),
+  endMs: opt(uint(8)),
+  code: opt(uint(9)),
+  signal: opt(text(10)),
+  cause: opt(text(11)),
+  /** "stdout" or "stderr" while the command waits for a reader. */
+  blocked: opt(text(12)),
+  attached: opt(uint(13)),
+  stdoutBytes: opt(uint(14)),
+  stderrBytes: opt(uint(15)),
+  principal: opt(text(16)),
+  tags: list(text(17)),
+  reason: opt(text(18)),
+} satisfies Fields;
+
+const streamState = {
+  stream: uint(1),
+  /** Oldest byte still kept. */
+  first: uint(2),
+  /** Where the next byte will go; for stdin, what the keeper has taken. */
+  next: uint(3),
+  /** Present once the stream ended. */
+  final: opt(uint(4)),
+} satisfies Fields;
+
+/** name: [type byte, fields]. */
+export const messageTable = {
+  // -- link
+  HELLO: [
+    0x01,
+    {
+      protoMin: uint(1),
+      protoMax: uint(2),
+      name: text(3),
+      nonce: bytes(4),
+      features: list(text(5)),
+      clockMs: uint(6),
+      version: text(7),
+    },
+  ],
+  HELLO_OK: [
+    0x02,
+    {
+      proto: uint(1),
+      name: text(2),
+      bootId: text(3),
+      features: list(text(4)),
+      maxFrame: uint(5),
+      maxRuns: uint(6),
+      window: uint(7),
+      clockMs: uint(8),
+      version: text(9),
+    },
+  ],
+  AUTH: [0x03, { method: text(1), proof: opt(bytes(2)) }],
+  AUTH_OK: [0x04, { principal: text(1), roles: list(text(2)), policyRev: uint(3), epoch: bytes(4) }],
+  PING: [0x05, { token: uint(1) }],
+  PONG: [0x06, { token: uint(1), runs: opt(uint(2)) }],
+  GOAWAY: [0x07, { reason: text(1), drainMs: opt(uint(2)), retryAfterMs: opt(uint(3)) }],
+  LINK_ERROR: [0x08, { code: text(1), message: text(2) }],
+  // -- run life
+  OPEN: [
+    0x10,
+    {
+      runId: bytes(1),
+      /** An encoded spec: hashed as it came. */
+      spec: bytes(2),
+      notAfterMs: uint(3),
+      epoch: opt(bytes(4)),
+      attach: list(message(5, from)),
+      /** Agent to keeper only. */
+      principal: opt(text(6)),
+    },
+  ],
+  OPENED: [
+    0x11,
+    {
+      runId: bytes(1),
+      specHash: bytes(2),
+      state: text(3),
+      policyRule: opt(text(4)),
+      auditSeq: opt(uint(5)),
+      controlEpoch: opt(uint(6)),
+    },
+  ],
+  /** policy conflict expired busy nofile notexec nocwd badspec unpaired limits unknown … */
+  REFUSED: [0x12, { runId: bytes(1), code: text(2), message: text(3), rule: opt(text(4)), retryAfterMs: opt(uint(5)) }],
+  STARTED: [0x13, startedFields],
+  ATTACH: [
+    0x14,
+    {
+      runId: bytes(1),
+      from: list(message(2, from)),
+      /** "observe" | "control". */
+      mode: text(3),
+      principal: opt(text(4)),
+      epoch: opt(bytes(5)),
+    },
+  ],
+  ATTACHED: [
+    0x15,
+    {
+      runId: bytes(1),
+      state: text(2),
+      streams: list(message(3, streamState)),
+      controlEpoch: opt(uint(4)),
+      started: opt(message(5, startedFields)),
+      exit: opt(message(6, exitFields)),
+      treeEnded: opt(bool(7)),
+      spec: opt(bytes(8)),
+      reason: opt(text(9)),
+    },
+  ],
+  DETACH: [0x16, {}],
+  CANCEL: [0x17, { opId: uint(1), graceMs: opt(uint(2)), reason: opt(text(3)) }],
+  SIGNAL: [
+    0x18,
+    {
+      opId: uint(1),
+      signal: uint(2),
+      /** "leader" | "group" | "tree". */
+      scope: text(3),
+    },
+  ],
+  RESIZE: [0x19, { opId: uint(1), cols: uint(2), rows: uint(3) }],
+  OP_OK: [
+    0x1a,
+    {
+      opId: uint(1),
+      /** "done", or why not. */
+      result: text(2),
+      signalled: list(uint(3)),
+      survivors: list(message(4, processInfo)),
+      proof: opt(text(5)),
+    },
+  ],
+  EXIT: [0x1b, exitFields],
+  EXIT_ACK: [0x1c, { received: list(message(1, position)) }],
+  TREE_END: [0x1d, { survivors: list(message(1, processInfo)) }],
+  FORGET: [0x1e, { opId: uint(1), runId: bytes(2), principal: opt(text(3)) }],
+  LIST: [0x1f, { opId: uint(1), all: bool(2), principal: opt(text(3)) }],
+  ATTACH_REFUSED: [0x2a, { runId: bytes(1), code: text(2), message: text(3) }],
+  CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
+  RUNS: [0x2c, { opId: uint(1), runs: list(message(2, runInfo)), last: bool(3) }],
+  // -- streams (DATA 0x20 has a body of its own: codec.ts)
+  EOS: [0x21, { stream: uint(1), final: uint(2) }],
+  STOP: [0x22, { stream: uint(1) }],
+  CREDIT: [0x23, { stream: uint(1), limit: uint(2) }],
+  ACK: [0x24, { stream: uint(1), durable: uint(2) }],
+  GAP: [0x25, { stream: uint(1), from: uint(2), to: uint(3), reason: text(4) }],
+  // -- questions to the agent itself: status, stop, a pairing code; JSON both ways
+  ASK: [0x40, { opId: uint(1), what: text(2), body: opt(text(3)) }],
+  ANSWER: [0x41, { opId: uint(1), body: opt(text(2)), error: opt(text(3)) }],
+  // -- pairing: all that an unpaired key may send
+  PAIR_BEGIN: [0x50, { name: text(1) }],
+  PAIR_PROOF: [0x51, { proof: bytes(1), name: opt(text(2)) }],
+  PAIR_DONE: [0x52, { proof: bytes(1), name: text(2) }],
+  PAIR_FAIL: [0x53, { code: text(1), message: text(2) }],
+  // -- agent and keeper only: a stream grew; the bytes are in the spool folder
+  SPOOLED: [0x60, { stream: uint(1), next: uint(2) }],
+} as const satisfies { [name: string]: readonly [number, Fields] };
+
+type Table = typeof messageTable;
+export type MessageName = keyof Table;
+/** A control message: its `type`, the run's `alias` (0: the link), and its fields. */
+export type Control = { [N in MessageName]: { type: N; alias: number } & MessageOf<Table[N][1]> }[MessageName];
+/**
+ * A piece of a stream. `offset` is its first byte's place in the stream; `gseq` orders the pieces of all streams of a
+ * run as the keeper read them (0: unknown, as in a replay).
+ */
+export interface Data {
+  type: 'DATA';
+  alias: number;
+  stream: number;
+  gseq: number;
+  offset: number;
+  bytes: Buffer;
+}
+export type Message = Control | Data;
+export type MessageNamed<N extends Message['type']> = Extract<Message, { type: N }>;
+
+export type Spec = MessageOf<typeof specFields>;
+export type Started = MessageOf<typeof startedFields>;
+export type Exit = MessageOf<typeof exitFields>;
+export type RunInfo = MessageOf<typeof runInfo>;
+export type ProcessInfo = MessageOf<typeof processInfo>;
+export type StreamState = MessageOf<typeof streamState>;
+export type From = MessageOf<typeof from>;
