@@ -1,0 +1,146 @@
+/**
+ * Files that hold keys and pins: for this user alone (0600), never reached through a link, replaced whole or not at all.
+ * All of them are small, so they are read and written at once.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UsageError } from '../errors.js';
+import { ensurePrivateFolder } from '../home.js';
+
+/** Largest file that is read; a thousand hosts take a few hundred KiB. */
+const MAX_SIZE = 16 * 1024 * 1024;
+/** A lock is held for a few file operations. One this old was left by a process that died. */
+const LOCK_STALE_MS = 5000;
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+
+/**
+ * The file's text, or undefined when there is none. Throws UsageError when it is a link, not a plain file, another
+ * user's, readable by others, above 16 MiB or cannot be read.
+ */
+export function readPrivateFile(path: string): string | undefined {
+  let fd: number;
+  try {
+    // O_NONBLOCK: a FIFO put in the file's place must not hang us.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    if (codeOf(error) === 'ELOOP')
+      throw new UsageError(`${path} is a symbolic link, which is not followed here: put the file itself in its place`);
+    throw new UsageError(`${path} cannot be read (${codeOf(error)}): check its owner and mode`, { cause: error });
+  }
+  try {
+    const info = fstatSync(fd);
+    const uid = process.getuid?.();
+    if (!info.isFile()) throw new UsageError(`${path} is not a plain file: move it away`);
+    if (uid !== undefined && info.uid !== uid)
+      throw new UsageError(`${path} belongs to user ${info.uid}, not to you (${uid}): move it away`);
+    if (uid !== undefined && info.mode & 0o077)
+      throw new UsageError(
+        `${path} is open to other users (mode ${(info.mode & 0o777).toString(8)}): if nobody else used it, chmod 600 it`,
+      );
+    if (info.size > MAX_SIZE) throw new UsageError(`${path} has ${info.size} bytes, more than ${MAX_SIZE}`);
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes `text` to a new file beside `path` and returns its name. */
+function writeBeside(path: string, text: string): string {
+  const beside = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
+  const fd = openSync(beside, 'wx', 0o600);
+  try {
+    writeFileSync(fd, text);
+    fsyncSync(fd);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+  return beside;
+}
+
+function syncFolder(path: string): void {
+  const fd = openSync(dirname(path), constants.O_RDONLY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function cannotWrite(path: string, error: unknown): UsageError {
+  return new UsageError(`${path} cannot be written (${codeOf(error) ?? (error as Error).message})`, { cause: error });
+}
+
+/** Creates the file with `text`, whole, unless it is there already. True when this call created it. */
+export function createPrivateFile(path: string, text: string): boolean {
+  ensurePrivateFolder(dirname(path));
+  let beside: string | undefined;
+  try {
+    beside = writeBeside(path, text);
+    // Unlike rename, link fails when another process was first.
+    linkSync(beside, path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    throw cannotWrite(path, error);
+  } finally {
+    if (beside) unlinkSync(beside);
+    syncFolder(path);
+  }
+}
+
+async function lock(path: string): Promise<() => void> {
+  const deadline = performance.now() + 2 * LOCK_STALE_MS;
+  for (;;) {
+    try {
+      closeSync(openSync(path, 'wx', 0o600));
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw cannotWrite(path, error);
+    }
+    const info = statSync(path, { throwIfNoEntry: false });
+    if (info && Date.now() - info.mtimeMs > LOCK_STALE_MS) rmSync(path, { force: true });
+    else if (performance.now() > deadline)
+      throw new UsageError(`${path} is held by another process: try again, or remove it when no sendall runs`);
+    else await sleep(2 + Math.random() * 20);
+  }
+}
+
+/**
+ * Replaces the file by what `change` makes of its text (undefined: there is none yet). Processes that do so at the same
+ * time take turns, so no change is lost. When `change` throws, the file stays as it was.
+ */
+export async function updatePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
+  ensurePrivateFolder(dirname(path));
+  const unlock = await lock(`${path}.lock`);
+  try {
+    const text = change(readPrivateFile(path));
+    try {
+      renameSync(writeBeside(path, text), path);
+      syncFolder(path);
+    } catch (error) {
+      throw cannotWrite(path, error);
+    }
+  } finally {
+    unlock();
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Links over the network: TLS 1.3, both sides show a certificate, and each checks the other's public key itself. No
+ * authority, no names: Node's own verification is off, and what it would skip then (the ALPN name, resumed sessions,
+ * missing certificates) is checked here, before a byte of ours is sent or one of the peer's is read.
+ */
+import { constants } from 'node:crypto';
+import { isIPv6 } from 'node:net';
+import { connect, type TLSSocket, type TlsOptions } from 'node:tls';
+import { RefusedError, UnreachableError, UsageError } from '../errors.js';
+import { ALPN } from '../protocol/messages.js';
+import { fingerprintOf, type Identity } from './identity.js';
+
+/** Port of a tls:// address that names none. */
+export const DEFAULT_PORT = 7433;
+
+/** The key at the other end. */
+export interface Peer {
+  /** Public key, DER (SubjectPublicKeyInfo). TLS has proved that the peer holds its private half. */
+  readonly spki: Buffer;
+  readonly fingerprint: string;
+}
+
+export interface TlsAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Reads `tls://HOST[:PORT]`, an IPv6 host in brackets. Throws UsageError for anything else. */
+export function parseTlsUrl(url: string): TlsAddress {
+  const [, literal, name, digits] = /^tls:\/\/(?:\[([^\]]*)\]|([\p{L}\p{N}._-]*))(?::(\d{1,5}))?\/?$/u.exec(url) ?? [];
+  const host = literal ?? name;
+  const port = digits === undefined ? DEFAULT_PORT : Number(digits);
+  if (!host || host.length > 253 || (literal !== undefined && !isIPv6(literal)) || port > 65_535)
+    throw new UsageError(
+      `${JSON.stringify(url.slice(0, 300))} is not an address: write tls://HOST:PORT or tls://[::1]:PORT`,
+    );
+  return { host, port };
+}
+
+/** The URL of an address, the port always written. */
+export function formatTlsUrl({ host, port }: TlsAddress): string {
+  return `tls://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+const shared = (identity: Identity) => ({
+  key: identity.key,
+  cert: identity.cert,
+  minVersion: 'TLSv1.3' as const,
+  maxVersion: 'TLSv1.3' as const,
+  ALPNProtocols: [ALPN],
+  // Keys are compared by pin in acceptPeer and dialTls.
+  rejectUnauthorized: false,
+});
+
+/** Options for a TLS server. Every connection must go through `acceptPeer` once its handshake is done. */
+export function serverTls(identity: Identity): TlsOptions {
+  // Without tickets no session can be resumed: a resumed one shows no certificate.
+  return { ...shared(identity), requestCert: true, secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+/**
+ * The caller's key, once the handshake is done. Throws RefusedError when it showed none, resumed a session (which shows
+ * no certificate) or did not ask for our protocol. Whether the key is known is the session's question.
+ */
+export function acceptPeer(socket: TLSSocket): Peer {
+  if (socket.getProtocol() !== 'TLSv1.3')
+    throw new RefusedError(`the caller speaks ${socket.getProtocol()}, not TLS 1.3`);
+  if (socket.alpnProtocol !== ALPN) throw new RefusedError(`the caller did not ask for the protocol ${ALPN}`);
+  if (socket.isSessionReused()) throw new RefusedError('the caller resumed a TLS session, which proves no key');
+  let spki: Buffer | undefined;
+  try {
+    spki = socket.getPeerX509Certificate()?.publicKey.export({ type: 'spki', format: 'der' });
+  } catch (cause) {
+    throw new RefusedError(`the key in the caller's certificate cannot be read`, { cause });
+  }
+  if (!spki) throw new RefusedError('the caller showed no certificate, so it has no key to be known by');
+  return { spki, fingerprint: fingerprintOf(spki) };
+}
+
+/** What binds a proof to this connection and no other. Source: RFC 8446 section 7.5, RFC 5705. */
+export function exportBinding(socket: TLSSocket): Buffer {
+  return socket.exportKeyingMaterial(32, 'EXPORTER-sendall-pair', Buffer.alloc(0));
+}
+
+export interface DialOptions extends TlsAddress {
+  readonly identity: Identity;
+  /** The agent's fingerprint. Without it any key is accepted: for pairing alone. */
+  readonly pin?: string | undefined;
+  /** For the name look-up, the connection and the handshake together, in milliseconds. Default 5000; 0: no limit. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const WHY: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'no such host name',
+  EAI_AGAIN: 'the name could not be looked up',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the network',
+  ETIMEDOUT: 'no answer',
+};
+
+/** Why a connection failed, as a sentence. `connected`: TCP was there, so TLS is what failed. */
+function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean): UnreachableError {
+  const code = error.code ?? '';
+  if (!connected)
+    return new UnreachableError(
+      `${url} cannot be reached: ${WHY[code] ?? error.message}; check the address, and that sendall agent --listen ${url} runs there`,
+      { cause: error },
+    );
+  // OpenSSL's own errors: other bytes than TLS, an older TLS, or another ALPN name.
+  if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return notAnAgent(url, error);
+  return new UnreachableError(
+    `${url} closed the connection before the TLS handshake was done: check the port, or try again later`,
+    { cause: error },
+  );
+}
+
+function notAnAgent(url: string, cause?: Error): UnreachableError {
+  return new UnreachableError(`what listens at ${url} is not a sendall agent: check the port`, { cause });
+}
+
+/**
+ * Connects to an agent and checks its key before anything is sent. The socket is paused: nothing was read from it.
+ *
+ * Throws UnreachableError (nobody there, no answer in time, not an agent), RefusedError (another key than the pinned
+ * one), or the signal's reason.
+ */
+export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer: Peer }> {
+  const { host, port, identity, pin, timeoutMs = 5000, signal } = options;
+  const url = formatTlsUrl(options);
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    let connected = false;
+    const socket = connect({ ...shared(identity), host, port });
+    const settle = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      socket.off('close', ended);
+    };
+    const fail = (error: unknown) => {
+      settle();
+      socket.destroy();
+      reject(error as Error);
+    };
+    const abort = () => fail(signal?.reason);
+    const ended = () => fail(dialError(url, new Error('it closed the connection'), connected));
+    const timer = timeoutMs
+      ? setTimeout(() => {
+          const what = connected ? 'connected, but did not finish the TLS handshake' : 'did not answer';
+          fail(new UnreachableError(`${url} ${what} within ${timeoutMs} ms; check the address, or give it more time`));
+        }, timeoutMs)
+      : undefined;
+    signal?.addEventListener('abort', abort, { once: true });
+    socket.once('connect', () => (connected = true));
+    // Stays: an error that comes before the link listens must not end the process.
+    socket.on('error', (error) => fail(dialError(url, error, connected)));
+    socket.once('close', ended);
+    socket.once('secureConnect', () => {
+      try {
+        const peer = checkAgent(socket, url, pin);
+        settle();
+        socket.setNoDelay(true);
+        resolve({ socket, peer });
+      } catch (error) {
+        fail(error);
+      }
+    });
+  });
+}
+
+function checkAgent(socket: TLSSocket, url: string, pin: string | undefined): Peer {
+  const certificate = socket.getPeerX509Certificate();
+  if (socket.alpnProtocol !== ALPN || socket.isSessionReused() || !certificate) throw notAnAgent(url);
+  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  const fingerprint = fingerprintOf(spki);
+  if (pin !== undefined && fingerprint !== pin)
+    throw new RefusedError(
+      `the key at ${url} has changed: pinned ${pin}, seen ${fingerprint}; ` +
+        'if that machine was set up anew, pair again with a code from its sendall pair --new, else somebody may be in between',
+    );
+  return { spki, fingerprint };
+}
