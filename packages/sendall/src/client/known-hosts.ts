@@ -2,7 +2,7 @@
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { parseFingerprint } from '../link/identity.js';
-import { readPrivateFile, updatePrivateFile } from '../link/private-file.js';
+import { isRecord, RecordFile, type Json } from '../link/record-file.js';
 import { parseTlsUrl } from '../link/tls.js';
 
 export interface KnownHost {
@@ -38,121 +38,82 @@ export function parseTag(text: string): [key: string, value: string] {
   return [match[1]!, match[2]!];
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+type Entry = Omit<KnownHost, 'name'>;
 
 /** Checks one entry as it came from the file. Throws UsageError. */
-function hostFrom(name: string, entry: unknown): KnownHost {
+function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry {
   checkHostName(name);
-  if (!isRecord(entry)) throw new UsageError('it is not an object');
-  const { url, pin, tags = {}, addedAt } = entry;
   if (typeof url !== 'string') throw new UsageError('it has no url');
   parseTlsUrl(url);
   if (typeof pin !== 'string') throw new UsageError('it has no pin');
   parseFingerprint(pin);
   if (!isRecord(tags)) throw new UsageError('its tags are not an object');
   const pairs = Object.entries(tags).map(([key, value]) => parseTag(`${key}=${String(value)}`));
-  return { name, url, pin, tags: Object.fromEntries(pairs), addedAt: typeof addedAt === 'string' ? addedAt : '' };
-}
-
-function parseHosts(text: string | undefined, path: string): Map<string, KnownHost> {
-  if (text === undefined) return new Map();
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch (cause) {
-    throw new UsageError(`${path} is not JSON: correct it, or move it away and pair again`, { cause });
-  }
-  if (!isRecord(document)) throw new UsageError(`${path} does not hold hosts by name: correct it, or move it away`);
-  return new Map(
-    Object.entries(document).map(([name, entry]) => {
-      try {
-        return [name, hostFrom(name, entry)];
-      } catch (error) {
-        throw new UsageError(
-          `${path}: the entry ${JSON.stringify(name.slice(0, 80))} is wrong: ${(error as Error).message}`,
-          { cause: error },
-        );
-      }
-    }),
-  );
+  return { url, pin, tags: Object.fromEntries(pairs), addedAt: typeof addedAt === 'string' ? addedAt : '' };
 }
 
 /**
- * The hosts of one home. The file is read at each call, so other processes' changes are seen, and several processes may
- * change it at once. Every method throws UsageError when the file is not what it should be; it is left alone then.
+ * The hosts of one home. Other processes' changes are seen, and several may change them at once. Every method throws
+ * UsageError when the file is not what it should be; it is left alone then.
  */
 export class KnownHosts {
-  readonly #path: string;
+  readonly #file: RecordFile<Entry>;
 
   constructor(home: Home) {
-    this.#path = home.hostsFile;
+    this.#file = new RecordFile(home.hostsFile, checkEntry);
   }
 
   /** All hosts, by name. */
   list(): KnownHost[] {
-    return [...this.#read().values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const hosts = [...this.#file.read()].map(([name, entry]) => ({ name, ...entry }));
+    return hosts.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   get(name: string): KnownHost | undefined {
-    return this.#read().get(name);
+    const entry = this.#file.read().get(name);
+    return entry && { name, ...entry };
   }
 
   /** Adds a host. Throws UsageError when the name is taken. */
   async add(host: { name: string; url: string; pin: string; tags?: Record<string, string> }): Promise<KnownHost> {
-    const added = hostFrom(host.name, { ...host, addedAt: new Date().toISOString() });
-    await this.#change((hosts) => {
-      if (hosts.has(added.name))
-        throw new UsageError(
-          `"${added.name}" is known already: choose another name, or sendall hosts rm ${added.name} first`,
-        );
-      hosts.set(added.name, added);
+    const { name } = host;
+    const entry = checkEntry(name, { ...host, addedAt: new Date().toISOString() });
+    await this.#file.change((hosts) => {
+      if (hosts.has(name))
+        throw new UsageError(`"${name}" is known already: choose another name, or sendall hosts rm ${name} first`);
+      hosts.set(name, entry);
     });
-    return added;
+    return { name, ...entry };
   }
 
-  /** Adds a host that has just proved its key, or gives a known one the new address and key. Its tags stay. */
-  async pair(host: { name: string; url: string; pin: string }): Promise<{ host: KnownHost; before?: KnownHost }> {
-    let before: KnownHost | undefined;
-    let after = hostFrom(host.name, { ...host, addedAt: new Date().toISOString() });
-    await this.#change((hosts) => {
-      before = hosts.get(host.name);
-      after = { ...after, tags: before?.tags ?? {} };
-      hosts.set(host.name, after);
+  /**
+   * Adds a host that has just proved its key, or gives a known one the new address and key; its tags stay. Resolves to
+   * the host as it was before, if it was.
+   */
+  async pair(host: { name: string; url: string; pin: string }): Promise<KnownHost | undefined> {
+    const { name } = host;
+    const entry = checkEntry(name, { ...host, addedAt: new Date().toISOString() });
+    let before: Entry | undefined;
+    await this.#file.change((hosts) => {
+      before = hosts.get(name);
+      hosts.set(name, { ...entry, tags: before?.tags ?? {} });
     });
-    return before ? { host: after, before } : { host: after };
+    return before && { name, ...before };
   }
 
   /** Removes a host. Throws UsageError when there is none of that name. */
   async remove(name: string): Promise<void> {
-    await this.#change((hosts) => {
+    await this.#file.change((hosts) => {
       if (!hosts.delete(name)) throw unknownHost(name);
     });
   }
 
   /** Sets tags of a host, on top of those it has. Throws UsageError when there is none of that name. */
-  async set(name: string, tags: Record<string, string>): Promise<KnownHost> {
-    let after: KnownHost | undefined;
-    await this.#change((hosts) => {
-      const host = hosts.get(name);
-      if (!host) throw unknownHost(name);
-      after = hostFrom(name, { ...host, tags: { ...host.tags, ...tags } });
-      hosts.set(name, after);
-    });
-    return after!;
-  }
-
-  #read(): Map<string, KnownHost> {
-    return parseHosts(readPrivateFile(this.#path), this.#path);
-  }
-
-  #change(change: (hosts: Map<string, KnownHost>) => void): Promise<void> {
-    return updatePrivateFile(this.#path, (text) => {
-      const hosts = parseHosts(text, this.#path);
-      change(hosts);
-      const entries = [...hosts.values()].map(({ name, ...entry }) => [name, entry] as const);
-      return `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`;
+  async set(name: string, tags: Record<string, string>): Promise<void> {
+    await this.#file.change((hosts) => {
+      const entry = hosts.get(name);
+      if (!entry) throw unknownHost(name);
+      hosts.set(name, checkEntry(name, { ...entry, tags: { ...entry.tags, ...tags } }));
     });
   }
 }

@@ -14,7 +14,6 @@ import {
   renameSync,
   rmSync,
   statSync,
-  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -61,28 +60,37 @@ export function readPrivateFile(path: string): string | undefined {
   }
 }
 
-/** Writes `text` to a new file beside `path` and returns its name. */
-function writeBeside(path: string, text: string): string {
+/** Writes `text` to a new file beside `path`, lets `place` put it there, and cleans up. */
+function write(path: string, text: string, place: (beside: string) => void): void {
   const beside = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
-  const fd = openSync(beside, 'wx', 0o600);
   try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
+    const fd = openSync(beside, 'wx', 0o600);
+    try {
+      writeFileSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    place(beside);
   } catch (error) {
-    rmSync(beside, { force: true });
-    throw error;
+    throw cannotWrite(path, error);
   } finally {
-    closeSync(fd);
+    rmSync(beside, { force: true });
   }
-  return beside;
+  syncFolder(path);
 }
 
+/** Makes a new name durable, where the file system can. */
 function syncFolder(path: string): void {
-  const fd = openSync(dirname(path), constants.O_RDONLY);
   try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(dirname(path), constants.O_RDONLY);
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // Some file systems refuse; the file itself is whole either way.
   }
 }
 
@@ -93,19 +101,17 @@ function cannotWrite(path: string, error: unknown): UsageError {
 /** Creates the file with `text`, whole, unless it is there already. True when this call created it. */
 export function createPrivateFile(path: string, text: string): boolean {
   ensurePrivateFolder(dirname(path));
-  let beside: string | undefined;
-  try {
-    beside = writeBeside(path, text);
-    // Unlike rename, link fails when another process was first.
-    linkSync(beside, path);
-    return true;
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
-    throw cannotWrite(path, error);
-  } finally {
-    if (beside) unlinkSync(beside);
-    syncFolder(path);
-  }
+  let created = true;
+  write(path, text, (beside) => {
+    try {
+      // Unlike rename, link fails when another process was first.
+      linkSync(beside, path);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error;
+      created = false;
+    }
+  });
+  return created;
 }
 
 async function lock(path: string): Promise<() => void> {
@@ -133,13 +139,7 @@ export async function updatePrivateFile(path: string, change: (text: string | un
   ensurePrivateFolder(dirname(path));
   const unlock = await lock(`${path}.lock`);
   try {
-    const text = change(readPrivateFile(path));
-    try {
-      renameSync(writeBeside(path, text), path);
-      syncFolder(path);
-    } catch (error) {
-      throw cannotWrite(path, error);
-    }
+    write(path, change(readPrivateFile(path)), (beside) => renameSync(beside, path));
   } finally {
     unlock();
   }

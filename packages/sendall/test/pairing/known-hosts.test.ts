@@ -36,10 +36,10 @@ describe('known hosts', () => {
   test('are removed, tagged and paired anew; tags stay', async () => {
     const hosts = new KnownHosts(newHome());
     await hosts.add({ name: 'web1', url, pin, tags: { role: 'web' } });
-    expect((await hosts.set('web1', { 机房: '北京', role: 'db' })).tags).toEqual({ role: 'db', 机房: '北京' });
-    const paired = await hosts.pair({ name: 'web1', url: 'tls://new:1', pin: otherPin });
-    expect(paired.before).toMatchObject({ url, pin });
-    expect(paired.host).toMatchObject({ url: 'tls://new:1', pin: otherPin, tags: { role: 'db', 机房: '北京' } });
+    await hosts.set('web1', { 机房: '北京', role: 'db' });
+    expect(hosts.get('web1')?.tags).toEqual({ role: 'db', 机房: '北京' });
+    expect(await hosts.pair({ name: 'web1', url: 'tls://new:1', pin: otherPin })).toMatchObject({ url, pin });
+    expect(hosts.get('web1')).toMatchObject({ url: 'tls://new:1', pin: otherPin, tags: { role: 'db', 机房: '北京' } });
     await hosts.remove('web1');
     expect(hosts.list()).toEqual([]);
   });
@@ -90,8 +90,8 @@ describe('a hosts file that is wrong', () => {
   test.each([
     ['no JSON', '{"web1":', /hosts\.json is not JSON/],
     ['nothing', '', /hosts\.json is not JSON/],
-    ['a list', '[]', /does not hold hosts by name/],
-    ['null', 'null', /does not hold hosts by name/],
+    ['a list', '[]', /does not hold records by name/],
+    ['null', 'null', /does not hold records by name/],
     ['a bad name', JSON.stringify({ 'a b': entry }), /the entry "a b" is wrong: "a b" cannot name a host/],
     ['the name __proto__', '{"__proto__":{}}', /"__proto__" cannot name a host/],
     ['an entry that is no object', '{"a":1}', /the entry "a" is wrong: it is not an object/],

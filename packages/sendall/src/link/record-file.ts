@@ -1,0 +1,73 @@
+/** A private JSON file of named records, which people may edit: `{ "NAME": { … }, … }`. */
+import { statSync } from 'node:fs';
+import { UsageError } from '../errors.js';
+import { readPrivateFile, updatePrivateFile } from './private-file.js';
+
+export type Json = Record<string, unknown>;
+
+export function isRecord(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The records of one file. Reading costs one `stat` while the file stays the same, so other processes' changes are seen
+ * at once. Both methods throw UsageError, saying which record is wrong, when the file is not what it should be; it is
+ * left alone then.
+ */
+export class RecordFile<T extends object> {
+  readonly #path: string;
+  readonly #check: (name: string, entry: Json) => T;
+  #stamp = '';
+  #records: ReadonlyMap<string, T> = new Map();
+
+  /** `check` turns an entry as it came from the file into a record, or throws. */
+  constructor(path: string, check: (name: string, entry: Json) => T) {
+    this.#path = path;
+    this.#check = check;
+  }
+
+  read(): ReadonlyMap<string, T> {
+    const info = statSync(this.#path, { bigint: true, throwIfNoEntry: false });
+    const stamp = info ? `${info.dev} ${info.ino} ${info.size} ${info.mtimeNs} ${info.ctimeNs}` : '';
+    if (!info || stamp !== this.#stamp) {
+      this.#stamp = '';
+      this.#records = this.#parse(readPrivateFile(this.#path));
+      this.#stamp = stamp;
+    }
+    return this.#records;
+  }
+
+  /** Changes the records. Processes that do so at once take turns; when `change` throws, nothing is written. */
+  async change(change: (records: Map<string, T>) => void): Promise<void> {
+    await updatePrivateFile(this.#path, (text) => {
+      const records = this.#parse(text);
+      change(records);
+      return `${JSON.stringify(Object.fromEntries(records), null, 2)}\n`;
+    });
+    // The clock of file times is coarse: two changes in a row could look like none.
+    this.#stamp = '';
+  }
+
+  #parse(text: string | undefined): Map<string, T> {
+    if (text === undefined) return new Map();
+    const path = this.#path;
+    let document: unknown;
+    try {
+      document = JSON.parse(text);
+    } catch (cause) {
+      throw new UsageError(`${path} is not JSON: correct it, or move it away`, { cause });
+    }
+    if (!isRecord(document)) throw new UsageError(`${path} does not hold records by name: correct it, or move it away`);
+    const records = new Map<string, T>();
+    for (const [name, entry] of Object.entries(document)) {
+      try {
+        if (!isRecord(entry)) throw new UsageError('it is not an object');
+        records.set(name, this.#check(name, entry));
+      } catch (error) {
+        const what = `${path}: the entry ${JSON.stringify(name.slice(0, 80))} is wrong`;
+        throw new UsageError(`${what}: ${(error as Error).message}`, { cause: error });
+      }
+    }
+    return records;
+  }
+}
