@@ -1,0 +1,830 @@
+import { Buffer, constants } from 'node:buffer';
+import { setTimeout } from 'node:timers';
+import {
+  type ErrorPlace,
+  FrameTimeoutError,
+  FrameTooLargeError,
+  type FramingError,
+  MalformedFrameError,
+  TruncatedFrameError,
+} from './errors.js';
+import type { Bytes, Decoder, DecoderOptions, DecoderStats, OnFrame, OnSpan } from './framing.js';
+import { hintFor } from './hints.js';
+import { checkNames, type Policy, whole, word } from './options.js';
+import { asBuffer, View } from './view.js';
+
+// The one driver that all framings share: carry-over between chunks, limits, skipping, stopping, errors, statistics.
+// A framing is a subclass that only says where the next frame ends (`locate`). What follows is equivalent to
+//
+//   while (bytes are left) {
+//     const next = locate(bytes, start, end);
+//     if (next === MORE) { keep [start, end) and look again when more has come; break; }
+//     if (next === FAULT) { throw, or drop the frame and go on; continue; }
+//     deliver [from, to); start = next;
+//   }
+//
+// and differs only in that a chunk is never copied as a whole: a frame inside a chunk is a view of it, and of a frame
+// that straddles chunks exactly its own bytes are put together, in a buffer that a header alone never makes bigger than
+// 64 KiB.
+
+/** `locate` answers: not enough bytes to say. */
+export const MORE = -1;
+/** `locate` answers: these bytes are refused; see {@link FrameDecoder.refuse}. */
+export const FAULT = -2;
+/** A refused frame has no known end: it is dropped until `resync` finds one. */
+export const RESYNC = -1;
+
+/** Most bytes that are allocated for bytes that have only been announced. */
+const promised = 64 * 1024;
+
+/** Frames smaller than a quarter of the memory they lie in are copied where they are kept. */
+const keptShare = 4;
+/** Copies of small frames share memory of this size, so that one kept frame holds no more alive. */
+const shelf = 8 * 1024;
+
+const nothing: Buffer = Buffer.alloc(0);
+
+const enum Mode {
+  Spans,
+  Frames,
+  List,
+}
+
+type Sink = OnFrame | OnSpan | undefined;
+
+interface Queued {
+  readonly chunk: Buffer;
+  mode: Mode;
+  on: Sink;
+}
+
+interface Fault {
+  readonly error: FramingError;
+  /** Bytes to drop from the frame's first byte on when it is survived, or RESYNC. */
+  readonly drop: number;
+}
+
+export abstract class FrameDecoder implements Decoder {
+  // What a framing sees and sets. `from`, `to`: the payload's place, in `made` when the framing had to build it, else
+  // in the buffer it was given. `from` = -1: bytes that are no frame. `need`: total bytes of the frame before another
+  // look makes sense, and `sized` whether that is its whole length. `scanned`: bytes of it that were looked at before.
+  // `limit`: maxFrameLength as it was when the frame began. `keep`: first byte that `resync` wants to see again.
+  protected from = 0;
+  protected to = 0;
+  protected made: Buffer | undefined;
+  protected need = 0;
+  protected sized = false;
+  protected scanned = 0;
+  protected limit: number;
+  protected keep = 0;
+  /** Nothing follows the bytes that `locate` sees. */
+  protected atEnd = false;
+
+  // The chunk being decoded: [at, till) is left of it.
+  protected chunk: Buffer = nothing;
+  protected at = 0;
+  protected till = 0;
+  protected on: Sink;
+  protected list: Buffer[] = [];
+  protected stopped = false;
+  protected frames = 0;
+  protected payloadBytes = 0;
+  protected largestFrame = 0;
+  protected max: number;
+  /** Frames are plain views: the hot loops may make them themselves. */
+  protected plainViews: boolean;
+
+  #mode = Mode.Spans;
+  /** Stream position of the chunk's first byte, and of the byte at index 0 of what `locate` looks at. */
+  #origin = 0;
+  #base = 0;
+  /** The first `held` bytes of `carry` are a frame in progress that began at stream position `carryOffset`. */
+  #carry = nothing;
+  #held = 0;
+  #carryOffset = 0;
+  /** Bytes of a refused frame still to drop, or RESYNC. */
+  #skipLeft = 0;
+  #fault: Fault | undefined;
+  #due: FramingError | undefined;
+  #late: FramingError | undefined;
+  #failure: FramingError | undefined;
+  #queue: Queued[] = [];
+  #busy = false;
+  #ending = false;
+  #ended = false;
+  #restGiven = false;
+  readonly #auto: boolean;
+  #copy: 'views' | 'small' | 'always';
+  #shelf = nothing;
+  #shelfFrom = 0;
+  #shelfTo = 0;
+  #shelfOf: Buffer = nothing;
+
+  #bytes = 0;
+  #dropped = 0;
+  #skippedFrames = 0;
+  #skippedBytes = 0;
+  #straddled = 0;
+  #copiedBytes = 0;
+  #errors = 0;
+
+  readonly #frameTimeout: number;
+  readonly #onError: ((error: FramingError) => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** Which frame the clock runs for (-1: none), since when, and how long it had run when it was paused. */
+  #timed = -1;
+  #since = 0;
+  #spent = 0;
+  #paused = false;
+
+  constructor(
+    readonly framing: string,
+    protected readonly policy: Policy,
+    options: DecoderOptions = {},
+  ) {
+    const where = `${framing} decoder`;
+    checkNames(where, options, ['copy', 'frameTimeout', 'onError']);
+    const copy = word(where, 'copy', options.copy, ['auto', 'always', 'never']);
+    this.#auto = copy === 'auto';
+    this.#copy = copy === 'always' ? 'always' : 'views';
+    this.plainViews = this.#copy === 'views';
+    this.#frameTimeout = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
+    if (options.onError !== undefined && typeof options.onError !== 'function') {
+      throw new TypeError(`${where}: onError must be a function`);
+    }
+    this.#onError = options.onError;
+    this.max = policy.maxFrameLength;
+    this.limit = this.max;
+  }
+
+  // --- What a framing says.
+
+  /**
+   * Looks at [start, end) of `buf`, which begins with the first byte of a frame, and returns where the next frame
+   * begins, MORE or FAULT. What it says for some bytes it must say for every longer run that begins with them: all that
+   * makes the result independent of the cuts.
+   */
+  protected abstract locate(buf: Buffer, start: number, end: number): number;
+
+  /** Looks for the end of a refused frame: where the next begins, or MORE with `keep` set. */
+  protected resync(_buf: Buffer, _start: number, end: number): number {
+    this.keep = end;
+    return MORE;
+  }
+
+  /** Makes a frame of what is left at the end of the stream, if it can be one: sets `from` and `to`. */
+  protected finish(_buf: Buffer, _start: number, _end: number): boolean {
+    return false;
+  }
+
+  /** Whether the end of the stream itself is the end of an empty frame. */
+  protected get endsWithFrame(): boolean {
+    return false;
+  }
+
+  /** Hot loops: deliver whole, faultless frames of the chunk and leave `at` where something else begins. */
+  protected spans(): void {}
+  protected views(): void {}
+
+  /** For `locate`: the frame has `need` bytes in all, or at least that many if `sized` is false. */
+  protected more(need: number, sized: boolean): typeof MORE {
+    this.need = need;
+    this.sized = sized;
+    return MORE;
+  }
+
+  /** For `locate`: refuses the frame that begins at `start`. `drop` says how it can be survived; undefined: not. */
+  protected refuse(
+    buf: Buffer,
+    start: number,
+    end: number,
+    drop: number | undefined,
+    make: (place: ErrorPlace) => FramingError,
+    hint?: string,
+  ): typeof FAULT {
+    const head = Buffer.from(buf.subarray(start, Math.min(end, start + 64)));
+    const error = make({
+      framing: this.framing,
+      offset: this.#base + start,
+      frameIndex: this.#index(),
+      fatal: drop === undefined,
+      head,
+      hint: hintFor(head) ?? hint,
+    });
+    this.#fault = { error, drop: drop ?? 0 };
+    return FAULT;
+  }
+
+  /** For `locate`: refuses a frame of `size` payload bytes, which ends `total` bytes behind `start` (or RESYNC). */
+  protected tooLarge(
+    buf: Buffer,
+    start: number,
+    end: number,
+    size: number | bigint,
+    total: number,
+    hint?: string,
+  ): typeof FAULT {
+    const survive = this.policy.skip && typeof size === 'number' && Number.isSafeInteger(total);
+    const { limit } = this;
+    return this.refuse(
+      buf,
+      start,
+      end,
+      survive ? total : undefined,
+      (place) => new FrameTooLargeError(size, limit, place),
+      hint,
+    );
+  }
+
+  protected malformed(buf: Buffer, start: number, end: number, why: string, drop?: number): typeof FAULT {
+    return this.refuse(buf, start, end, drop, (place) => new MalformedFrameError(why, place));
+  }
+
+  // --- What a user calls.
+
+  decode(chunk: Bytes): Buffer[] {
+    if (this.#busy || this.stopped) {
+      this.#feed(chunk, Mode.List, undefined);
+      return [];
+    }
+    const list: Buffer[] = [];
+    this.list = list;
+    try {
+      this.#feed(chunk, Mode.List, undefined);
+    } catch (error) {
+      if (this.#failure !== undefined && error === this.#failure) this.#failure.frames ??= list;
+      throw error;
+    } finally {
+      this.list = [];
+    }
+    return list;
+  }
+
+  push(chunk: Bytes, on: OnFrame): boolean {
+    return this.#feed(chunk, Mode.Frames, on);
+  }
+
+  scan(chunk: Bytes, on: OnSpan): boolean {
+    return this.#feed(chunk, Mode.Spans, on);
+  }
+
+  resume(on: OnFrame): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#busy || !this.stopped) return true;
+    for (const each of this.#queue) each.on = undefined;
+    this.stopped = false;
+    return this.#run(Mode.Frames, on);
+  }
+
+  end(on?: OnFrame): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#ended) return;
+    this.#ending = true;
+    if (this.#busy) return;
+    if (this.stopped) {
+      if (on === undefined) return;
+      this.resume(on);
+      return;
+    }
+    this.#run(Mode.Frames, on);
+  }
+
+  takeRest(): Buffer {
+    const parts = [this.#carry.subarray(0, this.#held), this.chunk.subarray(this.at, this.till)];
+    for (const each of this.#queue) parts.push(each.chunk);
+    const left = parts.filter((part) => part.length > 0);
+    const rest = left.length === 1 && left[0] !== undefined && this.#copy !== 'always' ? left[0] : Buffer.concat(left);
+    this.#letGo();
+    return rest;
+  }
+
+  reset(): void {
+    this.#letGo();
+    this.#failure = undefined;
+    this.#ending = this.#ended = this.#restGiven = this.atEnd = false;
+    this.frames = this.payloadBytes = this.largestFrame = 0;
+    this.#bytes = this.#origin = this.#dropped = this.#skippedFrames = this.#skippedBytes = 0;
+    this.#straddled = this.#copiedBytes = this.#errors = 0;
+    // Behind what was dropped begins a new stream.
+    this.#origin = 0 - this.till;
+  }
+
+  get maxFrameLength(): number {
+    return this.max;
+  }
+
+  set maxFrameLength(value: number) {
+    const checked = whole(this.framing, 'maxFrameLength', value, 0, 0, Number.MAX_SAFE_INTEGER);
+    if (value === undefined) throw new RangeError(`${this.framing}: maxFrameLength must be a number`);
+    this.max = checked;
+  }
+
+  get state(): Decoder['state'] {
+    if (this.#failure !== undefined) return 'failed';
+    if (this.stopped) return 'stopped';
+    if (this.#ended) return 'ended';
+    if (this.#skipLeft !== 0) return 'skipping';
+    return this.#held > 0 ? 'partial' : 'idle';
+  }
+
+  get missing(): number | undefined {
+    if (this.#skipLeft > 0) return this.#skipLeft;
+    return this.#held > 0 && this.sized ? this.need - this.#held : undefined;
+  }
+
+  get stats(): DecoderStats {
+    let queued = 0;
+    for (const each of this.#queue) queued += each.chunk.length;
+    return {
+      bytes: this.#bytes,
+      frames: this.frames,
+      payloadBytes: this.payloadBytes,
+      skippedFrames: this.#skippedFrames,
+      skippedBytes: this.#skippedBytes,
+      largestFrame: this.largestFrame,
+      straddled: this.#straddled,
+      copiedBytes: this.#copiedBytes,
+      buffered: this.#held + (this.till - this.at) + queued,
+      errors: this.#errors,
+    };
+  }
+
+  /** For adaptors: whether frames are kept, so that small ones are copied out of big chunks (`copy: 'auto'`). */
+  keepFrames(kept: boolean): void {
+    if (!this.#auto) return;
+    this.#copy = kept ? 'small' : 'views';
+    this.plainViews = !kept;
+  }
+
+  /** For adaptors that stop reading: a sender is not slow while nobody reads what it sends. */
+  pauseTimeout(): void {
+    if (this.#frameTimeout === 0 || this.#paused) return;
+    this.#paused = true;
+    if (this.#timed !== -1) this.#spent = performance.now() - this.#since;
+  }
+
+  /** The way back: the clock of the frame in progress goes on. */
+  resumeTimeout(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (this.#timed === -1) return;
+    this.#since = performance.now() - this.#spent;
+    if (this.#timer === undefined) this.#startTimer(this.#frameTimeout - this.#spent);
+  }
+
+  // --- The driver.
+
+  #feed(chunk: Bytes, mode: Mode, on: Sink): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#ended || this.#ending) throw new Error(`${this.framing}: the decoder has ended; reset() makes it as new`);
+    if (mode !== Mode.List && typeof on !== 'function') throw new TypeError(`${this.framing}: expected a callback`);
+    let buf = asBuffer(chunk);
+    this.#bytes += buf.length;
+    if (this.#busy || this.stopped) {
+      if (buf.length === 0) return !this.stopped;
+      if (this.#copy === 'always') buf = Buffer.from(buf);
+      this.#queue.push({ chunk: buf, mode, on: this.#busy ? on : undefined });
+      return !this.stopped;
+    }
+    this.#origin += this.chunk.length;
+    this.chunk = buf;
+    this.at = 0;
+    this.till = buf.length;
+    return this.#run(mode, on);
+  }
+
+  #run(mode: Mode, on: Sink): boolean {
+    this.#busy = true;
+    this.#mode = mode;
+    this.on = on;
+    try {
+      this.#loop();
+    } catch (error) {
+      // A callback threw: its frame counts as delivered, what is behind it is kept.
+      if (error !== this.#failure) this.stopped = this.at < this.till || this.#queue.length > 0 || this.#ending;
+      throw error;
+    } finally {
+      this.#busy = false;
+      this.on = undefined;
+      if (this.#copy === 'always' && this.at < this.till) this.#ownChunk();
+      if (this.#shelfOf !== nothing) this.#shelfOf = nothing;
+      if (this.#frameTimeout > 0) this.#watchFrame();
+    }
+    return !this.stopped;
+  }
+
+  #loop(): void {
+    for (;;) {
+      if (this.at >= this.till) {
+        if (this.stopped) return;
+        if (!this.#nextChunk() && !this.#lastChunk()) return;
+        continue;
+      }
+      if (this.#held > 0) this.#extend();
+      else if (this.#skipLeft > 0) this.#drop();
+      else this.#step();
+      if (this.stopped && this.at < this.till) return;
+    }
+  }
+
+  /** Takes the next chunk that was pushed from inside a callback or while stopped. */
+  #nextChunk(): boolean {
+    const next = this.#queue.shift();
+    this.#origin += this.chunk.length;
+    this.chunk = next?.chunk ?? nothing;
+    this.at = 0;
+    this.till = this.chunk.length;
+    if (next === undefined) return false;
+    if (next.on !== undefined) {
+      this.#mode = next.mode;
+      this.on = next.on;
+    }
+    return true;
+  }
+
+  /** At the end of the stream: what is held is looked at once more, now that nothing follows it. */
+  #lastChunk(): boolean {
+    if (!this.#ending || this.#ended) return false;
+    this.atEnd = true;
+    if (this.#held > 0) {
+      this.chunk = this.#carry.subarray(0, this.#held);
+      this.#origin = this.#carryOffset;
+      this.at = 0;
+      this.till = this.#held;
+      this.#clearCarry();
+      return true;
+    }
+    if (this.#skipLeft === 0 && this.endsWithFrame && !this.#restGiven) {
+      this.#restGiven = true;
+      this.from = this.to = 0;
+      this.#deliver(nothing);
+      if (this.stopped) return true;
+    }
+    this.#finished();
+    return false;
+  }
+
+  #finished(): void {
+    this.#ended = true;
+    this.#ending = false;
+    this.atEnd = false;
+    this.#skipLeft = 0;
+    const late = this.#late;
+    this.#late = undefined;
+    if (late !== undefined) this.#report(late);
+  }
+
+  /** One look at the chunk where no frame is in progress. */
+  #step(): void {
+    if (this.#skipLeft === 0) {
+      if (this.#mode === Mode.Spans) this.spans();
+      else this.views();
+      if (this.stopped || this.at >= this.till) return;
+      if (!this.atEnd) this.limit = this.max;
+      this.scanned = 0;
+      this.need = 0;
+      this.sized = false;
+    }
+    const start = this.at;
+    this.#base = this.#origin;
+    const next = this.#look(this.chunk, start, this.till);
+    if (next >= 0) {
+      this.#advance(next);
+      this.#found(this.chunk, next - start);
+    } else if (next === FAULT) {
+      this.#fail();
+    } else if (this.atEnd) {
+      this.#rest();
+    } else {
+      this.#hold(this.#skipLeft === RESYNC ? this.keep : start);
+    }
+    if (this.#due !== undefined) this.#reportDue();
+  }
+
+  /** Moves on in the chunk; a frame that is dropped may end behind it. */
+  #advance(next: number): void {
+    if (next > this.till) {
+      this.#skipLeft = next - this.till;
+      this.at = this.till;
+    } else {
+      this.at = next;
+    }
+  }
+
+  /** `locate`, or `resync` inside a refused frame; a fault that can be survived becomes one. */
+  #look(buf: Buffer, start: number, end: number): number {
+    if (this.#skipLeft === 0) {
+      const next = this.locate(buf, start, end);
+      if (next !== FAULT) return next;
+      const fault = this.#fault as Fault;
+      if (fault.error.fatal) return FAULT;
+      this.#skippedFrames++;
+      if (this.policy.late) this.#late = fault.error;
+      else this.#due = fault.error;
+      if (fault.drop !== RESYNC) {
+        this.from = -1;
+        return start + fault.drop;
+      }
+      this.#skipLeft = RESYNC;
+    }
+    const next = this.resync(buf, start, end);
+    if (next >= 0) {
+      this.#skipLeft = 0;
+      this.from = -1;
+    }
+    return next;
+  }
+
+  #fail(): void {
+    const { error } = this.#fault as Fault;
+    this.#failure = error;
+    this.#errors++;
+    throw error;
+  }
+
+  #found(buf: Buffer, length: number): void {
+    if (this.from >= 0) {
+      this.#deliver(buf);
+      return;
+    }
+    this.#skippedBytes += length - this.#skipLeft;
+    if (this.#late !== undefined && this.#skipLeft === 0) {
+      this.#due = this.#late;
+      this.#late = undefined;
+    }
+  }
+
+  /** Keeps [from, till) of the chunk: the beginning of a frame whose end has not come. */
+  #hold(from: number): void {
+    if (this.#skipLeft === RESYNC) this.#skippedBytes += from - this.at;
+    this.at = this.till;
+    const length = this.till - from;
+    if (length === 0) return;
+    this.#carryOffset = this.#origin + from;
+    this.#reserve(length, length);
+    this.chunk.copy(this.#carry, 0, from, this.till);
+    this.#held = length;
+    this.#copiedBytes += length;
+    this.#straddled++;
+  }
+
+  /** Adds bytes of the chunk to the frame in progress: all it needs, or twice as much as there was. */
+  #extend(): void {
+    const before = this.#held;
+    const began = this.at;
+    const left = this.till - began;
+    const want = this.need > before ? this.need - before : Math.max(64, before);
+    const take = want < left ? want : left;
+    if (!this.#reserve(before + take, before + left)) return;
+    this.chunk.copy(this.#carry, before, began, began + take);
+    this.#held = before + take;
+    this.at = began + take;
+    this.#copiedBytes += take;
+    if (this.#held < this.need) return;
+
+    const carry = this.#carry;
+    this.#base = this.#carryOffset;
+    const next = this.#look(carry, 0, this.#held);
+    if (next >= 0) {
+      this.#settle(next, before, began);
+      this.#found(carry, next);
+    } else if (next === FAULT) {
+      this.#fail();
+    } else if (this.#skipLeft === RESYNC) {
+      const { keep } = this;
+      this.#skippedBytes += keep;
+      this.#carry = Buffer.from(carry.subarray(keep, this.#held));
+      this.#held -= keep;
+      this.#carryOffset += keep;
+      this.need = 0;
+    }
+    if (this.#due !== undefined) this.#reportDue();
+  }
+
+  /**
+   * The first `next` bytes of the carry are done with. What was added to it from the chunk, behind them, goes back to
+   * the chunk; of what was there `before`, the rest is carried on.
+   */
+  #settle(next: number, before: number, began: number): void {
+    const carry = this.#carry;
+    const held = this.#held;
+    this.#clearCarry();
+    if (next > held) {
+      this.#skipLeft = next - held;
+    } else if (next >= before) {
+      this.at = began + (next - before);
+    } else {
+      this.at = began;
+      this.#carryOffset += next;
+      this.#carry = Buffer.from(carry.subarray(next, before));
+      this.#held = before - next;
+      this.limit = this.max;
+    }
+  }
+
+  #clearCarry(): void {
+    this.#carry = nothing;
+    this.#held = 0;
+    this.need = 0;
+    this.sized = false;
+    this.scanned = 0;
+  }
+
+  /**
+   * Room for `size` bytes in the carry, `arrived` of which are here. A frame of known length gets it all at once when
+   * at most 64 KiB of that are a mere promise or more than 64 KiB have come, else 64 KiB first.
+   */
+  #reserve(size: number, arrived: number): boolean {
+    if (this.#carry.length >= size) return true;
+    let room: number;
+    if (this.sized) {
+      room = this.need <= arrived + promised || arrived > promised ? this.need : promised;
+      if (room > constants.MAX_LENGTH) {
+        this.refuse(this.#carry, 0, this.#held, undefined, (place) => {
+          return new FrameTooLargeError(this.need, constants.MAX_LENGTH, place, 'memory for a frame');
+        });
+        this.#fail();
+      }
+    } else {
+      room = Math.max(this.need, size, Math.min(2 * size, this.limit + promised), 64);
+    }
+    const bigger = Buffer.allocUnsafe(room);
+    if (this.#held > 0) {
+      this.#carry.copy(bigger, 0, 0, this.#held);
+      this.#copiedBytes += this.#held;
+    }
+    this.#carry = bigger;
+    return true;
+  }
+
+  /** Drops bytes of a refused frame of known length. */
+  #drop(): void {
+    const count = Math.min(this.#skipLeft, this.till - this.at);
+    this.at += count;
+    this.#skippedBytes += count;
+    this.#skipLeft -= count;
+    if (this.#skipLeft === 0 && this.#late !== undefined) {
+      this.#due = this.#late;
+      this.#late = undefined;
+      this.#reportDue();
+    }
+  }
+
+  /** The stream has ended and [at, till) of the chunk is no whole frame. */
+  #rest(): void {
+    const { chunk, at: start, till } = this;
+    if (this.#skipLeft === RESYNC || this.policy.onEnd === 'discard') {
+      this.#skippedBytes += till - start;
+      this.at = till;
+      return;
+    }
+    if (this.policy.onEnd === 'deliver' && this.finish(chunk, start, till)) {
+      const size = this.to - this.from;
+      if (size <= this.limit) {
+        this.at = till;
+        this.#restGiven = true;
+        this.#deliver(chunk);
+        return;
+      }
+      this.tooLarge(chunk, start, till, size, till - start);
+      const { error } = this.#fault as Fault;
+      if (error.fatal) this.#fail();
+      this.#skippedFrames++;
+      this.#skippedBytes += till - start;
+      this.at = till;
+      this.#report(error);
+      return;
+    }
+    const rest = Buffer.from(chunk.subarray(start, till));
+    const need = this.sized ? this.need : undefined;
+    this.refuse(chunk, start, till, undefined, (place) => new TruncatedFrameError(rest, need, place));
+    this.#fail();
+  }
+
+  #deliver(buf: Buffer): void {
+    const { from, to, made } = this;
+    const size = to - from;
+    if (size === 0 && this.policy.dropEmpty) {
+      this.#dropped++;
+      return;
+    }
+    this.frames++;
+    this.payloadBytes += size;
+    if (size > this.largestFrame) this.largestFrame = size;
+    let source = buf;
+    if (made !== undefined) {
+      source = made;
+      this.made = undefined;
+    }
+    if (this.#mode === Mode.Spans) {
+      if ((this.on as OnSpan)(source, from, to) === false) this.stopped = true;
+    } else {
+      this.give(this.cut(source, from, to));
+    }
+  }
+
+  /** Hands a frame to the callback or the list. */
+  protected give(frame: Buffer): void {
+    if (this.#mode === Mode.List) this.list.push(frame);
+    else if (this.on === undefined) {
+      throw new TypeError(`${this.framing}: end() completes a frame: give it a callback to take it`);
+    } else if ((this.on as OnFrame)(frame) === false) this.stopped = true;
+  }
+
+  /** Makes a frame of a stretch of bytes, as `copy` has it. */
+  protected cut(buf: Buffer, from: number, to: number): Buffer {
+    const size = to - from;
+    if (this.plainViews || buf !== this.chunk) return new View(buf.buffer, buf.byteOffset + from, size);
+    if (this.#copy === 'always') return Buffer.from(buf.subarray(from, to));
+    if (size * keptShare >= buf.buffer.byteLength || size > shelf / 2) {
+      return new View(buf.buffer, buf.byteOffset + from, size);
+    }
+    // One copy of a whole stretch of the chunk serves all small frames in it.
+    if (this.#shelfOf !== buf || from < this.#shelfFrom || to > this.#shelfTo) {
+      const till = Math.min(this.till, from + shelf);
+      this.#shelf = Buffer.from(buf.subarray(from, till));
+      this.#shelfOf = buf;
+      this.#shelfFrom = from;
+      this.#shelfTo = till;
+    }
+    const { buffer, byteOffset } = this.#shelf;
+    return new View(buffer, byteOffset + from - this.#shelfFrom, size);
+  }
+
+  /** With `copy: 'always'` nothing of the caller's chunk outlives the call. */
+  #ownChunk(): void {
+    this.#origin += this.at;
+    this.chunk = Buffer.from(this.chunk.subarray(this.at, this.till));
+    this.till -= this.at;
+    this.at = 0;
+  }
+
+  #letGo(): void {
+    this.#clearCarry();
+    this.#queue = [];
+    this.at = this.till;
+    this.#skipLeft = 0;
+    this.#late = this.#due = undefined;
+    this.stopped = false;
+    this.made = undefined;
+    this.#timed = -1;
+    if (!this.#busy) {
+      this.#origin += this.chunk.length;
+      this.chunk = nothing;
+      this.at = this.till = 0;
+    }
+  }
+
+  #index(): number {
+    return this.frames + this.#dropped + this.#skippedFrames;
+  }
+
+  #reportDue(): void {
+    const due = this.#due as FramingError;
+    this.#due = undefined;
+    this.#report(due);
+  }
+
+  #report(error: FramingError): void {
+    this.#errors++;
+    this.#onError?.(error);
+  }
+
+  // --- frameTimeout. One timer that is looked at when it fires, not set anew for each chunk.
+
+  #watchFrame(): void {
+    const inFrame = (this.#held > 0 || this.#skipLeft !== 0) && !this.stopped;
+    if (!inFrame || this.#failure !== undefined || this.#ended) {
+      this.#timed = -1;
+      return;
+    }
+    const frame = this.#index();
+    if (this.#timed === frame) return;
+    this.#timed = frame;
+    this.#spent = 0;
+    if (this.#paused) return;
+    this.#since = performance.now();
+    if (this.#timer === undefined) this.#startTimer(this.#frameTimeout);
+  }
+
+  #startTimer(ms: number): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        if (this.#timed === -1 || this.#paused || this.#failure !== undefined) return;
+        const left = this.#frameTimeout - (performance.now() - this.#since);
+        if (left > 0) this.#startTimer(left);
+        else this.#timedOut();
+      },
+      Math.max(1, Math.ceil(ms)),
+    ).unref();
+  }
+
+  #timedOut(): void {
+    this.#base = this.#carryOffset;
+    this.refuse(this.#carry, 0, this.#held, undefined, (place) => new FrameTimeoutError(this.#frameTimeout, place));
+    const { error } = this.#fault as Fault;
+    this.#failure = error;
+    this.#report(error);
+  }
+}

@@ -1,0 +1,189 @@
+import { Buffer } from 'node:buffer';
+import { FrameDecoder, RESYNC } from '../decoder.js';
+import { copyBytes, FrameEncoder } from '../encoder.js';
+import type { Bytes, DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import { flag, type Policy, policyOf } from '../options.js';
+import { asBuffer } from '../view.js';
+import { Delimiters } from './delimiters.js';
+import { makeFraming } from './make.js';
+
+/** Options of {@link delimited}. */
+export interface DelimitedOptions extends Limits {
+  /** Deliver the delimiter as the end of its frame. The encoder then takes payloads with it, or adds it. @default false */
+  keep?: boolean;
+  /**
+   * The delimiters separate frames instead of ending them: what follows the last one is a frame too, even when it is
+   * empty. `onEnd` is then 'deliver' unless told otherwise.
+   * @default false
+   */
+  separator?: boolean;
+}
+
+/**
+ * Frames that end with a delimiter, or with any of several: the one that begins first counts, and of those that begin
+ * at the same byte the longest. Strings are UTF-8. The encoder writes the first delimiter of the list (or a longer one
+ * of the list that begins with it) and refuses a payload in which one would be found.
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function delimited(by: string | Bytes | readonly (string | Bytes)[], options?: DelimitedOptions): Framing {
+  const where = 'delimited';
+  const separator = flag(where, 'separator', options?.separator);
+  const given = policyOf(where, options, ['keep', 'separator']);
+  const policy: Policy = separator && options?.onEnd === undefined ? { ...given, onEnd: 'deliver' } : given;
+  const list = typeof by === 'string' || by instanceof Uint8Array ? [by] : by;
+  if (!Array.isArray(list)) throw new TypeError(`${where}: expected a delimiter or a list of them`);
+  const delimiters = new Delimiters(
+    where,
+    list.map((each: string | Bytes) => (typeof each === 'string' ? Buffer.from(each) : asBuffer(each))),
+  );
+  return delimitedBy('delimited', delimiters, policy, { keep: flag(where, 'keep', options?.keep), separator });
+}
+
+/** How frames end, beside their delimiters. */
+export interface Ending {
+  readonly keep: boolean;
+  readonly separator?: boolean;
+  /** A CR before the delimiter belongs to it. */
+  readonly stripCR?: boolean;
+  /** Deliver longer frames in pieces of that many bytes. */
+  readonly cut?: number | undefined;
+}
+
+/** What `delimited` and `lines` are made of. */
+export function delimitedBy(name: string, delimiters: Delimiters, policy: Policy, ending: Ending): Framing {
+  return makeFraming(
+    name,
+    (o) => new DelimitedDecoder(name, delimiters, policy, ending, o),
+    (o) => new DelimitedEncoder(name, delimiters, policy, ending, o),
+  );
+}
+
+const CR = 13;
+
+class DelimitedDecoder extends FrameDecoder {
+  readonly #keep: boolean;
+  readonly #stripCR: boolean;
+  readonly #cut: number;
+
+  constructor(
+    name: string,
+    private readonly delimiters: Delimiters,
+    policy: Policy,
+    private readonly ending: Ending,
+    options?: DecoderOptions,
+  ) {
+    super(name, policy, options);
+    this.#keep = ending.keep;
+    this.#stripCR = ending.stripCR === true;
+    this.#cut = ending.cut ?? Infinity;
+  }
+
+  protected override get endsWithFrame(): boolean {
+    return this.ending.separator === true && this.policy.onEnd === 'deliver';
+  }
+
+  protected override locate(buf: Buffer, start: number, end: number): number {
+    const { delimiters, limit } = this;
+    const found = delimiters.find(buf, start + this.scanned, end, this.atEnd);
+    if (found < 0) return this.#unfinished(buf, start, end);
+
+    const payloadEnd = this.#stripCR && found > start && buf[found - 1] === CR ? found - 1 : found;
+    if ((this.#keep ? found : payloadEnd) - start >= this.#cut) return this.#piece(start);
+    if (payloadEnd - start > limit) return this.tooLarge(buf, start, end, limit + 1, RESYNC);
+    this.from = start;
+    this.to = this.#keep ? found + delimiters.width : payloadEnd;
+    return found + delimiters.width;
+  }
+
+  /** No delimiter yet. Bytes that may turn out to be the beginning of one do not count as payload. */
+  #unfinished(buf: Buffer, start: number, end: number): number {
+    const length = end - start;
+    const { delimiters, limit } = this;
+    this.scanned = Math.max(0, length - delimiters.longest + 1);
+    if (length > limit || length >= this.#cut) {
+      const sure = length - (this.atEnd ? 0 : delimiters.tail(buf, start, end));
+      const payload = this.#stripCR && sure === length && buf[end - 1] === CR ? sure - 1 : sure;
+      if ((this.#keep ? sure : payload) >= this.#cut) return this.#piece(start);
+      if (payload > limit) return this.tooLarge(buf, start, end, limit + 1, RESYNC);
+    }
+    return this.more(0, false);
+  }
+
+  #piece(start: number): number {
+    this.from = start;
+    this.to = start + Math.min(this.#cut, Math.max(1, this.limit));
+    return this.to;
+  }
+
+  protected override resync(buf: Buffer, start: number, end: number): number {
+    const found = this.delimiters.find(buf, start, end, this.atEnd);
+    if (found >= 0) return found + this.delimiters.width;
+    this.keep = end - this.delimiters.tail(buf, start, end);
+    return found;
+  }
+
+  protected override finish(buf: Buffer, start: number, end: number): boolean {
+    this.from = start;
+    this.to = this.#stripCR && !this.#keep && buf[end - 1] === CR ? end - 1 : end;
+    return true;
+  }
+}
+
+class DelimitedEncoder extends FrameEncoder {
+  readonly #delimiter: Buffer;
+
+  constructor(
+    name: string,
+    private readonly delimiters: Delimiters,
+    policy: Policy,
+    private readonly ending: Ending,
+    options?: EncoderOptions,
+  ) {
+    super(name, policy, options);
+    this.#delimiter = delimiters.toWrite;
+  }
+
+  override pieces(payload: Buffer): Buffer[] {
+    this.measure(payload);
+    this.verify(payload);
+    return this.#delimiterIn(payload) > 0 ? [payload] : [payload, this.#delimiter];
+  }
+
+  protected override measure(payload: Buffer): number {
+    const ended = this.#delimiterIn(payload);
+    this.checkLimit(payload, payload.length - ended);
+    return ended > 0 ? payload.length : payload.length + this.#delimiter.length;
+  }
+
+  protected override verify(payload: Buffer): void {
+    const { delimiters } = this;
+    const ended = this.#delimiterIn(payload);
+    const size = payload.length - ended;
+    const found = delimiters.find(payload, 0, payload.length, true);
+    if (found >= 0 && (ended === 0 || found < size)) {
+      this.malformed(payload, `the payload holds the delimiter at byte ${found}`);
+    }
+    if (ended > 0) return;
+    // Its last bytes and the first of the delimiter must not make a delimiter either.
+    const last = payload.subarray(Math.max(0, size - delimiters.longest + 1));
+    const joint = Buffer.concat([last, this.#delimiter]);
+    if (delimiters.find(joint, 0, joint.length, true) !== last.length) {
+      this.malformed(payload, "the payload's last bytes and the delimiter make an earlier delimiter");
+    }
+    if (this.ending.stripCR === true && payload[size - 1] === CR) {
+      this.malformed(payload, 'the payload ends with CR, which would be taken for a part of the line end');
+    }
+  }
+
+  protected override fill(payload: Buffer, target: Buffer, at: number): void {
+    copyBytes(payload, target, at);
+    if (this.#delimiterIn(payload) === 0) copyBytes(this.#delimiter, target, at + payload.length);
+  }
+
+  /** With `keep`: how many bytes the delimiter at the payload's end takes. */
+  #delimiterIn(payload: Buffer): number {
+    if (!this.ending.keep) return 0;
+    const width = this.delimiters.atEndOf(payload);
+    return width > 0 && this.ending.stripCR === true && payload[payload.length - width - 1] === CR ? width + 1 : width;
+  }
+}

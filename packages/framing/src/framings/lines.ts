@@ -1,0 +1,37 @@
+import { Buffer } from 'node:buffer';
+import type { Framing, Limits } from '../framing.js';
+import { flag, policyOf, whole, word } from '../options.js';
+import { delimitedBy } from './delimited.js';
+import { Delimiters } from './delimiters.js';
+
+/** Options of {@link lines}. */
+export interface LinesOptions extends Limits {
+  /**
+   * `any`: a line ends with LF, and a CR before it belongs to the end. `lf`: with LF, a CR is text. `crlf`: with CR LF
+   * and nothing else (strict, as SMTP demands: a lenient reader there lets mail be smuggled). The encoder writes LF for
+   * `any` and `lf`.
+   * @default 'any'
+   */
+  eol?: 'any' | 'lf' | 'crlf';
+  /** Deliver the line end with its line. @default false */
+  keep?: boolean;
+  /**
+   * Deliver a longer line in pieces of this many bytes, each as soon as it is there; the rest of the line follows as
+   * further frames.
+   * @default no cutting
+   */
+  cut?: number;
+}
+
+/**
+ * Lines of text. The bytes are not decoded: use `toString('utf8')` on a frame, which holds whole characters.
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function lines(options?: LinesOptions): Framing {
+  const policy = policyOf('lines', options, ['eol', 'keep', 'cut']);
+  const eol = word('lines', 'eol', options?.eol, ['any', 'lf', 'crlf']);
+  const keep = flag('lines', 'keep', options?.keep);
+  const cut = options?.cut === undefined ? undefined : whole('lines', 'cut', options.cut, 0, 1, policy.maxFrameLength);
+  const delimiters = new Delimiters('lines', [Buffer.from(eol === 'crlf' ? '\r\n' : '\n')]);
+  return delimitedBy(eol === 'crlf' ? 'crlf' : 'lines', delimiters, policy, { keep, stripCR: eol === 'any', cut });
+}

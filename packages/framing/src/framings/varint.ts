@@ -1,0 +1,132 @@
+import { Buffer } from 'node:buffer';
+import { FrameDecoder } from '../decoder.js';
+import { copyBytes, FrameEncoder } from '../encoder.js';
+import { InvalidLengthError } from '../errors.js';
+import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import { type Policy, policyOf, whole } from '../options.js';
+import { makeFraming } from './make.js';
+
+/** Options of {@link varint}. */
+export interface VarintOptions extends Limits {
+  /** Most bytes of the prefix, 1 to 10; a longer one is an {@link InvalidLengthError}. @default 5 */
+  maxPrefixBytes?: number;
+}
+
+/**
+ * Frames that begin with their length as a base-128 number, least significant group first, the high bit set on all
+ * bytes but the last (Protocol Buffers' delimited messages, libp2p, MQTT's remaining length). Longer encodings than
+ * necessary are accepted; the encoder writes the shortest.
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function varint(options?: VarintOptions): Framing {
+  const policy = policyOf('varint', options, ['maxPrefixBytes']);
+  const most = whole('varint', 'maxPrefixBytes', options?.maxPrefixBytes, 5, 1, 10);
+  return makeFraming(
+    'varint',
+    (o) => new VarintDecoder(most, policy, o),
+    (o) => new VarintEncoder(most, policy, o),
+  );
+}
+
+class VarintDecoder extends FrameDecoder {
+  constructor(
+    private readonly most: number,
+    policy: Policy,
+    options?: DecoderOptions,
+  ) {
+    super('varint', policy, options);
+  }
+
+  protected override locate(buf: Buffer, start: number, end: number): number {
+    let size = 0;
+    let scale = 1;
+    let at = start;
+    for (;;) {
+      const prefix = at - start;
+      if (prefix === this.most) {
+        const why = `a length of more than ${this.most} bytes`;
+        return this.refuse(buf, start, end, undefined, (place) => new InvalidLengthError(Number.NaN, why, place));
+      }
+      if (at === end) return this.more(prefix + 1, false);
+      const byte = buf[at++] as number;
+      size += (byte & 127) * scale;
+      if (byte < 128) break;
+      scale *= 128;
+    }
+    const total = at - start + size;
+    if (size > this.limit) {
+      const exact = Number.isSafeInteger(size) ? size : readBig(buf, start, at);
+      return this.tooLarge(buf, start, end, exact, total);
+    }
+    if (end - start < total) return this.more(total, true);
+    this.from = at;
+    this.to = at + size;
+    return this.to;
+  }
+
+  protected override finish(buf: Buffer, start: number, end: number): boolean {
+    if (!this.sized) return false;
+    this.from = start;
+    while ((buf[this.from++] as number) >= 128);
+    this.to = end;
+    return true;
+  }
+}
+
+function readBig(buf: Buffer, start: number, end: number): bigint {
+  let value = 0n;
+  for (let at = end - 1; at >= start; at--) value = (value << 7n) | BigInt((buf[at] as number) & 127);
+  return value;
+}
+
+class VarintEncoder extends FrameEncoder {
+  readonly #largest: number;
+
+  constructor(most: number, policy: Policy, options?: EncoderOptions) {
+    super('varint', policy, options);
+    this.#largest = Math.min(128 ** most - 1, Number.MAX_SAFE_INTEGER);
+  }
+
+  override header(length: number): Buffer {
+    whole('varint', 'length', length, 0, 0, Number.MAX_SAFE_INTEGER);
+    this.#check(Buffer.alloc(0), length);
+    const header = Buffer.alloc(prefixBytes(length));
+    writeVarint(header, 0, length);
+    return header;
+  }
+
+  override pieces(payload: Buffer): Buffer[] {
+    return [this.header(payload.length), payload];
+  }
+
+  protected override measure(payload: Buffer): number {
+    this.#check(payload, payload.length);
+    return prefixBytes(payload.length) + payload.length;
+  }
+
+  protected override fill(payload: Buffer, target: Buffer, at: number): void {
+    copyBytes(payload, target, writeVarint(target, at, payload.length));
+  }
+
+  #check(payload: Buffer, size: number): void {
+    this.checkLimit(payload, size);
+    if (size > this.#largest) this.tooLarge(payload, size, this.#largest, 'the most that the prefix can say');
+  }
+}
+
+function prefixBytes(size: number): number {
+  let bytes = 1;
+  for (let left = size; left >= 128; left = Math.floor(left / 128)) bytes++;
+  return bytes;
+}
+
+function writeVarint(target: Buffer, at: number, value: number): number {
+  let left = value;
+  let next = at;
+  while (left >= 128) {
+    target[next++] = (left % 128) | 128;
+    left = Math.floor(left / 128);
+  }
+  target[next++] = left;
+  return next;
+}
