@@ -1,0 +1,68 @@
+/** Something whose deadlines the clock looks at. `elapsed` is the time since the last look, in milliseconds. */
+export interface Timed {
+  tick(elapsed: number): void;
+}
+
+/**
+ * One coarse timer for all the deadlines of a server.
+ *
+ * A timer per connection costs memory and a list operation for every chunk. Here a connection only counts how long
+ * it has waited and sets that count to 0 when something happens; the clock comes by a few times a second. A deadline
+ * is never early: a wait counts from the first look at it, so it is late by up to one interval.
+ */
+export class Clock {
+  #timer: NodeJS.Timeout | undefined;
+  #last = 0;
+  #interval: number;
+  readonly #timed = new Set<Timed>();
+
+  constructor(shortest: number) {
+    this.#interval = intervalFor(shortest);
+  }
+
+  /** Milliseconds between two looks. */
+  get interval(): number {
+    return this.#interval;
+  }
+
+  add(timed: Timed): void {
+    this.#timed.add(timed);
+    if (this.#timer === undefined) this.#start();
+  }
+
+  delete(timed: Timed): void {
+    this.#timed.delete(timed);
+    if (this.#timed.size === 0) this.#stop();
+  }
+
+  /** Makes the clock look often enough for a deadline of `timeout` milliseconds. */
+  sharpen(timeout: number): void {
+    if (timeout <= 0 || intervalFor(timeout) >= this.#interval) return;
+    this.#interval = intervalFor(timeout);
+    if (this.#timer === undefined) return;
+    this.#stop();
+    this.#start();
+  }
+
+  #start(): void {
+    this.#last = performance.now();
+    this.#timer = setInterval(() => this.#look(), this.#interval).unref();
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #look(): void {
+    const now = performance.now();
+    const elapsed = now - this.#last;
+    this.#last = now;
+    for (const timed of this.#timed) timed.tick(elapsed);
+  }
+}
+
+/** An eighth of the shortest deadline, between 5 and 250 ms. */
+function intervalFor(shortest: number): number {
+  return Math.min(250, Math.max(5, Math.floor(shortest / 8)));
+}

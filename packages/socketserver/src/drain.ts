@@ -1,0 +1,45 @@
+import type { Connection } from './connection.js';
+
+/** What `shutdown()` did. */
+export interface DrainReport {
+  /** Connections (datagrams: requests) open when it began, those from the accept queue included. */
+  open: number;
+  /** Of these: closed at once, because no call of their handler was pending. */
+  idle: number;
+  /** Ended by themselves within the timeout. */
+  finished: number;
+  /** Destroyed when the timeout was over. */
+  destroyed: number;
+  durationMs: number;
+}
+
+/** A connection this young may have a request on the way, though none of it has come. */
+const young = 100;
+
+/** Event loop turns without an accept after which the kernel's accept queue counts as empty. */
+const quietTurns = 3;
+
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Waits until the accept queue is empty. libuv accepts one connection a turn, and closing the socket would reset
+ * those that still wait in the kernel's queue.
+ */
+export async function emptyAcceptQueue(accepted: () => number): Promise<void> {
+  let before = accepted();
+  for (let quiet = 0; quiet < quietTurns; quiet++) {
+    await turn();
+    const now = accepted();
+    if (now !== before) quiet = -1;
+    before = now;
+  }
+}
+
+/** Whether nothing would be lost by closing it now: nobody's call is pending, and no request is on the way. */
+export function isIdle(connection: Connection): boolean {
+  if (!connection.idle) return false;
+  const { bytesRead, durationMs } = connection.stats;
+  return bytesRead > 0 || durationMs >= young;
+}

@@ -1,0 +1,217 @@
+import type { Connection } from './connection.js';
+import type { TimeoutError } from './errors.js';
+import type { Hooks, Sink } from './sink.js';
+
+/** What a handler's call may return to end the connection once everything written is sent. */
+export const close = 'close';
+
+/**
+ * Gives a connection's bytes to a handler, one call at a time: while a call's promise is pending, further bytes wait
+ * (and the client, once `highWaterMark` of them do). The order is always: data, then the end, then the close.
+ */
+export class Push implements Sink {
+  readonly #connection: Connection;
+  readonly #hooks: Hooks<Connection>;
+  readonly #deliver: (chunk: Buffer | undefined) => unknown;
+  readonly #atInputEnd: (() => void) | undefined;
+  #queue: Buffer[] | undefined;
+  #queued = 0;
+  #busy = false;
+  #inputEnded = false;
+  #over = false;
+  #closed = false;
+  #errorTold = false;
+  #resolve!: () => void;
+  #reject!: (error: unknown) => void;
+
+  /**
+   * @param deliver hands a chunk to the handler, or with undefined goes on with what it kept; it returns what the
+   * handler returned, if that is a promise or 'close', else undefined.
+   * @param atInputEnd is called at the client's end, before `onEnd`; it throws when the bytes ended too early.
+   */
+  constructor(
+    connection: Connection,
+    hooks: Hooks<Connection>,
+    deliver: (chunk: Buffer | undefined) => unknown,
+    atInputEnd?: () => void,
+  ) {
+    this.#connection = connection;
+    this.#hooks = hooks;
+    this.#deliver = deliver;
+    this.#atInputEnd = atInputEnd;
+  }
+
+  /** Resolves when the connection has nothing more to bring; rejects with what the handler threw. */
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#connection.flowTo(this);
+    });
+  }
+
+  get waiting(): boolean {
+    return !this.#busy && !this.#over;
+  }
+
+  /** No call of the handler is pending, and nothing waits to be given to it. */
+  get idle(): boolean {
+    return !this.#busy && !this.#over && this.#queued === 0;
+  }
+
+  chunk(chunk: Buffer): void {
+    if (this.#over) return;
+    if (this.#busy || this.#connection.paused) {
+      (this.#queue ??= []).push(chunk);
+      this.#queued += chunk.length;
+      if (this.#queued >= this.#connection.highWaterMark) this.#connection.hold(true);
+      return;
+    }
+    this.#call(chunk);
+  }
+
+  /** Calls the handler; true when it may be called again at once. */
+  #call(chunk: Buffer | undefined): boolean {
+    const { writer } = this.#connection;
+    let result: unknown;
+    writer.hold();
+    try {
+      result = this.#deliver(chunk);
+    } catch (error) {
+      writer.letGo();
+      this.#fail(error);
+      return false;
+    }
+    writer.letGo();
+    if (result === undefined) return true;
+    if (result === close) {
+      this.#finish();
+      return false;
+    }
+    if (typeof (result as PromiseLike<unknown> | null)?.then !== 'function') return true;
+    this.#busy = true;
+    (result as PromiseLike<unknown>).then(
+      (value) => {
+        this.#busy = false;
+        if (this.#closed) this.#resolve();
+        else if (value === close) this.#finish();
+        else this.#goOn();
+      },
+      (error: unknown) => {
+        this.#busy = false;
+        this.#fail(error);
+      },
+    );
+    return false;
+  }
+
+  /** Delivers what waited. */
+  #goOn(): void {
+    if (this.#over || this.#connection.paused || !this.#call(undefined)) return;
+    while (this.#queue !== undefined && this.#queue.length > 0) {
+      if (this.#connection.paused) return;
+      const chunk = this.#queue.shift()!;
+      this.#queued -= chunk.length;
+      if (!this.#call(chunk)) return;
+    }
+    if (this.#over) return;
+    this.#connection.hold(false);
+    if (this.#inputEnded) this.#atEnd();
+  }
+
+  resumed(): void {
+    if (!this.#busy) this.#goOn();
+  }
+
+  end(): void {
+    this.#inputEnded = true;
+    if (!this.#busy && !this.#connection.paused) this.#atEnd();
+  }
+
+  #atEnd(): void {
+    if (this.#over) return;
+    try {
+      this.#atInputEnd?.();
+    } catch (error) {
+      this.broken(error as Error);
+      return;
+    }
+    this.#last(() => this.#hooks.onEnd?.(this.#connection), 'end');
+  }
+
+  timeout(_error: TimeoutError): void {
+    this.#connection.failure = undefined;
+    this.#last(() => this.#hooks.onTimeout?.(this.#connection), 'read-timeout');
+  }
+
+  /** The handler's last call for these bytes, then the close. */
+  #last(call: () => unknown, reason: 'end' | 'read-timeout'): void {
+    this.#connection.reason ??= reason;
+    const { writer } = this.#connection;
+    let result: unknown;
+    writer.hold();
+    try {
+      result = call();
+    } catch (error) {
+      writer.letGo();
+      this.#fail(error);
+      return;
+    }
+    writer.letGo();
+    if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== 'function') {
+      this.#finish();
+      return;
+    }
+    this.#busy = true;
+    (result as PromiseLike<unknown>).then(
+      () => {
+        this.#busy = false;
+        if (this.#closed) this.#resolve();
+        else this.#finish();
+      },
+      (error: unknown) => {
+        this.#busy = false;
+        this.#fail(error);
+      },
+    );
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#queue = undefined;
+    this.#connection.beginClose('server');
+  }
+
+  #fail(error: unknown): void {
+    this.#over = true;
+    this.#queue = undefined;
+    this.#reject(error);
+  }
+
+  /** The client's bytes are no messages: the handler may say so, then the connection is closed. */
+  broken(error: Error): void {
+    if (this.#over) return;
+    const connection = this.#connection;
+    connection.failure ??= error;
+    connection.reason ??= 'framing';
+    this.#tellError(error);
+    this.#finish();
+  }
+
+  #tellError(error: Error): void {
+    if (this.#errorTold) return;
+    this.#errorTold = true;
+    try {
+      this.#hooks.onError?.(error, this.#connection);
+    } catch (failure) {
+      this.#reject(failure);
+    }
+  }
+
+  closed(error: Error | undefined): void {
+    this.#over = this.#closed = true;
+    if (error !== undefined && this.#connection.reason !== 'reset') this.#tellError(error);
+    if (!this.#busy) this.#resolve();
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Why a connection ended. `end`: the client ended it and was answered. `server`: the handler was done. `refused`: by
+ * `verifyRequest()`. `drain`: by `shutdown()`. `worker`: the thread or process that served it died.
+ */
+export type CloseReason =
+  | 'end'
+  | 'server'
+  | 'reset'
+  | 'read-timeout'
+  | 'write-timeout'
+  | 'handshake-timeout'
+  | 'handshake-error'
+  | 'framing'
+  | 'refused'
+  | 'handler-error'
+  | 'drain'
+  | 'worker'
+  | 'error';
+
+/** Why a client was turned away before it became a connection. */
+export type DropReason = 'overload' | 'pending-timeout' | 'fd-budget' | 'draining' | 'no-worker';

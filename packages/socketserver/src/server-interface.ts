@@ -1,0 +1,53 @@
+import type { EventEmitter } from 'node:events';
+import type { Framing } from '@sendall/framing';
+import type { BoundAddress } from './address.js';
+import type { Connection } from './connection.js';
+import type { Datagram } from './datagram.js';
+import type { DrainReport } from './drain.js';
+import type { EventMap } from './events.js';
+import type { ResolvedOptions, ServerOptions } from './options.js';
+
+/** What one handler handles: a connection, or one datagram. */
+export type Request = Connection | Datagram;
+
+/**
+ * `listening`: bound, nobody is served yet. `suspended`: by `suspend()`. `draining`: `shutdown()` is under way.
+ */
+export type ServerStatus = 'new' | 'listening' | 'running' | 'suspended' | 'draining' | 'closed';
+
+export type Comparison = '<' | '<=' | '==' | '>=' | '>';
+
+export interface ServerInfo {
+  status: ServerStatus;
+  address: BoundAddress;
+  /** Being served now. */
+  connections: number;
+  /** Accepted, waiting for a place. */
+  pending: number;
+  /** Since the start. */
+  accepted: number;
+  dropped: number;
+  workers: number;
+}
+
+/** A server, as its handlers and callers see it. What each member does is told at `BaseServer`. */
+export interface Server extends EventEmitter<EventMap>, AsyncDisposable {
+  readonly serverAddress: BoundAddress;
+  readonly status: ServerStatus;
+  readonly options: ResolvedOptions;
+  readonly framing: Framing | undefined;
+  readonly activeChildren: ReadonlySet<number>;
+  readonly connections: ReadonlySet<Connection>;
+  readonly socket: unknown;
+  info(): ServerInfo;
+  fileno(): number;
+  listen(): Promise<void>;
+  serveForever(): Promise<void>;
+  handleRequest(timeout?: number): Promise<void>;
+  shutdown(options?: { timeout?: number }): Promise<DrainReport>;
+  serverClose(): Promise<void>;
+  suspend(options?: { queue?: boolean }): Promise<void>;
+  resume(): Promise<void>;
+  setOptions(options: ServerOptions): void;
+  waitForConnections(op: Comparison, n: number): Promise<void>;
+}

@@ -1,0 +1,703 @@
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import type { TLSSocket, TlsOptions } from 'node:tls';
+import type { Framing } from '@sendall/framing';
+import { isTransient } from './accept-failures.js';
+import { checkAddress, showAddress, type Address, type BoundAddress, type PeerAddress } from './address.js';
+import { Admission, type AdmissionDesk } from './admission.js';
+import { Alarms } from './alarms.js';
+import { Clock } from './clock.js';
+import { Connection, type ConnectionHost } from './connection.js';
+import type { Datagram } from './datagram.js';
+import { FdBudget } from './fd-budget.js';
+import { emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
+import { SocketServerError } from './errors.js';
+import { announce, isHeard, reportError, type EventMap } from './events.js';
+import {
+  checkHandlerClass,
+  ConnectionHandler,
+  framingOf,
+  runHandler,
+  type BaseRequestHandler,
+  type HandlerClass,
+} from './handler.js';
+import { checkChange, resolveOptions, type ResolvedOptions, type ServerOptions } from './options.js';
+import { readProxyHeader } from './proxy-protocol.js';
+import type { DropReason } from './reasons.js';
+import type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
+import { makeHandshaker } from './transports/tls.js';
+import type { AnyTransport, StreamTransport, TransportSink } from './transport.js';
+
+const longest = 0x7fffffff;
+
+/**
+ * The life cycle and the request pipeline that all servers share.
+ *
+ * For the caller: `listen()`, `serveForever()`, `handleRequest()`, `shutdown()`, `serverClose()`, `suspend()`,
+ * `resume()`, `setOptions()`, `waitForConnections()`, `info()`, `fileno()`.
+ *
+ * May be overridden: `serverBind()`, `serverActivate()`, `getRequest()`, `verifyRequest()`, `processRequest()`,
+ * `finishRequest()`, `shutdownRequest()`, `closeRequest()`, `handleError()`, `handleTimeout()`, `serviceActions()`.
+ *
+ * A request goes through them in this order: `getRequest` - `verifyRequest` - `processRequest`, which calls
+ * `finishRequest` (makes the handler and runs it) and `shutdownRequest` (which calls `closeRequest`).
+ */
+export abstract class BaseServer extends EventEmitter<EventMap> implements Server {
+  /** Node's server or socket below, once bound. */
+  socket: unknown;
+  /** What was asked for; the real host and port (or path) once bound. */
+  serverAddress: BoundAddress;
+  readonly RequestHandlerClass: HandlerClass;
+  /** Connections the kernel may hold before they are accepted. */
+  requestQueueSize: number;
+  /** SO_REUSEADDR; TCP on Unix always has it. */
+  allowReuseAddress: boolean;
+  /** Milliseconds that `handleRequest()` waits before it calls `handleTimeout()`; 0: for ever. */
+  timeout: number;
+  /** Process ids of the children, in `processes`. */
+  readonly activeChildren: ReadonlySet<number> = new Set();
+  /** Every connection of this loop. */
+  readonly connections: ReadonlySet<Connection> = new Set();
+  options: ResolvedOptions;
+  /** @internal */ readonly clock: Clock;
+  /** @internal The framing of the options. */
+  framing: Framing | undefined;
+  /** @internal */ readonly transport: AnyTransport;
+
+  #status: ServerStatus = 'new';
+  readonly #admission: Admission<Socket | Datagram>;
+  readonly #alarms: Alarms;
+  readonly #budget: FdBudget;
+  readonly #sink: TransportSink<never>;
+  #binding: Promise<void> | undefined;
+  #serving: { promise: Promise<void>; resolve: () => void } | undefined;
+  #draining: Drain | undefined;
+  /** Requests that are ready for `getRequest()`, and calls of it that wait. */
+  #ready: Request[] = [];
+  #callers: ((request: Request) => void)[] = [];
+  #waiters: { test: () => boolean; resolve: () => void }[] = [];
+  #running = 0;
+  #accepted = 0;
+  #dropped = 0;
+  #serviceTimer: NodeJS.Timeout | undefined;
+
+  constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions, transport: AnyTransport) {
+    super();
+    checkAddress(address);
+    checkHandlerClass(RequestHandlerClass);
+    this.options = resolveOptions(options);
+    this.framing = framingOf(this.options.framing);
+    this.serverAddress = address;
+    this.RequestHandlerClass = RequestHandlerClass;
+    this.requestQueueSize = this.options.requestQueueSize;
+    this.allowReuseAddress = this.options.allowReuseAddress ?? transport.kind === 'stream';
+    this.timeout = this.options.timeout;
+    this.transport = transport;
+    const { readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout } = this.options;
+    const times = [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout];
+    this.clock = new Clock(Math.min(...times.filter((time) => time > 0), longest));
+    this.#alarms = new Alarms(this.options.alarms);
+    this.#budget = new FdBudget(this.options.fdReserve);
+    const desk: AdmissionDesk<Socket | Datagram> = {
+      rules: () => this.options,
+      start: (item) => this.#start(item),
+      drop: (item, reason) => this.#drop(item, reason),
+    };
+    this.#admission = new Admission(desk);
+    this.#sink = this.#makeSink();
+  }
+
+  #makeSink(): TransportSink<Socket | Datagram> {
+    // eslint-disable-next-line unicorn/no-this-assignment, typescript/no-this-alias -- getters of another object
+    const server = this;
+    return {
+      get options() {
+        return server.options;
+      },
+      get requestQueueSize() {
+        return server.requestQueueSize;
+      },
+      get allowReuseAddress() {
+        return server.allowReuseAddress;
+      },
+      arrived: (item) => this.#arrived(item),
+      acceptFailed: (error) => this.#acceptFailed(error),
+    };
+  }
+
+  // ---- the life cycle
+
+  get status(): ServerStatus {
+    return this.#status;
+  }
+
+  info(): ServerInfo {
+    return {
+      status: this.#status,
+      address: this.serverAddress,
+      connections: this.#admission.places.taken,
+      pending: this.#admission.pending,
+      accepted: this.#accepted,
+      dropped: this.#dropped,
+      workers: 0,
+    };
+  }
+
+  /**
+   * Binds and activates. From then on `serverAddress` is real, and clients may connect; they wait until
+   * `serveForever()` or `handleRequest()` is called.
+   * @throws ListenError
+   */
+  listen(): Promise<void> {
+    this.#binding ??= this.#listen();
+    return this.#binding;
+  }
+
+  async #listen(): Promise<void> {
+    this.#refuseWhenOver();
+    const { signal, postListen } = this.options;
+    signal?.throwIfAborted();
+    try {
+      await this.serverBind();
+      await this.serverActivate();
+      await postListen?.(this.serverAddress);
+    } catch (error) {
+      this.#status = 'closed';
+      this.#admission.clear('draining');
+      await this.transport.close();
+      throw error;
+    }
+    if (this.#draining !== undefined) {
+      await this.transport.close();
+      return;
+    }
+    this.#status = 'listening';
+    this.clock.add(this.#admission);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (isHeard(this, 'listening')) announce(this, 'listening', { address: this.serverAddress });
+    this.#goOn();
+  }
+
+  readonly #onAbort = (): void => void this.shutdown();
+
+  #refuseWhenOver(): void {
+    if (this.#status === 'closed' || this.#draining !== undefined)
+      throw new SocketServerError('SERVER_CLOSED', 'this server is closed: make a new one');
+  }
+
+  /** Binds the socket and sets `serverAddress`. */
+  async serverBind(): Promise<void> {
+    this.serverAddress = await this.transport.bind(this.serverAddress, this.#sink as never);
+    this.socket = this.transport.socket;
+  }
+
+  /** Called behind `serverBind()`. Node binds and listens in one step, so there is nothing left to do here. */
+  serverActivate(): void | Promise<void> {}
+
+  /** Serves until `shutdown()`: listens first if that was not done, and resolves when the server is closed. */
+  async serveForever(): Promise<void> {
+    if (this.#draining !== undefined) return this.#draining.done.then(() => undefined);
+    if (this.#serving === undefined) {
+      let resolve!: () => void;
+      const promise = new Promise<void>((r) => (resolve = r));
+      this.#serving = { promise, resolve };
+      try {
+        await this.listen();
+      } catch (error) {
+        this.#serving = undefined;
+        throw error;
+      }
+      this.#goOn();
+    }
+    return this.#serving.promise;
+  }
+
+  /** Serves, when it is asked for and possible. */
+  #goOn(): void {
+    if (this.#status !== 'listening' || this.#serving === undefined) return;
+    this.#status = 'running';
+    this.#serviceTimer = setInterval(() => this.#service(), 500).unref();
+    if (this.getRequest !== BaseServer.prototype.getRequest) void this.#serveByGetRequest();
+    this.#admission.permits = Infinity;
+  }
+
+  async #serveByGetRequest(): Promise<void> {
+    while (this.#status === 'running' || this.#status === 'suspended') {
+      try {
+        const [request, clientAddress] = await this.getRequest();
+        void this.#handle(request, clientAddress);
+      } catch (error) {
+        reportError(this, error);
+      }
+    }
+  }
+
+  #service(): void {
+    try {
+      this.serviceActions();
+    } catch (error) {
+      reportError(this, error);
+    }
+  }
+
+  /**
+   * Serves exactly one request and resolves when that is done. Listens first if that was not done. With a timeout
+   * (or the attribute `timeout`) and no client within it calls `handleTimeout()` instead.
+   */
+  async handleRequest(timeout = this.timeout): Promise<void> {
+    if (this.#serving !== undefined)
+      throw new SocketServerError('UNSUPPORTED', 'handleRequest() is for servers that are not in serveForever()');
+    await this.listen();
+    this.#refuseWhenOver();
+    this.#admission.permits++;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      if (timeout > 0 && timeout <= longest) timer = setTimeout(resolve, timeout, undefined);
+    });
+    const getting = this.getRequest();
+    const got = await Promise.race([getting, late]);
+    clearTimeout(timer);
+    if (got !== undefined) return this.#handle(...got);
+    this.#admission.permits = Math.max(0, this.#admission.permits - 1);
+    const next = this.#callers.pop();
+    if (next !== undefined) void getting.catch(() => {});
+    return this.handleTimeout();
+  }
+
+  /**
+   * Ends the server: no new connections, what waits in the accept queue is served, idle connections are closed,
+   * handlers hear `onShutdown`, `timeout` (default: `drainTimeout`) is waited for, the rest is destroyed.
+   *
+   * May be called from a handler, before `serveForever()` and more than once; a later call with a shorter timeout
+   * hurries the first. `timeout: 0` destroys at once, `Infinity` waits as long as it takes.
+   */
+  shutdown(options: { timeout?: number } = {}): Promise<DrainReport> {
+    if (this.#draining === undefined) {
+      this.#draining = new Drain();
+      this.#draining.done = this.#drain(this.#draining);
+    }
+    const { drainTimeout } = this.options;
+    this.#draining.within(options.timeout ?? (drainTimeout === 0 ? Infinity : drainTimeout));
+    return this.#draining.done;
+  }
+
+  async #drain(drain: Drain): Promise<DrainReport> {
+    const started = performance.now();
+    const wasServing = this.#serving !== undefined;
+    await this.#binding?.catch(() => {});
+    const listening = this.#status === 'listening' || this.#status === 'running';
+    const alreadyClosed = this.#status === 'closed';
+    this.#status = 'draining';
+    if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#admission.places.taken });
+    if (listening && wasServing && !drain.hurried) await emptyAcceptQueue(() => this.transport.arrivals);
+    if (!alreadyClosed) await this.transport.close();
+    if (!wasServing) this.#admission.clear('draining');
+    const report: DrainReport = { open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
+    for (const connection of this.connections) connection.sayGoodbye();
+    const sweep = (): void => {
+      for (const connection of this.connections) {
+        if (!isIdle(connection)) continue;
+        report.idle++;
+        connection.beginClose('drain');
+      }
+    };
+    // What the clients sent before is read within a few turns: it is a request, not idleness.
+    await emptyAcceptQueue(() => this.transport.arrivals);
+    sweep();
+    const sweeper = setInterval(sweep, 20);
+    const idle = this.#whenIdle();
+    await Promise.race([idle, drain.deadline]);
+    clearInterval(sweeper);
+    this.#admission.clear('draining');
+    report.destroyed = this.#running;
+    for (const connection of this.connections) {
+      connection.reason ??= 'drain';
+      connection.destroy('drain');
+    }
+    report.finished = Math.max(0, report.open - report.idle - report.destroyed);
+    report.durationMs = performance.now() - started;
+    drain.stop();
+    this.#status = 'closed';
+    this.clock.delete(this.#admission);
+    clearInterval(this.#serviceTimer);
+    this.options.signal?.removeEventListener('abort', this.#onAbort);
+    if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'end', report });
+    this.#serving?.resolve();
+    return report;
+  }
+
+  #whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#isQuiet()) resolve();
+      else this.#waiters.push({ test: () => this.#isQuiet(), resolve });
+    });
+  }
+
+  #isQuiet(): boolean {
+    return this.#running === 0 && this.connections.size === 0 && this.#admission.pending === 0;
+  }
+
+  /** Closes the server. Unless `blockOnClose` is false this is `shutdown()`; then it only stops listening. */
+  async serverClose(): Promise<void> {
+    if (this.options.blockOnClose || this.#draining !== undefined) {
+      await this.shutdown();
+      return;
+    }
+    this.#draining = new Drain();
+    this.#draining.done = Promise.resolve({ open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 });
+    await this.#binding?.catch(() => {});
+    this.#status = 'closed';
+    this.#admission.clear('draining');
+    await this.transport.close();
+    clearInterval(this.#serviceTimer);
+    this.clock.delete(this.#admission);
+    this.#serving?.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.serverClose();
+  }
+
+  /** The number of the listening descriptor, or -1 before it is bound. */
+  fileno(): number {
+    return this.transport.fileno();
+  }
+
+  /** Changes options of a running server. Limits and alarms count at once, the rest for new connections. */
+  setOptions(options: ServerOptions): void {
+    checkChange(options);
+    if (options.tls !== undefined && 'secure' in this.transport) this.transport.secure?.(options.tls);
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    this.options = { ...this.options, ...given };
+    if (options.framing !== undefined) this.framing = framingOf(options.framing);
+    if (options.alarms !== undefined) this.#alarms.set(options.alarms);
+    if (options.fdReserve !== undefined) this.#budget.reserve = options.fdReserve;
+    if (options.timeout !== undefined) this.timeout = options.timeout;
+    const { readTimeout = 0, writeTimeout = 0, handshakeTimeout = 0, pendingTimeout = 0, lingerTimeout = 0 } = options;
+    for (const time of [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout])
+      this.clock.sharpen(time);
+    this.#admission.pump();
+  }
+
+  /** Resolves when the number of connections compares so with `n`, at once if it does already. */
+  waitForConnections(op: Comparison, n: number): Promise<void> {
+    const test = comparisons[op];
+    if (test === undefined)
+      throw new SocketServerError(
+        'INVALID_OPTION',
+        `"${String(op)}" is not one of ${Object.keys(comparisons).join(' ')}`,
+      );
+    return new Promise((resolve) => {
+      if (test(this.#admission.places.taken, n)) resolve();
+      else this.#waiters.push({ test: () => test(this.#admission.places.taken, n), resolve });
+    });
+  }
+
+  #countChanged(): void {
+    if (this.#waiters.length === 0) return;
+    const met = this.#waiters.filter((waiter) => waiter.test());
+    if (met.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !met.includes(waiter));
+    for (const { resolve } of met) resolve();
+  }
+
+  /**
+   * Stops listening; connections go on. New clients are refused (with `queue: true` they wait, as many as
+   * `pendingConnections`).
+   */
+  async suspend(options: { queue?: boolean } = {}): Promise<void> {
+    if (this.#status !== 'running' && this.#status !== 'listening')
+      throw new SocketServerError('NOT_RUNNING', `suspend(): the server is ${this.#status}`);
+    this.#status = 'suspended';
+    this.#admission.permits = 0;
+    if (!options.queue) await this.transport.close();
+  }
+
+  /** Listens again after `suspend()`, on the same address. */
+  async resume(): Promise<void> {
+    if (this.#status !== 'suspended')
+      throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
+    if (this.transport.fileno() < 0) await this.serverBind();
+    this.#status = 'listening';
+    this.#goOn();
+  }
+
+  // ---- what arrives
+
+  #arrived(item: Socket | Datagram): void {
+    this.#accepted++;
+    if (this.#status === 'closed') {
+      this.#drop(item, 'draining');
+      return;
+    }
+    if (this.transport.kind === 'stream' && !this.#budget.allows(this.connections.size + this.#admission.pending)) {
+      if (this.#budget.exhausted() && isHeard(this, 'emfile')) announce(this, 'emfile', this.#budget.state());
+      this.#drop(item, 'fd-budget');
+      return;
+    }
+    this.#admission.offer(item);
+  }
+
+  #drop(item: Socket | Datagram, reason: DropReason): void {
+    this.#dropped++;
+    if (reason === 'overload' && isHeard(this, 'overload'))
+      announce(this, 'overload', {
+        connections: this.#admission.places.taken,
+        pending: this.#admission.pending,
+        limit: this.options.maxConnections,
+      });
+    if (isHeard(this, 'drop')) announce(this, 'drop', { reason, peer: peerOf(item) });
+    if (this.transport.kind === 'stream') {
+      (item as Socket).on('error', () => {});
+      (item as Socket).destroy();
+    }
+  }
+
+  #acceptFailed(error: NodeJS.ErrnoException): void {
+    const code = error.code ?? 'UNKNOWN';
+    announce(this, 'accept-error', { error, code, transient: isTransient(code) });
+  }
+
+  #start(item: Socket | Datagram): void {
+    if (this.#alarms.any && isHeard(this, 'alarm')) {
+      const connections = this.#admission.places.taken;
+      for (const alarm of this.#alarms.reached(connections)) announce(this, 'alarm', { ...alarm, connections });
+    }
+    if (this.transport.kind === 'datagram') this.#dispatch(item as Datagram);
+    else this.#startConnection(item as Socket, this.transport);
+    this.#countChanged();
+  }
+
+  #startConnection(raw: Socket, transport: StreamTransport): void {
+    const { options, serverAddress } = this;
+    if (options.noDelay && transport.name !== 'unix') raw.setNoDelay(true);
+    if (options.keepAlive !== false) raw.setKeepAlive(true, options.keepAlive === true ? undefined : options.keepAlive);
+    const connection = new Connection(this.#host(), raw, 'path' in serverAddress ? serverAddress.path : undefined);
+    (this.connections as Set<Connection>).add(connection);
+    if (isHeard(this, 'connection')) {
+      const { id, peer, local } = connection;
+      announce(this, 'connection', { id, peer, local, connection });
+    }
+    if (options.proxyProtocol === false && transport.handshake === undefined) this.#dispatch(connection);
+    else void this.#shakeHands(connection, transport);
+  }
+
+  async #shakeHands(connection: Connection, transport: StreamTransport): Promise<void> {
+    const { proxyProtocol } = this.options;
+    try {
+      if (proxyProtocol !== false) await readProxyHeader(connection, proxyProtocol);
+      if (transport.handshake !== undefined) await connection.handshake();
+    } catch (error) {
+      connection.fail(error as Error, 'handshake-error');
+      if (this.#admission.permits !== Infinity && this.#callers.length > 0) this.#admission.permits++;
+      return;
+    }
+    if (!connection.closed) this.#dispatch(connection);
+  }
+
+  #hostOfConnections: ConnectionHost | undefined;
+
+  #host(): ConnectionHost {
+    if (this.#hostOfConnections === undefined) {
+      // eslint-disable-next-line unicorn/no-this-assignment, typescript/no-this-alias -- getters of another object
+      const server = this;
+      this.#hostOfConnections = {
+        get options() {
+          return server.options;
+        },
+        get framing() {
+          return server.framing;
+        },
+        clock: this.clock,
+        upgrade: (raw, options) => this.#upgrade(raw, options),
+        connectionClosed: (connection) => this.#connectionClosed(connection),
+        report: (connection, error) => this.#report(connection, connection.peer, error),
+        placeFreed: () => {
+          this.#admission.release();
+          this.#countChanged();
+        },
+      };
+    }
+    return this.#hostOfConnections;
+  }
+
+  #upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket> {
+    const transport = this.transport as StreamTransport;
+    if (options === undefined && transport.handshake !== undefined) return transport.handshake(raw);
+    return makeHandshaker(options ?? this.options.tls, this.serverAddress).handshake(raw);
+  }
+
+  #connectionClosed(connection: Connection): void {
+    (this.connections as Set<Connection>).delete(connection);
+    if (isHeard(this, 'close')) {
+      const { id, peer, local, failure } = connection;
+      const { bytesRead, bytesWritten, durationMs } = connection.stats;
+      announce(this, 'close', {
+        id,
+        peer,
+        local,
+        connection,
+        reason: connection.reason ?? 'end',
+        ...(failure && { error: failure }),
+        bytesRead,
+        bytesWritten,
+        durationMs,
+      });
+    }
+    this.#countChanged();
+  }
+
+  // ---- the pipeline
+
+  #dispatch(request: Request): void {
+    const caller = this.#callers.shift();
+    if (caller !== undefined) caller(request);
+    else if (this.getRequest !== BaseServer.prototype.getRequest || this.#serving === undefined)
+      this.#ready.push(request);
+    else void this.#handle(request, request.peer);
+  }
+
+  /** The next request and its client's address, when there is one. */
+  getRequest(): Promise<[Request, PeerAddress]> {
+    const request = this.#ready.shift();
+    if (request !== undefined) return Promise.resolve([request, request.peer]);
+    return new Promise((resolve) => this.#callers.push((next) => resolve([next, next.peer])));
+  }
+
+  async #handle(request: Request, clientAddress: PeerAddress): Promise<void> {
+    this.#running++;
+    try {
+      if (await this.#verified(request, clientAddress)) await this.processRequest(request, clientAddress);
+      else await this.#refuse(request);
+    } catch (error) {
+      this.#report(request, clientAddress, error);
+      await this.#shutdownAfterError(request);
+    }
+    this.#running--;
+    if (!(request instanceof Connection)) {
+      this.#admission.release();
+    }
+    this.#countChanged();
+    if (this.#status === 'running') this.#service();
+  }
+
+  #verified(request: Request, clientAddress: PeerAddress): boolean | Promise<boolean> {
+    return this.verifyRequest === BaseServer.prototype.verifyRequest || this.verifyRequest(request, clientAddress);
+  }
+
+  async #refuse(request: Request): Promise<void> {
+    if (request instanceof Connection) request.reason ??= 'refused';
+    await this.shutdownRequest(request);
+  }
+
+  async #shutdownAfterError(request: Request): Promise<void> {
+    if (request instanceof Connection) request.reason ??= 'handler-error';
+    try {
+      await this.shutdownRequest(request);
+    } catch (error) {
+      reportError(this, error);
+      if (request instanceof Connection) request.destroy();
+    }
+  }
+
+  /** An end of the client that surfaced in the handler is an end, not an error. */
+  #report(request: Request, clientAddress: PeerAddress, error: unknown): void {
+    if (request instanceof Connection && request.failure !== undefined && request.failure === error) return;
+    try {
+      this.handleError(request, clientAddress, error);
+    } catch (failure) {
+      reportError(this, failure);
+    }
+  }
+
+  /** Whether to go on with this request. */
+  verifyRequest(_request: Request, _clientAddress: PeerAddress): boolean | Promise<boolean> {
+    return true;
+  }
+
+  /** Calls `finishRequest()`, then `shutdownRequest()`. */
+  async processRequest(request: Request, clientAddress: PeerAddress): Promise<void> {
+    await this.finishRequest(request, clientAddress);
+    await this.shutdownRequest(request);
+  }
+
+  /** Makes the handler and runs it to its end. */
+  finishRequest(request: Request, clientAddress: PeerAddress): Promise<void> {
+    const handler: BaseRequestHandler = new this.RequestHandlerClass(request as never, clientAddress, this);
+    if (handler instanceof ConnectionHandler) handler.request.hooks = handler;
+    return runHandler(handler);
+  }
+
+  /** Sends our end, then `closeRequest()`. */
+  async shutdownRequest(request: Request): Promise<void> {
+    if (request instanceof Connection && request.state === 'open') void request.end();
+    await this.closeRequest(request);
+  }
+
+  /** Closes the connection: at once for us, with what is written still sent. */
+  closeRequest(request: Request): void | Promise<void> {
+    if (request instanceof Connection) request.beginClose('server');
+  }
+
+  /** Called with what a handler threw. Emits `error`. */
+  handleError(request: Request, clientAddress: PeerAddress, error: unknown): void {
+    reportError(this, error, { request, clientAddress });
+  }
+
+  /** Called when `handleRequest()` waited long enough. */
+  handleTimeout(): void | Promise<void> {}
+
+  /** Called about twice a second and after each request while the server serves. */
+  serviceActions(): void {}
+
+  override toString(): string {
+    return `${this.constructor.name}(${showAddress(this.serverAddress)}, ${this.#status})`;
+  }
+}
+
+const comparisons: Record<Comparison, (a: number, b: number) => boolean> = {
+  '<': (a, b) => a < b,
+  '<=': (a, b) => a <= b,
+  '==': (a, b) => a === b,
+  '>=': (a, b) => a >= b,
+  '>': (a, b) => a > b,
+};
+
+/** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */
+class Drain {
+  done!: Promise<DrainReport>;
+  readonly deadline: Promise<void>;
+  hurried = false;
+  #expire!: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #at = Infinity;
+
+  constructor() {
+    this.deadline = new Promise((resolve) => (this.#expire = resolve));
+  }
+
+  within(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#at) return;
+    this.#at = at;
+    clearTimeout(this.#timer);
+    if (ms <= 0) {
+      this.hurried = true;
+      this.#expire();
+    } else {
+      this.#timer = setTimeout(this.#expire, Math.min(ms, longest));
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function peerOf(item: Socket | Datagram): PeerAddress | undefined {
+  if ('peer' in item) return item.peer;
+  const { remoteAddress, remotePort } = item;
+  return remoteAddress === undefined || remotePort === undefined
+    ? undefined
+    : { host: remoteAddress, port: remotePort };
+}
