@@ -20,6 +20,7 @@ const RESERVED = new Set(['local', 'all']);
 
 /** Checks a host's name. Throws UsageError. */
 export function checkHostName(name: string): string {
+  if (typeof name !== 'string') throw new UsageError('a host needs a name');
   if (RESERVED.has(name)) throw new UsageError(`"${name}" is a word of its own and cannot name a host: choose another`);
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
     throw new UsageError(

@@ -25,8 +25,8 @@ export function newCode(): string {
  * Throws UsageError, which never holds the code.
  */
 export function parseCode(text: string): KeyObject {
-  if (text.length > MAX_TEXT)
-    throw new UsageError(`a pairing code has ${LENGTH} letters and digits; this text is longer`);
+  if (typeof text !== 'string' || text.length > MAX_TEXT)
+    throw new UsageError(`a pairing code has ${LENGTH} letters and digits; copy it from sendall pair --new`);
   const code = text
     .normalize('NFKC')
     .toUpperCase()

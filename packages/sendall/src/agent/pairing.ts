@@ -1,0 +1,189 @@
+/**
+ * The agent's half of pairing. A caller that proves a one-time code gets its key pinned, and the agent's own proof.
+ *
+ * Codes live in memory and end with the agent. What an answer tells depends on what was proved: "used" and "expired"
+ * are said only to who proves that very code; to everybody else every code is just wrong.
+ */
+import type { KeyObject } from 'node:crypto';
+import diagnostics from 'node:diagnostics_channel';
+import { hostname } from 'node:os';
+import { ProtocolError, UsageError } from '../errors.js';
+import type { Identity } from '../link/identity.js';
+import type { Link } from '../link/link.js';
+import { newCode, pairingProof, parseCode, sameProof } from '../link/pairing-proof.js';
+import { printable } from '../link/printable.js';
+import type { Peer } from '../link/tls.js';
+import type { Control, MessageNamed } from '../protocol/messages.js';
+import type { Callers } from './callers.js';
+import { sourceOf, WrongTries } from './wrong-tries.js';
+
+/** `{ outcome, fingerprint, name, source }` for each attempt; outcome is "paired" or the code of a PAIR_FAIL. */
+const channel = diagnostics.channel('sendall:pairing');
+
+export interface PairingOptions {
+  /** What the agent calls itself. Default: the machine's host name. */
+  readonly name?: string;
+  /** Codes waiting at once. Default 64. */
+  readonly maxCodes?: number;
+  /** How long a code that has expired is still told from a wrong one, in milliseconds. Default one day. */
+  readonly rememberMs?: number;
+  /** Wrong tries of one key from one address before it must pause. Default 5. */
+  readonly triesPerKey?: number;
+  /** Wrong tries from one address (one /64 of IPv6), whatever the keys, before it must pause. Default 50. */
+  readonly triesPerSource?: number;
+  /** Milliseconds. Default one minute. */
+  readonly pauseMs?: number;
+  /** Milliseconds since the epoch. Default Date.now. */
+  readonly now?: () => number;
+}
+
+interface Code {
+  readonly key: KeyObject;
+  readonly expiresMs: number;
+  /** The first key that proved the code. No other can use it any more. */
+  usedBy?: string;
+  /** `usedBy` was written to the callers' file. */
+  pinned: boolean;
+}
+
+/** What was said on one link. It ends with the first answer. */
+interface Attempt {
+  /** What the caller calls itself; empty before PAIR_BEGIN. */
+  name: string;
+  answered: boolean;
+}
+
+type FailCode = 'wrong' | 'used' | 'expired' | 'busy' | 'failed';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+export class PairingDesk {
+  readonly #identity: Identity;
+  readonly #callers: Callers;
+  readonly #options: Required<PairingOptions>;
+  readonly #tries: WrongTries;
+  #codes: Code[] = [];
+  readonly #attempts = new WeakMap<Link, Attempt>();
+
+  constructor(identity: Identity, callers: Callers, options: PairingOptions = {}) {
+    const { name = hostname(), maxCodes = 64, rememberMs = DAY_MS, now = Date.now } = options;
+    const { triesPerKey = 5, triesPerSource = 50, pauseMs = 60_000 } = options;
+    this.#identity = identity;
+    this.#callers = callers;
+    this.#options = { name, maxCodes, rememberMs, triesPerKey, triesPerSource, pauseMs, now };
+    this.#tries = new WrongTries(pauseMs, now);
+  }
+
+  /** Makes a code. `ttlMs`: 1 s to 24 h, default 10 minutes. Throws UsageError. */
+  issue({ ttlMs = 10 * 60 * 1000 }: { ttlMs?: number } = {}): { code: string; fingerprint: string; expires: string } {
+    const { maxCodes, now } = this.#options;
+    if (!(ttlMs >= 1000 && ttlMs <= DAY_MS))
+      throw new UsageError(`a pairing code lives from 1 second to 24 hours, not ${ttlMs} ms`);
+    this.#forget();
+    if (this.#codes.filter((code) => this.#waits(code)).length >= maxCodes)
+      throw new UsageError(`${maxCodes} pairing codes are waiting already: use one of them, or wait until they expire`);
+    const code = newCode();
+    const expiresMs = now() + ttlMs;
+    this.#codes.push({ key: parseCode(code), expiresMs, pinned: false });
+    return { code, fingerprint: this.#identity.fingerprint, expires: new Date(expiresMs).toISOString() };
+  }
+
+  /**
+   * Answers a PAIR_* message of a caller that came over TLS. `peer` and `binding` are its connection's (acceptPeer,
+   * exportBinding), `source` its address. Ends the link with the answer. Throws ProtocolError.
+   */
+  handle(link: Link, message: Control, peer: Peer, binding: Uint8Array, source: string): void {
+    const attempt = this.#attempts.get(link) ?? { name: '', answered: false };
+    // The link is ending; what the caller sent before it knew does not count.
+    if (attempt.answered) return;
+    const caller = { link, peer, binding, source: sourceOf(source), attempt };
+    if (message.type === 'PAIR_BEGIN' && !attempt.name) {
+      attempt.name = printable(message.name, 64) || 'unnamed';
+      this.#attempts.set(link, attempt);
+      this.#admit(caller);
+    } else if (message.type === 'PAIR_PROOF' && attempt.name) {
+      if (this.#admit(caller)) this.#prove(caller, message);
+    } else throw new ProtocolError(`${message.type} is out of place`);
+  }
+
+  /** False when the caller must pause: it is told so, and its proof is not looked at. */
+  #admit(caller: Arrival): boolean {
+    const waitMs = Math.max(this.#tries.pauseOf(caller.source), this.#tries.pauseOf(keyAt(caller)));
+    if (!waitMs) return true;
+    this.#fail(caller, 'busy', `too many wrong codes: wait ${Math.ceil(waitMs / 1000)} seconds`);
+    return false;
+  }
+
+  #prove(caller: Arrival, message: MessageNamed<'PAIR_PROOF'>): void {
+    const { peer, binding } = caller;
+    const input = { binding, clientSpki: peer.spki, agentSpki: this.#identity.spki };
+    caller.attempt.answered = true;
+    this.#forget();
+    const code = this.#codes.find(({ key }) => sameProof(pairingProof(key, 'client', input), message.proof));
+    if (!code) {
+      this.#tries.count(caller.source, this.#options.triesPerSource);
+      this.#tries.count(keyAt(caller), this.#options.triesPerKey);
+      return this.#fail(caller, 'wrong', 'no such code waits here');
+    }
+    if (code.usedBy !== undefined && code.usedBy !== peer.fingerprint)
+      return this.#fail(caller, 'used', 'another key has used this code');
+    if (code.expiresMs <= this.#options.now()) return this.#fail(caller, 'expired', 'this code has expired');
+    // From here on no other key can use the code, though the pin is yet to be written.
+    code.usedBy = peer.fingerprint;
+    this.#pin(caller, code.pinned).then(
+      (known) => {
+        if (!known) return this.#fail(caller, 'used', 'the key that used this code was removed since');
+        code.pinned = true;
+        this.#publish(caller, 'paired');
+        caller.link.send({
+          type: 'PAIR_DONE',
+          alias: 0,
+          proof: pairingProof(code.key, 'agent', input),
+          name: this.#options.name,
+        });
+        caller.link.close();
+      },
+      (error: Error) => this.#fail(caller, 'failed', `the pin could not be kept: ${error.message}`),
+    );
+  }
+
+  /** Writes the pin. False for a key that was pinned by the same code before and is not any more: somebody removed it. */
+  async #pin({ peer, attempt }: Arrival, repeated: boolean): Promise<boolean> {
+    if (repeated) return this.#callers.find(peer.spki) !== undefined;
+    await this.#callers.add({ fingerprint: peer.fingerprint, name: attempt.name });
+    return true;
+  }
+
+  #fail(caller: Arrival, code: FailCode, message: string): void {
+    caller.attempt.answered = true;
+    this.#publish(caller, code);
+    caller.link.send({ type: 'PAIR_FAIL', alias: 0, code, message });
+    caller.link.close();
+  }
+
+  #publish({ peer, source, attempt }: Arrival, outcome: FailCode | 'paired'): void {
+    if (channel.hasSubscribers) channel.publish({ outcome, fingerprint: peer.fingerprint, name: attempt.name, source });
+  }
+
+  #waits({ usedBy, expiresMs }: Code): boolean {
+    return usedBy === undefined && expiresMs > this.#options.now();
+  }
+
+  /** Drops codes that expired long ago, and the oldest of the used and expired ones when they are many. */
+  #forget(): void {
+    const { now, rememberMs, maxCodes } = this.#options;
+    const waiting = this.#codes.filter((code) => this.#waits(code));
+    const past = this.#codes.filter((code) => !this.#waits(code) && code.expiresMs + rememberMs > now());
+    this.#codes = [...past.slice(-4 * maxCodes), ...waiting];
+  }
+}
+
+interface Arrival {
+  readonly link: Link;
+  readonly peer: Peer;
+  readonly binding: Uint8Array;
+  readonly source: string;
+  readonly attempt: Attempt;
+}
+
+const keyAt = ({ source, peer }: Arrival) => `${source} ${peer.fingerprint}`;

@@ -1,0 +1,146 @@
+/** The caller's half of pairing: prove the code, check the agent's proof, and only then remember its key. */
+import { hostname, userInfo } from 'node:os';
+import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
+import type { Home } from '../home.js';
+import { helloMessage } from '../link/handshake.js';
+import { loadIdentity } from '../link/identity.js';
+import { Link } from '../link/link.js';
+import { pairingProof, parseCode, sameProof } from '../link/pairing-proof.js';
+import { printable } from '../link/printable.js';
+import { dialTls, exportBinding, formatTlsUrl, parseTlsUrl } from '../link/tls.js';
+import type { Message, MessageNamed } from '../protocol/messages.js';
+import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';
+
+export interface PairOptions {
+  /** From `sendall pair --new` on the agent's machine. */
+  readonly code: string;
+  /** What the host is to be called here. A known name gets the new address and key. */
+  readonly name: string;
+  /** For everything together, in milliseconds. Default 10,000; 0: no limit. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+const OPTION_NAMES = new Set(['code', 'name', 'timeoutMs', 'signal']);
+
+export interface Paired {
+  readonly name: string;
+  readonly url: string;
+  /** Fingerprint of the agent's key. */
+  readonly pin: string;
+  /** The host as it was known before. */
+  readonly before?: KnownHost;
+}
+
+/**
+ * Pairs with the agent at `url` (tls://HOST:PORT): its key is pinned under `name` here, and ours there. A repeat with
+ * the same code does no harm.
+ *
+ * Throws UsageError (address, name, code or a file of ours is wrong), UnreachableError (nobody there, or not an agent),
+ * RefusedError (the code is wrong, used or expired, or the agent does not know it), or the signal's reason.
+ */
+export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
+  const unknown = Object.keys(options).find((key) => !OPTION_NAMES.has(key));
+  if (unknown !== undefined) throw new UsageError(`there is no pair option "${unknown}"`);
+  const { timeoutMs = 10_000, signal } = options;
+  const address = parseTlsUrl(url);
+  const name = checkHostName(options.name);
+  const code = parseCode(options.code);
+  const hosts = new KnownHosts(home);
+  hosts.get(name); // A file that is wrong is better known before the code is used.
+  const identity = await loadIdentity(home, { create: true });
+  const started = performance.now();
+  const { socket, peer } = await dialTls({ ...address, identity, timeoutMs, signal });
+  const where = formatTlsUrl(address);
+  const link = new Link(socket);
+  try {
+    const input = { binding: exportBinding(socket), clientSpki: identity.spki, agentSpki: peer.spki };
+    const leftMs = timeoutMs && Math.max(1, timeoutMs - (performance.now() - started));
+    const done = await exchange(link, pairingProof(code, 'client', input), {
+      where,
+      fingerprint: peer.fingerprint,
+      leftMs,
+      signal,
+    });
+    if (!sameProof(pairingProof(code, 'agent', input), done.proof))
+      throw new RefusedError(
+        `${where} took the code but could not prove that it knows it: somebody may be in between; ` +
+          'nothing was pinned here: pair again over a connection you trust, with a new code',
+      );
+  } finally {
+    link.destroy();
+  }
+  const before = await hosts.pair({ name, url: where, pin: peer.fingerprint });
+  return { name, url: where, pin: peer.fingerprint, ...(before && { before }) };
+}
+
+interface Exchange {
+  readonly where: string;
+  readonly fingerprint: string;
+  readonly leftMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** HELLO and PAIR_BEGIN, the proof after HELLO_OK, then the agent's answer. */
+function exchange(link: Link, proof: Buffer, options: Exchange): Promise<MessageNamed<'PAIR_DONE'>> {
+  const { where, leftMs, signal } = options;
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    const fail = (error: unknown) => {
+      settle();
+      reject(error as Error);
+    };
+    const abort = () => fail(signal?.reason);
+    const timeout = () =>
+      fail(new UnreachableError(`${where} did not answer in time: try again, or check what runs there`));
+    const timer = leftMs ? setTimeout(timeout, leftMs) : undefined;
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted) return abort();
+    link.start({
+      message(message) {
+        if (message.type === 'HELLO_OK') link.send({ type: 'PAIR_PROOF', alias: 0, proof });
+        else if (message.type === 'PAIR_DONE') {
+          settle();
+          resolve(message);
+        } else fail(refusal(message, options));
+      },
+      closed: (error) => {
+        const why = error ? `: ${printable(error.message)}` : '';
+        fail(new UnreachableError(`${where} ended the connection before the pairing was done${why}`, { cause: error }));
+      },
+    });
+    link.send(helloMessage(callerName()));
+    link.send({ type: 'PAIR_BEGIN', alias: 0, name: callerName() });
+  });
+}
+
+/** The error that an answer other than PAIR_DONE stands for. */
+function refusal(message: Message, { where, fingerprint }: Exchange): SendallError {
+  if (message.type === 'LINK_ERROR') return new RefusedError(`${where} refused: ${printable(message.message)}`);
+  if (message.type === 'GOAWAY')
+    return new UnreachableError(`${where} is going away (${printable(message.reason)}): try again in a moment`);
+  if (message.type !== 'PAIR_FAIL') return new ProtocolError(`${where} sent ${message.type} while pairing`);
+  const next = 'make a new one there with sendall pair --new';
+  if (message.code === 'wrong')
+    return new RefusedError(
+      `${where} does not know this code: check it, and that the key there, ${fingerprint}, is the one that sendall pair --new showed`,
+    );
+  if (message.code === 'expired') return new RefusedError(`the code has expired: ${next}`);
+  if (message.code === 'used')
+    return new RefusedError(`the code was used by another key; if that was not yours, remove it there; then ${next}`);
+  return new RefusedError(`${where} did not pair: ${printable(message.message)}`);
+}
+
+/** USER@MACHINE: how the agent's owner recognises this key. */
+function callerName(): string {
+  let user = String(process.getuid?.() ?? 'someone');
+  try {
+    user = userInfo().username;
+  } catch {
+    // A user without an entry in the password file.
+  }
+  return `${user}@${hostname()}`.slice(0, 200);
+}
