@@ -164,6 +164,8 @@ export const messageTable = {
       window: uint(7),
       clockMs: uint(8),
       version: text(9),
+      /** Keeper to agent. */
+      pid: opt(uint(10)),
     },
   ],
   AUTH: [0x03, { method: text(1), proof: opt(bytes(2)) }],

@@ -1,0 +1,197 @@
+/** One agent's connection: its messages go to the runs they name. */
+import type { Socket } from 'node:net';
+import { ProtocolError } from '../errors.js';
+import { MAX_FRAME, PROTOCOL_VERSION, STREAM, type Message, type MessageNamed } from '../protocol/messages.js';
+import { Attachment, type AttachmentOwner } from './attachment.js';
+import type { Keeper } from './keeper.js';
+import type { Run } from './run.js';
+import { VERSION } from './version.js';
+import { Wire } from './wire.js';
+
+/** Runs in one RUNS message. */
+const PAGE = 256;
+
+export class AgentConnection implements AttachmentOwner {
+  readonly wire: Wire;
+  readonly #keeper: Keeper;
+  readonly #attachments = new Map<number, Attachment>();
+  readonly #behind = new Set<Attachment>();
+  #greeted = false;
+
+  constructor(keeper: Keeper, socket: Socket) {
+    this.#keeper = keeper;
+    this.wire = new Wire(
+      socket,
+      {
+        message: (message) => this.#dispatch(message),
+        drained: () => {
+          for (const attachment of this.#behind) attachment.flush();
+          this.#behind.clear();
+        },
+        closed: () => this.#closed(),
+      },
+      keeper.limits.agentBacklog,
+    );
+  }
+
+  whenDrained(attachment: Attachment): void {
+    this.#behind.add(attachment);
+  }
+
+  /** Binds an alias to a run. Throws ProtocolError when the alias was used before or there are too many. */
+  attach(alias: number, run: Run, control: boolean): Attachment {
+    if (alias === 0) throw new ProtocolError('alias 0 is the link itself');
+    if (this.#attachments.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
+    const attachment = new Attachment(this, alias, run, control);
+    this.#attachments.set(alias, attachment);
+    run.attach(attachment);
+    return attachment;
+  }
+
+  #closed(): void {
+    for (const attachment of this.#attachments.values()) attachment.run.detach(attachment);
+    this.#attachments.clear();
+    this.#keeper.left(this);
+  }
+
+  #dispatch(message: Message): void {
+    if (!this.#greeted) {
+      if (message.type !== 'HELLO') throw new ProtocolError(`${message.type} before HELLO`);
+      this.#greet(message);
+      return;
+    }
+    switch (message.type) {
+      case 'OPEN':
+        this.#checkRoom(message.alias);
+        return this.#keeper.open(this, message);
+      case 'ATTACH':
+        this.#checkRoom(message.alias);
+        return this.#attachTo(message);
+      case 'LIST':
+        return this.#list(message);
+      case 'FORGET': {
+        const result = this.#keeper.forget(message.principal ?? '', message.runId);
+        const { alias, opId } = message;
+        return this.wire.send({ type: 'OP_OK', alias, opId, result, signalled: [], survivors: [] });
+      }
+      case 'ASK':
+        return this.#ask(message);
+      case 'PING':
+        return this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.running });
+      case 'PONG':
+        return undefined;
+      default:
+        return this.#toRun(message);
+    }
+  }
+
+  #checkRoom(alias: number): void {
+    if (this.#attachments.size >= this.#keeper.limits.maxAliases)
+      throw new ProtocolError(`more than ${this.#keeper.limits.maxAliases} runs on one connection`);
+    if (alias === 0 || this.#attachments.has(alias)) throw new ProtocolError(`alias ${alias} cannot be used`);
+  }
+
+  #greet(hello: MessageNamed<'HELLO'>): void {
+    if (hello.protoMin > PROTOCOL_VERSION || hello.protoMax < PROTOCOL_VERSION)
+      throw new ProtocolError(
+        `this keeper speaks protocol ${PROTOCOL_VERSION}, the agent ${hello.protoMin} to ${hello.protoMax}`,
+      );
+    this.#greeted = true;
+    const { limits, bootId, journal } = this.#keeper;
+    this.wire.send({
+      type: 'HELLO_OK',
+      alias: 0,
+      proto: PROTOCOL_VERSION,
+      name: 'keeper',
+      bootId,
+      features: [],
+      maxFrame: MAX_FRAME,
+      maxRuns: limits.maxAliases,
+      window: limits.stdinWindow,
+      clockMs: Date.now(),
+      version: VERSION,
+      pid: process.pid,
+    });
+    this.wire.send({ type: 'AUTH_OK', alias: 0, principal: '', roles: [], policyRev: 0, epoch: journal.epoch });
+  }
+
+  #attachTo(message: MessageNamed<'ATTACH'>): void {
+    const { alias, runId, mode } = message;
+    const refuse = (code: string, text: string): void =>
+      this.wire.send({ type: 'ATTACH_REFUSED', alias, runId, code, message: text });
+    if (message.epoch && !this.#keeper.journal.epoch.equals(message.epoch))
+      return refuse('unknown', 'this machine has a new run journal: the run is not known');
+    const run = this.#keeper.find(message.principal ?? '', runId);
+    if (!run) return refuse('unknown', 'there is no such run, or it was forgotten');
+    if (run.refused) return refuse('refused', run.refused.message);
+    if (run.attachments.size >= this.#keeper.limits.maxAttachments)
+      return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
+    run.welcome(this.attach(alias, run, mode === 'control'));
+  }
+
+  #list(message: MessageNamed<'LIST'>): void {
+    const runs = this.#keeper.list(message.principal, message.all);
+    for (let at = 0; at === 0 || at < runs.length; at += PAGE)
+      this.wire.send({
+        type: 'RUNS',
+        alias: message.alias,
+        opId: message.opId,
+        runs: runs.slice(at, at + PAGE),
+        last: at + PAGE >= runs.length,
+      });
+  }
+
+  #ask(message: MessageNamed<'ASK'>): void {
+    const { alias, opId, what } = message;
+    const answer = (body: object): void => this.wire.send({ type: 'ANSWER', alias, opId, body: JSON.stringify(body) });
+    if (what === 'status') answer(this.#keeper.status());
+    else if (what === 'drain') {
+      answer({ draining: true });
+      this.wire.flush();
+      this.#keeper.drain();
+    } else if (what === 'end-runs') {
+      this.#keeper.endRuns(message.body ?? 'the agent was told to end all runs');
+      answer({ ending: this.#keeper.live });
+    } else this.wire.send({ type: 'ANSWER', alias, opId, error: `the keeper cannot answer "${what}"` });
+  }
+
+  #toRun(message: Message): void {
+    const attachment = this.#attachments.get(message.alias);
+    // An alias that was just refused or detached may still be spoken to.
+    if (!attachment) return;
+    const { run } = attachment;
+    switch (message.type) {
+      case 'DETACH':
+        this.#attachments.delete(attachment.alias);
+        return run.detach(attachment);
+      case 'SIGNAL':
+      case 'CANCEL':
+        return run.operate(attachment, message);
+      case 'EXIT_ACK':
+        return attachment.control ? run.acknowledgeExit() : undefined;
+      default:
+        // Observers neither feed, trim, block nor stop anything.
+        if (attachment.control) this.#control(run, attachment, message);
+        else attachment.send({ type: 'CONTROL_LOST', controlEpoch: run.controlEpoch });
+    }
+  }
+
+  #control(run: Run, attachment: Attachment, message: Message): void {
+    switch (message.type) {
+      case 'DATA':
+        if (message.stream !== STREAM.stdin) throw new ProtocolError(`DATA for stream ${message.stream}`);
+        return run.takeInput(message.offset, message.bytes);
+      case 'EOS':
+        if (message.stream !== STREAM.stdin) throw new ProtocolError(`EOS for stream ${message.stream}`);
+        return run.endInput(message.final);
+      case 'STOP':
+        return run.stopStream(message.stream);
+      case 'ACK':
+        return run.acknowledge(message.stream, message.durable);
+      case 'RESIZE':
+        return run.operate(attachment, message);
+      default:
+        throw new ProtocolError(`${message.type} is not for the keeper`);
+    }
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Waiting for children. SIGCHLD says that somebody ended; which one is asked without reaping, and each is then reaped
+ * by its own pid: never "any child", never a wait that blocks.
+ */
+import { readFileSync } from 'node:fs';
+import type { Native, Status } from './syscalls.js';
+
+export class Children {
+  readonly #native: Native;
+  readonly #leaders = new Map<number, (status: Status) => void>();
+  readonly #held = new Set<number>();
+  readonly #onSweep: () => void;
+  readonly #listener = (): void => this.sweep();
+
+  /** `onSweep` is called after children or orphans were reaped: a tree may have ended. */
+  constructor(native: Native, onSweep: () => void) {
+    this.#native = native;
+    this.#onSweep = onSweep;
+    native.becomeSubreaper();
+    process.on('SIGCHLD', this.#listener);
+  }
+
+  /** Calls back once, with what the child left, when it has ended. */
+  watch(pid: number, ended: (status: Status) => void): void {
+    this.#leaders.set(pid, ended);
+  }
+
+  /** While held a child that ends stays a zombie, so that its pid and its group's id cannot be given to others. */
+  hold(pid: number): void {
+    if (this.#leaders.has(pid)) this.#held.add(pid);
+  }
+
+  release(pid: number): void {
+    if (this.#held.delete(pid)) this.sweep();
+  }
+
+  /** True while this is a leader of ours, running or not yet reaped. */
+  isLeader(pid: number): boolean {
+    return this.#leaders.has(pid);
+  }
+
+  sweep(): void {
+    let reaped = 0;
+    for (;;) {
+      const pid = this.#native.endedChild();
+      if (pid === 0) break;
+      if (this.#held.has(pid)) {
+        // It stands in front of all others: ask for each of those by name.
+        for (const leader of [...this.#leaders.keys()]) if (!this.#held.has(leader)) reaped += this.#reap(leader);
+        for (const orphan of this.orphans()) reaped += this.#reap(orphan);
+        this.#onSweep();
+        return;
+      }
+      if (this.#reap(pid) === 0) break;
+      reaped++;
+    }
+    if (reaped > 0) this.#onSweep();
+  }
+
+  #reap(pid: number): number {
+    const status = this.#native.reap(pid);
+    if (!status) return 0;
+    const ended = this.#leaders.get(pid);
+    this.#leaders.delete(pid);
+    ended?.(status);
+    return 1;
+  }
+
+  /** Children that we did not start: processes whose parents ended, ours because we are the subreaper. */
+  orphans(): number[] {
+    return childrenOf(process.pid).filter((pid) => !this.#leaders.has(pid));
+  }
+
+  close(): void {
+    process.off('SIGCHLD', this.#listener);
+  }
+}
+
+/** Direct children of a process, those of all its threads; none when it is gone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    // Node starts and adopts on its main thread.
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+    return text.split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}

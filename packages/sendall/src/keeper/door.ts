@@ -1,0 +1,209 @@
+/** The agent's door to the keeper: connects to the one that runs or starts one. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { SendallError } from '../errors.js';
+import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../home.js';
+import { PROTOCOL_VERSION, type Control, type Message } from '../protocol/messages.js';
+import { completeLimits, type KeeperLimits } from './limits.js';
+import { VERSION } from './version.js';
+import { Wire } from './wire.js';
+
+export { SpoolReader, spoolFolder, TrimmedError } from './spool.js';
+export { defaultLimits, type KeeperLimits } from './limits.js';
+
+/** A connection to the keeper. */
+export interface KeeperLink {
+  readonly pid: number;
+  readonly version: string;
+  /** Names the journal: 16 random bytes. */
+  readonly epoch: Buffer;
+  readonly bootId: string;
+  /** stdin bytes the keeper takes ahead of a command. */
+  readonly window: number;
+  /** Messages of one tick go out in one write. */
+  send(message: Control): void;
+  sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void;
+  /** More than a megabyte waits for the keeper. */
+  readonly congested: boolean;
+  /** Resolves when the connection is gone, with the reason when it was not `close`. */
+  readonly closed: Promise<Error | undefined>;
+  /** Sends what waits, then closes. The keeper and its commands go on. */
+  close(): void;
+}
+
+/** How to find or start a keeper. */
+export interface KeeperOptions {
+  /** For a keeper that has to be started: milliseconds without agents and runs after which it ends. @default 60000 */
+  idleExitMs?: number;
+  /** For a keeper that has to be started; one that runs keeps its own. */
+  limits?: Partial<KeeperLimits>;
+  /** Milliseconds for a start and the greeting. @default 10000 */
+  timeoutMs?: number;
+  /** The keeper's program. @default main.js beside this file */
+  program?: string;
+  /** Additions to the keeper's environment, for tests. */
+  env?: NodeJS.ProcessEnv;
+}
+
+/** Who listens to the keeper. */
+export interface KeeperEvents {
+  /** Called for each message, synchronously for all of a chunk. DATA's bytes are valid inside the call only. */
+  onMessage(message: Message): void;
+  /** Called when the link is no longer congested. */
+  onDrained?(): void;
+}
+
+/** What the keeper gets of the agent's environment: commands get a rebuilt one anyway. */
+const PASSED_ON = ['HOME', 'LANG', 'LC_ALL', 'LC_CTYPE', 'PATH', 'TZ', 'USER', 'LOGNAME', 'SENDALL_FAULT'];
+
+/**
+ * Connects to this home's keeper, starting one when none runs. Two agents that do so at once end with the same keeper.
+ * Throws SendallError KEEPER when it cannot be started or does not answer in time.
+ */
+export async function ensureKeeper(home: Home, options: KeeperOptions & KeeperEvents): Promise<KeeperLink> {
+  const limits = { ...options.limits };
+  if (options.idleExitMs !== undefined) limits.idleExitMs = options.idleExitMs;
+  completeLimits(limits);
+  if (Buffer.byteLength(home.keeperSocket) > MAX_SOCKET_PATH)
+    throw new SendallError(
+      'KEEPER',
+      `${home.keeperSocket} is longer than the ${MAX_SOCKET_PATH} bytes a socket's path may have: set SENDALL_HOME to a shorter one`,
+    );
+  ensurePrivateFolder(home.state);
+  ensurePrivateFolder(home.runtime);
+  const deadline = Date.now() + (options.timeoutMs ?? 10_000);
+  for (;;) {
+    const socket = await dial(home.keeperSocket);
+    if (socket) return greet(socket, options, deadline);
+    await startKeeper(home, limits, options, deadline);
+    if (Date.now() > deadline) throw new SendallError('KEEPER', 'the keeper did not come up in time');
+  }
+}
+
+/** A connected socket, or undefined when nobody listens there. */
+function dial(path: string): Promise<Socket | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
+      else reject(new SendallError('KEEPER', `the keeper's socket cannot be used: ${error.message}`, { cause: error }));
+    });
+  });
+}
+
+/** Starts a keeper in a session of its own and waits until it is ready, or until another turns out to be. */
+async function startKeeper(
+  home: Home,
+  limits: Partial<KeeperLimits>,
+  options: KeeperOptions,
+  deadline: number,
+): Promise<void> {
+  const program = options.program ?? fileURLToPath(new URL('./main.js', import.meta.url));
+  const env: NodeJS.ProcessEnv = { ...options.env };
+  for (const name of PASSED_ON) env[name] ??= process.env[name];
+  const config = JSON.stringify({ home, limits });
+  const child = spawn(process.execPath, [program, config], {
+    detached: true,
+    cwd: '/',
+    env,
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  child.unref();
+  const ready = child.stdio[3] as Readable;
+  let word = '';
+  ready.setEncoding('utf8').on('data', (text: string) => (word += text));
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(
+      () => {
+        child.kill('SIGKILL');
+        reject(new SendallError('KEEPER', 'the keeper did not start in time'));
+      },
+      Math.max(deadline - Date.now(), 0),
+    );
+    const settle = (): void => {
+      clearTimeout(timer);
+      child.removeAllListeners();
+      // "" : it ended at once because another one has the lock, or it is coming up elsewhere.
+      if (word === 'ready' || word === '') resolve();
+      else reject(new SendallError('KEEPER', `the keeper could not start: ${word}`));
+    };
+    ready.once('close', settle);
+    child.once('error', (error) => {
+      clearTimeout(timer);
+      reject(new SendallError('KEEPER', `the keeper could not start: ${error.message}`, { cause: error }));
+    });
+  });
+}
+
+function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise<KeeperLink> {
+  return new Promise((resolve, reject) => {
+    let hello: Extract<Message, { type: 'HELLO_OK' }> | undefined;
+    let linked = false;
+    let close: (error: Error | undefined) => void;
+    const closed = new Promise<Error | undefined>((done) => (close = done));
+    const timer = setTimeout(
+      () => {
+        wire.destroy();
+        reject(new SendallError('KEEPER', 'the keeper did not answer in time'));
+      },
+      Math.max(deadline - Date.now(), 0),
+    );
+    const wire = new Wire(socket, {
+      message(message) {
+        if (linked) return options.onMessage(message);
+        if (message.type === 'HELLO_OK') hello = message;
+        else if (message.type === 'LINK_ERROR')
+          reject(new SendallError('KEEPER', `the keeper does not agree: ${message.message}`));
+        else if (message.type === 'AUTH_OK' && hello) {
+          linked = true;
+          clearTimeout(timer);
+          resolve(linkOf(wire, closed, hello, Buffer.from(message.epoch)));
+        }
+        return undefined;
+      },
+      drained: () => options.onDrained?.(),
+      closed(error) {
+        clearTimeout(timer);
+        close(error);
+        reject(new SendallError('KEEPER', 'the keeper closed the connection', { cause: error }));
+      },
+    });
+    wire.send({
+      type: 'HELLO',
+      alias: 0,
+      protoMin: PROTOCOL_VERSION,
+      protoMax: PROTOCOL_VERSION,
+      name: 'agent',
+      nonce: randomBytes(16),
+      features: [],
+      clockMs: Date.now(),
+      version: VERSION,
+    });
+  });
+}
+
+function linkOf(
+  wire: Wire,
+  closed: Promise<Error | undefined>,
+  hello: Extract<Message, { type: 'HELLO_OK' }>,
+  epoch: Buffer,
+): KeeperLink {
+  return {
+    pid: hello.pid ?? 0,
+    version: hello.version,
+    bootId: hello.bootId,
+    window: hello.window,
+    epoch,
+    closed,
+    send: (message) => wire.send(message),
+    sendData: (...piece) => wire.sendData(...piece),
+    get congested() {
+      return wire.congested;
+    },
+    close: () => wire.close(),
+  };
+}

@@ -1,0 +1,61 @@
+/** Ends a whole tree: TERM, a grace, then KILL; and says what it could not end. */
+import type { ProcessInfo } from '../protocol/messages.js';
+import { describe } from './processes.js';
+import type { Native } from './syscalls.js';
+import { signalAll, type Tree } from './tree.js';
+
+const SIGTERM = 15;
+
+export interface EndReport {
+  readonly signalled: number[];
+  readonly survivors: ProcessInfo[];
+}
+
+export class Ending {
+  readonly #tree: Tree;
+  readonly #done: (report: EndReport) => void;
+  readonly #signalled: number[];
+  #timer: NodeJS.Timeout | undefined;
+  #deadline = Infinity;
+  #killing = false;
+  #over = false;
+
+  /** Begins with TERM at once. `done` is called once, when nothing lives or what does survived KILL. */
+  constructor(native: Native, tree: Tree, graceMs: number, done: (report: EndReport) => void) {
+    this.#tree = tree;
+    this.#done = done;
+    this.#signalled = graceMs > 0 ? signalAll(native, tree.members(), SIGTERM) : [];
+    this.shorten(graceMs);
+  }
+
+  /** A second request may bring KILL nearer, never put it off. */
+  shorten(graceMs: number): void {
+    const deadline = Date.now() + graceMs;
+    if (deadline >= this.#deadline || this.#killing) return;
+    this.#deadline = deadline;
+    clearTimeout(this.#timer);
+    if (graceMs > 0) this.#timer = setTimeout(() => void this.#kill(), Math.min(graceMs, 0x7fffffff));
+    else void this.#kill();
+  }
+
+  /** A process may have ended: perhaps it was the last. */
+  check(): void {
+    if (!this.#killing && !this.#over && !this.#tree.alive()) this.#finish();
+  }
+
+  async #kill(): Promise<void> {
+    if (this.#killing) return;
+    this.#killing = true;
+    for (const pid of this.#tree.members()) if (!this.#signalled.includes(pid)) this.#signalled.push(pid);
+    await this.#tree.kill();
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    const survivors = this.#tree.alive() ? this.#tree.members().map(describe) : [];
+    this.#done({ signalled: this.#signalled, survivors });
+  }
+}

@@ -1,0 +1,43 @@
+/** A command's environment is built anew, never inherited: the keeper's own variables are nobody's business. */
+import { userInfo } from 'node:os';
+
+const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** The variable that marks every process of a run, so that they can be found without a cgroup. */
+export const RUN_TAG = 'SENDALL_RUN';
+
+export interface Account {
+  readonly name: string;
+  readonly home: string;
+  readonly shell: string;
+}
+
+/** The account this process runs as. */
+export function ownAccount(): Account {
+  const { username, homedir, shell } = userInfo();
+  return { name: username, home: homedir, shell: shell || '/bin/sh' };
+}
+
+const nameOf = (pair: Uint8Array): string => Buffer.from(pair.subarray(0, pair.indexOf(0x3d))).toString('latin1');
+
+/** Variables for a command: the account's, LANG, what the caller gave (the later wins), and the run's tag. */
+export function buildEnvironment(
+  account: Account,
+  given: readonly Uint8Array[],
+  runId: string,
+  term: string | undefined,
+): { pairs: Uint8Array[]; path: Buffer } {
+  const variables = new Map<string, Uint8Array>();
+  const set = (name: string, value: string): void => void variables.set(name, Buffer.from(`${name}=${value}`));
+  set('HOME', account.home);
+  set('USER', account.name);
+  set('LOGNAME', account.name);
+  set('SHELL', account.shell);
+  set('PATH', STANDARD_PATH);
+  set('LANG', process.env.LANG || 'C.UTF-8');
+  if (term !== undefined) set('TERM', term);
+  for (const pair of given) variables.set(nameOf(pair), pair);
+  set(RUN_TAG, runId);
+  const path = variables.get('PATH');
+  return { pairs: [...variables.values()], path: path ? Buffer.from(path.subarray(5)) : Buffer.alloc(0) };
+}

@@ -1,0 +1,292 @@
+/**
+ * The run journal: which runs exist and what became of them. An INTENT is on disk (fdatasync) before its command
+ * starts; everything later is in the page cache when `append` returns, so it survives the keeper but not a power loss.
+ *
+ * The file is records in length-prefixed frames with a CRC-32, followed by zeros written ahead: a full disk cannot
+ * refuse an exit record, and fdatasync has no metadata to write. Reading stops at the first frame that is not whole
+ * and sound; as one fdatasync covers everything before it, nothing behind such a frame was ever promised.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, fdatasync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { lengthPrefixed, type Encoder } from '@sendall/framing';
+import { SendallError } from '../errors.js';
+import { bool, bytes, decodeFields, encodeFields, list, message, opt, text, uint } from '../protocol/fields.js';
+import type { Fields, MessageOf } from '../protocol/fields.js';
+import { messageTable } from '../protocol/messages.js';
+import { fault } from './faults.js';
+
+/** Every kind of record. `no` is the run's number in this journal, given by its intent. */
+const recordTable = {
+  /** First in the file. OPENs whose notAfter is at or below forgottenBefore are refused: their ids may be forgotten. */
+  header: [1, { version: uint(1), epoch: bytes(2), forgottenBeforeMs: uint(3), nextNo: uint(4) }],
+  /** A keeper began to write here. */
+  keeper: [2, { bootId: text(1), pid: uint(2), startMs: uint(3) }],
+  intent: [
+    3,
+    {
+      no: uint(1),
+      principal: text(2),
+      runId: bytes(3),
+      specHash: bytes(4),
+      notAfterMs: uint(5),
+      openedMs: uint(6),
+      /** The words `ps` shows; "sh" alone for shell text. */
+      argv: list(bytes(7)),
+      name: opt(text(8)),
+      tags: list(text(9)),
+      keepMs: uint(10),
+    },
+  ],
+  started: [
+    4,
+    {
+      no: uint(1),
+      pid: uint(2),
+      startMs: uint(3),
+      program: bytes(4),
+      /** Kernel clock ticks at the leader's start: a pid that is used again has another. */
+      ticks: opt(uint(5)),
+      cgroup: opt(text(6)),
+    },
+  ],
+  refused: [5, { no: uint(1), code: text(2), message: text(3) }],
+  /** Without `drained` the command ended while its last output could not be stored. */
+  exit: [6, { no: uint(1), exit: message(2, messageTable.EXIT[1]), drained: bool(3) }],
+  treeEnd: [7, { no: uint(1) }],
+  acked: [8, { no: uint(1) }],
+  /** The run's output and result are gone; its id is still refused until it expires. */
+  dropped: [9, { no: uint(1) }],
+  /** The id itself is forgotten. */
+  forgotten: [10, { no: uint(1), notAfterMs: uint(2) }],
+} as const satisfies { [kind: string]: readonly [number, Fields] };
+
+type Table = typeof recordTable;
+export type RecordKind = keyof Table;
+export type JournalRecord = { [K in RecordKind]: { kind: K } & MessageOf<Table[K][1]> }[RecordKind];
+export type RecordOf<K extends RecordKind> = Extract<JournalRecord, { kind: K }>;
+
+const byCode = new Map<number, readonly [string, Fields]>(
+  Object.entries(recordTable).map(([kind, [code, fields]]) => [code, [kind, fields]]),
+);
+
+/** A record is at most this long; what outsiders can make long in it is cut before. */
+export const MAX_RECORD = 64 * 1024;
+/** Room an exit record needs in the worst case. */
+const EXIT_ROOM = 4 * 1024;
+const STEP = 1024 * 1024;
+const VERSION = 1;
+
+const framing = lengthPrefixed({
+  maxFrameLength: MAX_RECORD,
+  checksum: { bytes: 4, compute: (payload) => crc32(payload) },
+});
+
+function encodeRecord(record: JournalRecord): Buffer {
+  const [code, fields] = recordTable[record.kind];
+  const body = encodeFields(fields as Fields, record as unknown as MessageOf<Fields>);
+  const payload = Buffer.allocUnsafe(1 + body.length);
+  payload[0] = code;
+  payload.set(body, 1);
+  return payload;
+}
+
+function decodeRecord(payload: Buffer): JournalRecord {
+  const entry = byCode.get(payload[0]!);
+  if (!entry) throw new SendallError('JOURNAL', `the journal holds a record of unknown kind ${payload[0]}`);
+  const [kind, fields] = entry;
+  // Copies: a view would keep the whole file in memory.
+  const record = decodeFields(fields as Fields, Uint8Array.from(payload.subarray(1)), kind);
+  return { kind, ...record } as unknown as JournalRecord;
+}
+
+/** What a journal file says: its sound records, where they end, and whether something unreadable follows. */
+export function readJournal(file: Uint8Array): { records: JournalRecord[]; end: number; torn: boolean } {
+  const records: JournalRecord[] = [];
+  const decoder = framing.decoder();
+  let end = 0;
+  try {
+    decoder.push(file, (payload) => {
+      // Zeros written ahead look like empty frames, whose CRC-32 is zero too.
+      if (payload.length === 0) return false;
+      records.push(decodeRecord(payload));
+      end += 4 + payload.length + 4;
+      return undefined;
+    });
+  } catch (error) {
+    // A frame that is not sound is the end of what was promised; a sound one that we cannot read is another matter.
+    if (error instanceof SendallError) throw error;
+  }
+  return { records, end, torn: file.subarray(end).some((byte) => byte !== 0) };
+}
+
+/** An open journal: one writer, appending. */
+export class Journal {
+  readonly path: string;
+  #fd: number;
+  #end: number;
+  #size: number;
+  readonly #encoder: Encoder = framing.encoder();
+  #syncing = false;
+  #waiting: ((error: Error | undefined) => void)[] = [];
+  #failed: Error | undefined;
+  /** Names this journal; a machine that was set up anew has another. */
+  readonly epoch: Buffer;
+  /** fdatasync calls so far. */
+  syncs = 0;
+
+  private constructor(path: string, fd: number, end: number, size: number, epoch: Buffer) {
+    this.path = path;
+    this.#fd = fd;
+    this.#end = end;
+    this.#size = size;
+    this.epoch = epoch;
+  }
+
+  /**
+   * Opens or creates the journal at `path` and returns it with what it holds. Throws the file system's errors, and
+   * SendallError JOURNAL when the file is of another version. When `sameBoot` says that the records are from this boot
+   * and some cannot be read, the disk lost data that no crash explains: the epoch is changed, so that callers hear
+   * "unknown" about older runs instead of starting one twice.
+   */
+  static open(path: string, bootId: string): { journal: Journal; records: JournalRecord[] } {
+    let file: Buffer;
+    try {
+      file = readFileSync(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      return { journal: Journal.#create(path, newHeader(), []), records: [] };
+    }
+    const { records, end, torn } = readJournal(file);
+    const header = records[0];
+    if (header?.kind !== 'header') {
+      if (file.some((byte) => byte !== 0))
+        throw new SendallError('JOURNAL', `${path} is not a run journal: move it away to begin a new one`);
+      return { journal: Journal.#create(path, newHeader(), []), records: [] };
+    }
+    if (header.version !== VERSION)
+      throw new SendallError('JOURNAL', `${path} has version ${header.version}, this keeper writes ${VERSION}`);
+    const lastKeeper = records.findLast((record) => record.kind === 'keeper');
+    if (torn && lastKeeper?.bootId === bootId) {
+      const renewed = { ...header, epoch: randomBytes(16) };
+      return { journal: Journal.#create(path, renewed, records.slice(1)), records };
+    }
+    const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
+    const journal = new Journal(path, fd, end, end, Buffer.from(header.epoch));
+    // What is torn must not be read again behind new records.
+    journal.#size = end;
+    journal.#extend(Math.max(file.length - end, 1));
+    return { journal, records };
+  }
+
+  static #create(path: string, header: RecordOf<'header'>, records: Iterable<JournalRecord>): Journal {
+    const fresh = `${path}.new`;
+    const fd = openSync(fresh, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o600);
+    const journal = new Journal(path, fd, 0, 0, Buffer.from(header.epoch));
+    journal.#write(encodeRecord(header));
+    for (const record of records) journal.#write(encodeRecord(record));
+    journal.#extend(1);
+    fsyncSync(fd);
+    fault('before-compaction-rename');
+    renameSync(fresh, path);
+    fault('after-compaction-rename');
+    const folder = openSync(dirname(path), 'r');
+    fsyncSync(folder);
+    closeSync(folder);
+    return journal;
+  }
+
+  /** Bytes of records. */
+  get length(): number {
+    return this.#end;
+  }
+
+  /** Why nothing can be promised any more, when a write or sync failed. */
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
+  /** Writes zeros ahead and makes them durable, so that later records only overwrite. */
+  #extend(atLeast: number): void {
+    const zeros = Buffer.alloc(STEP);
+    let left = Math.ceil(atLeast / STEP) * STEP;
+    while (left > 0) {
+      this.#size += writeSync(this.#fd, zeros, 0, STEP, this.#size);
+      left -= STEP;
+    }
+    fsyncSync(this.#fd);
+  }
+
+  /**
+   * Makes sure that an intent and the exits of `running` commands fit whatever the disk does later. Throws when the
+   * disk is full or the journal has failed: nothing new may start then.
+   */
+  reserve(running: number): void {
+    if (this.#failed) throw this.#failed;
+    const needed = MAX_RECORD + (running + 1) * EXIT_ROOM;
+    const free = this.#size - this.#end;
+    if (free < needed) this.#extend(needed - free);
+  }
+
+  /** Appends a record; it survives the death of this process when the call returns. */
+  append(record: JournalRecord): void {
+    if (this.#failed) return;
+    try {
+      this.#write(encodeRecord(record));
+    } catch (error) {
+      this.#failed = error as Error;
+    }
+  }
+
+  #write(payload: Buffer): void {
+    const frame = this.#encoder.encode(payload);
+    let done = 0;
+    while (done < frame.length) done += writeSync(this.#fd, frame, done, frame.length - done, this.#end + done);
+    this.#end += frame.length;
+    if (this.#end > this.#size) this.#size = this.#end;
+  }
+
+  /** Calls back when everything appended so far is on the disk. Calls made while one sync runs share the next one. */
+  sync(done: (error: Error | undefined) => void): void {
+    this.#waiting.push(done);
+    // At the end of the tick, so that commands that came together are synced together.
+    if (!this.#syncing && this.#waiting.length === 1) queueMicrotask(() => this.#sync());
+  }
+
+  #sync(): void {
+    if (this.#syncing) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#syncing = true;
+    this.syncs++;
+    fdatasync(this.#fd, (error) => {
+      // After a failed sync the kernel may call the pages clean: nothing can be promised again.
+      if (error) this.#failed ??= error;
+      this.#syncing = false;
+      for (const done of waiting) done(this.#failed);
+      if (this.#waiting.length) this.#sync();
+    });
+  }
+
+  /** Rewrites the journal with these records only, in one atomic step. */
+  compact(forgottenBeforeMs: number, nextNo: number, records: Iterable<JournalRecord>): void {
+    const header = { kind: 'header', version: VERSION, epoch: this.epoch, forgottenBeforeMs, nextNo } as const;
+    const fresh = Journal.#create(this.path, header, records);
+    const old = this.#fd;
+    this.#fd = fresh.#fd;
+    this.#end = fresh.#end;
+    this.#size = fresh.#size;
+    // A sync that is under way still needs the old descriptor.
+    if (this.#syncing) this.#waiting.push(() => closeSync(old));
+    else closeSync(old);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+function newHeader(): RecordOf<'header'> {
+  return { kind: 'header', version: VERSION, epoch: randomBytes(16), forgottenBeforeMs: 0, nextNo: 1 };
+}

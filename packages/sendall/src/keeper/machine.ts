@@ -1,0 +1,33 @@
+/** What every run of a keeper shares. */
+import type { Home } from '../home.js';
+import type { SpoolBudget } from './budget.js';
+import type { Cgroups } from './cgroup.js';
+import type { Children } from './children.js';
+import type { Account } from './environment.js';
+import type { Journal } from './journal.js';
+import type { KeeperLimits } from './limits.js';
+import type { Run } from './run.js';
+import type { Native } from './syscalls.js';
+
+export interface Machine {
+  readonly home: Home;
+  readonly limits: KeeperLimits;
+  readonly native: Native;
+  readonly children: Children;
+  /** Undefined where cgroups may not be made. */
+  readonly cgroups: Cgroups | undefined;
+  readonly journal: Journal;
+  readonly budget: SpoolBudget;
+  readonly account: Account;
+  /** An open /dev/null. */
+  readonly devNull: number;
+  readonly bootId: string;
+  /** The leader ended and its exit was told. */
+  exited(run: Run): void;
+  /** The leader ended, others of its tree live. */
+  linger(run: Run): void;
+  /** Everything of the run has ended. */
+  settle(run: Run): void;
+  /** A run that still waits for its turn is not wanted any more. */
+  cancelQueued(run: Run, reason: string | undefined): void;
+}

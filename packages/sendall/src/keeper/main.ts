@@ -1,0 +1,68 @@
+/** The keeper's process: `node main.js CONFIG`, started by `door.ts`. Says "ready" or why not on descriptor 3. */
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { ensurePrivateFolder, type Home } from '../home.js';
+import { Keeper } from './keeper.js';
+import { completeLimits, type KeeperLimits } from './limits.js';
+import { spoolRoot } from './spool.js';
+import { loadNative } from './syscalls.js';
+
+/** What the door passes on the command line, as JSON. */
+export interface KeeperConfig {
+  readonly home: Home;
+  readonly limits: Partial<KeeperLimits>;
+}
+
+const READY = 3;
+/** Another keeper has the lock: its agent will find it. */
+export const ALREADY_RUNNING = 75;
+
+function tell(word: string): void {
+  try {
+    writeSync(READY, word);
+    closeSync(READY);
+  } catch {
+    // Started by hand, nobody listens.
+  }
+}
+
+async function main(config: KeeperConfig): Promise<void> {
+  const { home } = config;
+  const limits = completeLimits(config.limits);
+  ensurePrivateFolder(home.state);
+  ensurePrivateFolder(home.runtime);
+  mkdirSync(spoolRoot(home), { recursive: true, mode: 0o700 });
+  const loaded = await loadNative();
+  if (!('native' in loaded)) throw new Error(loaded.missing);
+  const { native } = loaded;
+  const lock = openSync(join(home.state, 'keeper.lock'), 'a', 0o600);
+  if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
+  // Children get the usual mask; the keeper's own files name their modes.
+  process.umask(0o022);
+  // A terminal or service manager must not take the commands' keeper away: it ends when it is idle.
+  for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {});
+
+  const server = createServer((socket) => keeper.accept(socket));
+  const keeper = new Keeper({
+    home,
+    limits,
+    native,
+    finished() {
+      server.close();
+      rmSync(home.keeperSocket, { force: true });
+      keeper.close();
+      process.exit(0);
+    },
+  });
+  rmSync(home.keeperSocket, { force: true });
+  server.listen(home.keeperSocket, () => {
+    chmodSync(home.keeperSocket, 0o600);
+    tell('ready');
+  });
+}
+
+main(JSON.parse(process.argv[2] ?? '{}') as KeeperConfig).catch((error: Error) => {
+  tell(error.message);
+  process.exit(1);
+});

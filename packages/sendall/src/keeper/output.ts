@@ -1,0 +1,251 @@
+/** One stream of a command: read from its pipe, summed, written to the spool, announced. */
+import { createHash, type Hash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import type { SpoolBudget } from './budget.js';
+import { SpoolWriter } from './spool.js';
+import type { Native, Watch } from './syscalls.js';
+
+/** What is read at once. Shared by all streams: bytes are valid until the next read. */
+const CHUNK = 256 * 1024;
+const chunk = Buffer.allocUnsafeSlow(CHUNK);
+/** A pipe that was this full is made bigger. */
+const FULL = 64 * 1024;
+const BIG_PIPE = 1024 * 1024;
+/** How often a write to a full disk is tried again. */
+const RETRY_MS = 500;
+
+export type Overflow = 'block' | 'stop' | 'drop-old';
+
+/** What a stream tells its run. */
+export interface OutputEvents {
+  /** Bytes `offset`… are in the spool; the buffer is valid inside the call only. */
+  grew(output: Output, offset: number, bytes: Buffer): void;
+  /** Bytes `from` to `to` were dropped without having been acknowledged. */
+  dropped(output: Output, from: number, to: number, reason: string): void;
+  /** No more will come. */
+  ended(output: Output): void;
+  /** More than the run may hold waits, and its spec says to stop it then. */
+  overflowed(output: Output): void;
+  /** `blocked` or the end of it. */
+  changed(output: Output): void;
+}
+
+export interface OutputOptions {
+  readonly stream: number;
+  readonly folder: string;
+  readonly spoolMax: number;
+  readonly overflow: Overflow;
+  readonly sha256: boolean;
+}
+
+export class Output {
+  readonly stream: number;
+  readonly spool: SpoolWriter;
+  readonly #native: Native;
+  readonly #events: OutputEvents;
+  readonly #budget: SpoolBudget;
+  readonly #spoolMax: number;
+  readonly #overflow: Overflow;
+  readonly #sha: Hash | undefined;
+  #fd: number;
+  #watch: Watch | undefined;
+  #watching = false;
+  #acked = 0;
+  #crc = 0;
+  /** Read and summed, not yet stored: the disk is full. */
+  #pending: Buffer | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #enlarged = false;
+  #atEnd = false;
+
+  constructor(native: Native, budget: SpoolBudget, fd: number, options: OutputOptions, events: OutputEvents) {
+    this.#native = native;
+    this.#budget = budget;
+    this.#fd = fd;
+    this.#events = events;
+    this.stream = options.stream;
+    this.spool = new SpoolWriter(options.folder, options.stream);
+    this.#spoolMax = options.spoolMax;
+    this.#overflow = options.overflow;
+    this.#sha = options.sha256 ? createHash('sha256') : undefined;
+  }
+
+  /** Where the next byte goes. */
+  get next(): number {
+    return this.spool.next;
+  }
+
+  get ended(): boolean {
+    return this.#atEnd && this.#pending === undefined;
+  }
+
+  /** Bytes wait in the pipe because nobody took what came before, or because the disk is full. */
+  get blocked(): boolean {
+    return !this.ended && !this.#watching && this.#watch !== undefined;
+  }
+
+  get stored(): boolean {
+    return this.#pending === undefined;
+  }
+
+  get crc(): number {
+    return this.#crc;
+  }
+
+  /** The digest of all bytes so far, when it was asked for. */
+  get sha256(): Buffer | undefined {
+    return this.#sha?.copy().digest();
+  }
+
+  start(): void {
+    this.#watch = this.#native.watch(this.#fd, 'read', () => this.#readable());
+    this.#watching = true;
+  }
+
+  #readable(): void {
+    const n = this.#read(this.#room());
+    if (n === CHUNK || n >= FULL) this.#grow();
+  }
+
+  /** How much may be read now under the run's limit. */
+  #room(): number {
+    if (this.#overflow === 'drop-old') return CHUNK;
+    return Math.min(CHUNK, Math.max(this.#spoolMax - (this.next - this.#acked), 1));
+  }
+
+  #grow(): void {
+    if (this.#enlarged) return;
+    this.#enlarged = true;
+    this.#native.enlarge(this.#fd, BIG_PIPE);
+  }
+
+  /** Reads once. Returns the bytes taken, 0 at the end, -1 when there is nothing now. */
+  #read(most: number): number {
+    let n: number;
+    try {
+      n = this.#native.read(this.#fd, most === CHUNK ? chunk : chunk.subarray(0, most));
+    } catch {
+      // A terminal whose last process has gone reads EIO; for a pipe there is no error but the end.
+      n = 0;
+    }
+    if (n === 0) this.#end();
+    else if (n > 0) this.#take(chunk.subarray(0, n));
+    return n;
+  }
+
+  #take(bytes: Buffer): void {
+    this.#crc = crc32(bytes, this.#crc);
+    this.#sha?.update(bytes);
+    this.#store(bytes);
+  }
+
+  #store(bytes: Buffer): void {
+    let rest = bytes;
+    while (rest.length > 0) {
+      const offset = this.next;
+      let n: number;
+      try {
+        n = this.spool.append(rest);
+      } catch {
+        // A full disk: nothing is lost, the command waits, and we try again.
+        this.#pending = Buffer.from(rest);
+        this.#retry = setTimeout(() => this.#storePending(), RETRY_MS);
+        break;
+      }
+      this.#budget.add(n);
+      this.#events.grew(this, offset, rest.subarray(0, n));
+      rest = rest.subarray(n);
+    }
+    this.update();
+  }
+
+  #storePending(): void {
+    const bytes = this.#pending;
+    this.#pending = undefined;
+    if (!bytes) return;
+    this.#store(bytes);
+    if (this.#pending !== undefined) return;
+    if (this.#atEnd) this.#events.ended(this);
+    this.#events.changed(this);
+  }
+
+  /** Controllers have everything below this offset. */
+  acknowledge(durable: number): void {
+    if (durable <= this.#acked) return;
+    this.#acked = Math.min(durable, this.next);
+    this.update();
+  }
+
+  /** Applies the limits anew: trims, drops, stops reading or starts again. */
+  update(): void {
+    const unacked = this.next - this.#acked;
+    if (this.next - this.spool.first > this.#spoolMax) {
+      // Acknowledged bytes go first, and only because the room is needed.
+      this.#budget.free(this.spool.dropBelow(Math.min(this.#acked, this.next - this.#spoolMax)));
+      if (this.#overflow === 'drop-old') {
+        const from = this.spool.first;
+        this.#budget.free(this.spool.dropBelow(this.next - this.#spoolMax));
+        if (this.spool.first > from) {
+          this.#acked = Math.max(this.#acked, this.spool.first);
+          this.#events.dropped(this, from, this.spool.first, 'the run keeps no more than its spool limit');
+        }
+      }
+    }
+    const over = unacked >= this.#spoolMax && this.#overflow !== 'drop-old';
+    if (over && this.#overflow === 'stop') this.#events.overflowed(this);
+    const wait = this.#pending !== undefined || (over && this.#overflow === 'block') || this.#budget.full;
+    if (this.#watch && this.#watching === wait && !this.#atEnd) {
+      if (wait) this.#watch.stop();
+      else this.#watch.start();
+      this.#watching = !wait;
+      this.#budget.wait(this, this.#budget.full);
+      this.#events.changed(this);
+    }
+  }
+
+  /**
+   * Takes what the pipe holds at this moment, limits or not: room for one pipe is always granted. True when it is all
+   * stored.
+   */
+  drain(): boolean {
+    if (this.#atEnd || this.#pending) return this.#pending === undefined;
+    let left = this.#native.available(this.#fd);
+    for (;;) {
+      // One read more than there are bytes, so that the end is seen when it is there.
+      const n = this.#read(CHUNK);
+      if (n <= 0 || this.#pending || left <= 0) break;
+      left -= n;
+    }
+    return this.#pending === undefined;
+  }
+
+  #end(): void {
+    this.#close();
+    this.#atEnd = true;
+    if (this.#pending === undefined) this.#events.ended(this);
+  }
+
+  #close(): void {
+    if (this.#fd < 0) return;
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#watching = false;
+    this.#native.close(this.#fd);
+    this.#fd = -1;
+    this.#budget.wait(this, false);
+    this.spool.rest();
+  }
+
+  /** The reader has gone: the command gets SIGPIPE at its next write, as in a shell's pipe. */
+  stop(): void {
+    if (!this.#atEnd) this.#end();
+  }
+
+  /** Gives everything back. The files stay. */
+  destroy(): void {
+    clearTimeout(this.#retry);
+    this.#pending = undefined;
+    this.#close();
+    this.#atEnd = true;
+  }
+}

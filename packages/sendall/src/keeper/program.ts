@@ -1,0 +1,96 @@
+/** Which file a command's first word means, and why it cannot run when it cannot. Source: POSIX execvp. */
+import { closeSync, constants, openSync, statSync } from 'node:fs';
+import type { Native } from './syscalls.js';
+
+/** Why a command does not start, as REFUSED says it. */
+export class StartFailure extends Error {
+  readonly code: 'nofile' | 'notexec' | 'nocwd' | 'limits' | 'badspec';
+  constructor(code: StartFailure['code'], message: string) {
+    super(message);
+    this.name = 'StartFailure';
+    this.code = code;
+  }
+}
+
+const SLASH = 0x2f;
+const COLON = 0x3a;
+const O_PATH = 0o10000000;
+const HERE = Buffer.from('.\0');
+
+const show = (name: Uint8Array): string => JSON.stringify(Buffer.from(name).toString());
+
+/** Opens the folder a command starts in. The caller closes it. */
+export function openFolder(native: Native, path: Uint8Array): number {
+  const name = Buffer.from(path);
+  let fd: number;
+  try {
+    fd = openSync(name, O_PATH | constants.O_DIRECTORY);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'EMFILE' || code === 'ENFILE') throw error;
+    const why =
+      code === 'ENOENT' ? 'does not exist' : code === 'ENOTDIR' ? 'is not a folder' : `cannot be entered (${code})`;
+    throw new StartFailure('nocwd', `the working folder ${show(path)} ${why}`);
+  }
+  if (native.executable(fd, HERE) !== 0) {
+    closeSync(fd);
+    throw new StartFailure('nocwd', `the working folder ${show(path)} cannot be entered (EACCES)`);
+  }
+  return fd;
+}
+
+/**
+ * Finds the program in `path` (the run's own PATH), or, when its name holds a slash, at that place seen from `cwd`.
+ * Returns its path, NUL-terminated. Throws StartFailure nofile or notexec.
+ */
+export function findProgram(native: Native, name: Uint8Array, path: Uint8Array, cwd: number): Buffer {
+  if (name.includes(SLASH)) {
+    const file = Buffer.concat([name, Buffer.alloc(1)]);
+    const problem = native.executable(cwd, file);
+    if (problem === 0) return file;
+    throw absent(name, problem, problem === 'EACCES');
+  }
+  let denied = false;
+  let start = 0;
+  while (start <= path.length) {
+    let end = path.indexOf(COLON, start);
+    if (end < 0) end = path.length;
+    // An empty entry means the working folder.
+    const folder = end > start ? path.subarray(start, end) : Buffer.from('.');
+    const file = Buffer.concat([folder, Buffer.from('/'), name, Buffer.alloc(1)]);
+    const problem = native.executable(cwd, file);
+    if (problem === 0 && !isFolder(file, cwd)) return file;
+    if (problem === 'EACCES') denied = true;
+    start = end + 1;
+  }
+  throw absent(name, denied ? 'EACCES' : 'ENOENT', denied);
+}
+
+function isFolder(file: Buffer, cwd: number): boolean {
+  const name = file.subarray(0, -1);
+  const absolute = name[0] === SLASH ? name : Buffer.concat([Buffer.from(`/proc/self/fd/${cwd}/`), name]);
+  return statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function absent(name: Uint8Array, problem: string, denied: boolean): StartFailure {
+  if (denied) return new StartFailure('notexec', `${show(name)} may not be executed (${problem})`);
+  if (problem === 'ENOENT' || problem === 'ENOTDIR') return new StartFailure('nofile', `${show(name)} is not there`);
+  return new StartFailure('nofile', `${show(name)} cannot be reached (${problem})`);
+}
+
+/** What a failed start means, told by the system call's error. */
+export function startFailure(name: Uint8Array, errno: string): StartFailure {
+  switch (errno) {
+    case 'ENOENT':
+      return new StartFailure('nofile', `${show(name)} is there, but the interpreter it names is not`);
+    case 'EACCES':
+    case 'EPERM':
+    case 'ETXTBSY':
+    case 'ENOEXEC':
+      return new StartFailure('notexec', `${show(name)} may not be executed (${errno})`);
+    case 'E2BIG':
+      return new StartFailure('limits', 'the words and the environment together are longer than the system takes');
+    default:
+      return new StartFailure('limits', `the system could not start ${show(name)} (${errno})`);
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * The system calls Node lacks, through koffi: real pipes, posix_spawn, waiting for one child, readiness of a
+ * descriptor. Loaded once, when the keeper starts; where it cannot be loaded `plain.ts` stands in.
+ *
+ * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
+ */
+import { getSystemErrorName } from 'node:util';
+
+/** A system call failed. `errno` is its name, such as "ENOENT". */
+export class SystemError extends Error {
+  readonly errno: string;
+  constructor(call: string, code: number) {
+    const name = getSystemErrorName(-code);
+    super(`${call}: ${name}`);
+    this.name = 'SystemError';
+    this.errno = name;
+  }
+}
+
+export interface Watch {
+  /** Stops reporting until `start`. */
+  stop(): void;
+  start(): void;
+  /** Must come before the descriptor is closed. */
+  close(): void;
+}
+
+/** What a child left behind. */
+export interface Status {
+  code?: number;
+  signal?: number;
+  core: boolean;
+  userUs: number;
+  systemUs: number;
+  maxRssKb: number;
+}
+
+export interface SpawnPlan {
+  /** Program path, NUL-terminated. */
+  path: Buffer;
+  words: Words;
+  /** Folder to start in. */
+  cwd: number;
+  stdin: number;
+  stdout: number;
+  stderr: number;
+  /** A terminal's path, NUL-terminated: it becomes the controlling terminal and stdin, stdout and stderr. */
+  terminal?: Buffer | undefined;
+}
+
+/** argv and environment as the kernel wants them: arrays of pointers into one block of bytes. */
+export interface Words {
+  readonly block: Buffer;
+  readonly argv: Buffer;
+  readonly env: Buffer;
+}
+
+export interface Native {
+  /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
+  pipe(ours: 'read' | 'write'): [number, number];
+  /** Bytes read, 0 at the end, -1 when it would block. Throws SystemError. */
+  read(fd: number, into: Buffer): number;
+  /** Bytes written, -1 when it would block. Throws SystemError (EPIPE is one). */
+  write(fd: number, bytes: Uint8Array): number;
+  close(fd: number): void;
+  /** Bytes a pipe or terminal holds right now. */
+  available(fd: number): number;
+  /** Tries to make a pipe this big. */
+  enlarge(fd: number, size: number): void;
+  /** Calls back whenever the descriptor is ready, until stopped. */
+  watch(fd: number, mode: 'read' | 'write', ready: () => void): Watch;
+  /** 0, or the errno's name. `path` is NUL-terminated and relative to `folder`. */
+  executable(folder: number, path: Buffer): string | 0;
+  words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
+  /** Starts a process in a session of its own and returns its pid. Throws SystemError. */
+  spawn(plan: SpawnPlan): number;
+  /** A child that has ended and was not reaped; 0 when there is none. Reaps nothing. */
+  endedChild(): number;
+  /** Reaps that child if it has ended. */
+  reap(pid: number): Status | undefined;
+  /** False when there is no such process. */
+  kill(pid: number, signal: number): boolean;
+  /** Orphans of our children become ours, so that they can be found and waited for. */
+  becomeSubreaper(): void;
+  /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
+  lock(fd: number): boolean;
+}
+
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const O_RDWR = 2;
+const F_SETFL = 4;
+const F_SETPIPE_SZ = 1031;
+const FIONREAD = 0x541b;
+const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x01000000;
+const P_ALL = 0;
+const RLIMIT_NOFILE = 7;
+const PR_SET_CHILD_SUBREAPER = 36;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const X_OK = 1;
+const SPAWN_SETSIGDEF = 0x04;
+const SPAWN_SETSIGMASK = 0x08;
+const SPAWN_SETSID = 0x80;
+/** The soft limit a login has; Node raises its own, and select() in the command would break above 1024. */
+const CHILD_NOFILE = 1024n;
+// Larger than these structures are in any libc.
+const ROOM = 1024;
+
+/** Loads koffi and binds the calls. Returns undefined, and why, where that is not possible. */
+export async function loadNative(): Promise<{ native: Native } | { missing: string }> {
+  if (process.platform !== 'linux') return { missing: `no system calls for ${process.platform} yet` };
+  try {
+    return { native: bind((await import('koffi')).default) };
+  } catch (error) {
+    return { missing: `koffi cannot be loaded: ${(error as Error).message}` };
+  }
+}
+
+type Koffi = (typeof import('koffi'))['default'];
+
+function bind(koffi: Koffi): Native {
+  const libc = koffi.load(null);
+  const c = {
+    pipe2: libc.func('int pipe2(void *fds, int flags)'),
+    read: libc.func('long read(int fd, void *into, size_t length)'),
+    write: libc.func('long write(int fd, void *from, size_t length)'),
+    close: libc.func('int close(int fd)'),
+    fcntl: libc.func('int fcntl(int fd, int command, long value)'),
+    ioctl: libc.func('int ioctl(int fd, ulong request, void *value)'),
+    faccessat: libc.func('int faccessat(int folder, void *path, int mode, int flags)'),
+    waitid: libc.func('int waitid(int kind, int id, void *info, int options)'),
+    wait4: libc.func('int wait4(int pid, void *status, int options, void *usage)'),
+    kill: libc.func('int kill(int pid, int signal)'),
+    prctl: libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
+    flock: libc.func('int flock(int fd, int operation)'),
+    prlimit: libc.func('int prlimit(int pid, int resource, void *value, void *old)'),
+    posixSpawn: libc.func('int posix_spawn(void *pid, void *path, void *actions, void *attr, void *argv, void *env)'),
+    attrInit: libc.func('int posix_spawnattr_init(void *attr)'),
+    attrFlags: libc.func('int posix_spawnattr_setflags(void *attr, short flags)'),
+    attrDefault: libc.func('int posix_spawnattr_setsigdefault(void *attr, void *set)'),
+    attrMask: libc.func('int posix_spawnattr_setsigmask(void *attr, void *set)'),
+    actionsInit: libc.func('int posix_spawn_file_actions_init(void *actions)'),
+    actionsDestroy: libc.func('int posix_spawn_file_actions_destroy(void *actions)'),
+    addDup2: libc.func('int posix_spawn_file_actions_adddup2(void *actions, int from, int to)'),
+    addOpen: libc.func('int posix_spawn_file_actions_addopen(void *actions, int fd, void *path, int flags, int mode)'),
+    addFchdir: libc.func('int posix_spawn_file_actions_addfchdir_np(void *actions, int fd)'),
+    addCloseFrom: libc.func('int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)'),
+  };
+  const { EAGAIN, EINTR } = koffi.os.errno as { EAGAIN: number; EINTR: number };
+  const fail = (call: string): never => {
+    throw new SystemError(call, koffi.errno());
+  };
+
+  const int = Buffer.alloc(8);
+  const usage = Buffer.alloc(ROOM);
+  const info = Buffer.alloc(ROOM);
+  const actions = Buffer.alloc(ROOM);
+
+  // Every signal back to its default, none blocked: a child would inherit Node's ignored SIGPIPE.
+  const attr = Buffer.alloc(ROOM);
+  c.attrInit(attr);
+  c.attrFlags(attr, SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID);
+  c.attrDefault(attr, Buffer.alloc(128, 0xff));
+  c.attrMask(attr, Buffer.alloc(128));
+
+  const ownLimit = Buffer.alloc(16);
+  c.prlimit(0, RLIMIT_NOFILE, null, ownLimit);
+  const hard = ownLimit.readBigUInt64LE(8);
+  const childLimit = Buffer.alloc(16);
+  childLimit.writeBigUInt64LE(hard < CHILD_NOFILE ? hard : CHILD_NOFILE, 0);
+  childLimit.writeBigUInt64LE(hard, 8);
+
+  function statusOf(raw: number): Status {
+    const signal = raw & 0x7f;
+    const micros = (at: number) => Number(usage.readBigInt64LE(at)) * 1e6 + Number(usage.readBigInt64LE(at + 8));
+    const status: Status = {
+      core: (raw & 0x80) !== 0,
+      userUs: micros(0),
+      systemUs: micros(16),
+      maxRssKb: Number(usage.readBigInt64LE(32)),
+    };
+    if (signal === 0) status.code = (raw >> 8) & 0xff;
+    else status.signal = signal;
+    return status;
+  }
+
+  return {
+    pipe(ours) {
+      if (c.pipe2(int, O_CLOEXEC) !== 0) fail('pipe2');
+      const ends: [number, number] = [int.readInt32LE(0), int.readInt32LE(4)];
+      c.fcntl(ours === 'read' ? ends[0] : ends[1], F_SETFL, O_NONBLOCK);
+      return ends;
+    },
+    read(fd, into) {
+      const n = Number(c.read(fd, into, into.length));
+      if (n >= 0) return n;
+      const code = koffi.errno();
+      if (code === EAGAIN || code === EINTR) return -1;
+      throw new SystemError('read', code);
+    },
+    write(fd, bytes) {
+      const n = Number(c.write(fd, bytes, bytes.length));
+      if (n >= 0) return n;
+      const code = koffi.errno();
+      if (code === EAGAIN || code === EINTR) return -1;
+      throw new SystemError('write', code);
+    },
+    close(fd) {
+      c.close(fd);
+    },
+    available(fd) {
+      return c.ioctl(fd, FIONREAD, int) === 0 ? int.readInt32LE(0) : 0;
+    },
+    enlarge(fd, size) {
+      c.fcntl(fd, F_SETPIPE_SZ, size);
+    },
+    watch(fd, mode, ready) {
+      const events = mode === 'read' ? { readable: true, disconnect: true } : { writable: true, disconnect: true };
+      const handle = koffi.node.poll(fd, events, ready);
+      return {
+        stop: () => handle.stop(),
+        start: () => handle.start(events, ready),
+        close: () => handle.close(),
+      };
+    },
+    executable(folder, path) {
+      return c.faccessat(folder, path, X_OK, 0) === 0 ? 0 : getSystemErrorName(-koffi.errno());
+    },
+    words(argv, env) {
+      const slots = argv.length + env.length + 2;
+      let size = slots * 8;
+      for (const word of argv) size += word.length + 1;
+      for (const word of env) size += word.length + 1;
+      // Not from the pool: its address must not change and its pages must be ours.
+      const block = Buffer.allocUnsafeSlow(Math.max(size, 128));
+      const base = koffi.address(block);
+      let at = slots * 8;
+      let slot = 0;
+      for (const list of [argv, env]) {
+        for (const word of list) {
+          block.writeBigUInt64LE(base + BigInt(at), slot++ * 8);
+          block.set(word, at);
+          at += word.length;
+          block[at++] = 0;
+        }
+        block.writeBigUInt64LE(0n, slot++ * 8);
+      }
+      return { block, argv: block, env: block.subarray((argv.length + 1) * 8) };
+    },
+    spawn(plan) {
+      c.actionsInit(actions);
+      c.addFchdir(actions, plan.cwd);
+      if (plan.terminal) {
+        c.addOpen(actions, 0, plan.terminal, O_RDWR, 0);
+        c.addDup2(actions, 0, 1);
+        c.addDup2(actions, 0, 2);
+      } else {
+        c.addDup2(actions, plan.stdin, 0);
+        c.addDup2(actions, plan.stdout, 1);
+        c.addDup2(actions, plan.stderr, 2);
+      }
+      c.addCloseFrom(actions, 3);
+      c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
+      const code = c.posixSpawn(int, plan.path, actions, attr, plan.words.argv, plan.words.env) as number;
+      c.prlimit(0, RLIMIT_NOFILE, ownLimit, null);
+      c.actionsDestroy(actions);
+      if (code !== 0) throw new SystemError('posix_spawn', code);
+      return int.readInt32LE(0);
+    },
+    endedChild() {
+      info.writeInt32LE(0, 16);
+      if (c.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) !== 0) return 0;
+      return info.readInt32LE(16);
+    },
+    reap(pid) {
+      if (c.wait4(pid, int, WNOHANG, usage) !== pid) return undefined;
+      return statusOf(int.readInt32LE(0));
+    },
+    kill: (pid, signal) => c.kill(pid, signal) === 0,
+    becomeSubreaper() {
+      c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    },
+    lock: (fd) => c.flock(fd, LOCK_EX | LOCK_NB) === 0,
+  };
+}

@@ -1,0 +1,173 @@
+/** All processes of one command: found, signalled, killed. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Cgroup, Cgroups } from './cgroup.js';
+import type { Children } from './children.js';
+import { RUN_TAG } from './environment.js';
+import { allProcesses, hasVariable, isLive, processOfThread, statOf, type ProcessStat } from './processes.js';
+import type { Native } from './syscalls.js';
+
+export const SIGKILL = 9;
+export const SIGCONT = 18;
+const SIGSTOP = 19;
+
+/** How long a kill may take before what still lives is reported (processes in uninterruptible sleep). */
+const KILL_PATIENCE_MS = 2000;
+
+export interface Tree {
+  /** "cgroup": every process is found. "unproven": group, session, tag, descendants and orphans only. */
+  readonly proof: 'cgroup' | 'unproven';
+  /** The cgroup's path, for the journal. */
+  readonly place: string | undefined;
+  /** Runs `start` so that what it starts belongs to the tree. */
+  within<T>(start: () => T): T;
+  /** The leader, once it runs. */
+  lead(pid: number): void;
+  /** Whether a process of it lives. Zombies do not count. */
+  alive(): boolean;
+  /** Live processes. */
+  members(): number[];
+  /** Kills all of it; resolves when nothing lives or patience is over. */
+  kill(): Promise<void>;
+  /** Nothing lives any more: gives back what was held. */
+  release(): void;
+}
+
+/** Sends a signal to each, and wakes what is stopped so that it can act on it. Returns who was there. */
+export function signalAll(native: Native, pids: readonly number[], signal: number): number[] {
+  const reached = pids.filter((pid) => native.kill(pid, signal));
+  if (signal !== SIGSTOP) for (const pid of reached) native.kill(pid, SIGCONT);
+  return reached;
+}
+
+export class CgroupTree implements Tree {
+  readonly proof = 'cgroup';
+  readonly #native: Native;
+  readonly #groups: Cgroups;
+  readonly #group: Cgroup;
+
+  constructor(native: Native, groups: Cgroups) {
+    this.#native = native;
+    this.#groups = groups;
+    this.#group = groups.take();
+  }
+
+  get place(): string {
+    return this.#group.path;
+  }
+
+  within<T>(start: () => T): T {
+    return this.#group.within(start);
+  }
+
+  lead(): void {}
+
+  alive(): boolean {
+    return this.#group.populated;
+  }
+
+  members(): number[] {
+    return [...new Set(this.#group.threads().map((tid) => processOfThread(tid) ?? tid))];
+  }
+
+  async kill(): Promise<void> {
+    const end = Date.now() + KILL_PATIENCE_MS;
+    // Frozen processes start nothing new, and SIGKILL reaches them all the same.
+    this.#group.freeze(true);
+    try {
+      for (let pause = 1; this.#group.populated && Date.now() < end; pause = Math.min(pause * 2, 50)) {
+        for (const tid of this.#group.threads()) this.#native.kill(tid, SIGKILL);
+        if (this.#group.populated) await delay(pause);
+      }
+    } finally {
+      this.#group.freeze(false);
+    }
+  }
+
+  release(): void {
+    this.#groups.give(this.#group);
+  }
+}
+
+/** Without a cgroup: group, session, the run's tag, descendants, and orphans that came to the keeper. */
+export class ScanTree implements Tree {
+  readonly proof = 'unproven';
+  readonly place = undefined;
+  readonly #native: Native;
+  readonly #children: Children;
+  readonly #tag: string;
+  #leader = 0;
+  /** Start times of processes once seen as members: they stay members when they leave group and session. */
+  readonly #known = new Map<number, number>();
+
+  constructor(native: Native, children: Children, runId: string) {
+    this.#native = native;
+    this.#children = children;
+    this.#tag = `${RUN_TAG}=${runId}`;
+  }
+
+  within<T>(start: () => T): T {
+    return start();
+  }
+
+  lead(pid: number): void {
+    this.#leader = pid;
+    const stat = statOf(pid);
+    if (stat) this.#known.set(pid, stat.ticks);
+  }
+
+  alive(): boolean {
+    const leader = statOf(this.#leader);
+    if (leader && isLive(leader) && this.#known.get(this.#leader) === leader.ticks) return true;
+    // What outlived its parents is an orphan of ours, or has a parent that is one.
+    if (this.#children.orphans().length === 0) return false;
+    return this.members().length > 0;
+  }
+
+  members(): number[] {
+    const all = allProcesses();
+    const found = new Map<number, ProcessStat>();
+    const orphans = new Set(this.#children.orphans());
+    for (const stat of all) {
+      if (!isLive(stat)) continue;
+      const known = this.#known.get(stat.pid) === stat.ticks;
+      const near = stat.session === this.#leader || stat.group === this.#leader;
+      if (known || near || (stat.parent !== 2 && this.#tagged(stat, orphans))) found.set(stat.pid, stat);
+    }
+    // Children of members are members, however deep.
+    for (let grew = true; grew;) {
+      grew = false;
+      for (const stat of all) {
+        if (found.has(stat.pid) || !found.has(stat.parent) || !isLive(stat)) continue;
+        found.set(stat.pid, stat);
+        grew = true;
+      }
+    }
+    found.delete(process.pid);
+    for (const stat of found.values()) this.#known.set(stat.pid, stat.ticks);
+    for (const pid of this.#known.keys()) if (!found.has(pid) && pid !== this.#leader) this.#known.delete(pid);
+    return [...found.keys()];
+  }
+
+  #tagged(stat: ProcessStat, orphans: ReadonlySet<number>): boolean {
+    return hasVariable(stat.pid, this.#tag) || (orphans.has(stat.pid) && this.#known.has(stat.session));
+  }
+
+  async kill(): Promise<void> {
+    const end = Date.now() + KILL_PATIENCE_MS;
+    for (let pause = 1; Date.now() < end; pause = Math.min(pause * 2, 50)) {
+      // Stop first, look again, until nothing new appears: a storm of forks cannot outrun that.
+      let members = this.members();
+      for (let round = 0; round < 20; round++) {
+        for (const pid of members) this.#native.kill(pid, SIGSTOP);
+        const again = this.members();
+        if (again.length === members.length) break;
+        members = again;
+      }
+      for (const pid of members) this.#native.kill(pid, SIGKILL);
+      if (members.length === 0) return;
+      await delay(pause);
+    }
+  }
+
+  release(): void {}
+}

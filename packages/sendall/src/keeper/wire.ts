@@ -1,0 +1,104 @@
+/** Frames over the Unix socket between an agent and the keeper: both ends use this. */
+import type { Socket } from 'node:net';
+import { lengthPrefixed } from '@sendall/framing';
+import { decode, encode, encodeData } from '../protocol/codec.js';
+import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
+
+const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
+
+/** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
+export interface WireEvents {
+  message(message: Message): void;
+  /** What was waiting has gone out, after `congested` was true. */
+  drained(): void;
+  /** Called once. `error` is there when the peer broke the protocol or the socket failed. */
+  closed(error: Error | undefined): void;
+}
+
+/** One peer. Frames sent in one tick go out in one write. */
+export class Wire {
+  readonly #socket: Socket;
+  readonly #backlog: number;
+  readonly #encoder = framing.encoder();
+  #frames: Buffer[] = [];
+  #scheduled = false;
+  #error: Error | undefined;
+
+  constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
+    this.#socket = socket;
+    this.#backlog = backlog;
+    const decoder = framing.decoder();
+    const onFrame = (frame: Buffer): void => events.message(decode(frame));
+    socket.on('data', (chunk) => {
+      try {
+        decoder.push(chunk, onFrame);
+      } catch (error) {
+        this.fail(error as Error);
+      }
+    });
+    socket.on('drain', () => events.drained());
+    socket.on('error', (error) => (this.#error ??= error));
+    socket.on('end', () => {
+      try {
+        decoder.end();
+      } catch (error) {
+        this.#error ??= error as Error;
+      }
+      socket.end();
+    });
+    socket.on('close', () => events.closed(this.#error));
+  }
+
+  /** More waits for this peer than it should: send less until `drained`. */
+  get congested(): boolean {
+    return this.#socket.writableLength > this.#backlog;
+  }
+
+  send(message: Control): void {
+    this.#push(encode(message));
+  }
+
+  sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
+    this.#push(encodeData(alias, stream, gseq, offset, bytes));
+  }
+
+  #push(frame: Buffer): void {
+    this.#frames.push(frame);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => this.flush());
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#frames.length === 0) return;
+    const batch = this.#encoder.encodeAll(this.#frames);
+    this.#frames = [];
+    if (!this.#socket.destroyed) this.#socket.write(batch);
+  }
+
+  /** Says why, then closes. */
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.send({ type: 'LINK_ERROR', alias: 0, code: 'PROTOCOL', message: error.message });
+    this.close();
+  }
+
+  /** Sends what waits, then closes. */
+  close(): void {
+    this.flush();
+    this.#socket.destroySoon();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+}
