@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { parseFingerprint } from '../link/identity.js';
 import { isRecord, RecordFile, type Json } from '../link/record-file.js';
-import { parseTlsUrl } from '../link/tls.js';
+import { parseTlsUrl } from '../link/address.js';
 
 export interface KnownHost {
   readonly name: string;

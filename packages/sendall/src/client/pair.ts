@@ -2,12 +2,13 @@
 import { hostname, userInfo } from 'node:os';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
+import { formatTlsUrl, parseTlsUrl } from '../link/address.js';
 import { helloMessage } from '../link/handshake.js';
 import { loadIdentity } from '../link/identity.js';
 import { Link } from '../link/link.js';
 import { pairingProof, parseCode, sameProof } from '../link/pairing-proof.js';
 import { printable } from '../link/printable.js';
-import { dialTls, exportBinding, formatTlsUrl, parseTlsUrl } from '../link/tls.js';
+import { dialTls, exportBinding } from '../link/tls.js';
 import type { Message, MessageNamed } from '../protocol/messages.js';
 import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';
 

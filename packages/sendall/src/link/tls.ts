@@ -4,42 +4,19 @@
  * missing certificates) is checked here, before a byte of ours is sent or one of the peer's is read.
  */
 import { constants } from 'node:crypto';
-import { isIPv6 } from 'node:net';
 import { connect, type TLSSocket, type TlsOptions } from 'node:tls';
-import { RefusedError, UnreachableError, UsageError } from '../errors.js';
+import { RefusedError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
+import { formatTlsUrl, type TlsAddress } from './address.js';
 import { fingerprintOf, type Identity } from './identity.js';
 
-/** Port of a tls:// address that names none. */
-export const DEFAULT_PORT = 7433;
+export { formatTlsUrl, parseTlsUrl } from './address.js';
 
 /** The key at the other end. */
 export interface Peer {
   /** Public key, DER (SubjectPublicKeyInfo). TLS has proved that the peer holds its private half. */
   readonly spki: Buffer;
   readonly fingerprint: string;
-}
-
-export interface TlsAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Reads `tls://HOST[:PORT]`, an IPv6 host in brackets. Throws UsageError for anything else. */
-export function parseTlsUrl(url: string): TlsAddress {
-  const [, literal, name, digits] = /^tls:\/\/(?:\[([^\]]*)\]|([\p{L}\p{N}._-]*))(?::(\d{1,5}))?\/?$/u.exec(url) ?? [];
-  const host = literal ?? name;
-  const port = digits === undefined ? DEFAULT_PORT : Number(digits);
-  if (!host || host.length > 253 || (literal !== undefined && !isIPv6(literal)) || port > 65_535)
-    throw new UsageError(
-      `${JSON.stringify(url.slice(0, 300))} is not an address: write tls://HOST:PORT or tls://[::1]:PORT`,
-    );
-  return { host, port };
-}
-
-/** The URL of an address, the port always written. */
-export function formatTlsUrl({ host, port }: TlsAddress): string {
-  return `tls://${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
 const shared = (identity: Identity) => ({

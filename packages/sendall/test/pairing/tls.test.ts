@@ -2,7 +2,8 @@ import { createServer as createTcpServer, type Socket } from 'node:net';
 import { connect, createServer as createTlsServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { acceptPeer, dialTls, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from '../../dist/link/tls.js';
+import { formatTlsUrl, parseTlsUrl } from '../../dist/link/address.js';
+import { acceptPeer, dialTls, exportBinding, serverTls } from '../../dist/link/tls.js';
 import type { Identity } from '../../dist/link/identity.js';
 import { listen, newIdentity, tlsServer } from './support.js';
 
