@@ -1,1 +1,13 @@
-export {};
+/** sendall's TypeScript API. */
+export { Agent, openAgent, type AgentOptions, type AgentStatus } from './agent/agent.js';
+export { connect, type ConnectOptions } from './client/connect.js';
+export type { OutputRecord } from './client/exact-records.js';
+export { Host, type AttachOptions, type HostInfo, type RunListing, type RunTag } from './client/host.js';
+export { KnownHosts, type KnownHost } from './client/known-hosts.js';
+export type { RunOptions, Word } from './client/options.js';
+export { pair } from './client/pair.js';
+export { RunError, type Gap, type Outcome, type Result, type Survivor } from './client/result.js';
+export { Run, type KillReport, type RunEvent, type RunState, type StreamName } from './client/run.js';
+export type { Argument } from './client/template.js';
+export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
+export { resolveHome, type Home } from './home.js';

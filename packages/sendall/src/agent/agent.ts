@@ -1,0 +1,277 @@
+/**
+ * The agent: listens for callers, knows who may call, and hands their commands to the keeper. It holds no command
+ * itself, so it may be killed and upgraded at any time.
+ */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { TLSSocket } from 'node:tls';
+import { serve, type Connection } from '@sendall/socketserver';
+import { RefusedError, SendallError, UsageError } from '../errors.js';
+import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
+import { VERSION } from '../link/handshake.js';
+import { loadIdentity, type Identity } from '../link/identity.js';
+import { Link } from '../link/link.js';
+import { acceptPeer, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from '../link/tls.js';
+import type { Control } from '../protocol/messages.js';
+import { Callers } from './callers.js';
+import { KeeperGate } from './gate.js';
+import { PairingDesk } from './pairing.js';
+import { AgentSession, type Origin, type Principal } from './session.js';
+
+export interface AgentOptions {
+  /** Folders of this installation. Default: from SENDALL_HOME and the XDG variables. */
+  home?: Home;
+  /** The name told to callers. Default: the machine's host name. */
+  name?: string;
+  /** More addresses beside the Unix socket: tls://HOST:PORT. */
+  listen?: readonly string[];
+  /** Milliseconds for a TLS handshake, and again for HELLO and AUTH. Default 5000. */
+  handshakeTimeout?: number;
+  /** Runs that one link may hold at once. Default 8192. */
+  maxRunsPerLink?: number;
+  /** Links at once. Default 4096. */
+  maxConnections?: number;
+  /** Milliseconds of silence after which a caller's link counts as lost. Default 60000. */
+  pingDeadline?: number;
+  /** Milliseconds that the keeper stays without an agent and without runs. Default 60000. */
+  keeperIdleExit?: number;
+}
+
+const OPTION_NAMES: Record<keyof AgentOptions, true> = {
+  home: true,
+  name: true,
+  listen: true,
+  handshakeTimeout: true,
+  maxRunsPerLink: true,
+  maxConnections: true,
+  pingDeadline: true,
+  keeperIdleExit: true,
+};
+
+/** Answers to "status". */
+export interface AgentStatus {
+  readonly pid: number;
+  readonly keeperPid: number | undefined;
+  readonly listening: readonly string[];
+  readonly runs: number;
+  readonly version: string;
+  readonly fingerprint: string;
+  readonly name: string;
+  readonly links: number;
+}
+
+type Server = Awaited<ReturnType<typeof serve>>;
+
+/** Starts an agent in this process. Throws UsageError (options, folders, an agent that runs already). */
+export async function openAgent(options: AgentOptions = {}): Promise<Agent> {
+  for (const name of Object.keys(options))
+    if (!(name in OPTION_NAMES)) throw new UsageError(`there is no agent option "${name}"`);
+  const agent = new Agent(options);
+  await agent.open();
+  return agent;
+}
+
+export class Agent implements AsyncDisposable {
+  readonly home: Home;
+  readonly name: string;
+  /** URLs that callers can use. */
+  readonly listening: string[] = [];
+  /** Resolves when the agent has stopped, asked from inside or outside. */
+  readonly stopped: Promise<void>;
+  readonly #options: AgentOptions;
+  readonly #gate: KeeperGate;
+  readonly #sessions = new Set<AgentSession>();
+  readonly #servers: Server[] = [];
+  #identity!: Identity;
+  #callers!: Callers;
+  #desk!: PairingDesk;
+  #bootId = 'unknown';
+  #closing: Promise<void> | undefined;
+  #stopped!: () => void;
+
+  /** @internal Use openAgent. */
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.home = options.home ?? resolveHome();
+    this.name = options.name ?? hostname();
+    this.#gate = new KeeperGate(
+      this.home,
+      options.keeperIdleExit === undefined ? {} : { idleExitMs: options.keeperIdleExit },
+    );
+    this.stopped = new Promise((resolve) => (this.#stopped = resolve));
+  }
+
+  /** SPKI fingerprint of this machine's key. */
+  get fingerprint(): string {
+    return this.#identity.fingerprint;
+  }
+
+  /** @internal */
+  async open(): Promise<void> {
+    const { home } = this;
+    for (const folder of new Set([home.config, home.state, home.runtime])) ensurePrivateFolder(folder);
+    if (Buffer.byteLength(home.agentSocket) > MAX_SOCKET_PATH)
+      throw new UsageError(
+        `the socket path ${home.agentSocket} is longer than ${MAX_SOCKET_PATH} bytes: set SENDALL_HOME to a shorter folder`,
+      );
+    this.#identity = await loadIdentity(home, { create: true });
+    this.#callers = new Callers(home);
+    this.#desk = new PairingDesk(this.#identity, this.#callers, { name: this.name });
+    try {
+      this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    } catch {
+      // Not Linux: a boot id only sharpens the reason why a run is lost.
+    }
+    try {
+      await this.#listenUnix();
+      await this.#gate.open();
+      for (const url of this.#options.listen ?? []) await this.#listenTls(url);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  get status(): Promise<AgentStatus> {
+    return this.#status();
+  }
+
+  /** A one-time code for a new caller. */
+  issueCode(options: { ttlMs?: number } = {}): { code: string; fingerprint: string; expires: string } {
+    return this.#desk.issue(options);
+  }
+
+  /** Serves a link that was made some other way, for example in memory. @internal */
+  adopt(link: Link, origin: Origin): AgentSession {
+    const { handshakeTimeout = 5000, maxRunsPerLink = 8192, pingDeadline = 60_000 } = this.#options;
+    const session = new AgentSession(link, origin, {
+      home: this.home,
+      gate: this.#gate,
+      name: this.name,
+      bootId: this.#bootId,
+      limits: { maxRunsPerLink, authTimeout: handshakeTimeout, pingDeadline },
+      identify: (from) => this.#identify(from),
+      pairing: (to, message, from) => this.#pair(to, message, from),
+      answer: (what, body, from) => this.#answer(what, body, from),
+    });
+    this.#sessions.add(session);
+    void session.closed.then(() => this.#sessions.delete(session));
+    return session;
+  }
+
+  /** Stops listening and lets callers go. Commands go on in the keeper. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
+    await Promise.all(this.#servers.map((server) => server.shutdown({ timeout: 1000 })));
+    await this.#gate.close();
+    this.#stopped();
+  }
+
+  async #listenUnix(): Promise<void> {
+    const path = this.home.agentSocket;
+    try {
+      const server = await serve(
+        { path, mode: 0o600, stale: 'replace' },
+        (connection: Connection) => this.#serve(connection, { kind: 'local' }),
+        this.#serverOptions(),
+      );
+      this.#add(server, `unix:${path}`);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE')
+        throw new UsageError(`an agent runs already on ${path}: stop it first (sendall agent stop)`, { cause: error });
+      throw error;
+    }
+  }
+
+  async #listenTls(url: string): Promise<void> {
+    const address = parseTlsUrl(url);
+    const accept = (connection: Connection) => {
+      const socket = connection.socket as TLSSocket;
+      const source = socket.remoteAddress ?? 'unknown';
+      return this.#serve(connection, { kind: 'tls', peer: acceptPeer(socket), source });
+    };
+    try {
+      const server = await serve(address, accept, { ...this.#serverOptions(), tls: serverTls(this.#identity) });
+      const bound = server.serverAddress as { host: string; port: number };
+      this.#add(server, formatTlsUrl({ host: address.host, port: bound.port }));
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw new UsageError(`cannot listen on ${url}: ${code === 'EADDRINUSE' ? 'the port is in use' : message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  #serverOptions() {
+    const { handshakeTimeout = 5000, maxConnections = 4096 } = this.#options;
+    // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
+    return { readTimeout: 0, writeTimeout: 0, handshakeTimeout, maxConnections, drainTimeout: 1000 };
+  }
+
+  #add(server: Server, url: string): void {
+    this.#servers.push(server);
+    this.listening.push(url);
+  }
+
+  async #serve(connection: Connection, origin: Origin): Promise<void> {
+    const session = this.adopt(new Link(connection.socket), origin);
+    await session.closed;
+  }
+
+  #identify(origin: Origin): Principal {
+    if (origin.kind === 'local') return { name: 'owner', roles: ['owner'] };
+    const caller = this.#callers.find(origin.peer.spki);
+    if (caller) return { name: caller.principal, roles: caller.roles };
+    throw new RefusedError(
+      `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
+    );
+  }
+
+  #pair(link: Link, message: Control, origin: Origin): void {
+    if (origin.kind !== 'tls') throw new RefusedError('pairing is for TLS links: the local socket needs none');
+    const socket = link.stream as TLSSocket;
+    this.#desk.handle(link, message, origin.peer, exportBinding(socket), origin.source);
+  }
+
+  async #answer(what: string, body: unknown, origin: Origin): Promise<unknown> {
+    if (what === 'ping') return {};
+    if (what === 'status') return await this.#status();
+    // The agent itself obeys only this machine's user.
+    if (origin.kind !== 'local') throw new RefusedError(`"${what}" is answered on the agent's own machine only`);
+    const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
+    if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
+    if (what === 'stop') return await this.#stop(asked.runs ?? false);
+    throw new SendallError('UNKNOWN', `this agent cannot answer "${what}": it may be older than the caller`);
+  }
+
+  async #stop(endRuns: boolean): Promise<unknown> {
+    const { runs } = await this.#status();
+    if (endRuns) await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
+    setImmediate(() => void this.close());
+    return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
+  }
+
+  async #status(): Promise<AgentStatus> {
+    const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
+    const keeper = (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as { runs?: number };
+    return {
+      pid: process.pid,
+      keeperPid: this.#gate.pid,
+      listening: this.listening,
+      runs: keeper.runs ?? 0,
+      version: VERSION,
+      fingerprint: this.fingerprint,
+      name: this.name,
+      links: this.#sessions.size,
+    };
+  }
+}

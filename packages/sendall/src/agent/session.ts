@@ -1,0 +1,272 @@
+/**
+ * One caller's link on the agent's side: who is it, what may it do, and which attachments does it hold. What a state
+ * does not list is not accepted in it.
+ */
+import { ProtocolError, RefusedError, SendallError } from '../errors.js';
+import type { Home } from '../home.js';
+import { VERSION } from '../link/handshake.js';
+import type { Link } from '../link/link.js';
+import type { Peer } from '../link/tls.js';
+import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
+import { Attachment, type AttachmentOwner } from './attachment.js';
+import type { KeeperGate } from './gate.js';
+
+/** How a link came in. */
+export type Origin =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'tls'; readonly peer: Peer; readonly source: string };
+
+/** Who a caller turned out to be. */
+export interface Principal {
+  readonly name: string;
+  readonly roles: readonly string[];
+}
+
+/** What the agent provides to all of its sessions. */
+export interface SessionServices {
+  readonly home: Home;
+  readonly gate: KeeperGate;
+  readonly name: string;
+  readonly bootId: string;
+  readonly limits: { readonly maxRunsPerLink: number; readonly authTimeout: number; readonly pingDeadline: number };
+  /** Throws RefusedError when the key is not known. */
+  identify(origin: Origin): Principal;
+  /** PAIR_* of a peer that is not known yet. */
+  pairing(link: Link, message: Control, origin: Origin): void;
+  answer(what: string, body: unknown, origin: Origin, principal: Principal): Promise<unknown>;
+}
+
+type State = 'hello' | 'auth' | 'open' | 'closed';
+
+export class AgentSession implements AttachmentOwner {
+  readonly link: Link;
+  readonly gate: KeeperGate;
+  readonly home: Home;
+  readonly #services: SessionServices;
+  readonly #origin: Origin;
+  readonly #attachments = new Map<number, Attachment>();
+  readonly #ready = new Set<Attachment>();
+  readonly #deadline: NodeJS.Timeout;
+  #state: State = 'hello';
+  #principal: Principal = { name: '', roles: [] };
+  #lastAlias = 0;
+  #pumping = false;
+  /** Resolves when the link is over. */
+  readonly closed: Promise<void>;
+
+  constructor(link: Link, origin: Origin, services: SessionServices) {
+    this.link = link;
+    this.gate = services.gate;
+    this.home = services.home;
+    this.#services = services;
+    this.#origin = origin;
+    this.#deadline = setTimeout(
+      () => link.fail(new ProtocolError('no valid HELLO and AUTH came in time')),
+      services.limits.authTimeout,
+    );
+    this.closed = new Promise((resolve) => {
+      link.start({
+        message: (message) => this.#message(message),
+        roomy: () => this.#pump(),
+        closed: () => {
+          this.#close();
+          resolve();
+        },
+      });
+    });
+  }
+
+  get principal(): string {
+    return this.#principal.name;
+  }
+
+  get attachments(): number {
+    return this.#attachments.size;
+  }
+
+  /** Says that the agent is leaving; runs go on in the keeper. */
+  goAway(reason: string): void {
+    this.link.send({ type: 'GOAWAY', alias: 0, reason });
+    this.link.close();
+  }
+
+  wake(attachment: Attachment): void {
+    this.#ready.add(attachment);
+    this.#pump();
+  }
+
+  ended(attachment: Attachment): void {
+    this.#ready.delete(attachment);
+    this.#attachments.delete(attachment.alias);
+  }
+
+  /** One frame from each attachment in turn, while the link has room. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#ready.size && this.link.roomy)
+      for (const attachment of this.#ready) {
+        if (!this.link.roomy) break;
+        this.#ready.delete(attachment);
+        if (attachment.pump()) this.#ready.add(attachment);
+      }
+    this.#pumping = false;
+  }
+
+  #message(message: Message): void {
+    if (this.#state === 'open') this.#onOpen(message);
+    else if (message.type === 'LINK_ERROR') this.link.destroy(new RefusedError(message.message));
+    else if (this.#state === 'hello' && message.type === 'HELLO') this.#onHello(message);
+    else if (this.#state === 'auth' && message.type === 'AUTH') this.#onAuth(message);
+    else if (this.#state === 'auth' && message.type !== 'DATA' && message.type.startsWith('PAIR_'))
+      this.#services.pairing(this.link, message, this.#origin);
+    else throw new ProtocolError(`${message.type} is not accepted before AUTH_OK`);
+  }
+
+  #onHello(message: MessageNamed<'HELLO'>): void {
+    if (message.protoMin > PROTOCOL_VERSION || message.protoMax < PROTOCOL_VERSION)
+      throw new RefusedError(
+        `this agent speaks protocol version ${PROTOCOL_VERSION} and the caller ${message.protoMin} to ${message.protoMax}: upgrade the older of the two (agent ${VERSION}, caller ${message.version})`,
+      );
+    this.#state = 'auth';
+    this.link.send({
+      type: 'HELLO_OK',
+      alias: 0,
+      proto: PROTOCOL_VERSION,
+      name: this.#services.name,
+      bootId: this.#services.bootId,
+      features: [],
+      maxFrame: MAX_FRAME,
+      maxRuns: this.#services.limits.maxRunsPerLink,
+      window: 1024 * 1024,
+      clockMs: Date.now(),
+      version: VERSION,
+    });
+  }
+
+  #onAuth(message: MessageNamed<'AUTH'>): void {
+    const expected = this.#origin.kind === 'local' ? 'local' : 'pin';
+    if (message.method !== expected)
+      throw new RefusedError(`authentication by "${message.method}" is not offered here`);
+    this.#principal = this.#services.identify(this.#origin);
+    const opened = this.gate.open();
+    if (opened instanceof Promise) {
+      opened.then(
+        ({ epoch }) => this.#admit(epoch),
+        (error: Error) =>
+          this.link.fail(new SendallError('UNAVAILABLE', `the keeper cannot be started: ${error.message}`)),
+      );
+    } else this.#admit(opened.epoch);
+  }
+
+  #admit(epoch: Uint8Array): void {
+    if (this.#state !== 'auth') return;
+    clearTimeout(this.#deadline);
+    this.#state = 'open';
+    this.link.trust();
+    const deadline = this.#services.limits.pingDeadline;
+    this.link.keepAlive(deadline / 3, deadline);
+    this.link.send({
+      type: 'AUTH_OK',
+      alias: 0,
+      principal: this.#principal.name,
+      roles: this.#principal.roles,
+      policyRev: 0,
+      epoch,
+    });
+  }
+
+  #onOpen(message: Message): void {
+    if (message.type === 'OPEN' || message.type === 'ATTACH') this.#begin(message);
+    else if (message.alias) {
+      const attachment = this.#attachments.get(message.alias);
+      if (message.type === 'DETACH') {
+        attachment?.close();
+        if (attachment) this.ended(attachment);
+      } else if (attachment) attachment.fromCaller(message);
+      else if (message.alias > this.#lastAlias)
+        throw new ProtocolError(`${message.type} for a run that was not opened`);
+      // What a caller sent before it learned that its run had gone is no error.
+    } else this.#onLink(message);
+  }
+
+  #begin(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
+    const { alias, runId } = message;
+    if (alias <= this.#lastAlias)
+      throw new ProtocolError(`alias ${alias} is not above ${this.#lastAlias}, the last one used on this link`);
+    if (runId.length !== 16) throw new ProtocolError(`a run id of ${runId.length} bytes where 16 belong`);
+    this.#lastAlias = alias;
+    const { maxRunsPerLink } = this.#services.limits;
+    if (this.#attachments.size >= maxRunsPerLink) {
+      const text = `this link holds ${maxRunsPerLink} runs already (maxRunsPerLink): wait for some to end`;
+      if (message.type === 'OPEN')
+        this.link.send({ type: 'REFUSED', alias, runId, code: 'busy', message: text, retryAfterMs: 1000 });
+      else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
+      return;
+    }
+    const wanted = message.type === 'OPEN' ? message.attach : message.from;
+    const attachment = new Attachment(this, alias, runId, wanted);
+    this.#attachments.set(alias, attachment);
+    attachment.begin(message);
+  }
+
+  #onLink(message: Message): void {
+    switch (message.type) {
+      case 'LIST':
+      case 'FORGET':
+        this.#relay({ ...message, principal: this.#principal.name });
+        break;
+      case 'ASK':
+        this.#ask(message);
+        break;
+      case 'GOAWAY':
+        break;
+      case 'LINK_ERROR':
+        this.link.destroy(new RefusedError(message.message));
+        break;
+      default:
+        throw new ProtocolError(`${message.type} does not belong to the link`);
+    }
+  }
+
+  #relay(message: MessageNamed<'LIST'> | MessageNamed<'FORGET'>): void {
+    const { opId } = message;
+    this.gate
+      .ask((keeperOp) => ({ ...message, opId: keeperOp }))
+      .then(
+        (answer) => this.link.send({ ...answer, opId } as typeof answer),
+        (error: Error) => this.link.send({ type: 'ANSWER', alias: 0, opId, error: error.message }),
+      );
+  }
+
+  #ask({ opId, what, body }: MessageNamed<'ASK'>): void {
+    const fail = (error: Error) => this.link.send({ type: 'ANSWER', alias: 0, opId, error: error.message });
+    let parsed: unknown;
+    try {
+      parsed = body === undefined ? undefined : JSON.parse(body);
+    } catch {
+      fail(new ProtocolError('the question is not JSON'));
+      return;
+    }
+    this.#services
+      .answer(what, parsed, this.#origin, this.#principal)
+      .then(
+        (answer) =>
+          this.link.send({
+            type: 'ANSWER',
+            alias: 0,
+            opId,
+            body: answer === undefined ? undefined : JSON.stringify(answer),
+          }),
+        fail,
+      );
+  }
+
+  #close(): void {
+    this.#state = 'closed';
+    clearTimeout(this.#deadline);
+    for (const attachment of this.#attachments.values()) attachment.close();
+    this.#attachments.clear();
+    this.#ready.clear();
+  }
+}

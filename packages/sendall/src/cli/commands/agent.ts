@@ -1,0 +1,113 @@
+/** The agent: in the foreground, and questions to the one that runs. */
+import { spawn } from 'node:child_process';
+import { connect, openAgent, UnreachableError, UsageError, type AgentStatus } from '../../index.js';
+import type { Arguments, Command } from '../command.js';
+import { answer, json, say } from '../print.js';
+
+export const agent: Command = {
+  name: 'agent',
+  usage: '[stop | restart | status]',
+  summary: 'serve this machine in the foreground, or stop, restart or ask the agent that does',
+  example: 'sendall agent --listen tls://0.0.0.0:7433',
+  options: {
+    listen: { value: 'URL', many: true, help: 'also listen on tls://HOST:PORT' },
+    name: { value: 'NAME', help: 'the name told to callers (default: the host name)' },
+    runs: { help: 'with stop: end the running commands too' },
+    json: { help: 'one JSON object a line on stdout' },
+  },
+  subcommands: ['stop', 'restart', 'status'],
+  async run(args) {
+    const [verb, extra] = args.words;
+    if (extra !== undefined) throw new UsageError(`agent does not know what "${extra}" means here`);
+    if (verb === undefined) return await foreground(args);
+    if (verb === 'stop') return await stop(args);
+    if (verb === 'status') return await status(args);
+    if (verb === 'restart') return await restart(args);
+    throw new UsageError(`agent has no verb "${verb}": it has stop, restart and status`);
+  },
+};
+
+async function foreground(args: Arguments): Promise<number> {
+  const name = args.text('name');
+  const running = await openAgent({ listen: args.texts('listen'), ...(name === undefined ? {} : { name }) });
+  for (const url of running.listening) say(`listening ${url}`);
+  const end = () => void running.close();
+  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
+  await running.stopped;
+  return 0;
+}
+
+async function stop(args: Arguments): Promise<number> {
+  await using host = await connect('local');
+  const said = await host.ask<{ runs: number; ended: number }>('stop', { runs: args.on('runs') });
+  if (args.on('json')) json(said);
+  else if (said.runs)
+    say(`the agent stops; ${said.runs} running ${said.runs === 1 ? 'command goes' : 'commands go'} on in the keeper`);
+  else say(said.ended ? `the agent stops; ${said.ended} commands were ended` : 'the agent stops');
+  return 0;
+}
+
+async function status(args: Arguments): Promise<number> {
+  await using host = await connect('local');
+  const said = await host.ask<AgentStatus>('status');
+  if (args.on('json')) json(said);
+  else {
+    answer(
+      `agent ${said.name} ${said.version}, pid ${said.pid}, keeper ${said.keeperPid ?? 'not running'}, ${said.runs} runs`,
+    );
+    for (const url of said.listening) answer(`listening ${url}`);
+    answer(`key ${said.fingerprint}`);
+  }
+  return 0;
+}
+
+/** Commands go on in the keeper meanwhile; the new agent is this program's version and runs in the background. */
+async function restart(args: Arguments): Promise<number> {
+  const before = await (async () => {
+    await using host = await connect('local');
+    const said = await host.ask<AgentStatus>('status');
+    await host.ask('stop', {});
+    return said;
+  })();
+  await untilGone();
+  const listen = before.listening.filter((url) => !url.startsWith('unix:')).flatMap((url) => ['--listen', url]);
+  const child = spawn(process.execPath, [process.argv[1]!, 'agent', '--name', before.name, ...listen], {
+    detached: true,
+    stdio: 'ignore',
+  });
+  child.unref();
+  await untilThere(child.pid);
+  if (args.on('json')) json({ pid: child.pid, listening: before.listening });
+  else say(`the agent runs again, pid ${child.pid}`);
+  return 0;
+}
+
+async function untilGone(): Promise<void> {
+  await poll(async () => {
+    try {
+      await (await connect('local')).close();
+      return false;
+    } catch (error) {
+      return error instanceof UnreachableError;
+    }
+  }, 'the old agent does not go away');
+}
+
+async function untilThere(pid: number | undefined): Promise<void> {
+  await poll(async () => {
+    try {
+      await using host = await connect('local');
+      return (await host.ask<AgentStatus>('status')).pid === pid;
+    } catch {
+      return false;
+    }
+  }, 'the new agent does not answer');
+}
+
+async function poll(done: () => Promise<boolean>, failure: string): Promise<void> {
+  const until = performance.now() + 20_000;
+  while (!(await done())) {
+    if (performance.now() > until) throw new UnreachableError(`${failure}: see "sendall agent status"`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

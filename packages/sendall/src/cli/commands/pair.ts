@@ -1,0 +1,82 @@
+/** Pairing: a code on one machine, the same code on the other, and both know each other's key from then on. */
+import { createInterface } from 'node:readline';
+import { hostname } from 'node:os';
+import { connect, pair as pairWith, resolveHome, UsageError, type AgentStatus } from '../../index.js';
+import type { Command } from '../command.js';
+import { answer, json } from '../print.js';
+import { parseDuration } from '../units.js';
+
+export const pair: Command = {
+  name: 'pair',
+  usage: '--new | URL --code CODE --name NAME',
+  summary: 'introduce two machines to each other with a one-time code',
+  example: 'sendall pair tls://web1.example:7433 --code - --name web1',
+  options: {
+    new: { help: 'on the agent’s machine: make a code and show what to type on the other' },
+    ttl: { value: 'TIME', help: 'how long the code is good for (default 10m)' },
+    code: { value: 'CODE', help: 'the code; "-" reads it from stdin, so that no process list shows it' },
+    name: { value: 'NAME', help: 'what the host is called here' },
+    json: { help: 'one JSON object a line on stdout' },
+  },
+  async run(args) {
+    if (args.on('new')) {
+      if (args.words.length) throw new UsageError('pair --new takes no address: it is for the agent’s own machine');
+      const ttl = args.text('ttl');
+      await using host = await connect('local');
+      const made = await host.ask<{ code: string; fingerprint: string; expires: string }>('pair-new', {
+        ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl, '--ttl') }),
+      });
+      if (args.on('json')) json(made);
+      else await explain(made);
+      return 0;
+    }
+    const [url] = args.words;
+    const name = args.text('name');
+    const code = args.text('code');
+    if (url === undefined || name === undefined || code === undefined)
+      throw new UsageError(
+        'pair needs an address, a code and a name: sendall pair tls://HOST:PORT --code CODE --name web1',
+      );
+    const paired = await pairWith(resolveHome(), url, { code: code === '-' ? await readCode() : code, name });
+    if (args.on('json')) json({ name: paired.name, url: paired.url, fingerprint: paired.pin });
+    else
+      answer(
+        `paired with ${paired.name} (${paired.url}), key ${paired.pin}; try: sendall run ${paired.name} -- uname -a`,
+      );
+    return 0;
+  },
+};
+
+async function explain({
+  code,
+  fingerprint,
+  expires,
+}: {
+  code: string;
+  fingerprint: string;
+  expires: string;
+}): Promise<void> {
+  await using host = await connect('local');
+  const { listening, name } = await host.ask<AgentStatus>('status');
+  const url = listening.find((each) => each.startsWith('tls:'));
+  answer(`code         ${code}`);
+  answer(`fingerprint  ${fingerprint}`);
+  answer(`good until   ${expires}`);
+  if (!url) {
+    answer('This agent listens on its Unix socket only: start it with --listen tls://0.0.0.0:7433 to be reached.');
+    return;
+  }
+  const shown = url.replace(/\/\/(0\.0\.0\.0|\[::\])/, `//${hostname()}`);
+  answer('On the other machine:');
+  answer(`  sendall pair ${shown} --code ${code} --name ${name}`);
+}
+
+async function readCode(): Promise<string> {
+  const lines = createInterface({ input: process.stdin });
+  for await (const line of lines) {
+    lines.close();
+    process.stdin.unref?.();
+    return line.trim();
+  }
+  throw new UsageError('no code came on stdin');
+}

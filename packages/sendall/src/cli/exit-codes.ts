@@ -1,0 +1,37 @@
+/** What the process's exit code means, beside the command's own. */
+import type { Outcome, Result } from '../index.js';
+import { constants } from 'node:os';
+
+export const EXIT = {
+  usage: 200,
+  unreachable: 201,
+  refused: 202,
+  timeout: 203,
+  cancelled: 204,
+  lost: 205,
+  truncated: 206,
+  notStarted: 207,
+  conflict: 208,
+} as const;
+
+const byOutcome: Partial<Record<Outcome, number>> = {
+  timeout: EXIT.timeout,
+  idle: EXIT.timeout,
+  cancelled: EXIT.cancelled,
+  limits: EXIT.truncated,
+  refused: EXIT.refused,
+  unreachable: EXIT.unreachable,
+  expired: EXIT.refused,
+  lost: EXIT.lost,
+  truncated: EXIT.truncated,
+  conflict: EXIT.conflict,
+};
+
+/** The exit code for one host's result: the command's own where it has one. */
+export function exitCodeOf(result: Result): number {
+  if (result.refusal === 'nofile') return 127;
+  if (result.refusal === 'notexec') return 126;
+  if (result.outcome === 'signalled')
+    return 128 + ((constants.signals as Record<string, number>)[result.signal ?? ''] ?? 0);
+  return byOutcome[result.outcome] ?? result.code ?? EXIT.lost;
+}

@@ -1,0 +1,200 @@
+/** A host one is connected to: run commands on it, find the ones that run, ask how it is. */
+import { SendallError } from '../errors.js';
+import type { RunInfo } from '../protocol/messages.js';
+import { formatRunId } from '../protocol/run-id.js';
+import { prepareRun, type RunOptions, type Word } from './options.js';
+import { Run, type Beginning } from './run.js';
+
+import type { Session } from './session.js';
+import { templateWords, type Argument } from './template.js';
+
+/** What the host said of itself when the link was made. */
+export interface HostInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly bootId: string;
+  readonly features: readonly string[];
+  readonly principal: string;
+  readonly roles: readonly string[];
+  /** The host's clock minus ours, in milliseconds, as far as one exchange can tell. */
+  readonly clockSkewMs: number;
+}
+
+export interface RunTag {
+  (strings: TemplateStringsArray, ...values: readonly Argument[]): Run;
+  (options: RunOptions): RunTag;
+}
+
+export interface AttachOptions extends Pick<
+  RunOptions,
+  'encoding' | 'maxBuffer' | 'reject' | 'waitFor' | 'signal' | 'sha256'
+> {
+  /** Where stdout begins: "start" (default), "end", an offset, or the last bytes. */
+  from?: 'start' | 'end' | number | { tail: number };
+  /** "control" (default) writes stdin and trims the spool; "observe" only reads. */
+  mode?: 'observe' | 'control';
+}
+
+/** A run in the host's list. */
+export interface RunListing {
+  readonly runId: string;
+  readonly host: string;
+  readonly state: string;
+  readonly name: string | undefined;
+  readonly argv: readonly string[];
+  readonly pid: number | undefined;
+  readonly openedMs: number;
+  readonly startMs: number | undefined;
+  readonly endMs: number | undefined;
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  readonly cause: string | undefined;
+  readonly reason: string | undefined;
+  /** "stdout" or "stderr" while the command waits for a reader. */
+  readonly blocked: string | undefined;
+  readonly attached: number;
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+  readonly tags: readonly string[];
+}
+
+export class Host implements AsyncDisposable {
+  /** The name or address it was connected by. */
+  readonly id: string;
+  /** Runs a template as words: host.$`grep ${pattern} ${file}`. Never a shell. */
+  readonly $: RunTag;
+  readonly #session: Session;
+  readonly #defaults: RunOptions;
+
+  /** @internal */
+  constructor(id: string, session: Session, defaults: RunOptions = {}) {
+    this.id = id;
+    this.#session = session;
+    this.#defaults = defaults;
+    this.$ = this.#tag({});
+  }
+
+  get info(): HostInfo {
+    const { hello, auth } = this.#session.greeting;
+    return {
+      name: hello.name,
+      version: hello.version,
+      bootId: hello.bootId,
+      features: hello.features,
+      principal: auth.principal,
+      roles: auth.roles,
+      clockSkewMs: hello.clockMs - Date.now(),
+    };
+  }
+
+  /** How often the link was lost and made again. */
+  get resumes(): number {
+    return this.#session.resumes;
+  }
+
+  /** Runs `argv` exactly as it is. Throws UsageError at once when an option is wrong. */
+  run(argv: readonly Word[], options: RunOptions = {}): Run {
+    return this.#begin(prepareRun({ verb: 'exec', argv }, { ...this.#defaults, ...options }), { kind: 'open' });
+  }
+
+  /** Runs shell text with the host's /bin/sh: another verb, another permission. */
+  sh(script: Word, options: RunOptions = {}): Run {
+    return this.#begin(prepareRun({ verb: 'sh', script }, { ...this.#defaults, ...options }), { kind: 'open' });
+  }
+
+  /** Joins a run that exists, from any byte still kept. */
+  attach(runId: string, options: AttachOptions = {}): Run {
+    const { from = 'start', mode = 'control', ...rest } = options;
+    // The words are not sent: the host knows them.
+    const prepared = prepareRun({ verb: 'exec', argv: ['attach'] }, { ...rest, runId, stdin: 'pipe' });
+    return this.#begin(prepared, { kind: 'attach', mode, from });
+  }
+
+  /** Runs of this identity on the host: those that have not ended, or `all` that are still kept. */
+  async *runs(query: { all?: boolean } = {}): AsyncGenerator<RunListing, void, undefined> {
+    const answer = await this.#session.ask({
+      type: 'LIST',
+      alias: 0,
+      opId: this.#session.newOp(),
+      all: query.all ?? false,
+    });
+    if (answer.type === 'RUNS') for (const run of answer.runs) yield listing(this.id, run);
+  }
+
+  /** Forgets a finished run and its output. */
+  async forget(runId: string): Promise<void> {
+    const answer = await this.#session.ask({
+      type: 'FORGET',
+      alias: 0,
+      opId: this.#session.newOp(),
+      runId: Buffer.from(runId.replaceAll('-', ''), 'hex'),
+    });
+    if (answer.type === 'OP_OK' && answer.result !== 'done') throw new SendallError('NOT_FORGOTTEN', answer.result);
+  }
+
+  /** Round-trip time in milliseconds, through the agent. */
+  async ping(): Promise<{ rttMs: number }> {
+    const before = performance.now();
+    await this.ask('ping');
+    return { rttMs: performance.now() - before };
+  }
+
+  /** A question to the agent itself. @internal */
+  async ask<T = unknown>(what: string, body?: unknown): Promise<T> {
+    const answer = await this.#session.ask({
+      type: 'ASK',
+      alias: 0,
+      opId: this.#session.newOp(),
+      what,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    if (answer.type !== 'ANSWER') throw new SendallError('PROTOCOL', `the agent answered ${what} with ${answer.type}`);
+    if (answer.error !== undefined) throw new SendallError('REFUSED', answer.error);
+    return (answer.body === undefined ? undefined : JSON.parse(answer.body)) as T;
+  }
+
+  /** Leaves the host. Runs that have not ended go on there; here they are lost. */
+  async close(): Promise<void> {
+    this.#session.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #begin(prepared: ReturnType<typeof prepareRun>, beginning: Beginning): Run {
+    const run = new Run(this.id, prepared, beginning);
+    this.#session.join(run);
+    return run;
+  }
+
+  #tag(options: RunOptions): RunTag {
+    return ((first: TemplateStringsArray | RunOptions, ...values: readonly Argument[]) =>
+      'raw' in first
+        ? this.run(templateWords(first as TemplateStringsArray, values), options)
+        : this.#tag({ ...options, ...first })) as RunTag;
+  }
+}
+
+function listing(host: string, run: RunInfo): RunListing {
+  return {
+    runId: formatRunId(run.runId),
+    host,
+    state: run.state,
+    name: run.name,
+    argv: run.argv.map((word) => Buffer.from(word).toString()),
+    pid: run.pid,
+    openedMs: run.openedMs,
+    startMs: run.startMs,
+    endMs: run.endMs,
+    code: run.code,
+    signal: run.signal,
+    cause: run.cause,
+    reason: run.reason,
+    blocked: run.blocked,
+    attached: run.attached ?? 0,
+    stdoutBytes: run.stdoutBytes ?? 0,
+    stderrBytes: run.stderrBytes ?? 0,
+    tags: run.tags,
+  };
+}

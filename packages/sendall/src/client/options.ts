@@ -1,0 +1,204 @@
+/** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
+import { encodeSpec } from '../protocol/codec.js';
+import type { Spec } from '../protocol/messages.js';
+import { newRunId, parseRunId } from '../protocol/run-id.js';
+import { UsageError } from '../errors.js';
+
+/** A word, path or variable: text is sent as UTF-8, bytes as they are. */
+export type Word = string | Uint8Array;
+
+export interface RunOptions {
+  /** Run id (UUIDv7 text). Opening the same id again attaches; default: a new one. */
+  runId?: string;
+  /** A name to find the run by. */
+  name?: string;
+  tags?: readonly string[];
+  /** Working folder on the host. Default: the user's home; on `local` the caller's. */
+  cwd?: Word;
+  /** Added to the rebuilt environment; undefined values are left out. An array holds NAME=VALUE entries. */
+  env?: Readonly<Record<string, Word | undefined>> | readonly Word[];
+  /** Run as this user of the host (the agent must be allowed to). */
+  runAs?: string;
+  /**
+   * What the command reads. "none" (default): end-of-file at once. "pipe": what you write to `run.stdin`. Any other
+   * string: that text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
+   */
+  stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
+  /** How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows. Default "utf-8". */
+  encoding?: string;
+  /** A terminal of this size on the host; output is one stream. */
+  pty?: boolean | { cols: number; rows: number; term?: string };
+  /** "split" (default), "merged" into stdout, or "exact": write by write, in true order. */
+  capture?: 'split' | 'merged' | 'exact';
+  /** Milliseconds until the host ends the run (outcome timeout). 0: none (default). */
+  timeout?: number;
+  /** Milliseconds without output until the host ends the run (outcome idle). 0: none (default). */
+  idleTimeout?: number;
+  /** Milliseconds between TERM and KILL. Default 5000. */
+  killGrace?: number;
+  /** When the result is there: at "exit" (default), at end of output ("eof"), or when the whole "tree" has ended. */
+  waitFor?: 'exit' | 'eof' | 'tree';
+  /** What a lost caller means: the run goes on ("keep", default) or gets TERM after so many milliseconds. */
+  onDisconnect?: 'keep' | { termAfter: number };
+  /** Milliseconds that the host keeps the finished run. Default 24 hours. */
+  keep?: number;
+  /** Bytes of output the host keeps on disk for this run. Default 256 MiB. */
+  spoolMax?: number;
+  /** When that is full of unread bytes: "block" the command (default), "stop" it, or "drop-old" bytes (a gap). */
+  overflow?: 'block' | 'stop' | 'drop-old';
+  /** Output above this ends the run (outcome limits). Default: none. */
+  maxOutput?: number;
+  /** Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated). Default 64 MiB. */
+  maxBuffer?: number;
+  /** False: a result that is not ok resolves instead of rejecting. Default true. */
+  reject?: boolean;
+  /** The command may be started again after an unclear crash. Default false. */
+  idempotent?: boolean;
+  /** SHA-256 of each stream in the result. Default false. */
+  sha256?: boolean;
+  /** Milliseconds after which the host must not start it any more. Default 60000. */
+  startWithin?: number;
+  /** Milliseconds without a link until the run is given up as lost. Default: the connection's. */
+  giveUpAfter?: number;
+  /** Aborting cancels the run on the host. */
+  signal?: AbortSignal;
+}
+
+const NAMES: Record<keyof RunOptions, true> = {
+  runId: true,
+  name: true,
+  tags: true,
+  cwd: true,
+  env: true,
+  runAs: true,
+  stdin: true,
+  encoding: true,
+  pty: true,
+  capture: true,
+  timeout: true,
+  idleTimeout: true,
+  killGrace: true,
+  waitFor: true,
+  onDisconnect: true,
+  keep: true,
+  spoolMax: true,
+  overflow: true,
+  maxOutput: true,
+  maxBuffer: true,
+  reject: true,
+  idempotent: true,
+  sha256: true,
+  startWithin: true,
+  giveUpAfter: true,
+  signal: true,
+};
+/** Argument lists and environments above this cannot be passed by Linux either (ARG_MAX is 2 MiB by default). */
+const MAX_SPEC = 1024 * 1024 - 4096;
+
+/** A run's options with every default in place. */
+export interface PreparedRun {
+  readonly runId: Buffer;
+  readonly spec: Spec;
+  readonly rawSpec: Uint8Array;
+  readonly encoding: string;
+  readonly maxBuffer: number;
+  readonly waitFor: 'exit' | 'eof' | 'tree';
+  readonly reject: boolean;
+  readonly startWithin: number;
+  readonly giveUpAfter: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly stdin: RunOptions['stdin'];
+}
+
+export function toBytes(word: Word): Uint8Array {
+  return typeof word === 'string' ? Buffer.from(word, 'utf8') : word;
+}
+
+function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
+  if (Array.isArray(env)) return env.map(toBytes);
+  return Object.entries(env as Record<string, Word | undefined>).flatMap(([name, value]) =>
+    value === undefined ? [] : [Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])],
+  );
+}
+
+function milliseconds(name: keyof RunOptions, value: number | undefined): number | undefined {
+  if (value === undefined || value === 0) return undefined;
+  if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER))
+    throw new UsageError(`${name}: ${value} is not a number of milliseconds`);
+  return Math.ceil(value);
+}
+
+function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, allowed: readonly T[]): T | undefined {
+  if (value !== undefined && !allowed.includes(value))
+    throw new UsageError(`${name}: "${String(value)}" is none of ${allowed.join(', ')}`);
+  return value;
+}
+
+/** Checks words and options. Throws UsageError that names what is wrong. */
+export function prepareRun(
+  what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
+  options: RunOptions = {},
+): PreparedRun {
+  for (const name of Object.keys(options))
+    if (!(name in NAMES)) throw new UsageError(`there is no run option "${name}"`);
+  const words = what.verb === 'exec' ? what.argv.map(toBytes) : [toBytes(what.script)];
+  if (what.verb === 'exec' && !words.length) throw new UsageError('there is no command to run');
+  const env = options.env ? envEntries(options.env) : [];
+  for (const [where, bytes] of [
+    ...words.map((word, i) => [what.verb === 'exec' ? `argument ${i}` : 'the script', word] as const),
+    ...env.map((entry) => ['an environment variable', entry] as const),
+    ['cwd', options.cwd === undefined ? new Uint8Array() : toBytes(options.cwd)] as const,
+  ])
+    if (bytes.includes(0)) throw new UsageError(`${where} holds a NUL byte, which no command can receive`);
+  for (const entry of env)
+    if (entry.indexOf(0x3d) < 1) throw new UsageError(`env: "${Buffer.from(entry).toString()}" is not NAME=VALUE`);
+  if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');
+  const pty = options.pty === true ? { cols: 80, rows: 24 } : options.pty || undefined;
+  const spec: Spec = {
+    verb: what.verb,
+    argv: what.verb === 'exec' ? words : [],
+    script: what.verb === 'sh' ? words[0] : undefined,
+    cwd: options.cwd === undefined ? undefined : toBytes(options.cwd),
+    env,
+    runAs: options.runAs,
+    stdin: options.stdin !== undefined && options.stdin !== 'none',
+    pty: pty && { cols: pty.cols, rows: pty.rows, term: pty.term },
+    capture: oneOf('capture', options.capture, ['split', 'merged', 'exact']),
+    timeoutMs: milliseconds('timeout', options.timeout),
+    idleMs: milliseconds('idleTimeout', options.idleTimeout),
+    killGraceMs: options.killGrace === 0 ? 0 : milliseconds('killGrace', options.killGrace),
+    termAfterMs:
+      typeof options.onDisconnect === 'object' ? Math.max(0, Math.ceil(options.onDisconnect.termAfter)) : undefined,
+    keepMs: milliseconds('keep', options.keep),
+    spoolMax: options.spoolMax,
+    overflow: oneOf('overflow', options.overflow, ['block', 'stop', 'drop-old']),
+    name: options.name,
+    tags: [...(options.tags ?? [])],
+    idempotent: options.idempotent,
+    maxOutput: options.maxOutput,
+    sha256: options.sha256,
+  };
+  const rawSpec = encodeSpec(spec);
+  if (rawSpec.length > MAX_SPEC)
+    throw new UsageError(
+      `the command and its environment are ${rawSpec.length} bytes, more than ${MAX_SPEC}: pass the data on stdin`,
+    );
+  try {
+    new TextDecoder(options.encoding ?? 'utf-8');
+  } catch {
+    throw new UsageError(`encoding: "${options.encoding}" is not known; try utf-8, gbk, gb18030, big5, shift_jis`);
+  }
+  return {
+    runId: options.runId === undefined ? newRunId() : parseRunId(options.runId),
+    spec,
+    rawSpec,
+    encoding: options.encoding ?? 'utf-8',
+    maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
+    waitFor: oneOf('waitFor', options.waitFor, ['exit', 'eof', 'tree']) ?? 'exit',
+    reject: options.reject ?? true,
+    startWithin: options.startWithin ?? 60_000,
+    giveUpAfter: options.giveUpAfter,
+    signal: options.signal,
+    stdin: options.stdin,
+  };
+}

@@ -1,0 +1,79 @@
+/** Opens the byte stream under a link, by the URL's scheme. */
+import { lstatSync } from 'node:fs';
+import { connect as netConnect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { SendallError, UnreachableError, UsageError } from '../errors.js';
+import { MAX_SOCKET_PATH } from '../home.js';
+import type { Identity } from './identity.js';
+import { dialTls, parseTlsUrl } from './tls.js';
+
+export interface DialOptions {
+  /** SPKI fingerprint the host must show; TLS only. */
+  pin?: string | undefined;
+  /** Our own key; TLS only. */
+  identity?: () => Promise<Identity>;
+  /** Milliseconds for the connection and its handshake. Default 5000. */
+  timeoutMs?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Dials `unix:/path` or `tls://host:port`. Throws UnreachableError, RefusedError or UsageError. */
+export async function dial(url: string, options: DialOptions = {}): Promise<Duplex> {
+  if (url.startsWith('unix:')) return await dialUnix(url.slice('unix:'.length), options);
+  if (url.startsWith('tls://')) {
+    if (!options.identity || !options.pin) throw new UsageError(`${url} needs a pinned key: pair with it first`);
+    const { host, port } = parseTlsUrl(url);
+    const { socket } = await dialTls({
+      host,
+      port,
+      identity: await options.identity(),
+      pin: options.pin,
+      timeoutMs: options.timeoutMs ?? 5000,
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
+    return socket;
+  }
+  throw new UsageError(`"${url}" is not an address: use tls://HOST:PORT or unix:/path`);
+}
+
+function dialUnix(path: string, options: DialOptions): Promise<Duplex> {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH)
+    throw new UsageError(
+      `the socket path ${path} is longer than ${MAX_SOCKET_PATH} bytes: set SENDALL_HOME to a shorter folder`,
+    );
+  checkOwner(path);
+  return new Promise((resolve, reject) => {
+    const socket = netConnect({ path });
+    const timer = setTimeout(() => socket.destroy(new Error('timed out')), options.timeoutMs ?? 5000);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.removeAllListeners('error');
+      resolve(socket);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      reject(unixError(path, error));
+    });
+  });
+}
+
+/** A socket that someone else put there could take our commands. */
+function checkOwner(path: string): void {
+  let owner: number;
+  try {
+    owner = lstatSync(path).uid;
+  } catch (error) {
+    throw unixError(path, error as NodeJS.ErrnoException);
+  }
+  const uid = process.getuid?.();
+  if (uid !== undefined && owner !== uid && owner !== 0)
+    throw new UsageError(`the socket ${path} belongs to user ${owner}, not to you: it is not your agent`);
+}
+
+function unixError(path: string, error: NodeJS.ErrnoException): SendallError {
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
+    return new UnreachableError(`no agent runs on this machine (${path}): start one with "sendall agent"`, {
+      cause: error,
+    });
+  return new UnreachableError(`the agent's socket ${path} cannot be opened: ${error.message}`, { cause: error });
+}

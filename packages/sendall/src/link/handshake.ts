@@ -1,0 +1,73 @@
+/** The first words on a link: who speaks which version, and who is calling. The caller's half. */
+import { randomBytes } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../errors.js';
+import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
+import type { Link } from './link.js';
+
+/** This program's version, as it is told to peers. */
+export const VERSION: string = (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+
+export interface Greeting {
+  readonly hello: MessageNamed<'HELLO_OK'>;
+  readonly auth: MessageNamed<'AUTH_OK'>;
+}
+
+export function helloMessage(name: string): MessageNamed<'HELLO'> {
+  return {
+    type: 'HELLO',
+    alias: 0,
+    protoMin: PROTOCOL_VERSION,
+    protoMax: PROTOCOL_VERSION,
+    name,
+    nonce: randomBytes(16),
+    features: [],
+    clockMs: Date.now(),
+    version: VERSION,
+  };
+}
+
+/**
+ * Says HELLO and AUTH, and waits for both answers. A TLS 1.3 client sees "connected" before the server has judged its
+ * certificate, so only AUTH_OK means that we are let in.
+ * Throws RefusedError when the agent says no, UnreachableError when it goes away or says nothing for `timeoutMs`.
+ */
+export function greet(link: Link, options: { method: string; name: string; timeoutMs: number }): Promise<Greeting> {
+  return new Promise((resolve, reject) => {
+    let hello: MessageNamed<'HELLO_OK'> | undefined;
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      reject(error);
+      link.destroy();
+    };
+    const timer = setTimeout(
+      () => fail(new UnreachableError(`the agent did not answer within ${options.timeoutMs} ms`)),
+      options.timeoutMs,
+    );
+    link.start({
+      message(message) {
+        if (message.type === 'HELLO_OK') hello = message;
+        else if (message.type === 'AUTH_OK' && hello) {
+          clearTimeout(timer);
+          link.trust();
+          resolve({ hello, auth: message });
+        } else if (message.type === 'LINK_ERROR') fail(linkError(message));
+        else fail(new ProtocolError(`the agent sent ${message.type} before it let us in`));
+      },
+      closed: (error) =>
+        fail(
+          error instanceof SendallError
+            ? error
+            : new UnreachableError(`the agent closed the link${error ? `: ${error.message}` : ' without a word'}`),
+        ),
+    });
+    link.send(helloMessage(options.name));
+    link.send({ type: 'AUTH', alias: 0, method: options.method });
+  });
+}
+
+/** The error that a peer's LINK_ERROR stands for. */
+export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
+  if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`);
+  return new RefusedError(message.message);
+}

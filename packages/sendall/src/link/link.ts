@@ -1,0 +1,219 @@
+/**
+ * The narrow waist: messages over any byte stream. Agent, client and keeper see a Link; nobody above sees a socket.
+ *
+ * Control messages of one tick go out in one write. DATA is pulled by whoever has some, only while little is queued
+ * (`roomy`), so a control message never waits behind more than `HIGH_WATER` bytes of output.
+ */
+import type { Duplex } from 'node:stream';
+import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
+import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
+import { DATA_HEADER, decode, encode, writeDataHeader } from '../protocol/codec.js';
+import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
+
+/** Bytes of queued output above which no more DATA is offered. */
+const HIGH_WATER = 256 * 1024;
+/** Bytes of queued replies above which the peer is not read any more: it asks and does not listen. */
+const FLOOD_WATER = 4 * 1024 * 1024;
+/** DATA frames start with this many bytes of length and header; see `dataFrame`. */
+const DATA_ROOM = 4 + DATA_HEADER;
+
+export interface LinkHandlers {
+  /** Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. */
+  message(message: Message): void;
+  /** There is room for DATA again. */
+  roomy?(): void;
+  /** Called once. `error` says why when it was not an orderly end. */
+  closed(error?: Error): void;
+}
+
+/** One framed connection. */
+export class Link {
+  readonly stream: Duplex;
+  /** Round-trip time of the last PING in milliseconds; undefined before the first. */
+  rttMs: number | undefined;
+  #decoder: Decoder;
+  #encoder: Encoder;
+  #handlers: LinkHandlers | undefined;
+  #pending: Buffer[] = [];
+  #flushing = false;
+  #closed = false;
+  #error: Error | undefined;
+  #heardAt = performance.now();
+  #pinged: { token: number; at: number } | undefined;
+  #pings: NodeJS.Timeout | undefined;
+  #token = 0;
+
+  /** Until `trust()` frames above 4 KiB are refused. */
+  constructor(stream: Duplex) {
+    this.stream = stream;
+    const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
+    this.#decoder = framing.decoder();
+    this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
+    this.#encoder = framing.encoder();
+  }
+
+  /** Begins to read. Bytes that arrived before are delivered too. */
+  start(handlers: LinkHandlers): this {
+    this.#handlers = handlers;
+    const { stream } = this;
+    stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    stream.on('drain', () => {
+      if (stream.isPaused() && stream.writableLength < HIGH_WATER) stream.resume();
+      this.#handlers?.roomy?.();
+    });
+    stream.on('error', (error) => (this.#error ??= error));
+    stream.on('end', () => this.#end());
+    stream.on('close', () => this.#close());
+    // A server may hand over its sockets paused.
+    stream.resume();
+    return this;
+  }
+
+  /** Hands the link to its next owner, for example from the handshake to the session. */
+  handOver(handlers: LinkHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  /** The peer is authenticated: frames up to 1 MiB may come. */
+  trust(): void {
+    this.#decoder.maxFrameLength = MAX_FRAME;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** True while DATA may be sent. After false, wait for `roomy`. */
+  get roomy(): boolean {
+    return !this.#closed && this.stream.writableLength < HIGH_WATER;
+  }
+
+  send(message: Control): void {
+    if (this.#closed) return;
+    this.#pending.push(encode(message));
+    if (this.#flushing) return;
+    this.#flushing = true;
+    process.nextTick(() => this.#flush());
+  }
+
+  /** A buffer for `dataFrame`: room for the headers, then `length` bytes to fill from DATA_ROOM on. */
+  static dataBuffer(length: number): Buffer {
+    return Buffer.allocUnsafeSlow(DATA_ROOM + length);
+  }
+
+  /** The part of `dataBuffer` that takes the bytes. */
+  static dataPart(buffer: Buffer): Buffer {
+    return buffer.subarray(DATA_ROOM);
+  }
+
+  /** Sends a piece of a stream that already lies in a buffer of `dataBuffer`. The buffer is the link's afterwards. */
+  sendDataBuffer(alias: number, stream: number, gseq: number, offset: number, buffer: Buffer): void {
+    if (this.#closed) return;
+    if (this.#pending.length) this.#flush();
+    buffer.writeUInt32BE(buffer.length - 4, 0);
+    writeDataHeader(buffer.subarray(4), alias, stream, gseq, offset);
+    this.#write(buffer);
+  }
+
+  /** Sends a piece of a stream; the bytes are copied. At most 64 KiB. */
+  sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
+    const length = DATA_ROOM + bytes.length;
+    const buffer = Buffer.allocUnsafe(length);
+    buffer.set(bytes, DATA_ROOM);
+    this.sendDataBuffer(alias, stream, gseq, offset, buffer);
+  }
+
+  /** Asks for a sign of life every `intervalMs` of silence; ends the link when none came for `deadlineMs`. */
+  keepAlive(intervalMs: number, deadlineMs: number): void {
+    clearInterval(this.#pings);
+    if (!intervalMs) return;
+    const tick = Math.max(10, Math.min(intervalMs, deadlineMs) / 2);
+    this.#pings = setInterval(() => {
+      const silent = performance.now() - this.#heardAt;
+      if (silent > deadlineMs)
+        this.destroy(new UnreachableError(`the link has been silent for ${Math.round(silent)} ms`));
+      else if (silent > intervalMs / 2) this.ping();
+    }, tick);
+    this.#pings.unref();
+  }
+
+  ping(): void {
+    this.#token += 1;
+    this.#pinged ??= { token: this.#token, at: performance.now() };
+    this.send({ type: 'PING', alias: 0, token: this.#token });
+  }
+
+  /** Sends what is queued, then ends the stream. */
+  close(): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.stream.end();
+  }
+
+  /** Tells the peer what was wrong, then ends the link. */
+  fail(error: SendallError): void {
+    if (this.#closed || this.#error) return;
+    this.#error = error;
+    this.send({ type: 'LINK_ERROR', alias: 0, code: error.code, message: error.message });
+    this.#flush();
+    this.stream.removeAllListeners('data');
+    this.stream.resume();
+    this.stream.end();
+    // A peer that does not read must not keep the link: one second for the farewell.
+    setTimeout(() => this.stream.destroy(), 1000).unref();
+  }
+
+  destroy(error?: Error): void {
+    this.#error ??= error;
+    this.stream.destroy();
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (!this.#pending.length || this.#closed) return;
+    const frames = this.#pending;
+    this.#pending = [];
+    this.#write(this.#encoder.encodeAll(frames));
+  }
+
+  #write(bytes: Buffer): void {
+    const { stream } = this;
+    if (stream.writable) stream.write(bytes);
+    if (stream.writableLength > FLOOD_WATER && !stream.isPaused()) stream.pause();
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#heardAt = performance.now();
+    try {
+      this.#decoder.push(chunk, (frame) => {
+        if (this.#closed || this.#error) return false;
+        return this.#message(decode(frame));
+      });
+    } catch (error) {
+      const known = error instanceof SendallError;
+      this.fail(known ? error : new ProtocolError((error as Error).message, { cause: error }));
+    }
+  }
+
+  #message(message: Message): void {
+    if (message.type === 'PING') this.send({ type: 'PONG', alias: 0, token: message.token });
+    else if (message.type === 'PONG') {
+      if (this.#pinged && message.token >= this.#pinged.token) {
+        this.rttMs = performance.now() - this.#pinged.at;
+        this.#pinged = undefined;
+      }
+    } else this.#handlers?.message(message);
+  }
+
+  #end(): void {
+    if (this.#decoder.state === 'partial') this.#error ??= new UnreachableError('the link was cut inside a frame');
+    this.stream.end();
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#pings);
+    this.#handlers?.closed(this.#error);
+  }
+}

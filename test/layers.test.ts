@@ -1,0 +1,52 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = new URL('..', import.meta.url).pathname;
+const depcruise = join(root, 'node_modules/.bin/depcruise');
+const cruise = (cwd: string) =>
+  execFileSync(depcruise, ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', 'packages'], {
+    cwd,
+    encoding: 'utf8',
+  });
+
+/** A copy of the sources to plant bad imports in. */
+let copy: string;
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), 'sendall-layers-'));
+  for (const file of ['.dependency-cruiser.cjs', 'tsconfig.base.json']) cpSync(join(root, file), join(copy, file));
+  for (const name of ['framing', 'socketserver', 'sendall', 'lab']) {
+    cpSync(join(root, 'packages', name, 'src'), join(copy, 'packages', name, 'src'), { recursive: true });
+    cpSync(join(root, 'packages', name, 'package.json'), join(copy, 'packages', name, 'package.json'));
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+});
+afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+test('no import breaks the layer rules, and there is no cycle', () => {
+  expect(cruise(root)).toMatch(/no dependency violations found/);
+});
+
+test.each([
+  ['framing/src', "import { connect } from 'node:net';\nexport const x = connect;\n"],
+  ['socketserver/src', "export { connect } from '../../../sendall/src/index.js';\n"],
+  ['lab/src', "export { connect } from '../../../sendall/src/index.js';\n"],
+  ['sendall/src/protocol', "export { Link } from '../../link/link.js';\n"],
+  ['sendall/src/client', "export { Agent } from '../../agent/agent.js';\n"],
+  ['sendall/src/cli', "export { Link } from '../../link/link.js';\n"],
+])('an upward import planted in %s is found', (room, text) => {
+  const folder = join(copy, 'packages', room, 'planted');
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'planted.ts'), text);
+  let report = '';
+  try {
+    cruise(copy);
+  } catch (error) {
+    report = String((error as { stdout: string }).stdout);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  expect(report).toContain('planted.ts');
+});
