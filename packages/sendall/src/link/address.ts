@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { UsageError } from '../errors.js';
 
 /** Port of a tls:// address that names none. */
-export const DEFAULT_PORT = 7433;
+const DEFAULT_PORT = 7433;
 
 export interface TlsAddress {
   readonly host: string;
