@@ -66,9 +66,10 @@ interface Fault {
 
 export abstract class FrameDecoder implements Decoder {
   // What a framing sees and sets. `from`, `to`: the payload's place, in `made` when the framing had to build it, else
-  // in the buffer it was given. `from` = -1: bytes that are no frame. `need`: total bytes of the frame before another
-  // look makes sense, and `sized` whether that is its whole length. `scanned`: bytes of it that were looked at before.
-  // `limit`: maxFrameLength as it was when the frame began. `keep`: first byte that `resync` wants to see again.
+  // in the buffer it was given. `from` = -1: bytes that are no frame, -2: idle bytes between frames. `need`: total bytes
+  // of the frame before another look makes sense, and `sized` whether that is its whole length. `scanned`: bytes of it
+  // that were looked at before. `limit`: maxFrameLength as it was when the frame began. `keep`: first byte that `resync`
+  // wants to see again.
   protected from = 0;
   protected to = 0;
   protected made: Buffer | undefined;
@@ -129,7 +130,7 @@ export abstract class FrameDecoder implements Decoder {
   #errors = 0;
 
   readonly #frameTimeout: number;
-  readonly #onError: ((error: FramingError) => void) | undefined;
+  readonly #onError: (error: FramingError) => void;
   #timer: NodeJS.Timeout | undefined;
   /** Which frame the clock runs for (-1: none), since when, and how long it had run when it was paused. */
   #timed = -1;
@@ -149,10 +150,10 @@ export abstract class FrameDecoder implements Decoder {
     this.#copy = copy === 'always' ? 'always' : 'views';
     this.plainViews = this.#copy === 'views';
     this.#frameTimeout = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
-    if (options.onError !== undefined && typeof options.onError !== 'function') {
+    if ('onError' in options && typeof options.onError !== 'function' && options.onError !== undefined) {
       throw new TypeError(`${where}: onError must be a function`);
     }
-    this.#onError = options.onError;
+    this.#onError = (error) => options.onError?.(error);
     this.max = policy.maxFrameLength;
     this.limit = this.max;
   }
@@ -547,7 +548,7 @@ export abstract class FrameDecoder implements Decoder {
       this.#deliver(buf);
       return;
     }
-    this.#skippedBytes += length - this.#skipLeft;
+    if (this.from === -1) this.#skippedBytes += length - this.#skipLeft;
     if (this.#late !== undefined && this.#skipLeft === 0) {
       this.#due = this.#late;
       this.#late = undefined;
@@ -680,7 +681,7 @@ export abstract class FrameDecoder implements Decoder {
     }
     if (this.policy.onEnd === 'deliver' && this.finish(chunk, start, till)) {
       const size = this.to - this.from;
-      if (size <= this.limit) {
+      if (this.sized || size <= this.limit) {
         this.at = till;
         this.#restGiven = true;
         this.#deliver(chunk);
@@ -787,7 +788,7 @@ export abstract class FrameDecoder implements Decoder {
 
   #report(error: FramingError): void {
     this.#errors++;
-    this.#onError?.(error);
+    this.#onError(error);
   }
 
   // --- frameTimeout. One timer that is looked at when it fires, not set anew for each chunk.

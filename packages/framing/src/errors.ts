@@ -99,13 +99,16 @@ export class TruncatedFrameError extends FramingError {
   }
 }
 
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
 /** The checksum behind the payload is not the payload's. */
 export class ChecksumError extends FramingError {
   override readonly name = 'ChecksumError';
   readonly expected: number;
   readonly actual: number;
   constructor(expected: number, actual: number, place: ErrorPlace) {
-    const hex = (value: number) => `0x${value.toString(16)}`;
     super('CHECKSUM_MISMATCH', `the checksum says ${hex(expected)}, the payload has ${hex(actual)}`, place);
     this.expected = expected;
     this.actual = actual;

@@ -1,8 +1,15 @@
 export * from './errors.js';
 export * from './framing.js';
+export { cobs, type CobsOptions } from './framings/cobs.js';
+export { contentLength, type ContentLengthOptions } from './framings/content-length.js';
+export { custom, type CustomOptions, type Split, type SplitFunction } from './framings/custom.js';
 export { delimited, type DelimitedOptions } from './framings/delimited.js';
+export { fixed } from './framings/fixed.js';
 export { lengthPrefixed, type LengthPrefixedOptions } from './framings/length-prefixed.js';
 export { lines, type LinesOptions } from './framings/lines.js';
+export { netstring } from './framings/netstring.js';
+export { presets } from './framings/presets.js';
+export { slip, type SlipOptions } from './framings/slip.js';
 export { varint, type VarintOptions } from './framings/varint.js';
 export { parseFraming } from './parse.js';
 export { decodeAsync, type DecodedFrames } from './adaptors/async-iterable.js';

@@ -15,7 +15,7 @@ export function checkNames(where: string, options: unknown, known: readonly stri
 export function whole(where: string, name: string, value: unknown, fallback: number, min: number, max: number): number {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {
-    throw new RangeError(`${where}: ${name} must be a whole number from ${min} to ${max}, not ${String(value)}`);
+    throw new RangeError(`${where}: ${name} must be a whole number from ${min} to ${max}, not ${shown(value)}`);
   }
   return value;
 }
@@ -29,14 +29,14 @@ export function word<const T extends string>(
 ): T {
   if (value === undefined) return words[0];
   const found = words.find((each) => each === value);
-  if (found === undefined) throw new TypeError(`${where}: ${name} must be ${words.join(' or ')}, not ${String(value)}`);
+  if (found === undefined) throw new TypeError(`${where}: ${name} must be ${words.join(' or ')}, not ${shown(value)}`);
   return found;
 }
 
 /** Yes or no, or the default. */
 export function flag(where: string, name: string, value: unknown, fallback = false): boolean {
   if (value === undefined) return fallback;
-  if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name} must be true or false, not ${String(value)}`);
+  if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name} must be true or false, not ${shown(value)}`);
   return value;
 }
 
@@ -65,4 +65,9 @@ export function policyOf(where: string, options: Limits | undefined, own: readon
     onEnd: word(where, 'onEnd', o.onEnd, ['error', 'deliver', 'discard']),
     dropEmpty: word(where, 'emptyFrames', o.emptyFrames, ['deliver', 'drop']) === 'drop',
   };
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  return typeof value === 'object' && value !== null ? 'an object' : String(value as number);
 }

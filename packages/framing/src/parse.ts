@@ -1,14 +1,32 @@
 import { Buffer } from 'node:buffer';
 import type { Framing, Limits } from './framing.js';
+import { cobs } from './framings/cobs.js';
+import { contentLength } from './framings/content-length.js';
 import { delimited } from './framings/delimited.js';
 import { lengthPrefixed, type LengthPrefixedOptions } from './framings/length-prefixed.js';
+import { fixed } from './framings/fixed.js';
 import { lines } from './framings/lines.js';
+import { netstring } from './framings/netstring.js';
+import { presets } from './framings/presets.js';
+import { slip } from './framings/slip.js';
 import { varint } from './framings/varint.js';
 
 const named: Readonly<Record<string, (limits: Limits) => Framing>> = {
   varint,
   lines,
   crlf: (limits) => lines({ ...limits, eol: 'crlf' }),
+  netstring,
+  'content-length': contentLength,
+  slip,
+  cobs,
+  tpkt: presets.tpkt,
+  fcgi: presets.fcgi,
+  giop: presets.giop,
+  'asn1-ber': presets.asn1Ber,
+  oncrpc: presets.oncRpc,
+  grpc: presets.grpc,
+  kafka: presets.kafka,
+  postgres: presets.postgres,
 };
 
 /**
@@ -39,10 +57,12 @@ export function parseFraming(spec: string): Framing {
   }
   const delimiter = /^delim:((?:[0-9a-f]{2})+)$/i.exec(kind);
   if (delimiter?.[1] !== undefined) return delimited(Buffer.from(delimiter[1], 'hex'), limits);
+  const size = /^fixed:([1-9]\d*)$/.exec(kind);
+  if (size !== null) return fixed(Number(size[1]), limits);
   const make = Object.hasOwn(named, kind) ? named[kind] : undefined;
   if (make !== undefined) return make(limits);
   throw new TypeError(
-    `parseFraming: unknown framing "${kind}": known are u8 to u64 and i8 to i64 (with be or le), delim:HEX, ` +
-      `${Object.keys(named).join(', ')}`,
+    `parseFraming: unknown framing "${kind}": known are u8 to u64 and i8 to i64 (with be or le), delim:HEX, fixed:SIZE, ` +
+      Object.keys(named).join(', '),
   );
 }

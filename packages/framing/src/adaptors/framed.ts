@@ -275,7 +275,7 @@ class FramedStream implements Framed {
     this.#decodeWith(
       (frame) => {
         frames.push(frame);
-        if (frames.length === mostInBatch) return false;
+        return frames.length === mostInBatch ? false : undefined;
       },
       () => frames.length > 0,
     );
@@ -336,7 +336,7 @@ class FramedStream implements Framed {
 
   #serveWaiters(): void {
     let waiter = this.#waiters[0];
-    while (waiter?.take() === true) {
+    while (waiter?.take()) {
       this.#waiters.shift();
       waiter = this.#waiters[0];
     }

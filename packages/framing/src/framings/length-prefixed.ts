@@ -65,7 +65,12 @@ interface Layout {
  * @throws TypeError, RangeError for options that make no sense
  */
 export function lengthPrefixed(options?: LengthPrefixedOptions): Framing {
-  const where = 'lengthPrefixed';
+  return lengthPrefixedAs(undefined, options);
+}
+
+/** The same under another name, for protocols that have one. */
+export function lengthPrefixedAs(name: string | undefined, options?: LengthPrefixedOptions): Framing {
+  const where = name ?? 'lengthPrefixed';
   const policy = policyOf(where, options, [
     'bytes',
     'endian',
@@ -79,7 +84,8 @@ export function lengthPrefixed(options?: LengthPrefixedOptions): Framing {
     'checksum',
     'onMalformed',
   ]);
-  const layout = layoutOf(where, options ?? {});
+  const plain = layoutOf(where, options ?? {});
+  const layout = name === undefined ? plain : { ...plain, name };
   return makeFraming(
     layout.name,
     (o) => new LengthPrefixedDecoder(layout, policy, o),
@@ -118,12 +124,11 @@ function layoutOf(where: string, o: LengthPrefixedOptions): Layout {
 function checksumOf(where: string, checksum: Checksum | undefined): Layout['checksum'] {
   if (checksum === undefined) return undefined;
   checkNames(`${where}: checksum`, checksum, ['bytes', 'endian', 'compute']);
-  const { compute } = checksum;
-  if (typeof compute !== 'function') throw new TypeError(`${where}: checksum.compute must be a function`);
+  if (typeof checksum.compute !== 'function') throw new TypeError(`${where}: checksum.compute must be a function`);
   return {
     bytes: whole(where, 'checksum.bytes', checksum.bytes, 4, 1, 8),
     endian: word(where, 'checksum.endian', checksum.endian, ['be', 'le']),
-    compute: (payload) => compute(payload),
+    compute: (payload) => checksum.compute(payload),
   };
 }
 

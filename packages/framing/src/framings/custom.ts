@@ -1,0 +1,143 @@
+import { Buffer } from 'node:buffer';
+import { FrameDecoder } from '../decoder.js';
+import { copyBytes, FrameEncoder } from '../encoder.js';
+import { MalformedFrameError } from '../errors.js';
+import type { Bytes, DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import { type Policy, policyOf } from '../options.js';
+import { asBuffer } from '../view.js';
+import { makeFraming } from './make.js';
+
+/**
+ * What a user's framing says about the bytes it sees: `need` bytes of the frame in all before another look makes sense
+ * (0 when it cannot tell), or that `consumed` bytes are done with, and which of them, from and to as positions in the
+ * buffer, are the payload. Without `frame` they are no frame: noise, or an idle byte.
+ */
+export type Split =
+  | { readonly need: number }
+  | { readonly frame?: readonly [from: number, to: number]; readonly consumed: number };
+
+/**
+ * Looks at [start, end) of `buf`, which begins with a frame's first byte. `ended`: the stream ends there. To refuse the
+ * bytes, throw: the error becomes the cause of a {@link MalformedFrameError}.
+ *
+ * What it answers for some bytes it must answer for every longer run that begins with them; `verifyFraming` finds out
+ * whether it does.
+ */
+export type SplitFunction = (buf: Buffer, start: number, end: number, ended: boolean) => Split;
+
+/** Options of {@link custom}. Frames that are too big cannot be skipped: nobody knows where the next one begins. */
+export interface CustomOptions extends Omit<Limits, 'onOversize' | 'report'> {
+  /** The frame for a payload. Without it the framing has no encoder. */
+  encode?(payload: Buffer): Bytes;
+}
+
+/** Bytes a frame may have beside its payload. */
+const overhead = 64 * 1024;
+
+/**
+ * A framing of your own: the function says where the next frame is, the rest (chunks, limits, errors, adaptors) comes
+ * from here. A frame may have up to 64 KiB beside its payload.
+ *
+ * ```ts
+ * const pairs = custom('pairs', (buf, start, end) =>
+ *   end - start < 2 ? { need: 2 } : { frame: [start, start + 2], consumed: 2 });
+ * ```
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function custom(name: string, split: SplitFunction, options?: CustomOptions): Framing {
+  if (typeof name !== 'string' || name === '') throw new TypeError('custom: the framing needs a name');
+  if (typeof split !== 'function') throw new TypeError(`custom: ${name} needs a function that splits`);
+  if (options !== undefined && ('onOversize' in options || 'report' in options)) {
+    throw new TypeError(`custom: ${name} cannot skip frames: nobody knows where the next one begins`);
+  }
+  const policy = policyOf(`custom: ${name}`, options, ['encode']);
+  return makeFraming(
+    name,
+    (o) => new CustomDecoder(name, split, policy, o),
+    (o) => {
+      if (options?.encode === undefined) throw new TypeError(`${name}: the framing was made without "encode"`);
+      return new CustomEncoder(name, options, policy, o);
+    },
+  );
+}
+
+class CustomDecoder extends FrameDecoder {
+  constructor(
+    name: string,
+    private readonly split: SplitFunction,
+    policy: Policy,
+    options?: DecoderOptions,
+  ) {
+    super(name, policy, options);
+  }
+
+  protected override locate(buf: Buffer, start: number, end: number): number {
+    let answer: Split;
+    try {
+      answer = this.split(buf, start, end, this.atEnd);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      return this.refuse(buf, start, end, undefined, (place) => new MalformedFrameError(why, place, { cause }));
+    }
+    const have = end - start;
+    if ('need' in answer) {
+      if (!Number.isSafeInteger(answer.need) || answer.need < 0) throw this.#wrong(`need ${answer.need}`);
+      // Less than is there can only be meant as "that many more".
+      const need = answer.need > have ? answer.need : have + Math.max(1, answer.need);
+      if (Math.max(have, answer.need) > this.limit + overhead) return this.#tooMuch(buf, start, end);
+      return this.more(need, answer.need > have);
+    }
+    const { consumed, frame } = answer;
+    if (!Number.isSafeInteger(consumed) || consumed < 1 || consumed > have) throw this.#wrong(`consumed ${consumed}`);
+    const next = start + consumed;
+    if (frame === undefined) {
+      this.from = -1;
+      return next;
+    }
+    const [from, to] = frame;
+    if (!(from >= start && from <= to && to <= next))
+      throw this.#wrong(`frame ${from} to ${to} of ${start} to ${next}`);
+    if (to - from > this.limit || consumed > this.limit + overhead) return this.#tooMuch(buf, start, end);
+    this.from = from;
+    this.to = to;
+    return next;
+  }
+
+  #tooMuch(buf: Buffer, start: number, end: number): number {
+    return this.tooLarge(buf, start, end, this.limit + 1, Infinity);
+  }
+
+  #wrong(what: string): TypeError {
+    return new TypeError(`${this.framing}: the function that splits answered ${what}, which cannot be`);
+  }
+
+  protected override finish(_buf: Buffer, start: number, end: number): boolean {
+    this.from = start;
+    this.to = end;
+    return end - start <= this.limit;
+  }
+}
+
+class CustomEncoder extends FrameEncoder {
+  constructor(
+    name: string,
+    private readonly options: CustomOptions,
+    policy: Policy,
+    encoderOptions?: EncoderOptions,
+  ) {
+    super(name, policy, encoderOptions);
+  }
+
+  protected override measure(payload: Buffer): number {
+    return this.#encoded(payload).length;
+  }
+
+  protected override fill(payload: Buffer, target: Buffer, at: number): void {
+    copyBytes(this.#encoded(payload), target, at);
+  }
+
+  #encoded(payload: Buffer): Buffer {
+    this.checkLimit(payload, payload.length);
+    return asBuffer(this.options.encode?.(payload) ?? payload);
+  }
+}
