@@ -1,0 +1,21 @@
+// An agent of one's own in a temporary folder, and a command on it: nothing is installed, nothing is left behind.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, openAgent, resolveHome } from 'sendall';
+
+const folder = await mkdtemp(join(tmpdir(), 'sendall-'));
+const home = resolveHome({ SENDALL_HOME: folder });
+const agent = await openAgent({ home, keeperIdleExit: 1000 });
+const host = await connect('local', { home });
+
+const result = await host.run(['uname', '-s']);
+console.log(`${result.stdout.trim()}, code ${result.code}, ${result.finals.stdout} bytes`);
+
+// Words are words: nothing here is a shell's business.
+const name = 'a b; $(touch /tmp/no) "c"';
+console.log((await host.$`printf %s ${name}`).stdout);
+
+await host.close();
+await agent.close();
+await rm(folder, { recursive: true, maxRetries: 20, retryDelay: 200 });

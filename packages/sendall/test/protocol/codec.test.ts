@@ -1,0 +1,127 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { decode, decodeSpec, encode, encodeData, encodeSpec } from '../../src/protocol/codec.js';
+import type { Field, Fields } from '../../src/protocol/fields.js';
+import { messageTable, specFields, type Control, type Spec } from '../../src/protocol/messages.js';
+import { formatRunId, newRunId, parseRunId } from '../../src/protocol/run-id.js';
+import { protoText } from './proto-text.js';
+
+const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
+const whole = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+
+function valueOf(field: Field): fc.Arbitrary<unknown> {
+  const { of } = field;
+  const one =
+    typeof of === 'object'
+      ? fieldsOf(of)
+      : { uint: whole, bool: fc.boolean(), string: fc.string({ unit: 'grapheme' }), bytes }[of];
+  return field.repeated ? fc.array(one as fc.Arbitrary<unknown>, { maxLength: 3 }) : one;
+}
+
+function fieldsOf(fields: Fields): fc.Arbitrary<Record<string, unknown>> {
+  const optional = Object.keys(fields).filter((name) => fields[name]!.optional);
+  return fc.record(Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valueOf(field)])), {
+    requiredKeys: Object.keys(fields).filter((name) => !optional.includes(name)),
+    noNullPrototype: true,
+  });
+}
+
+describe('control messages', () => {
+  test.each(Object.entries(messageTable))('%s comes back as it was sent', (type, [, fields]) => {
+    fc.assert(
+      fc.property(fieldsOf(fields), fc.integer({ min: 0, max: 0xffff_ffff }), (body, alias) => {
+        const message = { ...body, type, alias } as unknown as Control;
+        expect(decode(encode(message))).toEqual(message);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('random bytes are a message or a ProtocolError, and nothing else', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (array) => {
+        const frame = Buffer.from(array);
+        if (frame.length > 3) frame.fill(0, 1, 4);
+        try {
+          decode(frame);
+        } catch (error) {
+          expect((error as { code: string }).code).toBe('PROTOCOL');
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('a message that lacks a field is refused, and the field is named', () => {
+    const frame = encode({ type: 'PING', alias: 0, token: 7 });
+    expect(() => decode(frame.subarray(0, 8))).toThrow(/PING: token is missing/);
+  });
+
+  test('a field that is not known is passed over', () => {
+    const frame = Buffer.concat([encode({ type: 'PING', alias: 0, token: 7 }), Buffer.from([0x78, 0x01])]);
+    expect(decode(frame)).toEqual({ type: 'PING', alias: 0, token: 7 });
+  });
+
+  test('an unknown frame type is refused by number', () => {
+    expect(() => decode(Buffer.from([0x7f, 0, 0, 0, 0, 0, 0, 0]))).toThrow(/unknown frame type 0x7f/);
+  });
+
+  test('sendall.proto says the same as the table', async () => {
+    await expect(protoText()).toMatchFileSnapshot('../../sendall.proto');
+  });
+});
+
+test('a piece of a stream comes back with its offset, up to 2^53 - 1', () => {
+  fc.assert(
+    fc.property(whole, fc.nat(255), fc.nat(2 ** 31 - 1), bytes, (offset, stream, gseq, piece) => {
+      const message = decode(encodeData(9, stream, gseq, offset, piece));
+      expect(message).toEqual({ type: 'DATA', alias: 9, stream, gseq, offset, bytes: piece });
+    }),
+  );
+});
+
+describe('specs', () => {
+  const spec = (part: Partial<Spec>): Spec => ({ verb: 'exec', argv: [Buffer.from('x')], env: [], stdin: false, tags: [], ...part });
+
+  test('words that are not UTF-8 arrive as they were', () => {
+    const argv = [Buffer.from([0x78, 0xff, 0xfe]), Buffer.from([0xc3])];
+    expect(decodeSpec(encodeSpec(spec({ argv }))).argv.map((word) => Buffer.from(word))).toEqual(argv);
+  });
+
+  test.each([
+    ['a NUL in a word', { argv: [Buffer.from('a\0b')] }, /argv\[0\] holds a NUL/],
+    ['a NUL in a variable', { env: [Buffer.from('A=\0')] }, /env\[0\] holds a NUL/],
+    ['a variable without =', { env: [Buffer.from('A')] }, /NAME=VALUE/],
+    ['no words', { argv: [] }, /argv is empty/],
+    ['an empty program', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
+    ['another verb', { verb: 'eval' }, /neither exec nor sh/],
+    ['sh without text', { verb: 'sh' }, /script is missing/],
+  ])('%s is refused, and named', (_, part, error) => {
+    expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);
+  });
+
+  test('every field of a spec comes back', () => {
+    fc.assert(
+      fc.property(fieldsOf(specFields), (value) => {
+        const clean = { ...value, verb: 'exec', argv: [Buffer.from('x')], env: [], cwd: undefined, script: undefined };
+        expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(
+          Object.fromEntries(Object.entries(clean).filter(([, v]) => v !== undefined)),
+        );
+      }),
+    );
+  });
+});
+
+describe('run ids', () => {
+  test('sort by the time they were made and carry version 7', () => {
+    const early = newRunId(1_700_000_000_000);
+    const late = newRunId(1_700_000_000_001);
+    expect(Buffer.compare(early, late)).toBe(-1);
+    expect(formatRunId(early)).toMatch(/^018bcfe5-6800-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(parseRunId(formatRunId(early))).toEqual(early);
+  });
+
+  test('text that is no run id is refused', () => {
+    expect(() => parseRunId('018bcfe5')).toThrow(/is not a run id/);
+  });
+});
