@@ -28,13 +28,14 @@ export type PeerAddress = { host: string; port: number; family?: 'IPv4' | 'IPv6'
 /** What `serverAddress` becomes once bound. */
 export type BoundAddress = Address & { host?: string; port?: number; path?: string };
 
+function bad(what: string): never {
+  throw new SocketServerError('INVALID_ADDRESS', `${what}; an address is { host?, port }, { path } or { fd }`);
+}
+
 const keys = { port: ['host', 'port'], path: ['path', 'mode', 'stale'], fd: ['fd'] };
 
 /** Checks an address at the door; the message names the part that is wrong. */
 export function checkAddress(address: Address): void {
-  const bad = (what: string): never => {
-    throw new SocketServerError('INVALID_ADDRESS', `${what}; an address is { host?, port }, { path } or { fd }`);
-  };
   if (typeof address !== 'object' || address === null) return bad(`the address is ${String(address)}`);
   const kind = 'path' in address ? 'path' : 'fd' in address ? 'fd' : 'port' in address ? 'port' : undefined;
   if (kind === undefined) return bad('the address has neither port, path nor fd');

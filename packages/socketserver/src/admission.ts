@@ -48,7 +48,7 @@ interface Waiting<T> {
  * One that waited `pendingTimeout` while the server served is dropped as well.
  */
 export class Admission<T> {
-  readonly places: PlaceCounter;
+  places: PlaceCounter;
   readonly #desk: AdmissionDesk<T>;
   #pending: Waiting<T>[] = [];
   #permits = 0;

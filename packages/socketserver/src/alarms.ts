@@ -30,6 +30,14 @@ export class Alarms {
     }
   }
 
+  /** Whether an alarm that rang in a worker is to be heard: its cooldown counts for all workers together. */
+  mayRing(name: string): boolean {
+    const alarm = this.#alarms.find((each) => each.name === name);
+    if (alarm === undefined || performance.now() < alarm.quietUntil) return false;
+    alarm.quietUntil = performance.now() + alarm.cooldown;
+    return true;
+  }
+
   get any(): boolean {
     return this.#alarms.length > 0;
   }

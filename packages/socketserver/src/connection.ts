@@ -8,6 +8,8 @@ import { ConnectionClosedError, isDisconnect, SocketServerError, TimeoutError } 
 import type { CloseReason } from './reasons.js';
 import type { ResolvedOptions } from './options.js';
 import { Messages, type MessageEnds } from './messages.js';
+import { unsentBytes } from './node-internals.js';
+import { PacketWriter } from './packet-writer.js';
 import { Reader } from './reader.js';
 import type { Hooks, Sink, Source } from './sink.js';
 import { Writer } from './writer.js';
@@ -16,6 +18,8 @@ import { Writer } from './writer.js';
 export interface ConnectionHost {
   readonly options: ResolvedOptions;
   readonly clock: Clock;
+  /** Each write is one packet. */
+  readonly packets: boolean;
   readonly framing: Framing | undefined;
   /** Turns the raw socket into a TLS one, within the handshake deadline. */
   upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket>;
@@ -24,7 +28,7 @@ export interface ConnectionHost {
   /** One of the handler's calls threw. */
   report(connection: Connection, error: unknown): void;
   /** The connection does not count any longer. */
-  placeFreed(): void;
+  placeFreed(connection: Connection): void;
 }
 
 export interface ConnectionStats {
@@ -51,7 +55,7 @@ let lastId = 0;
  */
 export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed, Source, MessageEnds {
   /** Unique within this process. */
-  readonly id = ++lastId;
+  readonly id: number;
   /** The client's address; what a PROXY header said, where one is used. */
   peer: PeerAddress;
   /** The socket below: a `net.Socket`, or a `tls.TLSSocket` once the handshake is done. */
@@ -86,10 +90,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #unsent = 0;
 
   /** @internal */
-  constructor(host: ConnectionHost, socket: Socket, serverPath?: string) {
+  constructor(host: ConnectionHost, socket: Socket, serverPath?: string, id = ++lastId) {
+    this.id = id;
     this.host = host;
     this.socket = socket;
-    this.writer = new Writer(socket);
+    this.writer = host.packets ? new PacketWriter(socket, () => this.drained()) : new Writer(socket);
     const { remoteAddress, remotePort } = socket;
     this.peer =
       remoteAddress === undefined || remotePort === undefined
@@ -158,7 +163,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   uncount(): void {
     if (!this.#counted) return;
     this.#counted = false;
-    this.host.placeFreed();
+    this.host.placeFreed(this);
   }
 
   // ---- reading
@@ -263,12 +268,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   inputEnded(): void {
     if (this.#inputEnded) return;
     this.#inputEnded = true;
-    this.reason ??= this.#state === 'ending' ? 'server' : undefined;
     if (this.#state === 'ending') {
       this.#destroyWhenFlushed();
       return;
     }
-    if (!this.host.options.allowHalfOpen) this.close('end');
+    if (!this.host.options.allowHalfOpen) this.beginClose('end');
     this.sink?.end();
   }
 
@@ -299,7 +303,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   flush(): Promise<void> {
     if (this.closed) return this.writer.pending === 0 ? Promise.resolve() : this.#gone();
     this.writer.flush();
-    return this.socket.writableLength === 0 ? Promise.resolve() : this.#wait('flush');
+    return this.writer.pending === 0 ? Promise.resolve() : this.#wait('flush');
   }
 
   /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
@@ -313,31 +317,26 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends the last bytes and our end; the client may go on sending. Resolves when the kernel has all of it. */
   end(data?: Uint8Array | string): Promise<void> {
     if (this.#state === 'closed') return Promise.resolve();
-    if (this.#state === 'ending') return this.#ended_();
+    if (this.#state === 'ending') return this.#sentEnd();
     if (data !== undefined) this.write(data);
-    this.writer.flush();
-    this.socket.end();
-    return this.#ended_();
+    this.writer.end();
+    return this.#sentEnd();
   }
 
-  #ended_(): Promise<void> {
+  #sentEnd(): Promise<void> {
     return this.socket.writableFinished ? Promise.resolve() : this.#wait('flush');
   }
 
   #gone(): Promise<never> {
-    const gone = Promise.reject<never>((this.failure ??= new ConnectionClosedError()));
+    const gone = Promise.reject((this.failure ??= new ConnectionClosedError()));
     gone.catch(noError);
     return gone;
   }
 
   #wait(want: 'drain' | 'flush' | 'close'): Promise<void> {
-    if (this.#waiters === undefined) {
-      this.#waiters = [];
-      this.socket.on('drain', onDrain);
-      this.socket.on('finish', onDrain);
-    }
-    const waiters = this.#waiters;
+    const waiters = (this.#waiters ??= []);
     const waiting = new Promise<void>((resolve, reject) => waiters.push({ want, resolve, reject }));
+    if (want !== 'close') this.writer.whenSent(() => this.drained());
     waiting.catch(noError);
     return waiting;
   }
@@ -423,7 +422,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   #replaceSocket(socket: Socket): void {
     const { socket: raw } = this;
-    raw.off('close', onClose).off('error', onError).off('drain', onDrain).off('finish', onDrain);
+    raw.off('close', onClose).off('error', onError);
     raw.on('error', noError);
     delete (raw as Owned)[connectionOf];
     this.socket = socket;
@@ -431,10 +430,6 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     this.#adopt(socket);
     this.#state = 'open';
     this.#idle = 0;
-    if (this.#waiters !== undefined) {
-      socket.on('drain', onDrain);
-      socket.on('finish', onDrain);
-    }
     if (socket.destroyed) onClose.call(socket);
   }
 
@@ -448,7 +443,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** @internal As `close()`, without anything to wait for. */
   beginClose(reason: CloseReason): void {
-    this.reason ??= reason;
+    this.reason ??= reason === 'server' && this.#inputEnded ? 'end' : reason;
     if (this.#state === 'closed') return;
     if (this.#state === 'handshake') {
       this.destroy(reason);
@@ -456,8 +451,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
     this.#state = 'ending';
     this.#idle = 0;
-    this.writer.flush();
-    if (!this.socket.writableEnded) this.socket.end();
+    if (!this.socket.writableEnded) this.writer.end();
     if (this.#inputEnded) {
       this.#destroyWhenFlushed();
       return;
@@ -604,11 +598,6 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 }
 
-/** What libuv still holds of a write under way: a large write makes progress that the stream does not show. */
-function unsentBytes(socket: Socket): number {
-  return (socket as Socket & { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0;
-}
-
 // Listeners are shared: a closure for each of many thousand connections would cost more than the connection object.
 function onData(this: Owned, chunk: Buffer): void {
   this[connectionOf]?.received(chunk);
@@ -622,7 +611,4 @@ function onError(this: Owned, error: Error): void {
 }
 function onClose(this: Owned): void {
   this[connectionOf]?.ended();
-}
-function onDrain(this: Owned): void {
-  this[connectionOf]?.drained();
 }

@@ -81,11 +81,18 @@ export type EventName = keyof ServerEvents;
 /** Listeners' arguments, for EventEmitter. */
 export type EventMap = { [E in EventName]: [ServerEvents[E]] } & { error: [Error, ErrorContext] };
 
-type Emitter = EventEmitter<EventMap>;
+/** What events go out of: a server, with the way to its main server where it is a worker's. */
+type Emitter = EventEmitter<EventMap> & { readonly relay?: EventRelay | undefined };
+
+interface EventRelay {
+  wants(event: EventName): boolean;
+  event(event: EventName, info: object): void;
+  error(error: unknown, request: Connection | Datagram | undefined): void;
+}
 
 /** Whether anybody would hear of it: hot paths ask before they build the object. */
 export function isHeard(server: Emitter, event: EventName): boolean {
-  return server.listenerCount(event) > 0 || channels[event].hasSubscribers;
+  return server.listenerCount(event) > 0 || channels[event].hasSubscribers || server.relay?.wants(event) === true;
 }
 
 /** Tells the server's listeners and the channel. A listener that throws is reported, and disturbs nobody. */
@@ -96,6 +103,7 @@ export function announce<E extends EventName>(server: Emitter, event: E, info: S
     reportError(server, error);
   }
   if (channels[event].hasSubscribers) channels[event].publish({ server, ...info });
+  if (server.relay?.wants(event) === true) server.relay.event(event, info);
 }
 
 let reporting = false;
@@ -105,6 +113,10 @@ let reporting = false;
  * as a warning when neither has anyone listening, so that a throwing handler is not silent.
  */
 export function reportError(server: Emitter, thrown: unknown, context: ErrorContext = {}): void {
+  if (server.relay !== undefined) {
+    server.relay.error(thrown, context.request);
+    return;
+  }
   const error = thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
   const heard = server.listenerCount('error') > 0;
   if (heard && !reporting) {

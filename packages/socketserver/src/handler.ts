@@ -326,13 +326,14 @@ export async function runHandler(handler: BaseRequestHandler): Promise<void> {
   }
 }
 
+function bad(why: string): never {
+  throw new SocketServerError('INVALID_HANDLER', why);
+}
+
 const pushNames = ['onData', 'onMessage'] as const;
 
 /** Refuses classes that cannot work, when the server is made. */
 export function checkHandlerClass(handlerClass: unknown): asserts handlerClass is HandlerClass {
-  const bad = (why: string): never => {
-    throw new SocketServerError('INVALID_HANDLER', why);
-  };
   if (typeof handlerClass !== 'function') return bad(`the request handler is ${String(handlerClass)}, not a class`);
   if (!(handlerClass.prototype instanceof BaseRequestHandler) && handlerClass !== BaseRequestHandler)
     return bad(`${handlerClass.name || 'the request handler'} does not extend BaseRequestHandler`);

@@ -25,4 +25,24 @@ export type { Address, BoundAddress, PeerAddress } from './address.js';
 export { serve, type HandlerFunction } from './serve.js';
 export { BaseServer } from './server.js';
 export type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
-export { TCPServer, TLSServer, UnixStreamServer } from './servers.js';
+export {
+  ForkingMixIn,
+  ForkingTCPServer,
+  ForkingTLSServer,
+  ForkingUDPServer,
+  ForkingUnixDatagramServer,
+  ForkingUnixStreamServer,
+  TCPServer,
+  ThreadingMixIn,
+  ThreadingTCPServer,
+  ThreadingTLSServer,
+  ThreadingUDPServer,
+  ThreadingUnixDatagramServer,
+  ThreadingUnixStreamServer,
+  TLSServer,
+  UDPServer,
+  UnixDatagramServer,
+  UnixSeqpacketServer,
+  UnixStreamServer,
+} from './servers.js';
+export { isWorker } from './worker-context.js';

@@ -1,12 +1,16 @@
 import type { Address } from './address.js';
 import type { Connection } from './connection.js';
-import { BaseRequestHandler, type HandlerClass } from './handler.js';
+import { BaseRequestHandler, DatagramRequestHandler, type HandlerClass } from './handler.js';
 import type { ServerOptions } from './options.js';
 import type { Server } from './server-interface.js';
-import { TCPServer, TLSServer, UnixStreamServer } from './servers.js';
+import { TCPServer, TLSServer, UDPServer, UnixDatagramServer, UnixStreamServer } from './servers.js';
 
 /** Handles one connection; when it returns, what is written is sent and the connection closed. */
-export type HandlerFunction = (connection: Connection, server: Server) => unknown;
+export interface HandlerFunction {
+  (connection: Connection, server: Server): unknown;
+  /** `import.meta.url` of the module that exports this function under its own name; for threads and processes. */
+  readonly module?: string;
+}
 
 /**
  * The short form: makes the server that fits the address (and `options.tls`), starts it, and resolves when it serves.
@@ -17,27 +21,30 @@ export async function serve(
   handler: HandlerClass | HandlerFunction,
   options: ServerOptions = {},
 ): Promise<Server> {
-  const handlerClass = isHandlerClass(handler) ? handler : classFor(handler);
-  const server = new (serverFor(address, options))(address, handlerClass, options);
+  const handlerClass = handlerClassOf(handler);
+  const server = new (serverFor(address, handlerClass, options))(address, handlerClass, options);
   await server.listen();
   void server.serveForever();
   return server;
 }
 
-function serverFor(address: Address, options: ServerOptions): typeof TCPServer {
+function serverFor(address: Address, handler: HandlerClass, options: ServerOptions): typeof TCPServer {
+  const unix = 'path' in address;
+  if (handler.prototype instanceof DatagramRequestHandler) return unix ? UnixDatagramServer : UDPServer;
   if (options.tls !== undefined) return TLSServer;
-  return 'path' in address ? UnixStreamServer : TCPServer;
+  return unix ? UnixStreamServer : TCPServer;
 }
 
-function isHandlerClass(handler: HandlerClass | HandlerFunction): handler is HandlerClass {
-  return handler.prototype instanceof BaseRequestHandler;
-}
-
-function classFor(handler: HandlerFunction): HandlerClass {
-  if (typeof handler !== 'function') return handler;
-  return class extends BaseRequestHandler<Connection> {
+/** A class as it is; a function in a class of the same name (and module, for threads and processes). */
+export function handlerClassOf(handler: HandlerClass | HandlerFunction): HandlerClass {
+  if (typeof handler !== 'function' || handler.prototype instanceof BaseRequestHandler) return handler as HandlerClass;
+  const call = handler as HandlerFunction;
+  const handlerClass = class extends BaseRequestHandler<Connection> {
+    static readonly module = call.module;
     override handle(): unknown {
-      return handler(this.request, this.server);
+      return call(this.request, this.server);
     }
   };
+  Object.defineProperty(handlerClass, 'name', { value: call.name });
+  return handlerClass as HandlerClass;
 }

@@ -1,18 +1,22 @@
 import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
+import { Socket as LostSocket, type Server as NetServer, type Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';
 import { isTransient } from './accept-failures.js';
 import { checkAddress, showAddress, type Address, type BoundAddress, type PeerAddress } from './address.js';
-import { Admission, type AdmissionDesk } from './admission.js';
+import { Admission, type AdmissionDesk, type PlaceCounter } from './admission.js';
 import { Alarms } from './alarms.js';
 import { Clock } from './clock.js';
+import { choose, modeOf, type Choice } from './concurrency/choose.js';
+import { Holder } from './concurrency/holder.js';
+import { checkForWorkers, exportOf, forWorkers } from './concurrency/passing.js';
+import { Pool, type PoolHost } from './concurrency/pool.js';
 import { Connection, type ConnectionHost } from './connection.js';
-import type { Datagram } from './datagram.js';
+import type { Datagram, DatagramSocket } from './datagram.js';
 import { FdBudget } from './fd-budget.js';
 import { emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
 import { SocketServerError } from './errors.js';
-import { announce, isHeard, reportError, type EventMap } from './events.js';
+import { announce, isHeard, reportError, type ConnectionInfo, type EventMap, type ServerEvents } from './events.js';
 import {
   checkHandlerClass,
   ConnectionHandler,
@@ -23,12 +27,17 @@ import {
 } from './handler.js';
 import { checkChange, resolveOptions, type ResolvedOptions, type ServerOptions } from './options.js';
 import { readProxyHeader } from './proxy-protocol.js';
+import type { Relay } from './relay.js';
+import { SharedPlaces } from './shared-places.js';
+import { isLoading } from './worker-context.js';
 import type { DropReason } from './reasons.js';
 import type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
 import { makeHandshaker } from './transports/tls.js';
 import type { AnyTransport, StreamTransport, TransportSink } from './transport.js';
+import { errorFrom, type ErrorNote, type RequestNote } from './worker-messages.js';
 
 const longest = 0x7fffffff;
+const serviceInterval = 500;
 
 /**
  * The life cycle and the request pipeline that all servers share.
@@ -55,7 +64,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** Milliseconds that `handleRequest()` waits before it calls `handleTimeout()`; 0: for ever. */
   timeout: number;
   /** Process ids of the children, in `processes`. */
-  readonly activeChildren: ReadonlySet<number> = new Set();
+  activeChildren: ReadonlySet<number> = new Set();
   /** Every connection of this loop. */
   readonly connections: ReadonlySet<Connection> = new Set();
   options: ResolvedOptions;
@@ -63,6 +72,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** @internal The framing of the options. */
   framing: Framing | undefined;
   /** @internal */ readonly transport: AnyTransport;
+  /** @internal The way to the main server, in a worker. */
+  relay: Relay | undefined;
 
   #status: ServerStatus = 'new';
   readonly #admission: Admission<Socket | Datagram>;
@@ -80,6 +91,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   #accepted = 0;
   #dropped = 0;
   #serviceTimer: NodeJS.Timeout | undefined;
+  #choice: Choice | undefined;
+  #pool: Pool | undefined;
+  #holder: Holder | undefined;
+  #shared: SharedPlaces | undefined;
+  #fed = false;
 
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions, transport: AnyTransport) {
     super();
@@ -105,6 +121,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     };
     this.#admission = new Admission(desk);
     this.#sink = this.#makeSink();
+    if (modeOf(this.options.concurrency) !== 'inline')
+      checkForWorkers(this.options, RequestHandlerClass, this, BaseServer.prototype);
   }
 
   #makeSink(): TransportSink<Socket | Datagram> {
@@ -137,9 +155,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       address: this.serverAddress,
       connections: this.#admission.places.taken,
       pending: this.#admission.pending,
-      accepted: this.#accepted,
-      dropped: this.#dropped,
-      workers: 0,
+      accepted: this.#shared?.accepted ?? this.#accepted,
+      dropped: this.#shared?.dropped ?? this.#dropped,
+      workers: this.#pool?.alive ?? 0,
     };
   }
 
@@ -155,22 +173,28 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   async #listen(): Promise<void> {
     this.#refuseWhenOver();
-    const { signal, postListen } = this.options;
+    if (isLoading())
+      throw new SocketServerError(
+        'UNSUPPORTED',
+        'a module that a worker loads starts a server when it is loaded, so it would start workers without end: ' +
+          'start it only where `isWorker` is false',
+      );
+    const { signal, postListen, concurrency } = this.options;
     signal?.throwIfAborted();
     try {
+      if (modeOf(concurrency) !== 'inline') this.#choice = await choose(concurrency, this.transport.name);
       await this.serverBind();
       await this.serverActivate();
+      if (this.#choice !== undefined) await this.#startWorkers(this.#choice);
       await postListen?.(this.serverAddress);
     } catch (error) {
       this.#status = 'closed';
       this.#admission.clear('draining');
-      await this.transport.close();
+      await this.#closeEndpoint();
+      await this.#pool?.drain(0);
       throw error;
     }
-    if (this.#draining !== undefined) {
-      await this.transport.close();
-      return;
-    }
+    if (this.#draining !== undefined) return;
     this.#status = 'listening';
     this.clock.add(this.#admission);
     signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -187,9 +211,166 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** Binds the socket and sets `serverAddress`. */
   async serverBind(): Promise<void> {
+    if (this.#choice?.feeding === 'kernel') {
+      this.#holder = await Holder.bind(this.serverAddress);
+      this.serverAddress = this.#holder.address;
+      return;
+    }
     this.serverAddress = await this.transport.bind(this.serverAddress, this.#sink as never);
     this.socket = this.transport.socket;
   }
+
+  async #closeEndpoint(): Promise<void> {
+    await this.transport.close();
+    this.#holder?.close();
+    this.#holder = undefined;
+  }
+
+  /** Workers that accept by themselves tell of each connection only while somebody listens. */
+  #tellWanted(): void {
+    this.#pool?.wantEvents(isHeard(this, 'connection') || isHeard(this, 'close'));
+  }
+
+  async #startWorkers(choice: Choice): Promise<void> {
+    const { feeding, kind, rules } = choice;
+    if (feeding !== 'hand-over') {
+      // Many more slots than workers: one that is replaced may overlap with its successor.
+      this.#shared = new SharedPlaces(rules.most * 2 + 8);
+      this.#admission.places = this.#shared;
+      kind.acceptance = (address) =>
+        feeding === 'kernel'
+          ? { by: 'descriptor', fd: this.#holder!.fd, address }
+          : { by: 'reuse-port', address, backlog: this.requestQueueSize };
+    }
+    this.#pool = new Pool(kind, rules, this.#poolHost(), this.#shared);
+    this.activeChildren = this.#pool.pids;
+    (this as EventEmitter).on('newListener', () => setImmediate(() => this.#tellWanted()));
+    await this.#pool.start(this.serverAddress);
+    // Bound with this thread only to know the port: from here on the workers have it.
+    if (feeding === 'reuse-port') await this.transport.close();
+  }
+
+  #poolHost(): PoolHost {
+    const handler = exportOf(this.RequestHandlerClass);
+    const own = this.constructor as { module?: string; name: string };
+    const server = own.module === undefined ? undefined : exportOf(own);
+    const verify = server === undefined && this.verifyRequest !== BaseServer.prototype.verifyRequest;
+    return {
+      workerStart: (worker, address) => ({
+        worker,
+        transport: this.transport.name,
+        handler,
+        ...(server && { server }),
+        address,
+        options: forWorkers(this.options),
+        acceptance: this.#choice!.kind.acceptance?.(address) ?? { by: 'feed' },
+        ...(this.#shared && { places: this.#shared.buffer }),
+        verify,
+      }),
+      event: (event, info) => {
+        if (isHeard(this, event)) announce(this, event, info);
+      },
+      forwarded: (worker, event, info) => this.#forwarded(worker, event as keyof ServerEvents, info),
+      opened: (worker, request) => {
+        if (isHeard(this, 'connection')) announce(this, 'connection', { ...noteInfo(request), worker });
+      },
+      closed: (worker, request, note) => {
+        if (note !== undefined && isHeard(this, 'close')) {
+          const { reason, bytesRead, bytesWritten, durationMs, error } = note;
+          const failure = error && { error: errorFrom(error) };
+          announce(this, 'close', {
+            ...noteInfo(request),
+            worker,
+            reason,
+            bytesRead,
+            bytesWritten,
+            durationMs,
+            ...failure,
+          });
+        }
+        this.#countChanged();
+      },
+      placeFreed: () => {
+        if (this.#shared === undefined) this.#admission.release();
+        this.#countChanged();
+      },
+      dropped: (item, reason) => this.#drop(item, reason),
+      failed: (error, request) => {
+        if (request === undefined) reportError(this, error);
+        else this.#report(request as unknown as Request, request.peer, error);
+      },
+      verify: async (request) => {
+        try {
+          return await this.verifyRequest(request as unknown as Request, request.peer);
+        } catch (error) {
+          this.#report(request as unknown as Request, request.peer, error);
+          return false;
+        }
+      },
+      send: (data, to) => (this.transport as unknown as DatagramSocket).send(data, to),
+      shutdown: (timeout) => void this.shutdown(timeout === undefined ? {} : { timeout }),
+    };
+  }
+
+  /** An event of a worker that accepts by itself. */
+  #forwarded(worker: number, event: keyof ServerEvents, info: Record<string, unknown>): void {
+    if (event === 'alarm' && !this.#alarms.mayRing(info['name'] as string)) return;
+    if (!isHeard(this, event)) return;
+    const error = info['error'] === undefined ? {} : { error: errorFrom(info['error'] as ErrorNote) };
+    announce(this, event, { ...info, ...error, worker } as never);
+  }
+
+  // ---- in a worker
+
+  /** @internal Makes this the server inside a worker: fed or accepting, and telling the main server. */
+  becomeWorker(relay: Relay, address: BoundAddress, places: PlaceCounter | undefined): void {
+    this.relay = relay;
+    this.serverAddress = address;
+    this.#fed = places === undefined;
+    if (places instanceof SharedPlaces) {
+      this.#shared = places;
+      this.#admission.places = places;
+      // A place that another thread frees is noticed by looking.
+      this.clock.sharpen(80);
+    }
+    if (this.options.tls !== undefined && this.transport.kind === 'stream') this.transport.secure?.(this.options.tls);
+    this.#binding = Promise.resolve();
+    this.#status = 'listening';
+    this.clock.add(this.#admission);
+    if (this.#fed) void this.serveForever();
+  }
+
+  /** @internal */
+  acceptFrom(listener: NetServer): void {
+    (this.transport as StreamTransport).adopt!(listener, this.#sink);
+    this.socket = listener;
+  }
+
+  /** @internal A connection that was handed over; without a socket it was lost on the way. */
+  feedConnection(id: number, raw: Socket | undefined): void {
+    this.#accepted++;
+    this.#startConnection(raw ?? new LostSocket().destroy(), this.transport as StreamTransport, id);
+  }
+
+  /** @internal */
+  feedDatagram(datagram: Datagram): void {
+    this.#accepted++;
+    this.#dispatch(datagram);
+  }
+
+  /** @internal Resolves when this server, in a worker, has drained. */
+  get drained(): Promise<DrainReport> {
+    return new Promise((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  /** @internal `shutdown()` of this worker alone. */
+  drainHere(timeout: number): Promise<DrainReport> {
+    return this.#shutdownHere(timeout);
+  }
+
+  readonly #whenDrained: ((report: DrainReport) => void)[] = [];
+
+  // ---- serving
 
   /** Called behind `serverBind()`. Node binds and listens in one step, so there is nothing left to do here. */
   serverActivate(): void | Promise<void> {}
@@ -216,8 +397,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   #goOn(): void {
     if (this.#status !== 'listening' || this.#serving === undefined) return;
     this.#status = 'running';
-    this.#serviceTimer = setInterval(() => this.#service(), 500).unref();
+    this.#serviceTimer = setInterval(() => this.#service(), serviceInterval).unref();
     if (this.getRequest !== BaseServer.prototype.getRequest) void this.#serveByGetRequest();
+    this.#tellWanted();
+    this.#pool?.serve();
     this.#admission.permits = Infinity;
   }
 
@@ -233,6 +416,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   }
 
   #service(): void {
+    this.#tellWanted();
     try {
       this.serviceActions();
     } catch (error) {
@@ -249,6 +433,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       throw new SocketServerError('UNSUPPORTED', 'handleRequest() is for servers that are not in serveForever()');
     await this.listen();
     this.#refuseWhenOver();
+    if (this.#pool?.accept === true)
+      throw new SocketServerError(
+        'UNSUPPORTED',
+        'handleRequest() with threads that accept by themselves: use serveForever(), or balance "round-robin"',
+      );
     this.#admission.permits++;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
@@ -272,13 +461,18 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
    * hurries the first. `timeout: 0` destroys at once, `Infinity` waits as long as it takes.
    */
   shutdown(options: { timeout?: number } = {}): Promise<DrainReport> {
-    if (this.#draining === undefined) {
-      this.#draining = new Drain();
-      this.#draining.done = this.#drain(this.#draining);
-    }
+    if (this.relay !== undefined) return this.relay.shutdown(options.timeout);
     const { drainTimeout } = this.options;
-    this.#draining.within(options.timeout ?? (drainTimeout === 0 ? Infinity : drainTimeout));
-    return this.#draining.done;
+    return this.#shutdownHere(options.timeout ?? (drainTimeout === 0 ? Infinity : drainTimeout));
+  }
+
+  #shutdownHere(timeout: number): Promise<DrainReport> {
+    const first = this.#draining === undefined;
+    const drain = (this.#draining ??= new Drain());
+    drain.within(timeout);
+    if (first) drain.done = this.#drain(drain);
+    else if (this.#pool !== undefined && drain.workers !== undefined) void this.#pool.drain(timeout);
+    return drain.done;
   }
 
   async #drain(drain: Drain): Promise<DrainReport> {
@@ -290,7 +484,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#status = 'draining';
     if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#admission.places.taken });
     if (listening && wasServing && !drain.hurried) await emptyAcceptQueue(() => this.transport.arrivals);
-    if (!alreadyClosed) await this.transport.close();
+    if (!alreadyClosed && this.transport.kind === 'stream') await this.#closeEndpoint();
     if (!wasServing) this.#admission.clear('draining');
     const report: DrainReport = { open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
     for (const connection of this.connections) connection.sayGoodbye();
@@ -305,11 +499,18 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     await emptyAcceptQueue(() => this.transport.arrivals);
     sweep();
     const sweeper = setInterval(sweep, 20);
-    const idle = this.#whenIdle();
-    await Promise.race([idle, drain.deadline]);
+    await Promise.race([this.#whenIdle(), drain.deadline]);
     clearInterval(sweeper);
     this.#admission.clear('draining');
-    report.destroyed = this.#running;
+    if (this.#pool !== undefined) {
+      drain.workers = this.#pool.drain(drain.left);
+      const workers = await drain.workers;
+      report.open += workers.open;
+      report.idle += workers.idle;
+      report.destroyed += workers.destroyed;
+      await this.#closeEndpoint();
+    }
+    report.destroyed += this.#running;
     for (const connection of this.connections) {
       connection.reason ??= 'drain';
       connection.destroy('drain');
@@ -322,7 +523,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     clearInterval(this.#serviceTimer);
     this.options.signal?.removeEventListener('abort', this.#onAbort);
     if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'end', report });
+    await this.transport.close();
     this.#serving?.resolve();
+    for (const resolve of this.#whenDrained) resolve(report);
     return report;
   }
 
@@ -348,7 +551,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     await this.#binding?.catch(() => {});
     this.#status = 'closed';
     this.#admission.clear('draining');
-    await this.transport.close();
+    await this.#closeEndpoint();
+    if (this.#pool !== undefined) {
+      this.#pool.unref();
+      void this.#pool.drain(Infinity);
+    }
     clearInterval(this.#serviceTimer);
     this.clock.delete(this.#admission);
     this.#serving?.resolve();
@@ -360,7 +567,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** The number of the listening descriptor, or -1 before it is bound. */
   fileno(): number {
-    return this.transport.fileno();
+    return this.#holder?.fd ?? this.transport.fileno();
   }
 
   /** Changes options of a running server. Limits and alarms count at once, the rest for new connections. */
@@ -376,6 +583,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const { readTimeout = 0, writeTimeout = 0, handshakeTimeout = 0, pendingTimeout = 0, lingerTimeout = 0 } = options;
     for (const time of [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout])
       this.clock.sharpen(time);
+    this.#pool?.change(forWorkers(options));
     this.#admission.pump();
   }
 
@@ -383,14 +591,20 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   waitForConnections(op: Comparison, n: number): Promise<void> {
     const test = comparisons[op];
     if (test === undefined)
-      throw new SocketServerError(
-        'INVALID_OPTION',
-        `"${String(op)}" is not one of ${Object.keys(comparisons).join(' ')}`,
-      );
+      throw new SocketServerError('INVALID_OPTION', `"${op}" is not one of ${Object.keys(comparisons).join(' ')}`);
     return new Promise((resolve) => {
       if (test(this.#admission.places.taken, n)) resolve();
       else this.#waiters.push({ test: () => test(this.#admission.places.taken, n), resolve });
+      if (this.#shared !== undefined) this.#watchCount();
     });
+  }
+
+  /** Other threads change the count without a word: look while somebody waits. */
+  #watchCount(): void {
+    const timer = setInterval(() => {
+      this.#countChanged();
+      if (this.#waiters.length === 0) clearInterval(timer);
+    }, 10);
   }
 
   #countChanged(): void {
@@ -410,22 +624,31 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       throw new SocketServerError('NOT_RUNNING', `suspend(): the server is ${this.#status}`);
     this.#status = 'suspended';
     this.#admission.permits = 0;
-    if (!options.queue) await this.transport.close();
+    this.#pool?.suspend();
+    if (!options.queue) await this.#closeEndpoint();
   }
 
   /** Listens again after `suspend()`, on the same address. */
   async resume(): Promise<void> {
     if (this.#status !== 'suspended')
       throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
-    if (this.transport.fileno() < 0) await this.serverBind();
+    if (this.relay === undefined && !this.#bound) {
+      await this.serverBind();
+      this.#pool?.resume(this.serverAddress);
+    }
     this.#status = 'listening';
     this.#goOn();
+  }
+
+  get #bound(): boolean {
+    return this.#holder !== undefined || this.transport.open;
   }
 
   // ---- what arrives
 
   #arrived(item: Socket | Datagram): void {
     this.#accepted++;
+    this.#shared?.countAccepted();
     if (this.#status === 'closed') {
       this.#drop(item, 'draining');
       return;
@@ -440,6 +663,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   #drop(item: Socket | Datagram, reason: DropReason): void {
     this.#dropped++;
+    this.#shared?.countDropped();
     if (reason === 'overload' && isHeard(this, 'overload'))
       announce(this, 'overload', {
         connections: this.#admission.places.taken,
@@ -463,16 +687,19 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       const connections = this.#admission.places.taken;
       for (const alarm of this.#alarms.reached(connections)) announce(this, 'alarm', { ...alarm, connections });
     }
-    if (this.transport.kind === 'datagram') this.#dispatch(item as Datagram);
+    if (this.#pool !== undefined) {
+      this.#pool.take(item);
+      this.#callers.shift()?.(item as never);
+    } else if (this.transport.kind === 'datagram') this.#dispatch(item as Datagram);
     else this.#startConnection(item as Socket, this.transport);
     this.#countChanged();
   }
 
-  #startConnection(raw: Socket, transport: StreamTransport): void {
+  #startConnection(raw: Socket, transport: StreamTransport, id?: number): void {
     const { options, serverAddress } = this;
-    if (options.noDelay && transport.name !== 'unix') raw.setNoDelay(true);
+    if (options.noDelay && !transport.name.startsWith('unix')) raw.setNoDelay(true);
     if (options.keepAlive !== false) raw.setKeepAlive(true, options.keepAlive === true ? undefined : options.keepAlive);
-    const connection = new Connection(this.#host(), raw, 'path' in serverAddress ? serverAddress.path : undefined);
+    const connection = new Connection(this.#host(), raw, 'path' in serverAddress ? serverAddress.path : undefined, id);
     (this.connections as Set<Connection>).add(connection);
     if (isHeard(this, 'connection')) {
       const { id, peer, local } = connection;
@@ -509,11 +736,13 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
           return server.framing;
         },
         clock: this.clock,
+        packets: this.transport.name === 'unix-seqpacket',
         upgrade: (raw, options) => this.#upgrade(raw, options),
         connectionClosed: (connection) => this.#connectionClosed(connection),
         report: (connection, error) => this.#report(connection, connection.peer, error),
-        placeFreed: () => {
-          this.#admission.release();
+        placeFreed: (connection) => {
+          if (!this.#fed) this.#admission.release();
+          else if (!connection.closed) this.relay!.uncounted(connection);
           this.#countChanged();
         },
       };
@@ -544,6 +773,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
         durationMs,
       });
     }
+    this.relay?.closed(connection);
     this.#countChanged();
   }
 
@@ -575,13 +805,15 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     }
     this.#running--;
     if (!(request instanceof Connection)) {
-      this.#admission.release();
+      if (this.#fed) this.relay!.done(request);
+      else this.#admission.release();
     }
     this.#countChanged();
     if (this.#status === 'running') this.#service();
   }
 
   #verified(request: Request, clientAddress: PeerAddress): boolean | Promise<boolean> {
+    if (this.relay?.verify !== undefined) return this.relay.verify(request, clientAddress);
     return this.verifyRequest === BaseServer.prototype.verifyRequest || this.verifyRequest(request, clientAddress);
   }
 
@@ -666,6 +898,7 @@ const comparisons: Record<Comparison, (a: number, b: number) => boolean> = {
 /** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */
 class Drain {
   done!: Promise<DrainReport>;
+  workers: Promise<Omit<DrainReport, 'durationMs'>> | undefined;
   readonly deadline: Promise<void>;
   hurried = false;
   #expire!: () => void;
@@ -674,6 +907,11 @@ class Drain {
 
   constructor() {
     this.deadline = new Promise((resolve) => (this.#expire = resolve));
+  }
+
+  /** Milliseconds that are left. */
+  get left(): number {
+    return Math.max(0, this.#at - performance.now());
   }
 
   within(ms: number): void {
@@ -700,4 +938,9 @@ function peerOf(item: Socket | Datagram): PeerAddress | undefined {
   return remoteAddress === undefined || remotePort === undefined
     ? undefined
     : { host: remoteAddress, port: remotePort };
+}
+
+/** A request's addresses for events, where the request itself is in a worker. */
+function noteInfo({ id, peer, local = { host: '', port: 0 } }: RequestNote): ConnectionInfo {
+  return { id, peer, local };
 }

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Address, BoundAddress } from './address.js';
 import type { Datagram } from './datagram.js';
@@ -25,6 +25,8 @@ export interface Transport<T> {
   bind(address: Address, sink: TransportSink<T>): Promise<BoundAddress>;
   /** The number of the descriptor, or -1. */
   fileno(): number;
+  /** Whether it is bound. */
+  readonly open: boolean;
   /** How many arrived so far. */
   readonly arrivals: number;
   /** Stops taking new ones. Those that arrived are not touched. */
@@ -33,6 +35,8 @@ export interface Transport<T> {
 
 export interface StreamTransport extends Transport<Socket> {
   readonly kind: 'stream';
+  /** Takes what arrives at a server that listens already. */
+  adopt?(server: Server, sink: TransportSink<Socket>): void;
   /** Checks and takes over TLS options; at the start, and when they change. @throws ListenError */
   secure?(options: TlsOptions | undefined): void;
   /** The second step after accept, where there is one. */

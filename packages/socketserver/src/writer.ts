@@ -29,6 +29,7 @@ class Slab {
 }
 
 const slab = new Slab();
+const nothing = Buffer.alloc(0);
 const dirty: Writer[] = [];
 let scheduled = false;
 
@@ -123,6 +124,20 @@ export class Writer {
     if (scheduled) return;
     scheduled = true;
     process.nextTick(flushAll);
+  }
+
+  /** Our end, behind everything written. */
+  end(): void {
+    this.flush();
+    this.socket.end();
+  }
+
+  /** Calls back when the kernel has taken everything written so far. */
+  whenSent(done: () => void): void {
+    this.flush();
+    // Behind everything else in the socket's queue. Its `drain` event would not do: it comes for full queues only.
+    if (this.socket.writableEnded) this.socket.once('finish', done);
+    else this.socket.write(nothing, done);
   }
 
   /** Hands everything to the socket now. */

@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
 import { listenOn } from '../endpoint.js';
+import { descriptorOf } from '../node-internals.js';
 import type { StreamTransport, TransportName, TransportSink } from '../transport.js';
 
 /** Streams over TCP, and the base of everything else that accepts connections. */
@@ -14,17 +15,26 @@ export class TcpTransport implements StreamTransport {
     // Paused, so that nothing is read before the connection is admitted; half-open, so that late answers arrive.
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
     const bound = await listenOn(server, address, sink.requestQueueSize);
+    this.adopt(server, sink);
+    return bound;
+  }
+
+  /** Takes what arrives at a server that listens already. */
+  adopt(server: Server, sink: TransportSink<Socket>): void {
     server.on('connection', (socket: Socket) => {
       this.arrivals++;
       sink.arrived(socket);
     });
     server.on('error', (error: NodeJS.ErrnoException) => sink.acceptFailed(error));
     this.socket = server;
-    return bound;
   }
 
   fileno(): number {
-    return (this.socket as (Server & { _handle?: { fd?: number } | null }) | undefined)?._handle?.fd ?? -1;
+    return descriptorOf(this.socket);
+  }
+
+  get open(): boolean {
+    return this.socket?.listening === true;
   }
 
   close(): Promise<void> {

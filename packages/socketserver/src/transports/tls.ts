@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Address, BoundAddress } from '../address.js';
 import { ListenError, SocketServerError } from '../errors.js';
+import { rawSocketOf } from '../node-internals.js';
 import type { TransportSink } from '../transport.js';
 import { TcpTransport } from './tcp.js';
 
@@ -41,9 +42,8 @@ export class TlsHandshaker {
     });
   }
 
-  /** `_parent` is the socket that a TLSSocket was made over; Node has no public name for it. */
   #guestOf(secure: TLSSocket): Guest | undefined {
-    const raw = (secure as TLSSocket & { _parent?: Socket })._parent;
+    const raw = rawSocketOf(secure);
     return raw === undefined ? undefined : this.#guests.get(raw);
   }
 }

@@ -1,0 +1,47 @@
+import type { Socket } from 'node:net';
+import type { BoundAddress } from './address.js';
+import type { Datagram } from './datagram.js';
+import type { DrainReport } from './drain.js';
+import type { Acceptance, FromWorker, ToWorker } from './worker-messages.js';
+
+/** Where requests run, when that is not this event loop. */
+export interface Workers {
+  /** They accept connections by themselves; the main thread only holds the address. */
+  readonly accept: boolean;
+  readonly alive: number;
+  readonly pids: ReadonlySet<number>;
+  /** Starts them all and resolves when they are ready. Rejects when the first ones cannot be started. */
+  start(address: BoundAddress): Promise<void>;
+  /** Hands a request over. */
+  take(item: Socket | Datagram): void;
+  serve(): void;
+  suspend(): void;
+  resume(address: BoundAddress): void;
+  change(options: Record<string, unknown>): void;
+  /** Lets them finish; resolves when all have ended. A second call with a shorter timeout hurries the first. */
+  drain(timeout: number): Promise<Omit<DrainReport, 'durationMs'>>;
+  /** Lets go of them: they do not keep this process alive any longer. */
+  unref(): void;
+}
+
+/** One thread or process. */
+export interface WorkerLink {
+  readonly pid?: number;
+  readonly threadId?: number;
+  post(message: ToWorker): void;
+  /** Gives a socket away. `lost` is called when it could not be sent. */
+  handOver(id: number, socket: Socket, lost: () => void): void;
+  onMessage(listener: (message: FromWorker) => void): void;
+  /** `code` and `signal` of a process, `code` and `error` of a thread. */
+  onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void;
+  /** Ends it at once. */
+  kill(): void;
+  unref(): void;
+}
+
+/** How workers of one kind are made. */
+export interface WorkerKind {
+  start(): WorkerLink;
+  /** How a worker that is to accept by itself gets its socket; absent for those that are fed. */
+  acceptance?(address: BoundAddress): Acceptance;
+}

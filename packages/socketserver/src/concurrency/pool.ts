@@ -1,0 +1,454 @@
+import type { Socket } from 'node:net';
+import type { BoundAddress, PeerAddress } from '../address.js';
+import type { WorkerKind, WorkerLink, Workers } from '../concurrency.js';
+import type { Datagram } from '../datagram.js';
+import type { DrainReport } from '../drain.js';
+import { SocketServerError } from '../errors.js';
+import type { ServerEvents } from '../events.js';
+import type { DropReason } from '../reasons.js';
+import type { SharedPlaces } from '../shared-places.js';
+import {
+  errorFrom,
+  errorNote,
+  type ClosedNote,
+  type FromWorker,
+  type RequestNote,
+  type WorkerStart,
+} from '../worker-messages.js';
+
+export interface PoolRules {
+  /** Workers that are kept. */
+  workers: number;
+  /** The most at a time. */
+  most: number;
+  /** A worker ends after this many requests; 0: never. */
+  requestsEach: number;
+  /** Idle ones kept ready when each serves a limited number. */
+  spares: number;
+  pick: 'round-robin' | 'least-connections';
+  hangTimeout: number;
+}
+
+/** What a pool tells its server. */
+export interface PoolHost {
+  workerStart(worker: number, address: BoundAddress): WorkerStart;
+  event<E extends keyof ServerEvents>(event: E, info: ServerEvents[E]): void;
+  forwarded(worker: number, event: string, info: Record<string, unknown>): void;
+  /** A request begins in a worker. */
+  opened(worker: number, request: RequestNote): void;
+  /** It is over. */
+  closed(worker: number, request: RequestNote, note: ClosedNote | undefined): void;
+  placeFreed(): void;
+  dropped(item: Socket | Datagram, reason: DropReason): void;
+  failed(error: Error, request: RequestNote | undefined): void;
+  verify(request: RequestNote): Promise<boolean>;
+  send(data: Uint8Array, to: PeerAddress): Promise<void>;
+  shutdown(timeout: number | undefined): void;
+}
+
+interface Member {
+  number: number;
+  link: WorkerLink;
+  state: 'starting' | 'ready' | 'retiring' | 'draining' | 'gone';
+  /** Requests in it: its descriptions, and whether they still count. */
+  active: Map<number, { request: RequestNote; counted: boolean }>;
+  served: number;
+  pinged: number | undefined;
+  hung: boolean;
+  startError?: Error;
+}
+
+/** More unwanted ends than this within the window is a crash loop. */
+const crashLimit = 5;
+const crashWindow = 5_000;
+const slowestRespawn = 30_000;
+
+/** Threads or processes that serve for one server: started, fed, watched, replaced. */
+export class Pool implements Workers {
+  readonly accept: boolean;
+  readonly pids: ReadonlySet<number> = new Set();
+  readonly #kind: WorkerKind;
+  readonly #host: PoolHost;
+  readonly #rules: PoolRules;
+  readonly #places: SharedPlaces | undefined;
+  readonly #members = new Set<Member>();
+  #address!: BoundAddress;
+  #waiting: (Socket | Datagram)[] = [];
+  #next = 0;
+  #lastId = 0;
+  #crashes: number[] = [];
+  #respawns = new Set<NodeJS.Timeout>();
+  #heartbeat: NodeJS.Timeout | undefined;
+  #serving = false;
+  #events = false;
+  #unref = false;
+  #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #drain: { report: Omit<DrainReport, 'durationMs'>; promise: Promise<void>; resolve: () => void } | undefined;
+
+  constructor(kind: WorkerKind, rules: PoolRules, host: PoolHost, places?: SharedPlaces) {
+    this.#kind = kind;
+    this.#rules = rules;
+    this.#host = host;
+    this.#places = places;
+    this.accept = kind.acceptance !== undefined;
+  }
+
+  get alive(): number {
+    return this.#members.size;
+  }
+
+  start(address: BoundAddress): Promise<void> {
+    this.#address = address;
+    const ready = new Promise<void>((resolve, reject) => (this.#started = { resolve, reject }));
+    for (let i = 0; i < this.#wanted(); i++) this.#spawn();
+    const { hangTimeout } = this.#rules;
+    if (hangTimeout > 0)
+      this.#heartbeat = setInterval(() => this.#listenForHearts(), Math.max(10, hangTimeout / 4)).unref();
+    return ready;
+  }
+
+  #wanted(): number {
+    const { requestsEach, spares, workers, most } = this.#rules;
+    return Math.min(requestsEach > 0 ? Math.max(workers, spares) : workers, most);
+  }
+
+  // ---- members
+
+  #spawn(): void {
+    if (this.#drain !== undefined) return;
+    const used = new Set([...this.#members].map(({ number }) => number));
+    let number = 0;
+    while (used.has(number)) number++;
+    const link = this.#kind.start();
+    const member: Member = {
+      number,
+      link,
+      state: 'starting',
+      active: new Map(),
+      served: 0,
+      pinged: undefined,
+      hung: false,
+    };
+    this.#members.add(member);
+    if (link.pid !== undefined) (this.pids as Set<number>).add(link.pid);
+    if (this.#unref) link.unref();
+    link.onMessage((message) => this.#heard(member, message));
+    link.onExit((exit) => this.#gone(member, exit));
+    link.post({ type: 'start', start: this.#host.workerStart(number, this.#address) });
+  }
+
+  #ready(member: Member): void {
+    member.state = 'ready';
+    const { number, link } = member;
+    this.#host.event('worker', { state: 'started', worker: number, ...idOf(link) });
+    if (this.#events) link.post({ type: 'wanted', events: true });
+    if (this.#serving) link.post({ type: 'serve' });
+    if (this.#started !== undefined && [...this.#members].every(({ state }) => state === 'ready')) {
+      this.#started.resolve();
+      this.#started = undefined;
+    }
+    this.#feedWaiting();
+  }
+
+  #gone(member: Member, exit: { code: number | null; signal: string | null; error?: Error }): void {
+    if (member.state === 'gone') return;
+    const { state } = member;
+    member.state = 'gone';
+    this.#members.delete(member);
+    const { number, link, active } = member;
+    if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
+    const lostHere = this.#places?.clear(number) ?? 0;
+    const lost = Math.max(lostHere, active.size);
+    for (const { request, counted } of active.values()) {
+      if (counted) this.#host.placeFreed();
+      this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
+    }
+    if (lostHere > 0) this.#host.placeFreed();
+    const error = exit.error ?? member.startError;
+    this.#host.event('worker', {
+      state: 'exit',
+      worker: number,
+      ...idOf(link),
+      code: exit.code,
+      signal: exit.signal,
+      ...(error && { error }),
+      connectionsLost: lost,
+    });
+    if (this.#drain !== undefined) {
+      if (state !== 'draining') this.#drain.report.destroyed += lost;
+      this.#drained();
+      return;
+    }
+    if (state === 'retiring') this.#fill();
+    else this.#crashed(member, exit, error);
+  }
+
+  /** A worker ended that should not have. */
+  #crashed(member: Member, exit: { code: number | null; signal: string | null }, cause: Error | undefined): void {
+    const how = cause?.message ?? (exit.signal === null ? `exit code ${exit.code}` : exit.signal);
+    if (this.#started !== undefined) {
+      const { reject } = this.#started;
+      this.#started = undefined;
+      reject(new SocketServerError('WORKER_FAILED', `a worker could not start: ${how}`, { cause }));
+      return;
+    }
+    const now = performance.now();
+    this.#crashes = this.#crashes.filter((at) => now - at < crashWindow);
+    this.#crashes.push(now);
+    const over = this.#crashes.length - crashLimit;
+    if (over === 1)
+      this.#host.failed(
+        new SocketServerError(
+          'WORKER_CRASH_LOOP',
+          `${this.#crashes.length} workers ended within ${crashWindow / 1000} s (the last one: ${how}); they are replaced more slowly now`,
+          { cause },
+        ),
+        undefined,
+      );
+    const wait = over <= 0 ? 0 : Math.min(slowestRespawn, 500 * 2 ** Math.min(over, 6));
+    const timer = setTimeout(() => {
+      this.#respawns.delete(timer);
+      this.#host.event('worker', { state: 'respawn', worker: member.number });
+      this.#fill();
+    }, wait);
+    this.#respawns.add(timer);
+  }
+
+  /** Starts as many as are missing. */
+  #fill(): void {
+    const { requestsEach, most, spares } = this.#rules;
+    const missing = (): boolean => {
+      if (this.#drain !== undefined || this.#members.size >= most) return false;
+      if (requestsEach === 0) return this.#members.size < this.#wanted();
+      const open = [...this.#members].filter((member) => this.#mayTake(member) || member.state === 'starting').length;
+      return open < Math.max(spares, this.#waiting.length, 1);
+    };
+    while (missing()) this.#spawn();
+  }
+
+  #mayTake(member: Member): boolean {
+    const { requestsEach } = this.#rules;
+    return member.state === 'ready' && !member.hung && (requestsEach === 0 || member.served < requestsEach);
+  }
+
+  /** A loop that stands still does not answer; one that serves nobody is not asked. */
+  #listenForHearts(): void {
+    const now = performance.now();
+    for (const member of this.#members) {
+      const { active, pinged, link, state, hung } = member;
+      if (pinged !== undefined && now - pinged >= this.#rules.hangTimeout && !hung) {
+        member.hung = true;
+        this.#host.event('worker', { state: 'hung', worker: member.number, ...idOf(link) });
+        link.kill();
+      } else if (pinged === undefined && state !== 'starting' && (active.size > 0 || this.accept)) {
+        member.pinged = now;
+        link.post({ type: 'ping' });
+      }
+    }
+  }
+
+  // ---- requests
+
+  take(item: Socket | Datagram): void {
+    const member = this.#pick();
+    if (member === undefined) {
+      this.#waiting.push(item);
+      this.#fill();
+    } else {
+      this.#give(member, item);
+    }
+  }
+
+  #pick(): Member | undefined {
+    const able = [...this.#members].filter((member) => this.#mayTake(member));
+    if (able.length <= 1) return able[0];
+    if (this.#rules.pick === 'least-connections')
+      return able.reduce((least, member) => (member.active.size < least.active.size ? member : least));
+    able.sort((a, b) => a.number - b.number);
+    const member = able.find(({ number }) => number >= this.#next) ?? able[0]!;
+    this.#next = member.number + 1;
+    return member;
+  }
+
+  #give(member: Member, item: Socket | Datagram): void {
+    const id = ++this.#lastId;
+    member.served++;
+    const last = this.#rules.requestsEach > 0 && member.served >= this.#rules.requestsEach;
+    if (last) member.state = 'retiring';
+    const request: RequestNote =
+      'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
+    member.active.set(id, { request, counted: true });
+    if ('reply' in item) {
+      const { data, peer, truncated } = item;
+      member.link.post({ type: 'datagram', id, data, peer, truncated });
+    } else {
+      this.#host.opened(member.number, request);
+      member.link.handOver(id, item, () => this.#over(member, id, { ...nothingKnown, reason: 'worker' }));
+    }
+    if (last) this.#fill();
+  }
+
+  #feedWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const member = this.#pick();
+      if (member === undefined) {
+        this.#fill();
+        return;
+      }
+      this.#give(member, this.#waiting.shift()!);
+    }
+  }
+
+  #over(member: Member, id: number, note: ClosedNote | undefined): void {
+    const entry = member.active.get(id);
+    if (entry === undefined) return;
+    member.active.delete(id);
+    if (entry.counted) this.#host.placeFreed();
+    this.#host.closed(member.number, entry.request, note);
+    if (member.state === 'retiring' && member.active.size === 0) member.link.post({ type: 'drain', timeout: 0 });
+  }
+
+  #heard(member: Member, message: FromWorker): void {
+    const { link, number } = member;
+    switch (message.type) {
+      case 'ready':
+        this.#ready(member);
+        break;
+      case 'failed':
+        member.startError = errorFrom(message.error);
+        link.kill();
+        break;
+      case 'closed': {
+        const entry = member.active.get(message.id);
+        if (entry !== undefined) entry.request = { id: message.id, peer: message.peer, local: message.local };
+        this.#over(member, message.id, message);
+        break;
+      }
+      case 'done':
+        this.#over(member, message.id, undefined);
+        break;
+      case 'uncounted': {
+        const entry = member.active.get(message.id);
+        if (entry?.counted !== true) break;
+        entry.counted = false;
+        this.#host.placeFreed();
+        break;
+      }
+      case 'event':
+        this.#host.forwarded(number, message.event, message.info);
+        break;
+      case 'error':
+        this.#host.failed(errorFrom(message.error), message.request);
+        break;
+      case 'verify':
+        void this.#host.verify(message.request).then((ok) => link.post({ type: 'verified', call: message.call, ok }));
+        break;
+      case 'send':
+        this.#host.send(message.data, message.to).then(
+          () => link.post({ type: 'sent', call: message.call }),
+          (error: unknown) => link.post({ type: 'sent', call: message.call, error: errorNote(error) }),
+        );
+        break;
+      case 'shutdown':
+        this.#host.shutdown(message.timeout);
+        break;
+      case 'drained': {
+        const { open, idle, finished, destroyed } = message.report;
+        const report = this.#drain?.report;
+        if (report !== undefined) {
+          report.open += open;
+          report.idle += idle;
+          report.finished += finished;
+          report.destroyed += destroyed;
+        }
+        member.state = this.#drain === undefined ? member.state : 'draining';
+        break;
+      }
+      case 'pong':
+        member.pinged = undefined;
+        break;
+    }
+  }
+
+  // ---- the server's wishes
+
+  serve(): void {
+    this.#serving = true;
+    for (const { link } of this.#members) link.post({ type: 'serve' });
+  }
+
+  suspend(): void {
+    this.#serving = false;
+    for (const { link } of this.#members) link.post({ type: 'suspend' });
+  }
+
+  resume(address: BoundAddress): void {
+    this.#address = address;
+    const acceptance = this.#kind.acceptance?.(address);
+    if (acceptance !== undefined) for (const { link } of this.#members) link.post({ type: 'accept', acceptance });
+  }
+
+  change(options: Record<string, unknown>): void {
+    for (const { link } of this.#members) link.post({ type: 'options', options });
+  }
+
+  /** Whether connection events of workers that accept by themselves have listeners. */
+  wantEvents(events: boolean): void {
+    if (this.#events === events) return;
+    this.#events = events;
+    for (const { link } of this.#members) link.post({ type: 'wanted', events });
+  }
+
+  async drain(timeout: number): Promise<Omit<DrainReport, 'durationMs'>> {
+    if (this.#drain === undefined) {
+      let resolve!: () => void;
+      const promise = new Promise<void>((r) => (resolve = r));
+      this.#drain = { report: { open: 0, idle: 0, finished: 0, destroyed: 0 }, promise, resolve };
+      for (const timer of this.#respawns) clearTimeout(timer);
+      for (const item of this.#waiting.splice(0)) {
+        this.#host.placeFreed();
+        this.#host.dropped(item, 'no-worker');
+      }
+    }
+    for (const { link } of this.#members) link.post({ type: 'drain', timeout: Math.min(timeout, 0x7fffffff) });
+    const { promise, report } = this.#drain;
+    const killer =
+      timeout === Infinity
+        ? undefined
+        : setTimeout(() => {
+            for (const { link } of this.#members) link.kill();
+          }, timeout + 1_000);
+    this.#drained();
+    await promise;
+    clearTimeout(killer);
+    clearInterval(this.#heartbeat);
+    return report;
+  }
+
+  #drained(): void {
+    if (this.#members.size === 0) this.#drain?.resolve();
+  }
+
+  unref(): void {
+    this.#unref = true;
+    for (const { link } of this.#members) link.unref();
+  }
+}
+
+const nothingKnown = { bytesRead: 0, bytesWritten: 0, durationMs: 0 };
+
+function idOf(link: WorkerLink): { pid?: number; threadId?: number } {
+  return {
+    ...(link.pid !== undefined && { pid: link.pid }),
+    ...(link.threadId !== undefined && { threadId: link.threadId }),
+  };
+}
+
+function addressesOf(socket: Socket, address: BoundAddress): { peer: PeerAddress; local: PeerAddress } {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if ('path' in address && address.path !== undefined) return { peer: { path: '' }, local: { path: address.path } };
+  return {
+    peer: { host: remoteAddress ?? '', port: remotePort ?? 0 },
+    local: { host: localAddress ?? '', port: localPort ?? 0 },
+  };
+}

@@ -1,0 +1,67 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { WorkerKind, WorkerLink } from '../concurrency.js';
+import type { FromWorker, ToWorker } from '../worker-messages.js';
+
+const entry = fileURLToPath(new URL('./worker.js', import.meta.url));
+
+/** Child processes. Sockets go over the channel to them. */
+export const processes: WorkerKind = { start: () => new ProcessLink() };
+
+class ProcessLink implements WorkerLink {
+  readonly #child: ChildProcess;
+
+  constructor() {
+    this.#child = fork(entry, [], { serialization: 'advanced' });
+    this.#child.on('error', () => {});
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  post(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, () => {});
+  }
+
+  handOver(id: number, socket: Socket, lost: () => void): void {
+    socket.on('error', () => {});
+    if (!this.#child.connected) {
+      socket.destroy();
+      lost();
+      return;
+    }
+    const message: ToWorker = { type: 'connection', id };
+    this.#child.send(message, socket, { keepOpen: false }, (error) => {
+      if (error === null) return;
+      socket.destroy();
+      lost();
+    });
+  }
+
+  onMessage(listener: (message: FromWorker) => void): void {
+    this.#child.on('message', listener as (message: unknown) => void);
+  }
+
+  onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void {
+    let told = false;
+    this.#child.once('exit', (code, signal) => {
+      told = true;
+      listener({ code, signal });
+    });
+    // A child that could not be started has no exit.
+    this.#child.once('error', (error) => {
+      if (!told && this.#child.pid === undefined) listener({ code: null, signal: null, error });
+    });
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  unref(): void {
+    this.#child.unref();
+    this.#child.channel?.unref();
+  }
+}

@@ -1,0 +1,60 @@
+import type { Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
+import type { WorkerKind, WorkerLink } from '../concurrency.js';
+import { descriptorOf } from '../node-internals.js';
+import type { SystemCalls } from '../system-calls.js';
+import type { FromWorker, ToWorker } from '../worker-messages.js';
+
+const entry = new URL('./worker.js', import.meta.url);
+
+/** Worker threads. With `dup` sockets are handed over: a duplicate of the descriptor goes, by number. */
+export function threads(calls: SystemCalls | undefined): WorkerKind {
+  return { start: () => new ThreadLink(calls) };
+}
+
+class ThreadLink implements WorkerLink {
+  readonly threadId: number;
+  readonly #worker: Worker;
+  readonly #calls: SystemCalls | undefined;
+
+  constructor(calls: SystemCalls | undefined) {
+    this.#worker = new Worker(entry, { name: 'socketserver' });
+    this.threadId = this.#worker.threadId;
+    this.#calls = calls;
+  }
+
+  post(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  handOver(id: number, socket: Socket, lost: () => void): void {
+    const fd = descriptorOf(socket);
+    // All threads share the table of descriptors, but a number must have one owner: two closing it would end another.
+    try {
+      if (fd < 0) throw new Error('the socket is closed');
+      this.post({ type: 'connection', id, fd: this.#calls!.dup(fd) });
+    } catch {
+      lost();
+    }
+    socket.on('error', () => {});
+    socket.destroy();
+  }
+
+  onMessage(listener: (message: FromWorker) => void): void {
+    this.#worker.on('message', listener);
+  }
+
+  onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void {
+    let error: Error | undefined;
+    this.#worker.on('error', (thrown) => (error = thrown as Error));
+    this.#worker.on('exit', (code) => listener({ code, signal: null, ...(error && { error }) }));
+  }
+
+  kill(): void {
+    void this.#worker.terminate();
+  }
+
+  unref(): void {
+    this.#worker.unref();
+  }
+}

@@ -1,0 +1,47 @@
+/* oxlint-disable no-underscore-dangle -- the one file that uses names Node does not promise */
+import net, { type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+
+/**
+ * Every use of what Node does not document, each with what happens where it is missing. They have been there since
+ * Node 0.10 and are there in 26.
+ */
+
+/** A bound but unpolled listening socket. */
+export interface ServerHandle {
+  readonly fd: number;
+  getsockname(out: { address?: string; port?: number }): number;
+  close(): void;
+}
+
+interface WithHandle {
+  _handle?: { fd?: number; writeQueueSize?: number } | null;
+}
+
+/** The descriptor of a server or socket; -1 when it has none (any more). */
+export function descriptorOf(endpoint: Server | Socket | undefined): number {
+  return (endpoint as WithHandle | undefined)?._handle?.fd ?? -1;
+}
+
+/**
+ * What libuv still holds of a write under way. A large write makes progress that the stream does not show; without
+ * it only whole writes count as progress.
+ */
+export function unsentBytes(socket: Socket): number {
+  return (socket as WithHandle)._handle?.writeQueueSize ?? 0;
+}
+
+/** The socket that a TLSSocket was made over. */
+export function rawSocketOf(secure: TLSSocket): Socket | undefined {
+  return (secure as TLSSocket & { _parent?: Socket })._parent;
+}
+
+/**
+ * Binds without accepting: what node:cluster is built on. Undefined where it is missing; then a listening socket
+ * cannot be shared between threads. The call gives an error number instead of a handle when it fails.
+ */
+export const createServerHandle = (
+  net as unknown as {
+    _createServerHandle?: (host: string | null, port: number, type: 4 | 6 | -1) => ServerHandle | number;
+  }
+)._createServerHandle;

@@ -1,0 +1,20 @@
+import type { PeerAddress } from './address.js';
+import type { Connection } from './connection.js';
+import type { DrainReport } from './drain.js';
+import type { EventName } from './events.js';
+import type { Request } from './server-interface.js';
+
+/** The way from a server inside a worker to the server that started it. */
+export interface Relay {
+  wants(event: EventName): boolean;
+  event(event: EventName, info: object): void;
+  /** A connection that was handed over is over; one does not count any longer. */
+  closed(connection: Connection): void;
+  uncounted(connection: Connection): void;
+  /** A datagram that was handed over is handled. */
+  done(request: Request): void;
+  error(error: unknown, request: Request | undefined): void;
+  /** Present when the main server's `verifyRequest()` is overridden. */
+  verify?(request: Request, clientAddress: PeerAddress): Promise<boolean>;
+  shutdown(timeout: number | undefined): Promise<DrainReport>;
+}
