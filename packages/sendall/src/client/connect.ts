@@ -68,7 +68,7 @@ async function lookUp(target: string, home: Home): Promise<{ url: string; pin: s
   if (target.startsWith('unix:')) return { url: target, pin: undefined };
   const known = new KnownHosts(home);
   if (target.startsWith('tls://')) {
-    const entry = (known.list()).find((each) => each.url === target);
+    const entry = known.list().find((each) => each.url === target);
     if (!entry)
       throw new RefusedError(
         `the key of ${target} is not known here: pair with it (sendall pair ${target} --code … --name …)`,

@@ -20,6 +20,8 @@ export class Inbound {
   limit = 0;
   /** Where the stream ended; undefined while it may grow. */
   final: number | undefined;
+  /** Nobody reads it any more: what is missing is not waited for. */
+  abandoned = false;
   /** Takes the bytes; calls `consumed` when it is done with them. */
   deliver: (bytes: Buffer, offset: number) => void = () => undefined;
   #consumed = 0;
@@ -96,7 +98,7 @@ export class Inbound {
 
   /** True when every byte up to `offset` is here. */
   has(offset: number): boolean {
-    return this.next >= offset;
+    return this.abandoned || this.next >= offset;
   }
 
   /** CRC-32 of bytes 0 to the marked offset; undefined when they were not all seen by this attachment. */

@@ -373,9 +373,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
 
   /** Nobody reads this stream any more: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
-    const output = this.#outputOf(stream);
-    output.discard();
-    this.#session?.send({ type: 'STOP', alias: this.#alias, stream: output.inbound.stream });
+    this.#outputOf(stream).discard();
+    this.#stop(this.#outputOf(stream));
   }
 
   // -- the session's side
@@ -464,6 +463,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
       case 'OP_OK':
         this.#operations.get(message.opId)?.(message);
         this.#operations.delete(message.opId);
+        if (this.#result.settled) this.#leave();
         break;
       case 'CONTROL_LOST':
         this.controlEpoch = undefined;
@@ -531,8 +531,15 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
         this.#overflowed = true;
         void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
       },
-      stopped: () => this.#session?.send({ type: 'STOP', alias: this.#alias, stream: this.#stdout.inbound.stream }),
+      stopped: () => this.#stop(stream === STREAM.stderr ? this.#stderr : this.#stdout),
     });
+  }
+
+  /** Its bytes are not waited for any more. */
+  #stop({ inbound }: Output): void {
+    inbound.abandoned = true;
+    this.#session?.send({ type: 'STOP', alias: this.#alias, stream: inbound.stream });
+    this.#maybeDone();
   }
 
   /** Says which streams the host sends: two pipes, one, a terminal, or the log of exact capture. */
@@ -623,7 +630,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
   }
 
   #onRefused(message: MessageNamed<'REFUSED'>): void {
-    const outcomes: Record<string, Outcome> = { conflict: 'conflict', expired: 'expired', unknown: 'lost' };
+    const outcomes: Record<string, Outcome> = { conflict: 'conflict', expired: 'expired', unknown: 'lost', cancelled: 'cancelled' };
     this.#end(outcomes[message.code] ?? 'refused', message.message, undefined, message);
   }
 
@@ -717,7 +724,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
 
   get #allEnded(): boolean {
     for (const { inbound } of this.#streams.values())
-      if (inbound.final === undefined || inbound.next < inbound.final) return false;
+      if (!inbound.abandoned && (inbound.final === undefined || inbound.next < inbound.final)) return false;
     return true;
   }
 
@@ -749,8 +756,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
     if (this.#exit && !this.#detached) this.#acknowledge();
     const result = this.#makeResult(outcome, reason, refused);
     this.#failure = { cause, refused };
-    this.#session?.leave(this);
-    this.#session = undefined;
+    this.#leave();
     this.#stdin.stop();
     this.#stdout.finish();
     this.#stderr.finish();
@@ -763,6 +769,13 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string>, Rider {
     if (!this.#treeEnded.settled) this.#treeEnded.reject(error);
     this.#result.resolve(result);
     this.#emit({ event: 'result', result });
+  }
+
+  /** Leaves the session, but not before the answers to kill and resize are here. */
+  #leave(): void {
+    if (this.#operations.size) return;
+    this.#session?.leave(this);
+    this.#session = undefined;
   }
 
   #failure: { cause: Error | undefined; refused: MessageNamed<'REFUSED'> | undefined } | undefined;
