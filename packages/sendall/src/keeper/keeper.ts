@@ -2,7 +2,7 @@
  * The keeper: owns children, pipes, spool and the run journal, and survives every agent. It knows no network, no keys
  * and no policy; who may speak to its socket may run commands as its user.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import { openSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { ProtocolError } from '../errors.js';
@@ -60,7 +60,7 @@ export class Keeper implements Machine {
     this.home = setup.home;
     this.limits = setup.limits;
     this.native = setup.native;
-    this.#finished = setup.finished;
+    this.#finished = () => setup.finished();
     const { journal } = Journal.open(`${setup.home.state}/journal`, this.bootId);
     this.journal = journal;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
@@ -111,12 +111,14 @@ export class Keeper implements Machine {
     const refuse = ({ code, message }: Refusal): void =>
       agent.wire.send({ type: 'REFUSED', alias, runId, code, message });
     const principal = message.principal ?? '';
-    const specHash = createHash('sha256').update(message.spec).digest();
+    const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
     if (existing) return this.#reopen(agent, alias, existing, specHash, refuse);
+    // A copy: the message's bytes are a view of what the socket read.
+    const raw = Uint8Array.from(message.spec);
     let spec: Spec;
     try {
-      spec = decodeSpec(message.spec);
+      spec = decodeSpec(raw);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       return refuse({ code: 'badspec', message: error.message });
@@ -135,7 +137,7 @@ export class Keeper implements Machine {
       name: spec.name?.slice(0, 256),
       tags: spec.tags.slice(0, 64).map((tag) => tag.slice(0, 256)),
     });
-    run.specify(Uint8Array.from(message.spec), decodeSpec(Uint8Array.from(message.spec)));
+    run.specify(raw, spec);
     fault('before-intent');
     this.journal.append({ kind: 'intent', ...run.identity });
     fault('after-intent');
@@ -254,8 +256,10 @@ export class Keeper implements Machine {
   }
 
   settle(run: Run): void {
+    // Its output may end before its last process does.
+    if (!run.treeEnded) return;
     this.#lingering.delete(run);
-    if (run.treeEnded) run.settle();
+    run.settle();
     this.#watchIdle();
   }
 
@@ -276,7 +280,7 @@ export class Keeper implements Machine {
   list(principal: string | undefined, all: boolean): RunInfo[] {
     const runs: RunInfo[] = [];
     for (const run of this.#runs.values()) {
-      if (principal !== undefined && run.identity.principal !== principal) continue;
+      if (run.forgotten || (principal !== undefined && run.identity.principal !== principal)) continue;
       if (all || !run.over || this.#lingering.has(run)) runs.push(run.info());
     }
     return runs;
@@ -288,6 +292,7 @@ export class Keeper implements Machine {
     if (!run) return 'unknown';
     if (!run.over || this.#lingering.has(run)) return 'still running';
     this.journal.append({ kind: 'dropped', no: run.identity.no });
+    run.forgotten = true;
     removeSpool(run.folder);
     return 'done';
   }

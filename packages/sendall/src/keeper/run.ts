@@ -71,6 +71,8 @@ type OperationResult = { type: 'OP_OK' } & Omit<MessageNamed<'OP_OK'>, 'type' | 
 const REMEMBERED_OPERATIONS = 64;
 
 export class Run implements OutputEvents {
+  /** Its output and result were forgotten on request; only its id is remembered. */
+  forgotten = false;
   readonly identity: RunIdentity;
   readonly #machine: Machine;
   state: RunState = 'queued';
@@ -346,8 +348,9 @@ export class Run implements OutputEvents {
   }
 
   #operate(from: Attachment, operation: Operation): void {
+    // Known now: by the time of the answer the tree may be gone.
+    const proof = this.#tree?.proof;
     const answer = (result: string, signalled: number[] = [], survivors: ProcessInfo[] = []): void => {
-      const proof = this.#tree?.proof;
       const message: OperationResult = { type: 'OP_OK', opId: operation.opId, result, signalled, survivors, proof };
       this.#operations.set(operation.opId, message);
       if (this.attachments.has(from)) from.send(message);
@@ -445,7 +448,8 @@ export class Run implements OutputEvents {
       endMs: this.#endedMs,
       userUs: status.userUs,
       systemUs: status.systemUs,
-      maxRssKb: status.maxRssKb,
+      // The kernel counts the starting process' size too: what is not above ours says nothing.
+      maxRssKb: status.maxRssKb > process.resourceUsage().maxRSS ? status.maxRssKb : undefined,
       survivors: this.#endReport?.survivors ?? [],
       killProof: this.#endReport && this.#tree?.proof,
     };
