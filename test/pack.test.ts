@@ -1,0 +1,64 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = new URL('..', import.meta.url).pathname;
+const names = ['framing', 'socketserver', 'sendall', 'lab'];
+let project: string;
+const inProject = (command: string, ...args: string[]) =>
+  execFileSync(command, args, { cwd: project, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), 'sendall-pack-'));
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', project, ...names.flatMap((n) => ['-w', `packages/${n}`])], {
+    cwd: root,
+    stdio: 'ignore',
+  });
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
+  const tarballs = readdirSync(project).filter((file) => file.endsWith('.tgz'));
+  inProject('npm', 'install', '--silent', '--ignore-scripts', '--prefer-offline', ...tarballs.map((file) => `./${file}`));
+}, 180_000);
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+test('the four tarballs in one install work in an empty project, install scripts off', () => {
+  writeFileSync(
+    join(project, 'use.js'),
+    `import { lengthPrefixed } from '@sendall/framing';
+import { TCPServer } from '@sendall/socketserver';
+import { connect, openAgent, resolveHome } from 'sendall';
+import '@sendall/lab';
+const home = resolveHome({ SENDALL_HOME: process.argv[2] });
+const agent = await openAgent({ home, keeperIdleExit: 100 });
+const host = await connect('local', { home });
+const { stdout } = await host.run(['echo', 'packed']);
+console.log(stdout.trim(), lengthPrefixed().decoder().decode(lengthPrefixed().encoder().encode('x')).length, typeof TCPServer);
+await host.close();
+await agent.close();
+`,
+  );
+  expect(inProject('node', 'use.js', join(project, 'home'))).toBe('packed 1 function\n');
+});
+
+test('the packed commands answer', () => {
+  expect(inProject('npx', '--no-install', 'sendall', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
+  expect(inProject('npx', '--no-install', 'wirelab', '--help')).toMatch(/wirelab/);
+});
+
+test('the packed types compile in a strict project', () => {
+  writeFileSync(
+    join(project, 'use.ts'),
+    `import { framed, lines, type Decoder } from '@sendall/framing';
+import { serve, MessageRequestHandler } from '@sendall/socketserver';
+import { connect, type Result } from 'sendall';
+const decoder: Decoder = lines().decoder();
+export class Echo extends MessageRequestHandler {}
+export const run = async (): Promise<Result> => await (await connect('local')).$\`true\`;
+export { decoder, framed, serve };
+`,
+  );
+  const compiler = join(root, 'node_modules/.bin/tsc');
+  const types = ['--typeRoots', join(root, 'node_modules/@types'), '--types', 'node'];
+  inProject(compiler, '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,esnext.disposable', ...types, 'use.ts');
+});
