@@ -194,10 +194,16 @@ export class Agent implements AsyncDisposable {
 
   async #listenTls(url: string): Promise<void> {
     const address = parseTlsUrl(url);
-    const accept = (connection: Connection) => {
+    const accept = async (connection: Connection) => {
       const socket = connection.socket as TLSSocket;
       const source = socket.remoteAddress ?? 'unknown';
-      return this.#serve(connection, { kind: 'tls', peer: acceptPeer(socket), source });
+      try {
+        await this.#serve(connection, { kind: 'tls', peer: acceptPeer(socket), source });
+      } catch (error) {
+        if (!(error instanceof SendallError)) throw error;
+        // Said on a link of its own: a peer without a key still learns why.
+        new Link(socket).start({ message: () => undefined, closed: () => undefined }).fail(error);
+      }
     };
     try {
       const server = await serve(address, accept, { ...this.#serverOptions(), tls: serverTls(this.#identity) });

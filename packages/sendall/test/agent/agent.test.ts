@@ -1,0 +1,288 @@
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { connect as connectSocket, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { lengthPrefixed } from '@sendall/framing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  connect,
+  KnownHosts,
+  openAgent,
+  pair,
+  RefusedError,
+  resolveHome,
+  UsageError,
+  type Agent,
+  type Home,
+} from 'sendall';
+import { decode, encode } from '../../src/protocol/codec.js';
+import type { Message } from '../../src/protocol/messages.js';
+
+let folder: string;
+const homeIn = (name: string): Home => resolveHome({ SENDALL_HOME: join(folder, name) });
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sendall-agent-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }));
+
+describe('over TLS', () => {
+  let agent: Agent;
+  let url: string;
+  let count = 0;
+  const newHome = (): Home => homeIn(`caller${++count}`);
+
+  beforeAll(async () => {
+    agent = await openAgent({
+      home: homeIn('tls'),
+      listen: ['tls://127.0.0.1:0'],
+      handshakeTimeout: 400,
+      keeperIdleExit: 200,
+    });
+    url = agent.listening.find((each) => each.startsWith('tls:'))!;
+  });
+  afterAll(async () => await agent.close());
+
+  test('a pair of machines is two lines: a code there, the code here, and commands run', async () => {
+    const home = newHome();
+    const { code, fingerprint } = agent.issueCode();
+    const paired = await pair(home, url, { code, name: 'web1' });
+    expect(paired.pin).toBe(fingerprint);
+    await using host = await connect('web1', { home });
+    expect((await host.run(['echo', 'over tls'])).stdout).toBe('over tls\n');
+    await using byUrl = await connect(url, { home });
+    expect((await byUrl.run(['pwd'], { env: { A: '1' } })).ok).toBe(true);
+  });
+
+  test('an address whose key is not known is refused before a byte is sent', async () => {
+    await expect(connect(url, { home: newHome() })).rejects.toThrow(/key of tls:.* is not known here: pair with it/);
+  });
+
+  test('a caller whose key the agent does not know is refused with the next step, and runs nothing', async () => {
+    const home = newHome();
+    await new KnownHosts(home).add({ name: 'web1', url, pin: agent.fingerprint });
+    await expect(connect('web1', { home })).rejects.toThrow(RefusedError);
+    await expect(connect('web1', { home })).rejects.toThrow(/does not know the key SHA256:.*pair --new/);
+  });
+
+  test('an agent with another key than the pinned one is refused with both fingerprints', async () => {
+    const home = newHome();
+    const other = `SHA256:${'A'.repeat(43)}`;
+    await new KnownHosts(home).add({ name: 'web1', url, pin: other });
+    const error = await connect('web1', { home }).then(
+      () => undefined,
+      (reason: Error) => reason,
+    );
+    expect(error?.message).toContain(other);
+    expect(error?.message).toContain(agent.fingerprint);
+  });
+
+  test('a TLS client that stalls, before or after its handshake, is ended; others are served', async () => {
+    const { port } = new URL(url.replace('tls:', 'http:'));
+    const silent = connectSocket(Number(port), '127.0.0.1');
+    const half = connectTls({
+      port: Number(port),
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ALPNProtocols: ['sendall/1'],
+    });
+    for (const socket of [silent, half]) socket.on('error', () => undefined).resume();
+    const home = newHome();
+    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
+    await using host = await connect('web1', { home });
+    expect((await host.run(['true'])).ok).toBe(true);
+    await Promise.all([silent, half].map(async (socket) => socket.destroyed || (await once(socket, 'close'))));
+    expect((await host.run(['true'])).ok).toBe(true);
+  });
+
+  test('questions to the agent itself are answered on its own machine only', async () => {
+    const home = newHome();
+    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
+    await using host = await connect('web1', { home });
+    await expect(host.ask('pair-new')).rejects.toThrow(/own machine only/);
+    await expect(host.ask('stop')).rejects.toThrow(/own machine only/);
+  });
+});
+
+describe('raw bytes on its socket', () => {
+  let agent: Agent;
+  let socket: Socket;
+  const framing = lengthPrefixed();
+  const encoder = framing.encoder();
+  const messages: Message[] = [];
+
+  beforeAll(async () => {
+    agent = await openAgent({ home: homeIn('raw'), handshakeTimeout: 300, maxRunsPerLink: 20, keeperIdleExit: 200 });
+  });
+  afterAll(async () => await agent.close());
+  beforeEach(async () => {
+    messages.length = 0;
+    const decoder = framing.decoder();
+    socket = connectSocket(agent.home.agentSocket);
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk) => decoder.push(chunk, (frame) => void messages.push(decode(Buffer.from(frame)))));
+    await once(socket, 'connect');
+  });
+  afterEach(async () => {
+    socket.destroy();
+    await using host = await connect('local', { home: agent.home });
+    expect((await host.run(['echo', 'alive'])).stdout).toBe('alive\n');
+  });
+
+  const send = (...list: Parameters<typeof encode>[0][]) => socket.write(encoder.encodeAll(list.map(encode)));
+  const hello = {
+    type: 'HELLO' as const,
+    alias: 0,
+    protoMin: 1,
+    protoMax: 1,
+    name: 'raw',
+    nonce: Buffer.alloc(16),
+    features: [],
+    clockMs: 0,
+    version: '0',
+  };
+  const auth = { type: 'AUTH' as const, alias: 0, method: 'local' };
+  const closed = async () => {
+    if (!socket.closed) await once(socket, 'close');
+    return messages.find((message) => message.type === 'LINK_ERROR')?.message;
+  };
+  const let_in = async () => {
+    send(hello, auth);
+    while (!messages.some((message) => message.type === 'AUTH_OK')) await once(socket, 'data');
+  };
+
+  test.each([
+    ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+    ['a frame that announces 4 GiB', Buffer.from('ffffffff00000000', 'hex')],
+    ['zeros', Buffer.alloc(64)],
+    ['an unknown frame type', encoder.encode(Buffer.from('7f00000000000000', 'hex'))],
+    ['a frame above 4 KiB before AUTH_OK', Buffer.from('00002000', 'hex')],
+  ])('%s end the link with a clear error', async (_, bytes) => {
+    socket.write(bytes);
+    expect(await closed()).toMatch(/\w/);
+  });
+
+  test('silence ends the link', async () => {
+    expect(await closed()).toMatch(/in time/);
+  });
+
+  test('a run before AUTH_OK is not accepted', async () => {
+    send(hello, { type: 'LIST', alias: 0, opId: 1, all: true });
+    expect(await closed()).toMatch(/LIST is not accepted before AUTH_OK/);
+  });
+
+  test('another protocol version is refused with both versions', async () => {
+    send({ ...hello, protoMin: 7, protoMax: 9 });
+    expect(await closed()).toMatch(/version 1 and the caller 7 to 9/);
+  });
+
+  test('authentication by another method than the socket’s is refused', async () => {
+    send(hello, { ...auth, method: 'pin' });
+    expect(await closed()).toMatch(/not offered here/);
+  });
+
+  test.each([
+    ['a message of a run that was never opened', { type: 'STOP' as const, alias: 99, stream: 1 }, /was not opened/],
+    [
+      'a message that belongs to the other side',
+      { type: 'EXIT_ACK' as const, alias: 0, received: [] },
+      /does not belong/,
+    ],
+  ])('%s ends the link', async (_, message, expected) => {
+    await let_in();
+    send(message);
+    expect(await closed()).toMatch(expected);
+  });
+
+  test('an alias that was used before ends the link', async () => {
+    await let_in();
+    const attach = { type: 'ATTACH' as const, alias: 5, runId: Buffer.alloc(16), from: [], mode: 'observe' };
+    send(attach, attach);
+    expect(await closed()).toMatch(/alias 5 is not above 5/);
+  });
+
+  test('runs above the link’s limit are refused as busy, and the link lives', async () => {
+    await let_in();
+    for (let i = 1; i <= 25; i++)
+      send({
+        type: 'OPEN',
+        alias: i,
+        runId: Buffer.alloc(16, i),
+        spec: Buffer.from('0a0465786563120573 6c656570120435 2e3030 3800'.replaceAll(' ', ''), 'hex'),
+        notAfterMs: Date.now() + 60_000,
+        attach: [],
+      });
+    const refusals = () => messages.filter((message) => message.type === 'REFUSED' && message.code === 'busy').length;
+    while (refusals() < 5) await once(socket, 'data');
+    expect(refusals()).toBe(5);
+    expect(socket.closed).toBe(false);
+  });
+
+  test('a caller that asks and never reads costs bounded memory', async () => {
+    await let_in();
+    socket.pause();
+    const pings = encoder.encodeAll(
+      Array.from({ length: 2000 }, (_, token) => encode({ type: 'PING', alias: 0, token })),
+    );
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 1000 && socket.writableLength < 32 * 1024 * 1024; i++) {
+      socket.write(pings);
+      await new Promise(setImmediate);
+    }
+    // The agent stopped reading us: what we wrote is still ours.
+    expect(socket.writableLength).toBeGreaterThan(8 * 1024 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
+  });
+});
+
+describe('its folder', () => {
+  test('is made for its user alone, and the socket too', async () => {
+    const home = homeIn('fresh');
+    await using agent = await openAgent({ home, keeperIdleExit: 100 });
+    expect(statSync(home.config).mode & 0o777).toBe(0o700);
+    expect(statSync(agent.home.agentSocket).mode & 0o777).toBe(0o600);
+  });
+
+  test('that others may enter is closed to them; one that is a link is refused', async () => {
+    const open = homeIn('open');
+    mkdirSync(open.config);
+    chmodSync(open.config, 0o755);
+    await using _ = await openAgent({ home: open, keeperIdleExit: 100 });
+    expect(statSync(open.config).mode & 0o777).toBe(0o700);
+    symlinkSync(open.config, join(folder, 'link'));
+    await expect(openAgent({ home: homeIn('link') })).rejects.toThrow(/is not a folder/);
+  });
+
+  test('inside a folder that anyone may change is refused', async () => {
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
+    chmodSync(shared, 0o777);
+    await expect(openAgent({ home: homeIn('shared/home') })).rejects.toThrow(/can be changed by other users/);
+  });
+
+  test('that makes the socket’s path too long is refused before anything listens', async () => {
+    await expect(openAgent({ home: homeIn('x'.repeat(120)) })).rejects.toThrow(/longer than 107 bytes/);
+  });
+
+  test('holds one agent: a second one is refused, a dead one’s socket is replaced', async () => {
+    const home = homeIn('twice');
+    const first = await openAgent({ home, keeperIdleExit: 2000 });
+    await expect(openAgent({ home })).rejects.toThrow(/runs already/);
+    await first.close();
+    await using second = await openAgent({ home, keeperIdleExit: 100 });
+    await using host = await connect('local', { home });
+    expect((await host.run(['true'])).ok).toBe(true);
+    expect(second.listening).toEqual([`unix:${home.agentSocket}`]);
+  });
+});
+
+test('unknown agent and connect options are refused by name', async () => {
+  await expect(openAgent({ lisen: [] } as object)).rejects.toThrow(/lisen/);
+  await expect(connect('local', { timeot: 1 } as object)).rejects.toThrow(UsageError);
+});
+
+test('no agent is one sentence with the next step', async () => {
+  await expect(connect('local', { home: homeIn('nobody') })).rejects.toThrow(/no agent runs.*sendall agent/);
+});
