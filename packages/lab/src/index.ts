@@ -1,1 +1,56 @@
-export {};
+/**
+ * What was really on the wire.
+ *
+ * A program that uses TCP sees two things of it: what it wrote, and what its reads returned. Neither is what crossed the
+ * network, and neither says where a message ends:
+ *
+ * ```text
+ *   writes     |hello|world|egon|          three calls of send
+ *   segments   |hello|worldegon|           what TCP made of them (only a capture sees these)
+ *   reads      |hel|loworldegon|           what recv returned: whatever was there, as much as was asked for
+ *   messages   |hello|world|egon|          what a framing finds in it, however it was cut
+ * ```
+ *
+ * The lab makes this visible: `phenomena` are experiments on real sockets, `serveCommands` and `openCommandClient` speak
+ * the historical protocols, `startProxy` stands between two programs, watched by an `Inspector` or with `faults` on its
+ * way, and `probe` finds the cuts that a server cannot bear. The command `wirelab` is made of these.
+ */
+export { formatAddress, parseAddress, type Address } from './address.js';
+export { ChatServer, type ChatEvent, type ChatServerOptions } from './chat/server.js';
+export { joinChat, type ChatClient } from './chat/client.js';
+export { detectEncoding, textDecoder, type Encoding, type TextDecoderStream } from './encoding.js';
+export { experiment, type Experiment, type ExperimentOptions } from './experiment.js';
+export {
+  faults,
+  type Direction,
+  type Fault,
+  type FaultContext,
+  type FaultOptions,
+  type Stage,
+} from './faults/index.js';
+export { guessFraming, type Guess } from './guess.js';
+export { openCommandClient, type CommandClient } from './historical/client.js';
+export {
+  serveCommands,
+  type CommandEvent,
+  type CommandServer,
+  type CommandServerOptions,
+} from './historical/server.js';
+export { Inspector, type Framings, type InspectEvent, type InspectRead } from './inspect.js';
+export type { Lang, Text } from './lang.js';
+export { phenomena, type Observation, type Phenomenon, type Plot, type Shown, type Table } from './phenomena/index.js';
+export {
+  NoAnswerError,
+  probe,
+  type ProbeCase,
+  type ProbeFailure,
+  type ProbeOptions,
+  type ProbeReport,
+  type Verdict,
+} from './probe/probe.js';
+export type { Plan } from './probe/plan.js';
+export { startProxy, type Proxy, type ProxyEvent, type ProxyOptions } from './proxy.js';
+export { readRecord, Recorder, type ReadRecord } from './record.js';
+export { Tap, type TapMessage, type TapRead } from './tap.js';
+export { timeline } from './timeline.js';
+export { Trace, type Segments, type Span } from './trace.js';

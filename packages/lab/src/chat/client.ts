@@ -1,0 +1,39 @@
+import { StringDecoder } from 'node:string_decoder';
+import { parseFraming } from '@sendall/framing';
+import { reach } from '../historical/client.js';
+import type { Address } from '../address.js';
+import { reads } from '../reads.js';
+
+export interface ChatClient {
+  /** Texts as they come, until the server ends. */
+  readonly texts: AsyncIterable<string>;
+  send(text: string): void;
+  /** Nothing more is said; what still comes is still received. */
+  end(): void;
+  close(): void;
+}
+
+/** Joins a chat: raw UTF-8 as the tutorial's client, or whole messages by a framing. */
+export async function joinChat(address: Address, framing?: string): Promise<ChatClient> {
+  const socket = await reach(address);
+  const parsed = framing === undefined ? undefined : parseFraming(framing);
+  const encoder = parsed?.encoder();
+  const texts = async function* () {
+    const characters = new StringDecoder('utf8');
+    const decoder = parsed?.decoder();
+    for await (const chunk of reads(socket)) {
+      if (decoder) for (const message of decoder.decode(chunk)) yield message.toString();
+      else {
+        const text = characters.write(chunk);
+        if (text !== '') yield text;
+      }
+    }
+    decoder?.end();
+  };
+  return {
+    texts: texts(),
+    send: (text) => void socket.write(encoder ? encoder.encode(text) : text),
+    end: () => void socket.end(),
+    close: () => void socket.destroy(),
+  };
+}

@@ -1,0 +1,102 @@
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { parseAddress } from '../../address.js';
+import { encodings, textDecoder, type Encoding } from '../../encoding.js';
+import { openCommandClient, udpTimeoutMs, type CommandClient } from '../../historical/client.js';
+import { quietMs } from '../../historical/recv.js';
+import { protocolNames } from '../../historical/server.js';
+import { checked, number, oneOf, parse, UsageError, type Command } from '../command.js';
+import { say } from '../output.js';
+
+const prompt = '>>: ';
+
+export const command: Command = {
+  summary: 'their clients',
+  help: `wirelab call ${protocolNames.join('|')} HOST:PORT [--encoding auto|utf-8|gbk] [--timeout SECONDS] [COMMAND…]
+
+Sends commands to one of the tutorial's servers and prints the answers. Each COMMAND word is one command; without any
+they come from the lines of stdin, on a terminal at a "${prompt}" prompt. An empty line is not sent, "quit" leaves.
+
+  --encoding   of the answers; auto (default) decides for each answer by its bytes
+  --timeout    udp: how long an answer is waited for, default ${udpTimeoutMs / 1000} s
+
+"recv" has no framing: an answer is shown until the line has been quiet for ${quietMs} ms, what comes later belongs to
+the next one.
+
+example: wirelab call struct-i 127.0.0.1:8080 'ls -l' date`,
+  async run(words) {
+    const { values, positionals } = parse({
+      args: words,
+      allowPositionals: true,
+      options: { encoding: { type: 'string', default: 'auto' }, timeout: { type: 'string' } },
+    });
+    const [protocol, target, ...commands] = positionals;
+    if (protocol === undefined || target === undefined) throw new UsageError('call takes a protocol and HOST:PORT');
+    const name = oneOf('the protocol', protocol, protocolNames);
+    const encoding = oneOf('--encoding', values.encoding, ['auto', ...encodings] as const);
+    const timeout = (number('timeout', values.timeout, 0.001, 86_400) ?? udpTimeoutMs / 1000) * 1000;
+    const address = checked(() => parseAddress(target));
+    const client = await openCommandClient(name, address, timeout);
+    try {
+      await converse(client, asked(commands.length > 0 ? commands : stdinLines(), commands.length), encoding);
+    } finally {
+      client.close();
+    }
+    return 0;
+  },
+};
+
+/** Sends each command and prints its answer, each answer from the beginning of a line. */
+async function converse(
+  client: CommandClient,
+  commands: AsyncIterable<Asked>,
+  encoding: Encoding | 'auto',
+): Promise<void> {
+  const decoder = textDecoder(encoding);
+  let atLineStart = true;
+  const write = async (text: string) => {
+    if (text === '') return;
+    atLineStart = text.endsWith('\n');
+    if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+  };
+  for await (const { command, last } of commands) {
+    if (!atLineStart) await write('\n');
+    for await (const bytes of client.call(command, last)) await write(decoder.write(bytes));
+    await write(decoder.end());
+    if (process.stdin.isTTY && !atLineStart) await write('\n');
+  }
+}
+
+interface Asked {
+  readonly command: string;
+  readonly last: boolean;
+}
+
+/** Commands until `quit` or the end, empty ones left out. Only of a known number of them one is known to be the last. */
+async function* asked(commands: Iterable<string> | AsyncIterable<string>, count: number): AsyncGenerator<Asked> {
+  let index = 0;
+  for await (const command of commands) {
+    index++;
+    if (command.trim() === 'quit') return;
+    if (command.trim() !== '') yield { command, last: index === count };
+  }
+}
+
+async function* stdinLines(): AsyncGenerator<string> {
+  if (!process.stdin.isTTY) {
+    for await (const line of createInterface({ input: process.stdin })) yield line.trim();
+    return;
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt });
+  terminal.on('SIGINT', () => terminal.close());
+  try {
+    terminal.prompt();
+    for await (const line of terminal) {
+      yield line.trim();
+      terminal.prompt();
+    }
+  } finally {
+    terminal.close();
+    say('');
+  }
+}

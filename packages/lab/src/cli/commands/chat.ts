@@ -1,0 +1,110 @@
+import { createInterface } from 'node:readline';
+import { parseFraming } from '@sendall/framing';
+import { parseAddress } from '../../address.js';
+import { joinChat } from '../../chat/client.js';
+import { ChatServer, type ChatEvent } from '../../chat/server.js';
+import { oneLine, printable } from '../../render/printable.js';
+import { checked, integer, parse, UsageError, type Command } from '../command.js';
+import { interrupted, print, say } from '../output.js';
+
+export const command: Command = {
+  summary: 'the tutorial’s chat: many clients, one operator',
+  help: `wirelab chat serve [--port 6060] [--host 127.0.0.1] [--framing SPEC]
+wirelab chat HOST:PORT [--framing SPEC]
+
+The server shows who says what; its operator types the answers:
+
+  text          answers the one who has waited longest (when nobody waits: everybody)
+  @c2 text      answers c2         @all text    goes to everybody
+  /who          who is here        /quit        ends the chat
+
+Raw UTF-8 as in the tutorial: what a read brings is a message. --framing makes whole messages (u32be, lines, …) on both
+sides. A client whose stdin ends half-closes and waits for what still comes.
+
+example: wirelab chat serve --port 6060 --framing lines`,
+  async run(words) {
+    const { values, positionals } = parse({
+      args: words,
+      allowPositionals: true,
+      options: { port: { type: 'string' }, host: { type: 'string' }, framing: { type: 'string' } },
+    });
+    const [target, ...rest] = positionals;
+    if (target === undefined || rest.length > 0) throw new UsageError('chat takes "serve" or HOST:PORT');
+    const { framing } = values;
+    if (framing !== undefined) checked(() => parseFraming(framing));
+    if (target === 'serve') return serveChat(integer('port', values.port, 0, 65535), values.host, framing);
+    if (values.port !== undefined || values.host !== undefined) {
+      throw new UsageError('--port and --host are for "chat serve": a client takes HOST:PORT');
+    }
+    return join(target, framing);
+  },
+};
+
+async function serveChat(
+  port: number | undefined,
+  host: string | undefined,
+  framing: string | undefined,
+): Promise<number> {
+  const server = await ChatServer.open({
+    ...(port !== undefined && { port }),
+    ...(host !== undefined && { host }),
+    framing,
+    onEvent: (event) => void print(describe(event)),
+  });
+  const stopped = interrupted();
+  await print(`listening ${host ?? '127.0.0.1'}:${server.port}`);
+  const operator = createInterface({ input: process.stdin });
+  const quit = new Promise<void>((resolve) => {
+    operator.on('line', (line) => {
+      if (line.trim() === '/quit') resolve();
+      else operate(server, line);
+    });
+  });
+  operator.on('close', () => server.operatorLeft());
+  await Promise.race([stopped, quit]);
+  operator.close();
+  process.stdin.destroy();
+  await server.close();
+  return 0;
+}
+
+function operate(server: ChatServer, line: string): void {
+  const text = line.trim();
+  if (text === '') return;
+  if (text === '/who') {
+    void print(server.names.length > 0 ? server.names.join(' ') : 'nobody is here');
+    return;
+  }
+  const [, name, addressed] = /^@(\S+)\s+([^]*)$/.exec(text) ?? [];
+  if (name === 'all' || (name === undefined && server.next === undefined)) {
+    const count = server.tellAll(addressed ?? text);
+    say(count > 0 ? `to all (${count})` : 'nobody is here: it was not sent');
+    return;
+  }
+  const to = name ?? server.next!;
+  if (server.tell(to, addressed ?? text)) say(`to ${to}`);
+  else say(`there is no ${to}: it was not sent (here: ${server.names.join(' ') || 'nobody'})`);
+}
+
+function describe(event: ChatEvent): string {
+  if (event.type === 'said') return `${event.name}: ${oneLine(event.text)}`;
+  return `${event.name} ${event.type} (${event.address})`;
+}
+
+async function join(target: string, framing: string | undefined): Promise<number> {
+  const chat = await joinChat(
+    checked(() => parseAddress(target)),
+    framing,
+  );
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    if (line.trim() !== '') chat.send(line.trim());
+  });
+  lines.on('close', () => chat.end());
+  const stop = () => chat.close();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  for await (const text of chat.texts) await print(printable(text.endsWith('\n') ? text.slice(0, -1) : text));
+  lines.close();
+  process.stdin.destroy();
+  return 0;
+}

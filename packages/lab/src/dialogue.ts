@@ -1,0 +1,91 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { Protocol } from './historical/protocol.js';
+import { Line } from './historical/line.js';
+import { largestLength } from './historical/struct-i.js';
+import { reads } from './reads.js';
+import { Trace } from './trace.js';
+
+/** A client and a server that speak one of the historical protocols over real sockets, with every read and write noted. */
+export interface Dialogue extends AsyncDisposable {
+  /** What the client sends, and the server reads. */
+  readonly up: Trace;
+  /** What the server sends, and the client reads. */
+  readonly down: Trace;
+  /** Asks once; resolves with the whole answer. */
+  ask(command: string): Promise<Buffer>;
+  /** Forgets what was noted so far, and starts the clock anew. */
+  restart(): void;
+}
+
+/**
+ * @param answer what the server says, instead of running anything
+ * @param via a way around: given the server's port, the port to connect to
+ */
+export async function openDialogue(
+  protocol: Protocol,
+  answer: (command: string) => string,
+  via?: (port: number) => Promise<number>,
+): Promise<Dialogue> {
+  const up = new Trace();
+  const down = new Trace();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    protocol
+      .serve(traced(socket, up, down), (command) => whole(answer(command)), {
+        encoding: 'utf-8',
+        maxAnswer: largestLength,
+      })
+      .catch(() => socket.destroy())
+      .finally(() => socket.end());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ host: '127.0.0.1', port: via ? await via(port) : port, noDelay: true });
+  await once(client, 'connect');
+  const restart = () => {
+    for (const trace of [up, down]) trace.restart();
+    down.startedAt = up.startedAt;
+  };
+  restart();
+  const line = traced(client, down, up);
+  return {
+    up,
+    down,
+    async ask(command) {
+      const parts: Buffer[] = [];
+      for await (const part of protocol.call(line, command, false)) parts.push(part);
+      const whole = Buffer.concat(parts);
+      down.message(whole);
+      return whole;
+    },
+    restart,
+    async [Symbol.asyncDispose]() {
+      client.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** A line that notes what it reads and writes. */
+function traced(socket: Socket, reading: Trace, writing: Trace): Line {
+  const incoming = reads(socket);
+  return new Line(
+    async () => {
+      const next = await incoming.next();
+      if (next.done) return null;
+      reading.read(next.value);
+      return next.value;
+    },
+    (bytes) => {
+      writing.write(bytes);
+      return new Promise((resolve, reject) => socket.write(bytes, (error) => (error ? reject(error) : resolve())));
+    },
+  );
+}
+
+async function* whole(answer: string): AsyncGenerator<Buffer> {
+  yield Buffer.from(answer);
+}

@@ -1,0 +1,148 @@
+import iconv from 'iconv-lite';
+
+export type Encoding = 'utf-8' | 'gbk';
+export const encodings: readonly Encoding[] = ['utf-8', 'gbk'];
+
+export function isEncoding(value: string): value is Encoding {
+  return (encodings as readonly string[]).includes(value);
+}
+
+export function encodeText(value: string, encoding: Encoding): Buffer {
+  return iconv.encode(value, encoding);
+}
+
+/** Turns bytes into text, piece by piece; a character cut between two pieces waits for its rest. */
+export interface TextDecoderStream {
+  write(bytes: Uint8Array): string;
+  /** The end of one answer: what waited comes out, and the next answer begins fresh. */
+  end(): string;
+}
+
+export function textDecoder(encoding: Encoding | 'auto'): TextDecoderStream {
+  if (encoding === 'auto') return new AutoDecoder();
+  let decoder = iconv.getDecoder(encoding, { stripBOM: false });
+  return {
+    write: (bytes) => decoder.write(Buffer.from(bytes)),
+    end() {
+      const rest = decoder.end() ?? '';
+      decoder = iconv.getDecoder(encoding, { stripBOM: false });
+      return rest;
+    },
+  };
+}
+
+/** UTF-8 or GBK, whichever the bytes say. */
+class AutoDecoder implements TextDecoderStream {
+  #detector = new EncodingDetector();
+  #decoder: TextDecoderStream | undefined;
+
+  write(bytes: Uint8Array): string {
+    return this.#decode(this.#detector.push(Buffer.from(bytes)));
+  }
+
+  end(): string {
+    const text = this.#decode(this.#detector.end());
+    const rest = this.#decoder?.end() ?? '';
+    this.#detector = new EncodingDetector();
+    this.#decoder = undefined;
+    return text + rest;
+  }
+
+  #decode(bytes: Buffer): string {
+    const { encoding } = this.#detector;
+    if (encoding === undefined) return bytes.toString('latin1'); // ASCII
+    this.#decoder ??= textDecoder(encoding);
+    return this.#decoder.write(bytes);
+  }
+}
+
+/**
+ * Holds bytes back until they say which encoding they are in. ASCII is the same in both and passes at once; from the
+ * first other byte on they are held until something decides (at most 512 bytes), so that the same bytes are taken for the
+ * same encoding however they are cut.
+ */
+export class EncodingDetector {
+  #held = Buffer.alloc(0);
+  /** Undefined as long as nothing but ASCII has passed. */
+  encoding: Encoding | undefined;
+
+  /** The bytes that may go on: those held before, then these, as far as the encoding is known. */
+  push(bytes: Buffer): Buffer {
+    return this.encoding ? bytes : this.#release(bytes, false);
+  }
+
+  /** The end: what is held is decided on by what there is. */
+  end(): Buffer {
+    return this.#release(Buffer.alloc(0), true);
+  }
+
+  #release(bytes: Buffer, final: boolean): Buffer {
+    const all = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
+    const first = all.findIndex((byte) => byte >= 0x80);
+    if (first !== -1) this.encoding ??= detectEncoding(all.subarray(first), final);
+    const passing = first === -1 || this.encoding ? all.length : first;
+    this.#held = Buffer.from(all.subarray(passing));
+    return all.subarray(0, passing);
+  }
+}
+
+/** How many bytes from the first one that is not ASCII may be needed to decide. */
+const evidence = 512;
+
+/**
+ * Which encoding the bytes are in, or `undefined` while more of them could tell (never when `final`, nor beyond 512 bytes).
+ *
+ * Text in GBK is almost never valid UTF-8. Where it is, it looks like two-byte sequences; these speak for UTF-8 only
+ * in the blocks that text in accented Latin, Greek or Cyrillic comes from. A three-byte sequence that goes on well
+ * speaks for UTF-8. What is neither is called UTF-8, whose decoder marks each bad byte.
+ */
+export function detectEncoding(bytes: Uint8Array, final = true): Encoding | undefined {
+  const limit = Math.min(bytes.length, evidence);
+  const complete = final || bytes.length >= evidence;
+  let common = true; // every two-byte sequence so far is in a block in common use
+  for (let at = 0; at < limit;) {
+    const length = utf8Length(bytes, at, limit);
+    if (length === 0) break;
+    // Judged by the bytes up to the first bad one, so that what arrived with it makes no difference.
+    if (length < 0) return isGbk(bytes.subarray(0, at - length), true) ? 'gbk' : 'utf-8';
+    if (length === 2 && !commonBlocks.has(bytes[at]!)) common = false;
+    at += length;
+    if (length >= 3) {
+      const following = at < limit ? utf8Length(bytes, at, limit) : 0;
+      if (following > 0 || (following === 0 && complete)) return 'utf-8';
+    }
+  }
+  if (!complete) return undefined;
+  return common || !isGbk(bytes.subarray(0, limit), bytes.length > limit) ? 'utf-8' : 'gbk';
+}
+
+/** Lead bytes of U+0080–U+00FF, U+0380–U+03FF and U+0400–U+047F. */
+const commonBlocks = new Set([0xc2, 0xc3, 0xce, 0xcf, 0xd0, 0xd1]);
+
+/** The length of the UTF-8 sequence at a place; 0 when the bytes end inside it; -n when its n-th byte is wrong. */
+function utf8Length(bytes: Uint8Array, at: number, end: number): number {
+  const lead = bytes[at]!;
+  if (lead < 0x80) return 1;
+  const length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) === 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : -1;
+  for (let index = 1; index < length; index++) {
+    if (at + index >= end) return 0;
+    const byte = bytes[at + index]!;
+    const low = index > 1 ? 0x80 : lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+    const high = index > 1 ? 0xbf : lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+    if (byte < low || byte > high) return -(index + 1);
+  }
+  return length;
+}
+
+/** Whether the bytes can be GBK: ASCII, and pairs of a lead byte (81–FE) and a trail byte (40–7E, 80–FE). */
+function isGbk(bytes: Uint8Array, mayEndInAPair: boolean): boolean {
+  for (let at = 0; at < bytes.length; at++) {
+    const lead = bytes[at]!;
+    if (lead < 0x80) continue;
+    if (lead === 0x80 || lead === 0xff) return false;
+    if (++at === bytes.length) return mayEndInAPair;
+    const trail = bytes[at]!;
+    if (trail < 0x40 || trail === 0x7f || trail === 0xff) return false;
+  }
+  return true;
+}

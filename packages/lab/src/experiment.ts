@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseFraming, type FramingError } from '@sendall/framing';
+import { openPair } from './pair.js';
+import { watchSegments } from './segments.js';
+import { Tap } from './tap.js';
+import { Trace } from './trace.js';
+
+/** One sender, one receiver, a few messages: the experiment of the chapter, with every knob in reach. */
+export interface ExperimentOptions {
+  /** What the sender sends: one send for each. At most 64 of at most 4096 bytes. */
+  messages: readonly (string | Uint8Array)[];
+  /** Nagle's algorithm off. Default false. */
+  noDelay?: boolean;
+  /** Milliseconds between two sends. Default 0: all in one go. */
+  delayMs?: number;
+  /** Exchanges before the experiment, after which the peer's kernel delays its acknowledgements. Default 0. */
+  warmUp?: number;
+  /** What each read asks for, the last one for all further reads. Default [1024]. */
+  readSizes?: readonly number[];
+  /** How the receiver finds messages, a spec of `parseFraming`. Without one it takes each read for a message. */
+  framing?: string | undefined;
+  /** Looks at the segments too (a capture or the kernel's counters). Default true. */
+  segments?: boolean;
+  /** A way around, for a proxy with faults: given the receiver's port, the port to connect to. */
+  via?: (port: number) => Promise<number>;
+}
+
+export interface Experiment {
+  readonly trace: Trace;
+  /** Why the framing stopped, when it did. */
+  readonly error?: FramingError;
+}
+
+/** How long what was sent may take to arrive (a fault on the way may keep it). */
+const longestWaitMs = 5000;
+
+/** Runs the experiment on a real TCP connection over loopback, until the receiver has seen the end of the stream. */
+export async function experiment(options: ExperimentOptions): Promise<Experiment> {
+  const { noDelay = false, delayMs = 0, warmUp = 0, readSizes = [1024], segments = true } = options;
+  const sizes = [...Array.from({ length: warmUp }, () => 1), ...readSizes];
+  await using pair = await openPair({ noDelay, readSizes: sizes, ...(options.via && { via: options.via }) });
+  const { sender, receiver } = pair;
+  const watch = segments ? await watchSegments(pair.port) : undefined;
+  for (let exchange = 0; exchange < warmUp; exchange++) {
+    sender.write('?');
+    await receiver.recv();
+    receiver.socket.write('!');
+    await new Promise((resolve) => sender.once('data', resolve));
+  }
+  await watch?.mark();
+
+  const trace = new Trace();
+  const tap = new Tap(options.framing ?? 'raw');
+  const encoder = options.framing === undefined ? undefined : parseFraming(options.framing).encoder();
+  let error: FramingError | undefined;
+  let expected = Infinity;
+  let received = 0;
+  let allReceived: (() => void) | undefined;
+  const reading = (async () => {
+    for (let bytes = await receiver.recv(); bytes.length > 0; bytes = await receiver.recv()) {
+      trace.read(bytes);
+      received += bytes.length;
+      if (!encoder) trace.message(bytes);
+      const read = tap.read(bytes);
+      for (const message of read.messages) trace.message(message.payload, message.payloadAt);
+      error ??= read.error;
+      if (received >= expected) allReceived?.();
+    }
+    allReceived?.();
+  })();
+  let sent = 0;
+  for (const [index, message] of options.messages.entries()) {
+    if (index > 0 && delayMs > 0) await sleep(delayMs);
+    const bytes = encoder ? encoder.encode(message) : Buffer.from(message);
+    trace.write(bytes);
+    sent += bytes.length;
+    sender.write(bytes); // connected and nothing pending: one system call
+  }
+  // The end of the stream would make Nagle's algorithm send what it holds, so it waits until everything has come.
+  if (received < sent) {
+    expected = sent;
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => (allReceived = resolve)),
+      new Promise<void>((resolve) => (timer = setTimeout(resolve, longestWaitMs))),
+    ]);
+    clearTimeout(timer);
+  }
+  sender.end();
+  await reading;
+  if (watch) trace.segments = await watch.stop(trace);
+  return { trace, ...(error && { error }) };
+}

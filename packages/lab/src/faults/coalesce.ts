@@ -1,0 +1,36 @@
+import { Buffered } from './buffered.js';
+import type { Fault } from './fault.js';
+
+const largest = 1 << 16;
+
+/** Holds bytes back until `ms` have passed since the first of them (or 64 KiB are there), then writes them as one. */
+export function coalesce(ms: number): Fault {
+  return {
+    name: 'coalesce',
+    description: `everything within ${ms} ms glued together`,
+    stage: () =>
+      async function* (pieces) {
+        const buffered = new Buffered(pieces);
+        try {
+          for (;;) {
+            const first = await buffered.next();
+            if (!first) return;
+            const held = [first.bytes];
+            let length = first.bytes.length;
+            const until = first.arrivedAt + ms;
+            while (length < largest && !buffered.ended) {
+              const left = until - performance.now();
+              if (left <= 0) break;
+              const more = await buffered.next(left);
+              if (!more) continue;
+              held.push(more.bytes);
+              length += more.bytes.length;
+            }
+            yield Buffer.concat(held);
+          }
+        } finally {
+          buffered.stop();
+        }
+      },
+  };
+}

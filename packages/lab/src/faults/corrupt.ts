@@ -1,0 +1,28 @@
+import type { Fault } from './fault.js';
+
+/** Flips one bit of a byte with probability `chance`, byte for byte. Which bytes depends on the seed alone, not on the reads. */
+export function corrupt(chance: number): Fault {
+  return {
+    name: 'corrupt',
+    description: `one bit flipped in a byte with probability ${chance}`,
+    stage: ({ random, note }) => {
+      // How far it is to the next bad byte: one draw for each, instead of one for every byte that passes.
+      const gap = () => (chance >= 1 ? 0 : Math.floor(Math.log(1 - random()) / Math.log(1 - chance)));
+      return async function* (pieces) {
+        let passed = 0;
+        let next = gap();
+        for await (const piece of pieces) {
+          let bytes = piece;
+          while (next < passed + piece.length) {
+            if (bytes === piece) bytes = Buffer.from(piece);
+            bytes[next - passed]! ^= 1 << Math.floor(random() * 8);
+            note('one bit flipped', next);
+            next += 1 + gap();
+          }
+          passed += piece.length;
+          yield bytes;
+        }
+      };
+    },
+  };
+}

@@ -1,0 +1,22 @@
+import type { Fault } from './fault.js';
+
+/** After the client's first piece the server sees the end of the stream; what the server still says goes to the client. */
+export function halfClose(): Fault {
+  return {
+    name: 'half-close',
+    description: 'the client’s side ends after its first piece, the answers still come',
+    stage: ({ direction, note }) =>
+      async function* (pieces) {
+        let passed = 0;
+        for await (const piece of pieces) {
+          if (direction === 'down') yield piece;
+          else if (passed === 0) {
+            passed = piece.length;
+            yield piece;
+            note('half-closed', passed);
+            return;
+          }
+        }
+      },
+  };
+}

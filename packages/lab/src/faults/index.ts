@@ -1,0 +1,57 @@
+import { coalesce } from './coalesce.js';
+import { corrupt } from './corrupt.js';
+import { cutEvery } from './cut-every.js';
+import type { Fault } from './fault.js';
+import { halfClose } from './half-close.js';
+import { jitter } from './jitter.js';
+import { latency } from './latency.js';
+import { resetAfter } from './reset-after.js';
+import { slice } from './slice.js';
+import { stall } from './stall.js';
+import { throttle } from './throttle.js';
+
+export type { Direction, Fault, FaultContext, Stage } from './fault.js';
+
+/** Which faults, with their numbers. What is left out does not happen. */
+export interface FaultOptions {
+  /** Bytes a write at most. */
+  slice?: number | undefined;
+  /** Milliseconds within which everything is glued together. */
+  coalesce?: number | undefined;
+  /** Milliseconds later, each direction. */
+  latency?: number | undefined;
+  /** Up to so many milliseconds more, by chance. */
+  jitter?: number | undefined;
+  /** Bytes a second, each direction. */
+  throttle?: number | undefined;
+  /** Probability that a byte has a bit flipped, 0 to 1. */
+  corrupt?: number | undefined;
+  /** Milliseconds of each pause. */
+  stall?: number | undefined;
+  /** Bytes of one direction after which a connection is cut. */
+  cutEvery?: number | undefined;
+  /** Bytes of one direction after which a connection is reset. */
+  resetAfter?: number | undefined;
+  /** The client's side ends after its first piece. */
+  halfClose?: boolean | undefined;
+}
+
+/**
+ * The faults asked for, in the order in which bytes meet them: altered first, then held back, then sliced (so that
+ * nothing glues the slices again), and at the end what ends the connection, which so counts what was really written.
+ */
+export function faults(options: FaultOptions): Fault[] {
+  const make: (Fault | undefined)[] = [
+    options.corrupt ? corrupt(options.corrupt) : undefined,
+    options.coalesce ? coalesce(options.coalesce) : undefined,
+    options.stall ? stall(options.stall) : undefined,
+    options.throttle ? throttle(options.throttle) : undefined,
+    options.latency ? latency(options.latency) : undefined,
+    options.jitter ? jitter(options.jitter) : undefined,
+    options.halfClose ? halfClose() : undefined,
+    options.slice ? slice(options.slice) : undefined,
+    options.cutEvery ? cutEvery(options.cutEvery) : undefined,
+    options.resetAfter ? resetAfter(options.resetAfter) : undefined,
+  ];
+  return make.filter((fault) => fault !== undefined);
+}

@@ -1,0 +1,24 @@
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import type { Fault } from './fault.js';
+
+/** So many slices of a direction are a millisecond apart, so that a receiver that waits sees each alone. */
+const spacedSlices = 200;
+
+/** Writes of at most `size` bytes. After the first 200 they follow each other as fast as the event loop turns. */
+export function slice(size: number): Fault {
+  return {
+    name: 'slice',
+    description: `pieces of at most ${size} bytes`,
+    stage: () =>
+      async function* (pieces) {
+        let count = 0;
+        for await (const piece of pieces) {
+          for (let at = 0; at < piece.length; at += size) {
+            if (count > 0) await (count < spacedSlices ? setTimeout(1) : setImmediate());
+            count++;
+            yield piece.subarray(at, at + size);
+          }
+        }
+      },
+  };
+}

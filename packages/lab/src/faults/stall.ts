@@ -1,0 +1,30 @@
+import { setTimeout } from 'node:timers/promises';
+import type { Fault } from './fault.js';
+
+/** How many bytes lie between two stalls on average. */
+const between = 4096;
+
+/** Stops for `ms` after the first byte of each direction, and again at seeded places some 4 KiB apart. */
+export function stall(ms: number): Fault {
+  return {
+    name: 'stall',
+    description: `a pause of ${ms} ms after the first byte and every ${between} bytes or so`,
+    stage: ({ random, note }) =>
+      async function* (pieces) {
+        let passed = 0;
+        let next = 1;
+        for await (const piece of pieces) {
+          let at = 0;
+          while (next <= passed + piece.length) {
+            yield piece.subarray(at, next - passed);
+            at = next - passed;
+            note(`stalled for ${ms} ms`, next);
+            await setTimeout(ms);
+            next += 1 + Math.floor(random() * 2 * between);
+          }
+          passed += piece.length;
+          if (at < piece.length) yield piece.subarray(at);
+        }
+      },
+  };
+}

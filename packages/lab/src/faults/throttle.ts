@@ -1,0 +1,27 @@
+import { setTimeout } from 'node:timers/promises';
+import type { Fault } from './fault.js';
+
+/** Pieces of a twentieth of a second: smooth enough to look like a slow line, few enough timers. */
+const perSecond = 20;
+
+/** At most so many bytes a second, in each direction. */
+export function throttle(bytesPerSecond: number): Fault {
+  const most = Math.max(1, Math.floor(bytesPerSecond / perSecond));
+  return {
+    name: 'throttle',
+    description: `${bytesPerSecond} bytes a second in each direction`,
+    stage: () =>
+      async function* (pieces) {
+        let free = 0;
+        for await (const piece of pieces) {
+          for (let at = 0; at < piece.length; at += most) {
+            const part = piece.subarray(at, at + most);
+            const now = performance.now();
+            if (free > now) await setTimeout(free - now);
+            free = Math.max(free, now) + (part.length / bytesPerSecond) * 1000;
+            yield part;
+          }
+        }
+      },
+  };
+}

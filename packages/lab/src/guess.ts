@@ -1,0 +1,110 @@
+import { Tap } from './tap.js';
+
+/** A framing that fits what was seen, and how well. */
+export interface Guess {
+  readonly framing: string;
+  /** 0 to 1. */
+  readonly score: number;
+  readonly messages: number;
+}
+
+/**
+ * Candidates, the more telling first: where two fit equally well, the earlier one is likelier, because its rules are
+ * harder to meet by chance.
+ */
+const candidates: readonly { spec: string; telling: number }[] = [
+  { spec: 'content-length', telling: 1 },
+  { spec: 'netstring', telling: 1 },
+  { spec: 'giop', telling: 1 },
+  { spec: 'tpkt', telling: 0.95 },
+  { spec: 'oncrpc', telling: 0.95 },
+  { spec: 'postgres', telling: 0.9 },
+  { spec: 'grpc', telling: 0.9 },
+  { spec: 'u32be', telling: 0.9 },
+  { spec: 'u32le', telling: 0.9 },
+  { spec: 'fcgi', telling: 0.85 },
+  { spec: 'u16be', telling: 0.8 },
+  { spec: 'u16le', telling: 0.8 },
+  { spec: 'u64be', telling: 0.8 },
+  { spec: 'u64le', telling: 0.8 },
+  { spec: 'crlf', telling: 0.8 },
+  { spec: 'lines', telling: 0.75 },
+  { spec: 'asn1-ber', telling: 0.7 },
+  { spec: 'varint', telling: 0.6 },
+  { spec: 'delim:00', telling: 0.6 },
+  { spec: 'slip', telling: 0.6 },
+  { spec: 'cobs', telling: 0.55 },
+  { spec: 'u8', telling: 0.55 },
+];
+
+/** Bytes of each direction that a guess looks at. */
+export const guessBytes = 16 * 1024;
+
+/**
+ * Likely framings of a stream, the best first. A framing fits when it reads the bytes without an error, when messages end
+ * where reads end (senders mostly write whole messages), and when what it finds is not absurd: endless empty messages,
+ * binary in lines.
+ *
+ * @param reads what the first reads of one direction returned, in order; the first 16 KiB count
+ */
+export function guessFraming(reads: readonly Uint8Array[]): Guess[] {
+  const guesses: Guess[] = [];
+  for (const { spec, telling } of candidates) {
+    const fit = measure(spec, reads);
+    if (fit && fit.score > 0)
+      guesses.push({ framing: spec, score: round(fit.score * telling), messages: fit.messages });
+  }
+  return guesses.sort((left, right) => right.score - left.score);
+}
+
+/** How well one framing fits, 0 to 1. */
+export function scoreFraming(spec: string, reads: readonly Uint8Array[]): number {
+  return measure(spec, reads)?.score ?? 0;
+}
+
+function measure(spec: string, reads: readonly Uint8Array[]): { score: number; messages: number } | undefined {
+  const tap = new Tap(spec);
+  let seen = 0;
+  let messages = 0;
+  let empty = 0;
+  let payload = 0;
+  let text = 0;
+  let endings = 0;
+  let aligned = 0;
+  let unfinished = false;
+  for (const chunk of reads) {
+    if (seen >= guessBytes) break;
+    const bytes = chunk.subarray(0, guessBytes - seen);
+    seen += bytes.length;
+    const read = tap.read(bytes);
+    if (read.error) return undefined;
+    messages += read.messages.length;
+    for (const message of read.messages) {
+      payload += message.payload.length;
+      if (message.payload.length === 0) empty++;
+      text += printableBytes(message.payload);
+    }
+    unfinished = read.partial !== undefined;
+    if (bytes.length === chunk.length) {
+      endings++;
+      if (!unfinished) aligned++;
+    }
+  }
+  if (messages === 0) return undefined;
+  const alignment = endings === 0 ? 0.5 : aligned / endings;
+  const emptiness = empty / messages;
+  const lineLike = spec === 'lines' || spec === 'crlf';
+  const plausible = lineLike ? (payload === 0 ? 0 : text / payload) ** 4 : 1 - 0.7 * emptiness;
+  const enough = Math.min(1, 0.7 + messages * 0.1);
+  return { score: (0.25 + 0.75 * alignment) * plausible * enough, messages };
+}
+
+function printableBytes(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) if (byte >= 0x20 || byte === 0x09) count++;
+  return count;
+}
+
+function round(score: number): number {
+  return Math.round(score * 1000) / 1000;
+}

@@ -1,0 +1,67 @@
+import { encodeText } from '../encoding.js';
+import { CommandRefusedError, readCommand } from './command.js';
+import type { Line } from './line.js';
+import { nothingSaid, tooLong, type Protocol } from './protocol.js';
+import { AnswerTooLongError, spool } from './spool.js';
+
+const ready = Buffer.from('ready');
+/** More digits than any length has that a file system could hold. */
+const mostDigits = 16;
+
+/**
+ * The chapter's first cure: the answer's length in decimal digits, a wait for the client's `ready`, then the answer. Each
+ * message costs a round trip more than it must.
+ */
+export const lengthReady: Protocol = {
+  name: 'length-ready',
+
+  async serve(line, run, { encoding, maxAnswer }) {
+    for (;;) {
+      const command = await readCommand(line);
+      if (command === null) return;
+      await using answer = await spool(run(command), maxAnswer).catch((error: unknown) => {
+        if (!(error instanceof AnswerTooLongError)) throw error;
+        return spool(once(Buffer.from(tooLong(maxAnswer))), maxAnswer);
+      });
+      const empty = answer.length === 0;
+      const instead = encodeText(nothingSaid, encoding);
+      await line.write(Buffer.from(String(empty ? instead.length : answer.length)));
+      if (!(await isReady(line))) return;
+      if (empty) await line.write(instead);
+      else for await (const chunk of answer.chunks()) await line.write(chunk);
+    }
+  },
+
+  async *call(line, command) {
+    await line.write(Buffer.from(command));
+    // Nothing ends the digits: they end with the read that brings them. The server waits for `ready` behind them.
+    const digits = await line.read();
+    if (digits === null) throw new Error('the server ended before it sent a length');
+    const length = Number(digits.toString('latin1'));
+    if (digits.length > mostDigits || !/^\d+$/.test(digits.toString('latin1'))) {
+      throw new Error(`expected a length in decimal digits, got ${JSON.stringify(digits.toString('latin1', 0, 40))}`);
+    }
+    await line.write(ready);
+    yield* line.stream(length);
+  },
+};
+
+/** Waits for `ready`, also in pieces; what stands behind it is the next command. False when the client ended instead. */
+async function isReady(line: Line): Promise<boolean> {
+  let have = Buffer.alloc(0);
+  while (have.length < ready.length) {
+    const bytes = await line.read();
+    if (bytes === null) return false;
+    have = Buffer.concat([have, bytes]);
+    const expected = ready.subarray(0, have.length);
+    if (!have.subarray(0, expected.length).equals(expected)) {
+      throw new CommandRefusedError('expected "ready", got something else');
+    }
+  }
+  if (have.length > ready.length) line.unread(have.subarray(ready.length));
+  return true;
+}
+
+async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}

@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
+
+/** One end of a connection on this machine. */
+export interface End {
+  readonly address: string;
+  readonly port: number;
+}
+
+interface Entry {
+  readonly local: string;
+  readonly localPort: number;
+  readonly remote: string;
+  readonly remotePort: number;
+  readonly uid: number;
+  readonly inode: number;
+}
+
+/**
+ * Whether the peer of a loopback connection belongs to the user that runs this process: Linux writes the uid of each
+ * socket into /proc/net/tcp and /proc/net/udp. A socket that nobody owns any more (its process closed it) reads as
+ * uid 0 with inode 0 there and is nobody's, root's neither. False whenever it cannot be known.
+ *
+ * @param ours our end as the peer sees it; for UDP only the peer's own entry is looked at
+ */
+export async function isSameUser(protocol: 'tcp' | 'udp', peer: End, ours: End): Promise<boolean> {
+  const uid = process.getuid?.();
+  if (uid === undefined) return false;
+  const entries = [...(await table(`/proc/net/${protocol}`)), ...(await table(`/proc/net/${protocol}6`))];
+  const peerAddress = hexAddress(peer.address);
+  const ourAddress = hexAddress(ours.address);
+  const owners = entries.filter(
+    protocol === 'tcp'
+      ? (entry) =>
+          same(entry.local, peerAddress) &&
+          entry.localPort === peer.port &&
+          same(entry.remote, ourAddress) &&
+          entry.remotePort === ours.port
+      : // An unconnected datagram socket is bound to every address; two users' sockets may even share a port.
+        (entry) => entry.localPort === peer.port && (same(entry.local, peerAddress) || /^0+$/.test(entry.local)),
+  );
+  return owners.length > 0 && owners.every((entry) => entry.uid === uid && entry.inode !== 0);
+}
+
+/** Whether this machine lets us know whose a connection is. */
+export async function canTellUsers(): Promise<boolean> {
+  return process.getuid !== undefined && (await table('/proc/net/tcp', 'missing')) !== undefined;
+}
+
+async function table(path: string): Promise<Entry[]>;
+async function table(path: string, whenMissing: 'missing'): Promise<Entry[] | undefined>;
+async function table(path: string, whenMissing?: 'missing'): Promise<Entry[] | undefined> {
+  let content: string;
+  try {
+    content = await readFile(path, 'latin1');
+  } catch {
+    return whenMissing ? undefined : [];
+  }
+  const entries: Entry[] = [];
+  for (const line of content.split('\n').slice(1)) {
+    // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
+    const fields = line.trim().split(/\s+/);
+    const [local, localPort] = (fields[1] ?? '').split(':');
+    const [remote, remotePort] = (fields[2] ?? '').split(':');
+    if (!local || !localPort || !remote || !remotePort) continue;
+    entries.push({
+      local,
+      localPort: parseInt(localPort, 16),
+      remote,
+      remotePort: parseInt(remotePort, 16),
+      uid: Number(fields[7]),
+      inode: Number(fields[9]),
+    });
+  }
+  return entries;
+}
+
+/** An IPv4 address as the table writes it: the bytes as one number of the machine, in hex. */
+function hexAddress(address: string): string {
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
+  if (!isIPv4(plain)) throw new Error(`not an IPv4 address: ${address}`);
+  const bytes = Buffer.from(plain.split('.').map(Number));
+  const word = new Uint32Array(new Uint8Array(bytes).buffer)[0]!;
+  return word.toString(16).toUpperCase().padStart(8, '0');
+}
+
+/** Equal, or the same address mapped into IPv6 (the last of four words). */
+function same(written: string, address: string): boolean {
+  if (written.length === 8) return written === address;
+  return written.endsWith(address) && /^0{16}(FFFF0000|0000FFFF)/.test(written);
+}

@@ -1,0 +1,138 @@
+import { DatagramRequestHandler, serve, UDPServer, type Connection, type Server } from '@sendall/socketserver';
+import type { Encoding } from '../encoding.js';
+import { CommandRefusedError, largestCommand } from './command.js';
+import { lengthReady } from './length-ready.js';
+import { Line } from './line.js';
+import type { Protocol, Run } from './protocol.js';
+import { recv } from './recv.js';
+import { whyRefuse } from './refuse.js';
+import { canTellUsers, isSameUser } from './same-user.js';
+import { runShell } from './shell.js';
+import { largestLength, structI } from './struct-i.js';
+import { transcode } from './transcode.js';
+import { datagramAnswer } from './udp.js';
+
+export const streamProtocols: readonly Protocol[] = [recv, lengthReady, structI];
+export const protocolNames = [...streamProtocols.map((protocol) => protocol.name), 'udp'] as const;
+
+/** What a command server tells: who came, what was run, who was turned away. */
+export type CommandEvent =
+  | { readonly type: 'open' | 'close'; readonly client: string }
+  | { readonly type: 'command'; readonly client: string; readonly command: string }
+  | { readonly type: 'refused'; readonly client: string; readonly reason: string };
+
+export interface CommandServerOptions {
+  /** `recv`, `length-ready`, `struct-i` or `udp`. */
+  protocol: string;
+  /** Default 0: any free port of 127.0.0.1. There is no other address. */
+  port?: number;
+  /**
+   * The encoding of answers: of 执行成功, and of what commands say, which is converted when it is in the other one.
+   * Default: 执行成功 in GBK as in the tutorial, and the commands' bytes as they are.
+   */
+  encoding?: Encoding | undefined;
+  /** Bytes of one answer at most, where its length goes before it. Default 2^31-1, what `struct-i` can say. */
+  maxAnswer?: number;
+  /** Clients (for udp: commands) at the same time. Default 64. */
+  maxClients?: number;
+  onEvent?: (event: CommandEvent) => void;
+}
+
+export interface CommandServer extends AsyncDisposable {
+  readonly port: number;
+  /** Stops, and ends every command that still runs. */
+  close(): Promise<void>;
+}
+
+const host = '127.0.0.1';
+
+/**
+ * The tutorial's command servers, byte for byte, without their known faults. They run whatever they are told, as history
+ * did: so they listen on loopback alone, serve processes of the same user alone, and run nothing that a browser can send.
+ *
+ * @throws Error where the system does not say whose a connection is
+ */
+export async function serveCommands(options: CommandServerOptions): Promise<CommandServer> {
+  if (!(await canTellUsers())) {
+    throw new Error(
+      'this system does not say which user a connection belongs to (/proc/net/tcp), so commands are not served',
+    );
+  }
+  const stopping = new AbortController();
+  const run: Run = (command) => {
+    const output = runShell(command, stopping.signal);
+    return options.encoding ? transcode(output, options.encoding) : output;
+  };
+  const protocol = streamProtocols.find((each) => each.name === options.protocol);
+  const server = protocol ? await serveStream(protocol, run, options) : await serveDatagrams(run, options);
+  const close = async () => {
+    stopping.abort();
+    await server.shutdown({ timeout: 1000 });
+  };
+  const { port } = server.serverAddress as { port: number };
+  return { port, close, [Symbol.asyncDispose]: close };
+}
+
+function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions): Promise<Server> {
+  const { encoding = 'gbk', maxAnswer = largestLength, maxClients = 64, onEvent = () => {} } = options;
+  const handle = async (connection: Connection) => {
+    const peer = connection.peer as { host: string; port: number };
+    const client = `${peer.host}:${peer.port}`;
+    const local = connection.local as { host: string; port: number };
+    const sameUser = await isSameUser(
+      'tcp',
+      { address: peer.host, port: peer.port },
+      { address: local.host, port: local.port },
+    );
+    if (!sameUser) {
+      onEvent({ type: 'refused', client, reason: 'it is not a process of this user' });
+      connection.reset();
+      return;
+    }
+    onEvent({ type: 'open', client });
+    const line = new Line(
+      () => connection.read(),
+      async (bytes) => {
+        if (!connection.write(bytes)) await connection.drain();
+      },
+    );
+    const noted: Run = (command) => {
+      onEvent({ type: 'command', client, command });
+      return run(command);
+    };
+    try {
+      await protocol.serve(line, noted, { encoding, maxAnswer });
+    } catch (error) {
+      if (error instanceof CommandRefusedError) onEvent({ type: 'refused', client, reason: error.message });
+      else if (!connection.closed) throw error;
+    } finally {
+      onEvent({ type: 'close', client });
+    }
+  };
+  return serve({ host, port: options.port ?? 0 }, handle, { maxConnections: maxClients, readTimeout: 0 });
+}
+
+async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<Server> {
+  const { encoding = 'gbk', maxClients = 64, onEvent = () => {} } = options;
+  class Handler extends DatagramRequestHandler {
+    override async handle(): Promise<void> {
+      const peer = this.clientAddress as { host: string; port: number };
+      const client = `${peer.host}:${peer.port}`;
+      const refuse = (reason: string) => onEvent({ type: 'refused', client, reason });
+      if (!(await isSameUser('udp', { address: peer.host, port: peer.port }, { address: host, port: 0 }))) {
+        refuse('it is not a process of this user');
+        return;
+      }
+      if (this.packet.length === 0 || this.packet.length > largestCommand) return refuse('no command has this size');
+      const reason = whyRefuse(this.packet);
+      if (reason !== undefined) return refuse(`not run: ${reason}`);
+      const command = this.packet.toString();
+      onEvent({ type: 'command', client, command });
+      await this.reply(await datagramAnswer(run(command), encoding));
+    }
+  }
+  const server = new UDPServer({ host, port: options.port ?? 0 }, Handler, { maxConnections: maxClients });
+  await server.listen();
+  void server.serveForever();
+  return server;
+}

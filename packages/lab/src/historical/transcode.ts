@@ -1,0 +1,19 @@
+import { EncodingDetector, encodeText, textDecoder, type Encoding, type TextDecoderStream } from '../encoding.js';
+
+/** An output with its text in the encoding asked for: what is in it already passes untouched, the other one is converted. */
+export async function* transcode(output: AsyncIterable<Buffer>, wanted: Encoding): AsyncGenerator<Buffer, void, void> {
+  const detector = new EncodingDetector();
+  let decoder: TextDecoderStream | undefined;
+  const convert = (bytes: Buffer): Buffer => {
+    const { encoding } = detector;
+    if (encoding === undefined || encoding === wanted) return bytes;
+    decoder ??= textDecoder(encoding);
+    return encodeText(decoder.write(bytes), wanted);
+  };
+  for await (const piece of output) {
+    const ready = convert(detector.push(piece));
+    if (ready.length > 0) yield ready;
+  }
+  const rest = Buffer.concat([convert(detector.end()), encodeText(decoder?.end() ?? '', wanted)]);
+  if (rest.length > 0) yield rest;
+}

@@ -1,0 +1,51 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { Receiver } from './receiver.js';
+
+export interface PairOptions {
+  /** Nagle's algorithm off on the sending side. Default false, as the tutorial's sockets have it. */
+  noDelay?: boolean;
+  /** How many bytes each read of the receiver may return, the last one for all further reads. Default [1024]. */
+  readSizes?: readonly number[];
+  /** A way around: given the receiver's port, the port to connect to (a proxy's). */
+  via?: (port: number) => Promise<number>;
+}
+
+/** A real TCP connection over loopback whose both ends are in our hands. */
+export interface Pair extends AsyncDisposable {
+  readonly sender: Socket;
+  readonly receiver: Receiver;
+  readonly port: number;
+}
+
+/** Listens on a free port of 127.0.0.1, connects to it, and gives both ends. */
+export async function openPair(options: PairOptions = {}): Promise<Pair> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const sender = connect({
+    host: '127.0.0.1',
+    port: options.via ? await options.via(port) : port,
+    noDelay: options.noDelay ?? false,
+    allowHalfOpen: true,
+  });
+  sender.on('error', () => {}); // a reset at the end of an experiment is no news
+  await once(sender, 'connect');
+  const [socket] = await accepted;
+  server.close(); // one connection is all; it does not say when it has closed, as its socket has lost its handle
+  const receiver = new Receiver(socket, options.readSizes ?? [1024]);
+  return {
+    sender,
+    receiver,
+    port,
+    async [Symbol.asyncDispose]() {
+      const open = [sender, receiver.socket].filter((end) => !end.closed);
+      const closed = Promise.all(open.map((end) => once(end, 'close')));
+      sender.destroy();
+      receiver.socket.destroy();
+      await closed;
+    },
+  };
+}

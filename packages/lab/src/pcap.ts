@@ -1,0 +1,62 @@
+import { lengthPrefixed, type Decoder } from '@sendall/framing';
+
+/** A TCP segment that a capture saw. */
+export interface CapturedSegment {
+  /** Seconds since 1970, as the capture's clock has it. */
+  readonly time: number;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly sequence: number;
+  readonly payload: Buffer;
+  readonly flags: { readonly syn: boolean; readonly fin: boolean; readonly rst: boolean };
+}
+
+const fileHeaderLength = 24;
+const recordHeaderLength = 16;
+const ethernet = 1;
+const microsecondsLittleEndian = 0xa1b2c3d4;
+
+/**
+ * Reads a capture in pcap's classic format (little endian, microseconds, Ethernet: what tcpdump writes for Linux' `lo`)
+ * as it comes, and gives the TCP segments in it. A capture is a stream of length-prefixed records, so the framing reads it.
+ */
+export class PcapReader {
+  #header = Buffer.alloc(0);
+  #records: Decoder | undefined;
+
+  push(chunk: Uint8Array): CapturedSegment[] {
+    let rest: Uint8Array = chunk;
+    if (!this.#records) {
+      this.#header = Buffer.concat([this.#header, chunk]);
+      if (this.#header.length < fileHeaderLength) return [];
+      const magic = this.#header.readUInt32LE(0);
+      const linkType = this.#header.readUInt32LE(20);
+      if (magic !== microsecondsLittleEndian || linkType !== ethernet) {
+        throw new Error(`not a capture that the lab reads: magic ${magic.toString(16)}, link type ${linkType}`);
+      }
+      // Record header: seconds, microseconds, length kept, length on the wire. The kept bytes follow.
+      this.#records = lengthPrefixed({ offset: 8, bytes: 4, endian: 'le', adjust: 4, strip: 0 }).decoder();
+      rest = this.#header.subarray(fileHeaderLength);
+    }
+    return this.#records.decode(rest).flatMap((record) => segment(record) ?? []);
+  }
+}
+
+function segment(record: Buffer): CapturedSegment | undefined {
+  const time = record.readUInt32LE(0) + record.readUInt32LE(4) / 1e6;
+  const frame = record.subarray(recordHeaderLength);
+  if (frame.length < 34 || frame.readUInt16BE(12) !== 0x0800) return undefined; // IPv4 alone
+  const ip = frame.subarray(14);
+  const ipHeader = (ip[0]! & 15) * 4;
+  if (ip[9] !== 6 || ip.length < ipHeader + 20) return undefined; // TCP alone
+  const tcp = ip.subarray(ipHeader, ip.readUInt16BE(2));
+  const flags = tcp[13]!;
+  return {
+    time,
+    sourcePort: tcp.readUInt16BE(0),
+    destinationPort: tcp.readUInt16BE(2),
+    sequence: tcp.readUInt32BE(4),
+    payload: Buffer.from(tcp.subarray((tcp[12]! >> 4) * 4)),
+    flags: { fin: (flags & 1) !== 0, syn: (flags & 2) !== 0, rst: (flags & 4) !== 0 },
+  };
+}

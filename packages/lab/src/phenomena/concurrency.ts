@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { TCPServer, type ServerOptions } from '@sendall/socketserver';
+import { text, type Text } from '../lang.js';
+import { Trace } from '../trace.js';
+import { calibrate, ComputingHandler, WaitingHandler, workMs } from './concurrency-handlers.js';
+import type { Phenomenon } from './phenomenon.js';
+
+const clients = 6;
+const workers = 3;
+
+interface Way {
+  readonly name: string;
+  readonly title: Text;
+  readonly concurrency: NonNullable<ServerOptions['concurrency']>;
+  /** Serves one request, then takes the next: Python's TCPServer. */
+  readonly oneAtATime?: boolean;
+}
+
+const ways: readonly Way[] = [
+  { name: 'one at a time', title: text('one at a time', '一次一个'), concurrency: 'inline', oneAtATime: true },
+  { name: 'event loop', title: text('event loop', '事件循环'), concurrency: 'inline' },
+  {
+    name: 'threads',
+    title: text(`${workers} threads`, `${workers} 个线程`),
+    concurrency: { mode: 'threads', workers, balance: 'round-robin' },
+  },
+  {
+    name: 'processes',
+    title: text(`${workers} processes`, `${workers} 个进程`),
+    concurrency: { mode: 'processes', workers, balance: 'round-robin' },
+  },
+];
+
+/** One client at a time against an event loop, threads and processes, with requests that wait and requests that compute. */
+export const concurrency: Phenomenon = {
+  name: 'concurrency',
+  title: text('Many clients at once', '多个客户端同时连接'),
+  chapter: text(
+    'The four classes work synchronously; ThreadingMixIn and ForkingMixIn make them serve clients at once.',
+    '这 4 个类是同步进行处理的，另外通过 ForkingMixIn 和 ThreadingMixIn 类来支持异步。',
+  ),
+  async show() {
+    const rows: (string | number)[][] = [];
+    const question = `work ${calibrate()}\n`;
+    const traces: { way: Way; waiting: Trace }[] = [];
+    for (const way of ways) {
+      const waiting = await serveAll(way, WaitingHandler, question);
+      const computing = await serveAll(way, ComputingHandler, question);
+      traces.push({ way, waiting: waiting.trace });
+      rows.push([way.name, waiting.totalMs, computing.totalMs]);
+    }
+    const [alone, loop] = rows as [[string, number, number], [string, number, number]];
+    const parallel = rows.slice(2) as [string, number, number][];
+    const fastest = Math.min(...parallel.map((row) => row[2]));
+    return {
+      observations: traces.map(({ way, waiting }) => ({
+        name: way.name.replaceAll(' ', '-'),
+        title: text(
+          `${way.title.en}: when each of ${clients} clients was answered`,
+          `${way.title.zh}：${clients} 个客户端各自何时得到回答`,
+        ),
+        trace: waiting,
+      })),
+      table: {
+        columns: [
+          text('server', '服务端'),
+          text(`${clients} clients that wait ${workMs} ms, ms`, `${clients} 个各等待 ${workMs} 毫秒的请求（毫秒）`),
+          text(`${clients} clients that compute ${workMs} ms, ms`, `${clients} 个各计算 ${workMs} 毫秒的请求（毫秒）`),
+        ],
+        rows,
+      },
+      plot: {
+        title: text(
+          `milliseconds until all ${clients} clients were answered`,
+          `全部 ${clients} 个客户端得到回答所用的毫秒数`,
+        ),
+        unit: 'ms',
+        bars: rows.flatMap(([name, waiting, computing]) => [
+          { label: `${name}, waiting`, value: Number(waiting) },
+          { label: `${name}, computing`, value: Number(computing) },
+        ]),
+      },
+      explanation: text(
+        `${clients} requests that only wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop, without any thread: while one waits the others go on. ` +
+          `Requests that compute took ${alone[2]} ms and ${loop[2]} ms, so the loop gains nothing there, and ${fastest} ms on threads or processes, as far as the ${availableParallelism()} cores of this machine and what else runs on them allow.`,
+        `${clients} 个只等待的请求，一次一个要 ${alone[1]} 毫秒，一个事件循环只要 ${loop[1]} 毫秒，不用任何线程：一个在等，其他的继续。` +
+          `要计算的请求分别是 ${alone[2]} 和 ${loop[2]} 毫秒，事件循环没有好处；用线程或进程是 ${fastest} 毫秒，取决于本机的 ${availableParallelism()} 个核和其他正在运行的程序。`,
+      ),
+    };
+  },
+};
+
+/** Starts a server, asks it from all clients at once, and notes when each was answered. */
+async function serveAll(
+  way: Way,
+  handler: typeof WaitingHandler,
+  question: string,
+): Promise<{ totalMs: number; trace: Trace }> {
+  const server = new TCPServer({ host: '127.0.0.1', port: 0 }, handler, { concurrency: way.concurrency });
+  await server.listen();
+  const state = { stopped: false };
+  const serving = way.oneAtATime
+    ? (async () => {
+        while (!state.stopped) await server.handleRequest(100);
+      })()
+    : server.serveForever();
+  const { port } = server.serverAddress as { port: number };
+  await ask(port, question); // so that every way is warm
+  const trace = new Trace();
+  await Promise.all(Array.from({ length: clients }, () => ask(port, question, trace)));
+  const totalMs = Math.round(performance.now() - trace.startedAt);
+  state.stopped = true;
+  await server.shutdown({ timeout: 1000 });
+  await serving;
+  await server.serverClose();
+  return { totalMs, trace };
+}
+
+async function ask(port: number, question: string, trace?: Trace): Promise<void> {
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+  await once(socket, 'connect');
+  trace?.write(Buffer.from(question));
+  socket.write(question);
+  for await (const chunk of socket) trace?.read(chunk as Buffer);
+  trace?.message(Buffer.from('done'));
+}

@@ -1,0 +1,98 @@
+// The part of `loss` that runs inside a network namespace of its own: prints one line of JSON.
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { openDatagramPair } from '../datagrams.js';
+import { openPair } from '../pair.js';
+import { watchSegments } from '../segments.js';
+import { Tap } from '../tap.js';
+import { Trace } from '../trace.js';
+import { lossPercent, tcpMessages, udpMessages, type LossReport } from './loss-report.js';
+
+const run = promisify(execFile);
+const nft = (...words: string[]) => run('nft', words);
+
+/** Drops by chance what arrives for or from a port, and counts it. */
+async function drop(protocol: 'tcp' | 'udp', port: number): Promise<() => Promise<number>> {
+  for (const end of ['dport', 'sport']) {
+    const chance = `numgen random mod 100 < ${lossPercent}`;
+    await nft(
+      'add',
+      'rule',
+      'inet',
+      'lab',
+      'input',
+      protocol,
+      end,
+      String(port),
+      ...chance.split(' '),
+      'counter',
+      'drop',
+    );
+  }
+  return async () => {
+    const { stdout } = await nft('list', 'table', 'inet', 'lab');
+    const lines = stdout.split('\n').filter((line) => line.includes(`${protocol} `));
+    return lines.reduce((sum, line) => sum + Number(/counter packets (\d+)/.exec(line)?.[1] ?? 0), 0);
+  };
+}
+
+/** Segments that this namespace's kernel sent again (RFC 4022's tcpRetransSegs). */
+async function retransmitted(): Promise<number> {
+  const [names, values] = (await readFile('/proc/net/snmp', 'latin1'))
+    .split('\n')
+    .filter((line) => line.startsWith('Tcp:'));
+  const index = names!.split(' ').indexOf('RetransSegs');
+  return Number(values!.split(' ')[index]);
+}
+
+async function overTcp(): Promise<LossReport['tcp']> {
+  await using pair = await openPair({ noDelay: true });
+  const watch = await watchSegments(pair.port);
+  const dropped = await drop('tcp', pair.port); // from here on: the connection itself was made without losses
+  await watch.mark();
+  const trace = new Trace();
+  const tap = new Tap('lines');
+  const reading = (async () => {
+    for (let bytes = await pair.receiver.recv(); bytes.length > 0; bytes = await pair.receiver.recv()) {
+      trace.read(bytes);
+      for (const message of tap.read(bytes).messages) trace.message(message.payload, message.payloadAt);
+    }
+  })();
+  for (let index = 1; index <= tcpMessages; index++) {
+    const bytes = Buffer.from(`message ${String(index).padStart(3)}\n`);
+    trace.write(bytes);
+    pair.sender.write(bytes);
+    await sleep(2);
+  }
+  pair.sender.end();
+  await reading;
+  const received = Buffer.concat(trace.reads.map((read) => read.bytes));
+  trace.segments = await watch.stop(trace);
+  const sent = Buffer.concat(trace.writes.map((write) => write.bytes));
+  return { trace, dropped: await dropped(), retransmitted: await retransmitted(), whole: received.equals(sent) };
+}
+
+async function overUdp(): Promise<LossReport['udp']> {
+  await using pair = await openDatagramPair();
+  const dropped = await drop('udp', pair.port);
+  for (let index = 1; index <= udpMessages; index++) {
+    await pair.send(Buffer.from(`message ${String(index).padStart(3)}\n`));
+  }
+  await pair.received(udpMessages);
+  const { trace } = pair;
+  // What stands in the stream of what was sent where the message stands: the gaps are the losses.
+  const placed = trace.messages.map((message) => {
+    const number = Number(/\d+/.exec(message.bytes.toString())?.[0]);
+    return { ...message, offset: (number - 1) * message.length };
+  });
+  trace.messages.splice(0, placed.length, ...placed);
+  return { trace, dropped: await dropped() };
+}
+
+await run('ip', ['link', 'set', 'lo', 'up']);
+await nft('add', 'table', 'inet', 'lab');
+await nft('add', 'chain', 'inet', 'lab', 'input', '{', 'type', 'filter', 'hook', 'input', 'priority', '0', ';', '}');
+const report: LossReport = { tcp: await overTcp(), udp: await overUdp() };
+process.stdout.write(`${JSON.stringify(report)}\n`);

@@ -1,0 +1,46 @@
+import type { Text } from '../lang.js';
+import type { Trace } from '../trace.js';
+
+/** One experiment of a phenomenon: what was set up, and what happened. */
+export interface Observation {
+  readonly name: string;
+  readonly title: Text;
+  readonly trace: Trace;
+  /** Measured besides the trace, under the names that the JSON gives them. */
+  readonly facts?: Readonly<Record<string, number | string | boolean>>;
+}
+
+export interface Table {
+  readonly columns: readonly Text[];
+  readonly rows: readonly (readonly (string | number)[])[];
+}
+
+export interface Plot {
+  readonly title: Text;
+  readonly unit: string;
+  readonly bars: readonly { readonly label: string; readonly value: number }[];
+}
+
+/** What a phenomenon showed. Its sentences are made from what was measured, so they cannot claim what did not happen. */
+export interface Shown {
+  readonly observations: readonly Observation[];
+  readonly explanation: Text;
+  readonly table?: Table;
+  readonly plot?: Plot;
+  /** What this machine did not let us show, and why. */
+  readonly notShown?: Text;
+}
+
+export interface Phenomenon {
+  readonly name: string;
+  readonly title: Text;
+  /** What the chapter says about it. */
+  readonly chapter: Text;
+  show(options: ShowOptions): Promise<Shown>;
+}
+
+export interface ShowOptions {
+  /** Look for segments as well, by a capture or the kernel's counters. Default true. */
+  readonly segments?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}

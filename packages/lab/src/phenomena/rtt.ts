@@ -1,0 +1,93 @@
+import { openDialogue } from '../dialogue.js';
+import { latency } from '../faults/latency.js';
+import { lengthReady } from '../historical/length-ready.js';
+import type { Protocol } from '../historical/protocol.js';
+import { structI } from '../historical/struct-i.js';
+import { text } from '../lang.js';
+import { startProxy, type Proxy } from '../proxy.js';
+import type { Trace } from '../trace.js';
+import type { Phenomenon } from './phenomenon.js';
+
+const roundTrips = [0, 10, 50, 100];
+const messages = 5;
+
+/** What the `ready` handshake costs on longer paths, against a length prefix. */
+export const rtt: Phenomenon = {
+  name: 'rtt',
+  title: text('What “ready” costs on a longer path', 'ready 在更长的路径上的代价'),
+  chapter: text(
+    'This way magnifies what network latency costs, because the program runs far faster than the network.',
+    '程序的运行速度远快于网络传输速度，这种方式会放大网络延迟带来的性能损耗。',
+  ),
+  async show() {
+    const rows: number[][] = [];
+    let last: Trace | undefined;
+    for (const roundTrip of roundTrips) {
+      const ready = await measure(lengthReady, roundTrip);
+      const prefix = await measure(structI, roundTrip);
+      last = prefix.trace;
+      rows.push([roundTrip, ready.perMessage, prefix.perMessage, round(ready.perMessage / prefix.perMessage)]);
+    }
+    const [farRoundTrip, farReady, farPrefix] = rows.at(-1)! as [number, number, number];
+    return {
+      observations: [
+        {
+          name: 'prefix-far',
+          title: text(
+            `Length prefix at ${farRoundTrip} ms, server to client`,
+            `往返 ${farRoundTrip} 毫秒时的长度前缀，服务端到客户端`,
+          ),
+          trace: last!,
+          facts: { messagesEach: messages },
+        },
+      ],
+      table: {
+        columns: [
+          text('round trip, ms', '往返时间（毫秒）'),
+          text('ready, ms a message', 'ready，每条毫秒'),
+          text('length prefix, ms a message', '长度前缀，每条毫秒'),
+          text('ratio', '比值'),
+        ],
+        rows,
+      },
+      plot: {
+        title: text('milliseconds a message', '每条消息的毫秒数'),
+        unit: 'ms',
+        bars: rows.flatMap(([roundTrip, ready, prefix]) => [
+          { label: `${roundTrip} ms ready`, value: ready! },
+          { label: `${roundTrip} ms prefix`, value: prefix! },
+        ]),
+      },
+      explanation: text(
+        `At a round trip of ${farRoundTrip} ms a message took ${farReady} ms with “ready” and ${farPrefix} ms with a length prefix (${messages} messages each, over a proxy that holds every byte back). ` +
+          'The handshake adds one round trip to each message; the prefix adds none, because the length needs no answer.',
+        `往返 ${farRoundTrip} 毫秒时，用 ready 每条消息 ${farReady} 毫秒，用长度前缀 ${farPrefix} 毫秒（各 ${messages} 条，经过一个扣留每个字节的代理）。` +
+          'ready 让每条消息多一次往返；长度前缀不需要对方回答，所以一次也不多。',
+      ),
+    };
+  },
+};
+
+async function measure(protocol: Protocol, roundTrip: number): Promise<{ perMessage: number; trace: Trace }> {
+  let proxy: Proxy | undefined;
+  const via = async (port: number) => {
+    if (roundTrip === 0) return port;
+    const host = '127.0.0.1';
+    proxy = await startProxy({ listen: { host, port: 0 }, to: { host, port }, faults: [latency(roundTrip / 2)] });
+    return 'port' in proxy.address ? proxy.address.port : 0;
+  };
+  try {
+    await using dialogue = await openDialogue(protocol, () => 'x'.repeat(1000), via);
+    await dialogue.ask('ls'); // the first one also warms the program up
+    dialogue.restart();
+    const begin = performance.now();
+    for (let index = 0; index < messages; index++) await dialogue.ask('ls');
+    return { perMessage: round((performance.now() - begin) / messages), trace: dialogue.down };
+  } finally {
+    await proxy?.close();
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}

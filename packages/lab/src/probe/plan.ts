@@ -1,0 +1,91 @@
+/**
+ * One way of sending a request: how many copies of it follow each other, where the bytes are cut into writes, and how long
+ * the pause between two writes is. As text: `COPIES:CUTS:PAUSE`, for example `2:9,20:5`; `*` cuts between all bytes.
+ */
+export interface Plan {
+  readonly copies: number;
+  /** Offsets into all copies together, ascending. */
+  readonly cuts: readonly number[];
+  readonly pauseMs: number;
+}
+
+export function formatPlan(plan: Plan, length: number): string {
+  const all = plan.cuts.length > 3 && plan.cuts.length === plan.copies * length - 1;
+  return `${plan.copies}:${all ? '*' : plan.cuts.join(',')}:${plan.pauseMs}`;
+}
+
+/** @throws Error that says what a plan looks like */
+export function parsePlan(text: string, length: number): Plan {
+  const [, copies, cuts, pause] = /^(\d{1,3}):(\*|[\d,]*):(\d{1,6})$/.exec(text) ?? [];
+  if (copies === undefined || cuts === undefined || Number(copies) < 1) {
+    throw new Error(`"${text}" is not a case: expected COPIES:CUTS:PAUSE, for example 2:9,20:5`);
+  }
+  const total = Number(copies) * length;
+  const offsets = cuts === '*' ? everyByte(total) : cuts.split(',').filter(Boolean).map(Number);
+  if (offsets.some((offset, index) => offset <= (offsets[index - 1] ?? 0) || offset >= total)) {
+    throw new Error(`the cuts of "${text}" must ascend and lie inside its ${total} bytes`);
+  }
+  return { copies: Number(copies), cuts: offsets, pauseMs: Number(pause) };
+}
+
+export function everyByte(total: number): number[] {
+  return Array.from({ length: total - 1 }, (_, index) => index + 1);
+}
+
+/** The writes of a plan. */
+export function pieces(plan: Plan, request: Buffer): Buffer[] {
+  const bytes = Buffer.concat(Array.from({ length: plan.copies }, () => request));
+  return [0, ...plan.cuts].map((from, index) => bytes.subarray(from, plan.cuts[index] ?? bytes.length));
+}
+
+/** Plans that try one idea. When some of them have failed the rest would say the same. */
+export interface Family {
+  readonly name: string;
+  readonly plans: readonly Plan[];
+}
+
+/** Long enough for a server that waits to read what came before the cut. */
+const pauseMs = 20;
+const slowPauseMs = 400;
+const mostOffsets = 192;
+/** Sizes that programs give their read buffers: a request is often mistaken for whole at these. */
+const bufferSizes = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+
+const single = (cuts: number[], pause = pauseMs): Plan => ({ copies: 1, cuts, pauseMs: pause });
+const many = (copies: number, cuts: number[], pause = 0): Plan => ({ copies, cuts, pauseMs: pause });
+
+/** Everything that is tried with a request of so many bytes. */
+export function families(length: number, repeatable: boolean): Family[] {
+  const list: Family[] = [];
+  if (length > 1) {
+    const step = Math.ceil(length / 2048);
+    const bytewise = everyByte(length).filter((offset) => offset % step === 0);
+    list.push({ name: 'split at every offset', plans: offsets(length).map((offset) => single([offset])) });
+    list.push({ name: step === 1 ? 'byte by byte' : `every ${step} bytes`, plans: [single(bytewise, 2)] });
+    const slow = [...new Set([Math.ceil(length / 3), Math.ceil((2 * length) / 3)])].filter((offset) => offset < length);
+    list.push({ name: 'slow', plans: [single(slow, slowPauseMs)] });
+  }
+  if (!repeatable) return list;
+  const middle = Math.max(1, length >> 1);
+  list.push({ name: 'glued', plans: [many(2, []), many(3, [])] });
+  list.push({
+    name: 'glued and split',
+    plans: [...new Set([length - 1, length + 1, length + middle, 2 * length - 1])]
+      .filter((cut) => cut > 0 && cut < 2 * length && cut !== length)
+      .map((cut) => many(2, [cut], pauseMs)),
+  });
+  const between = Array.from({ length: 9 }, (_, index) => (index + 1) * length);
+  list.push({ name: 'pipelined', plans: [many(10, between), many(10, [])] });
+  const odd = everyByte(length * 4).filter((offset) => offset % 3 === 0);
+  if (odd.length > 0 && odd.length <= 2048) list.push({ name: 'pipelined in odd pieces', plans: [many(4, odd, 1)] });
+  return list;
+}
+
+/** All offsets of a short request; of a long one its beginning, its end, usual buffer sizes and a regular sample. */
+function offsets(length: number): number[] {
+  const all = everyByte(length);
+  if (all.length <= mostOffsets) return all;
+  const stride = Math.ceil(length / (mostOffsets / 3));
+  const wanted = new Set(bufferSizes.flatMap((size) => [size - 1, size, size + 1]));
+  return all.filter((offset) => offset <= 64 || offset > length - 32 || wanted.has(offset) || offset % stride === 0);
+}

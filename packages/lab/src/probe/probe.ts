@@ -1,0 +1,333 @@
+import { parseFraming } from '@sendall/framing';
+import type { Address } from '../address.js';
+import { Tap } from '../tap.js';
+import { Expected } from './expected.js';
+import { families, formatPlan, pieces, type Plan } from './plan.js';
+import { Talk, type Heard } from './talk.js';
+
+export interface ProbeOptions {
+  readonly address: Address;
+  /** How the server's answers (and a request that is given as a payload) are framed; `raw`: not at all. */
+  readonly framing: string;
+  /** One request, or several that are asked one after the other. */
+  readonly requests: readonly Buffer[];
+  /** How long a server may say nothing until that is a hang. Default 2000 ms. */
+  readonly timeoutMs?: number;
+  /** Try everything, also when a family of cuts has failed several times. Default false. */
+  readonly all?: boolean;
+  readonly onProgress?: (family: string, done: number, of: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** `changed`: the answers differ. `hang`: some did not come. `closed`: the server ended the connection instead. */
+export type Verdict = 'same' | 'changed' | 'hang' | 'closed';
+
+export interface ProbeCase {
+  readonly family: string;
+  readonly plan: Plan;
+  readonly verdict: Verdict;
+  readonly reason?: string;
+}
+
+export interface ProbeFailure extends ProbeCase {
+  readonly sent: readonly Buffer[];
+  readonly expected: readonly Buffer[];
+  readonly got: readonly Buffer[];
+}
+
+export interface ProbeReport {
+  /** The request's bytes on the wire, and whether the framing was put around what was given. */
+  readonly request: Buffer;
+  readonly framed: boolean;
+  readonly answers: readonly Buffer[];
+  readonly answerMs: number;
+  /** Bytes of the answers that differ by themselves and were not compared. */
+  readonly varyingBytes: number;
+  /** Whether the same request may be asked twice on a connection; otherwise nothing can be glued. */
+  readonly repeatable: boolean;
+  readonly cases: readonly ProbeCase[];
+  /** Cases that were left out because their family had failed often enough. */
+  readonly skipped: number;
+  /** The smallest case that fails. */
+  readonly minimal?: ProbeFailure;
+}
+
+/** The server could not be probed at all: it does not answer the request, sent whole, in this framing. */
+export class NoAnswerError extends Error {
+  override readonly name = 'NoAnswerError';
+}
+
+const quietMs = 150;
+const settleMs = 25;
+const defaultTimeoutMs = 2000;
+const enoughFailures = 3;
+const mostShrinkSteps = 40;
+
+/** A server under test, and what it answers to the request when it gets it whole. */
+export class Probe {
+  readonly request: Buffer;
+  readonly framed: boolean;
+  readonly repeatable: boolean;
+  readonly answerMs: number;
+  readonly expected: Expected;
+  readonly #options: ProbeOptions;
+  readonly #parts: readonly Buffer[];
+
+  private constructor(options: ProbeOptions, parts: readonly Buffer[], framed: boolean, baseline: Baseline) {
+    this.#options = options;
+    this.#parts = parts;
+    this.request = Buffer.concat(parts);
+    this.framed = framed;
+    this.repeatable = baseline.repeatable;
+    this.answerMs = baseline.heard.ms;
+    this.expected = new Expected(baseline.heard, options.framing === 'raw');
+  }
+
+  /**
+   * Asks the request whole, each part after the answer of the one before. Bytes that are whole frames are sent as they
+   * are. Others may be exact bytes or a payload: they are tried as they are, and in a frame when no answer comes.
+   *
+   * @throws NoAnswerError
+   */
+  static async open(options: ProbeOptions): Promise<Probe> {
+    const { framing, requests } = options;
+    if (requests.length === 0 || requests.some((request) => request.length === 0))
+      throw new Error('an empty request asks nothing');
+    const whole = requests.every((request) => isWhole(request, framing));
+    const encoder = whole || framing === 'raw' ? undefined : parseFraming(framing).encoder();
+    const forms = [{ parts: requests, framed: false }];
+    if (encoder) forms.push({ parts: requests.map((request) => encoder.encode(request)), framed: true });
+    let reason = '';
+    for (const { parts, framed } of forms) {
+      const baseline = await ask(options, parts);
+      if ('reason' in baseline) {
+        reason ||= baseline.reason;
+        continue;
+      }
+      const probe = new Probe(options, parts, framed, baseline);
+      await probe.#askAgain();
+      return probe;
+    }
+    throw new NoAnswerError(`the request, sent whole, gets no answer in the framing ${framing}: ${reason}`);
+  }
+
+  /** Sends the request in one way and compares; what looks wrong is tried once more, with more patience. */
+  async try(plan: Plan, family = 'repeat'): Promise<ProbeFailure> {
+    const { timeoutMs = defaultTimeoutMs } = this.#options;
+    const patience = (least: number, times: number) => Math.min(timeoutMs, Math.max(least, this.answerMs * times));
+    const first = await this.#once(plan, family, patience(400, 10));
+    if (first.verdict === 'same') return first;
+    await this.#askAgain();
+    return this.#once(plan, family, patience(1000, 20));
+  }
+
+  /** A smaller plan that fails as well: fewer copies, then fewer cuts. */
+  async shrink(failure: ProbeFailure): Promise<ProbeFailure> {
+    let smallest = failure;
+    let steps = 0;
+    const attempt = async (plan: Plan): Promise<boolean> => {
+      if (++steps > mostShrinkSteps) return false;
+      const tried = await this.try(plan, failure.family);
+      if (tried.verdict === 'same') return false;
+      smallest = tried;
+      return true;
+    };
+    for (let copies = 1; copies < smallest.plan.copies; copies++) {
+      const cuts = smallest.plan.cuts.filter((cut) => cut < copies * this.request.length);
+      if (await attempt({ ...smallest.plan, copies, cuts })) break;
+    }
+    // Halves of the cuts first, then smaller parts, down to single ones.
+    for (let part = Math.ceil(smallest.plan.cuts.length / 2); part >= 1; part = part === 1 ? 0 : Math.ceil(part / 2)) {
+      for (let at = 0; at < smallest.plan.cuts.length && smallest.plan.cuts.length > 1;) {
+        const { plan } = smallest;
+        const cuts = plan.cuts.filter((_, index) => index < at || index >= at + part);
+        if (cuts.length === plan.cuts.length || !(await attempt({ ...plan, cuts }))) at += part;
+      }
+    }
+    return smallest;
+  }
+
+  async #once(plan: Plan, family: string, timeoutMs: number): Promise<ProbeFailure> {
+    const { address, framing } = this.#options;
+    const sent = pieces(plan, this.request);
+    const talk = await Talk.open(address, framing);
+    try {
+      await talk.send(sent, plan.pauseMs);
+      const heard = await talk.hear({ enough: this.expected.enough(plan.copies), timeoutMs, settleMs });
+      const reason = this.expected.difference(heard, plan.copies);
+      const got = heard.answers.length > 0 || heard.bytes.length === 0 ? heard.answers : [heard.bytes];
+      const expected = Array.from({ length: plan.copies }, () => this.expected.bytes).flat();
+      const verdict = this.#verdict(heard, reason, plan.copies);
+      return { family, plan, verdict, sent, expected, got, ...(reason !== undefined && { reason }) };
+    } finally {
+      talk.close();
+    }
+  }
+
+  #verdict(heard: Heard, reason: string | undefined, copies: number): Verdict {
+    if (reason === undefined) return 'same';
+    if (this.expected.enough(copies)(heard.answers.length, heard.bytes.length)) return 'changed';
+    const wrong = heard.answers.length > 0 && this.#looksWrong(heard);
+    return wrong ? 'changed' : heard.closed ? 'closed' : 'hang';
+  }
+
+  /** Among the answers that came is one that should not be there. */
+  #looksWrong(heard: Heard): boolean {
+    const { bytes } = this.expected;
+    return (
+      this.expected.varyingBytes === 0 &&
+      heard.answers.some((answer, index) => !answer.equals(bytes[index % bytes.length]!))
+    );
+  }
+
+  /** Finds out what differs by itself. */
+  async #askAgain(): Promise<void> {
+    const { address, framing, timeoutMs = defaultTimeoutMs } = this.#options;
+    const talk = await Talk.open(address, framing);
+    try {
+      const answers: Buffer[] = [];
+      for (const part of this.#parts) {
+        await talk.send([part], 0);
+        const enough =
+          this.#parts.length === 1
+            ? this.expected.enough(1)
+            : (count: number, length: number) => count > 0 || length > 0;
+        answers.push(
+          ...(await talk.hear({ enough, timeoutMs, settleMs: this.#parts.length === 1 ? settleMs : quietMs })).answers,
+        );
+      }
+      this.expected.learn(answers);
+    } finally {
+      talk.close();
+    }
+  }
+}
+
+interface Baseline {
+  readonly heard: Heard;
+  readonly repeatable: boolean;
+}
+
+async function ask(options: ProbeOptions, parts: readonly Buffer[]): Promise<Baseline | { reason: string }> {
+  const { address, framing, timeoutMs = defaultTimeoutMs } = options;
+  const talk = await Talk.open(address, framing);
+  const round = async (): Promise<Heard | { reason: string }> => {
+    const answers: Buffer[] = [];
+    const bytes: Buffer[] = [];
+    let ms = 0;
+    for (const part of parts) {
+      await talk.send([part], 0);
+      const heard = await talk.hear({
+        enough: (count, length) => (framing === 'raw' ? length > 0 : count > 0),
+        timeoutMs,
+        settleMs: quietMs,
+      });
+      if (heard.answers.length === 0 || heard.unfinished !== undefined) return { reason: whyNot(heard, timeoutMs) };
+      answers.push(...heard.answers);
+      bytes.push(heard.bytes);
+      ms = Math.max(ms, heard.ms);
+    }
+    return { answers, bytes: Buffer.concat(bytes), ms };
+  };
+  try {
+    const first = await round();
+    if ('reason' in first) return first;
+    const second = await round();
+    const repeatable = !('reason' in second) && sameShape(first, second);
+    return { heard: first, repeatable };
+  } finally {
+    talk.close();
+  }
+}
+
+/** The same request gets the same kind of answer a second time: as many messages, of the same sizes. */
+function sameShape(first: Heard, second: Heard): boolean {
+  return (
+    first.answers.length === second.answers.length &&
+    first.answers.every((answer, index) => Math.abs(answer.length - second.answers[index]!.length) <= 16)
+  );
+}
+
+function whyNot(heard: Heard, timeoutMs: number): string {
+  if (heard.unfinished !== undefined) return heard.unfinished;
+  if (heard.closed)
+    return heard.closed === 'reset' ? 'the server resets the connection' : 'the server closes the connection';
+  return `nothing came within ${timeoutMs} ms`;
+}
+
+function isWhole(request: Buffer, framing: string): boolean {
+  if (framing === 'raw') return true;
+  const tap = new Tap(framing);
+  const read = tap.read(request);
+  return read.error === undefined && read.messages.length > 0 && read.partial === undefined;
+}
+
+/**
+ * Asks a server the same in many ways - split at every offset, byte by byte, slow, glued, pipelined - and tells which ways
+ * change its answers. A correct server cannot tell them apart.
+ *
+ * @throws NoAnswerError when it does not answer the request sent whole
+ */
+export async function probe(options: ProbeOptions): Promise<ProbeReport> {
+  const subject = await Probe.open(options);
+  const { request, framed, repeatable, answerMs } = subject;
+  const cases: ProbeCase[] = [];
+  const failures: ProbeFailure[] = [];
+  let skipped = 0;
+  for (const { name, plans } of families(request.length, repeatable)) {
+    let failed = 0;
+    for (const [index, plan] of plans.entries()) {
+      options.signal?.throwIfAborted();
+      if (failed >= enoughFailures && !options.all) {
+        skipped += plans.length - index;
+        break;
+      }
+      const tried = await subject.try(plan, name);
+      const { family, verdict, reason } = tried;
+      cases.push({ family, plan, verdict, ...(reason !== undefined && { reason }) });
+      options.onProgress?.(name, index + 1, plans.length);
+      if (verdict !== 'same') {
+        failed++;
+        failures.push(tried);
+      }
+    }
+  }
+  const smallest = failures.sort((left, right) => size(left.plan) - size(right.plan))[0];
+  const minimal = smallest && (await subject.shrink(smallest));
+  return {
+    request,
+    framed,
+    answers: subject.expected.bytes,
+    answerMs,
+    varyingBytes: subject.expected.varyingBytes,
+    repeatable,
+    cases,
+    skipped,
+    ...(minimal && { minimal }),
+  };
+}
+
+function size(plan: Plan): number {
+  return (plan.copies - 1) * 1000 + plan.cuts.length;
+}
+
+/** A case that stands alone: where, in which framing, the requests' bytes, and how they are sent. */
+export function formatCase(
+  address: string,
+  framing: string,
+  requests: readonly Buffer[],
+  plan: Plan,
+  length: number,
+): string {
+  return `${address}/${framing}/${requests.map((request) => request.toString('hex')).join('+')}/${formatPlan(plan, length)}`;
+}
+
+/** Takes apart what `formatCase` put together; `undefined` when it is a plan alone. */
+export function parseCase(
+  text: string,
+): { address: string; framing: string; requests: Buffer[]; plan: string } | undefined {
+  const match = /^(.+)\/([^/]+)\/([0-9a-f+]+)\/([^/]+)$/.exec(text);
+  if (!match) return undefined;
+  const [, address, framing, hex, plan] = match as unknown as [string, string, string, string, string];
+  return { address, framing, requests: hex.split('+').map((each) => Buffer.from(each, 'hex')), plan };
+}

@@ -1,0 +1,121 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Socket } from 'node:net';
+import type { Address } from '../address.js';
+import { reach } from '../historical/client.js';
+import { Tap } from '../tap.js';
+
+/** What a server answered. */
+export interface Heard {
+  /** Whole answers by the framing (raw: everything as one). */
+  readonly answers: readonly Buffer[];
+  readonly bytes: Buffer;
+  /** Bytes behind the last whole answer, or an error of the framing in them. */
+  readonly unfinished?: string;
+  /** The server ended the connection: how. */
+  readonly closed?: 'end' | 'reset';
+  /** Milliseconds from the last write to the last byte. */
+  readonly ms: number;
+}
+
+export interface Patience {
+  /** Whether enough has come; then only what follows at once is waited for. */
+  enough: (answers: number, bytes: number) => boolean;
+  /** How long without a byte until it is given up. */
+  timeoutMs: number;
+  /** How long nothing more must come when it is enough. */
+  settleMs: number;
+}
+
+/** Bytes of answers that are kept; a server that says more than this is not listened to any longer. */
+const mostBytes = 64 << 20;
+
+/** One connection to the server under test. */
+export class Talk {
+  readonly #socket: Socket;
+  readonly #framing: string;
+  #tap: Tap;
+  #answers: Buffer[] = [];
+  #bytes: Buffer[] = [];
+  #length = 0;
+  #error: string | undefined;
+  #partial = 0;
+  #closed: 'end' | 'reset' | undefined;
+  #lastWrite = performance.now();
+  #lastByte = performance.now();
+  #wake = () => {};
+
+  private constructor(socket: Socket, framing: string) {
+    this.#socket = socket;
+    this.#framing = framing;
+    this.#tap = new Tap(framing);
+    socket.on('data', (chunk: Buffer) => this.#heard(chunk));
+    socket.on('end', () => this.#ended('end'));
+    socket.on('close', () => this.#ended('end'));
+    socket.on('error', () => this.#ended('reset'));
+  }
+
+  /** @throws Error when the server cannot be reached */
+  static async open(address: Address, framing: string): Promise<Talk> {
+    return new Talk(await reach(address), framing);
+  }
+
+  /** Writes the pieces, each a write of its own, with a pause between them. Stops when the server has gone. */
+  async send(pieces: readonly Buffer[], pauseMs: number): Promise<void> {
+    for (const [index, piece] of pieces.entries()) {
+      if (index > 0 && pauseMs > 0) await sleep(pauseMs);
+      if (this.#closed) return;
+      await new Promise<void>((resolve) => this.#socket.write(piece, () => resolve()));
+    }
+    this.#lastWrite = this.#lastByte = performance.now();
+  }
+
+  /** Everything since the last call, as far as the patience goes. */
+  async hear({ enough, timeoutMs, settleMs }: Patience): Promise<Heard> {
+    const last = () => Math.max(this.#lastByte, this.#lastWrite);
+    for (;;) {
+      const wait = enough(this.#answers.length, this.#length) ? settleMs : timeoutMs;
+      const left = last() + wait - performance.now();
+      if (this.#closed || left <= 0 || this.#length > mostBytes) break;
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        timer = setTimeout(resolve, left);
+      });
+      clearTimeout(timer);
+    }
+    const bytes = Buffer.concat(this.#bytes);
+    const unfinished =
+      this.#error ?? (this.#partial > 0 ? `${this.#partial} bytes of an unfinished answer` : undefined);
+    const heard: Heard = {
+      answers: this.#framing === 'raw' ? (bytes.length > 0 ? [bytes] : []) : this.#answers,
+      bytes,
+      ms: Math.round(this.#lastByte - this.#lastWrite),
+      ...(unfinished !== undefined && { unfinished }),
+      ...(this.#closed && { closed: this.#closed }),
+    };
+    this.#answers = [];
+    this.#bytes = [];
+    this.#length = 0;
+    return heard;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #heard(chunk: Buffer): void {
+    this.#lastByte = performance.now();
+    this.#bytes.push(Buffer.from(chunk));
+    this.#length += chunk.length;
+    const read = this.#tap.read(chunk);
+    this.#answers.push(...read.messages.map((message) => message.payload));
+    this.#partial = read.partial?.have ?? 0;
+    if (read.error) this.#error ??= read.error.message;
+    this.#wake();
+  }
+
+  #ended(how: 'end' | 'reset'): void {
+    this.#closed ??= how;
+    this.#wake();
+  }
+}

@@ -1,0 +1,152 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { formatAddress, peerAddress, type Address } from './address.js';
+import type { Direction, Fault } from './faults/fault.js';
+import { seededRandom } from './random.js';
+import { reads } from './reads.js';
+
+/** What a proxy tells about its connections, as it happens. */
+export type ProxyEvent =
+  | { readonly type: 'open'; readonly connection: number; readonly client: string }
+  | { readonly type: 'read'; readonly connection: number; readonly direction: Direction; readonly bytes: Buffer }
+  | { readonly type: 'end'; readonly connection: number; readonly direction: Direction }
+  | {
+      readonly type: 'fault';
+      readonly connection: number;
+      readonly direction: Direction;
+      readonly fault: string;
+      readonly what: string;
+      readonly afterBytes: number;
+    }
+  | {
+      readonly type: 'close';
+      readonly connection: number;
+      readonly up: number;
+      readonly down: number;
+      readonly error?: string;
+    }
+  | { readonly type: 'refused'; readonly client: string; readonly reason: string };
+
+export interface ProxyOptions {
+  readonly listen: Address;
+  readonly to: Address;
+  /** What happens to the bytes on their way, in this order. Default: nothing, they pass unaltered. */
+  readonly faults?: readonly Fault[];
+  /** Where the faults' chance comes from. Default 1. */
+  readonly seed?: number;
+  /** Connections at the same time; more are closed at once and reported. Default 1024. */
+  readonly maxConnections?: number;
+  readonly onEvent?: (event: ProxyEvent) => void;
+}
+
+export interface Proxy extends AsyncDisposable {
+  readonly address: Address;
+  /** Ends every connection and stops listening. */
+  close(): Promise<void>;
+}
+
+/**
+ * Passes bytes between clients and a server: each read of one side is written to the other as it came, a side that does
+ * not read holds the other back, and each end, half-close and reset is passed on as what it was.
+ */
+export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+  const { maxConnections = 1024, onEvent = () => {} } = options;
+  const open = new Set<Socket>();
+  let count = 0;
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (client) => {
+    if (open.size >= maxConnections * 2) {
+      onEvent({ type: 'refused', client: peerAddress(client), reason: `${maxConnections} connections are open` });
+      client.destroy();
+      return;
+    }
+    const connection = ++count;
+    const target = connect({ ...options.to, allowHalfOpen: true, noDelay: true });
+    for (const socket of [client, target]) {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+    }
+    void relay(client, target, connection, options, onEvent);
+  });
+  server.listen(options.listen);
+  await once(server, 'listening');
+  const address = addressOf(server, options.listen);
+  const close = async () => {
+    const closed = server.listening ? once(server, 'close') : undefined;
+    server.close();
+    for (const socket of open) socket.destroy();
+    await closed;
+  };
+  return { address, close, [Symbol.asyncDispose]: close };
+}
+
+async function relay(
+  client: Socket,
+  target: Socket,
+  connection: number,
+  { faults = [], seed = 1, to }: ProxyOptions,
+  onEvent: (event: ProxyEvent) => void,
+): Promise<void> {
+  const bytes = { up: 0, down: 0 };
+  let failure: string | undefined;
+  const closed = Promise.all([once(client, 'close'), once(target, 'close')]).catch(() => {});
+  client.on('error', () => {});
+  target.on('error', () => {});
+  onEvent({ type: 'open', connection, client: peerAddress(client) });
+
+  const fail = (error: unknown) => {
+    failure ??= (error as NodeJS.ErrnoException).code ?? String(error);
+    reset();
+  };
+  const reset = () => {
+    for (const socket of [client, target]) if (!socket.destroyed) socket.resetAndDestroy();
+  };
+  const cut = () => {
+    client.destroy();
+    target.destroy();
+  };
+
+  const pass = async (direction: Direction, from: Socket, into: Socket) => {
+    async function* source() {
+      for await (const chunk of reads(from)) {
+        bytes[direction] += chunk.length;
+        onEvent({ type: 'read', connection, direction, bytes: chunk });
+        yield chunk;
+      }
+    }
+    let pieces: AsyncIterable<Buffer> = source();
+    for (const fault of faults) {
+      const random = seededRandom(seed, `${fault.name} ${connection} ${direction}`);
+      const note = (what: string, afterBytes: number) =>
+        onEvent({ type: 'fault', connection, direction, fault: fault.name, what, afterBytes });
+      pieces = fault.stage({ direction, random, note, cut, reset })(pieces);
+    }
+    for await (const piece of pieces) await write(into, piece);
+    if (from.readableEnded) onEvent({ type: 'end', connection, direction });
+    from.resume(); // a fault may end a direction before its sender does: the rest is let go
+    into.end();
+  };
+
+  try {
+    await new Promise<void>((resolve, reject) => target.once('connect', resolve).once('error', reject));
+    await Promise.all([pass('up', client, target), pass('down', target, client)].map((side) => side.catch(fail)));
+  } catch (error) {
+    failure = `cannot reach ${formatAddress(to)}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
+    reset();
+  }
+  await closed;
+  onEvent({ type: 'close', connection, ...bytes, ...(failure !== undefined && { error: failure }) });
+}
+
+/** Resolves when the kernel has the bytes, which is also what holds the reading side back. */
+function write(socket: Socket, piece: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (socket.destroyed) reject(new Error('closed'));
+    else socket.write(piece, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+function addressOf(server: Server, asked: Address): Address {
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return asked;
+  return { host: bound.address, port: bound.port };
+}

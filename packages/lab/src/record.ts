@@ -1,0 +1,112 @@
+import { createReadStream, closeSync, openSync, writeSync } from 'node:fs';
+import { decodeAsync, lines } from '@sendall/framing';
+import type { Direction } from './faults/fault.js';
+import type { Framings } from './inspect.js';
+import type { ProxyEvent } from './proxy.js';
+
+/** A line of a record: what a proxy saw, and when. The first line says what the record is. */
+interface Recorded {
+  readonly atMs: number;
+  readonly event: 'open' | 'read' | 'end' | 'close';
+  readonly connection: number;
+  readonly direction?: Direction;
+  readonly base64?: string;
+  readonly [name: string]: unknown;
+}
+
+const version = 1;
+/** A read is at most 64 KiB, a third more in base64. */
+const longestLine = 1 << 18;
+
+/** Writes what a proxy sees into a file: one JSON object a line, the bytes of each read in base64. */
+export class Recorder {
+  readonly #file: number;
+
+  /** @throws the file system's error when the file cannot be made */
+  constructor(path: string, framings: Framings) {
+    this.#file = openSync(path, 'w', 0o600);
+    this.#line({ wirelab: version, ...framings, begunAt: new Date().toISOString() });
+  }
+
+  /** Waits for the disk: what is not written yet cannot pile up in memory. */
+  see(event: ProxyEvent, atMs: number): void {
+    if (event.type === 'fault' || event.type === 'refused') return;
+    const { type, ...rest } = event;
+    if ('bytes' in rest) {
+      const { bytes, ...where } = rest;
+      this.#line({ atMs, event: type, ...where, base64: bytes.toString('base64') });
+    } else this.#line({ atMs, event: type, ...rest });
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+
+  #line(value: object): void {
+    writeSync(this.#file, `${JSON.stringify(value)}\n`);
+  }
+}
+
+export interface ReadRecord {
+  readonly framings: Framings;
+  readonly events: AsyncIterable<{ readonly event: ProxyEvent; readonly atMs: number }>;
+}
+
+/**
+ * Opens a record.
+ * @throws Error that names the file and line that is not one
+ */
+export async function readRecord(path: string): Promise<ReadRecord> {
+  const source = decodeAsync(createReadStream(path), lines({ maxFrameLength: longestLine }))[Symbol.asyncIterator]();
+  let number = 0;
+  const next = async (): Promise<Record<string, unknown> | undefined> => {
+    number++;
+    try {
+      const line = await source.next();
+      if (line.done) return undefined;
+      const value: unknown = JSON.parse(line.value.toString());
+      if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).syscall) throw error; // the file itself
+    }
+    throw new Error(`${path} line ${number} is not part of a record of wirelab inspect`);
+  };
+  const head = await next();
+  if (head?.['wirelab'] !== version || typeof head['framing'] !== 'string') {
+    throw new Error(`${path} is not a record of wirelab inspect (version ${version})`);
+  }
+  const back = head['framingBack'];
+  const events = async function* () {
+    for (let line = await next(); line; line = await next()) {
+      const event = toEvent(line as unknown as Recorded);
+      if (!event) throw new Error(`${path} line ${number} is not part of a record of wirelab inspect`);
+      yield { event, atMs: Number(line['atMs']) };
+    }
+  };
+  return {
+    framings: { framing: head['framing'], ...(typeof back === 'string' && { framingBack: back }) },
+    events: events(),
+  };
+}
+
+function toEvent(line: Recorded): ProxyEvent | undefined {
+  const { event, connection, direction, base64 } = line;
+  if (!Number.isInteger(connection) || !Number.isFinite(line.atMs)) return undefined;
+  const directed = direction === 'up' || direction === 'down' ? direction : undefined;
+  switch (event) {
+    case 'open':
+      return { type: 'open', connection, client: String(line['client']) };
+    case 'read':
+      if (!directed || typeof base64 !== 'string') return undefined;
+      return { type: 'read', connection, direction: directed, bytes: Buffer.from(base64, 'base64') };
+    case 'end':
+      return directed && { type: 'end', connection, direction: directed };
+    case 'close': {
+      const error = line['error'];
+      const counts = { up: Number(line['up']), down: Number(line['down']) };
+      return { type: 'close', connection, ...counts, ...(typeof error === 'string' && { error }) };
+    }
+    default:
+      return undefined;
+  }
+}

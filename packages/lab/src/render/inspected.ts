@@ -1,0 +1,98 @@
+import { isUtf8 } from 'node:buffer';
+import type { InspectEvent, InspectRead } from '../inspect.js';
+import { content } from '../trace.js';
+import { hexdump } from './hexdump.js';
+import { oneLine } from './printable.js';
+
+const arrows = { up: '→', down: '←' } as const;
+/** Bytes of a message that its line shows. */
+const shownBytes = 60;
+
+/** What an inspector told, as lines for a terminal. `→` is from the client to the server. */
+export function renderInspected(event: InspectEvent): string[] {
+  const time = `${event.atMs.toFixed(1)} ms`.padStart(11);
+  switch (event.event) {
+    case 'open':
+      return [`${time}  #${event.connection} opened by ${event.client}`];
+    case 'read':
+      return [`${time}  #${event.connection} ${arrows[event.direction]} ${describeRead(event)}`, ...readDetails(event)];
+    case 'misfit':
+      return [
+        `${time}  #${event.connection} ${arrows[event.direction]} the framing ${event.framing} cannot be right: ${event.reason}`,
+        ...(event.guesses.length > 0 ? [`${' '.repeat(13)}what was seen fits ${listGuesses(event.guesses)}`] : []),
+      ];
+    case 'guess':
+      return [
+        `${time}  #${event.connection} ${arrows[event.direction]} looks like ${listGuesses(event.guesses)}; ${event.framing} from here on`,
+      ];
+    case 'end': {
+      const truncated = event.truncated === undefined ? '' : `, inside a message: ${event.truncated}`;
+      return [`${time}  #${event.connection} ${arrows[event.direction]} ended${truncated}`];
+    }
+    case 'close': {
+      const error = event.error === undefined ? '' : ` (${event.error})`;
+      return [`${time}  #${event.connection} closed after ${event.up} bytes there and ${event.down} back${error}`];
+    }
+    default:
+      return [`${time}  ${event.client} refused: ${event.reason}`];
+  }
+}
+
+/** "read of 57 bytes at 0: 3 messages, and 12 of 40 bytes of the next". */
+export function describeRead(read: InspectRead): string {
+  const { messages, partial, split, offset, length } = read;
+  const parts: string[] = [];
+  const rest = split ? 1 : 0;
+  if (rest) parts.push(`the rest of message ${messages[0]!.index}`);
+  if (messages.length > rest) {
+    const count = messages.length - rest;
+    parts.push(count === 1 ? '1 message' : `${count} messages`);
+  }
+  if (partial) {
+    const { have, missing } = partial;
+    const begun = have > length ? 'more' : 'the beginning';
+    parts.push(
+      missing === undefined
+        ? `${begun} of the next (${have} bytes of it by now)`
+        : `${have} of ${have + missing} bytes of the next`,
+    );
+  }
+  return `read of ${length} bytes at ${offset}${parts.length > 0 ? `: ${parts.join(', and ')}` : ''}`;
+}
+
+function readDetails(read: InspectRead): string[] {
+  const indent = ' '.repeat(13);
+  return [
+    ...hexdump(read.bytes, read.offset, 128).map((line) => indent + line),
+    ...read.messages.map(
+      ({ index, payload, start, end }) => `${indent}message ${index}, bytes ${start} to ${end}: ${preview(payload)}`,
+    ),
+  ];
+}
+
+function preview(payload: Buffer): string {
+  if (payload.length === 0) return '(empty)';
+  const shown = payload.subarray(0, shownBytes);
+  const more = payload.length > shownBytes ? ` … (${payload.length} bytes)` : '';
+  return `${isUtf8(shown) ? oneLine(shown.toString()) : shown.toString('hex')}${more}`;
+}
+
+function listGuesses(guesses: readonly { framing: string; score: number; messages: number }[]): string {
+  return guesses
+    .map(
+      ({ framing, score, messages }) =>
+        `${framing} (${Math.round(score * 100)} %, ${messages} ${messages === 1 ? 'message' : 'messages'})`,
+    )
+    .join(' or ');
+}
+
+/** The same as JSON: buffers as text where they are, else hex; at most 256 bytes of each. */
+export function inspectedJson(event: InspectEvent): object {
+  if (event.event !== 'read') return event;
+  const { bytes, messages, ...rest } = event;
+  return {
+    ...rest,
+    ...content(bytes),
+    messages: messages.map(({ payload, ...place }) => ({ ...place, length: payload.length, ...content(payload) })),
+  };
+}

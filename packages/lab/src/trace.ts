@@ -1,0 +1,78 @@
+import { isUtf8 } from 'node:buffer';
+
+/**
+ * Some bytes of one stream, seen at one place at one time. `offset` is where they stand in the stream (for datagrams:
+ * how many bytes came before), so that a write, a segment, a read and a message can be laid over each other.
+ */
+export interface Span {
+  readonly atMs: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly bytes: Buffer;
+}
+
+/** What TCP really sent, and how that is known: a capture sees each segment, the kernel's counters only how many. */
+export type Segments =
+  | { readonly source: 'capture'; readonly count: number; readonly spans: readonly Span[]; readonly repeated: number }
+  | { readonly source: 'kernel counters'; readonly count: number }
+  | { readonly source: 'not seen'; readonly reason: string };
+
+/**
+ * What happened on one pair of sockets, in the order in which it happened: `writes` are calls of send, `reads` what each
+ * read returned, `messages` what the receiver took for a message. Times are milliseconds since the trace began.
+ */
+export class Trace {
+  readonly writes: Span[] = [];
+  readonly reads: Span[] = [];
+  readonly messages: Span[] = [];
+  segments: Segments | undefined;
+  /** The moment the trace began, on the clock of `performance.now()`. */
+  startedAt = performance.now();
+
+  /** Begins anew: what came before (connecting, warming up) is not part of the story. */
+  restart(): void {
+    this.startedAt = performance.now();
+    for (const list of [this.writes, this.reads, this.messages]) list.length = 0;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#add(this.writes, bytes);
+  }
+
+  read(bytes: Uint8Array): void {
+    this.#add(this.reads, bytes);
+  }
+
+  /** @param offset where its payload stands in the stream, when a framing's own bytes stand around it */
+  message(bytes: Uint8Array, offset?: number): void {
+    this.#add(this.messages, bytes, offset);
+  }
+
+  #add(list: Span[], bytes: Uint8Array, offset?: number): void {
+    const last = list.at(-1);
+    list.push({
+      atMs: milliseconds(performance.now() - this.startedAt),
+      offset: offset ?? (last ? last.offset + last.length : 0),
+      length: bytes.length,
+      bytes: Buffer.from(bytes),
+    });
+  }
+}
+
+/** Microseconds are as fine as the clock is honest. */
+export function milliseconds(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+/** A span as the JSON outputs give it: text when the bytes are whole UTF-8, else hex. */
+export function spanJson(span: Span): object {
+  const { atMs, offset, length } = span;
+  return { atMs, offset, length, ...content(span.bytes) };
+}
+
+/** Bytes for JSON: `text` when they are whole UTF-8 (`cut` tells when only the first `limit` bytes are given), else `hex`. */
+export function content(bytes: Buffer, limit = 256): { text: string; cut?: true } | { hex: string; cut?: true } {
+  const shown = bytes.subarray(0, limit);
+  const cut = shown.length < bytes.length ? ({ cut: true } as const) : {};
+  return isUtf8(shown) ? { text: shown.toString(), ...cut } : { hex: shown.toString('hex'), ...cut };
+}
