@@ -28,6 +28,8 @@ export class AgentConnection implements AttachmentOwner {
           for (const attachment of this.#behind) attachment.flush();
           this.#behind.clear();
         },
+        // Nobody hears of anything that the journal does not know.
+        leaving: () => keeper.journal.flush(),
         closed: () => this.#closed(),
       },
       keeper.limits.agentBacklog,

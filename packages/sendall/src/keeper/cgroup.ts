@@ -25,6 +25,8 @@ import { join } from 'node:path';
 const PREFIX = 'sendall-keeper-';
 /** Empty groups kept for the next commands. */
 const SPARE = 64;
+/** Stands for the thread that writes it. */
+const SELF = Buffer.from('0');
 
 const text = Buffer.alloc(64 * 1024);
 function readAt0(fd: number): string {
@@ -48,11 +50,11 @@ export class Cgroup {
 
   /** Runs `start` with the calling thread inside the group: what it starts is born there. */
   within<T>(start: () => T): T {
-    writeSync(this.#threads, '0');
+    writeSync(this.#threads, SELF);
     try {
       return start();
     } finally {
-      writeSync(this.#home, '0');
+      writeSync(this.#home, SELF);
     }
   }
 

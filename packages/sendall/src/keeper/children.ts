@@ -46,7 +46,7 @@ export class Children {
       if (pid === 0) break;
       if (this.#held.has(pid)) {
         // It stands in front of all others: ask for each of those by name.
-        for (const leader of [...this.#leaders.keys()]) if (!this.#held.has(leader)) reaped += this.#reap(leader);
+        for (const leader of this.#leaders.keys()) if (!this.#held.has(leader)) reaped += this.#reap(leader);
         for (const orphan of this.orphans()) reaped += this.#reap(orphan);
         this.#onSweep();
         return;

@@ -7,7 +7,17 @@
  * and sound; as one fdatasync covers everything before it, nothing behind such a frame was ever promised.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fdatasync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { lengthPrefixed, type Encoder } from '@sendall/framing';
@@ -77,6 +87,9 @@ export const MAX_RECORD = 64 * 1024;
 const EXIT_ROOM = 4 * 1024;
 const STEP = 1024 * 1024;
 const VERSION = 1;
+/** Syncs that usually take less than this are done in place. */
+const QUICK_MS = 0.5;
+const SLOW_MS = 5;
 
 const framing = lengthPrefixed({
   maxFrameLength: MAX_RECORD,
@@ -121,6 +134,9 @@ export function readJournal(file: Uint8Array): { records: JournalRecord[]; end: 
   return { records, end, torn: file.subarray(end).some((byte) => byte !== 0) };
 }
 
+/** Called when a sync is over; with the reason when nothing can be promised any more. */
+type Synced = (error: Error | undefined) => void;
+
 /** An open journal: one writer, appending. */
 export class Journal {
   readonly path: string;
@@ -128,8 +144,11 @@ export class Journal {
   #end: number;
   #size: number;
   readonly #encoder: Encoder = framing.encoder();
+  #records: Buffer[] = [];
   #syncing = false;
-  #waiting: ((error: Error | undefined) => void)[] = [];
+  /** Moving average; a new disk has to prove itself. */
+  #usualSyncMs = 1;
+  #waiting: Synced[] = [];
   #failed: Error | undefined;
   /** Names this journal; a machine that was set up anew has another. */
   readonly epoch: Buffer;
@@ -184,8 +203,7 @@ export class Journal {
     const fresh = `${path}.new`;
     const fd = openSync(fresh, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o600);
     const journal = new Journal(path, fd, 0, 0, Buffer.from(header.epoch));
-    journal.#write(encodeRecord(header));
-    for (const record of records) journal.#write(encodeRecord(record));
+    journal.#write([encodeRecord(header), ...Array.from(records, encodeRecord)]);
     journal.#extend(1);
     fsyncSync(fd);
     fault('before-compaction-rename');
@@ -229,26 +247,35 @@ export class Journal {
     if (free < needed) this.#extend(needed - free);
   }
 
-  /** Appends a record; it survives the death of this process when the call returns. */
+  /** Appends a record. It is written at the end of the tick, or by `flush` before somebody hears of it. */
   append(record: JournalRecord): void {
+    if (this.#records.length === 0) queueMicrotask(() => this.flush());
+    this.#records.push(encodeRecord(record));
+  }
+
+  /** Writes what was appended: it survives the death of this process when the call returns. */
+  flush(): void {
+    if (this.#records.length === 0) return;
+    const records = this.#records;
+    this.#records = [];
     if (this.#failed) return;
     try {
-      this.#write(encodeRecord(record));
+      this.#write(records);
     } catch (error) {
       this.#failed = error as Error;
     }
   }
 
-  #write(payload: Buffer): void {
-    const frame = this.#encoder.encode(payload);
+  #write(payloads: Buffer[]): void {
+    const frames = this.#encoder.encodeAll(payloads);
     let done = 0;
-    while (done < frame.length) done += writeSync(this.#fd, frame, done, frame.length - done, this.#end + done);
-    this.#end += frame.length;
+    while (done < frames.length) done += writeSync(this.#fd, frames, done, frames.length - done, this.#end + done);
+    this.#end += frames.length;
     if (this.#end > this.#size) this.#size = this.#end;
   }
 
   /** Calls back when everything appended so far is on the disk. Calls made while one sync runs share the next one. */
-  sync(done: (error: Error | undefined) => void): void {
+  sync(done: Synced): void {
     this.#waiting.push(done);
     // At the end of the tick, so that commands that came together are synced together.
     if (!this.#syncing && this.#waiting.length === 1) queueMicrotask(() => this.#sync());
@@ -256,21 +283,42 @@ export class Journal {
 
   #sync(): void {
     if (this.#syncing) return;
+    this.flush();
+    this.syncs++;
     const waiting = this.#waiting;
     this.#waiting = [];
+    const begun = performance.now();
+    if (this.#usualSyncMs < QUICK_MS) {
+      // On a quick disk the way through the thread pool takes longer than the sync itself.
+      let error: Error | null = null;
+      try {
+        fdatasyncSync(this.#fd);
+      } catch (thrown) {
+        error = thrown as Error;
+      }
+      this.#synced(waiting, begun, error);
+      return;
+    }
     this.#syncing = true;
-    this.syncs++;
     fdatasync(this.#fd, (error) => {
-      // After a failed sync the kernel may call the pages clean: nothing can be promised again.
-      if (error) this.#failed ??= error;
       this.#syncing = false;
-      for (const done of waiting) done(this.#failed);
+      this.#synced(waiting, begun, error);
       if (this.#waiting.length) this.#sync();
     });
   }
 
+  #synced(waiting: Synced[], begun: number, error: Error | null): void {
+    // After a failed sync the kernel may call the pages clean: nothing can be promised again.
+    if (error) this.#failed ??= error;
+    const took = performance.now() - begun;
+    // One slow sync is enough to keep the next ones off the main thread; it takes many quick ones to come back.
+    this.#usualSyncMs = took > SLOW_MS ? took : this.#usualSyncMs * 0.95 + took * 0.05;
+    for (const done of waiting) done(this.#failed);
+  }
+
   /** Rewrites the journal with these records only, in one atomic step. */
   compact(forgottenBeforeMs: number, nextNo: number, records: Iterable<JournalRecord>): void {
+    this.flush();
     const header = { kind: 'header', version: VERSION, epoch: this.epoch, forgottenBeforeMs, nextNo } as const;
     const fresh = Journal.#create(this.path, header, records);
     const old = this.#fd;
@@ -278,11 +326,12 @@ export class Journal {
     this.#end = fresh.#end;
     this.#size = fresh.#size;
     // A sync that is under way still needs the old descriptor.
-    if (this.#syncing) this.#waiting.push(() => closeSync(old));
+    if (this.#syncing) this.sync(() => closeSync(old));
     else closeSync(old);
   }
 
   close(): void {
+    this.flush();
     closeSync(this.#fd);
   }
 }

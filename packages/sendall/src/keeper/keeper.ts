@@ -147,7 +147,7 @@ export class Keeper implements Machine {
     if (immediate) this.#running.add(run);
     else this.#queue.add(run);
     this.journal.sync((error) => this.#intentSynced(run, attachment, error));
-    // Behind the sync's own microtask: the disk works while we open what the command needs.
+    // Behind the sync's own microtask: a slow disk works while we open what the command needs.
     if (immediate) queueMicrotask(() => this.#prepare(run));
   }
 
@@ -192,13 +192,16 @@ export class Keeper implements Machine {
     return undefined;
   }
 
+  /** Opens what the command needs, and starts it when its intent is on the disk already. */
   #prepare(run: Run): void {
     try {
       run.prepare();
     } catch (error) {
       if (!(error instanceof StartFailure)) throw error;
       this.#refuse(run, error);
+      return;
     }
+    if (run.promised) this.#start(run);
   }
 
   #intentSynced(run: Run, attachment: Attachment, error: Error | undefined): void {
@@ -211,6 +214,7 @@ export class Keeper implements Machine {
     const { runId, specHash } = run.identity;
     if (run.attachments.has(attachment))
       attachment.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: run.controlEpoch });
+    run.promised = true;
     if (run.state === 'starting') this.#start(run);
   }
 
@@ -239,7 +243,6 @@ export class Keeper implements Machine {
       this.#queue.delete(run);
       this.#running.add(run);
       this.#prepare(run);
-      if (run.state === 'starting') this.#start(run);
     }
     this.#watchIdle();
   }

@@ -76,6 +76,8 @@ export class Run implements OutputEvents {
   readonly identity: RunIdentity;
   readonly #machine: Machine;
   state: RunState = 'queued';
+  /** Its intent is on the disk. */
+  promised = false;
   started: Started | undefined;
   exit: Exit | undefined;
   refused: { code: string; message: string } | undefined;

@@ -2,7 +2,7 @@
  * Output on disk: one folder a run, segments of 16 MiB a stream. The keeper appends, agents read the same files; only
  * offsets travel between them. Survives processes, not power loss.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -30,7 +30,7 @@ export const spoolRoot = (home: Home): string => join(home.state, 'spool');
 
 /** The name of a run's folder: principals are told apart without their names on disk. */
 export function spoolFolderName(principal: string, runId: Uint8Array): string {
-  const owner = createHash('sha256').update(principal).digest('hex').slice(0, 16);
+  const owner = hash('sha256', principal).slice(0, 16);
   return `${owner}-${Buffer.from(runId).toString('hex')}`;
 }
 

@@ -11,6 +11,8 @@ export interface WireEvents {
   message(message: Message): void;
   /** What was waiting has gone out, after `congested` was true. */
   drained(): void;
+  /** What was sent is about to leave this process. */
+  leaving?(): void;
   /** Called once. `error` is there when the peer broke the protocol or the socket failed. */
   closed(error: Error | undefined): void;
 }
@@ -19,6 +21,7 @@ export interface WireEvents {
 export class Wire {
   readonly #socket: Socket;
   readonly #backlog: number;
+  readonly #leaving: (() => void) | undefined;
   readonly #encoder = framing.encoder();
   #frames: Buffer[] = [];
   #scheduled = false;
@@ -27,6 +30,7 @@ export class Wire {
   constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
     this.#socket = socket;
     this.#backlog = backlog;
+    this.#leaving = events.leaving?.bind(events);
     const decoder = framing.decoder();
     const onFrame = (frame: Buffer): void => events.message(decode(frame));
     socket.on('data', (chunk) => {
@@ -55,15 +59,16 @@ export class Wire {
   }
 
   send(message: Control): void {
-    this.#push(encode(message));
+    this.#frames.push(encode(message));
+    this.#flushSoon();
   }
 
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    this.#push(encodeData(alias, stream, gseq, offset, bytes));
+    this.#frames.push(encodeData(alias, stream, gseq, offset, bytes));
+    this.#flushSoon();
   }
 
-  #push(frame: Buffer): void {
-    this.#frames.push(frame);
+  #flushSoon(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => this.flush());
@@ -72,6 +77,7 @@ export class Wire {
   flush(): void {
     this.#scheduled = false;
     if (this.#frames.length === 0) return;
+    this.#leaving?.();
     const batch = this.#encoder.encodeAll(this.#frames);
     this.#frames = [];
     if (!this.#socket.destroyed) this.#socket.write(batch);
