@@ -31,6 +31,11 @@ export function unsentBytes(socket: Socket): number {
   return (socket as WithHandle)._handle?.writeQueueSize ?? 0;
 }
 
+/** Makes a server that came from another process accept as ours do: paused, and open after the client's end. */
+export function acceptAsOurs(server: Server): void {
+  Object.assign(server, { pauseOnConnect: true, allowHalfOpen: true });
+}
+
 /** The socket that a TLSSocket was made over. */
 export function rawSocketOf(secure: TLSSocket): Socket | undefined {
   return (secure as TLSSocket & { _parent?: Socket })._parent;

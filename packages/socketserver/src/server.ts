@@ -483,6 +483,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const alreadyClosed = this.#status === 'closed';
     this.#status = 'draining';
     if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#admission.places.taken });
+    if (this.#pool?.accept === true) drain.workers = this.#pool.drain(drain.left);
     if (listening && wasServing && !drain.hurried) await emptyAcceptQueue(() => this.transport.arrivals);
     if (!alreadyClosed && this.transport.kind === 'stream') await this.#closeEndpoint();
     if (!wasServing) this.#admission.clear('draining');
@@ -503,7 +504,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     clearInterval(sweeper);
     this.#admission.clear('draining');
     if (this.#pool !== undefined) {
-      drain.workers = this.#pool.drain(drain.left);
+      drain.workers ??= this.#pool.drain(drain.left);
       const workers = await drain.workers;
       report.open += workers.open;
       report.idle += workers.idle;

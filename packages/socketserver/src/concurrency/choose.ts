@@ -32,6 +32,12 @@ function cores(): number {
 
 /** Picks the best way there is to do what the options ask for; refuses what cannot be done here. */
 export async function choose(concurrency: Concurrency, transport: TransportName): Promise<Choice> {
+  // Node takes over descriptors of kinds that it knows, and packet sockets are none.
+  if (transport === 'unix-seqpacket')
+    throw new SocketServerError(
+      'UNSUPPORTED',
+      'Node cannot hand a SEQPACKET connection to another thread or process: use concurrency "inline"',
+    );
   return modeOf(concurrency) === 'processes'
     ? chooseProcesses(typeof concurrency === 'string' ? { mode: 'processes' } : (concurrency as ProcessOptions))
     : chooseThreads(typeof concurrency === 'string' ? { mode: 'threads' } : (concurrency as ThreadOptions), transport);
@@ -82,8 +88,6 @@ async function chooseThreads(options: ThreadOptions, transport: TransportName): 
       `balance "${balance}" for threads needs the optional package koffi (npm install koffi): use "auto" or "kernel"`,
     );
   const canHandOver = calls !== undefined && balance !== 'kernel';
-  if (transport === 'unix-seqpacket' && !canHandOver)
-    throw new SocketServerError('UNSUPPORTED', 'SEQPACKET connections are handed over to threads: use balance "auto"');
   return canHandOver
     ? { feeding: 'hand-over', kind: threads(calls), rules }
     : { feeding: 'kernel', kind: threads(undefined), rules };

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Server } from 'node:net';
+import { acceptAsOurs } from '../node-internals.js';
 
 /**
  * Threads share one table of descriptors, and two that poll and close the same number bring the process down. So
@@ -19,7 +20,10 @@ export function duplicateListener(fd: number): Promise<Server> {
     let said = '';
     let server: Server | undefined;
     child.stderr!.on('data', (text: Buffer) => (said += text.toString().slice(0, 1000)));
-    child.once('message', (_message, handle) => (server = handle as Server));
+    child.once('message', (_message, handle) => {
+      server = handle as Server;
+      acceptAsOurs(server);
+    });
     child.once('error', reject);
     child.once('close', (code) => {
       if (server !== undefined) resolve(server);

@@ -1,4 +1,4 @@
-import { createServer, Socket, type Server as NetServer } from 'node:net';
+import { createServer, Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
 import type { Connection } from '../connection.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
@@ -140,17 +140,17 @@ async function begin(start: WorkerStart): Promise<void> {
 
 async function accept(acceptance: Acceptance): Promise<void> {
   if (acceptance.by === 'feed') return;
-  const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
   if (acceptance.by === 'descriptor') {
-    const own: NetServer = await duplicateListener(acceptance.fd);
-    listener.listen(own);
-  } else {
-    const { host, port } = acceptance.address;
-    await new Promise<void>((resolve, reject) => {
-      listener.once('error', reject);
-      listener.listen({ host, port, backlog: acceptance.backlog, exclusive: true, reusePort: true } as object, resolve);
-    });
+    server!.acceptFrom(await duplicateListener(acceptance.fd));
+    return;
   }
+  const { host, port } = acceptance.address;
+  const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen({ host, port, backlog: acceptance.backlog, exclusive: true, reusePort: true } as object, resolve);
+  });
+  listener.removeAllListeners('error');
   server!.acceptFrom(listener);
 }
 
