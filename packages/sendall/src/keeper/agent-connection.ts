@@ -41,12 +41,12 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   /** Binds an alias to a run. Throws ProtocolError when the alias was used before or there are too many. */
-  attach(alias: number, run: Run, control: boolean): Attachment {
+  attach(alias: number, run: Run, control: boolean, holder: Uint8Array | undefined, again = false): Attachment {
     if (alias === 0) throw new ProtocolError('alias 0 is the link itself');
     if (this.#attachments.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
     const attachment = new Attachment(this, alias, run, control);
     this.#attachments.set(alias, attachment);
-    run.attach(attachment);
+    run.attach(attachment, holder, again);
     return attachment;
   }
 
@@ -79,7 +79,7 @@ export class AgentConnection implements AttachmentOwner {
       case 'ASK':
         return this.#ask(message);
       case 'PING':
-        return this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.running });
+        return this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.live });
       case 'PONG':
         return undefined;
       default:
@@ -125,10 +125,10 @@ export class AgentConnection implements AttachmentOwner {
       return refuse('unknown', 'this machine has a new run journal: the run is not known');
     const run = this.#keeper.find(message.principal ?? '', runId);
     if (!run) return refuse('unknown', 'there is no such run, or it was forgotten');
-    if (run.refused) return refuse('refused', run.refused.message);
+    if (run.facts.refused) return refuse(run.facts.refused.code, run.facts.refused.message);
     if (run.attachments.size >= this.#keeper.limits.maxAttachments)
       return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
-    run.welcome(this.attach(alias, run, mode === 'control'));
+    run.welcome(this.attach(alias, run, mode === 'control', message.holder, message.again));
   }
 
   #list(message: MessageNamed<'LIST'>): void {

@@ -20,7 +20,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
 
 const PREFIX = 'sendall-keeper-';
 /** Empty groups kept for the next commands. */
@@ -90,9 +91,42 @@ function readThreads(path: string): number[] {
   }
 }
 
-/** Processes in the group of a keeper that is gone. */
-export function threadsLeftIn(path: string): number[] {
-  return path.includes(PREFIX) ? readThreads(path) : [];
+/** What killing needs of a group. */
+export type Killable = Pick<Cgroup, 'populated' | 'freeze' | 'threads'>;
+
+/** The group of a command whose keeper is gone; it may be gone too. */
+export class LeftCgroup implements Killable {
+  readonly #path: string;
+
+  /** Throws when `path` is not one that a keeper makes: it comes from a file. */
+  constructor(path: string) {
+    if (!path.includes(`/${PREFIX}`)) throw new Error(`${path} is not a keeper's cgroup`);
+    this.#path = path;
+  }
+
+  get populated(): boolean {
+    try {
+      return readFileSync(join(this.#path, 'cgroup.events'), 'latin1').includes('populated 1');
+    } catch {
+      return false;
+    }
+  }
+
+  freeze(on: boolean): void {
+    try {
+      writeFileSync(join(this.#path, 'cgroup.freeze'), on ? '1' : '0');
+    } catch {
+      // Gone, with everything in it.
+    }
+  }
+
+  threads(): number[] {
+    return readThreads(this.#path);
+  }
+
+  remove(): void {
+    removeLeftOvers(dirname(dirname(this.#path)));
+  }
 }
 
 /** The groups of one keeper. */
@@ -115,7 +149,7 @@ export class Cgroups {
     const mount = mountPoint();
     if (mount === undefined) return { missing: 'no cgroup version 2 hierarchy is mounted' };
     const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'latin1'))?.[1] ?? '/';
-    const base = join(mount, own, PREFIX + process.pid);
+    const base = join(mount, own, `${PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
     removeLeftOvers(join(mount, own));
     try {
       mkdirSync(base);

@@ -5,6 +5,7 @@ import type { Native } from './syscalls.js';
 import { signalAll, type Tree } from './tree.js';
 
 const SIGTERM = 15;
+const POLL_MS = 50;
 
 export interface EndReport {
   readonly signalled: number[];
@@ -16,6 +17,7 @@ export class Ending {
   readonly #done: (report: EndReport) => void;
   readonly #signalled: number[];
   #timer: NodeJS.Timeout | undefined;
+  #poll: NodeJS.Timeout | undefined;
   #deadline = Infinity;
   #killing = false;
   #over = false;
@@ -25,6 +27,8 @@ export class Ending {
     this.#tree = tree;
     this.#done = done;
     this.#signalled = graceMs > 0 ? signalAll(native, tree.members(), SIGTERM) : [];
+    // What is not our child ends without a word to us.
+    this.#poll = setInterval(() => this.check(), POLL_MS);
     this.shorten(graceMs);
   }
 
@@ -55,7 +59,9 @@ export class Ending {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#poll);
     const survivors = this.#tree.alive() ? this.#tree.members().map(describe) : [];
-    this.#done({ signalled: this.#signalled, survivors });
+    // Not at once: the constructor may still be running.
+    queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors }));
   }
 }

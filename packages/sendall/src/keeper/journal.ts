@@ -30,7 +30,7 @@ import { fault } from './faults.js';
 /** Every kind of record. `no` is the run's number in this journal, given by its intent. */
 const recordTable = {
   /** First in the file. OPENs whose notAfter is at or below forgottenBefore are refused: their ids may be forgotten. */
-  header: [1, { version: uint(1), epoch: bytes(2), forgottenBeforeMs: uint(3), nextNo: uint(4) }],
+  header: [1, { version: uint(1), epoch: bytes(2), forgottenBeforeMs: uint(3) }],
   /** A keeper began to write here. */
   keeper: [2, { bootId: text(1), pid: uint(2), startMs: uint(3) }],
   intent: [
@@ -59,6 +59,7 @@ const recordTable = {
       /** Kernel clock ticks at the leader's start: a pid that is used again has another. */
       ticks: opt(uint(5)),
       cgroup: opt(text(6)),
+      bootId: text(7),
     },
   ],
   refused: [5, { no: uint(1), code: text(2), message: text(3) }],
@@ -145,6 +146,7 @@ export class Journal {
   #size: number;
   readonly #encoder: Encoder = framing.encoder();
   #records: Buffer[] = [];
+  #keeper: RecordOf<'keeper'> | undefined;
   #syncing = false;
   /** Moving average; a new disk has to prove itself. */
   #usualSyncMs = 1;
@@ -249,6 +251,7 @@ export class Journal {
 
   /** Appends a record. It is written at the end of the tick, or by `flush` before somebody hears of it. */
   append(record: JournalRecord): void {
+    if (record.kind === 'keeper') this.#keeper = record;
     if (this.#records.length === 0) queueMicrotask(() => this.flush());
     this.#records.push(encodeRecord(record));
   }
@@ -316,11 +319,11 @@ export class Journal {
     for (const done of waiting) done(this.#failed);
   }
 
-  /** Rewrites the journal with these records only, in one atomic step. */
-  compact(forgottenBeforeMs: number, nextNo: number, records: Iterable<JournalRecord>): void {
+  /** Rewrites the journal with these records only, in one atomic step. Throws when the disk is full; nothing changed then. */
+  compact(forgottenBeforeMs: number, records: Iterable<JournalRecord>): void {
     this.flush();
-    const header = { kind: 'header', version: VERSION, epoch: this.epoch, forgottenBeforeMs, nextNo } as const;
-    const fresh = Journal.#create(this.path, header, records);
+    const header = { kind: 'header', version: VERSION, epoch: this.epoch, forgottenBeforeMs } as const;
+    const fresh = Journal.#create(this.path, header, this.#keeper ? [this.#keeper, ...records] : records);
     const old = this.#fd;
     this.#fd = fresh.#fd;
     this.#end = fresh.#end;
@@ -337,5 +340,5 @@ export class Journal {
 }
 
 function newHeader(): RecordOf<'header'> {
-  return { kind: 'header', version: VERSION, epoch: randomBytes(16), forgottenBeforeMs: 0, nextNo: 1 };
+  return { kind: 'header', version: VERSION, epoch: randomBytes(16), forgottenBeforeMs: 0 };
 }

@@ -3,25 +3,27 @@
  * and no policy; who may speak to its socket may run commands as its user.
  */
 import { hash, timingSafeEqual } from 'node:crypto';
-import { openSync, readFileSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { ProtocolError } from '../errors.js';
 import type { Home } from '../home.js';
 import { decodeSpec } from '../protocol/codec.js';
 import type { MessageNamed, RunInfo, Spec } from '../protocol/messages.js';
 import { AgentConnection } from './agent-connection.js';
-import { Attachment } from './attachment.js';
 import { SpoolBudget } from './budget.js';
 import { Cgroups } from './cgroup.js';
 import { Children } from './children.js';
 import { ownAccount } from './environment.js';
 import { fault } from './faults.js';
-import { Journal } from './journal.js';
+import { replay } from './history.js';
+import { Journal, type RecordOf } from './journal.js';
 import type { KeeperLimits } from './limits.js';
 import type { Machine } from './machine.js';
 import { StartFailure } from './program.js';
-import { Run, shownArgv } from './run.js';
-import { removeSpool } from './spool.js';
+import { keyOf, Retention } from './retention.js';
+import { Run } from './run.js';
+import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
 import type { Native } from './syscalls.js';
 
 export interface KeeperSetup {
@@ -33,6 +35,14 @@ export interface KeeperSetup {
 }
 
 type Refusal = { code: string; message: string };
+
+/** Words of a command that listings and the journal show, in bytes; names and tags likewise. */
+const SHOWN_ARGV = 2048;
+const SHOWN_NAME = 256;
+const SHOWN_TAGS = 64;
+/** More trees than this are not looked at for every process that ends. */
+const FEW_TREES = 8;
+const TREES_MS = 20;
 
 export class Keeper implements Machine {
   readonly home: Home;
@@ -46,29 +56,56 @@ export class Keeper implements Machine {
   readonly devNull = openSync('/dev/null', 'r+');
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   readonly #finished: () => void;
+  readonly #retention: Retention;
   readonly #runs = new Map<string, Run>();
   readonly #running = new Set<Run>();
   readonly #queue = new Set<Run>();
+  /** Their leader has ended, their output or tree has not. */
   readonly #lingering = new Set<Run>();
+  /** Somebody waits for the end of these trees. */
+  readonly #watched = new Set<Run>();
+  #treeTimer: NodeJS.Timeout | undefined;
   readonly #agents = new Set<AgentConnection>();
   #nextNo = 1;
-  #forgottenBeforeMs = 0;
   #draining = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
+  /** Takes up what the journal says. Throws when the journal or the folders cannot be used. */
   constructor(setup: KeeperSetup) {
     this.home = setup.home;
     this.limits = setup.limits;
     this.native = setup.native;
     this.#finished = () => setup.finished();
-    const { journal } = Journal.open(`${setup.home.state}/journal`, this.bootId);
+    const { journal, records } = Journal.open(join(setup.home.state, 'journal'), this.bootId);
     this.journal = journal;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
     const cgroups = Cgroups.open();
     this.cgroups = 'groups' in cgroups ? cgroups.groups : undefined;
     this.children = new Children(setup.native, () => this.#treesMayHaveEnded());
+    const history = replay(records);
+    this.#nextNo = history.nextNo;
+    this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     journal.append({ kind: 'keeper', bootId: this.bootId, pid: process.pid, startMs: Date.now() });
+    for (const facts of history.runs) {
+      const run = new Run(this, facts);
+      const key = keyOf(facts.intent.principal, facts.intent.runId);
+      this.#runs.set(key, run);
+      this.budget.add(run.restore(history.bootId === this.bootId));
+      if (facts.dropped) this.#retention.addId(key, run);
+      else this.#retention.add(run);
+    }
+    this.#removeStraySpools();
+    this.#retention.sweep();
     this.#watchIdle();
+  }
+
+  /** Output of runs that nobody knows: a crash between two removals. */
+  #removeStraySpools(): void {
+    const known = new Set<string>();
+    for (const { identity, facts } of this.#runs.values())
+      if (!facts.dropped) known.add(spoolFolderName(identity.principal, identity.runId));
+    for (const name of readdirSync(spoolRoot(this.home)))
+      if (!known.has(name)) removeSpool(join(spoolRoot(this.home), name));
   }
 
   // -- agents
@@ -91,10 +128,6 @@ export class Keeper implements Machine {
     return this.#running.size + this.#queue.size + this.#lingering.size;
   }
 
-  get running(): number {
-    return this.#running.size;
-  }
-
   #watchIdle(): void {
     clearTimeout(this.#idleTimer);
     if (this.live > 0) return;
@@ -113,7 +146,12 @@ export class Keeper implements Machine {
     const principal = message.principal ?? '';
     const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
-    if (existing) return this.#reopen(agent, alias, existing, specHash, refuse);
+    if (existing) {
+      const refusal = mayReopen(existing, specHash);
+      if (refusal) refuse(refusal);
+      else this.#reopen(agent, message, existing);
+      return;
+    }
     // A copy: the message's bytes are a view of what the socket read.
     const raw = Uint8Array.from(message.spec);
     let spec: Spec;
@@ -125,7 +163,8 @@ export class Keeper implements Machine {
     }
     const refusal = this.#mayOpen(message);
     if (refusal) return refuse(refusal);
-    const run = new Run(this, {
+    const intent: RecordOf<'intent'> = {
+      kind: 'intent',
       no: this.#nextNo++,
       principal,
       runId: Uint8Array.from(runId),
@@ -133,57 +172,48 @@ export class Keeper implements Machine {
       openedMs: Date.now(),
       notAfterMs: message.notAfterMs,
       keepMs: Math.min(spec.keepMs ?? this.limits.keepMs, this.limits.keepMs),
-      argv: spec.verb === 'sh' ? [Buffer.from('sh')] : shownArgv(spec.argv),
-      name: spec.name?.slice(0, 256),
-      tags: spec.tags.slice(0, 64).map((tag) => tag.slice(0, 256)),
-    });
+      argv: spec.verb === 'sh' ? [Buffer.from('sh')] : shown(spec.argv),
+      name: spec.name?.slice(0, SHOWN_NAME),
+      tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
+    };
+    const run = new Run(this, { intent, treeEnded: false, acked: false, dropped: false });
     run.specify(raw, spec);
     fault('before-intent');
-    this.journal.append({ kind: 'intent', ...run.identity });
-    fault('after-intent');
+    this.journal.append(intent);
     this.#runs.set(keyOf(principal, runId), run);
-    const attachment = agent.attach(alias, run, true);
+    agent.attach(alias, run, true, message.holder);
     const immediate = this.#running.size < this.limits.maxRunning;
     if (immediate) this.#running.add(run);
     else this.#queue.add(run);
-    this.journal.sync((error) => this.#intentSynced(run, attachment, error));
+    this.journal.sync((error) => this.#intentSynced(run, error));
     // Behind the sync's own microtask: a slow disk works while we open what the command needs.
     if (immediate) queueMicrotask(() => this.#prepare(run));
   }
 
-  #reopen(agent: AgentConnection, alias: number, run: Run, specHash: Buffer, refuse: (refusal: Refusal) => void): void {
-    if (!timingSafeEqual(run.identity.specHash, specHash))
-      return refuse({ code: 'conflict', message: 'this run id is taken by another command' });
-    if (run.refused) return refuse(run.refused);
-    const attachment = agent.attach(alias, run, true);
-    attachment.send({
-      type: 'OPENED',
-      runId: run.identity.runId,
-      specHash,
-      state: 'existing',
-      controlEpoch: run.controlEpoch,
-    });
+  #reopen(agent: AgentConnection, { alias, holder, again }: MessageNamed<'OPEN'>, run: Run): void {
+    const attachment = agent.attach(alias, run, true, holder, again);
+    const { runId, specHash } = run.identity;
+    const controlEpoch = attachment.control ? run.controlEpoch : undefined;
+    attachment.send({ type: 'OPENED', runId, specHash, state: 'existing', controlEpoch });
     run.welcome(attachment);
   }
 
   #mayOpen(message: MessageNamed<'OPEN'>): Refusal | undefined {
     const { runId, epoch, notAfterMs } = message;
+    const { maxNotAfterMs, maxIds, maxRunning, maxQueued } = this.limits;
     const now = Date.now();
     if (runId.length !== 16) return { code: 'badspec', message: `a run id has 16 bytes, not ${runId.length}` };
     if (epoch && !this.journal.epoch.equals(epoch))
       return { code: 'unknown', message: 'this machine has a new run journal: whether the command ran is not known' };
-    if (notAfterMs <= now || notAfterMs <= this.#forgottenBeforeMs)
+    if (notAfterMs <= now || notAfterMs <= this.#retention.forgottenBeforeMs)
       return { code: 'expired', message: 'the time in which this run could be started is over' };
-    if (notAfterMs > now + this.limits.maxNotAfterMs)
-      return {
-        code: 'limits',
-        message: `notAfter lies further ahead than maxNotAfterMs (${this.limits.maxNotAfterMs})`,
-      };
+    if (notAfterMs > now + maxNotAfterMs)
+      return { code: 'limits', message: `notAfter lies further ahead than maxNotAfterMs (${maxNotAfterMs})` };
     if (this.#draining) return { code: 'busy', message: 'this keeper takes no new runs' };
-    if (this.#runs.size >= this.limits.maxIds)
-      return { code: 'limits', message: `the keeper remembers maxIds (${this.limits.maxIds}) runs already` };
-    if (this.#running.size >= this.limits.maxRunning && this.#queue.size >= this.limits.maxQueued)
-      return { code: 'busy', message: `maxRunning and maxQueued (${this.limits.maxQueued}) are reached` };
+    if (this.#runs.size >= maxIds)
+      return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
+    if (this.#running.size >= maxRunning && this.#queue.size >= maxQueued)
+      return { code: 'busy', message: `maxRunning (${maxRunning}) and maxQueued (${maxQueued}) are reached` };
     try {
       this.journal.reserve(this.live);
     } catch (error) {
@@ -204,16 +234,17 @@ export class Keeper implements Machine {
     if (run.promised) this.#start(run);
   }
 
-  #intentSynced(run: Run, attachment: Attachment, error: Error | undefined): void {
+  #intentSynced(run: Run, error: Error | undefined): void {
     fault('after-sync');
     if (error) {
       this.#refuse(run, { code: 'limits', message: `the run journal cannot be written (${error.message})` });
       return;
     }
-    if (run.refused) return;
+    if (run.over) return;
     const { runId, specHash } = run.identity;
-    if (run.attachments.has(attachment))
-      attachment.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: run.controlEpoch });
+    const { controlEpoch } = run;
+    for (const attachment of run.attachments)
+      attachment.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch });
     run.promised = true;
     if (run.state === 'starting') this.#start(run);
   }
@@ -229,10 +260,10 @@ export class Keeper implements Machine {
 
   #refuse(run: Run, { code, message }: Refusal): void {
     if (run.over) return;
-    this.journal.append({ kind: 'refused', no: run.identity.no, code, message });
     run.refuse(code, message);
     this.#queue.delete(run);
     this.#running.delete(run);
+    this.#retention.add(run);
     this.#next();
   }
 
@@ -251,18 +282,13 @@ export class Keeper implements Machine {
 
   exited(run: Run): void {
     this.#running.delete(run);
+    this.#lingering.add(run);
     this.#next();
   }
 
-  linger(run: Run): void {
-    this.#lingering.add(run);
-  }
-
-  settle(run: Run): void {
-    // Its output may end before its last process does.
-    if (!run.treeEnded) return;
+  settled(run: Run): void {
     this.#lingering.delete(run);
-    run.settle();
+    this.#retention.add(run);
     this.#watchIdle();
   }
 
@@ -270,20 +296,35 @@ export class Keeper implements Machine {
     this.#refuse(run, { code: 'cancelled', message: reason ?? 'cancelled before it started' });
   }
 
-  #treesMayHaveEnded(): void {
-    for (const run of this.#lingering) run.checkTree();
-    for (const run of this.#running) run.checkTree();
+  watchTree(run: Run): void {
+    this.#watched.add(run);
   }
 
+  /** A process has ended. Many trees are asked together, a moment later. */
+  #treesMayHaveEnded(): void {
+    if (this.#watched.size <= FEW_TREES) this.#checkTrees();
+    else this.#treeTimer ??= setTimeout(() => this.#checkTrees(), TREES_MS);
+  }
+
+  #checkTrees(): void {
+    clearTimeout(this.#treeTimer);
+    this.#treeTimer = undefined;
+    for (const run of this.#watched) if (!run.checkTree()) this.#watched.delete(run);
+  }
+
+  // -- questions
+
+  /** The run, unless it is not known or was forgotten. */
   find(principal: string, runId: Uint8Array): Run | undefined {
-    return this.#runs.get(keyOf(principal, runId));
+    const run = this.#runs.get(keyOf(principal, runId));
+    return run?.facts.dropped ? undefined : run;
   }
 
   /** Runs of a principal (of all when it is undefined); finished ones only when asked for. */
   list(principal: string | undefined, all: boolean): RunInfo[] {
     const runs: RunInfo[] = [];
     for (const run of this.#runs.values()) {
-      if (run.forgotten || (principal !== undefined && run.identity.principal !== principal)) continue;
+      if (run.facts.dropped || (principal !== undefined && run.identity.principal !== principal)) continue;
       if (all || !run.over || this.#lingering.has(run)) runs.push(run.info());
     }
     return runs;
@@ -294,9 +335,7 @@ export class Keeper implements Machine {
     const run = this.find(principal, runId);
     if (!run) return 'unknown';
     if (!run.over || this.#lingering.has(run)) return 'still running';
-    this.journal.append({ kind: 'dropped', no: run.identity.no });
-    run.forgotten = true;
-    removeSpool(run.folder);
+    this.#retention.drop(run);
     return 'done';
   }
 
@@ -305,6 +344,7 @@ export class Keeper implements Machine {
       pid: process.pid,
       running: this.#running.size,
       queued: this.#queue.size,
+      lingering: this.#lingering.size,
       remembered: this.#runs.size,
       spoolBytes: this.budget.used,
       proof: this.cgroups ? 'cgroup' : 'unproven',
@@ -328,10 +368,30 @@ export class Keeper implements Machine {
 
   close(): void {
     for (const agent of this.#agents) agent.wire.close();
+    this.#retention.close();
     this.children.close();
     this.cgroups?.close();
     this.journal.close();
   }
 }
 
-const keyOf = (principal: string, runId: Uint8Array): string => `${Buffer.from(runId).toString('latin1')}${principal}`;
+/** Why the run that is there cannot be had again. */
+function mayReopen({ identity, facts }: Run, specHash: Buffer): Refusal | undefined {
+  if (!timingSafeEqual(identity.specHash, specHash))
+    return { code: 'conflict', message: 'this run id is taken by another command' };
+  if (facts.dropped) return { code: 'expired', message: 'this run is over and was forgotten' };
+  return facts.refused;
+}
+
+/** The beginning of an argv, cut to a bounded size. */
+function shown(argv: readonly Uint8Array[]): Uint8Array[] {
+  const words: Uint8Array[] = [];
+  let left = SHOWN_ARGV;
+  for (const word of argv) {
+    if (left <= 0) break;
+    // A copy: a view would keep the whole spec alive.
+    words.push(Uint8Array.from(word.subarray(0, left)));
+    left -= word.length + 1;
+  }
+  return words;
+}

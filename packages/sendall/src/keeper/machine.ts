@@ -24,10 +24,10 @@ export interface Machine {
   readonly bootId: string;
   /** The leader ended and its exit was told. */
   exited(run: Run): void;
-  /** The leader ended, others of its tree live. */
-  linger(run: Run): void;
+  /** Calls `checkTree` when processes have ended, until it returns false. */
+  watchTree(run: Run): void;
   /** Everything of the run has ended. */
-  settle(run: Run): void;
+  settled(run: Run): void;
   /** A run that still waits for its turn is not wanted any more. */
   cancelQueued(run: Run, reason: string | undefined): void;
 }

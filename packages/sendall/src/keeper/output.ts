@@ -176,6 +176,11 @@ export class Output {
     this.update();
   }
 
+  /** Removes what is acknowledged: the room is needed. */
+  trim(): void {
+    this.#budget.free(this.spool.dropBelow(this.#acked));
+  }
+
   /** Applies the limits anew: trims, drops, stops reading or starts again. */
   update(): void {
     const unacked = this.next - this.#acked;

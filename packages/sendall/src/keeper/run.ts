@@ -1,6 +1,6 @@
 /**
  * One command from its intent to the end of its process tree. Exit, end of output and end of the tree are three events;
- * what was promised at each is in the journal before anybody hears of it.
+ * what callers hear of each is in the journal first.
  */
 import { constants } from 'node:os';
 import { formatRunId } from '../protocol/run-id.js';
@@ -8,7 +8,6 @@ import {
   STREAM,
   type Exit,
   type MessageNamed,
-  type ProcessInfo,
   type RunInfo,
   type Spec,
   type Started,
@@ -17,144 +16,138 @@ import {
 import type { Attachment, ToAttachment } from './attachment.js';
 import { Ending, type EndReport } from './ending.js';
 import { fault } from './faults.js';
+import { learn, type Facts, type LaterRecord } from './history.js';
 import { Input } from './input.js';
+import type { RecordOf } from './journal.js';
+import type { Machine } from './machine.js';
+import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
-import { statOf } from './processes.js';
+import { describe, statOf } from './processes.js';
 import { StartFailure } from './program.js';
-import { spoolFolder } from './spool.js';
+import { spoolFolder, spooledRange } from './spool.js';
 import { Launch } from './start.js';
 import { SystemError, type Status } from './syscalls.js';
-import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
-import type { Machine } from './machine.js';
+import { CgroupTree, LeftCgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why we ended a command. */
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
 const LONGEST_TIMER = 0x7fffffff;
-/** Words of a command that `ps` and the journal show, in bytes. */
-const SHOWN_ARGV = 2048;
+/** A spec up to this size is kept for those who attach after the end. */
+const SMALL_SPEC = 4096;
+const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-export const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
-
-/** The beginning of an argv, cut to a bounded size. */
-export function shownArgv(argv: readonly Uint8Array[]): Uint8Array[] {
-  const shown: Uint8Array[] = [];
-  let left = SHOWN_ARGV;
-  for (const word of argv) {
-    if (left <= 0) break;
-    // A copy: a view would keep the whole spec alive.
-    shown.push(Uint8Array.from(word.subarray(0, left)));
-    left -= word.length + 1;
-  }
-  return shown;
-}
-
-/** What a run is from its first record on. */
-export interface RunIdentity {
-  readonly no: number;
-  readonly principal: string;
-  readonly runId: Uint8Array;
-  readonly specHash: Uint8Array;
-  readonly openedMs: number;
-  readonly notAfterMs: number;
-  readonly keepMs: number;
-  readonly argv: readonly Uint8Array[];
-  readonly name?: string | undefined;
-  readonly tags: readonly string[];
-}
-
-type Operation = MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>;
-type OperationResult = { type: 'OP_OK' } & Omit<MessageNamed<'OP_OK'>, 'type' | 'alias'>;
-/** Answers remembered for repeats. */
-const REMEMBERED_OPERATIONS = 64;
+const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
 
 export class Run implements OutputEvents {
-  /** Its output and result were forgotten on request; only its id is remembered. */
-  forgotten = false;
-  readonly identity: RunIdentity;
+  /** Everything that the journal knows. */
+  readonly facts: Facts;
   readonly #machine: Machine;
-  state: RunState = 'queued';
+  readonly attachments = new Set<Attachment>();
+  controlEpoch = 0;
   /** Its intent is on the disk. */
   promised = false;
-  started: Started | undefined;
-  exit: Exit | undefined;
-  refused: { code: string; message: string } | undefined;
-  reason: string | undefined;
-  treeEnded = false;
-  acked = false;
-  controlEpoch = 0;
-  readonly attachments = new Set<Attachment>();
-  /** Streams of a run that is over. */
-  streams: StreamState[] = [];
-  rawSpec: Uint8Array | undefined;
+  /** What is being spent on it now: a process, or a place in the queue. */
+  #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
+  #holder: Uint8Array | undefined;
+  #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
   #input: Input | undefined;
   readonly #outputs: Output[] = [];
-  #openOutputs = 0;
+  /** Streams of a run whose outputs are closed for good. */
+  #streams: StreamState[] = [];
   #gseq = 0;
   #status: Status | undefined;
   #endedMs = 0;
+  #cause: Cause | undefined;
+  #reason: string | undefined;
   #ending: Ending | undefined;
   #endReport: EndReport | undefined;
-  #cause: Cause | undefined;
-  #undrained = false;
-  readonly #afterStart: (() => void)[] = [];
-  readonly #operations = new Map<number, OperationResult | undefined>();
+  #endWaiters: ((report: EndReport) => void)[] = [];
+  readonly #operations = new Operations();
+  #afterStart: (() => void)[] = [];
   #timeout: NodeJS.Timeout | undefined;
   #idle: NodeJS.Timeout | undefined;
+  #alone: NodeJS.Timeout | undefined;
   #lastActivity = 0;
+  #inputTold = false;
 
-  constructor(machine: Machine, identity: RunIdentity) {
+  constructor(machine: Machine, facts: Facts) {
     this.#machine = machine;
-    this.identity = identity;
+    this.facts = facts;
+  }
+
+  // -- what is known
+
+  get identity(): RecordOf<'intent'> {
+    return this.facts.intent;
   }
 
   get folder(): string {
     return spoolFolder(this.#machine.home, this.identity.principal, this.identity.runId);
   }
 
+  get state(): RunState {
+    if (this.facts.refused) return 'refused';
+    if (this.exit) return this.exit.cause === 'lost' ? 'lost' : 'exited';
+    return this.#phase === 'over' ? 'lost' : this.#phase;
+  }
+
+  /** The leader has ended, or never will have begun. */
   get over(): boolean {
-    return this.state === 'exited' || this.state === 'refused' || this.state === 'lost';
+    return this.facts.refused !== undefined || this.exit !== undefined;
+  }
+
+  /** Told to callers: the exit with everything that was written before it. */
+  get exit(): Exit | undefined {
+    return this.facts.exit?.drained ? this.facts.exit.exit : undefined;
+  }
+
+  get started(): Started | undefined {
+    const { started } = this.facts;
+    return started && { pid: started.pid, startMs: started.startMs, program: started.program, bootId: started.bootId };
+  }
+
+  get treeEnded(): boolean {
+    return this.facts.treeEnded;
+  }
+
+  get endMs(): number {
+    return this.exit?.endMs ?? this.identity.openedMs;
   }
 
   get pid(): number {
-    return this.started?.pid ?? 0;
+    return this.facts.started?.pid ?? 0;
+  }
+
+  #record(record: LaterRecord): void {
+    learn(this.facts, record);
+    this.#machine.journal.append(record);
   }
 
   // -- start
 
   /** The spec as it came and as it was understood. */
   specify(raw: Uint8Array, spec: Spec): void {
-    this.rawSpec = raw;
+    this.#rawSpec = raw;
     this.#spec = spec;
   }
 
   /** Opens everything the start needs. Throws StartFailure. */
   prepare(): void {
-    this.state = 'starting';
-    const spec = this.#spec!;
-    const { native, account, devNull, limits } = this.#machine;
+    this.#phase = 'starting';
+    const { native, account, devNull } = this.#machine;
     try {
-      this.#launch = new Launch(native, spec, formatRunId(this.identity.runId), account, devNull);
+      this.#launch = new Launch(native, this.#spec!, formatRunId(this.identity.runId), account, devNull);
     } catch (error) {
       if (error instanceof StartFailure) throw error;
-      const what = error instanceof SystemError ? error.errno : String((error as NodeJS.ErrnoException).code ?? error);
-      throw new StartFailure('limits', `the keeper has no room to start it now (${what})`);
+      const what = error instanceof SystemError ? error.errno : ((error as NodeJS.ErrnoException).code ?? error);
+      throw new StartFailure('limits', `the keeper has no room to start it now (${String(what)})`);
     }
-    this.#input ??= new Input(native, limits.stdinWindow, {
-      moved: () => this.#inputMoved(),
-      refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
-    });
-  }
-
-  /** Gives up what `prepare` opened. */
-  abandon(): void {
-    this.#launch?.abandon();
-    this.#launch = undefined;
   }
 
   /** Starts the command; its intent is on the disk. Throws StartFailure. */
@@ -162,7 +155,7 @@ export class Run implements OutputEvents {
     const launch = this.#launch!;
     const spec = this.#spec!;
     this.#launch = undefined;
-    const { native, children, cgroups, limits, journal, bootId } = this.#machine;
+    const { native, children, cgroups, bootId } = this.#machine;
     const id = formatRunId(this.identity.runId);
     const tree = cgroups ? new CgroupTree(native, cgroups) : new ScanTree(native, children, id);
     let pid: number;
@@ -173,70 +166,80 @@ export class Run implements OutputEvents {
       throw error;
     }
     fault('after-spawn');
-    tree.lead(pid);
+    this.#phase = 'running';
     this.#tree = tree;
-    this.started = { pid, startMs: Date.now(), program: launch.program, bootId };
-    this.state = 'running';
-    this.#lastActivity = this.started.startMs;
+    tree.lead(pid);
     children.watch(pid, (status) => this.#leaderEnded(status));
-    journal.append({
+    this.#lastActivity = Date.now();
+    this.#record({
       kind: 'started',
       no: this.identity.no,
       pid,
-      startMs: this.started.startMs,
+      startMs: this.#lastActivity,
       program: launch.program,
+      bootId,
       ...(tree.place === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.place }),
     });
     fault('after-started');
-    for (const { stream, fd } of launch.outputs) {
-      const output = new Output(
-        native,
-        this.#machine.budget,
-        fd,
-        {
-          stream,
-          folder: this.folder,
-          spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, limits.spoolTotal),
-          overflow: (spec.overflow ?? 'block') as Overflow,
-          sha256: spec.sha256 ?? false,
-        },
-        this,
-      );
-      this.#outputs.push(output);
-      this.#openOutputs++;
-      output.start();
-    }
-    if (launch.input >= 0) this.#input!.start(launch.input);
-    else this.#input!.discard();
-    this.#toAll({ type: 'STARTED', ...this.started });
-    for (const then of this.#afterStart.splice(0)) then();
+    for (const { stream, fd } of launch.outputs) this.#collect(stream, fd, spec);
+    if (launch.input >= 0) this.#stdin().start(launch.input);
+    else this.#stdin().discard();
+    this.#toAll({ type: 'STARTED', ...this.started! });
+    this.#doAfterStart();
     this.#arm(spec);
+    this.#watchAlone();
   }
 
-  /** The command did not start. */
+  #collect(stream: number, fd: number, spec: Spec): void {
+    const { native, budget, limits } = this.#machine;
+    const output = new Output(
+      native,
+      budget,
+      fd,
+      {
+        stream,
+        folder: this.folder,
+        spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, limits.spoolTotal),
+        overflow: (spec.overflow ?? 'block') as Overflow,
+        sha256: spec.sha256 ?? false,
+      },
+      this,
+    );
+    this.#outputs.push(output);
+    output.start();
+  }
+
+  /** The command did not start, and never will. */
   refuse(code: string, message: string): void {
-    this.abandon();
-    this.refused = { code, message };
-    this.state = 'refused';
+    this.#launch?.abandon();
+    this.#launch = undefined;
+    this.#phase = 'over';
+    this.#record({ kind: 'refused', no: this.identity.no, code, message });
     this.#toAll({ type: 'REFUSED', runId: this.identity.runId, code, message });
+    this.#doAfterStart();
     this.attachments.clear();
-    for (const then of this.#afterStart.splice(0)) then();
-    this.#forgetSpec();
+    this.#letGo();
   }
 
-  #arm(spec: Spec): void {
-    if (spec.timeoutMs !== undefined) {
-      const ms = Math.min(spec.timeoutMs, LONGEST_TIMER);
-      this.#timeout = setTimeout(() => this.end('timeout', undefined, `ran for ${spec.timeoutMs} ms`), ms);
+  #doAfterStart(): void {
+    const waiting = this.#afterStart;
+    this.#afterStart = [];
+    for (const then of waiting) then();
+  }
+
+  #arm({ timeoutMs, idleMs }: Spec): void {
+    if (timeoutMs !== undefined) {
+      const end = (): void => this.end('timeout', undefined, `it ran for ${timeoutMs} ms`);
+      this.#timeout = setTimeout(end, Math.min(timeoutMs, LONGEST_TIMER));
     }
-    if (spec.idleMs !== undefined) this.#armIdle(spec.idleMs, spec.idleMs);
+    if (idleMs !== undefined) this.#armIdle(idleMs, idleMs);
   }
 
   #armIdle(idleMs: number, wait: number): void {
     this.#idle = setTimeout(
       () => {
         const quiet = Date.now() - this.#lastActivity;
-        if (quiet >= idleMs) this.end('idle', undefined, `was quiet for ${idleMs} ms`);
+        if (quiet >= idleMs) this.end('idle', undefined, `it was quiet for ${idleMs} ms`);
         else this.#armIdle(idleMs, idleMs - quiet);
       },
       Math.min(wait, LONGEST_TIMER),
@@ -250,11 +253,10 @@ export class Run implements OutputEvents {
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
     const max = this.#spec?.maxOutput;
-    if (max !== undefined && this.#cause === undefined) {
-      let total = 0;
-      for (const each of this.#outputs) total += each.next;
-      if (total > max) this.end('limits', undefined, `wrote more than ${max} bytes`);
-    }
+    if (max === undefined || this.#cause !== undefined) return;
+    let total = 0;
+    for (const each of this.#outputs) total += each.next;
+    if (total > max) this.end('limits', undefined, `it wrote more than ${max} bytes`);
   }
 
   dropped(output: Output, from: number, to: number, reason: string): void {
@@ -262,19 +264,26 @@ export class Run implements OutputEvents {
   }
 
   overflowed(output: Output): void {
-    if (this.#cause === undefined) this.end('limits', undefined, `output ${output.stream} filled its spool`);
+    if (this.#cause === undefined)
+      this.end('limits', undefined, `stream ${output.stream} filled its spool and nobody took it`);
   }
 
   ended(output: Output): void {
-    this.#openOutputs--;
     this.#toAll({ type: 'EOS', stream: output.stream, final: output.next });
-    if (this.#status && this.exit && this.#openOutputs === 0) this.#machine.settle(this);
+    if (!this.#outputs.every((each) => each.ended)) return;
+    if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
-    else if (this.#openOutputs === 0) this.#machine.children.sweep();
+    else this.#machine.children.sweep();
   }
 
+  /** An output was stored after all, or stopped or began to wait. */
   changed(): void {
-    if (this.#undrained) this.#conclude();
+    if (this.facts.exit && !this.exit) this.#conclude();
+  }
+
+  /** Gives acknowledged output back, because all runs together need the room. */
+  trim(): void {
+    for (const output of this.#outputs) output.trim();
   }
 
   get blocked(): string | undefined {
@@ -283,7 +292,7 @@ export class Run implements OutputEvents {
     return output.stream === STREAM.stdout ? 'stdout' : output.stream === STREAM.stderr ? 'stderr' : 'output';
   }
 
-  // -- stdin, acknowledgements and the rest a controller may do
+  // -- what a controller does
 
   takeInput(offset: number, bytes: Uint8Array): void {
     this.#lastActivity = Date.now();
@@ -295,28 +304,35 @@ export class Run implements OutputEvents {
   }
 
   #stdin(): Input {
-    if (!this.#input) {
-      const { native, limits } = this.#machine;
-      this.#input = new Input(native, limits.stdinWindow, {
-        moved: () => this.#inputMoved(),
-        refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
-      });
-      if (this.over) this.#input.discard();
-    }
+    if (this.#input) return this.#input;
+    const { native, limits } = this.#machine;
+    this.#input = new Input(native, limits.stdinWindow, {
+      moved: () => this.#inputMoved(),
+      refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
+    });
+    if (this.over) this.#input.discard();
     return this.#input;
   }
 
   #inputMoved(): void {
-    const input = this.#input;
-    if (!input || this.#inputTold) return;
+    if (this.#inputTold) return;
     this.#inputTold = true;
     queueMicrotask(() => {
       this.#inputTold = false;
-      this.#toControllers({ type: 'ACK', stream: STREAM.stdin, durable: input.next });
-      this.#toControllers({ type: 'CREDIT', stream: STREAM.stdin, limit: input.limit });
+      for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
     });
   }
-  #inputTold = false;
+
+  #tellInput(attachment: Attachment): void {
+    const { next, limit, final } = this.#stdin();
+    attachment.send({
+      type: 'ACK',
+      stream: STREAM.stdin,
+      durable: next,
+      ended: final !== undefined || undefined,
+    });
+    attachment.send({ type: 'CREDIT', stream: STREAM.stdin, limit });
+  }
 
   acknowledge(stream: number, durable: number): void {
     this.#outputs.find((output) => output.stream === stream)?.acknowledge(durable);
@@ -328,95 +344,72 @@ export class Run implements OutputEvents {
   }
 
   acknowledgeExit(): void {
-    if (!this.exit || this.acked) return;
-    this.acked = true;
-    this.#machine.journal.append({ kind: 'acked', no: this.identity.no });
+    if (this.exit && !this.facts.acked) this.#record({ kind: 'acked', no: this.identity.no });
   }
 
-  /** SIGNAL, CANCEL and RESIZE; a repeat of an opId is answered from memory. */
+  /** SIGNAL, CANCEL and RESIZE. What comes before the start waits for it. */
   operate(from: Attachment, operation: Operation): void {
-    const known = this.#operations.has(operation.opId);
-    const answer = this.#operations.get(operation.opId);
-    if (answer) from.send(answer);
-    if (known) return;
-    if (this.#operations.size >= REMEMBERED_OPERATIONS) {
-      const oldest = this.#operations.keys().next().value;
-      if (oldest !== undefined) this.#operations.delete(oldest);
-    }
-    this.#operations.set(operation.opId, undefined);
-    if (this.state === 'starting' || (this.state === 'queued' && operation.type !== 'CANCEL'))
-      this.#afterStart.push(() => this.#operate(from, operation));
-    else this.#operate(from, operation);
+    this.#operations.handle(from, operation.opId, (answer) => {
+      const wait = this.#phase === 'starting' || (this.#phase === 'queued' && operation.type !== 'CANCEL');
+      if (wait) this.#afterStart.push(() => this.#operate(operation, answer));
+      else this.#operate(operation, answer);
+    });
   }
 
-  #operate(from: Attachment, operation: Operation): void {
-    // Known now: by the time of the answer the tree may be gone.
+  #operate(operation: Operation, answer: (outcome: Outcome) => void): void {
     const proof = this.#tree?.proof;
-    const answer = (result: string, signalled: number[] = [], survivors: ProcessInfo[] = []): void => {
-      const message: OperationResult = { type: 'OP_OK', opId: operation.opId, result, signalled, survivors, proof };
-      this.#operations.set(operation.opId, message);
-      if (this.attachments.has(from)) from.send(message);
-    };
-    if (operation.type === 'CANCEL') {
-      if (this.state === 'queued') {
-        this.#machine.cancelQueued(this, operation.reason);
-        answer('done');
-      } else if (!this.#tree || this.treeEnded) answer('already over');
-      else this.end('cancelled', operation.graceMs, operation.reason, (r) => answer('done', r.signalled, r.survivors));
-    } else if (operation.type === 'SIGNAL') this.#signal(operation, answer);
-    else answer(this.resize(operation.cols, operation.rows) ? 'done' : 'no terminal');
+    if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof });
+    else if (operation.type === 'RESIZE') answer({ result: 'there is no terminal' });
+    else if (this.#phase === 'queued') {
+      this.#machine.cancelQueued(this, operation.reason);
+      answer({ result: 'done' });
+    } else if (!this.#tree) answer({ result: 'already over' });
+    else this.end('cancelled', operation.graceMs, operation.reason, (r) => answer({ result: 'done', proof, ...r }));
   }
 
-  resize(_cols: number, _rows: number): boolean {
-    return false;
-  }
-
-  #signal(operation: MessageNamed<'SIGNAL'>, answer: (result: string, signalled?: number[]) => void): void {
+  #signal({ signal, scope }: MessageNamed<'SIGNAL'>): Outcome {
     const { native, children } = this.#machine;
-    const { signal, scope } = operation;
-    const tree = this.#tree;
-    if (!tree || this.treeEnded) return answer('already over');
-    if (signal < 1 || signal > 64) return answer(`no signal ${signal}`);
-    if (scope === 'tree') return answer('done', signalAll(native, tree.members(), signal));
+    if (!this.#tree) return { result: 'already over' };
+    if (signal < 1 || signal > 64) return { result: `there is no signal ${signal}` };
+    if (scope === 'tree') return { result: 'done', signalled: signalAll(native, this.#tree.members(), signal) };
     // A reaped leader's pid and group id may be somebody else's by now.
-    if (!children.isLeader(this.pid)) return answer('the leader has ended');
+    if (!children.isLeader(this.pid)) return { result: 'the leader has ended' };
     const target = scope === 'group' ? -this.pid : this.pid;
-    if (!native.kill(target, signal)) return answer('the leader has ended');
+    if (!native.kill(target, signal)) return { result: 'the leader has ended' };
+    // A stopped command acts on these only when it goes on.
     if (signal === constants.signals.SIGTERM || signal === constants.signals.SIGHUP) native.kill(target, SIGCONT);
-    answer('done', [this.pid]);
+    return { result: 'done', signalled: [this.pid] };
   }
 
   // -- end
 
   /** Ends the whole tree: TERM, grace, KILL. A second call may only bring KILL nearer. */
   end(cause: Cause, graceMs?: number, reason?: string, done?: (report: EndReport) => void): void {
-    if (!this.#tree || this.treeEnded) return;
-    if (this.state === 'running') {
+    if (!this.#tree) return;
+    if (!this.exit) {
       this.#cause ??= cause;
-      this.reason ??= reason;
+      this.#reason ??= reason;
     }
     if (done) this.#endWaiters.push(done);
-    const grace = graceMs ?? this.#spec?.killGraceMs ?? this.#machine.limits.killGraceMs;
+    const { native, children, limits } = this.#machine;
+    const grace = graceMs ?? this.#spec?.killGraceMs ?? limits.killGraceMs;
     if (this.#ending) {
       this.#ending.shorten(grace);
       return;
     }
-    this.#machine.children.hold(this.pid);
-    // The constructor may finish at once, before it has returned.
-    const finished = (report: EndReport): void => this.#endFinished(report);
-    const ending = new Ending(this.#machine.native, this.#tree, grace, (report) =>
-      queueMicrotask(() => finished(report)),
-    );
-    this.#ending = ending;
+    children.hold(this.pid);
+    this.#machine.watchTree(this);
+    this.#ending = new Ending(native, this.#tree, grace, (report) => this.#endFinished(report));
   }
-  readonly #endWaiters: ((report: EndReport) => void)[] = [];
 
   #endFinished(report: EndReport): void {
     this.#ending = undefined;
     this.#endReport = report;
     this.#machine.children.release(this.pid);
-    for (const done of this.#endWaiters.splice(0)) done(report);
-    this.checkTree();
+    const waiters = this.#endWaiters;
+    this.#endWaiters = [];
+    for (const done of waiters) done(report);
+    if (this.checkTree()) this.#machine.watchTree(this);
   }
 
   #leaderEnded(status: Status): void {
@@ -424,6 +417,7 @@ export class Run implements OutputEvents {
     this.#endedMs = Date.now();
     clearTimeout(this.#timeout);
     clearTimeout(this.#idle);
+    clearTimeout(this.#alone);
     this.#conclude();
   }
 
@@ -431,14 +425,13 @@ export class Run implements OutputEvents {
   #conclude(): void {
     const status = this.#status;
     if (!status || this.exit) return;
-    let stored = true;
-    for (const output of this.#outputs) stored = output.drain() && stored;
+    const stored = this.#outputs.map((output) => output.drain()).every(Boolean);
     const exit: Exit = {
       code: status.code,
       signal: status.signal === undefined ? undefined : signalName(status.signal),
       core: status.core || undefined,
       cause: this.#cause,
-      reason: this.#cause && this.reason,
+      reason: this.#reason,
       upto: this.#outputs.map((output) => ({
         stream: output.stream,
         offset: output.next,
@@ -455,76 +448,178 @@ export class Run implements OutputEvents {
       survivors: this.#endReport?.survivors ?? [],
       killProof: this.#endReport && this.#tree?.proof,
     };
-    const { journal } = this.#machine;
     if (!stored) {
-      // The disk is full. The code is safe in the journal; callers hear of it when the last output is.
-      if (!this.#undrained) journal.append({ kind: 'exit', no: this.identity.no, exit, drained: false });
-      this.#undrained = true;
+      // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.
+      if (!this.facts.exit) this.#record({ kind: 'exit', no: this.identity.no, exit, drained: false });
       return;
     }
-    this.#undrained = false;
     fault('before-exit');
-    journal.append({ kind: 'exit', no: this.identity.no, exit, drained: true });
+    this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
     fault('after-exit');
-    this.exit = exit;
-    this.state = 'exited';
+    this.#phase = 'over';
     this.#toAll({ type: 'EXIT', ...exit });
     this.#machine.exited(this);
-    this.checkTree();
+    if (this.checkTree()) this.#machine.watchTree(this);
   }
 
-  /** A process has ended somewhere: perhaps it was the last of this tree. */
-  checkTree(): void {
-    this.#ending?.check();
-    if (!this.exit || this.treeEnded || this.#ending || !this.#tree) return;
-    if (this.#tree.alive()) {
-      this.#machine.linger(this);
-      return;
+  /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
+  checkTree(): boolean {
+    if (!this.#tree) return false;
+    if (this.#ending) {
+      this.#ending.check();
+      return true;
     }
+    if (!this.exit) return false;
+    if (this.#tree.alive()) return true;
     this.#tree.release();
     this.#tree = undefined;
-    this.treeEnded = true;
     this.#input?.discard();
-    this.#machine.journal.append({ kind: 'treeEnd', no: this.identity.no });
+    this.#record({ kind: 'treeEnd', no: this.identity.no });
     this.#toAll({ type: 'TREE_END', survivors: [] });
-    if (this.#openOutputs === 0) this.#machine.settle(this);
+    this.#settleWhenOver();
+    return false;
   }
 
-  /** Everything has ended: keeps what callers may still ask for, gives back the rest. */
-  settle(): void {
-    this.streams = this.streamStates();
+  /** Exit, output and tree have ended: keeps what callers may still ask for, gives back the rest. */
+  #settleWhenOver(): void {
+    if (!this.treeEnded || !this.#outputs.every((each) => each.ended)) return;
+    this.#streams = this.streams();
     for (const output of this.#outputs) output.destroy();
     this.#outputs.length = 0;
-    this.#forgetSpec();
+    this.#letGo();
+    this.#machine.settled(this);
   }
 
-  #forgetSpec(): void {
+  #letGo(): void {
     this.#spec = undefined;
-    if (this.rawSpec && this.rawSpec.length > SHOWN_ARGV) this.rawSpec = undefined;
+    this.#input = undefined;
+    if (this.#rawSpec && this.#rawSpec.length > SMALL_SPEC) this.#rawSpec = undefined;
+  }
+
+  // -- after a restart of the keeper
+
+  /**
+   * Goes on from what a journal says. A run that was not over is lost: its keeper died, and with it the pipes. What
+   * still lives of it can be listed and killed. Returns the bytes of output that are on the disk.
+   */
+  restore(sameBoot: boolean): number {
+    this.#phase = 'over';
+    this.promised = true;
+    const { started, refused, exit, dropped } = this.facts;
+    if (refused || dropped) return 0;
+    if (started && !this.treeEnded && sameBoot) this.#tree = this.#whatIsLeft(started);
+    if (!exit?.drained) this.#lose(sameBoot);
+    if (!this.#tree && !this.treeEnded) this.#record({ kind: 'treeEnd', no: this.identity.no });
+    this.#streams = [];
+    let kept = 0;
+    const upto = this.exit?.upto ?? [];
+    for (const stream of OUTPUTS) {
+      const range = spooledRange(this.folder, stream);
+      const told = upto.find((each) => each.stream === stream)?.offset;
+      if (!range && told === undefined) continue;
+      const next = range?.next ?? told ?? 0;
+      this.#streams.push({ stream, first: range?.first ?? next, next, final: next });
+      kept += range ? range.next - range.first : 0;
+    }
+    return kept;
+  }
+
+  #whatIsLeft(started: RecordOf<'started'>): Tree | undefined {
+    const { native, children } = this.#machine;
+    let tree: Tree;
+    if (started.cgroup !== undefined) tree = new LeftCgroupTree(native, started.cgroup);
+    else {
+      const scan = new ScanTree(native, children, formatRunId(this.identity.runId));
+      scan.adopt(started.pid, started.ticks);
+      tree = scan;
+    }
+    return tree.alive() ? tree : undefined;
+  }
+
+  #lose(sameBoot: boolean): void {
+    const { started, exit } = this.facts;
+    const who = sameBoot ? 'the keeper died' : 'the machine was restarted';
+    const reason = exit
+      ? `${who} before the last output was stored`
+      : started
+        ? `${who} while it ran`
+        : `${who} before its start was recorded: it may or may not have run`;
+    const now = Date.now();
+    const lost: Exit = {
+      upto: [],
+      startMs: started?.startMs ?? now,
+      endMs: now,
+      ...exit?.exit,
+      cause: 'lost',
+      reason,
+      survivors: this.#tree?.members().map(describe) ?? [],
+    };
+    this.#record({ kind: 'exit', no: this.identity.no, exit: lost, drained: true });
+  }
+
+  /** Output that is on the disk goes; the result stays. Returns the bytes freed. */
+  dropOutput(): number {
+    let freed = 0;
+    for (const [i, state] of this.#streams.entries()) {
+      freed += state.next - state.first;
+      this.#streams[i] = { ...state, first: state.next };
+    }
+    return freed;
+  }
+
+  /** Result and output go; the id stays, so that it cannot start again. */
+  drop(): void {
+    this.#record({ kind: 'dropped', no: this.identity.no });
+    this.#streams = [];
+    this.#rawSpec = undefined;
   }
 
   // -- attachments
 
-  /** Adds a client. In control, it takes control from whoever has it. */
-  attach(attachment: Attachment): void {
+  /**
+   * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
+   * when nobody else took it since.
+   */
+  attach(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
+    const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);
+    if (attachment.control && other) attachment.control = false;
     if (attachment.control) {
       this.controlEpoch++;
-      for (const other of this.attachments) {
-        if (!other.control) continue;
-        other.control = false;
-        other.send({ type: 'CONTROL_LOST', controlEpoch: this.controlEpoch });
+      this.#holder = holder && Uint8Array.from(holder);
+      for (const each of this.attachments) {
+        if (!each.control) continue;
+        each.control = false;
+        each.send({ type: 'CONTROL_LOST', controlEpoch: this.controlEpoch });
       }
     }
     this.attachments.add(attachment);
+    this.#watchAlone();
   }
 
   detach(attachment: Attachment): void {
     this.attachments.delete(attachment);
+    this.#watchAlone();
+  }
+
+  /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
+  #watchAlone(): void {
+    clearTimeout(this.#alone);
+    if (!this.#spec || this.over) return;
+    for (const attachment of this.attachments) if (attachment.control) return;
+    const { termAfterMs } = this.#spec;
+    if (termAfterMs !== undefined) {
+      const end = (): void => this.end('cancelled', undefined, `its caller was away for ${termAfterMs} ms`);
+      this.#alone = setTimeout(end, Math.min(termAfterMs, LONGEST_TIMER));
+    } else if (this.#input?.open) {
+      const { keepMs } = this.identity;
+      const end = (): void => this.end('cancelled', undefined, `nobody came to finish its input for ${keepMs} ms`);
+      this.#alone = setTimeout(end, Math.min(keepMs, LONGEST_TIMER));
+    }
   }
 
   /** Tells a client that has just attached where everything stands. */
   welcome(attachment: Attachment): void {
-    const streams = this.streamStates();
+    const streams = this.streams();
     attachment.send({
       type: 'ATTACHED',
       runId: this.identity.runId,
@@ -534,16 +629,15 @@ export class Run implements OutputEvents {
       started: this.started,
       exit: this.exit,
       treeEnded: this.treeEnded || undefined,
-      spec: this.rawSpec,
-      reason: this.reason,
+      spec: this.#rawSpec,
+      reason: this.exit?.reason,
     });
-    if (attachment.control && this.#input && !this.over)
-      attachment.send({ type: 'CREDIT', stream: STREAM.stdin, limit: this.#input.limit });
+    if (attachment.control && !this.over) this.#tellInput(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);
   }
 
-  streamStates(): StreamState[] {
-    if (this.#outputs.length === 0 && this.over) return this.streams;
+  streams(): StreamState[] {
+    if (this.#outputs.length === 0 && this.over) return this.#streams;
     const states: StreamState[] = [];
     const input = this.#input;
     if (input) states.push({ stream: STREAM.stdin, first: input.next, next: input.next, final: input.final });
@@ -560,29 +654,33 @@ export class Run implements OutputEvents {
     for (const attachment of this.attachments) if (attachment.control) attachment.send(message);
   }
 
+  /** One line of a listing. */
   info(): RunInfo {
     const { runId, name, argv, openedMs, tags, principal } = this.identity;
-    const length = (stream: number): number | undefined =>
-      this.streamStates().find((state) => state.stream === stream)?.next;
+    const { started, exit } = this;
+    const streams = this.streams();
+    const length = (stream: number): number | undefined => streams.find((state) => state.stream === stream)?.next;
     return {
       runId,
       state: this.state,
       name,
       argv,
-      pid: this.started?.pid,
+      pid: started?.pid,
       openedMs,
-      startMs: this.started?.startMs,
-      endMs: this.exit?.endMs,
-      code: this.exit?.code,
-      signal: this.exit?.signal,
-      cause: this.exit?.cause,
+      startMs: started?.startMs,
+      endMs: exit?.endMs,
+      code: exit?.code,
+      signal: exit?.signal,
+      cause: exit?.cause ?? this.#cause,
       blocked: this.blocked,
       attached: this.attachments.size,
       stdoutBytes: length(STREAM.stdout),
       stderrBytes: length(STREAM.stderr),
       principal,
       tags,
-      reason: this.reason ?? this.refused?.message,
+      reason: exit?.reason ?? this.facts.refused?.message,
     };
   }
 }
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

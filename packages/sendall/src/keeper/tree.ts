@@ -1,6 +1,6 @@
 /** All processes of one command: found, signalled, killed. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Cgroup, Cgroups } from './cgroup.js';
+import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.js';
 import type { Children } from './children.js';
 import { RUN_TAG } from './environment.js';
 import { allProcesses, hasVariable, isLive, processOfThread, statOf, type ProcessStat } from './processes.js';
@@ -66,25 +66,69 @@ export class CgroupTree implements Tree {
   }
 
   members(): number[] {
-    return [...new Set(this.#group.threads().map((tid) => processOfThread(tid) ?? tid))];
+    return processesOf(this.#group);
   }
 
-  async kill(): Promise<void> {
-    const end = Date.now() + KILL_PATIENCE_MS;
-    // Frozen processes start nothing new, and SIGKILL reaches them all the same.
-    this.#group.freeze(true);
-    try {
-      for (let pause = 1; this.#group.populated && Date.now() < end; pause = Math.min(pause * 2, 50)) {
-        for (const tid of this.#group.threads()) this.#native.kill(tid, SIGKILL);
-        if (this.#group.populated) await delay(pause);
-      }
-    } finally {
-      this.#group.freeze(false);
-    }
+  kill(): Promise<void> {
+    return killGroup(this.#native, this.#group);
   }
 
   release(): void {
     this.#groups.give(this.#group);
+  }
+}
+
+const processesOf = (group: Killable): number[] => [
+  ...new Set(group.threads().map((tid) => processOfThread(tid) ?? tid)),
+];
+
+async function killGroup(native: Native, group: Killable): Promise<void> {
+  const end = Date.now() + KILL_PATIENCE_MS;
+  // Frozen processes start nothing new, and SIGKILL reaches them all the same.
+  group.freeze(true);
+  try {
+    for (let pause = 1; group.populated && Date.now() < end; pause = Math.min(pause * 2, 50)) {
+      for (const tid of group.threads()) native.kill(tid, SIGKILL);
+      if (group.populated) await delay(pause);
+    }
+  } finally {
+    group.freeze(false);
+  }
+}
+
+/** What is left of a command whose keeper died, where it had a cgroup. */
+export class LeftCgroupTree implements Tree {
+  readonly proof = 'cgroup';
+  readonly place: string;
+  readonly #native: Native;
+  readonly #group: LeftCgroup;
+
+  constructor(native: Native, place: string) {
+    this.#native = native;
+    this.place = place;
+    this.#group = new LeftCgroup(place);
+  }
+
+  within<T>(start: () => T): T {
+    return start();
+  }
+
+  lead(): void {}
+
+  alive(): boolean {
+    return this.#group.populated;
+  }
+
+  members(): number[] {
+    return processesOf(this.#group);
+  }
+
+  kill(): Promise<void> {
+    return killGroup(this.#native, this.#group);
+  }
+
+  release(): void {
+    this.#group.remove();
   }
 }
 
@@ -96,6 +140,7 @@ export class ScanTree implements Tree {
   readonly #children: Children;
   readonly #tag: string;
   #leader = 0;
+  #adopted = false;
   /** Start times of processes once seen as members: they stay members when they leave group and session. */
   readonly #known = new Map<number, number>();
 
@@ -115,9 +160,17 @@ export class ScanTree implements Tree {
     if (stat) this.#known.set(pid, stat.ticks);
   }
 
+  /** Takes over from a keeper that died: its leader, if that is still the same process. */
+  adopt(pid: number, ticks: number | undefined): void {
+    this.#leader = pid;
+    this.#adopted = true;
+    if (ticks !== undefined) this.#known.set(pid, ticks);
+  }
+
   alive(): boolean {
     const leader = statOf(this.#leader);
     if (leader && isLive(leader) && this.#known.get(this.#leader) === leader.ticks) return true;
+    if (this.#adopted) return this.members().length > 0;
     // What outlived its parents is an orphan of ours, or has a parent that is one.
     if (this.#children.orphans().length === 0) return false;
     return this.members().length > 0;
@@ -130,7 +183,8 @@ export class ScanTree implements Tree {
     for (const stat of all) {
       if (!isLive(stat)) continue;
       const known = this.#known.get(stat.pid) === stat.ticks;
-      const near = stat.session === this.#leader || stat.group === this.#leader;
+      // A dead keeper's leader may have been reaped, and its number given to strangers.
+      const near = !this.#adopted && (stat.session === this.#leader || stat.group === this.#leader);
       if (known || near || (stat.parent !== 2 && this.#tagged(stat, orphans))) found.set(stat.pid, stat);
     }
     // Children of members are members, however deep.
