@@ -1,9 +1,16 @@
 /** One agent's connection: its messages go to the runs they name. */
 import type { Socket } from 'node:net';
 import { ProtocolError } from '../errors.js';
-import { MAX_FRAME, PROTOCOL_VERSION, STREAM, type Message, type MessageNamed } from '../protocol/messages.js';
+import {
+  MAX_FRAME,
+  PROTOCOL_VERSION,
+  STREAM,
+  type Message,
+  type MessageNamed,
+  type RunInfo,
+} from '../protocol/messages.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
-import type { Keeper } from './keeper.js';
+import type { Machine } from './machine.js';
 import type { Run } from './run.js';
 import { VERSION } from './version.js';
 import { Wire } from './wire.js';
@@ -11,14 +18,32 @@ import { Wire } from './wire.js';
 /** Runs in one RUNS message. */
 const PAGE = 256;
 
+/** The keeper, as a connection sees it. */
+export interface Desk extends Machine {
+  readonly live: number;
+  open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void;
+  find(principal: string, runId: Uint8Array): Run | undefined;
+  list(principal: string | undefined, all: boolean): RunInfo[];
+  forget(principal: string, runId: Uint8Array): string;
+  status(): object;
+  drain(): void;
+  endRuns(reason: string): void;
+  left(agent: AgentConnection): void;
+}
+
+interface Attached {
+  readonly attachment: Attachment;
+  readonly run: Run;
+}
+
 export class AgentConnection implements AttachmentOwner {
   readonly wire: Wire;
-  readonly #keeper: Keeper;
-  readonly #attachments = new Map<number, Attachment>();
+  readonly #keeper: Desk;
+  readonly #attached = new Map<number, Attached>();
   readonly #behind = new Set<Attachment>();
   #greeted = false;
 
-  constructor(keeper: Keeper, socket: Socket) {
+  constructor(keeper: Desk, socket: Socket) {
     this.#keeper = keeper;
     this.wire = new Wire(
       socket,
@@ -43,16 +68,16 @@ export class AgentConnection implements AttachmentOwner {
   /** Binds an alias to a run. Throws ProtocolError when the alias was used before or there are too many. */
   attach(alias: number, run: Run, control: boolean, holder: Uint8Array | undefined, again = false): Attachment {
     if (alias === 0) throw new ProtocolError('alias 0 is the link itself');
-    if (this.#attachments.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
-    const attachment = new Attachment(this, alias, run, control);
-    this.#attachments.set(alias, attachment);
+    if (this.#attached.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
+    const attachment = new Attachment(this, alias, control);
+    this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
   }
 
   #closed(): void {
-    for (const attachment of this.#attachments.values()) attachment.run.detach(attachment);
-    this.#attachments.clear();
+    for (const { attachment, run } of this.#attached.values()) run.detach(attachment);
+    this.#attached.clear();
     this.#keeper.left(this);
   }
 
@@ -88,9 +113,9 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   #checkRoom(alias: number): void {
-    if (this.#attachments.size >= this.#keeper.limits.maxAliases)
+    if (this.#attached.size >= this.#keeper.limits.maxAliases)
       throw new ProtocolError(`more than ${this.#keeper.limits.maxAliases} runs on one connection`);
-    if (alias === 0 || this.#attachments.has(alias)) throw new ProtocolError(`alias ${alias} cannot be used`);
+    if (alias === 0 || this.#attached.has(alias)) throw new ProtocolError(`alias ${alias} cannot be used`);
   }
 
   #greet(hello: MessageNamed<'HELLO'>): void {
@@ -158,13 +183,13 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   #toRun(message: Message): void {
-    const attachment = this.#attachments.get(message.alias);
+    const attached = this.#attached.get(message.alias);
     // An alias that was just refused or detached may still be spoken to.
-    if (!attachment) return;
-    const { run } = attachment;
+    if (!attached) return;
+    const { attachment, run } = attached;
     switch (message.type) {
       case 'DETACH':
-        this.#attachments.delete(attachment.alias);
+        this.#attached.delete(attachment.alias);
         return run.detach(attachment);
       case 'SIGNAL':
       case 'CANCEL':

@@ -1,6 +1,5 @@
 /** One client's view of a run, through one agent: what is sent to it, and whether it is in control. */
 import type { Control } from '../protocol/messages.js';
-import type { Run } from './run.js';
 import type { Wire } from './wire.js';
 
 /** Pieces up to this size travel with their announcement; the agent reads bigger ones from the spool. */
@@ -18,17 +17,17 @@ export interface AttachmentOwner {
 
 export class Attachment {
   readonly alias: number;
-  readonly run: Run;
   readonly #owner: AttachmentOwner;
   control: boolean;
+  /** Its client has left: nothing is sent any more. */
+  gone = false;
   /** Streams that grew by more than was sent along: stream and where it is now. */
   readonly #grown = new Map<number, number>();
   #scheduled = false;
 
-  constructor(owner: AttachmentOwner, alias: number, run: Run, control: boolean) {
+  constructor(owner: AttachmentOwner, alias: number, control: boolean) {
     this.#owner = owner;
     this.alias = alias;
-    this.run = run;
     this.control = control;
   }
 

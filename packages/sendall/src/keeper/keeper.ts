@@ -10,7 +10,7 @@ import { ProtocolError } from '../errors.js';
 import type { Home } from '../home.js';
 import { decodeSpec } from '../protocol/codec.js';
 import type { MessageNamed, RunInfo, Spec } from '../protocol/messages.js';
-import { AgentConnection } from './agent-connection.js';
+import { AgentConnection, type Desk } from './agent-connection.js';
 import { SpoolBudget } from './budget.js';
 import { Cgroups } from './cgroup.js';
 import { Children } from './children.js';
@@ -19,10 +19,9 @@ import { fault } from './faults.js';
 import { replay } from './history.js';
 import { Journal, type RecordOf } from './journal.js';
 import type { KeeperLimits } from './limits.js';
-import type { Machine } from './machine.js';
 import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
-import { Run } from './run.js';
+import { Run, type RunOwner } from './run.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
 import type { Native } from './syscalls.js';
 
@@ -44,7 +43,7 @@ const SHOWN_TAGS = 64;
 const FEW_TREES = 8;
 const TREES_MS = 20;
 
-export class Keeper implements Machine {
+export class Keeper implements Desk, RunOwner {
   readonly home: Home;
   readonly limits: KeeperLimits;
   readonly native: Native;
@@ -87,7 +86,7 @@ export class Keeper implements Machine {
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     journal.append({ kind: 'keeper', bootId: this.bootId, pid: process.pid, startMs: Date.now() });
     for (const facts of history.runs) {
-      const run = new Run(this, facts);
+      const run = new Run(this, this, facts);
       const key = keyOf(facts.intent.principal, facts.intent.runId);
       this.#runs.set(key, run);
       this.budget.add(run.restore(history.bootId === this.bootId));
@@ -176,7 +175,7 @@ export class Keeper implements Machine {
       name: spec.name?.slice(0, SHOWN_NAME),
       tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
     };
-    const run = new Run(this, { intent, treeEnded: false, acked: false, dropped: false });
+    const run = new Run(this, this, { intent, treeEnded: false, acked: false, dropped: false });
     run.specify(raw, spec);
     fault('before-intent');
     this.journal.append(intent);

@@ -6,7 +6,6 @@ import type { Children } from './children.js';
 import type { Account } from './environment.js';
 import type { Journal } from './journal.js';
 import type { KeeperLimits } from './limits.js';
-import type { Run } from './run.js';
 import type { Native } from './syscalls.js';
 
 export interface Machine {
@@ -22,12 +21,4 @@ export interface Machine {
   /** An open /dev/null. */
   readonly devNull: number;
   readonly bootId: string;
-  /** The leader ended and its exit was told. */
-  exited(run: Run): void;
-  /** Calls `checkTree` when processes have ended, until it returns false. */
-  watchTree(run: Run): void;
-  /** Everything of the run has ended. */
-  settled(run: Run): void;
-  /** A run that still waits for its turn is not wanted any more. */
-  cancelQueued(run: Run, reason: string | undefined): void;
 }

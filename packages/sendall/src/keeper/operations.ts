@@ -33,7 +33,7 @@ export class Operations {
       this.#answers.set(opId, result);
       const waiting = this.#askers.get(opId) ?? [];
       this.#askers.delete(opId);
-      for (const each of waiting) if (each.run.attachments.has(each)) each.send(result);
+      for (const each of waiting) if (!each.gone) each.send(result);
     });
   }
 }

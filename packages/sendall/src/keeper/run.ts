@@ -41,10 +41,23 @@ const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
 
+/** Who counts runs. */
+export interface RunOwner {
+  /** The leader ended and its exit was told. */
+  exited(run: Run): void;
+  /** Calls `checkTree` when processes have ended, until it returns false. */
+  watchTree(run: Run): void;
+  /** Everything of the run has ended. */
+  settled(run: Run): void;
+  /** A run that still waits for its turn is not wanted any more. */
+  cancelQueued(run: Run, reason: string | undefined): void;
+}
+
 export class Run implements OutputEvents {
   /** Everything that the journal knows. */
   readonly facts: Facts;
   readonly #machine: Machine;
+  readonly #owner: RunOwner;
   readonly attachments = new Set<Attachment>();
   controlEpoch = 0;
   /** Its intent is on the disk. */
@@ -76,8 +89,9 @@ export class Run implements OutputEvents {
   #lastActivity = 0;
   #inputTold = false;
 
-  constructor(machine: Machine, facts: Facts) {
+  constructor(machine: Machine, owner: RunOwner, facts: Facts) {
     this.#machine = machine;
+    this.#owner = owner;
     this.facts = facts;
   }
 
@@ -361,7 +375,7 @@ export class Run implements OutputEvents {
     if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof });
     else if (operation.type === 'RESIZE') answer({ result: 'there is no terminal' });
     else if (this.#phase === 'queued') {
-      this.#machine.cancelQueued(this, operation.reason);
+      this.#owner.cancelQueued(this, operation.reason);
       answer({ result: 'done' });
     } else if (!this.#tree) answer({ result: 'already over' });
     else this.end('cancelled', operation.graceMs, operation.reason, (r) => answer({ result: 'done', proof, ...r }));
@@ -398,7 +412,7 @@ export class Run implements OutputEvents {
       return;
     }
     children.hold(this.pid);
-    this.#machine.watchTree(this);
+    this.#owner.watchTree(this);
     this.#ending = new Ending(native, this.#tree, grace, (report) => this.#endFinished(report));
   }
 
@@ -409,7 +423,7 @@ export class Run implements OutputEvents {
     const waiters = this.#endWaiters;
     this.#endWaiters = [];
     for (const done of waiters) done(report);
-    if (this.checkTree()) this.#machine.watchTree(this);
+    if (this.checkTree()) this.#owner.watchTree(this);
   }
 
   #leaderEnded(status: Status): void {
@@ -458,8 +472,8 @@ export class Run implements OutputEvents {
     fault('after-exit');
     this.#phase = 'over';
     this.#toAll({ type: 'EXIT', ...exit });
-    this.#machine.exited(this);
-    if (this.checkTree()) this.#machine.watchTree(this);
+    this.#owner.exited(this);
+    if (this.checkTree()) this.#owner.watchTree(this);
   }
 
   /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
@@ -487,7 +501,7 @@ export class Run implements OutputEvents {
     for (const output of this.#outputs) output.destroy();
     this.#outputs.length = 0;
     this.#letGo();
-    this.#machine.settled(this);
+    this.#owner.settled(this);
   }
 
   #letGo(): void {
@@ -597,6 +611,7 @@ export class Run implements OutputEvents {
   }
 
   detach(attachment: Attachment): void {
+    attachment.gone = true;
     this.attachments.delete(attachment);
     this.#watchAlone();
   }
@@ -638,9 +653,8 @@ export class Run implements OutputEvents {
 
   streams(): StreamState[] {
     if (this.#outputs.length === 0 && this.over) return this.#streams;
-    const states: StreamState[] = [];
-    const input = this.#input;
-    if (input) states.push({ stream: STREAM.stdin, first: input.next, next: input.next, final: input.final });
+    const { next, final } = this.#stdin();
+    const states: StreamState[] = [{ stream: STREAM.stdin, first: next, next, final }];
     for (const { stream, spool, next, ended } of this.#outputs)
       states.push({ stream, first: spool.first, next, final: ended ? next : undefined });
     return states;
