@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseFraming, type FramingError } from '@sendall/framing';
+import { parseFraming } from '@sendall/framing';
 import { openPair } from './pair.js';
 import { watchSegments } from './segments.js';
 import { Tap } from './tap.js';
@@ -27,8 +27,8 @@ export interface ExperimentOptions {
 
 export interface Experiment {
   readonly trace: Trace;
-  /** Why the framing stopped, when it did. */
-  readonly error?: FramingError;
+  /** Why it went no further, when it did not: the framing gave up, or the connection broke. */
+  readonly error?: string;
 }
 
 /** How long what was sent may take to arrive (a fault on the way may keep it). */
@@ -52,9 +52,10 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
   const trace = new Trace();
   const tap = new Tap(options.framing ?? 'raw');
   const encoder = options.framing === undefined ? undefined : parseFraming(options.framing).encoder();
-  let error: FramingError | undefined;
+  let error: string | undefined;
   let expected = Infinity;
   let received = 0;
+  let over = false;
   let allReceived: (() => void) | undefined;
   const reading = (async () => {
     for (let bytes = await receiver.recv(); bytes.length > 0; bytes = await receiver.recv()) {
@@ -63,21 +64,28 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
       if (!encoder) trace.message(bytes);
       const read = tap.read(bytes);
       for (const message of read.messages) trace.message(message.payload, message.payloadAt);
-      error ??= read.error;
+      error ??= read.error?.message;
       if (received >= expected) allReceived?.();
     }
-    allReceived?.();
-  })();
+  })()
+    .catch((broken: NodeJS.ErrnoException) => {
+      error ??= `the connection broke: ${broken.code ?? broken.message}`;
+    })
+    .finally(() => {
+      over = true;
+      allReceived?.();
+    });
   let sent = 0;
   for (const [index, message] of options.messages.entries()) {
     if (index > 0 && delayMs > 0) await sleep(delayMs);
     const bytes = encoder ? encoder.encode(message) : Buffer.from(message);
     trace.write(bytes);
     sent += bytes.length;
+    if (sender.destroyed) break; // a fault on the way has ended the connection
     sender.write(bytes); // connected and nothing pending: one system call
   }
   // The end of the stream would make Nagle's algorithm send what it holds, so it waits until everything has come.
-  if (received < sent) {
+  if (received < sent && !over) {
     expected = sent;
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([
@@ -89,5 +97,5 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
   sender.end();
   await reading;
   if (watch) trace.segments = await watch.stop(trace);
-  return { trace, ...(error && { error }) };
+  return { trace, ...(error !== undefined && { error }) };
 }

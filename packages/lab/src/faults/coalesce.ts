@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { Buffered } from './buffered.js';
 import type { Fault } from './fault.js';
 
@@ -7,7 +8,7 @@ const largest = 1 << 16;
 export function coalesce(ms: number): Fault {
   return {
     name: 'coalesce',
-    description: `everything within ${ms} ms glued together`,
+    description: text(`everything within ${ms} ms glued together`, `${ms} 毫秒之内的全部合在一起`),
     stage: () =>
       async function* (pieces) {
         const buffered = new Buffered(pieces);

@@ -1,10 +1,11 @@
+import { text } from '../lang.js';
 import type { Fault } from './fault.js';
 
 /** Flips one bit of a byte with probability `chance`, byte for byte. Which bytes depends on the seed alone, not on the reads. */
 export function corrupt(chance: number): Fault {
   return {
     name: 'corrupt',
-    description: `one bit flipped in a byte with probability ${chance}`,
+    description: text(`one bit flipped in a byte with probability ${chance}`, `每个字节以 ${chance} 的概率翻转一位`),
     stage: ({ random, note }) => {
       // How far it is to the next bad byte: one draw for each, instead of one for every byte that passes.
       const gap = () => (chance >= 1 ? 0 : Math.floor(Math.log(1 - random()) / Math.log(1 - chance)));

@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { afterBytes } from './after-bytes.js';
 import type { Fault } from './fault.js';
 
@@ -5,7 +6,10 @@ import type { Fault } from './fault.js';
 export function cutEvery(bytes: number): Fault {
   return {
     name: 'cut-every',
-    description: `each connection cut after ${bytes} bytes in one direction`,
+    description: text(
+      `each connection cut after ${bytes} bytes in one direction`,
+      `一个方向通过 ${bytes} 字节后切断连接`,
+    ),
     stage: ({ note, cut }) =>
       afterBytes(bytes, () => {
         note('cut', bytes);

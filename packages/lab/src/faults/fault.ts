@@ -1,3 +1,4 @@
+import type { Text } from '../lang.js';
 import type { Random } from '../random.js';
 
 /** From the client to the server is `up`, back is `down`. */
@@ -23,6 +24,6 @@ export type Stage = (pieces: AsyncIterable<Buffer>) => AsyncIterable<Buffer>;
 export interface Fault {
   readonly name: string;
   /** What it does, with its numbers, in one line. */
-  readonly description: string;
+  readonly description: Text;
   stage(context: FaultContext): Stage;
 }

@@ -1,10 +1,14 @@
+import { text } from '../lang.js';
 import type { Fault } from './fault.js';
 
 /** After the client's first piece the server sees the end of the stream; what the server still says goes to the client. */
 export function halfClose(): Fault {
   return {
     name: 'half-close',
-    description: 'the client’s side ends after its first piece, the answers still come',
+    description: text(
+      `the client’s side ends after its first piece, the answers still come`,
+      `客户端发出第一块之后这一侧结束，回答仍然会到`,
+    ),
     stage: ({ direction, note }) =>
       async function* (pieces) {
         let passed = 0;

@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { delay } from './delay.js';
 import type { Fault } from './fault.js';
 
@@ -5,7 +6,7 @@ import type { Fault } from './fault.js';
 export function jitter(ms: number): Fault {
   return {
     name: 'jitter',
-    description: `up to ${ms} ms later, by chance`,
+    description: text(`up to ${ms} ms later, by chance`, `随机晚到，最多 ${ms} 毫秒`),
     stage: ({ random }) => delay(() => random() * ms),
   };
 }

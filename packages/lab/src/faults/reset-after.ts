@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { afterBytes } from './after-bytes.js';
 import type { Fault } from './fault.js';
 
@@ -5,7 +6,10 @@ import type { Fault } from './fault.js';
 export function resetAfter(bytes: number): Fault {
   return {
     name: 'reset-after',
-    description: `each connection reset after ${bytes} bytes in one direction`,
+    description: text(
+      `each connection reset after ${bytes} bytes in one direction`,
+      `一个方向通过 ${bytes} 字节后重置连接`,
+    ),
     stage: ({ note, reset }) =>
       afterBytes(bytes, () => {
         note('reset', bytes);

@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
@@ -8,7 +9,7 @@ const spacedSlices = 200;
 export function slice(size: number): Fault {
   return {
     name: 'slice',
-    description: `pieces of at most ${size} bytes`,
+    description: text(`pieces of at most ${size} bytes`, `每块最多 ${size} 字节`),
     stage: () =>
       async function* (pieces) {
         let count = 0;

@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
@@ -8,7 +9,10 @@ const between = 4096;
 export function stall(ms: number): Fault {
   return {
     name: 'stall',
-    description: `a pause of ${ms} ms after the first byte and every ${between} bytes or so`,
+    description: text(
+      `a pause of ${ms} ms after the first byte and every ${between} bytes or so`,
+      `第一个字节之后停 ${ms} 毫秒，此后大约每 ${between} 字节一次`,
+    ),
     stage: ({ random, note }) =>
       async function* (pieces) {
         let passed = 0;

@@ -1,3 +1,4 @@
+import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
@@ -9,7 +10,7 @@ export function throttle(bytesPerSecond: number): Fault {
   const most = Math.max(1, Math.floor(bytesPerSecond / perSecond));
   return {
     name: 'throttle',
-    description: `${bytesPerSecond} bytes a second in each direction`,
+    description: text(`${bytesPerSecond} bytes a second in each direction`, `每个方向每秒 ${bytesPerSecond} 字节`),
     stage: () =>
       async function* (pieces) {
         let free = 0;

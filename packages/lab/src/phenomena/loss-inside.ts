@@ -74,6 +74,10 @@ async function overTcp(): Promise<LossReport['tcp']> {
   return { trace, dropped: await dropped(), retransmitted: await retransmitted(), whole: received.equals(sent) };
 }
 
+function messageNumber(bytes: Buffer): number {
+  return Number(/\d+/.exec(bytes.toString())?.[0]);
+}
+
 async function overUdp(): Promise<LossReport['udp']> {
   await using pair = await openDatagramPair();
   const dropped = await drop('udp', pair.port);
@@ -82,12 +86,11 @@ async function overUdp(): Promise<LossReport['udp']> {
   }
   await pair.received(udpMessages);
   const { trace } = pair;
-  // What stands in the stream of what was sent where the message stands: the gaps are the losses.
-  const placed = trace.messages.map((message) => {
-    const number = Number(/\d+/.exec(message.bytes.toString())?.[0]);
-    return { ...message, offset: (number - 1) * message.length };
-  });
-  trace.messages.splice(0, placed.length, ...placed);
+  // Each stands where its message stood in what was sent: the gaps are the losses.
+  for (const list of [trace.reads, trace.messages]) {
+    const placed = list.map((span) => ({ ...span, offset: (messageNumber(span.bytes) - 1) * span.length }));
+    list.splice(0, placed.length, ...placed);
+  }
   return { trace, dropped: await dropped() };
 }
 

@@ -73,7 +73,7 @@ example: wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --
       },
     });
     const stopped = interrupted();
-    for (const fault of chosen) say(`${fault.name}: ${fault.description}`);
+    for (const fault of chosen) say(`${fault.name}: ${fault.description.en}`);
     say(`seed ${seed}`);
     await print(`listening ${formatAddress(proxy.address)}`);
     await stopped;

@@ -1,0 +1,303 @@
+// @ts-check
+// One sender, one receiver, every knob in reach. What is changed runs at once.
+import { ask } from './connection.js';
+import { check, el, field } from './dom.js';
+import { timeline } from './timeline.js';
+import { t } from './words.js';
+
+/** @typedef {{ messages: string, noDelay: boolean, lateAck: boolean, delayMs: number, readSize: number, framing: string, slice: number, latency: number }} Settings */
+
+/** @type {Settings} */
+const plain = {
+  messages: 'hello\nworld\negon',
+  noDelay: false,
+  lateAck: false,
+  delayMs: 0,
+  readSize: 1024,
+  framing: '',
+  slice: 0,
+  latency: 0,
+};
+
+/** @type {{ word: import('./words.js').Word, settings: Partial<Settings> }[]} */
+const presets = [
+  { word: 'presetSticky', settings: {} },
+  { word: 'presetNagle', settings: { lateAck: true } },
+  { word: 'presetLeftover', settings: { messages: 'helloworldegon', readSize: 5 } },
+  { word: 'presetPrefix', settings: { framing: 'i32le' } },
+  { word: 'presetCut', settings: { framing: 'i32le', slice: 3, noDelay: true } },
+];
+
+/** @param {HTMLElement} root */
+export function workbench(root) {
+  /** @type {Settings} */
+  let settings = { ...plain };
+  let chosen = 0;
+  let runs = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let pending;
+  /** @type {{ stop(): void } | undefined} */
+  let playing;
+  /** @type {import('./connection.js').Message | undefined} */
+  let last;
+  let result = el('div');
+
+  /** @param {Partial<Settings>} change */
+  function set(change) {
+    settings = { ...settings, ...change };
+    chosen = -1;
+    markPreset();
+    schedule();
+  }
+
+  function schedule() {
+    clearTimeout(pending);
+    pending = setTimeout(() => void run(), 250);
+  }
+
+  async function run() {
+    const number = ++runs;
+    result.setAttribute('aria-busy', 'true');
+    const { slice, latency, messages, ...rest } = settings;
+    try {
+      const message = await ask({
+        type: 'experiment',
+        ...rest,
+        messages: messages.split('\n').slice(0, 16),
+        faults: { ...(slice > 0 && { slice }), ...(latency > 0 && { latency }) },
+      });
+      if (number !== runs) return;
+      last = message;
+      show(message, true);
+    } catch (error) {
+      if (number === runs) showError(error);
+    }
+    result.removeAttribute('aria-busy');
+  }
+
+  /** @param {import('./connection.js').Message} message @param {boolean} play */
+  function show(message, play) {
+    playing?.stop();
+    const drawn = timeline(/** @type {any} */ (message), { play });
+    playing = drawn;
+    result.replaceChildren(verdict(message, settings), drawn.element);
+  }
+
+  /** @param {unknown} error */
+  function showError(error) {
+    playing?.stop();
+    result.replaceChildren(
+      el('p', { class: 'error', role: 'alert' }, error instanceof Error ? error.message : String(error)),
+    );
+  }
+
+  /** @type {HTMLElement[]} */
+  let presetButtons = [];
+  function markPreset() {
+    presetButtons.forEach((button, index) => button.setAttribute('aria-pressed', String(index === chosen)));
+  }
+
+  function draw() {
+    presetButtons = presets.map(({ word, settings: preset }, index) =>
+      el(
+        'button',
+        {
+          type: 'button',
+          class: 'chip',
+          onclick: () => {
+            settings = { ...plain, ...preset };
+            chosen = index;
+            draw();
+            presetButtons[index]?.focus();
+            void run();
+          },
+        },
+        t(word),
+      ),
+    );
+    markPreset();
+    const controls = el(
+      'form',
+      { class: 'controls', onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+      el(
+        'fieldset',
+        {},
+        el('legend', {}, t('sender')),
+        field(
+          t('messages'),
+          el('textarea', {
+            rows: '4',
+            spellcheck: 'false',
+            value: settings.messages,
+            oninput: (/** @type {any} */ event) => set({ messages: event.target.value }),
+          }),
+          t('messagesHint'),
+        ),
+        slider(
+          t('delay'),
+          settings.delayMs,
+          0,
+          100,
+          5,
+          (value) => `${value} ${t('ms')}`,
+          (delayMs) => set({ delayMs }),
+        ),
+        check(
+          t('noDelay'),
+          el('input', {
+            type: 'checkbox',
+            checked: settings.noDelay,
+            onchange: (/** @type {any} */ event) => set({ noDelay: event.target.checked }),
+          }),
+        ),
+        check(
+          t('lateAck'),
+          el('input', {
+            type: 'checkbox',
+            checked: settings.lateAck,
+            onchange: (/** @type {any} */ event) => set({ lateAck: event.target.checked }),
+          }),
+          t('lateAckHint'),
+        ),
+      ),
+      el(
+        'fieldset',
+        {},
+        el('legend', {}, t('path')),
+        slider(
+          t('slice'),
+          settings.slice,
+          0,
+          16,
+          1,
+          (value) => (value === 0 ? t('sliceOff') : `${value} ${t('bytes')}`),
+          (slice) => set({ slice }),
+        ),
+        slider(
+          t('latency'),
+          settings.latency,
+          0,
+          200,
+          10,
+          (value) => `${value} ${t('ms')}`,
+          (latency) => set({ latency }),
+        ),
+      ),
+      el(
+        'fieldset',
+        {},
+        el('legend', {}, t('receiver')),
+        slider(
+          t('readSize'),
+          Math.log2(settings.readSize),
+          0,
+          10,
+          1,
+          (value) => `${2 ** value} ${t('bytes')}`,
+          (value) => set({ readSize: 2 ** value }),
+        ),
+        field(
+          t('framing'),
+          choice(
+            settings.framing,
+            [
+              ['', t('framingNone')],
+              ['i32le', t('framingI32')],
+              ['u32be', t('framingU32')],
+              ['varint', t('framingVarint')],
+              ['lines', t('framingLines')],
+              ['netstring', t('framingNetstring')],
+            ],
+            (framing) => set({ framing }),
+          ),
+        ),
+      ),
+    );
+    const old = result;
+    result = el('div', { class: 'result', 'aria-label': t('measured'), role: 'region' }, ...old.childNodes);
+    root.replaceChildren(
+      el('p', { class: 'intro' }, t('benchIntro')),
+      el('div', { class: 'chips', role: 'group', 'aria-label': t('presets') }, ...presetButtons),
+      el('div', { class: 'bench' }, controls, result),
+    );
+  }
+
+  return {
+    translate() {
+      draw();
+      if (last) show(last, false);
+      else void run();
+    },
+  };
+}
+
+/**
+ * What happened, in a sentence or two.
+ * @param {import('./connection.js').Message} message
+ * @param {Settings} settings
+ */
+function verdict(message, settings) {
+  const { writes, reads, messages } = message;
+  const ends = new Set(writes.map((/** @type {any} */ write) => write.offset + write.length));
+  const glued = reads.some((/** @type {any} */ read) =>
+    [...ends].some((end) => end > read.offset && end < read.offset + read.length),
+  );
+  const split = reads.some((/** @type {any} */ read) => read.length > 0 && !ends.has(read.offset + read.length));
+  const sent = settings.messages.split('\n').slice(0, 16);
+  const same =
+    messages.length === sent.length &&
+    messages.every((/** @type {any} */ each, /** @type {number} */ index) => each.text === sent[index]);
+  return el(
+    'div',
+    { class: 'verdict', role: 'status' },
+    el('p', { class: 'headline' }, t('summary', { w: writes.length, r: reads.length, m: messages.length })),
+    message.error ? el('p', { class: 'bad' }, message.error) : undefined,
+    glued ? el('p', {}, t('glued')) : undefined,
+    split ? el('p', {}, t('split')) : undefined,
+    el('p', { class: same ? 'good' : 'bad' }, same ? t('right') : t('wrong')),
+  );
+}
+
+/**
+ * @param {string} label
+ * @param {number} value
+ * @param {number} least
+ * @param {number} most
+ * @param {number} step
+ * @param {(value: number) => string} say
+ * @param {(value: number) => void} change
+ */
+export function slider(label, value, least, most, step, say, change) {
+  const shown = el('output', {}, say(value));
+  const input = el('input', {
+    type: 'range',
+    min: String(least),
+    max: String(most),
+    step: String(step),
+    'aria-valuetext': say(value),
+    oninput: () => {
+      shown.textContent = say(Number(input.value));
+      input.setAttribute('aria-valuetext', shown.textContent);
+      change(Number(input.value));
+    },
+  });
+  input.value = String(value);
+  const made = field(label, input);
+  made.querySelector('label')?.append(' ', shown);
+  return made;
+}
+
+/**
+ * @param {string} value
+ * @param {[string, string][]} options
+ * @param {(value: string) => void} change
+ */
+function choice(value, options, change) {
+  const select = el(
+    'select',
+    { onchange: () => change(select.value) },
+    ...options.map(([each, label]) => el('option', { value: each }, label)),
+  );
+  select.value = value;
+  return select;
+}
