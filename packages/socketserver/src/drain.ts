@@ -24,12 +24,14 @@ export function turn(): Promise<void> {
 }
 
 /**
- * Waits until the accept queue is empty. libuv accepts one connection a turn, and closing the socket would reset
- * those that still wait in the kernel's queue.
+ * Waits until the accept queue is empty, or as many were accepted as it could hold when this began: under a steady
+ * stream of new clients it never gets empty, but it is first in, first out. libuv accepts one connection a turn, and
+ * closing the socket would reset those that still wait in the kernel's queue.
  */
-export async function emptyAcceptQueue(accepted: () => number): Promise<void> {
-  let before = accepted();
-  for (let quiet = 0; quiet < quietTurns; quiet++) {
+export async function emptyAcceptQueue(accepted: () => number, queueSize = Infinity): Promise<void> {
+  const began = accepted();
+  let before = began;
+  for (let quiet = 0; quiet < quietTurns && before - began <= queueSize; quiet++) {
     await turn();
     const now = accepted();
     if (now !== before) quiet = -1;

@@ -484,7 +484,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#status = 'draining';
     if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#admission.places.taken });
     if (this.#pool?.accept === true) drain.workers = this.#pool.drain(drain.left);
-    if (listening && wasServing && !drain.hurried) await emptyAcceptQueue(() => this.transport.arrivals);
+    if (listening && wasServing && !drain.hurried)
+      await emptyAcceptQueue(() => this.transport.arrivals, this.requestQueueSize);
     if (!alreadyClosed && this.transport.kind === 'stream') await this.#closeEndpoint();
     if (!wasServing) this.#admission.clear('draining');
     const report: DrainReport = { open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
