@@ -25,6 +25,7 @@ export class Input {
   /** The command has closed its end. */
   #broken = false;
   #started = false;
+  #farewell: Buffer | undefined;
 
   constructor(native: Native, window: number, events: InputEvents) {
     this.#native = native;
@@ -32,9 +33,10 @@ export class Input {
     this.#events = events;
   }
 
-  /** The write end, once the command has started. */
-  start(fd: number): void {
+  /** The write end, once the command has started; `farewell` is written at the end of the stream. */
+  start(fd: number, farewell?: Buffer): void {
     this.#fd = fd;
+    this.#farewell = farewell;
     this.#started = true;
     this.#flush();
   }
@@ -134,10 +136,13 @@ export class Input {
     if (final < this.next) throw new ProtocolError(`stdin ends at ${final}, but ${this.next} bytes have come`);
     this.#final = final;
     this.#closeAtEnd();
+    this.#events.moved();
   }
 
   #closeAtEnd(): void {
-    if (this.#final !== undefined && this.#started && this.#written >= this.#final) this.#close();
+    if (this.#final === undefined || this.#fd < 0 || this.#written < this.#final) return;
+    if (this.#farewell) this.#write(this.#farewell);
+    this.#close();
   }
 
   #close(): void {

@@ -1,16 +1,11 @@
-/** One stream of a command: read from its pipe, summed, written to the spool, announced. */
+/** One stream of a command: read from its source, summed, written to the spool, announced. */
 import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { SpoolBudget } from './budget.js';
+import { CHUNK, type Source } from './source.js';
 import { SpoolWriter } from './spool.js';
-import type { Native, Watch } from './syscalls.js';
+import type { Watch } from './syscalls.js';
 
-/** What is read at once. Shared by all streams: bytes are valid until the next read. */
-const CHUNK = 256 * 1024;
-const chunk = Buffer.allocUnsafeSlow(CHUNK);
-/** A pipe that was this full is made bigger. */
-const FULL = 64 * 1024;
-const BIG_PIPE = 1024 * 1024;
 /** How often a write to a full disk is tried again. */
 const RETRY_MS = 500;
 
@@ -41,13 +36,12 @@ export interface OutputOptions {
 export class Output {
   readonly stream: number;
   readonly spool: SpoolWriter;
-  readonly #native: Native;
+  readonly #source: Source;
   readonly #events: OutputEvents;
   readonly #budget: SpoolBudget;
   readonly #spoolMax: number;
   readonly #overflow: Overflow;
   readonly #sha: Hash | undefined;
-  #fd: number;
   #watch: Watch | undefined;
   #watching = false;
   #acked = 0;
@@ -55,13 +49,12 @@ export class Output {
   /** Read and summed, not yet stored: the disk is full. */
   #pending: Buffer | undefined;
   #retry: NodeJS.Timeout | undefined;
-  #enlarged = false;
   #atEnd = false;
+  #closed = false;
 
-  constructor(native: Native, budget: SpoolBudget, fd: number, options: OutputOptions, events: OutputEvents) {
-    this.#native = native;
+  constructor(source: Source, budget: SpoolBudget, options: OutputOptions, events: OutputEvents) {
+    this.#source = source;
     this.#budget = budget;
-    this.#fd = fd;
     this.#events = events;
     this.stream = options.stream;
     this.spool = new SpoolWriter(options.folder, options.stream);
@@ -98,13 +91,8 @@ export class Output {
   }
 
   start(): void {
-    this.#watch = this.#native.watch(this.#fd, 'read', () => this.#readable());
+    this.#watch = this.#source.watch(() => this.#read(this.#room()));
     this.#watching = true;
-  }
-
-  #readable(): void {
-    const n = this.#read(this.#room());
-    if (n === CHUNK || n >= FULL) this.#grow();
   }
 
   /** How much may be read now under the run's limit. */
@@ -113,24 +101,16 @@ export class Output {
     return Math.min(CHUNK, Math.max(this.#spoolMax - (this.next - this.#acked), 1));
   }
 
-  #grow(): void {
-    if (this.#enlarged) return;
-    this.#enlarged = true;
-    this.#native.enlarge(this.#fd, BIG_PIPE);
-  }
-
-  /** Reads once. Returns the bytes taken, 0 at the end, -1 when there is nothing now. */
+  /** Reads once. Returns the bytes taken; 0 when there are none now or none any more. */
   #read(most: number): number {
-    let n: number;
-    try {
-      n = this.#native.read(this.#fd, most === CHUNK ? chunk : chunk.subarray(0, most));
-    } catch {
-      // A terminal whose last process has gone reads EIO; for a pipe there is no error but the end.
-      n = 0;
+    const bytes = this.#source.read(most);
+    if (bytes === 'none') return 0;
+    if (bytes === 'end') {
+      this.#end();
+      return 0;
     }
-    if (n === 0) this.#end();
-    else if (n > 0) this.#take(chunk.subarray(0, n));
-    return n;
+    this.#take(bytes);
+    return bytes.length;
   }
 
   #take(bytes: Buffer): void {
@@ -214,11 +194,11 @@ export class Output {
    */
   drain(): boolean {
     if (this.#atEnd || this.#pending) return this.#pending === undefined;
-    let left = this.#native.available(this.#fd);
+    let left = this.#source.available();
     for (;;) {
       // One read more than there are bytes, so that the end is seen when it is there.
       const n = this.#read(CHUNK);
-      if (n <= 0 || this.#pending || left <= 0) break;
+      if (n === 0 || this.#pending || left <= 0) break;
       left -= n;
     }
     return this.#pending === undefined;
@@ -231,14 +211,20 @@ export class Output {
   }
 
   #close(): void {
-    if (this.#fd < 0) return;
+    if (this.#closed) return;
+    this.#closed = true;
     this.#watch?.close();
     this.#watch = undefined;
     this.#watching = false;
-    this.#native.close(this.#fd);
-    this.#fd = -1;
+    this.#source.close();
     this.#budget.wait(this, false);
     this.spool.rest();
+  }
+
+  /** Nobody is left who could write: takes the rest, then ends. */
+  finish(): void {
+    this.drain();
+    if (!this.#atEnd) this.#end();
   }
 
   /** The reader has gone: the command gets SIGPIPE at its next write, as in a shell's pipe. */

@@ -24,9 +24,11 @@ import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
 import { describe, statOf } from './processes.js';
 import { StartFailure } from './program.js';
+import type { Source } from './source.js';
 import { spoolFolder, spooledRange } from './spool.js';
 import { Launch } from './start.js';
 import { SystemError, type Status } from './syscalls.js';
+import type { Terminal } from './terminal.js';
 import { CgroupTree, LeftCgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
@@ -36,6 +38,8 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
+/** What ends the input of a terminal: Ctrl-D. */
+const END_OF_TRANSMISSION = Buffer.from([4]);
 const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
@@ -70,6 +74,7 @@ export class Run implements OutputEvents {
   #launch: Launch | undefined;
   #tree: Tree | undefined;
   #input: Input | undefined;
+  #terminal: Terminal | undefined;
   readonly #outputs: Output[] = [];
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
@@ -154,9 +159,8 @@ export class Run implements OutputEvents {
   /** Opens everything the start needs. Throws StartFailure. */
   prepare(): void {
     this.#phase = 'starting';
-    const { native, account, devNull } = this.#machine;
     try {
-      this.#launch = new Launch(native, this.#spec!, formatRunId(this.identity.runId), account, devNull);
+      this.#launch = new Launch(this.#machine, this.#spec!, formatRunId(this.identity.runId));
     } catch (error) {
       if (error instanceof StartFailure) throw error;
       const what = error instanceof SystemError ? error.errno : ((error as NodeJS.ErrnoException).code ?? error);
@@ -195,8 +199,9 @@ export class Run implements OutputEvents {
       ...(tree.place === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.place }),
     });
     fault('after-started');
-    for (const { stream, fd } of launch.outputs) this.#collect(stream, fd, spec);
-    if (launch.input >= 0) this.#stdin().start(launch.input);
+    this.#terminal = launch.terminal;
+    for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
+    if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
     this.#toAll({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
@@ -204,12 +209,11 @@ export class Run implements OutputEvents {
     this.#watchAlone();
   }
 
-  #collect(stream: number, fd: number, spec: Spec): void {
-    const { native, budget, limits } = this.#machine;
+  #collect(stream: number, source: Source, spec: Spec): void {
+    const { budget, limits } = this.#machine;
     const output = new Output(
-      native,
+      source,
       budget,
-      fd,
       {
         stream,
         folder: this.folder,
@@ -355,6 +359,7 @@ export class Run implements OutputEvents {
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
     this.#outputs.find((output) => output.stream === stream)?.stop();
+    if (stream === STREAM.pty) this.#input?.discard();
   }
 
   acknowledgeExit(): void {
@@ -373,12 +378,18 @@ export class Run implements OutputEvents {
   #operate(operation: Operation, answer: (outcome: Outcome) => void): void {
     const proof = this.#tree?.proof;
     if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof });
-    else if (operation.type === 'RESIZE') answer({ result: 'there is no terminal' });
+    else if (operation.type === 'RESIZE') answer({ result: this.#resize(operation.cols, operation.rows) });
     else if (this.#phase === 'queued') {
       this.#owner.cancelQueued(this, operation.reason);
       answer({ result: 'done' });
     } else if (!this.#tree) answer({ result: 'already over' });
     else this.end('cancelled', operation.graceMs, operation.reason, (r) => answer({ result: 'done', proof, ...r }));
+  }
+
+  #resize(cols: number, rows: number): string {
+    if (!this.#terminal) return 'there is no terminal';
+    this.#terminal.resize(cols, rows);
+    return 'done';
   }
 
   #signal({ signal, scope }: MessageNamed<'SIGNAL'>): Outcome {
@@ -440,6 +451,8 @@ export class Run implements OutputEvents {
     const status = this.#status;
     if (!status || this.exit) return;
     const stored = this.#outputs.map((output) => output.drain()).every(Boolean);
+    // Its last words are read: our hold on the terminal may go, and with it comes its end.
+    if (stored) this.#releaseTerminal();
     const exit: Exit = {
       code: status.code,
       signal: status.signal === undefined ? undefined : signalName(status.signal),
@@ -476,6 +489,14 @@ export class Run implements OutputEvents {
     if (this.checkTree()) this.#owner.watchTree(this);
   }
 
+  #releaseTerminal(): void {
+    if (!this.#terminal) return;
+    this.#terminal.release();
+    this.#terminal = undefined;
+    this.#input?.discard();
+    for (const output of this.#outputs) output.drain();
+  }
+
   /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
   checkTree(): boolean {
     if (!this.#tree) return false;
@@ -488,6 +509,8 @@ export class Run implements OutputEvents {
     this.#tree.release();
     this.#tree = undefined;
     this.#input?.discard();
+    // Sockets have no end of file of their own.
+    for (const output of this.#outputs) if (output.stream === STREAM.records) output.finish();
     this.#record({ kind: 'treeEnd', no: this.identity.no });
     this.#toAll({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();

@@ -1,16 +1,20 @@
 /** Starts a command: everything that can fail is done before its intent is synced, so that little is left after. */
 import { closeSync } from 'node:fs';
+import { join } from 'node:path';
 import { STREAM, type Spec } from '../protocol/messages.js';
-import { buildEnvironment, type Account } from './environment.js';
+import { buildEnvironment } from './environment.js';
+import type { Machine } from './machine.js';
 import { findProgram, openFolder, startFailure } from './program.js';
+import { PipeSource, RecordSource, type Source } from './source.js';
 import { SystemError, type Native, type Words } from './syscalls.js';
+import { Terminal } from './terminal.js';
 import type { Tree } from './tree.js';
 
 const SHELL = Buffer.from('/bin/sh\0');
 
 export interface OpenedStream {
   readonly stream: number;
-  readonly fd: number;
+  readonly source: Source;
 }
 
 /** A command ready to start: descriptors open, program found, words laid out. */
@@ -25,15 +29,17 @@ export class Launch {
   /** Ends the child gets; closed here once it has them. */
   readonly #theirs: number[] = [];
   #handedOver = false;
-  readonly #stdin: number;
-  readonly #stdout: number;
-  readonly #stderr: number;
+  #stdin = -1;
+  #stdout = -1;
+  #stderr = -1;
   /** Our ends. */
   readonly outputs: OpenedStream[] = [];
   input = -1;
+  terminal: Terminal | undefined;
 
   /** Throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
-  constructor(native: Native, spec: Spec, runId: string, account: Account, devNull: number) {
+  constructor(machine: Machine, spec: Spec, runId: string) {
+    const { native, account, devNull } = machine;
     this.#native = native;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
@@ -49,9 +55,15 @@ export class Launch {
         this.#argv = spec.argv;
       }
       this.#words = native.words(this.#argv, pairs);
-      this.#stdin = spec.stdin ? this.#pipeIn() : devNull;
-      this.#stdout = this.#pipeOut(STREAM.stdout);
-      this.#stderr = spec.capture === 'merged' ? this.#stdout : this.#pipeOut(STREAM.stderr);
+      if (spec.pty) this.#openTerminal(spec.pty.cols, spec.pty.rows);
+      else {
+        this.#stdin = spec.stdin ? this.#pipeIn() : devNull;
+        if (spec.capture === 'exact') this.#openRecords(machine);
+        else {
+          this.#stdout = this.#pipeOut(STREAM.stdout);
+          this.#stderr = spec.capture === 'merged' ? this.#stdout : this.#pipeOut(STREAM.stderr);
+        }
+      }
     } catch (error) {
       this.abandon();
       throw error;
@@ -68,8 +80,27 @@ export class Launch {
   #pipeOut(stream: number): number {
     const [read, write] = this.#native.pipe('read');
     this.#theirs.push(write);
-    this.outputs.push({ stream, fd: read });
+    this.outputs.push({ stream, source: new PipeSource(this.#native, read) });
     return write;
+  }
+
+  #openTerminal(cols: number, rows: number): void {
+    const terminal = new Terminal(this.#native, cols, rows);
+    this.terminal = terminal;
+    this.outputs.push({ stream: STREAM.pty, source: terminal.source });
+    this.input = terminal.input;
+  }
+
+  #openRecords(machine: Machine): void {
+    const { receiver, senders, longest } = this.#native.recordSockets(join(machine.home.runtime, 'records'));
+    const streams = new Map<string, number>();
+    for (const [i, { fd, address }] of senders.entries()) {
+      this.#theirs.push(fd);
+      streams.set(address, i + STREAM.stdout);
+    }
+    this.#stdout = senders[0]!.fd;
+    this.#stderr = senders[1]!.fd;
+    this.outputs.push({ stream: STREAM.records, source: new RecordSource(this.#native, receiver, streams, longest) });
   }
 
   /** The resolved program. */
@@ -99,6 +130,7 @@ export class Launch {
         stdin: this.#stdin,
         stdout: this.#stdout,
         stderr: this.#stderr,
+        terminal: this.terminal?.path,
       });
     } catch (error) {
       if (!(error instanceof SystemError) || error.errno !== 'ENOEXEC' || path === SHELL) throw error;
@@ -118,8 +150,9 @@ export class Launch {
   /** Closes everything: the command will not start. */
   abandon(): void {
     this.#closeTheirs();
-    for (const { fd } of this.outputs) this.#native.close(fd);
+    for (const { source } of this.outputs) source.close();
     this.outputs.length = 0;
+    this.terminal?.release();
     if (this.input >= 0) this.#native.close(this.input);
     this.input = -1;
   }

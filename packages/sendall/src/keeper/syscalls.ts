@@ -4,6 +4,7 @@
  *
  * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
  */
+import { rmSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 
 /** A system call failed. `errno` is its name, such as "ENOENT". */
@@ -55,6 +56,13 @@ export interface Words {
   readonly env: Buffer;
 }
 
+export interface RecordSockets {
+  readonly receiver: number;
+  readonly senders: readonly { readonly fd: number; readonly address: string }[];
+  /** The longest write a sender can make. */
+  readonly longest: number;
+}
+
 export interface Native {
   /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
   pipe(ours: 'read' | 'write'): [number, number];
@@ -82,6 +90,17 @@ export interface Native {
   kill(pid: number, signal: number): boolean;
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
+  duplicate(fd: number): number;
+  /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
+  openTerminal(): { master: number; path: string };
+  setTerminalSize(fd: number, cols: number, rows: number): void;
+  /**
+   * Two datagram sockets connected to a third, told apart by their addresses. `path` names the third while they
+   * connect: nobody else can reach it before (the folder is private) or after.
+   */
+  recordSockets(path: string): RecordSockets;
+  /** One datagram and its sender's address; undefined when there is none now. */
+  receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
   /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
   lock(fd: number): boolean;
 }
@@ -89,6 +108,17 @@ export interface Native {
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const O_RDWR = 2;
+const O_NOCTTY = 0o400;
+const F_DUPFD_CLOEXEC = 1030;
+const TIOCSWINSZ = 0x5414;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
+const MSG_DONTWAIT = 0x40;
+/** What is asked for; the kernel doubles it, and gives less where it may not. */
+const RECORD_SNDBUF = 1024 * 1024;
 const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
 const FIONREAD = 0x541b;
@@ -137,6 +167,16 @@ function bind(koffi: Koffi): Native {
     prctl: libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
     flock: libc.func('int flock(int fd, int operation)'),
     prlimit: libc.func('int prlimit(int pid, int resource, void *value, void *old)'),
+    openpt: libc.func('int posix_openpt(int flags)'),
+    unlockpt: libc.func('int unlockpt(int fd)'),
+    ptsname: libc.func('int ptsname_r(int fd, void *name, size_t length)'),
+    socket: libc.func('int socket(int domain, int type, int protocol)'),
+    bind: libc.func('int bind(int fd, void *address, uint length)'),
+    connect: libc.func('int connect(int fd, void *address, uint length)'),
+    getsockname: libc.func('int getsockname(int fd, void *address, void *length)'),
+    setsockopt: libc.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
+    getsockopt: libc.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
+    recvfrom: libc.func('long recvfrom(int fd, void *into, size_t length, int flags, void *from, void *fromLength)'),
     posixSpawn: libc.func('int posix_spawn(void *pid, void *path, void *actions, void *attr, void *argv, void *env)'),
     attrInit: libc.func('int posix_spawnattr_init(void *attr)'),
     attrFlags: libc.func('int posix_spawnattr_setflags(void *attr, short flags)'),
@@ -282,6 +322,69 @@ function bind(koffi: Koffi): Native {
     kill: (pid, signal) => c.kill(pid, signal) === 0,
     becomeSubreaper() {
       c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    },
+    duplicate(fd) {
+      const copy = c.fcntl(fd, F_DUPFD_CLOEXEC, 3) as number;
+      return copy >= 0 ? copy : fail('fcntl');
+    },
+    openTerminal() {
+      const master = c.openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK) as number;
+      if (master < 0) fail('posix_openpt');
+      if (c.unlockpt(master) !== 0 || c.ptsname(master, info, info.length) !== 0) {
+        const error = new SystemError('unlockpt', koffi.errno());
+        c.close(master);
+        throw error;
+      }
+      return { master, path: info.toString('latin1', 0, info.indexOf(0)) };
+    },
+    setTerminalSize(fd, cols, rows) {
+      int.writeUInt16LE(rows, 0);
+      int.writeUInt16LE(cols, 2);
+      int.writeUInt32LE(0, 4);
+      c.ioctl(fd, TIOCSWINSZ, int);
+    },
+    recordSockets(path) {
+      const opened: number[] = [];
+      // Without a path it is bound to an abstract address of the kernel's choice.
+      const bound = (name = ''): { fd: number; address: Buffer } => {
+        const fd = c.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC, 0) as number;
+        if (fd < 0) fail('socket');
+        opened.push(fd);
+        info.writeUInt16LE(AF_UNIX, 0);
+        const length = 2 + info.write(`${name}\0`, 2);
+        if (c.bind(fd, info, name ? length : 2) !== 0) fail('bind');
+        int.writeUInt32LE(info.length, 0);
+        if (c.getsockname(fd, info, int) !== 0) fail('getsockname');
+        return { fd, address: Buffer.from(info.subarray(0, int.readUInt32LE(0))) };
+      };
+      try {
+        const receiver = bound(path);
+        let longest = Infinity;
+        const senders = [bound(), bound()].map(({ fd, address }) => {
+          if (c.connect(fd, receiver.address, receiver.address.length) !== 0) fail('connect');
+          int.writeInt32LE(RECORD_SNDBUF, 0);
+          if (c.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, int, 4) !== 0)
+            c.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, int, 4);
+          int.writeUInt32LE(4, 4);
+          if (c.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, int, int.subarray(4)) !== 0) fail('getsockopt');
+          longest = Math.min(longest, int.readInt32LE(0));
+          return { fd, address: address.toString('latin1', 2) };
+        });
+        return { receiver: receiver.fd, senders, longest };
+      } catch (error) {
+        for (const fd of opened) c.close(fd);
+        throw error;
+      } finally {
+        rmSync(path, { force: true });
+      }
+    },
+    receive(fd, into) {
+      int.writeUInt32LE(info.length, 0);
+      const length = Number(c.recvfrom(fd, into, into.length, MSG_DONTWAIT, info, int));
+      if (length >= 0) return { length, from: info.toString('latin1', 2, int.readUInt32LE(0)) };
+      const code = koffi.errno();
+      if (code === EAGAIN || code === EINTR) return undefined;
+      throw new SystemError('recvfrom', code);
     },
     lock: (fd) => c.flock(fd, LOCK_EX | LOCK_NB) === 0,
   };
