@@ -81,6 +81,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #goodbyes = 0;
   #reading = false;
   #inputEnded = false;
+  #outputEnded = false;
   #pausedByUser = false;
   #pausedBySink = false;
   #readTimeout: number | undefined;
@@ -135,6 +136,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal */
   get highWaterMark(): number {
     return this.host.options.highWaterMark;
+  }
+
+  /** Whether `write()` still sends anything. */
+  get writable(): boolean {
+    return this.#state === 'open' && !this.#outputEnded;
   }
 
   get closed(): boolean {
@@ -292,7 +298,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** Queues bytes; false: more than `highWaterMark` is waiting, so `await drain()` first. After the end it throws. */
   write(data: Uint8Array | string, encoding?: BufferEncoding): boolean {
-    if (this.#state === 'ending')
+    if (this.#state !== 'closed' && this.#outputEnded)
       throw new SocketServerError('WRITE_AFTER_END', 'write() after end(): this side of the connection is closed');
     if (this.#state === 'closed') return false;
     this.writer.write(data, encoding);
@@ -317,8 +323,9 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends the last bytes and our end; the client may go on sending. Resolves when the kernel has all of it. */
   end(data?: Uint8Array | string): Promise<void> {
     if (this.#state === 'closed') return Promise.resolve();
-    if (this.#state === 'ending') return this.#sentEnd();
+    if (this.#outputEnded) return this.#sentEnd();
     if (data !== undefined) this.write(data);
+    this.#outputEnded = true;
     this.writer.end();
     return this.#sentEnd();
   }
@@ -451,7 +458,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
     this.#state = 'ending';
     this.#idle = 0;
-    if (!this.socket.writableEnded) this.writer.end();
+    if (!this.#outputEnded) this.writer.end();
+    this.#outputEnded = true;
     if (this.#inputEnded) {
       this.#destroyWhenFlushed();
       return;

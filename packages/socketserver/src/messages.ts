@@ -4,7 +4,7 @@ import type { Writer } from './writer.js';
 
 /** What messages need of their connection. */
 export interface MessageEnds {
-  readonly state: 'handshake' | 'open' | 'ending' | 'closed';
+  readonly writable: boolean;
   readonly writer: Writer;
   readonly highWaterMark: number;
   failure: Error | undefined;
@@ -30,7 +30,7 @@ export class MessageWriter {
   /** False: more than `highWaterMark` is waiting to be sent. */
   send(payload: Uint8Array | string): boolean {
     const connection = this.#connection;
-    if (connection.state !== 'open') return connection.write(this.#encoder.encode(payload));
+    if (!connection.writable) return connection.write(this.#encoder.encode(payload));
     const { writer } = connection;
     // A text takes at most three bytes a UTF-16 unit; a header is small beside what is left of the 16 KiB.
     const most = typeof payload === 'string' ? payload.length * 3 : payload.length;

@@ -382,6 +382,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       let resolve!: () => void;
       const promise = new Promise<void>((r) => (resolve = r));
       this.#serving = { promise, resolve };
+      this.#goOn();
       try {
         await this.listen();
       } catch (error) {
@@ -429,6 +430,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
    * (or the attribute `timeout`) and no client within it calls `handleTimeout()` instead.
    */
   async handleRequest(timeout = this.timeout): Promise<void> {
+    this.#refuseWhenOver();
     if (this.#serving !== undefined)
       throw new SocketServerError('UNSUPPORTED', 'handleRequest() is for servers that are not in serveForever()');
     await this.listen();
