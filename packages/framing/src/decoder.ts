@@ -44,11 +44,19 @@ const shelf = 8 * 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
 
-const enum Mode {
-  Spans,
-  Frames,
-  List,
+/**
+ * The same number, as a small integer to the engine if it is one. Positions computed as doubles are poison: a callback
+ * or a loop that has once seen one is compiled for doubles for good, and takes twice as long for a frame.
+ */
+export function compact(value: number): number {
+  return value < 2 ** 30 ? value | 0 : value;
 }
+
+// What a call wants: spans, frames in a callback, or a list of frames.
+const spansMode = 0;
+const framesMode = 1;
+const listMode = 2;
+type Mode = typeof spansMode | typeof framesMode | typeof listMode;
 
 type Sink = OnFrame | OnSpan | undefined;
 
@@ -88,6 +96,8 @@ export abstract class FrameDecoder implements Decoder {
   protected on: Sink;
   protected list: Buffer[] = [];
   protected stopped = false;
+  /** Set when a callback has changed what a hot loop took for granted: the rest of the chunk, or the limit. */
+  protected interrupted = false;
   protected frames = 0;
   protected payloadBytes = 0;
   protected largestFrame = 0;
@@ -95,7 +105,7 @@ export abstract class FrameDecoder implements Decoder {
   /** Frames are plain views: the hot loops may make them themselves. */
   protected plainViews: boolean;
 
-  #mode = Mode.Spans;
+  #mode: Mode = spansMode;
   /** Stream position of the chunk's first byte, and of the byte at index 0 of what `locate` looks at. */
   #origin = 0;
   #base = 0;
@@ -103,6 +113,8 @@ export abstract class FrameDecoder implements Decoder {
   #carry = nothing;
   #held = 0;
   #carryOffset = 0;
+  /** A carry whose frame was only lent to a callback: the next frame can have it. */
+  #spare = nothing;
   /** Bytes of a refused frame still to drop, or RESYNC. */
   #skipLeft = 0;
   #fault: Fault | undefined;
@@ -183,13 +195,24 @@ export abstract class FrameDecoder implements Decoder {
     return false;
   }
 
-  /** Hot loops: deliver whole, faultless frames of the chunk and leave `at` where something else begins. */
-  protected spans(): void {}
-  protected views(): void {}
+  /**
+   * A hot loop, for framings that have one: delivers whole, faultless frames of the chunk and leaves `at` where something
+   * else begins, which is then left to `locate`. Each framing writes its own, as a loop that calls a framing for each
+   * frame takes three times as long. Frames go as spans to `on`, or as views to `list` or `on`; `at` moves on before
+   * each, and `interrupted` is looked at behind each.
+   */
+  protected hurry(_spans: boolean, _list: Buffer[] | undefined): void {}
+
+  /** For hot loops: what they delivered. */
+  protected tally(frames: number, bytes: number, largest: number): void {
+    this.frames += frames;
+    this.payloadBytes += bytes;
+    if (largest > this.largestFrame) this.largestFrame = largest;
+  }
 
   /** For `locate`: the frame has `need` bytes in all, or at least that many if `sized` is false. */
   protected more(need: number, sized: boolean): typeof MORE {
-    this.need = need;
+    this.need = compact(need);
     this.sized = sized;
     return MORE;
   }
@@ -245,13 +268,13 @@ export abstract class FrameDecoder implements Decoder {
 
   decode(chunk: Bytes): Buffer[] {
     if (this.#busy || this.stopped) {
-      this.#feed(chunk, Mode.List, undefined);
+      this.#feed(chunk, listMode, undefined);
       return [];
     }
     const list: Buffer[] = [];
     this.list = list;
     try {
-      this.#feed(chunk, Mode.List, undefined);
+      this.#feed(chunk, listMode, undefined);
     } catch (error) {
       if (this.#failure !== undefined && error === this.#failure) this.#failure.frames ??= list;
       throw error;
@@ -262,11 +285,11 @@ export abstract class FrameDecoder implements Decoder {
   }
 
   push(chunk: Bytes, on: OnFrame): boolean {
-    return this.#feed(chunk, Mode.Frames, on);
+    return this.#feed(chunk, framesMode, on);
   }
 
   scan(chunk: Bytes, on: OnSpan): boolean {
-    return this.#feed(chunk, Mode.Spans, on);
+    return this.#feed(chunk, spansMode, on);
   }
 
   resume(on: OnFrame): boolean {
@@ -274,7 +297,7 @@ export abstract class FrameDecoder implements Decoder {
     if (this.#busy || !this.stopped) return true;
     for (const each of this.#queue) each.on = undefined;
     this.stopped = false;
-    return this.#run(Mode.Frames, on);
+    return this.#run(framesMode, on);
   }
 
   end(on?: OnFrame): void {
@@ -287,7 +310,7 @@ export abstract class FrameDecoder implements Decoder {
       this.resume(on);
       return;
     }
-    this.#run(Mode.Frames, on);
+    this.#run(framesMode, on);
   }
 
   takeRest(): Buffer {
@@ -318,6 +341,7 @@ export abstract class FrameDecoder implements Decoder {
     const checked = whole(this.framing, 'maxFrameLength', value, 0, 0, Number.MAX_SAFE_INTEGER);
     if (value === undefined) throw new RangeError(`${this.framing}: maxFrameLength must be a number`);
     this.max = checked;
+    this.interrupted = true;
   }
 
   get state(): Decoder['state'] {
@@ -378,7 +402,7 @@ export abstract class FrameDecoder implements Decoder {
   #feed(chunk: Bytes, mode: Mode, on: Sink): boolean {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#ended || this.#ending) throw new Error(`${this.framing}: the decoder has ended; reset() makes it as new`);
-    if (mode !== Mode.List && typeof on !== 'function') throw new TypeError(`${this.framing}: expected a callback`);
+    if (mode !== listMode && typeof on !== 'function') throw new TypeError(`${this.framing}: expected a callback`);
     let buf = asBuffer(chunk);
     this.#bytes += buf.length;
     if (this.#busy || this.stopped) {
@@ -409,6 +433,7 @@ export abstract class FrameDecoder implements Decoder {
       this.on = undefined;
       if (this.#copy === 'always' && this.at < this.till) this.#ownChunk();
       if (this.#shelfOf !== nothing) this.#shelfOf = nothing;
+      if (this.#held === 0) this.#spare = nothing;
       if (this.#frameTimeout > 0) this.#watchFrame();
     }
     return !this.stopped;
@@ -478,8 +503,10 @@ export abstract class FrameDecoder implements Decoder {
   /** One look at the chunk where no frame is in progress. */
   #step(): void {
     if (this.#skipLeft === 0) {
-      if (this.#mode === Mode.Spans) this.spans();
-      else this.views();
+      this.interrupted = false;
+      const mode = this.#mode;
+      if (mode === spansMode || this.plainViews)
+        this.hurry(mode === spansMode, mode === listMode ? this.list : undefined);
       if (this.stopped || this.at >= this.till) return;
       if (!this.atEnd) this.limit = this.max;
       this.scanned = 0;
@@ -488,7 +515,7 @@ export abstract class FrameDecoder implements Decoder {
     }
     const start = this.at;
     this.#base = this.#origin;
-    const next = this.#look(this.chunk, start, this.till);
+    const next = compact(this.#look(this.chunk, start, this.till));
     if (next >= 0) {
       this.#advance(next);
       this.#found(this.chunk, next - start);
@@ -585,7 +612,7 @@ export abstract class FrameDecoder implements Decoder {
 
     const carry = this.#carry;
     this.#base = this.#carryOffset;
-    const next = this.#look(carry, 0, this.#held);
+    const next = compact(this.#look(carry, 0, this.#held));
     if (next >= 0) {
       this.#settle(next, before, began);
       this.#found(carry, next);
@@ -649,7 +676,9 @@ export abstract class FrameDecoder implements Decoder {
     } else {
       room = Math.max(this.need, size, Math.min(2 * size, this.limit + promised), 64);
     }
-    const bigger = Buffer.allocUnsafe(room);
+    const spare = this.#spare;
+    this.#spare = nothing;
+    const bigger = spare.length >= room ? spare : Buffer.allocUnsafe(room);
     if (this.#held > 0) {
       this.#carry.copy(bigger, 0, 0, this.#held);
       this.#copiedBytes += this.#held;
@@ -703,7 +732,9 @@ export abstract class FrameDecoder implements Decoder {
   }
 
   #deliver(buf: Buffer): void {
-    const { from, to, made } = this;
+    const { made } = this;
+    const from = compact(this.from);
+    const to = compact(this.to);
     const size = to - from;
     if (size === 0 && this.policy.dropEmpty) {
       this.#dropped++;
@@ -717,8 +748,9 @@ export abstract class FrameDecoder implements Decoder {
       source = made;
       this.made = undefined;
     }
-    if (this.#mode === Mode.Spans) {
+    if (this.#mode === spansMode) {
       if ((this.on as OnSpan)(source, from, to) === false) this.stopped = true;
+      if (source !== this.chunk && source.length <= 2 * promised) this.#spare = source;
     } else {
       this.give(this.cut(source, from, to));
     }
@@ -726,7 +758,7 @@ export abstract class FrameDecoder implements Decoder {
 
   /** Hands a frame to the callback or the list. */
   protected give(frame: Buffer): void {
-    if (this.#mode === Mode.List) this.list.push(frame);
+    if (this.#mode === listMode) this.list.push(frame);
     else if (this.on === undefined) {
       throw new TypeError(`${this.framing}: end() completes a frame: give it a callback to take it`);
     } else if ((this.on as OnFrame)(frame) === false) this.stopped = true;
@@ -761,6 +793,7 @@ export abstract class FrameDecoder implements Decoder {
   }
 
   #letGo(): void {
+    this.interrupted = true;
     this.#clearCarry();
     this.#queue = [];
     this.at = this.till;

@@ -6,7 +6,7 @@ export { custom, type CustomOptions, type Split, type SplitFunction } from './fr
 export { delimited, type DelimitedOptions } from './framings/delimited.js';
 export { fixed } from './framings/fixed.js';
 export { lengthPrefixed, type LengthPrefixedOptions } from './framings/length-prefixed.js';
-export { lines, type LinesOptions } from './framings/lines.js';
+export { type LineDecoder, type LineFraming, lines, type LinesOptions } from './framings/lines.js';
 export { netstring } from './framings/netstring.js';
 export { presets } from './framings/presets.js';
 export { slip, type SlipOptions } from './framings/slip.js';

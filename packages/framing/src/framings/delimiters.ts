@@ -5,8 +5,8 @@ import { MORE } from '../decoder.js';
 export class Delimiters {
   /** Longest first. */
   readonly #all: readonly Buffer[];
-  readonly #single: Buffer | undefined;
-  readonly #needle: Buffer | number;
+  /** The only delimiter, as `indexOf` likes it: one byte as a number. */
+  readonly single: Buffer | number | undefined;
   /** Which bytes a delimiter can begin with. */
   readonly #begins: Uint8Array;
   readonly longest: number;
@@ -21,8 +21,7 @@ export class Delimiters {
     const first = Buffer.from(delimiters[0] as Buffer);
     this.#all = delimiters.map((each) => Buffer.from(each)).sort((a, b) => b.length - a.length);
     this.longest = (this.#all[0] as Buffer).length;
-    this.#single = this.#all.length === 1 ? this.#all[0] : undefined;
-    this.#needle = first.length === 1 ? (first[0] as number) : first;
+    if (this.#all.length === 1) this.single = first.length === 1 ? first[0] : first;
     this.#begins = new Uint8Array(256);
     for (const each of this.#all) this.#begins[each[0] as number] = 1;
     this.toWrite = this.#all.find((each) => each.subarray(0, first.length).equals(first)) ?? first;
@@ -33,12 +32,11 @@ export class Delimiters {
    * could still become a longer one. `atEnd`: nothing follows `end`.
    */
   find(buf: Buffer, start: number, end: number, atEnd: boolean): number {
-    const single = this.#single;
-    if (single !== undefined) {
-      const found = buf.indexOf(this.#needle as number, start);
-      this.width = single.length;
+    if (this.single !== undefined) {
+      const found = buf.indexOf(this.single as number, start);
+      this.width = this.longest;
       // Behind `end` a carry holds bytes of no meaning.
-      return found >= 0 && found + single.length <= end ? found : MORE;
+      return found >= 0 && found + this.longest <= end ? found : MORE;
     }
     for (let at = start; at < end; at++) {
       if (this.#begins[buf[at] as number] === 0) continue;

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import type { Framing, Limits } from '../framing.js';
+import type { Bytes, Decoder, DecoderOptions, Framing, Limits } from '../framing.js';
 import { flag, policyOf, whole, word } from '../options.js';
 import { delimitedBy } from './delimited.js';
 import { Delimiters } from './delimiters.js';
@@ -23,11 +23,26 @@ export interface LinesOptions extends Limits {
   cut?: number;
 }
 
+/** A decoder of lines, which also gives them as strings. */
+export interface LineDecoder extends Decoder {
+  /**
+   * As `decode`, with the lines as strings (UTF-8, U+FFFD for what is not): several times as fast as a `toString` for
+   * each, as the lines of a chunk share their memory, which they keep alive together.
+   * @throws FramingError, with the lines before it as bytes in `frames`
+   */
+  decodeText(chunk: Bytes): string[];
+}
+
+/** Lines of text; see {@link lines}. */
+export interface LineFraming extends Framing {
+  decoder(options?: DecoderOptions): LineDecoder;
+}
+
 /**
- * Lines of text. The bytes are not decoded: use `toString('utf8')` on a frame, which holds whole characters.
+ * Lines of text. Frames are bytes: use `toString` on one, which holds whole characters, or `decodeText`.
  * @throws TypeError, RangeError for options that make no sense
  */
-export function lines(options?: LinesOptions): Framing {
+export function lines(options?: LinesOptions): LineFraming {
   const policy = policyOf('lines', options, ['eol', 'keep', 'cut']);
   const eol = word('lines', 'eol', options?.eol, ['any', 'lf', 'crlf']);
   const keep = flag('lines', 'keep', options?.keep);

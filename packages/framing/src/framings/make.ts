@@ -1,10 +1,10 @@
 import type { Decoder, DecoderOptions, Encoder, EncoderOptions, Framing } from '../framing.js';
 
 /** A framing from its name and the two things it makes. */
-export function makeFraming(
+export function makeFraming<D extends Decoder>(
   name: string,
-  decoder: (options?: DecoderOptions) => Decoder,
+  decoder: (options?: DecoderOptions) => D,
   encoder: (options?: EncoderOptions) => Encoder,
-): Framing {
+): Framing & { decoder(options?: DecoderOptions): D } {
   return Object.freeze({ name, decoder, encoder });
 }

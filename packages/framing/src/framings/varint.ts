@@ -2,8 +2,9 @@ import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { InvalidLengthError } from '../errors.js';
-import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import type { DecoderOptions, EncoderOptions, Framing, Limits, OnFrame, OnSpan } from '../framing.js';
 import { type Policy, policyOf, whole } from '../options.js';
+import { View } from '../view.js';
 import { makeFraming } from './make.js';
 
 /** Options of {@link varint}. */
@@ -35,6 +36,39 @@ class VarintDecoder extends FrameDecoder {
     options?: DecoderOptions,
   ) {
     super('varint', policy, options);
+  }
+
+  /** Frames with a prefix of one or two bytes (up to 16,383 bytes of payload). */
+  protected override hurry(spans: boolean, list: Buffer[] | undefined): void {
+    if (this.policy.dropEmpty || this.most < 2) return;
+    const { chunk, till, max, on } = this;
+    const { buffer, byteOffset } = chunk;
+    let at = this.at;
+    let frames = 0;
+    let payload = 0;
+    let largest = 0;
+    try {
+      while (at < till) {
+        const size = shortPrefix(chunk, at, till);
+        const from = at + ((chunk[at] as number) < 128 ? 1 : 2);
+        const to = from + size;
+        if (size < 0 || size > max || to > till) break;
+        this.at = at = to;
+        frames++;
+        payload += size;
+        if (size > largest) largest = size;
+        if (spans) {
+          if ((on as OnSpan)(chunk, from, to) === false) this.stopped = true;
+        } else {
+          const frame = new View(buffer, byteOffset + from, to - from);
+          if (list !== undefined) list.push(frame);
+          else if ((on as OnFrame)(frame) === false) this.stopped = true;
+        }
+        if (this.stopped || this.interrupted) break;
+      }
+    } finally {
+      this.tally(frames, payload, largest);
+    }
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
@@ -71,6 +105,15 @@ class VarintDecoder extends FrameDecoder {
     this.to = end;
     return true;
   }
+}
+
+/** The value of a prefix of one or two bytes, or -1 for others. */
+function shortPrefix(chunk: Buffer, at: number, till: number): number {
+  const first = chunk[at] as number;
+  if (first < 128) return first;
+  if (at + 1 === till) return -1;
+  const second = chunk[at + 1] as number;
+  return second < 128 ? (second << 7) | (first & 127) : -1;
 }
 
 function readBig(buf: Buffer, start: number, end: number): bigint {
