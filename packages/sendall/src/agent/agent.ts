@@ -29,6 +29,10 @@ export interface AgentOptions {
   handshakeTimeout?: number;
   /** Runs that one link may hold at once. Default 8192. */
   maxRunsPerLink?: number;
+  /** Questions (lists, status) that one link may have open at once. Default 64. */
+  maxQuestions?: number;
+  /** Bytes of output read from disk that may wait for one link. Default 16 MiB. */
+  readAhead?: number;
   /** Links at once. Default 4096. */
   maxConnections?: number;
   /** Milliseconds of silence after which a caller's link counts as lost. Default 60000. */
@@ -43,6 +47,8 @@ const OPTION_NAMES: Record<keyof AgentOptions, true> = {
   listen: true,
   handshakeTimeout: true,
   maxRunsPerLink: true,
+  maxQuestions: true,
+  readAhead: true,
   maxConnections: true,
   pingDeadline: true,
   keeperIdleExit: true,
@@ -90,14 +96,13 @@ export class Agent implements AsyncDisposable {
   #stopped!: () => void;
 
   /** @internal Use openAgent. */
-  constructor(options: AgentOptions) {
+  constructor(options: AgentOptions, gate?: KeeperGate) {
     this.#options = options;
     this.home = options.home ?? resolveHome();
     this.name = options.name ?? hostname();
-    this.#gate = new KeeperGate(
-      this.home,
-      options.keeperIdleExit === undefined ? {} : { idleExitMs: options.keeperIdleExit },
-    );
+    this.#gate =
+      gate ??
+      new KeeperGate(this.home, options.keeperIdleExit === undefined ? {} : { idleExitMs: options.keeperIdleExit });
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 
@@ -106,8 +111,8 @@ export class Agent implements AsyncDisposable {
     return this.#identity.fingerprint;
   }
 
-  /** @internal */
-  async open(): Promise<void> {
+  /** Gets ready for links that are made some other way, without listening. @internal */
+  async prepare(): Promise<void> {
     const { home } = this;
     for (const folder of new Set([home.config, home.state, home.runtime])) ensurePrivateFolder(folder);
     if (Buffer.byteLength(home.agentSocket) > MAX_SOCKET_PATH)
@@ -122,6 +127,11 @@ export class Agent implements AsyncDisposable {
     } catch {
       // Not Linux: a boot id only sharpens the reason why a run is lost.
     }
+  }
+
+  /** @internal */
+  async open(): Promise<void> {
+    await this.prepare();
     try {
       await this.#listenUnix();
       await this.#gate.open();
@@ -144,12 +154,13 @@ export class Agent implements AsyncDisposable {
   /** Serves a link that was made some other way, for example in memory. @internal */
   adopt(link: Link, origin: Origin): AgentSession {
     const { handshakeTimeout = 5000, maxRunsPerLink = 8192, pingDeadline = 60_000 } = this.#options;
+    const { maxQuestions = 64, readAhead = 16 * 1024 * 1024 } = this.#options;
     const session = new AgentSession(link, origin, {
       home: this.home,
       gate: this.#gate,
       name: this.name,
       bootId: this.#bootId,
-      limits: { maxRunsPerLink, authTimeout: handshakeTimeout, pingDeadline },
+      limits: { maxRunsPerLink, maxQuestions, readAhead, authTimeout: handshakeTimeout, pingDeadline },
       identify: (from) => this.#identify(from),
       pairing: (to, message, from) => this.#pair(to, message, from),
       answer: (what, body, from) => this.#answer(what, body, from),
@@ -235,6 +246,7 @@ export class Agent implements AsyncDisposable {
 
   #identify(origin: Origin): Principal {
     if (origin.kind === 'local') return { name: 'owner', roles: ['owner'] };
+    if (origin.kind === 'memory') return { name: origin.principal, roles: ['owner'] };
     const caller = this.#callers.find(origin.peer.spki);
     if (caller) return { name: caller.principal, roles: caller.roles };
     throw new RefusedError(
@@ -252,7 +264,7 @@ export class Agent implements AsyncDisposable {
     if (what === 'ping') return {};
     if (what === 'status') return await this.#status();
     // The agent itself obeys only this machine's user.
-    if (origin.kind !== 'local') throw new RefusedError(`"${what}" is answered on the agent's own machine only`);
+    if (origin.kind === 'tls') throw new RefusedError(`"${what}" is answered on the agent's own machine only`);
     const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
     if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
     if (what === 'stop') return await this.#stop(asked.runs ?? false);

@@ -1,11 +1,21 @@
 /** One caller's hold on one run: relays control both ways, and output from the spool. */
 import { SpoolReader, spoolFolder } from '../keeper/door.js';
+import { ProtocolError } from '../errors.js';
 import type { Home } from '../home.js';
 import type { Link } from '../link/link.js';
-import { startOffset } from '../protocol/flow.js';
-import { STREAM, type Control, type From, type Message, type MessageNamed } from '../protocol/messages.js';
+import { startLimit, startOffset } from '../protocol/flow.js';
+import {
+  STREAM,
+  type Control,
+  type From,
+  type Message,
+  type MessageNamed,
+  type StreamState,
+} from '../protocol/messages.js';
 import type { KeeperGate, Listener } from './gate.js';
+import { Inflow } from './inflow.js';
 import { Outflow } from './outflow.js';
+import type { ReadAhead } from './read-ahead.js';
 
 /** What an attachment needs of its session. */
 export interface AttachmentOwner {
@@ -13,50 +23,68 @@ export interface AttachmentOwner {
   readonly gate: KeeperGate;
   readonly home: Home;
   readonly principal: string;
+  readonly readAhead: ReadAhead;
   /** This attachment has output to send. */
   wake(attachment: Attachment): void;
   ended(attachment: Attachment): void;
 }
 
+type Beginning = MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>;
+
 export class Attachment implements Listener {
   readonly alias: number;
-  readonly runId: Uint8Array;
   readonly #owner: AttachmentOwner;
   readonly #keeperAlias: number;
-  readonly #wanted: readonly From[];
   readonly #folder: string;
+  readonly #inflow = new Inflow();
   readonly #outflows = new Map<number, Outflow>();
+  readonly #wanted: readonly From[];
+  /** What to say to the keeper: the caller's own words until they are answered, then ATTACH to the same run. */
+  #beginning: Beginning;
   #next = 0;
 
-  constructor(owner: AttachmentOwner, alias: number, runId: Uint8Array, wanted: readonly From[]) {
+  constructor(owner: AttachmentOwner, message: Beginning) {
     this.#owner = owner;
-    this.alias = alias;
-    this.runId = runId;
-    this.#wanted = wanted;
+    this.alias = message.alias;
+    this.#wanted = message.type === 'OPEN' ? message.attach : message.from;
     this.#keeperAlias = owner.gate.enter(this);
-    this.#folder = spoolFolder(owner.home, owner.principal, runId);
-  }
-
-  /** Sends the caller's OPEN or ATTACH on, in the name of its principal. */
-  begin(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
-    this.#owner.gate.send({ ...message, alias: this.#keeperAlias, principal: this.#owner.principal });
+    this.#folder = spoolFolder(owner.home, owner.principal, message.runId);
+    this.#beginning = {
+      ...message,
+      // Views of the link's buffer would keep all of it.
+      runId: Buffer.from(message.runId),
+      holder: message.holder && Buffer.from(message.holder),
+      alias: this.#keeperAlias,
+      principal: owner.principal,
+    };
+    owner.gate.send(this.#beginning);
   }
 
   fromCaller(message: Message): void {
     switch (message.type) {
       case 'DATA':
-        if (message.stream === STREAM.stdin)
-          this.#owner.gate.sendData(this.#keeperAlias, message.offset, message.bytes);
+        this.#onInput(message);
+        break;
+      case 'EOS':
+        this.#mustBeStdin(message);
+        if (this.#inflow.end(message.final)) this.#forward(message);
         break;
       case 'CREDIT':
         this.#outflow(message.stream)?.allow(message.limit);
         break;
       case 'STOP':
-        this.#outflows.get(message.stream)?.stop();
+        this.#outflow(message.stream)?.stop();
+        this.#forward(message);
+        break;
+      case 'ACK':
+      case 'EXIT_ACK':
+      case 'SIGNAL':
+      case 'CANCEL':
+      case 'RESIZE':
         this.#forward(message);
         break;
       default:
-        this.#forward(message);
+        throw new ProtocolError(`${message.type} is not for callers to send`);
     }
   }
 
@@ -64,35 +92,45 @@ export class Attachment implements Listener {
     const { link } = this.#owner;
     switch (message.type) {
       case 'DATA':
-        if (this.#outflow(message.stream)?.fresh(message))
+        if (this.#outflow(message.stream)?.fresh(message, link))
           link.sendData(this.alias, message.stream, message.gseq, message.offset, message.bytes);
-        break;
+        return;
       case 'SPOOLED':
         this.#outflow(message.stream)?.grow(message.next);
-        break;
+        return;
       case 'GAP':
         this.#outflow(message.stream)?.skip(message.to, message.reason);
+        return;
+      case 'OPENED':
+        if (message.state === 'new') this.#inflow.place(0, undefined);
+        this.#answered();
         break;
       case 'ATTACHED':
-        for (const state of message.streams)
-          if (state.stream !== STREAM.stdin) {
-            const wanted = this.#wanted.find(({ stream }) => stream === state.stream);
-            this.#begin(state.stream, startOffset(wanted, state), wanted?.limit ?? 0);
-          }
-        link.send({ ...message, alias: this.alias });
-        for (const { stream, next } of message.streams) this.#outflows.get(stream)?.grow(next);
+        this.#onAttached(message);
+        return;
+      case 'CREDIT':
+        this.#inflow.allow(message.limit);
+        break;
+      case 'CONTROL_LOST':
+        if (this.#beginning.type === 'ATTACH') this.#beginning = { ...this.#beginning, mode: 'observe' };
         break;
       case 'REFUSED':
       case 'ATTACH_REFUSED':
-        link.send({ ...message, alias: this.alias });
         this.#owner.gate.drop(this.#keeperAlias);
         this.#owner.ended(this);
+        this.#stop();
         break;
       default:
-        link.send({ ...message, alias: this.alias });
     }
+    link.send({ ...message, alias: this.alias });
   }
 
+  /** There is a keeper again: it is told where this attachment belongs. */
+  keeperBack(): void {
+    this.#owner.gate.send(this.#beginning);
+  }
+
+  /** There is no keeper and none can be started. */
   keeperLost(reason: string): void {
     const now = Date.now();
     this.#owner.link.send({
@@ -100,7 +138,7 @@ export class Attachment implements Listener {
       alias: this.alias,
       cause: 'lost',
       reason,
-      upto: [],
+      upto: [...this.#outflows].map(([stream, { known }]) => ({ stream, offset: known, crc32: 0 })),
       startMs: now,
       endMs: now,
       survivors: [],
@@ -122,26 +160,70 @@ export class Attachment implements Listener {
   }
 
   close(): void {
-    for (const outflow of this.#outflows.values()) outflow.stop();
+    this.#stop();
     this.#owner.gate.leave(this.#keeperAlias);
   }
 
-  #forward(message: Message): void {
-    if (message.type !== 'DATA') this.#owner.gate.send({ ...(message as Control), alias: this.#keeperAlias });
+  #stop(): void {
+    for (const outflow of this.#outflows.values()) outflow.stop();
+  }
+
+  #onInput(message: MessageNamed<'DATA'>): void {
+    this.#mustBeStdin(message);
+    const piece = this.#inflow.take(message.offset, message.bytes);
+    if (piece) this.#owner.gate.sendData(this.#keeperAlias, piece.offset, piece.bytes);
+  }
+
+  #mustBeStdin({ type, stream }: { type: string; stream: number }): void {
+    if (stream !== STREAM.stdin) throw new ProtocolError(`${type} for stream ${stream}, where only stdin goes out`);
+  }
+
+  #onAttached(message: MessageNamed<'ATTACHED'>): void {
+    for (const state of message.streams) {
+      if (state.stream === STREAM.stdin) this.#inflow.place(state.next, state.final);
+      else if (!this.#outflows.has(state.stream)) this.#begin(state);
+    }
+    this.#answered();
+    this.#owner.link.send({ ...message, alias: this.alias });
+    // Not before: what is sent follows from what the caller was told.
+    for (const { stream, next } of message.streams) this.#outflows.get(stream)?.grow(next);
+  }
+
+  /** The keeper knows the run: from now on it is enough to attach to it. */
+  #answered(): void {
+    const { alias, runId, principal, epoch, holder } = this.#beginning;
+    const mode = this.#beginning.type === 'ATTACH' ? this.#beginning.mode : 'control';
+    this.#beginning = {
+      type: 'ATTACH',
+      alias,
+      runId,
+      from: [],
+      mode,
+      principal,
+      epoch: epoch && Buffer.from(epoch),
+      holder,
+      again: true,
+    };
+  }
+
+  #forward(message: Control): void {
+    this.#owner.gate.send({ ...message, alias: this.#keeperAlias });
   }
 
   /** The flow of a stream; a run that was opened here starts each at its first byte. */
   #outflow(stream: number): Outflow | undefined {
-    const known = this.#outflows.get(stream);
-    if (known || stream === STREAM.stdin) return known;
-    const wanted = this.#wanted.find((each) => each.stream === stream);
-    return wanted ? this.#begin(stream, wanted.offset ?? 0, wanted.limit) : undefined;
+    return (
+      this.#outflows.get(stream) ?? (stream === STREAM.stdin ? undefined : this.#begin({ stream, first: 0, next: 0 }))
+    );
   }
 
-  #begin(stream: number, start: number, limit: number): Outflow {
-    const outflow = new Outflow(stream, new SpoolReader(this.#folder, stream), start, limit, () =>
-      this.#owner.wake(this),
-    );
+  #begin(state: StreamState): Outflow | undefined {
+    const { stream } = state;
+    const wanted = this.#wanted.find((each) => each.stream === stream);
+    if (!wanted) return undefined;
+    const start = { offset: startOffset(wanted, state), limit: startLimit(wanted, state) };
+    const reader = new SpoolReader(this.#folder, stream);
+    const outflow = new Outflow(stream, reader, this.#owner.readAhead, start, () => this.#owner.wake(this));
     this.#outflows.set(stream, outflow);
     return outflow;
   }

@@ -5,13 +5,27 @@
 import { ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
 import { SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import type { Control, Message } from '../protocol/messages.js';
+import type { Control, Message, MessageNamed } from '../protocol/messages.js';
 
 /** Who hears what the keeper says of one attachment. */
 export interface Listener {
   fromKeeper(message: Message): void;
+  /** The keeper's link was lost and made again, perhaps to another keeper. */
+  keeperBack(): void;
   keeperLost(reason: string): void;
 }
+
+type Page = MessageNamed<'RUNS'>;
+
+interface Question {
+  readonly onPage: (page: Page) => void;
+  resolve(message: Control): void;
+  reject(error: Error): void;
+}
+
+/** Milliseconds before a keeper is started again that has died twice within this time. */
+const CRASH_PAUSE = 1000;
+const LARGEST_ALIAS = 0xffff_ffff;
 
 export class KeeperGate {
   readonly #home: Home;
@@ -19,10 +33,12 @@ export class KeeperGate {
   #link: KeeperLink | undefined;
   #connecting: Promise<KeeperLink> | undefined;
   #listeners = new Map<number, Listener>();
-  #answers = new Map<number, { resolve: (message: Control) => void; reject: (error: Error) => void }>();
-  #nextAlias = 1;
+  #questions = new Map<number, Question>();
+  readonly #whenDrained = new Set<() => void>();
+  #lastAlias = 0;
   #nextOp = 1;
   #closed = false;
+  #lostAt = -Infinity;
 
   constructor(home: Home, options: KeeperOptions = {}) {
     this.#home = home;
@@ -37,21 +53,16 @@ export class KeeperGate {
   open(): Promise<KeeperLink> | KeeperLink {
     if (this.#link) return this.#link;
     if (this.#closed) throw new SendallError('CLOSED', 'the agent is stopping');
-    this.#connecting ??= ensureKeeper(this.#home, { ...this.#options, onMessage: (message) => this.#message(message) })
-      .then((link) => {
-        this.#link = link;
-        void link.closed.then(() => this.#lost(link));
-        return link;
-      })
-      .finally(() => (this.#connecting = undefined));
+    this.#connecting ??= this.#connect().finally(() => (this.#connecting = undefined));
     return this.#connecting;
   }
 
   /** An alias of the keeper's link that leads to `listener`. */
   enter(listener: Listener): number {
-    const alias = this.#nextAlias++;
-    this.#listeners.set(alias, listener);
-    return alias;
+    do this.#lastAlias = this.#lastAlias === LARGEST_ALIAS ? 1 : this.#lastAlias + 1;
+    while (this.#listeners.has(this.#lastAlias));
+    this.#listeners.set(this.#lastAlias, listener);
+    return this.#lastAlias;
   }
 
   leave(alias: number): void {
@@ -72,12 +83,22 @@ export class KeeperGate {
     this.#link?.sendData(alias, 0, 0, offset, bytes);
   }
 
-  /** Asks the keeper something that has an opId; `make` gets the number to use. */
-  async ask(make: (opId: number) => Control): Promise<Control> {
+  /** Too much waits for the keeper: whoever sends should wait until `drained`. */
+  get congested(): boolean {
+    return this.#link?.congested ?? false;
+  }
+
+  /** Calls back once, when the keeper has taken what waits for it or is gone. */
+  drained(then: () => void): void {
+    this.#whenDrained.add(then);
+  }
+
+  /** Asks the keeper something that has an opId; `make` gets the number to use. A list comes in pages. */
+  async ask(make: (opId: number) => Control, onPage: (page: Page) => void = () => undefined): Promise<Control> {
     const link = await this.open();
     const opId = this.#nextOp++;
     return await new Promise((resolve, reject) => {
-      this.#answers.set(opId, { resolve, reject });
+      this.#questions.set(opId, { onPage, resolve, reject });
       link.send(make(opId));
     });
   }
@@ -88,22 +109,63 @@ export class KeeperGate {
     this.#link?.close();
   }
 
-  #message(message: Message): void {
-    if (message.alias) this.#listeners.get(message.alias)?.fromKeeper(message);
-    else if ('opId' in message) {
-      this.#answers.get(message.opId)?.resolve(message);
-      this.#answers.delete(message.opId);
-    }
+  async #connect(): Promise<KeeperLink> {
+    const link = await ensureKeeper(this.#home, {
+      ...this.#options,
+      onMessage: (message) => this.#message(message),
+      onDrained: () => this.#drained(),
+    });
+    this.#link = link;
+    void link.closed.then((error) => this.#lost(link, error));
+    return link;
   }
 
-  #lost(link: KeeperLink): void {
+  #drained(): void {
+    const waiting = [...this.#whenDrained];
+    this.#whenDrained.clear();
+    for (const then of waiting) then();
+  }
+
+  #message(message: Message): void {
+    if (message.alias) this.#listeners.get(message.alias)?.fromKeeper(message);
+    else if ('opId' in message) this.#answer(message);
+  }
+
+  #answer(message: Extract<Control, { opId: number }>): void {
+    const question = this.#questions.get(message.opId);
+    if (!question) return;
+    if (message.type === 'RUNS') question.onPage(message);
+    if (message.type === 'RUNS' && !message.last) return;
+    this.#questions.delete(message.opId);
+    question.resolve(message);
+  }
+
+  #lost(link: KeeperLink, error: Error | undefined): void {
     if (link !== this.#link) return;
     this.#link = undefined;
-    const reason = 'the keeper process on the host died; the command may still be running there';
-    const listeners = [...this.#listeners.values()];
-    this.#listeners.clear();
-    for (const listener of listeners) listener.keeperLost(reason);
-    for (const answer of this.#answers.values()) answer.reject(new SendallError('LOST', reason));
-    this.#answers.clear();
+    const why = error ? ` (${error.message})` : '';
+    const reason = `the keeper process on the host has gone${why}`;
+    for (const question of this.#questions.values()) question.reject(new SendallError('LOST', reason));
+    this.#questions.clear();
+    this.#drained();
+    if (this.#closed) return;
+    // The next keeper reads the journal: it knows what became of each run, and finds what still lives of it.
+    const now = performance.now();
+    const pause = now - this.#lostAt < CRASH_PAUSE ? CRASH_PAUSE : 0;
+    this.#lostAt = now;
+    new Promise((resolve) => setTimeout(resolve, pause))
+      .then(() => this.open())
+      .then(
+        () => {
+          for (const listener of this.#listeners.values()) listener.keeperBack();
+        },
+        (failure: Error) => {
+          const listeners = [...this.#listeners.values()];
+          this.#listeners.clear();
+          const hint = 'the command may still be running there';
+          for (const listener of listeners)
+            listener.keeperLost(`${reason} and cannot be started again (${failure.message}); ${hint}`);
+        },
+      );
   }
 }

@@ -5,9 +5,13 @@
 import type { SpoolReader } from '../keeper/door.js';
 import type { Link } from '../link/link.js';
 import { MAX_DATA, type MessageNamed } from '../protocol/messages.js';
+import type { ReadAhead } from './read-ahead.js';
 
 /** Bytes read from the spool at once; two such blocks may wait to be sent. */
 const READ = 4 * MAX_DATA;
+/** Milliseconds until a read is tried again that the machine had no room for. */
+const RETRY = 200;
+const NO_ROOM = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN']);
 
 type Block =
   | { readonly kind: 'bytes'; readonly offset: number; readonly bytes: Buffer }
@@ -16,6 +20,7 @@ type Block =
 export class Outflow {
   readonly stream: number;
   readonly #reader: SpoolReader;
+  readonly #readAhead: ReadAhead;
   readonly #wake: () => void;
   /** Bytes below this offset exist. */
   #known: number;
@@ -24,21 +29,41 @@ export class Outflow {
   /** Bytes below this offset were read (or dropped) and wait in `#blocks`, or were sent. */
   #fetched: number;
   #blocks: Block[] = [];
-  #reading = false;
-  #stopped = false;
+  #state: 'idle' | 'reading' | 'waiting' | 'stopped' = 'idle';
+  readonly #again = (): void => {
+    if (this.#state === 'waiting') this.#state = 'idle';
+    if (this.ready) this.#wake();
+  };
 
   /** `wake` is called when there is something to send. */
-  constructor(stream: number, reader: SpoolReader, start: number, limit: number, wake: () => void) {
+  constructor(
+    stream: number,
+    reader: SpoolReader,
+    readAhead: ReadAhead,
+    start: { readonly offset: number; readonly limit: number },
+    wake: () => void,
+  ) {
     this.stream = stream;
     this.#reader = reader;
-    this.#known = start;
-    this.#fetched = start;
-    this.#limit = limit;
+    this.#readAhead = readAhead;
+    this.#known = start.offset;
+    this.#fetched = start.offset;
+    this.#limit = start.limit;
     this.#wake = wake;
   }
 
   get ready(): boolean {
-    return !this.#stopped && (this.#blocks.length > 0 || (!this.#reading && this.#fetched < this.#end));
+    return this.#blocks.length > 0 || (this.#state === 'idle' && this.#fetched < this.#end);
+  }
+
+  /** Bytes below this offset exist. */
+  get known(): number {
+    return this.#known;
+  }
+
+  /** The reader is gone, or the attachment. */
+  get stopped(): boolean {
+    return this.#state === 'stopped';
   }
 
   /** The caller may be sent bytes below `limit`. */
@@ -54,10 +79,10 @@ export class Outflow {
   }
 
   /** A piece came with the word. True when it may be sent at once; otherwise it will be read from the spool. */
-  fresh({ offset, bytes }: MessageNamed<'DATA'>): boolean {
+  fresh({ offset, bytes }: MessageNamed<'DATA'>, link: Link): boolean {
     const end = offset + bytes.length;
-    const next = !this.#stopped && !this.#reading && this.#blocks.length === 0 && offset === this.#fetched;
-    if (!next || end > this.#limit) {
+    const next = this.#state === 'idle' && this.#blocks.length === 0 && offset === this.#fetched;
+    if (!next || end > this.#limit || !link.roomy) {
       this.grow(end);
       return false;
     }
@@ -68,39 +93,39 @@ export class Outflow {
 
   /** The bytes below `to` are gone. */
   skip(to: number, reason: string): void {
-    if (this.#fetched >= to) return;
+    if (this.stopped || this.#fetched >= to) return;
     this.#blocks.push({ kind: 'gap', from: this.#fetched, to, reason });
     this.#fetched = to;
     this.#known = Math.max(this.#known, to);
     this.#wake();
   }
 
-  /** The reader is gone, or the attachment. */
   stop(): void {
-    this.#stopped = true;
+    if (this.stopped) return;
+    // A read that is under way would open what is closed here.
+    if (this.#state !== 'reading') void this.#reader.close();
+    this.#state = 'stopped';
+    let waiting = 0;
+    for (const block of this.#blocks) if (block.kind === 'bytes') waiting += block.bytes.length;
     this.#blocks = [];
-    void this.#reader.close();
+    this.#readAhead.give(waiting);
   }
 
-  /** Sends one frame and reads ahead. True when something was sent. */
-  send(link: Link, alias: number): boolean {
+  /** Sends one frame and reads ahead. */
+  send(link: Link, alias: number): void {
     const block = this.#blocks.shift();
-    if (this.#blocks.length < 2) this.#fetch();
-    if (!block) return false;
-    if (block.kind === 'gap') {
+    if (block?.kind === 'gap') {
       const { from, to, reason } = block;
       link.send({ type: 'GAP', alias, stream: this.stream, from, to, reason });
-    } else {
-      const piece = block.bytes.subarray(0, MAX_DATA);
-      link.sendData(alias, this.stream, 0, block.offset, piece);
-      if (piece.length < block.bytes.length)
-        this.#blocks.unshift({
-          kind: 'bytes',
-          offset: block.offset + piece.length,
-          bytes: block.bytes.subarray(piece.length),
-        });
+    } else if (block) {
+      const { offset, bytes } = block;
+      const piece = bytes.subarray(0, MAX_DATA);
+      link.sendData(alias, this.stream, 0, offset, piece);
+      const rest = bytes.subarray(piece.length);
+      if (rest.length) this.#blocks.unshift({ kind: 'bytes', offset: offset + piece.length, bytes: rest });
+      this.#readAhead.give(piece.length);
     }
-    return true;
+    if (this.#blocks.length < 2) this.#fetch();
   }
 
   get #end(): number {
@@ -110,21 +135,36 @@ export class Outflow {
   #fetch(): void {
     const offset = this.#fetched;
     const length = Math.min(this.#end - offset, READ);
-    if (this.#reading || this.#stopped || length <= 0) return;
-    this.#reading = true;
+    if (this.#state !== 'idle' || length <= 0) return;
+    if (!this.#readAhead.take(length, this.#again)) {
+      this.#state = 'waiting';
+      return;
+    }
+    this.#state = 'reading';
     this.#reader.read(offset, length).then(
       (bytes) => {
-        this.#reading = false;
-        if (this.#stopped) return;
-        if (this.#fetched === offset && bytes.length) {
+        const used = !this.stopped && this.#fetched === offset ? bytes.length : 0;
+        this.#readAhead.give(length - used);
+        if (this.stopped) void this.#reader.close();
+        if (this.stopped) return;
+        this.#state = 'idle';
+        if (used) {
           this.#blocks.push({ kind: 'bytes', offset, bytes });
-          this.#fetched = offset + bytes.length;
-        }
+          this.#fetched = offset + used;
+        } else if (this.#fetched === offset) this.skip(this.#known, 'its file is gone from the spool');
         this.#wake();
       },
-      (error: Error & { first?: number }) => {
-        this.#reading = false;
-        if (!this.#stopped) this.skip(Math.max(error.first ?? this.#known, offset + 1), error.message);
+      (error: NodeJS.ErrnoException & { first?: number }) => {
+        this.#readAhead.give(length);
+        if (this.stopped) void this.#reader.close();
+        if (this.stopped) return;
+        if (NO_ROOM.has(error.code ?? '')) {
+          this.#state = 'waiting';
+          setTimeout(this.#again, RETRY);
+          return;
+        }
+        this.#state = 'idle';
+        this.skip(Math.max(error.first ?? this.#known, offset + 1), error.message);
       },
     );
   }

@@ -10,10 +10,13 @@ import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
+import { ReadAhead } from './read-ahead.js';
 
 /** How a link came in. */
 export type Origin =
   | { readonly kind: 'local' }
+  /** From inside this process, for tests. */
+  | { readonly kind: 'memory'; readonly principal: string }
   | { readonly kind: 'tls'; readonly peer: Peer; readonly source: string };
 
 /** Who a caller turned out to be. */
@@ -22,13 +25,22 @@ export interface Principal {
   readonly roles: readonly string[];
 }
 
+/** What one link may take. Times in milliseconds, sizes in bytes. */
+export interface SessionLimits {
+  readonly maxRunsPerLink: number;
+  readonly maxQuestions: number;
+  readonly readAhead: number;
+  readonly authTimeout: number;
+  readonly pingDeadline: number;
+}
+
 /** What the agent provides to all of its sessions. */
 export interface SessionServices {
   readonly home: Home;
   readonly gate: KeeperGate;
   readonly name: string;
   readonly bootId: string;
-  readonly limits: { readonly maxRunsPerLink: number; readonly authTimeout: number; readonly pingDeadline: number };
+  readonly limits: SessionLimits;
   /** Throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
   /** PAIR_* of a peer that is not known yet. */
@@ -42,6 +54,7 @@ export class AgentSession implements AttachmentOwner {
   readonly link: Link;
   readonly gate: KeeperGate;
   readonly home: Home;
+  readonly readAhead: ReadAhead;
   readonly #services: SessionServices;
   readonly #origin: Origin;
   readonly #attachments = new Map<number, Attachment>();
@@ -51,6 +64,7 @@ export class AgentSession implements AttachmentOwner {
   #principal: Principal = { name: '', roles: [] };
   #lastAlias = 0;
   #pumping = false;
+  #questions = 0;
   /** Resolves when the link is over. */
   readonly closed: Promise<void>;
 
@@ -58,6 +72,7 @@ export class AgentSession implements AttachmentOwner {
     this.link = link;
     this.gate = services.gate;
     this.home = services.home;
+    this.readAhead = new ReadAhead(services.limits.readAhead);
     this.#services = services;
     this.#origin = origin;
     this.#deadline = setTimeout(
@@ -145,7 +160,7 @@ export class AgentSession implements AttachmentOwner {
   }
 
   #onAuth(message: MessageNamed<'AUTH'>): void {
-    const expected = this.#origin.kind === 'local' ? 'local' : 'pin';
+    const expected = this.#origin.kind === 'tls' ? 'pin' : 'local';
     if (message.method !== expected)
       throw new RefusedError(`authentication by "${message.method}" is not offered here`);
     this.#principal = this.#services.identify(this.#origin);
@@ -188,6 +203,13 @@ export class AgentSession implements AttachmentOwner {
         throw new ProtocolError(`${message.type} for a run that was not opened`);
       // What a caller sent before it learned that its run had gone is no error.
     } else this.#onLink(message);
+    if (this.gate.congested) this.#waitForKeeper();
+  }
+
+  /** The keeper is behind: this caller is not read until it has caught up. */
+  #waitForKeeper(): void {
+    this.link.pauseReading();
+    this.gate.drained(() => this.link.continueReading());
   }
 
   #begin(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
@@ -204,20 +226,17 @@ export class AgentSession implements AttachmentOwner {
       else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
       return;
     }
-    const wanted = message.type === 'OPEN' ? message.attach : message.from;
-    const attachment = new Attachment(this, alias, runId, wanted);
-    this.#attachments.set(alias, attachment);
-    attachment.begin(message);
+    this.#attachments.set(alias, new Attachment(this, message));
   }
 
   #onLink(message: Message): void {
     switch (message.type) {
       case 'LIST':
       case 'FORGET':
-        this.#relay({ ...message, principal: this.#principal.name });
+        void this.#answer(message.opId, () => this.#relay({ ...message, principal: this.#principal.name }));
         break;
       case 'ASK':
-        this.#ask(message);
+        void this.#answer(message.opId, () => this.#ask(message));
         break;
       case 'GOAWAY':
         break;
@@ -229,37 +248,42 @@ export class AgentSession implements AttachmentOwner {
     }
   }
 
-  #relay(message: MessageNamed<'LIST'> | MessageNamed<'FORGET'>): void {
-    const { opId } = message;
-    this.gate
-      .ask((keeperOp) => ({ ...message, opId: keeperOp }))
-      .then(
-        (answer) => this.link.send({ ...answer, opId } as typeof answer),
-        (error: Error) => this.link.send({ type: 'ANSWER', alias: 0, opId, error: error.message }),
-      );
+  /** Answers a question, when there are not too many open ones on this link. */
+  async #answer(opId: number, find: () => Promise<Control>): Promise<void> {
+    const { maxQuestions } = this.#services.limits;
+    try {
+      if (this.#questions >= maxQuestions)
+        throw new SendallError('BUSY', `this link has ${maxQuestions} questions open already (maxQuestions)`);
+      this.#questions++;
+      try {
+        this.link.send({ ...(await find()), alias: 0, opId } as Control);
+      } finally {
+        this.#questions--;
+      }
+    } catch (error) {
+      this.link.send({ type: 'ANSWER', alias: 0, opId, error: (error as Error).message });
+    }
   }
 
-  #ask({ opId, what, body }: MessageNamed<'ASK'>): void {
-    const fail = (error: Error) => this.link.send({ type: 'ANSWER', alias: 0, opId, error: error.message });
+  async #relay(message: MessageNamed<'LIST'> | MessageNamed<'FORGET'>): Promise<Control> {
+    const { opId } = message;
+    return await this.gate.ask(
+      (keeperOp) => ({ ...message, opId: keeperOp }),
+      (page) => {
+        if (!page.last) this.link.send({ ...page, opId });
+      },
+    );
+  }
+
+  async #ask({ what, body }: MessageNamed<'ASK'>): Promise<Control> {
     let parsed: unknown;
     try {
       parsed = body === undefined ? undefined : JSON.parse(body);
-    } catch {
-      fail(new ProtocolError('the question is not JSON'));
-      return;
+    } catch (cause) {
+      throw new ProtocolError('the question is not JSON', { cause });
     }
-    this.#services
-      .answer(what, parsed, this.#origin, this.#principal)
-      .then(
-        (answer) =>
-          this.link.send({
-            type: 'ANSWER',
-            alias: 0,
-            opId,
-            body: answer === undefined ? undefined : JSON.stringify(answer),
-          }),
-        fail,
-      );
+    const answer = await this.#services.answer(what, parsed, this.#origin, this.#principal);
+    return { type: 'ANSWER', alias: 0, opId: 0, body: answer === undefined ? undefined : JSON.stringify(answer) };
   }
 
   #close(): void {

@@ -2,9 +2,10 @@
 import { lengthPrefixed } from '@sendall/framing';
 import { ProtocolError } from '../errors.js';
 import type { Inbound } from './inbound.js';
+import type { StreamName } from './output.js';
 
 export interface OutputRecord {
-  readonly stream: 'stdout' | 'stderr';
+  readonly stream: StreamName;
   /** Place of the first byte in its own stream. */
   readonly offset: number;
   /** Microseconds since the command's start. */
@@ -17,59 +18,68 @@ export interface OutputRecord {
 const HEADER = 7;
 
 export class ExactRecords {
+  /** The log itself, as the host sends it. */
+  readonly log: Inbound;
+  readonly #stdout: Inbound;
+  readonly #stderr: Inbound;
   readonly #decoder = lengthPrefixed({ maxFrameLength: 16 * 1024 * 1024 }).decoder();
-  readonly #onBytes: (stream: number, bytes: Buffer) => void;
   #queue: OutputRecord[] | undefined;
+  #queued = 0;
   #wake: (() => void) | undefined;
   #ended = false;
-  #offsets = { stdout: 0, stderr: 0 };
-  #used = 0;
 
-  constructor(onBytes: (stream: number, bytes: Buffer) => void) {
-    this.#onBytes = onBytes;
+  /** Feeds what the log says into the two streams. */
+  constructor(log: Inbound, stdout: Inbound, stderr: Inbound) {
+    this.log = log;
+    this.#stdout = stdout;
+    this.#stderr = stderr;
+    log.deliver = (bytes) => this.#push(bytes);
+    // The log's credit holds for what is in it.
+    for (const inbound of [stdout, stderr]) inbound.limit = Number.MAX_SAFE_INTEGER;
   }
 
-  /** Takes a piece of the log; cuts may lie anywhere. */
-  push(chunk: Buffer, log: Inbound): void {
-    const before = this.#queue?.length ?? 0;
-    this.#decoder.push(chunk, (frame) => {
-      if (frame.length < HEADER) throw new ProtocolError('a record shorter than its header');
-      const number = frame[0]!;
-      const bytes = frame.subarray(HEADER);
-      const stream = number === 2 ? 'stderr' : 'stdout';
-      this.#queue?.push({
-        stream,
-        offset: this.#offsets[stream],
-        timeUs: frame.readUIntBE(1, 6),
-        bytes: Buffer.from(bytes),
-      });
-      this.#offsets[stream] += bytes.length;
-      this.#onBytes(number, bytes);
-    });
-    if (!this.#queue) log.consumed(chunk.length);
-    else this.#used += chunk.length;
-    if ((this.#queue?.length ?? 0) > before) this.#signal();
+  /** The log is read as far as everything that came of it was. Call it when bytes of a stream were used up. */
+  settle(): void {
+    this.log.unread = Math.min(this.log.next, this.#stdout.unread + this.#stderr.unread + this.#queued);
   }
 
+  /** Nothing more will come. */
   end(): void {
     this.#ended = true;
     this.#signal();
   }
 
-  async *iterate(log: Inbound, grant: () => void): AsyncGenerator<OutputRecord, void, undefined> {
-    this.#queue ??= [];
+  /** Each record as it comes; it counts as read when the next one is asked for. `used` is called then. */
+  async *iterate(used: () => void): AsyncGenerator<OutputRecord, void, undefined> {
+    const queue = (this.#queue ??= []);
     for (;;) {
-      const record = this.#queue.shift();
+      const record = queue.shift();
       if (record) {
         yield record;
-        continue;
-      }
-      log.consumed(this.#used);
-      this.#used = 0;
-      grant();
-      if (this.#ended) return;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
+        this.#queued -= record.bytes.length;
+        used();
+      } else if (this.#ended) return;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
+  }
+
+  /** Takes a piece of the log; cuts may lie anywhere. */
+  #push(chunk: Buffer): void {
+    this.#decoder.push(chunk, (frame) => this.#record(frame));
+    this.settle();
+    this.#signal();
+  }
+
+  #record(frame: Buffer): void {
+    if (frame.length < HEADER) throw new ProtocolError('a record shorter than its header');
+    const stream = frame[0] === 2 ? 'stderr' : 'stdout';
+    const inbound = stream === 'stderr' ? this.#stderr : this.#stdout;
+    const bytes = frame.subarray(HEADER);
+    if (this.#queue) {
+      this.#queue.push({ stream, offset: inbound.next, timeUs: frame.readUIntBE(1, 6), bytes: Buffer.from(bytes) });
+      this.#queued += bytes.length;
+    }
+    inbound.receive(inbound.next, bytes);
   }
 
   #signal(): void {

@@ -1,10 +1,10 @@
 /** A host one is connected to: run commands on it, find the ones that run, ask how it is. */
 import { SendallError } from '../errors.js';
-import type { RunInfo } from '../protocol/messages.js';
-import { formatRunId } from '../protocol/run-id.js';
+import type { Control, RunInfo } from '../protocol/messages.js';
+import { formatRunId, parseRunId } from '../protocol/run-id.js';
 import { prepareRun, type RunOptions, type Word } from './options.js';
-import { Run, type Beginning } from './run.js';
-
+import type { Beginning } from './attachment.js';
+import { Run } from './run.js';
 import type { Session } from './session.js';
 import { templateWords, type Argument } from './template.js';
 
@@ -27,7 +27,7 @@ export interface RunTag {
 
 export interface AttachOptions extends Pick<
   RunOptions,
-  'encoding' | 'maxBuffer' | 'reject' | 'waitFor' | 'signal' | 'sha256'
+  'encoding' | 'maxBuffer' | 'reject' | 'waitFor' | 'signal' | 'sha256' | 'giveUpAfter'
 > {
   /** Where stdout begins: "start" (default), "end", an offset, or the last bytes. */
   from?: 'start' | 'end' | number | { tail: number };
@@ -112,24 +112,16 @@ export class Host implements AsyncDisposable {
 
   /** Runs of this identity on the host: those that have not ended, or `all` that are still kept. */
   async *runs(query: { all?: boolean } = {}): AsyncGenerator<RunListing, void, undefined> {
-    const answer = await this.#session.ask({
-      type: 'LIST',
-      alias: 0,
-      opId: this.#session.newOp(),
-      all: query.all ?? false,
-    });
+    const answer = await this.#session.ask({ type: 'LIST', all: query.all ?? false });
     if (answer.type === 'RUNS') for (const run of answer.runs) yield listing(this.id, run);
+    else throw notDone(answer);
   }
 
   /** Forgets a finished run and its output. */
   async forget(runId: string): Promise<void> {
-    const answer = await this.#session.ask({
-      type: 'FORGET',
-      alias: 0,
-      opId: this.#session.newOp(),
-      runId: Buffer.from(runId.replaceAll('-', ''), 'hex'),
-    });
-    if (answer.type === 'OP_OK' && answer.result !== 'done') throw new SendallError('NOT_FORGOTTEN', answer.result);
+    const answer = await this.#session.ask({ type: 'FORGET', runId: parseRunId(runId) });
+    if (answer.type !== 'OP_OK') throw notDone(answer);
+    if (answer.result !== 'done') throw new SendallError('NOT_FORGOTTEN', answer.result);
   }
 
   /** Round-trip time in milliseconds, through the agent. */
@@ -143,8 +135,6 @@ export class Host implements AsyncDisposable {
   async ask<T = unknown>(what: string, body?: unknown): Promise<T> {
     const answer = await this.#session.ask({
       type: 'ASK',
-      alias: 0,
-      opId: this.#session.newOp(),
       what,
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -164,7 +154,7 @@ export class Host implements AsyncDisposable {
 
   #begin(prepared: ReturnType<typeof prepareRun>, beginning: Beginning): Run {
     const run = new Run(this.id, prepared, beginning);
-    this.#session.join(run);
+    run.join(this.#session);
     return run;
   }
 
@@ -174,6 +164,12 @@ export class Host implements AsyncDisposable {
         ? this.run(templateWords(first as TemplateStringsArray, values), options)
         : this.#tag({ ...options, ...first })) as RunTag;
   }
+}
+
+/** The host could not answer at all, for example because its keeper has just died. */
+function notDone(answer: Control): SendallError {
+  const why = answer.type === 'ANSWER' ? answer.error : undefined;
+  return new SendallError('UNAVAILABLE', why ?? `the host answered with ${answer.type}`);
 }
 
 function listing(host: string, run: RunInfo): RunListing {

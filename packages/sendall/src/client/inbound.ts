@@ -5,10 +5,32 @@
 import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { ProtocolError } from '../errors.js';
-import { MAX_DATA } from '../protocol/messages.js';
+import { MAX_DATA, type Exit } from '../protocol/messages.js';
 
-const FIRST_WINDOW = 1024 * 1024;
+/** Credit that every stream has. */
+export const FIRST_WINDOW = 1024 * 1024;
 const LARGEST_WINDOW = 64 * 1024 * 1024;
+/** Bytes received after which the host is told that it may let go of them. */
+const ACK_EVERY = 256 * 1024;
+
+/** Bytes that the streams of one link may have under way beyond their first window each. */
+export class CreditPool {
+  #left: number;
+
+  constructor(total: number) {
+    this.#left = total;
+  }
+
+  take(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#left += bytes;
+  }
+}
 
 export class Inbound {
   stream: number;
@@ -17,57 +39,88 @@ export class Inbound {
   /** First byte of this attachment. */
   start = 0;
   /** The host may send bytes below this offset. */
-  limit = 0;
+  limit = FIRST_WINDOW;
   /** Where the stream ended; undefined while it may grow. */
   final: number | undefined;
   /** Nobody reads it any more: what is missing is not waited for. */
   abandoned = false;
   /** Takes the bytes; calls `consumed` when it is done with them. */
   deliver: (bytes: Buffer, offset: number) => void = () => undefined;
+  /** Where larger windows come from; without one the window stays as it is. */
+  pool: CreditPool | undefined;
   #consumed = 0;
   #window = FIRST_WINDOW;
+  /** Bytes asked for at once, while a link may be too short-lived for more. */
+  #burst = Infinity;
+  #acked = 0;
+  #ackEvery = ACK_EVERY;
   #crc = 0;
-  #gapped = false;
+  #whole = true;
   #hash: Hash | undefined;
-  #crcAt: { offset: number; crc: number } | undefined;
+  #mark: { offset: number; crc?: number; sha256?: Buffer } | undefined;
 
-  constructor(stream: number, sha256: boolean | undefined) {
+  constructor(stream: number, sha256 = false) {
     this.stream = stream;
-    this.limit = this.#window;
     if (sha256) this.#hash = createHash('sha256');
+  }
+
+  /** The host may keep no more than this many unacknowledged bytes: acknowledge in time. */
+  set spoolMax(bytes: number) {
+    this.#ackEvery = Math.max(1, Math.min(ACK_EVERY, Math.floor(bytes / 4)));
   }
 
   /** Starts at another offset than 0: checksums of the whole stream cannot be compared then. */
   startAt(offset: number): void {
     this.start = offset;
     this.next = offset;
-    this.#consumed = offset;
     this.limit = offset + this.#window;
+    this.#consumed = offset;
+    this.#acked = offset;
+    this.#whole = offset === 0;
   }
 
-  /** Applies a piece at `offset`. Throws ProtocolError when it leaves a hole or exceeds the credit. */
-  receive(offset: number, bytes: Buffer): void {
+  /**
+   * Applies a piece at `offset`. True when any of it was new. Throws ProtocolError when it leaves a hole, exceeds the
+   * credit or lies behind the end.
+   */
+  receive(offset: number, bytes: Buffer): boolean {
     if (offset > this.next)
       throw new ProtocolError(`stream ${this.stream}: bytes from ${offset} came where ${this.next} is next`);
     const end = offset + bytes.length;
-    if (end <= this.next) return;
+    if (end <= this.next) return false;
     if (end > this.limit) throw new ProtocolError(`stream ${this.stream}: ${end - this.limit} bytes beyond the credit`);
     if (this.final !== undefined && end > this.final)
       throw new ProtocolError(`stream ${this.stream}: bytes after its end at ${this.final}`);
     const fresh = offset === this.next ? bytes : bytes.subarray(this.next - offset);
     const at = this.next;
-    this.#sum(fresh, at);
+    if (this.#whole) this.#sum(fresh, at);
     this.next = end;
     this.deliver(fresh, at);
+    return true;
   }
 
-  /** The host dropped bytes up to `to`; they will never come. */
-  skip(to: number): void {
-    if (to <= this.next) return;
-    this.#gapped = true;
+  /** The stream ends at `final`. Throws ProtocolError when that contradicts what came. */
+  endAt(final: number): void {
+    if (this.final !== undefined && this.final !== final)
+      throw new ProtocolError(`stream ${this.stream} ended at ${this.final} and again at ${final}`);
+    // Whoever began behind the end has nothing to read.
+    if (final < this.next && this.next === this.start) this.startAt(final);
+    if (final < this.next)
+      throw new ProtocolError(`stream ${this.stream} ends at ${final}, but ${this.next} bytes have come`);
+    this.final = final;
+  }
+
+  /** The host dropped bytes up to `to`; they will never come. Returns the bytes that are missing, if any. */
+  skip(from: number, to: number): { from: number; to: number } | undefined {
+    if (to <= this.next) return undefined;
+    if (from > this.next)
+      throw new ProtocolError(`stream ${this.stream}: a gap from ${from} came where ${this.next} is next`);
+    const gap = { from: this.next, to };
+    this.#whole = false;
+    this.#consumed += to - this.next;
     this.next = to;
-    this.consumed(0);
-    this.#consumed = Math.max(this.#consumed, to);
+    this.limit = Math.max(this.limit, to);
+    return gap;
   }
 
   /** Says that `n` delivered bytes were used up. */
@@ -75,25 +128,70 @@ export class Inbound {
     this.#consumed += n;
   }
 
+  /** Bytes that were delivered and not used up. */
+  get unread(): number {
+    return this.next - this.#consumed;
+  }
+
+  set unread(bytes: number) {
+    this.#consumed = this.next - bytes;
+  }
+
   /**
    * The new absolute limit to announce, or undefined when it is too early. The window doubles when it, and not the
    * reader, was what held the sender up.
    */
   grant(): number | undefined {
-    const unread = this.next - this.#consumed;
+    if (this.abandoned) return undefined;
+    if (this.#burst !== Infinity) return this.#grantBurst();
     if (this.limit - this.next > this.#window / 2) return undefined;
-    if (this.limit - this.next < this.#window / 4 && unread < this.#window / 8 && this.#window < LARGEST_WINDOW)
-      this.#window *= 2;
+    const starved = this.limit - this.next < this.#window / 4 && this.unread < this.#window / 8;
+    if (starved && this.#window < LARGEST_WINDOW && this.pool?.take(this.#window)) this.#window *= 2;
     const limit = this.#consumed + this.#window;
     if (limit - this.limit < MAX_DATA && limit - this.limit < this.#window / 4) return undefined;
     this.limit = limit;
     return limit;
   }
 
-  /** Remembers the checksum at the offset that EXIT names, which may lie behind bytes that come later. */
+  /**
+   * The last link died before anything came: asks for so many bytes only, then for twice as many, and so on. A link that
+   * lives for a few kilobytes carries less than a full frame, and would never get anywhere.
+   */
+  restrain(burst: number): void {
+    this.#burst = burst;
+    this.limit = Math.min(this.limit, this.next + burst);
+  }
+
+  #grantBurst(): number | undefined {
+    if (this.limit > this.next) return undefined;
+    this.#burst *= 2;
+    const limit = Math.min(this.#consumed + this.#window, this.next + this.#burst);
+    if (this.#burst >= this.#window) this.#burst = Infinity;
+    if (limit <= this.limit) return undefined;
+    this.limit = limit;
+    return limit;
+  }
+
+  /** How far the stream has safely come, when it is time to say so again. */
+  acknowledge(): number | undefined {
+    return this.next - this.#acked < this.#ackEvery ? undefined : this.acknowledgeAll();
+  }
+
+  acknowledgeAll(): number {
+    this.#acked = this.next;
+    return this.next;
+  }
+
+  /** Gives its window back. */
+  release(): void {
+    this.pool?.give(this.#window - FIRST_WINDOW);
+    this.pool = undefined;
+  }
+
+  /** Remembers the checksums at the offset that EXIT names, before which nothing is missing yet. */
   markAt(offset: number): void {
-    if (offset === this.next) this.#crcAt = { offset, crc: this.#crc };
-    else if (offset > this.next) this.#crcAt = { offset, crc: -1 };
+    this.#mark = { offset };
+    if (offset === this.next) this.#atMark();
   }
 
   /** True when every byte up to `offset` is here. */
@@ -101,25 +199,40 @@ export class Inbound {
     return this.abandoned || this.next >= offset;
   }
 
-  /** CRC-32 of bytes 0 to the marked offset; undefined when they were not all seen by this attachment. */
-  get crcAtMark(): number | undefined {
-    if (this.start !== 0 || this.#gapped || !this.#crcAt || this.#crcAt.crc < 0) return undefined;
-    return this.#crcAt.crc;
+  /**
+   * Whether the bytes up to the mark are those that the host read from the pipe. True also when that cannot be told:
+   * some were not wanted, or are a declared gap.
+   */
+  matches({ crc32: crc, sha256 }: Exit['upto'][number]): boolean {
+    const mark = this.#mark;
+    if (!this.#whole || mark?.crc === undefined) return true;
+    if (sha256 && mark.sha256 && !mark.sha256.equals(sha256)) return false;
+    return mark.crc === crc;
   }
 
+  /** Of all bytes so far; undefined when some were not seen. */
   get sha256(): string | undefined {
-    return this.#hash && this.start === 0 && !this.#gapped ? this.#hash.copy().digest('hex') : undefined;
+    return this.#hash && this.#whole ? this.#hash.copy().digest('hex') : undefined;
+  }
+
+  #atMark(): void {
+    const mark = this.#mark!;
+    mark.crc = this.#crc;
+    if (this.#hash) mark.sha256 = this.#hash.copy().digest();
   }
 
   #sum(bytes: Buffer, at: number): void {
+    const mark = this.#mark;
+    const cut = mark && mark.crc === undefined ? mark.offset - at : 0;
+    if (cut > 0 && cut <= bytes.length) {
+      this.#add(bytes.subarray(0, cut));
+      this.#atMark();
+      this.#add(bytes.subarray(cut));
+    } else this.#add(bytes);
+  }
+
+  #add(bytes: Buffer): void {
     this.#hash?.update(bytes);
-    if (this.start !== 0) return;
-    const mark = this.#crcAt;
-    if (mark && mark.crc < 0 && mark.offset > at && mark.offset <= at + bytes.length) {
-      const cut = mark.offset - at;
-      this.#crc = crc32(bytes.subarray(0, cut), this.#crc);
-      this.#crcAt = { offset: mark.offset, crc: this.#crc };
-      this.#crc = crc32(bytes.subarray(cut), this.#crc);
-    } else this.#crc = crc32(bytes, this.#crc);
+    this.#crc = crc32(bytes, this.#crc);
   }
 }

@@ -1,24 +1,38 @@
 /** stdin going out: sent under credit, kept until the keeper has it, sent again from its offset after a resume. */
 import { Writable } from 'node:stream';
+import { ProtocolError } from '../errors.js';
 import { MAX_DATA } from '../protocol/messages.js';
 
 /** Bytes kept for a resume before the writer has to wait. */
 const KEPT = 1024 * 1024;
+const SMALLEST_BLOCK = 4 * 1024;
 
-interface Piece {
-  readonly offset: number;
+/** Bytes that were written, in memory of our own: the writer may reuse its buffer. */
+interface Block {
+  /** Place of its first byte in the stream. */
+  offset: number;
   readonly bytes: Buffer;
+  used: number;
 }
+
+type Done = (error?: Error | null) => void;
 
 export class Outbound extends Writable {
   /** The host takes bytes below this offset. */
   #limit = 0;
-  #next = 0;
+  /** The host has every byte below this offset. */
+  #acked = 0;
+  /** The next byte to send on the present link. */
   #sent = 0;
-  #pieces: Piece[] = [];
-  #waiting: ((error?: Error | null) => void) | undefined;
+  /** Bytes sent ahead of what the host has, while a link may be too short-lived for more. */
+  #burst = Infinity;
+  /** Where the next written byte goes. */
+  #next = 0;
+  #blocks: Block[] = [];
+  #waiting: Done | undefined;
   #final: number | undefined;
-  #ended: ((error?: Error | null) => void) | undefined;
+  #finalSent = false;
+  #ended: Done | undefined;
   #deaf = false;
   /** Called when there is something to send. */
   wake: () => void = () => undefined;
@@ -27,82 +41,129 @@ export class Outbound extends Writable {
     super({ highWaterMark: 256 * 1024 });
   }
 
-  /** Where the stream ends, once its end was written. */
-  get final(): number | undefined {
-    return this.#final;
-  }
-
-  /** All bytes were sent on the present link. */
-  get drained(): boolean {
-    return this.#sent === this.#next;
+  /** Nothing can come of this stream any more. */
+  get stopped(): boolean {
+    return this.#deaf;
   }
 
   /** The next piece that credit allows, at most 64 KiB. */
   take(): { offset: number; bytes: Buffer } | undefined {
-    const room = Math.min(this.#limit - this.#sent, MAX_DATA);
-    if (room <= 0 || this.#sent === this.#next) return undefined;
-    const piece = this.#pieces.find((each) => each.offset + each.bytes.length > this.#sent)!;
-    const from = this.#sent - piece.offset;
-    const bytes = piece.bytes.subarray(from, from + room);
     const offset = this.#sent;
+    const most = Math.min(this.#limit - offset, MAX_DATA, this.#acked + this.#burst - offset);
+    if (most <= 0 || offset >= this.#next) return undefined;
+    const block = this.#blocks.find((each) => each.offset + each.used > offset)!;
+    const from = offset - block.offset;
+    const bytes = block.bytes.subarray(from, Math.min(from + most, block.used));
     this.#sent += bytes.length;
     return { offset, bytes };
   }
 
+  /** The end of the stream, once, when every byte before it was sent on the present link. */
+  takeEnd(): number | undefined {
+    if (this.#final === undefined || this.#finalSent || this.#sent < this.#final) return undefined;
+    this.#finalSent = true;
+    return this.#final;
+  }
+
   allow(limit: number): void {
-    if (limit > this.#limit) {
-      this.#limit = limit;
-      this.wake();
-    }
-  }
-
-  /** The keeper has every byte below `offset`; they need not be kept. */
-  acknowledge(offset: number): void {
-    while (this.#pieces.length && this.#pieces[0]!.offset + this.#pieces[0]!.bytes.length <= offset)
-      this.#pieces.shift();
-    if (this.#next - offset < KEPT) this.#release();
-    if (this.#final !== undefined && offset >= this.#final) this.#finished();
-  }
-
-  /** A new link: the keeper's next byte is `offset`. */
-  rewind(offset: number): void {
-    this.acknowledge(offset);
-    this.#sent = Math.max(offset, this.#pieces[0]?.offset ?? this.#next);
-    if (this.#sent > offset) this.#sent = offset;
+    if (limit <= this.#limit) return;
+    this.#limit = limit;
     this.wake();
+  }
+
+  /** The host has every byte below `offset`, and the end when `ended`: they need not be kept. */
+  acknowledge(offset: number, ended: boolean): void {
+    if (offset > this.#acked) {
+      this.#acked = offset;
+      this.#burst = this.#burst >= KEPT ? Infinity : this.#burst * 2;
+      if (this.#burst !== Infinity) this.wake();
+    }
+    while (this.#blocks.length && this.#blocks[0]!.offset + this.#blocks[0]!.used <= this.#acked) this.#blocks.shift();
+    if (this.#next - this.#acked < KEPT) this.#release();
+    if (ended && this.#final !== undefined) this.#finished();
+  }
+
+  /**
+   * A new link: the host's next byte is `offset`. A stream that is written again from its start by another process may
+   * not have come that far: what it writes below `offset` is known already.
+   */
+  rewind(offset: number, ended: boolean): void {
+    if (this.#deaf) return;
+    if (offset < this.#acked) throw new ProtocolError(`stdin: the host took ${this.#acked} bytes and wants ${offset}`);
+    this.#sent = offset;
+    this.#finalSent = false;
+    if (this.#final !== undefined) this.#final = Math.max(this.#final, offset);
+    this.acknowledge(offset, ended);
+    // Another caller has ended it.
+    if (ended && this.#final === undefined) this.stop();
+    else this.wake();
+  }
+
+  /** The last link died before anything was acknowledged: sends so many bytes only, then twice as many, and so on. */
+  restrain(burst: number): void {
+    this.#burst = burst;
+  }
+
+  /** Joins a stream that others began: what is written here goes behind `offset`. */
+  startAt(offset: number): void {
+    for (const block of this.#blocks) block.offset += offset;
+    this.#next += offset;
+    if (this.#final !== undefined) this.#final += offset;
+    this.#acked = offset;
+    this.#sent = offset;
   }
 
   /** Nobody reads any more (the command closed its stdin or ended): the rest is swallowed, as a pipe's EPIPE would. */
   stop(): void {
     this.#deaf = true;
-    this.#pieces = [];
-    this.#release();
+    this.#blocks = [];
     this.#sent = this.#next;
+    this.#release();
     this.#finished();
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     if (this.#deaf || chunk.length === 0) {
       done();
       return;
     }
-    // Kept until acknowledged, which may be long after the writer was told that it may reuse its buffer.
-    this.#pieces.push({ offset: this.#next, bytes: Buffer.from(chunk) });
-    this.#next += chunk.length;
-    const kept = this.#next - this.#pieces[0]!.offset;
-    this.wake();
-    if (kept < KEPT) done();
+    const known = Math.min(Math.max(this.#acked - this.#next, 0), chunk.length);
+    this.#next += known;
+    if (known < chunk.length) this.#keep(chunk.subarray(known));
+    if (this.#next - this.#acked < KEPT) done();
     else this.#waiting = done;
+    this.wake();
   }
 
-  override _final(done: (error?: Error | null) => void): void {
+  override _final(done: Done): void {
     if (this.#deaf) {
       done();
       return;
     }
-    this.#final = this.#next;
+    this.#final = Math.max(this.#next, this.#acked);
     this.#ended = done;
     this.wake();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#waiting = undefined;
+    this.#ended = undefined;
+    done(error);
+  }
+
+  #keep(bytes: Buffer): void {
+    for (let rest = bytes; rest.length;) {
+      let block = this.#blocks.at(-1);
+      if (!block || block.used === block.bytes.length) {
+        const size = Math.min(Math.max(rest.length, SMALLEST_BLOCK), MAX_DATA);
+        block = { offset: this.#next, bytes: Buffer.allocUnsafeSlow(size), used: 0 };
+        this.#blocks.push(block);
+      }
+      const copied = rest.copy(block.bytes, block.used);
+      block.used += copied;
+      this.#next += copied;
+      rest = rest.subarray(copied);
+    }
   }
 
   #release(): void {
@@ -112,7 +173,8 @@ export class Outbound extends Writable {
   }
 
   #finished(): void {
-    this.#ended?.();
+    const ended = this.#ended;
     this.#ended = undefined;
+    ended?.();
   }
 }

@@ -2,6 +2,8 @@
 import { Readable } from 'node:stream';
 import type { Inbound } from './inbound.js';
 
+export type StreamName = 'stdout' | 'stderr';
+
 export interface OutputHooks {
   /** Bytes were used up: new credit may be due. */
   used(): void;
@@ -11,11 +13,16 @@ export interface OutputHooks {
   stopped(): void;
 }
 
+interface Chunk {
+  readonly bytes: Buffer;
+  readonly offset: number;
+}
+
 export class Output {
   readonly inbound: Inbound;
   readonly #maxBuffer: number;
   readonly #hooks: OutputHooks;
-  #chunks: Buffer[] = [];
+  #chunks: Chunk[] = [];
   #size = 0;
   #readable: Readable | undefined;
   #flush: () => void = () => undefined;
@@ -25,73 +32,30 @@ export class Output {
     this.inbound = inbound;
     this.#maxBuffer = maxBuffer;
     this.#hooks = hooks;
-    inbound.deliver = (bytes) => this.#collect(bytes);
+    inbound.deliver = (bytes, offset) => this.#collect(bytes, offset);
   }
 
   /** What was collected; empty once somebody reads the stream. */
   collected(): Buffer {
-    return Buffer.concat(this.#chunks);
+    return Buffer.concat(this.#chunks.map(({ bytes }) => bytes));
   }
 
   /** The stream as a Readable, what was collected so far first. Credit follows the reader. */
   readable(): Readable {
-    if (this.#readable) return this.#readable;
-    const { inbound } = this;
-    let held = this.#takeBacklog();
-    // The backlog was credited when it was collected.
-    let credited = held.reduce((sum, chunk) => sum + chunk.length, 0);
-    let wanted = false;
-    const readable = new Readable({
-      highWaterMark: 256 * 1024,
-      read: () => {
-        wanted = true;
-        this.#flush();
-      },
-      destroy: (error, done) => {
-        held = [];
-        this.discard();
-        if (!this.#ended) this.#hooks.stopped();
-        done(error);
-      },
-    });
-    this.#flush = () => {
-      let used = 0;
-      while (wanted && held.length) {
-        const chunk = held.shift()!;
-        const fresh = Math.max(0, chunk.length - credited);
-        credited -= chunk.length - fresh;
-        used += fresh;
-        wanted = readable.push(chunk);
-      }
-      inbound.consumed(used);
-      if (used) this.#hooks.used();
-      if (this.#ended && !held.length && !readable.readableEnded) readable.push(null);
-    };
-    inbound.deliver = (bytes) => {
-      held.push(bytes);
-      this.#flush();
-    };
-    this.#readable = readable;
-    if (this.#ended) this.#flush();
-    return readable;
+    this.#readable ??= this.#makeReadable();
+    return this.#readable;
   }
 
   /** Hands each piece to `sink`, what was collected so far first. The sink's owner says when bytes are used up. */
   redirect(sink: (bytes: Buffer, offset: number) => void): void {
-    const backlog = this.#takeBacklog();
-    const size = backlog.reduce((sum, chunk) => sum + chunk.length, 0);
-    let offset = this.inbound.next - size;
-    this.inbound.consumed(-size);
-    for (const chunk of backlog) {
-      sink(chunk, offset);
-      offset += chunk.length;
-    }
+    for (const { bytes, offset } of this.#takeBacklog()) sink(bytes, offset);
     this.inbound.deliver = sink;
   }
 
   /** Takes the bytes and drops them. */
   discard(): void {
-    this.#chunks = [];
+    this.#takeBacklog();
+    this.inbound.unread = 0;
     this.inbound.deliver = (bytes) => this.inbound.consumed(bytes.length);
   }
 
@@ -101,13 +65,55 @@ export class Output {
     this.#flush();
   }
 
-  #takeBacklog(): Buffer[] {
+  #makeReadable(): Readable {
+    const { inbound } = this;
+    let held = this.#takeBacklog().map(({ bytes }) => bytes);
+    let wanted = false;
+    const readable = new Readable({
+      highWaterMark: 256 * 1024,
+      read: () => {
+        wanted = true;
+        this.#flush();
+      },
+      destroy: (error, done) => {
+        held = [];
+        this.#flush = () => undefined;
+        this.discard();
+        if (!this.#ended) this.#hooks.stopped();
+        done(error);
+      },
+    });
+    this.#flush = () => {
+      let used = 0;
+      while (wanted && held.length) {
+        const chunk = held.shift()!;
+        used += chunk.length;
+        wanted = readable.push(chunk);
+      }
+      if (this.#ended && !held.length) {
+        this.#flush = () => undefined;
+        readable.push(null);
+      }
+      inbound.consumed(used);
+      if (used) this.#hooks.used();
+    };
+    inbound.deliver = (bytes) => {
+      held.push(bytes);
+      this.#flush();
+    };
+    if (this.#ended) this.#flush();
+    return readable;
+  }
+
+  /** What was collected so far, which does not count as used up any more. */
+  #takeBacklog(): Chunk[] {
     const backlog = this.#chunks;
     this.#chunks = [];
+    for (const { bytes } of backlog) this.inbound.consumed(-bytes.length);
     return backlog;
   }
 
-  #collect(bytes: Buffer): void {
+  #collect(bytes: Buffer, offset: number): void {
     this.inbound.consumed(bytes.length);
     this.#size += bytes.length;
     if (this.#size > this.#maxBuffer) {
@@ -116,6 +122,6 @@ export class Output {
       return;
     }
     // A small piece would pin the whole chunk that it was cut from.
-    this.#chunks.push(bytes.length * 4 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes);
+    this.#chunks.push({ bytes: bytes.length * 4 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes, offset });
   }
 }

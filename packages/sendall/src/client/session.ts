@@ -2,10 +2,12 @@
  * One host's link, kept alive. Runs register here with an alias; when the link is lost it is dialled again, at once and
  * then with growing pauses, and each run takes up where it was. A run never sees a socket.
  */
-import { SendallError, UnreachableError } from '../errors.js';
+import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import { linkError, type Greeting } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
-import type { Control, Message } from '../protocol/messages.js';
+import type { Control, Message, MessageNamed, RunInfo } from '../protocol/messages.js';
+import { CreditPool } from './inbound.js';
+import { newOpId } from './operations.js';
 
 /** A dialled, authenticated link. */
 export interface Dialled {
@@ -15,15 +17,17 @@ export interface Dialled {
 
 /** What a session tells its runs. */
 export interface Rider {
-  /** A link is up: open or attach under `alias`. */
-  board(session: Session, alias: number): void;
   /** False until the host may have heard of the run; such a run does not wait for a link that cannot be made. */
   readonly boarded: boolean;
+  /** Milliseconds without a link that this run waits; undefined: as the session does. */
+  readonly giveUpAfter: number | undefined;
+  /** A link is up: open or attach under `alias`. */
+  board(session: Session, alias: number): void;
   message(message: Message): void;
   /** There is room for DATA. Returns true when it has more to send. */
   fill(): boolean;
   /** The link went; it is being dialled again. */
-  linkLost(error: Error): void;
+  linkLost(): void;
   /** No link came back in time, or the session was closed. */
   abandoned(error: SendallError): void;
 }
@@ -35,36 +39,57 @@ export interface SessionOptions {
   pingInterval: number;
   /** Milliseconds of silence after which the link counts as lost. Default 45000. */
   pingDeadline: number;
+  /** Milliseconds before the second try to make a lost link again; each later pause is twice as long. Default 100. */
+  firstPause?: number;
+  /** The longest of those pauses in milliseconds. Default 10000. */
+  longestPause?: number;
 }
 
-const FIRST_PAUSE = 100;
-const LONGEST_PAUSE = 10_000;
+/** Bytes that all runs of one link may have under way beyond a megabyte each. */
+const CREDIT = 256 * 1024 * 1024;
+
+/** Links that break the protocol in a row until it is clear that more of them will not help. */
+const MOST_BROKEN = 16;
+
+/** What is asked of the host itself, and how it answers. */
+type Ask = MessageNamed<'LIST'> | MessageNamed<'FORGET'> | MessageNamed<'ASK'>;
+type Unnumbered<T> = T extends unknown ? Omit<T, 'opId' | 'alias'> : never;
 
 interface Question {
+  readonly runs: RunInfo[];
   resolve(message: Control): void;
   reject(error: Error): void;
 }
 
 export class Session {
-  readonly #dial: () => Promise<Dialled>;
-  readonly #options: SessionOptions;
-  readonly #riders = new Map<number, Rider>();
-  readonly #questions = new Map<number, Question>();
-  #link: Link | undefined;
-  #greeting: Greeting;
-  #nextAlias = 1;
-  #nextOp = 1;
-  #closed: SendallError | undefined;
-  #redialling: Promise<void> | undefined;
-  #wake: (() => void) | undefined;
-  #pauseMs = 0;
+  /** What larger windows of this link's streams draw on. */
+  readonly credit = new CreditPool(CREDIT);
   /** How often a lost link was made again. */
   resumes = 0;
+  readonly #dial: () => Promise<Dialled>;
+  readonly #options: Required<SessionOptions>;
+  readonly #riders = new Map<number, Rider>();
+  readonly #aliases = new Map<Rider, number>();
+  readonly #ready = new Set<Rider>();
+  readonly #questions = new Map<number, Question>();
+  #link: Link | undefined;
+  #greeting!: Greeting;
+  #greetedAt = 0;
+  #lastAlias = 0;
+  #closed: SendallError | undefined;
+  #redialling: Promise<void> | undefined;
+  #wakeUp: (() => void) | undefined;
+  #pauseMs = 0;
+  #lastError: SendallError = new UnreachableError('the link to the host was lost');
+  /** Since when runs wait for an answer of the host. */
+  #troubleSince: number | undefined;
+  /** Links in a row that ended because one side broke the protocol, without anything gained. */
+  #broken = 0;
+  #linkedAt = 0;
 
   constructor(first: Dialled, dial: () => Promise<Dialled>, options: SessionOptions) {
     this.#dial = dial;
-    this.#options = options;
-    this.#greeting = first.greeting;
+    this.#options = { firstPause: 100, longestPause: 10_000, ...options };
     this.#adopt(first);
   }
 
@@ -76,8 +101,9 @@ export class Session {
     return this.#link;
   }
 
-  get giveUpAfter(): number {
-    return this.#options.giveUpAfter;
+  /** The host's clock, as far as one exchange can tell, in milliseconds since the epoch. */
+  hostNow(): number {
+    return Math.floor(this.#greeting.hello.clockMs + performance.now() - this.#greetedAt);
   }
 
   /** Takes a run aboard. It is told at once when a link is up. */
@@ -86,19 +112,19 @@ export class Session {
       rider.abandoned(this.#closed);
       return;
     }
-    const alias = this.#nextAlias++;
-    this.#riders.set(alias, rider);
+    // Nobody has waited yet.
+    if (!this.#aliases.size) this.#troubleSince = undefined;
+    const alias = this.#seat(rider);
     this.#ref();
     if (this.#link) rider.board(this, alias);
-    else void this.#redial(new UnreachableError('the link to the host was lost'));
+    else void this.#redial('at once');
   }
 
   leave(rider: Rider): void {
-    for (const [alias, each] of this.#riders)
-      if (each === rider) {
-        this.#riders.delete(alias);
-        this.#link?.send({ type: 'DETACH', alias });
-      }
+    const alias = this.#aliases.get(rider);
+    if (alias === undefined) return;
+    this.#unseat(rider, alias);
+    this.#link?.send({ type: 'DETACH', alias });
     this.#ref();
   }
 
@@ -106,79 +132,107 @@ export class Session {
     this.#link?.send(message);
   }
 
-  /** A number that no other operation of this session has. */
-  newOp(): number {
-    return this.#nextOp++;
+  /** The host has answered a run: nobody waits for a link any more. */
+  reached(): void {
+    this.#troubleSince = undefined;
   }
 
-  /** Sends a question that is answered under its opId; rejects when the link goes before the answer. */
-  async ask(message: Extract<Control, { opId: number }>): Promise<Control> {
-    if (!this.#link && !this.#closed) await this.#redial(new UnreachableError('the link to the host was lost'));
+  /** Something came of this link: when it is lost, the next one may be tried at once. */
+  progress(): void {
+    this.#pauseMs = 0;
+    this.#broken = 0;
+  }
+
+  /** Asks the host something; rejects when the link goes before the answer. */
+  async ask(question: Unnumbered<Ask>): Promise<Control> {
+    if (!this.#link && !this.#closed) await this.#redial('at once');
     const link = this.#link;
-    if (!link) throw this.#closed ?? new UnreachableError('there is no link to the host right now');
+    if (!link) throw this.#closed ?? this.#lastError;
     return await new Promise((resolve, reject) => {
-      this.#questions.set(message.opId, { resolve, reject });
+      const message = { ...question, alias: 0, opId: newOpId() } as Ask;
+      this.#questions.set(message.opId, { runs: [], resolve, reject });
       this.#ref();
       link.send(message);
     });
   }
 
-  /** Asks riders for DATA while the link has room. */
-  fill(): void {
-    let more = true;
-    while (more && this.#link?.roomy) {
-      more = false;
-      for (const rider of this.#riders.values()) {
-        if (!this.#link.roomy) return;
-        if (rider.fill()) more = true;
-      }
-    }
+  /** This run has DATA to send. */
+  wake(rider: Rider): void {
+    this.#ready.add(rider);
+    this.#fill();
   }
 
   close(): void {
-    this.#end(new SendallError('CLOSED', 'the connection to the host was closed by this program'));
-  }
-
-  #end(error: SendallError): void {
     if (this.#closed) return;
-    this.#closed = error;
-    this.#wake?.();
-    this.#abandon(error);
+    this.#closed = new SendallError('CLOSED', 'the connection to the host was closed by this program');
+    this.#wakeUp?.();
+    this.#abandon(this.#closed);
     this.#link?.close();
     this.#link = undefined;
+  }
+
+  /** One frame from each run in turn, while the link has room. */
+  #fill(): void {
+    while (this.#ready.size && this.#link?.roomy)
+      for (const rider of this.#ready) {
+        if (!this.#link.roomy) break;
+        if (!rider.fill()) this.#ready.delete(rider);
+      }
+  }
+
+  #seat(rider: Rider): number {
+    const alias = ++this.#lastAlias;
+    this.#riders.set(alias, rider);
+    this.#aliases.set(rider, alias);
+    return alias;
+  }
+
+  #unseat(rider: Rider, alias: number): void {
+    this.#riders.delete(alias);
+    this.#aliases.delete(rider);
+    this.#ready.delete(rider);
   }
 
   #adopt({ link, greeting }: Dialled): void {
     this.#link = link;
     this.#greeting = greeting;
+    this.#greetedAt = performance.now();
+    this.#linkedAt = this.#greetedAt;
     link.handOver({
       message: (message) => this.#message(message),
-      roomy: () => this.fill(),
+      roomy: () => this.#fill(),
       closed: (error) => this.#lost(link, error ?? new UnreachableError('the host closed the link')),
     });
     link.keepAlive(this.#options.pingInterval, this.#options.pingDeadline);
-    const waiting = [...this.#riders.values()];
+    // Aliases are of one link.
+    const waiting = [...this.#aliases.keys()];
     this.#riders.clear();
+    this.#lastAlias = 0;
+    for (const rider of waiting) this.#seat(rider);
     for (const rider of waiting) {
-      const alias = this.#nextAlias++;
-      this.#riders.set(alias, rider);
-      rider.board(this, alias);
+      const alias = this.#aliases.get(rider);
+      if (alias !== undefined) rider.board(this, alias);
     }
     this.#ref();
   }
 
   #message(message: Message): void {
-    if (message.alias) {
-      this.#pauseMs = 0;
-      // A run that has left may still be spoken to; that is no error.
-      this.#riders.get(message.alias)?.message(message);
-    } else if (message.type === 'LINK_ERROR') throw linkError(message);
-    else if (message.type === 'RUNS' || message.type === 'ANSWER' || message.type === 'OP_OK') {
-      const question = this.#questions.get(message.opId);
-      this.#questions.delete(message.opId);
-      this.#ref();
-      question?.resolve(message);
+    // A run that has left may still be spoken to; that is no error.
+    if (message.alias) this.#riders.get(message.alias)?.message(message);
+    else if (message.type === 'LINK_ERROR') throw linkError(message);
+    else if (message.type === 'RUNS' || message.type === 'ANSWER' || message.type === 'OP_OK') this.#answer(message);
+  }
+
+  #answer(message: MessageNamed<'RUNS'> | MessageNamed<'ANSWER'> | MessageNamed<'OP_OK'>): void {
+    const question = this.#questions.get(message.opId);
+    if (!question) return;
+    if (message.type === 'RUNS') {
+      question.runs.push(...message.runs);
+      if (!message.last) return;
     }
+    this.#questions.delete(message.opId);
+    this.#ref();
+    question.resolve(message.type === 'RUNS' ? { ...message, runs: question.runs } : message);
   }
 
   /** An idle session does not keep the process alive; one with runs or questions does. */
@@ -188,37 +242,40 @@ export class Session {
     else stream?.unref?.();
   }
 
-  #failQuestions(error: Error): void {
-    for (const question of this.#questions.values()) question.reject(error);
-    this.#questions.clear();
-  }
-
   #lost(link: Link, error: Error): void {
     if (link !== this.#link || this.#closed) return;
     this.#link = undefined;
-    this.#failQuestions(error);
-    for (const rider of this.#riders.values()) rider.linkLost(error);
-    if (this.#riders.size) void this.#redial(error);
+    this.#lastError = asSendallError(error);
+    const now = performance.now();
+    if (now - this.#linkedAt >= this.#options.longestPause) this.progress();
+    if (this.#aliases.size) this.#troubleSince ??= now;
+    this.#broken = error instanceof ProtocolError ? this.#broken + 1 : 0;
+    this.#failQuestions(this.#lastError);
+    this.#ready.clear();
+    for (const rider of this.#aliases.keys()) rider.linkLost();
+    if (this.#broken === MOST_BROKEN) this.#abandon(this.#lastError);
+    if (this.#riders.size) void this.#redial('soon');
   }
 
-  /** Dials until a link is up or it is time to give up. The first try is at once unless the last link did nothing. */
-  #redial(cause: Error): Promise<void> {
-    this.#redialling ??= this.#tryAgain(cause).finally(() => (this.#redialling = undefined));
+  /** Dials until a link is up or nobody waits for it any more. "soon": at once unless nothing came of the last link. */
+  #redial(when: 'soon' | 'at once'): Promise<void> {
+    if (when === 'at once') this.#wakeUp?.();
+    this.#redialling ??= this.#dialAgain(when).finally(() => (this.#redialling = undefined));
     return this.#redialling;
   }
 
-  async #tryAgain(cause: Error): Promise<void> {
-    let last = cause;
-    const giveUpAt = performance.now() + this.#options.giveUpAfter;
-    while (!this.#closed) {
-      const left = giveUpAt - performance.now();
-      if (left <= 0) break;
-      const wait = Math.min(left, this.#pauseMs * (0.5 + Math.random()));
-      this.#pauseMs = Math.min(Math.max(FIRST_PAUSE, this.#pauseMs * 2), LONGEST_PAUSE);
-      if (wait) await this.#sleep(wait);
-      if (this.#closed) return;
+  async #dialAgain(when: 'soon' | 'at once'): Promise<void> {
+    const { firstPause, longestPause } = this.#options;
+    const since = (this.#troubleSince ??= performance.now());
+    for (let tries = 0; ; tries++) {
+      const wait = when === 'at once' && tries === 0 ? 0 : this.#pauseMs * (0.5 + Math.random());
+      this.#pauseMs = Math.min(Math.max(firstPause, this.#pauseMs * 2), longestPause);
+      if (wait) {
+        await this.#sleep(Math.min(wait, this.#nextDeadline(since)));
+        if (this.#closed || this.#giveUp(since)) return;
+      }
       try {
-        const dialled = await this.#dial();
+        const dialled = await this.#within(this.#nextDeadline(since));
         if (this.#closed) dialled.link.close();
         else {
           this.resumes += 1;
@@ -226,40 +283,89 @@ export class Session {
         }
         return;
       } catch (error) {
-        last = error as Error;
-        this.#turnAway(last);
+        this.#lastError = asSendallError(error as Error);
         // A host that refuses us now (its key changed, we were removed) will not change its mind by itself.
-        if (error instanceof SendallError && (error.code === 'REFUSED' || error.code === 'KEY_CHANGED')) break;
-        if (!this.#riders.size) return;
+        if (this.#lastError.code === 'REFUSED' || this.#lastError.code === 'KEY_CHANGED') {
+          this.#abandon(this.#lastError);
+          return;
+        }
+        for (const [rider, alias] of this.#aliases) if (!rider.boarded) this.#dismiss(rider, alias);
+        if (this.#closed || this.#giveUp(since)) return;
       }
     }
-    this.#abandon(last instanceof SendallError ? last : new UnreachableError(last.message, { cause: last }));
+  }
+
+  /** A dial that is not waited for longer than `ms`; what comes of it later is closed. */
+  async #within(ms: number): Promise<Dialled> {
+    const dialling = this.#dial();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      if (ms !== Infinity) timer = setTimeout(() => reject(this.#lastError), ms);
+    });
+    try {
+      return await Promise.race([dialling, late]);
+    } catch (error) {
+      dialling.then(
+        ({ link }) => link.close(),
+        () => undefined,
+      );
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Milliseconds until somebody's patience ends. */
+  #nextDeadline(since: number): number {
+    let shortest = Infinity;
+    for (const { giveUpAfter } of this.#aliases.keys())
+      shortest = Math.min(shortest, giveUpAfter ?? this.#options.giveUpAfter);
+    return Math.max(0, since + shortest - performance.now());
+  }
+
+  /** Lets go of runs that have waited long enough. True when nobody waits any more. */
+  #giveUp(since: number): boolean {
+    const waited = performance.now() - since;
+    for (const [rider, alias] of this.#aliases)
+      if (waited >= (rider.giveUpAfter ?? this.#options.giveUpAfter)) this.#dismiss(rider, alias);
+    if (this.#aliases.size) return false;
+    // Whoever comes next has patience of its own.
+    this.#troubleSince = undefined;
+    return true;
+  }
+
+  #dismiss(rider: Rider, alias: number): void {
+    this.#unseat(rider, alias);
+    rider.abandoned(this.#lastError);
   }
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      const done = (): void => {
         clearTimeout(timer);
+        this.#wakeUp = undefined;
         resolve();
       };
+      const timer = setTimeout(done, Math.min(ms, 0x7fffffff));
+      this.#wakeUp = done;
     });
   }
 
-  /** Runs that the host has not heard of fail now; the others wait for the link. */
-  #turnAway(error: Error): void {
-    const known = error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error });
-    for (const [alias, rider] of this.#riders)
-      if (!rider.boarded) {
-        this.#riders.delete(alias);
-        rider.abandoned(known);
-      }
+  #failQuestions(error: Error): void {
+    for (const question of this.#questions.values()) question.reject(error);
+    this.#questions.clear();
   }
 
   #abandon(error: SendallError): void {
-    const riders = [...this.#riders.values()];
+    const riders = [...this.#aliases.keys()];
     this.#riders.clear();
+    this.#aliases.clear();
+    this.#ready.clear();
     for (const rider of riders) rider.abandoned(error);
     this.#failQuestions(error);
   }
+}
+
+function asSendallError(error: Error): SendallError {
+  return error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error });
 }

@@ -50,6 +50,8 @@ export function greet(link: Link, options: { method: string; name: string; timeo
         else if (message.type === 'AUTH_OK' && hello) {
           clearTimeout(timer);
           link.trust();
+          // What follows is for whoever owns the link next.
+          link.hold();
           resolve({ hello, auth: message });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));
         else fail(new ProtocolError(`the agent sent ${message.type} before it let us in`));

@@ -14,6 +14,8 @@ import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '..
 const HIGH_WATER = 256 * 1024;
 /** Bytes of queued replies above which the peer is not read any more: it asks and does not listen. */
 const FLOOD_WATER = 4 * 1024 * 1024;
+/** Milliseconds that the last words may take. */
+const FAREWELL = 1000;
 /** DATA frames start with this many bytes of length and header; see `dataFrame`. */
 const DATA_ROOM = 4 + DATA_HEADER;
 
@@ -36,12 +38,19 @@ export class Link {
   #handlers: LinkHandlers | undefined;
   #pending: Buffer[] = [];
   #flushing = false;
+  #held = false;
+  #paused = false;
   #closed = false;
   #error: Error | undefined;
   #heardAt = performance.now();
   #pinged: { token: number; at: number } | undefined;
   #pings: NodeJS.Timeout | undefined;
   #token = 0;
+  readonly #frame = (frame: Buffer): false | undefined => {
+    if (this.#closed || this.#error) return false;
+    this.#message(decode(frame));
+    return this.#held ? false : undefined;
+  };
 
   /** Until `trust()` frames above 4 KiB are refused. */
   constructor(stream: Duplex) {
@@ -58,7 +67,7 @@ export class Link {
     const { stream } = this;
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     stream.on('drain', () => {
-      if (stream.isPaused() && stream.writableLength < HIGH_WATER) stream.resume();
+      if (stream.isPaused() && !this.#held && !this.#paused) stream.resume();
       this.#handlers?.roomy?.();
     });
     stream.on('error', (error) => (this.#error ??= error));
@@ -69,9 +78,32 @@ export class Link {
     return this;
   }
 
+  /** Delivers nothing more until `handOver`: the present owner has heard what it wanted. */
+  hold(): void {
+    this.#held = true;
+    this.stream.pause();
+  }
+
   /** Hands the link to its next owner, for example from the handshake to the session. */
   handOver(handlers: LinkHandlers): void {
     this.#handlers = handlers;
+    if (this.#closed) queueMicrotask(() => handlers.closed(this.#error));
+    else if (this.#held) {
+      this.#held = false;
+      this.#decode(() => this.#decoder.resume(this.#frame));
+      this.stream.resume();
+    }
+  }
+
+  /** Reads nothing until `continueReading`: what this peer asks for has to wait. */
+  pauseReading(): void {
+    this.#paused = true;
+    this.stream.pause();
+  }
+
+  continueReading(): void {
+    this.#paused = false;
+    if (!this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
   }
 
   /** The peer is authenticated: frames up to 1 MiB may come. */
@@ -128,8 +160,13 @@ export class Link {
     clearInterval(this.#pings);
     if (!intervalMs) return;
     const tick = Math.max(10, Math.min(intervalMs, deadlineMs) / 2);
+    let lastTick = performance.now();
     this.#pings = setInterval(() => {
-      const silent = performance.now() - this.#heardAt;
+      const now = performance.now();
+      // This process was stopped or asleep: the peer may have spoken, we could not hear it.
+      if (now - lastTick > tick + deadlineMs / 2) this.#heardAt = now - intervalMs;
+      lastTick = now;
+      const silent = now - this.#heardAt;
       if (silent > deadlineMs)
         this.destroy(new UnreachableError(`the link has been silent for ${Math.round(silent)} ms`));
       else if (silent > intervalMs / 2) this.ping();
@@ -148,6 +185,7 @@ export class Link {
     if (this.#closed) return;
     this.#flush();
     this.stream.end();
+    this.#destroySoon();
   }
 
   /** Tells the peer what was wrong, then ends the link. */
@@ -159,13 +197,19 @@ export class Link {
     this.stream.removeAllListeners('data');
     this.stream.resume();
     this.stream.end();
-    // A peer that does not read must not keep the link: one second for the farewell.
-    setTimeout(() => this.stream.destroy(), 1000).unref();
+    this.#destroySoon();
   }
 
   destroy(error?: Error): void {
     this.#error ??= error;
     this.stream.destroy();
+  }
+
+  /** A peer that does not read must not keep the link: one second for the farewell. */
+  #destroySoon(): void {
+    const timer = setTimeout(() => this.stream.destroy(), FAREWELL);
+    timer.unref();
+    this.stream.once('close', () => clearTimeout(timer));
   }
 
   #flush(): void {
@@ -184,11 +228,12 @@ export class Link {
 
   #receive(chunk: Buffer): void {
     this.#heardAt = performance.now();
+    this.#decode(() => this.#decoder.push(chunk, this.#frame));
+  }
+
+  #decode(step: () => void): void {
     try {
-      this.#decoder.push(chunk, (frame) => {
-        if (this.#closed || this.#error) return false;
-        return this.#message(decode(frame));
-      });
+      step();
     } catch (error) {
       const known = error instanceof SendallError;
       this.fail(known ? error : new ProtocolError((error as Error).message, { cause: error }));

@@ -2,7 +2,14 @@
 import type { From, StreamState } from './messages.js';
 
 /** The first offset that `wanted` asks for on a stream in this state. */
-export function startOffset(wanted: From | undefined, state: StreamState): number {
-  if (wanted?.tail !== undefined) return Math.max(state.first, state.next - wanted.tail);
-  return wanted?.offset ?? 0;
+export function startOffset(wanted: From | undefined, { first, next, final }: StreamState): number {
+  if (wanted?.tail !== undefined) return Math.max(first, next - wanted.tail);
+  // Nothing lies behind the end of a stream that has ended.
+  return Math.min(wanted?.offset ?? 0, final ?? Infinity);
+}
+
+/** The first credit: an absolute offset, but for a tail, whose offset the caller does not know, from its beginning on. */
+export function startLimit(wanted: From | undefined, state: StreamState): number {
+  const limit = wanted?.limit ?? 0;
+  return wanted?.tail === undefined ? limit : startOffset(wanted, state) + limit;
 }

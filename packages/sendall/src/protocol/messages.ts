@@ -28,7 +28,7 @@ const from = {
   offset: opt(uint(2)),
   /** The last n bytes; 0: from the end. */
   tail: opt(uint(3)),
-  /** Absolute credit: bytes below this offset may be sent. */
+  /** Absolute credit: bytes below this offset may be sent. With tail: so many bytes from there on. */
   limit: uint(4),
 } satisfies Fields;
 const upto = {
@@ -186,6 +186,10 @@ export const messageTable = {
       attach: list(message(5, from)),
       /** Agent to keeper only. */
       principal: opt(text(6)),
+      /** Random bytes that name this caller's hold on the run over all of its links. */
+      holder: opt(bytes(7)),
+      /** This hold was announced before on another link: control is taken only if nobody else took it since. */
+      again: opt(bool(8)),
     },
   ],
   OPENED: [
@@ -211,6 +215,9 @@ export const messageTable = {
       mode: text(3),
       principal: opt(text(4)),
       epoch: opt(bytes(5)),
+      /** As in OPEN. */
+      holder: opt(bytes(6)),
+      again: opt(bool(7)),
     },
   ],
   ATTACHED: [
@@ -262,7 +269,8 @@ export const messageTable = {
   EOS: [0x21, { stream: uint(1), final: uint(2) }],
   STOP: [0x22, { stream: uint(1) }],
   CREDIT: [0x23, { stream: uint(1), limit: uint(2) }],
-  ACK: [0x24, { stream: uint(1), durable: uint(2) }],
+  /** `ended`: the end of the stream has arrived too. */
+  ACK: [0x24, { stream: uint(1), durable: uint(2), ended: opt(bool(3)) }],
   GAP: [0x25, { stream: uint(1), from: uint(2), to: uint(3), reason: text(4) }],
   // -- questions to the agent itself: status, stop, a pairing code; JSON both ways
   ASK: [0x40, { opId: uint(1), what: text(2), body: opt(text(3)) }],
