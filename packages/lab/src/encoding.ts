@@ -3,10 +3,6 @@ import iconv from 'iconv-lite';
 export type Encoding = 'utf-8' | 'gbk';
 export const encodings: readonly Encoding[] = ['utf-8', 'gbk'];
 
-export function isEncoding(value: string): value is Encoding {
-  return (encodings as readonly string[]).includes(value);
-}
-
 export function encodeText(value: string, encoding: Encoding): Buffer {
   return iconv.encode(value, encoding);
 }

@@ -9,7 +9,7 @@ import { rtt } from './rtt.js';
 import { sticky } from './sticky.js';
 import { udp } from './udp.js';
 
-export type { Observation, Phenomenon, Plot, Shown, ShowOptions, Table } from './phenomenon.js';
+export type { Observation, Phenomenon, Plot, Shown, Table } from './phenomenon.js';
 
 /** What the chapter tells, in its order: two phenomena, the contrast, reliability, two cures, their cost, many clients. */
 export const phenomena: readonly Phenomenon[] = [sticky, leftover, udp, empty, loss, ready, prefix, rtt, concurrency];

@@ -1,0 +1,228 @@
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { serveCommands, type CommandEvent } from '@sendall/lab';
+import { finished, portOf, Program, python, wirelab } from './programs.js';
+
+const streams = ['recv', 'length-ready', 'struct-i'] as const;
+const all = [...streams, 'udp'] as const;
+const inPython = (name: string) => name.replaceAll('-', '_');
+
+/** What a Python client got, answer by answer. */
+const answers = (stdout: string) => stdout.split('\n--\n').slice(0, -1);
+
+/** Sends bytes to a server and waits for its end; what it said. */
+async function exchange(port: number, ...pieces: (string | Buffer)[]): Promise<Buffer> {
+  const socket = connect(port, '127.0.0.1');
+  const heard: Buffer[] = [];
+  socket.on('data', (bytes: Buffer) => heard.push(bytes)).on('error', () => {});
+  await once(socket, 'connect');
+  for (const piece of pieces) socket.write(piece);
+  if (!socket.closed) await once(socket, 'close');
+  return Buffer.concat(heard);
+}
+
+describe.each(all)('the tutorial’s %s', (name) => {
+  it('answers a Python client', async () => {
+    await using server = wirelab('serve', name);
+    const port = await portOf(server);
+    const client = await finished(python(`${inPython(name)}_client`, port, 'echo one', 'echo two; echo three'));
+    expect(answers(client.stdout)).toEqual(['one\n', 'two\nthree\n']);
+    expect(server.stderr).toContain('warning');
+  });
+
+  it('is asked by our client when Python serves', async () => {
+    await using server = python(`${inPython(name)}_server`);
+    const port = await portOf(server);
+    const client = await finished(wirelab('call', name, `127.0.0.1:${port}`, 'echo one', 'echo 二'));
+    expect(client).toMatchObject({ code: 0, stdout: 'one\n二\n' });
+  });
+
+  it('brings stdout and stderr both, in their order', async () => {
+    await using server = wirelab('serve', name);
+    const target = `127.0.0.1:${await portOf(server)}`;
+    const client = await finished(wirelab('call', name, target, 'echo a; echo b >&2; echo c > /dev/stderr; echo d'));
+    expect(client.stdout).toBe('a\nb\nc\nd\n');
+  });
+});
+
+describe('what is different in each', () => {
+  it.each(['recv', 'length-ready', 'udp'])('%s says 执行成功 in GBK when a command said nothing', async (name) => {
+    await using server = wirelab('serve', name);
+    const port = await portOf(server);
+    const client = await finished(
+      new Program('python3', [
+        '-c',
+        `import subprocess,sys; out=subprocess.run(sys.argv[1:],capture_output=True).stdout; print(out.hex())`,
+        'python3',
+        new URL('./python/peers.py', import.meta.url).pathname,
+        `${inPython(name)}_client`,
+        port,
+        'true',
+      ]),
+    );
+    expect(client.stdout).toContain('d6b4d0d0b3c9b9a6');
+    expect((await finished(wirelab('call', name, `127.0.0.1:${port}`, 'true'))).stdout).toBe('执行成功');
+  });
+
+  it('struct-i answers nothing with length 0', async () => {
+    await using server = await serveCommands({ protocol: 'struct-i' });
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write('true');
+    const [header] = (await once(socket, 'data')) as [Buffer];
+    socket.destroy();
+    expect(header.toString('hex')).toBe('00000000');
+  });
+
+  it('--encoding utf-8 says it in UTF-8, --encoding gbk converts what commands say', async () => {
+    await using utf8 = wirelab('serve', 'length-ready', '--encoding', 'utf-8');
+    await using gbk = wirelab('serve', 'length-ready', '--encoding', 'gbk');
+    const ask = async (program: Program, ...words: string[]) =>
+      (await finished(wirelab('call', 'length-ready', `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
+    expect(await ask(utf8, '--encoding', 'utf-8', 'true')).toBe('执行成功');
+    expect(await ask(gbk, '--encoding', 'gbk', 'echo 你好，世界')).toBe('你好，世界\n');
+    expect(await ask(gbk, '--encoding', 'gbk', String.raw`printf '\326\320\316\304'`)).toBe('中文');
+  });
+
+  it('a datagram says when the answer did not fit', async () => {
+    await using server = wirelab('serve', 'udp');
+    const { stdout } = await finished(wirelab('call', 'udp', `127.0.0.1:${await portOf(server)}`, 'seq 1 100000'));
+    expect(stdout.length).toBe(65_507);
+    expect(stdout).toMatch(/^1\n2\n/);
+    expect(stdout).toMatch(/cut, the answer has 588895 bytes and a datagram holds 65507\n$/);
+  });
+
+  it('says that a datagram got no answer, and exits with 1', async () => {
+    await using server = wirelab('serve', 'udp');
+    const target = `127.0.0.1:${await portOf(server)}`;
+    const client = await finished(wirelab('call', 'udp', target, '--timeout', '0.3', 'sleep 5'));
+    expect(client.code).toBe(1);
+    expect(client.stderr).toContain('no answer');
+  });
+});
+
+describe('the known faults are gone', () => {
+  it.each(streams)('%s: 3 MB of output arrive whole, also with a full stderr', async (name) => {
+    await using server = wirelab('serve', name);
+    const command = 'head -c 3000000 /dev/zero | tr "\\0" x; head -c 200000 /dev/zero | tr "\\0" e >&2';
+    const { stdout } = await finished(wirelab('call', name, `127.0.0.1:${await portOf(server)}`, command));
+    expect(stdout.length).toBe(3_200_000);
+    expect(stdout).toMatch(/^x+e+$/);
+  });
+
+  it.each(streams)('%s: a command of 60,000 bytes is one command', async (name) => {
+    await using server = wirelab('serve', name);
+    const text = 'a'.repeat(60_000);
+    const { stdout } = await finished(
+      wirelab('call', name, `127.0.0.1:${await portOf(server)}`, `printf %s ${text} | wc -c`),
+    );
+    expect(stdout.trim()).toBe('60000');
+  });
+
+  it('nothing of a command above 64 KiB is run', async () => {
+    const events: CommandEvent[] = [];
+    await using server = await serveCommands({ protocol: 'struct-i', onEvent: (event) => events.push(event) });
+    await exchange(server.port, Buffer.alloc(70_000, 'a'));
+    expect(events.map((event) => event.type)).not.toContain('command');
+    expect(events.map((event) => event.type)).toContain('refused');
+  });
+
+  it.each(streams)('%s serves several clients at once', async (name) => {
+    await using server = await serveCommands({ protocol: name });
+    const blocker = connect(server.port, '127.0.0.1');
+    await once(blocker, 'connect');
+    blocker.write('sleep 60');
+    const { stdout } = await finished(wirelab('call', name, `127.0.0.1:${server.port}`, 'echo free'));
+    blocker.destroy();
+    expect(stdout).toBe('free\n');
+  });
+
+  it('a child left in the background does not hold the answer back', async () => {
+    await using server = await serveCommands({ protocol: 'struct-i' });
+    const { stdout } = await finished(wirelab('call', 'struct-i', `127.0.0.1:${server.port}`, 'sleep 30 & echo done'));
+    expect(stdout).toBe('done\n');
+  });
+
+  it('a "ready" in two pieces is still one, and what follows it is the next command', async () => {
+    await using server = await serveCommands({ protocol: 'length-ready' });
+    const socket = connect({ port: server.port, host: '127.0.0.1', noDelay: true });
+    const next = async () => ((await once(socket, 'data')) as [Buffer])[0].toString();
+    socket.write('echo one');
+    expect(await next()).toBe('4');
+    socket.write('rea');
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    socket.write('dyecho three');
+    expect(await next()).toMatch(/^one\n/);
+    socket.destroy();
+  });
+});
+
+describe('who may have a command run', () => {
+  const requests: [string, string | Buffer][] = [
+    ['an HTTP request', 'GET /?x=`touch${IFS}/tmp/x` HTTP/1.1\r\nHost: a\r\n\r\n'],
+    ['a POST whose body is a command', 'POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nid\n'],
+    ['a method that a page made up', 'id / HTTP/1.1\r\nHost: a\r\n\r\n'],
+    ['the beginning of a method', 'PO'],
+    ['a TLS record', Buffer.from('16030100050100000100', 'hex')],
+    ['a NUL', 'echo a\0b'],
+    ['bytes that are not UTF-8', Buffer.from('ff80', 'hex')],
+  ];
+  it.each(requests)('not %s: the connection is closed', async (_, request) => {
+    const events: CommandEvent[] = [];
+    await using server = await serveCommands({ protocol: 'recv', onEvent: (event) => events.push(event) });
+    expect(await exchange(server.port, request)).toHaveLength(0);
+    expect(events.map((event) => event.type)).toContain('refused');
+    expect(events.map((event) => event.type)).not.toContain('command');
+  });
+
+  it('a datagram that a browser could send is not answered', async () => {
+    const events: CommandEvent[] = [];
+    await using server = await serveCommands({ protocol: 'udp', onEvent: (event) => events.push(event) });
+    const client = await finished(
+      wirelab('call', 'udp', `127.0.0.1:${server.port}`, '--timeout', '0.3', 'GET / HTTP/1.1'),
+    );
+    expect(client.code).toBe(1);
+    expect(events.map((event) => event.type)).toEqual(['refused']);
+  });
+
+  it('not another user: neither over TCP nor over UDP', async () => {
+    if (process.getuid?.() !== 0) return; // only root can be another user; otherwise there is nobody to try with
+    const nobody = 65_534;
+    const events: CommandEvent[] = [];
+    const onEvent = (event: CommandEvent) => events.push(event);
+    await using tcp = await serveCommands({ protocol: 'recv', onEvent });
+    await using udp = await serveCommands({ protocol: 'udp', onEvent });
+    const script = `exec 3<>/dev/tcp/127.0.0.1/${tcp.port}; printf 'echo run' >&3; timeout 2 cat <&3
+      exec 4<>/dev/udp/127.0.0.1/${udp.port}; printf 'echo run' >&4; timeout 0.5 cat <&4`;
+    await using stranger = new Program('/bin/bash', ['-c', script], { uid: nobody });
+    await stranger.ended;
+    expect(stranger.stdout).toBe('');
+    expect(events.map((event) => event.type)).toEqual(['refused', 'refused']);
+  });
+});
+
+describe('call', () => {
+  it('takes commands from the lines of stdin, leaves at quit, sends no empty line', async () => {
+    await using server = wirelab('serve', 'length-ready');
+    await using client = wirelab('call', 'length-ready', `127.0.0.1:${await portOf(server)}`);
+    client.write('echo one\n\n');
+    await client.says(/one/);
+    client.write('echo two\nquit\necho three\n');
+    client.end();
+    expect(await client.ended).toBe(0);
+    expect(client.stdout).toBe('one\ntwo\n');
+    expect(server.stderr).not.toContain('three');
+  });
+
+  it('prints exactly the answer’s bytes when there is one command', async () => {
+    await using server = wirelab('serve', 'struct-i');
+    const { stdout } = await finished(wirelab('call', 'struct-i', `127.0.0.1:${await portOf(server)}`, 'printf abc'));
+    expect(stdout).toBe('abc');
+  });
+
+  it('says in one sentence that nobody is there', async () => {
+    const { code, stderr } = await finished(wirelab('call', 'recv', '127.0.0.1:1', 'ls'));
+    expect(code).toBe(1);
+    expect(stderr).toBe('wirelab: cannot reach 127.0.0.1:1: ECONNREFUSED\n');
+  });
+});
