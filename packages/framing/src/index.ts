@@ -14,3 +14,6 @@ export { varint, type VarintOptions } from './framings/varint.js';
 export { parseFraming } from './parse.js';
 export { decodeAsync, type DecodedFrames } from './adaptors/async-iterable.js';
 export { framed, type Framed, type FramedOptions } from './adaptors/framed.js';
+export { decodeStream, encodeStream } from './adaptors/node-stream.js';
+export { decodeWeb, encodeWeb } from './adaptors/web-stream.js';
+export { type FramingCase, verifyFraming, type VerifyOptions } from './verify.js';

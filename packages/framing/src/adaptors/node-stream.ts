@@ -1,0 +1,123 @@
+import type { Buffer } from 'node:buffer';
+import { Transform, type TransformCallback } from 'node:stream';
+import { FrameDecoder } from '../decoder.js';
+import type { Bytes, Decoder, DecoderOptions, Encoder, EncoderOptions, Framing, OnFrame } from '../framing.js';
+
+/**
+ * A Node stream that takes bytes and gives frames, one object each: object mode on that side, as a byte stream would run
+ * small frames together and swallow empty ones. It stops decoding inside a chunk while its reader is slow. A fatal error
+ * destroys it behind the frames before it.
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function decodeStream(framing: Framing, options?: DecoderOptions): Transform {
+  return new DecodeTransform(framing, options);
+}
+
+/**
+ * A Node stream that takes payloads (object mode: bytes or strings) and gives their frames as bytes. Payloads that wait
+ * are encoded into one buffer. A payload that the framing cannot carry destroys it.
+ * @throws TypeError, RangeError for options that make no sense
+ */
+export function encodeStream(framing: Framing, options?: EncoderOptions): Transform {
+  return new EncodeTransform(framing.encoder(options));
+}
+
+class DecodeTransform extends Transform {
+  readonly #decoder: Decoder;
+  /** Called when the chunk in work is done; set while it is not. */
+  #done: TransformCallback | undefined;
+  #failure: Error | undefined;
+  readonly #on: OnFrame = (frame) => (this.push(frame) ? undefined : false);
+
+  constructor(framing: Framing, options?: DecoderOptions) {
+    super({ readableObjectMode: true });
+    this.#decoder = framing.decoder({
+      ...options,
+      onError: (error) => {
+        options?.onError?.(error);
+        if (error.fatal) this.destroy(error);
+      },
+    });
+    if (this.#decoder instanceof FrameDecoder) this.#decoder.keepFrames(true);
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#work(done, () => this.#decoder.push(chunk, this.#on));
+  }
+
+  override _flush(done: TransformCallback): void {
+    this.#work(done, () => {
+      this.#decoder.end(this.#on);
+      return this.#decoder.state !== 'stopped';
+    });
+  }
+
+  /** The reader wants more: go on where it was too slow. */
+  override _read(size: number): void {
+    const done = this.#done;
+    // oxlint-disable-next-line no-underscore-dangle -- Node's name
+    if (done === undefined) super._read(size);
+    else if (this.#failure !== undefined) done(this.#failure);
+    else if (this.#decoder.state === 'stopped') this.#work(done, () => this.#decoder.resume(this.#on));
+  }
+
+  #work(done: TransformCallback, step: () => boolean): void {
+    this.#done = done;
+    try {
+      if (!step()) return;
+    } catch (error) {
+      // Destroying the stream drops what its reader has not read yet: that comes first.
+      if (this.readableLength > 0) this.#failure = error as Error;
+      else done(error as Error);
+      return;
+    }
+    this.#done = undefined;
+    done();
+  }
+}
+
+class EncodeTransform extends Transform {
+  readonly #encoder: Encoder;
+  #done: ((error?: Error | null) => void) | undefined;
+
+  constructor(encoder: Encoder) {
+    super({ writableObjectMode: true });
+    this.#encoder = encoder;
+  }
+
+  override _transform(payload: Bytes | string, _encoding: BufferEncoding, done: TransformCallback): void {
+    try {
+      done(null, this.#encoder.encode(payload));
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  override _writev(items: { chunk: Bytes | string }[], done: (error?: Error | null) => void): void {
+    let room = true;
+    try {
+      room = this.push(this.#encoder.encodeAll(items.map((item) => item.chunk)));
+    } catch {
+      // One of them is refused: those before it are still sent.
+      try {
+        for (const { chunk } of items) room = this.push(this.#encoder.encode(chunk));
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+    }
+    if (room) done();
+    else this.#done = done;
+  }
+
+  override _read(size: number): void {
+    const done = this.#done;
+    if (done === undefined) {
+      // oxlint-disable-next-line no-underscore-dangle -- Node's name
+      super._read(size);
+      return;
+    }
+    this.#done = undefined;
+    done();
+  }
+}
