@@ -15,8 +15,15 @@ import type { Run } from './run.js';
 import { VERSION } from './version.js';
 import { Wire } from './wire.js';
 
-/** Runs in one RUNS message. */
-const PAGE = 256;
+/** Bytes in one RUNS message, about. */
+const PAGE = 256 * 1024;
+
+function weight({ argv, tags }: RunInfo): number {
+  let size = 512;
+  for (const word of argv) size += word.length + 4;
+  for (const tag of tags) size += tag.length * 3 + 4;
+  return size;
+}
 
 /** The keeper, as a connection sees it. */
 export interface Desk extends Machine {
@@ -156,16 +163,19 @@ export class AgentConnection implements AttachmentOwner {
     run.welcome(this.attach(alias, run, mode === 'control', message.holder, message.again));
   }
 
-  #list(message: MessageNamed<'LIST'>): void {
-    const runs = this.#keeper.list(message.principal, message.all);
-    for (let at = 0; at === 0 || at < runs.length; at += PAGE)
-      this.wire.send({
-        type: 'RUNS',
-        alias: message.alias,
-        opId: message.opId,
-        runs: runs.slice(at, at + PAGE),
-        last: at + PAGE >= runs.length,
-      });
+  #list({ alias, opId, principal, all }: MessageNamed<'LIST'>): void {
+    let page: RunInfo[] = [];
+    let size = 0;
+    const send = (last: boolean): void => this.wire.send({ type: 'RUNS', alias, opId, runs: page, last });
+    for (const run of this.#keeper.list(principal, all)) {
+      page.push(run);
+      size += weight(run);
+      if (size < PAGE) continue;
+      send(false);
+      page = [];
+      size = 0;
+    }
+    send(true);
   }
 
   #ask(message: MessageNamed<'ASK'>): void {

@@ -142,12 +142,12 @@ export class Cgroups {
   }
 
   /**
-   * Makes the keeper's own group below the one it is in, and moves the keeper there. Returns why not when that is not
-   * allowed: no version 2 hierarchy, no delegation, not root.
+   * Makes the keeper's own group below the one it is in, and moves the keeper there. Undefined when that is not allowed:
+   * no version 2 hierarchy, no delegation, not root.
    */
-  static open(): { groups: Cgroups } | { missing: string } {
+  static open(): Cgroups | undefined {
     const mount = mountPoint();
-    if (mount === undefined) return { missing: 'no cgroup version 2 hierarchy is mounted' };
+    if (mount === undefined) return undefined;
     const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'latin1'))?.[1] ?? '/';
     const base = join(mount, own, `${PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
     removeLeftOvers(join(mount, own));
@@ -156,9 +156,9 @@ export class Cgroups {
       writeFileSync(join(base, 'cgroup.procs'), String(process.pid));
       const groups = new Cgroups(base);
       groups.#spare.push(groups.#make());
-      return { groups };
-    } catch (error) {
-      return { missing: `this process may not make cgroups (${(error as NodeJS.ErrnoException).code})` };
+      return groups;
+    } catch {
+      return undefined;
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * Waiting for children. SIGCHLD says that somebody ended; which one is asked without reaping, and each is then reaped
+ * Waiting for children. SIGCHLD says that somebody may have ended; which one is asked without reaping, and each is then reaped
  * by its own pid: never "any child", never a wait that blocks.
  */
 import { readFileSync } from 'node:fs';
@@ -10,14 +10,14 @@ export class Children {
   readonly #leaders = new Map<number, (status: Status) => void>();
   readonly #held = new Set<number>();
   readonly #onSweep: () => void;
-  readonly #listener = (): void => this.sweep();
+  readonly #unlisten: () => void;
 
   /** `onSweep` is called after children or orphans were reaped: a tree may have ended. */
   constructor(native: Native, onSweep: () => void) {
     this.#native = native;
     this.#onSweep = onSweep;
     native.becomeSubreaper();
-    process.on('SIGCHLD', this.#listener);
+    this.#unlisten = native.onChildEnded(() => this.sweep());
   }
 
   /** Calls back once, with what the child left, when it has ended. */
@@ -72,7 +72,7 @@ export class Children {
   }
 
   close(): void {
-    process.off('SIGCHLD', this.#listener);
+    this.#unlisten();
   }
 }
 

@@ -44,6 +44,10 @@ export interface KeeperOptions {
   timeoutMs?: number;
   /** The keeper's program. @default main.js beside this file */
   program?: string;
+  /** For a keeper that has to be started: without koffi, as where it cannot be loaded. @default false */
+  plain?: boolean;
+  /** For a keeper that has to be started: false does without cgroups. @default true */
+  cgroups?: boolean;
   /** Additions to the keeper's environment, for tests. */
   env?: NodeJS.ProcessEnv;
 }
@@ -105,7 +109,7 @@ async function startKeeper(
   const program = options.program ?? fileURLToPath(new URL('./main.js', import.meta.url));
   const env: NodeJS.ProcessEnv = { ...options.env };
   for (const name of PASSED_ON) env[name] ??= process.env[name];
-  const config = JSON.stringify({ home, limits });
+  const config = JSON.stringify({ home, limits, plain: options.plain ?? false, cgroups: options.cgroups ?? true });
   const child = spawn(process.execPath, [program, config], {
     detached: true,
     cwd: '/',

@@ -1,6 +1,6 @@
 /** Ends a whole tree: TERM, a grace, then KILL; and says what it could not end. */
 import type { ProcessInfo } from '../protocol/messages.js';
-import { describe } from './processes.js';
+import { describeAll } from './processes.js';
 import type { Native } from './syscalls.js';
 import { signalAll, type Tree } from './tree.js';
 
@@ -60,7 +60,7 @@ export class Ending {
     this.#over = true;
     clearTimeout(this.#timer);
     clearInterval(this.#poll);
-    const survivors = this.#tree.alive() ? this.#tree.members().map(describe) : [];
+    const survivors = this.#tree.alive() ? describeAll(this.#tree.members()) : [];
     // Not at once: the constructor may still be running.
     queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors }));
   }

@@ -25,6 +25,7 @@ import { SendallError } from '../errors.js';
 import { bool, bytes, decodeFields, encodeFields, list, message, opt, text, uint } from '../protocol/fields.js';
 import type { Fields, MessageOf } from '../protocol/fields.js';
 import { messageTable } from '../protocol/messages.js';
+import { publish } from './events.js';
 import { fault } from './faults.js';
 
 /** Every kind of record. `no` is the run's number in this journal, given by its intent. */
@@ -313,6 +314,7 @@ export class Journal {
   #synced(waiting: Synced[], begun: number, error: Error | null): void {
     // After a failed sync the kernel may call the pages clean: nothing can be promised again.
     if (error) this.#failed ??= error;
+    publish({ what: 'synced' });
     const took = performance.now() - begun;
     // One slow sync is enough to keep the next ones off the main thread; it takes many quick ones to come back.
     this.#usualSyncMs = took > SLOW_MS ? took : this.#usualSyncMs * 0.95 + took * 0.05;

@@ -15,6 +15,7 @@ import { SpoolBudget } from './budget.js';
 import { Cgroups } from './cgroup.js';
 import { Children } from './children.js';
 import { ownAccount } from './environment.js';
+import { publish } from './events.js';
 import { fault } from './faults.js';
 import { replay } from './history.js';
 import { Journal, type RecordOf } from './journal.js';
@@ -29,6 +30,8 @@ export interface KeeperSetup {
   readonly home: Home;
   readonly limits: KeeperLimits;
   readonly native: Native;
+  /** Whether to make cgroups where that is allowed. */
+  readonly cgroups: boolean;
   /** Called when it has been idle for long enough, or was drained. */
   finished(): void;
 }
@@ -42,6 +45,7 @@ const SHOWN_TAGS = 64;
 /** More trees than this are not looked at for every process that ends. */
 const FEW_TREES = 8;
 const TREES_MS = 20;
+const ORPHANS_MS = 200;
 
 export class Keeper implements Desk, RunOwner {
   readonly home: Home;
@@ -78,8 +82,7 @@ export class Keeper implements Desk, RunOwner {
     const { journal, records } = Journal.open(join(setup.home.state, 'journal'), this.bootId);
     this.journal = journal;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
-    const cgroups = Cgroups.open();
-    this.cgroups = 'groups' in cgroups ? cgroups.groups : undefined;
+    this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.children = new Children(setup.native, () => this.#treesMayHaveEnded());
     const history = replay(records);
     this.#nextNo = history.nextNo;
@@ -179,6 +182,7 @@ export class Keeper implements Desk, RunOwner {
     run.specify(raw, spec);
     fault('before-intent');
     this.journal.append(intent);
+    publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     agent.attach(alias, run, true, message.holder);
     const immediate = this.#running.size < this.limits.maxRunning;
@@ -226,8 +230,7 @@ export class Keeper implements Desk, RunOwner {
     try {
       run.prepare();
     } catch (error) {
-      if (!(error instanceof StartFailure)) throw error;
-      this.#refuse(run, error);
+      this.#refuse(run, failureOf(error));
       return;
     }
     if (run.promised) this.#start(run);
@@ -252,8 +255,7 @@ export class Keeper implements Desk, RunOwner {
     try {
       run.start();
     } catch (error) {
-      if (!(error instanceof StartFailure)) throw error;
-      this.#refuse(run, error);
+      this.#refuse(run, failureOf(error));
     }
   }
 
@@ -297,6 +299,8 @@ export class Keeper implements Desk, RunOwner {
 
   watchTree(run: Run): void {
     this.#watched.add(run);
+    // Where orphans are not ours, nobody says when they end.
+    if (!this.native.subreaper) this.#treeTimer ??= setTimeout(() => this.#checkTrees(), ORPHANS_MS);
   }
 
   /** A process has ended. Many trees are asked together, a moment later. */
@@ -308,7 +312,10 @@ export class Keeper implements Desk, RunOwner {
   #checkTrees(): void {
     clearTimeout(this.#treeTimer);
     this.#treeTimer = undefined;
-    for (const run of this.#watched) if (!run.checkTree()) this.#watched.delete(run);
+    for (const run of this.#watched) {
+      if (run.checkTree()) this.watchTree(run);
+      else this.#watched.delete(run);
+    }
   }
 
   // -- questions
@@ -346,6 +353,7 @@ export class Keeper implements Desk, RunOwner {
       lingering: this.#lingering.size,
       remembered: this.#runs.size,
       spoolBytes: this.budget.used,
+      native: this.native.subreaper,
       proof: this.cgroups ? 'cgroup' : 'unproven',
       draining: this.#draining,
       agents: this.#agents.size,
@@ -372,6 +380,12 @@ export class Keeper implements Desk, RunOwner {
     this.cgroups?.close();
     this.journal.close();
   }
+}
+
+/** Whatever kept a command from starting is told to its caller, and nobody else suffers. */
+function failureOf(error: unknown): Refusal {
+  if (error instanceof StartFailure) return error;
+  return { code: 'limits', message: `the keeper could not start it: ${(error as Error).message}` };
 }
 
 /** Why the run that is there cannot be had again. */

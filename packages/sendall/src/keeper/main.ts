@@ -1,10 +1,11 @@
 /** The keeper's process: `node main.js CONFIG`, started by `door.ts`. Says "ready" or why not on descriptor 3. */
-import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { appendFileSync, chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { Keeper } from './keeper.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
+import { plainNative } from './plain.js';
 import { spoolRoot } from './spool.js';
 import { loadNative } from './syscalls.js';
 
@@ -12,9 +13,13 @@ import { loadNative } from './syscalls.js';
 export interface KeeperConfig {
   readonly home: Home;
   readonly limits: Partial<KeeperLimits>;
+  /** Does without koffi, as where it cannot be loaded. */
+  readonly plain?: boolean;
+  readonly cgroups?: boolean;
 }
 
 const READY = 3;
+const LOG_MAX = 1024 * 1024;
 /** Another keeper has the lock: its agent will find it. */
 export const ALREADY_RUNNING = 75;
 
@@ -27,15 +32,23 @@ function tell(word: string): void {
   }
 }
 
+/** Adds to a log of bounded size. */
+function appendLog(path: string, error: Error): void {
+  try {
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_MAX) return;
+    appendFileSync(path, `${new Date().toISOString()} ${error.stack ?? error.message}\n`, { mode: 0o600 });
+  } catch {
+    // A full disk must not end the keeper either.
+  }
+}
+
 async function main(config: KeeperConfig): Promise<void> {
   const { home } = config;
   const limits = completeLimits(config.limits);
   ensurePrivateFolder(home.state);
   ensurePrivateFolder(home.runtime);
   mkdirSync(spoolRoot(home), { recursive: true, mode: 0o700 });
-  const loaded = await loadNative();
-  if (!('native' in loaded)) throw new Error(loaded.missing);
-  const { native } = loaded;
+  const native = (config.plain ? undefined : await loadNative()) ?? plainNative(home.runtime);
   const lock = openSync(join(home.state, 'keeper.lock'), 'a', 0o600);
   if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
   // Children get the usual mask; the keeper's own files name their modes.
@@ -43,19 +56,29 @@ async function main(config: KeeperConfig): Promise<void> {
   // A terminal or service manager must not take the commands' keeper away: it ends when it is idle.
   for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {});
 
+  // Its end would lose every command. What went wrong is written down, and the rest goes on.
+  const log = join(home.state, 'keeper.log');
+  process.on('uncaughtException', (error) => appendLog(log, error));
+
   const server = createServer((socket) => keeper.accept(socket));
   const keeper = new Keeper({
     home,
     limits,
     native,
+    cgroups: config.cgroups ?? true,
     finished() {
       server.close();
       rmSync(home.keeperSocket, { force: true });
       keeper.close();
+      native.dispose();
       process.exit(0);
     },
   });
   rmSync(home.keeperSocket, { force: true });
+  server.once('error', (error) => {
+    tell(error.message);
+    process.exit(1);
+  });
   server.listen(home.keeperSocket, () => {
     chmodSync(home.keeperSocket, 0o600);
     tell('ready');

@@ -4,6 +4,7 @@ import type { ProcessInfo } from '../protocol/messages.js';
 
 /** Words of a process shown in a report: at most this many bytes. */
 const SHOWN = 512;
+const MOST_NAMED = 256;
 
 export interface ProcessStat {
   readonly pid: number;
@@ -69,8 +70,10 @@ export function hasVariable(pid: number, variable: string): boolean {
   }
 }
 
-/** A process as reports name it. */
-export function describe(pid: number): ProcessInfo {
+/** Processes as reports name them; not more than a report can hold. */
+export const describeAll = (pids: readonly number[]): ProcessInfo[] => pids.slice(0, MOST_NAMED).map(describe);
+
+function describe(pid: number): ProcessInfo {
   let words: Buffer[] = [];
   try {
     const line = readFileSync(`/proc/${pid}/cmdline`).subarray(0, SHOWN);

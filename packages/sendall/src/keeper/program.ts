@@ -4,7 +4,7 @@ import type { Native } from './syscalls.js';
 
 /** Why a command does not start, as REFUSED says it. */
 export class StartFailure extends Error {
-  readonly code: 'nofile' | 'notexec' | 'nocwd' | 'limits' | 'badspec';
+  readonly code: 'nofile' | 'notexec' | 'nocwd' | 'limits' | 'badspec' | 'policy';
   constructor(code: StartFailure['code'], message: string) {
     super(message);
     this.name = 'StartFailure';

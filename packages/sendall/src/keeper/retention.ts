@@ -1,5 +1,6 @@
 /** How long finished runs are remembered: output, then result, then the id; and how the journal stays small. */
 import type { SpoolBudget } from './budget.js';
+import { publish } from './events.js';
 import { recordsOf } from './history.js';
 import type { Journal } from './journal.js';
 import type { KeeperLimits } from './limits.js';
@@ -88,6 +89,7 @@ export class Retention {
       this.#ids.delete(run);
       this.#runs.delete(key);
     }
+    for (const run of this.#runs.values()) if (!run.over) run.rest();
     this.#compactWhenLong();
   }
 
@@ -116,6 +118,7 @@ export class Retention {
   compact(): void {
     try {
       this.#journal.compact(this.forgottenBeforeMs, this.#records());
+      publish({ what: 'compacted' });
     } catch {
       // A full disk: the old journal goes on, and is tried again when it has grown as much as now.
     }

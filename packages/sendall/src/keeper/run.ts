@@ -5,6 +5,7 @@
 import { constants } from 'node:os';
 import { formatRunId } from '../protocol/run-id.js';
 import {
+  MAX_FRAME,
   STREAM,
   type Exit,
   type MessageNamed,
@@ -15,6 +16,7 @@ import {
 } from '../protocol/messages.js';
 import type { Attachment, ToAttachment } from './attachment.js';
 import { Ending, type EndReport } from './ending.js';
+import { publish } from './events.js';
 import { fault } from './faults.js';
 import { learn, type Facts, type LaterRecord } from './history.js';
 import { Input } from './input.js';
@@ -22,7 +24,7 @@ import type { RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
-import { describe, statOf } from './processes.js';
+import { describeAll, statOf } from './processes.js';
 import { StartFailure } from './program.js';
 import type { Source } from './source.js';
 import { spoolFolder, spooledRange } from './spool.js';
@@ -152,7 +154,8 @@ export class Run implements OutputEvents {
 
   /** The spec as it came and as it was understood. */
   specify(raw: Uint8Array, spec: Spec): void {
-    this.#rawSpec = raw;
+    // With the rest of ATTACHED it must fit into one frame.
+    this.#rawSpec = raw.length <= MAX_FRAME / 2 ? raw : undefined;
     this.#spec = spec;
   }
 
@@ -176,6 +179,7 @@ export class Run implements OutputEvents {
     const { native, children, cgroups, bootId } = this.#machine;
     const id = formatRunId(this.identity.runId);
     const tree = cgroups ? new CgroupTree(native, cgroups) : new ScanTree(native, children, id);
+    publish({ what: 'spawn', no: this.identity.no });
     let pid: number;
     try {
       pid = launch.go(tree);
@@ -297,6 +301,11 @@ export class Run implements OutputEvents {
   /** An output was stored after all, or stopped or began to wait. */
   changed(): void {
     if (this.facts.exit && !this.exit) this.#conclude();
+  }
+
+  /** Gives back descriptors that are not in use now. */
+  rest(): void {
+    for (const output of this.#outputs) output.spool.rest();
   }
 
   /** Gives acknowledged output back, because all runs together need the room. */
@@ -471,7 +480,7 @@ export class Run implements OutputEvents {
       userUs: status.userUs,
       systemUs: status.systemUs,
       // The kernel counts the starting process' size too: what is not above ours says nothing.
-      maxRssKb: status.maxRssKb > process.resourceUsage().maxRSS ? status.maxRssKb : undefined,
+      maxRssKb: (status.maxRssKb ?? 0) > process.resourceUsage().maxRSS ? status.maxRssKb : undefined,
       survivors: this.#endReport?.survivors ?? [],
       killProof: this.#endReport && this.#tree?.proof,
     };
@@ -483,6 +492,7 @@ export class Run implements OutputEvents {
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
     fault('after-exit');
+    publish({ what: 'exit', no: this.identity.no });
     this.#phase = 'over';
     this.#toAll({ type: 'EXIT', ...exit });
     this.#owner.exited(this);
@@ -589,7 +599,7 @@ export class Run implements OutputEvents {
       ...exit?.exit,
       cause: 'lost',
       reason,
-      survivors: this.#tree?.members().map(describe) ?? [],
+      survivors: this.#tree ? describeAll(this.#tree.members()) : [],
     };
     this.#record({ kind: 'exit', no: this.identity.no, exit: lost, drained: true });
   }

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { STREAM, type Spec } from '../protocol/messages.js';
 import { buildEnvironment } from './environment.js';
 import type { Machine } from './machine.js';
-import { findProgram, openFolder, startFailure } from './program.js';
+import { findProgram, openFolder, startFailure, StartFailure } from './program.js';
 import { PipeSource, RecordSource, type Source } from './source.js';
-import { SystemError, type Native, type Words } from './syscalls.js';
+import { SystemError, type Native, type UserAccount, type Words } from './syscalls.js';
 import { Terminal } from './terminal.js';
 import type { Tree } from './tree.js';
 
@@ -24,8 +24,9 @@ export class Launch {
   readonly #argv: readonly Uint8Array[];
   readonly #env: readonly Uint8Array[];
   readonly #words: Words;
-  readonly #cwd: number;
-  readonly #path: Buffer;
+  readonly #user: UserAccount | undefined;
+  #cwd = -1;
+  #path: Buffer = SHELL;
   /** Ends the child gets; closed here once it has them. */
   readonly #theirs: number[] = [];
   #handedOver = false;
@@ -39,35 +40,39 @@ export class Launch {
 
   /** Throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
   constructor(machine: Machine, spec: Spec, runId: string) {
-    const { native, account, devNull } = machine;
-    this.#native = native;
+    this.#native = machine.native;
+    this.#user = otherUser(machine, spec);
+    const account = this.#user ?? machine.account;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
-    this.#cwd = openFolder(native, spec.cwd ?? Buffer.from(account.home));
+    this.#argv = spec.verb === 'sh' ? [Buffer.from('sh'), Buffer.from('-c'), spec.script!] : spec.argv;
+    this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
+    this.#words = this.#native.words(this.#argv, pairs);
     try {
-      if (spec.verb === 'sh') {
-        this.#name = SHELL.subarray(0, -1);
-        this.#path = SHELL;
-        this.#argv = [Buffer.from('sh'), Buffer.from('-c'), spec.script!];
-      } else {
-        this.#name = spec.argv[0]!;
-        this.#path = findProgram(native, this.#name, path, this.#cwd);
-        this.#argv = spec.argv;
-      }
-      this.#words = native.words(this.#argv, pairs);
-      if (spec.pty) this.#openTerminal(spec.pty.cols, spec.pty.rows);
-      else {
-        this.#stdin = spec.stdin ? this.#pipeIn() : devNull;
-        if (spec.capture === 'exact') this.#openRecords(machine);
-        else {
-          this.#stdout = this.#pipeOut(STREAM.stdout);
-          this.#stderr = spec.capture === 'merged' ? this.#stdout : this.#pipeOut(STREAM.stderr);
-        }
-      }
+      this.#asUser(() => {
+        this.#cwd = openFolder(this.#native, spec.cwd ?? Buffer.from(account.home));
+        this.#path = spec.verb === 'sh' ? SHELL : findProgram(this.#native, this.#name, path, this.#cwd);
+        this.#openStreams(machine, spec);
+      });
+      // Not as the user: the socket's name is in the keeper's own folder for a moment.
+      if (!spec.pty && spec.capture === 'exact') this.#openRecords(machine);
     } catch (error) {
       this.abandon();
       throw error;
     }
+  }
+
+  /** What is opened here belongs to the user: a command may open its own /dev/stdout again. */
+  #asUser<T>(act: () => T): T {
+    return this.#user ? this.#native.as(this.#user, act) : act();
+  }
+
+  #openStreams(machine: Machine, spec: Spec): void {
+    if (spec.pty) return this.#openTerminal(spec.pty.cols, spec.pty.rows);
+    this.#stdin = spec.stdin ? this.#pipeIn() : machine.devNull;
+    if (spec.capture === 'exact') return;
+    this.#stdout = this.#pipeOut(STREAM.stdout);
+    this.#stderr = spec.capture === 'merged' ? this.#stdout : this.#pipeOut(STREAM.stderr);
   }
 
   #pipeIn(): number {
@@ -111,7 +116,7 @@ export class Launch {
   /** Starts it and returns its pid. Throws StartFailure; our ends are closed then. */
   go(tree: Tree): number {
     try {
-      return tree.within(() => this.#spawn(this.#path, this.#words));
+      return tree.within(() => this.#asUser(() => this.#spawn(this.#path, this.#words)));
     } catch (error) {
       this.abandon();
       if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
@@ -144,7 +149,7 @@ export class Launch {
     if (this.#handedOver) return;
     this.#handedOver = true;
     for (const fd of this.#theirs) this.#native.close(fd);
-    closeSync(this.#cwd);
+    if (this.#cwd >= 0) closeSync(this.#cwd);
   }
 
   /** Closes everything: the command will not start. */
@@ -156,4 +161,14 @@ export class Launch {
     if (this.input >= 0) this.#native.close(this.input);
     this.input = -1;
   }
+}
+
+/** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
+function otherUser({ native, account }: Machine, { runAs }: Spec): UserAccount | undefined {
+  if (runAs === undefined || runAs === account.name) return undefined;
+  if (process.geteuid?.() !== 0)
+    throw new StartFailure('policy', `the keeper runs as ${account.name} and cannot run commands as ${runAs}`);
+  const user = native.account(runAs);
+  if (!user) throw new StartFailure('badspec', `this machine has no user ${JSON.stringify(runAs)}`);
+  return user;
 }

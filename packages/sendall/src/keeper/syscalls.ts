@@ -5,13 +5,16 @@
  * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
  */
 import { rmSync } from 'node:fs';
-import { getSystemErrorName } from 'node:util';
+import { constants } from 'node:os';
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
+const errnoName = (code: number): string => errnoNames.get(code) ?? `E${code}`;
 
 /** A system call failed. `errno` is its name, such as "ENOENT". */
 export class SystemError extends Error {
   readonly errno: string;
   constructor(call: string, code: number) {
-    const name = getSystemErrorName(-code);
+    const name = errnoName(code);
     super(`${call}: ${name}`);
     this.name = 'SystemError';
     this.errno = name;
@@ -31,9 +34,9 @@ export interface Status {
   code?: number;
   signal?: number;
   core: boolean;
-  userUs: number;
-  systemUs: number;
-  maxRssKb: number;
+  userUs?: number;
+  systemUs?: number;
+  maxRssKb?: number;
 }
 
 export interface SpawnPlan {
@@ -56,6 +59,15 @@ export interface Words {
   readonly env: Buffer;
 }
 
+export interface UserAccount {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly home: string;
+  readonly shell: string;
+}
+
 export interface RecordSockets {
   readonly receiver: number;
   readonly senders: readonly { readonly fd: number; readonly address: string }[];
@@ -64,6 +76,8 @@ export interface RecordSockets {
 }
 
 export interface Native {
+  /** Whether orphans come to this process, so that none can be missed. */
+  readonly subreaper: boolean;
   /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
   pipe(ours: 'read' | 'write'): [number, number];
   /** Bytes read, 0 at the end, -1 when it would block. Throws SystemError. */
@@ -82,6 +96,8 @@ export interface Native {
   words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
   /** Starts a process in a session of its own and returns its pid. Throws SystemError. */
   spawn(plan: SpawnPlan): number;
+  /** Calls back when a child may have ended. Returns how to stop that. */
+  onChildEnded(callback: () => void): () => void;
   /** A child that has ended and was not reaped; 0 when there is none. Reaps nothing. */
   endedChild(): number;
   /** Reaps that child if it has ended. */
@@ -90,6 +106,13 @@ export interface Native {
   kill(pid: number, signal: number): boolean;
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
+  /** A user of this machine; undefined when there is none of that name. */
+  account(name: string): UserAccount | undefined;
+  /**
+   * Runs `act` with this thread's credentials those of another user: files are opened and children born as theirs.
+   * Needs root. Throws SystemError.
+   */
+  as<T>(user: UserAccount, act: () => T): T;
   duplicate(fd: number): number;
   /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
   openTerminal(): { master: number; path: string };
@@ -103,6 +126,8 @@ export interface Native {
   receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
   /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
   lock(fd: number): boolean;
+  /** Removes what it left in the file system. */
+  dispose(): void;
 }
 
 const O_NONBLOCK = 0o4000;
@@ -136,16 +161,23 @@ const SPAWN_SETSIGMASK = 0x08;
 const SPAWN_SETSID = 0x80;
 /** The soft limit a login has; Node raises its own, and select() in the command would break above 1024. */
 const CHILD_NOFILE = 1024n;
+/** setgroups, setresuid, setresgid: libc's own would change all threads of the process. */
+const CREDENTIAL_CALLS: { [arch: string]: readonly [number, number, number] } = {
+  x64: [116, 117, 119],
+  arm64: [159, 147, 149],
+};
+const MOST_GROUPS = 1024;
 // Larger than these structures are in any libc.
 const ROOM = 1024;
 
-/** Loads koffi and binds the calls. Returns undefined, and why, where that is not possible. */
-export async function loadNative(): Promise<{ native: Native } | { missing: string }> {
-  if (process.platform !== 'linux') return { missing: `no system calls for ${process.platform} yet` };
+/** Loads koffi and binds the calls. Undefined where that is not possible. */
+export async function loadNative(): Promise<Native | undefined> {
+  if (process.platform !== 'linux') return undefined;
   try {
-    return { native: bind((await import('koffi')).default) };
-  } catch (error) {
-    return { missing: `koffi cannot be loaded: ${(error as Error).message}` };
+    return bind((await import('koffi')).default);
+  } catch {
+    // Not installed, or not for this machine: it is optional.
+    return undefined;
   }
 }
 
@@ -167,6 +199,10 @@ function bind(koffi: Koffi): Native {
     prctl: libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
     flock: libc.func('int flock(int fd, int operation)'),
     prlimit: libc.func('int prlimit(int pid, int resource, void *value, void *old)'),
+    syscall: libc.func('long syscall(long number, long a, long b, long c)'),
+    syscallList: libc.func('long syscall(long number, long count, void *list)'),
+    getpwnam: libc.func('int getpwnam_r(void *name, void *entry, void *text, size_t length, void *result)'),
+    getgrouplist: libc.func('int getgrouplist(void *name, uint gid, void *groups, void *count)'),
     openpt: libc.func('int posix_openpt(int flags)'),
     unlockpt: libc.func('int unlockpt(int fd)'),
     ptsname: libc.func('int ptsname_r(int fd, void *name, size_t length)'),
@@ -228,6 +264,7 @@ function bind(koffi: Koffi): Native {
   }
 
   return {
+    subreaper: true,
     pipe(ours) {
       if (c.pipe2(int, O_CLOEXEC) !== 0) fail('pipe2');
       const ends: [number, number] = [int.readInt32LE(0), int.readInt32LE(4)];
@@ -267,7 +304,7 @@ function bind(koffi: Koffi): Native {
       };
     },
     executable(folder, path) {
-      return c.faccessat(folder, path, X_OK, 0) === 0 ? 0 : getSystemErrorName(-koffi.errno());
+      return c.faccessat(folder, path, X_OK, 0) === 0 ? 0 : errnoName(koffi.errno());
     },
     words(argv, env) {
       const slots = argv.length + env.length + 2;
@@ -310,6 +347,10 @@ function bind(koffi: Koffi): Native {
       if (code !== 0) throw new SystemError('posix_spawn', code);
       return int.readInt32LE(0);
     },
+    onChildEnded(callback) {
+      process.on('SIGCHLD', callback);
+      return () => process.off('SIGCHLD', callback);
+    },
     endedChild() {
       info.writeInt32LE(0, 16);
       if (c.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) !== 0) return 0;
@@ -322,6 +363,60 @@ function bind(koffi: Koffi): Native {
     kill: (pid, signal) => c.kill(pid, signal) === 0,
     becomeSubreaper() {
       c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    },
+    account(name) {
+      const entry = Buffer.alloc(64);
+      const text = Buffer.alloc(64 * 1024);
+      const cname = Buffer.from(`${name}\0`);
+      if (name.includes('\0') || c.getpwnam(cname, entry, text, text.length, int) !== 0) return undefined;
+      if (int.readBigUInt64LE(0) === 0n) return undefined;
+      // struct passwd: name, password, uid, gid, comment, home, shell; its strings stand in `text`.
+      const base = koffi.address(text);
+      const string = (at: number): string => {
+        const start = Number(entry.readBigUInt64LE(at) - base);
+        return text.toString('utf8', start, text.indexOf(0, start));
+      };
+      const uid = entry.readUInt32LE(16);
+      const gid = entry.readUInt32LE(20);
+      const groups = Buffer.alloc(MOST_GROUPS * 4);
+      int.writeInt32LE(MOST_GROUPS, 0);
+      c.getgrouplist(cname, gid, groups, int);
+      const count = Math.min(int.readInt32LE(0), MOST_GROUPS);
+      return {
+        name,
+        uid,
+        gid,
+        groups: Array.from({ length: count }, (_, i) => groups.readUInt32LE(i * 4)),
+        home: string(32),
+        shell: string(40) || '/bin/sh',
+      };
+    },
+    as(user, act) {
+      const calls = CREDENTIAL_CALLS[process.arch];
+      if (!calls) throw new SystemError('setresuid', koffi.os.errno.ENOSYS!);
+      const [setgroups, setresuid, setresgid] = calls;
+      const groupsOf = (list: readonly number[]): Buffer => {
+        const bytes = Buffer.alloc(Math.max(list.length * 4, 4));
+        for (const [i, id] of list.entries()) bytes.writeUInt32LE(id, i * 4);
+        return bytes;
+      };
+      const own = process.getgroups!();
+      const check = (result: unknown): void => {
+        if (Number(result) !== 0) fail('setresuid');
+      };
+      // The saved ids stay root's, so that there is a way back; exec gives the child the new ones for all three.
+      try {
+        check(c.syscallList(setgroups, user.groups.length, groupsOf(user.groups)));
+        check(c.syscall(setresgid, user.gid, user.gid, 0));
+        check(c.syscall(setresuid, user.uid, user.uid, 0));
+        return act();
+      } finally {
+        c.syscall(setresuid, 0, 0, 0);
+        c.syscall(setresgid, 0, 0, 0);
+        c.syscallList(setgroups, own.length, groupsOf(own));
+        // Better no keeper than one that goes on as somebody else.
+        if (process.geteuid!() !== 0) process.abort();
+      }
     },
     duplicate(fd) {
       const copy = c.fcntl(fd, F_DUPFD_CLOEXEC, 3) as number;
@@ -387,5 +482,6 @@ function bind(koffi: Koffi): Native {
       throw new SystemError('recvfrom', code);
     },
     lock: (fd) => c.flock(fd, LOCK_EX | LOCK_NB) === 0,
+    dispose() {},
   };
 }

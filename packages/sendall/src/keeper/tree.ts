@@ -170,7 +170,7 @@ export class ScanTree implements Tree {
   alive(): boolean {
     const leader = statOf(this.#leader);
     if (leader && isLive(leader) && this.#known.get(this.#leader) === leader.ticks) return true;
-    if (this.#adopted) return this.members().length > 0;
+    if (this.#adopted || !this.#native.subreaper) return this.members().length > 0;
     // What outlived its parents is an orphan of ours, or has a parent that is one.
     if (this.#children.orphans().length === 0) return false;
     return this.members().length > 0;

@@ -4,7 +4,8 @@ import { lengthPrefixed } from '@sendall/framing';
 import { decode, encode, encodeData } from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
-const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
+// More than a caller may send, as agents add a few fields to what they pass on.
+const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME + 64 * 1024 });
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {

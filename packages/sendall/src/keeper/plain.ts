@@ -1,0 +1,282 @@
+/**
+ * What stands in for `syscalls.ts` where koffi cannot be loaded: FIFOs and child_process. It keeps the promises about
+ * output, input and exit codes, and loses:
+ * words, variables and folders that are not UTF-8 (refused), the default limit of open files (Node's raised one is
+ * inherited), terminals, exact capture and other users (refused), rusage, speed (a start takes twice as long), and
+ * orphans are found by group, session and tag alone.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { Socket } from 'node:net';
+import { constants as os } from 'node:os';
+import { join, resolve } from 'node:path';
+import { StartFailure } from './program.js';
+import { SystemError, type Native, type Status, type Watch, type Words } from './syscalls.js';
+
+/** FIFOs made with one call of mkfifo. */
+const BATCH = 16;
+const CHUNK = 64 * 1024;
+/** What a pipe holds unless it was enlarged. */
+const PIPE_CAPACITY = 64 * 1024;
+/** How often a full stdin is tried again. */
+const RETRY_MS = 5;
+
+const refuse = (what: string): never => {
+  throw new StartFailure('limits', `${what} needs koffi, which this keeper could not load`);
+};
+
+function errnoOf(error: unknown): SystemError {
+  const { errno, syscall } = error as NodeJS.ErrnoException;
+  return new SystemError(syscall ?? 'call', Math.abs(errno ?? os.errno.EIO));
+}
+
+const wouldBlock = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EAGAIN';
+
+/** Bytes as a string that Node turns into the same bytes again; refused when there is none. */
+function text(bytes: Uint8Array): string {
+  const string = Buffer.from(bytes).toString();
+  if (!Buffer.from(string).equals(bytes)) return refuse('a word that is not UTF-8');
+  return string;
+}
+
+/** `folder` is private; FIFOs live in it for a moment. */
+export function plainNative(folder: string): Native {
+  const fifos = join(folder, `fifos.${process.pid}`);
+  const ready: string[] = [];
+  let made = 0;
+  const sockets = new Map<number, Inlet>();
+  const words = new Map<Words, { argv: readonly Uint8Array[]; env: readonly Uint8Array[] }>();
+  const ended = new Map<number, Status>();
+  let onEnded: () => void = () => {};
+
+  function fifo(): string {
+    if (ready.length === 0) {
+      mkdirSync(fifos, { recursive: true, mode: 0o700 });
+      for (let i = 0; i < BATCH; i++) ready.push(join(fifos, String(made++)));
+      const { status } = spawnSync('mkfifo', ['-m', '600', ...ready]);
+      if (status !== 0) {
+        ready.length = 0;
+        throw new SystemError('mkfifo', os.errno.ENOSPC);
+      }
+    }
+    return ready.pop()!;
+  }
+
+  return {
+    subreaper: false,
+    pipe(ours) {
+      const path = fifo();
+      const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants;
+      // A reader that does not wait for a writer first; then both ends can be opened again as they are needed.
+      const reader = openSync(path, O_RDONLY | O_NONBLOCK);
+      const writer = openSync(path, ours === 'write' ? O_WRONLY | O_NONBLOCK : O_WRONLY);
+      let read = reader;
+      if (ours === 'write') {
+        read = openSync(path, O_RDONLY);
+        closeSync(reader);
+      }
+      unlinkSync(path);
+      return [read, writer];
+    },
+    read(fd, into) {
+      const inlet = sockets.get(fd);
+      const waiting = inlet?.take(into);
+      if (waiting !== undefined) return waiting;
+      try {
+        return readSync(fd, into);
+      } catch (error) {
+        if (wouldBlock(error)) return -1;
+        throw errnoOf(error);
+      }
+    },
+    write(fd, bytes) {
+      try {
+        return writeSync(fd, bytes);
+      } catch (error) {
+        if (wouldBlock(error)) return -1;
+        throw errnoOf(error);
+      }
+    },
+    close(fd) {
+      const inlet = sockets.get(fd);
+      sockets.delete(fd);
+      if (inlet) inlet.close();
+      else closeSync(fd);
+    },
+    available: () => PIPE_CAPACITY,
+    enlarge() {},
+    watch(fd, mode, callback) {
+      if (mode === 'write') return retrying(callback);
+      const inlet = new Inlet(fd, callback);
+      sockets.set(fd, inlet);
+      return { stop: () => inlet.stop(), start: () => inlet.start(), close: () => inlet.stop() };
+    },
+    executable(within, path) {
+      const name = path.subarray(0, -1);
+      const absolute = name[0] === 0x2f ? name : Buffer.concat([Buffer.from(`/proc/self/fd/${within}/`), name]);
+      try {
+        accessSync(absolute, constants.X_OK);
+        return 0;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? 'EIO';
+      }
+    },
+    words(argv, env) {
+      for (const each of [...argv, ...env]) text(each);
+      const handle: Words = { block: Buffer.alloc(0), argv: Buffer.alloc(0), env: Buffer.alloc(0) };
+      words.set(handle, { argv, env });
+      return handle;
+    },
+    spawn(plan) {
+      const { argv, env } = words.get(plan.words)!;
+      words.delete(plan.words);
+      const variables: NodeJS.ProcessEnv = {};
+      for (const pair of env.map(text)) variables[pair.slice(0, pair.indexOf('='))] = pair.slice(pair.indexOf('=') + 1);
+      const path = text(plan.path.subarray(0, -1));
+      const cwd = `/proc/self/fd/${plan.cwd}`;
+      let child: ChildProcess;
+      try {
+        child = spawn(path, argv.slice(1).map(text), {
+          argv0: text(argv[0]!),
+          cwd,
+          env: variables,
+          detached: true,
+          stdio: [plan.stdin, plan.stdout, plan.stderr],
+        });
+      } catch (error) {
+        throw errnoOf(error);
+      }
+      child.on('error', () => {});
+      const { pid } = child;
+      if (pid === undefined) throw new SystemError('spawn', whyNot(resolve(cwd, path)));
+      child.on('exit', (code, signal) => {
+        ended.set(pid, code === null ? { signal: os.signals[signal!], core: false } : { code, core: false });
+        onEnded();
+      });
+      return pid;
+    },
+    onChildEnded(callback) {
+      onEnded = callback;
+      return () => (onEnded = () => {});
+    },
+    endedChild: () => ended.keys().next().value ?? 0,
+    reap(pid) {
+      const status = ended.get(pid);
+      ended.delete(pid);
+      return status;
+    },
+    kill(pid, signal) {
+      try {
+        return process.kill(pid, signal);
+      } catch {
+        return false;
+      }
+    },
+    becomeSubreaper() {},
+    account: () => refuse('running as another user'),
+    as: () => refuse('running as another user'),
+    duplicate: () => refuse('a terminal'),
+    openTerminal: () => refuse('a terminal'),
+    setTerminalSize() {},
+    recordSockets: () => refuse('exact capture'),
+    receive: () => undefined,
+    lock(fd) {
+      // The lock belongs to the open file, which this process keeps.
+      return spawnSync('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd] }).status === 0;
+    },
+    dispose: () => rmSync(fifos, { recursive: true, force: true }),
+  };
+}
+
+/** Node says only later why a file did not start; this looks at the file instead. */
+function whyNot(path: string): number {
+  let head: string;
+  try {
+    head = readFileSync(path).toString('latin1', 0, 4);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EISDIR' ? os.errno.EACCES : os.errno.ENOENT;
+  }
+  if (head.startsWith('#!')) return os.errno.ENOENT;
+  return head === '\x7fELF' ? os.errno.EACCES : os.errno.ENOEXEC;
+}
+
+/** Calls again and again until it is stopped. */
+function retrying(callback: () => void): Watch {
+  let timer: NodeJS.Timeout | undefined = setInterval(callback, RETRY_MS);
+  const stop = (): void => {
+    clearInterval(timer);
+    timer = undefined;
+  };
+  return { stop, start: () => void (timer ??= setInterval(callback, RETRY_MS)), close: stop };
+}
+
+/** The read end of a FIFO: Node reads, and what it has read waits to be taken. */
+class Inlet {
+  readonly #socket: Socket;
+  readonly #ready: () => void;
+  #chunk: Buffer | undefined;
+  #ended = false;
+
+  constructor(fd: number, ready: () => void) {
+    this.#ready = ready;
+    const buffer = Buffer.allocUnsafeSlow(CHUNK);
+    // Typed for connections only, but a Socket reads any pipe.
+    const options = {
+      fd,
+      readable: true,
+      writable: false,
+      onread: { buffer, callback: (n: number): boolean => this.#read(buffer.subarray(0, n)) },
+    };
+    this.#socket = new Socket(options);
+    this.#socket.on('error', () => this.#end());
+    this.#socket.on('end', () => this.#end());
+    this.#socket.resume();
+  }
+
+  #read(chunk: Buffer): boolean {
+    this.#chunk = chunk;
+    while (this.#chunk && !this.#socket.isPaused()) this.#ready();
+    // Not taken: the buffer may not be filled again.
+    return this.#chunk === undefined;
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#ready();
+  }
+
+  /** Bytes that Node has read, 0 at the end; undefined when there are none. */
+  take(into: Buffer): number | undefined {
+    const chunk = this.#chunk;
+    if (!chunk) return this.#ended ? 0 : undefined;
+    const n = chunk.copy(into);
+    this.#chunk = n < chunk.length ? chunk.subarray(n) : undefined;
+    return n;
+  }
+
+  stop(): void {
+    this.#socket.pause();
+  }
+
+  start(): void {
+    this.#socket.resume();
+    while (this.#chunk && !this.#socket.isPaused()) this.#ready();
+    if (this.#ended) this.#ready();
+  }
+
+  close(): void {
+    this.#chunk = undefined;
+    this.#socket.destroy();
+  }
+}
