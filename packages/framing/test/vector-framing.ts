@@ -47,7 +47,7 @@ export function framingOf(vector: Vector): framing.Framing {
         ...(offset === undefined ? {} : { offset: offset as number }),
         ...(adjust === undefined ? {} : { adjust: adjust as number }),
         ...(signed === undefined ? {} : { signed: signed as boolean }),
-        ...(mask === undefined ? {} : { mask: Number.parseInt(String(mask), 16) }),
+        ...(mask === undefined ? {} : { mask: Number.parseInt(mask as string, 16) }),
         ...(sync === undefined ? {} : { sync: (sync as string[]).map(hex) }),
         ...(checksum === undefined ? {} : { checksum: { bytes: 4, compute: (bytes: Uint8Array) => crc32(bytes) } }),
       });
@@ -73,7 +73,7 @@ export function framingOf(vector: Vector): framing.Framing {
         ['esc_end', 'escEnd'],
         ['esc_esc', 'escEsc'],
       ] as const) {
-        if (o[theirs] !== undefined) limits[ours] = Number.parseInt(String(o[theirs]), 16);
+        if (o[theirs] !== undefined) limits[ours] = Number.parseInt(o[theirs] as string, 16);
       }
       return framing.slip(limits);
     case 'cobs':
