@@ -300,7 +300,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   write(data: Uint8Array | string, encoding?: BufferEncoding): boolean {
     if (this.#state !== 'closed' && this.#outputEnded)
       throw new SocketServerError('WRITE_AFTER_END', 'write() after end(): this side of the connection is closed');
-    if (this.#state === 'closed') return false;
+    if (this.socket.destroyed) return false;
     this.writer.write(data, encoding);
     return this.writer.pending < this.highWaterMark;
   }
@@ -308,6 +308,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends what this tick has queued now; resolves when the kernel has taken all of it. */
   flush(): Promise<void> {
     if (this.closed) return this.writer.pending === 0 ? Promise.resolve() : this.#gone();
+    if (this.socket.destroyed) return this.#wait('flush');
     this.writer.flush();
     return this.writer.pending === 0 ? Promise.resolve() : this.#wait('flush');
   }
@@ -315,6 +316,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
   drain(): Promise<void> {
     if (this.closed) return this.#gone();
+    if (this.socket.destroyed) return this.#wait('drain');
     if (this.writer.pending < this.highWaterMark) return Promise.resolve();
     this.writer.flush();
     return this.writer.pending < this.highWaterMark ? Promise.resolve() : this.#wait('drain');
@@ -343,7 +345,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #wait(want: 'drain' | 'flush' | 'close'): Promise<void> {
     const waiters = (this.#waiters ??= []);
     const waiting = new Promise<void>((resolve, reject) => waiters.push({ want, resolve, reject }));
-    if (want !== 'close') this.writer.whenSent(() => this.drained());
+    // On a destroyed socket nothing is sent any more; the end, which is near, answers those who wait.
+    if (want !== 'close' && !this.socket.destroyed) this.writer.whenSent(() => this.drained());
     waiting.catch(noError);
     return waiting;
   }
@@ -351,7 +354,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal The socket sent something: who waited for that? */
   drained(): void {
     const waiters = this.#waiters;
-    if (waiters === undefined) return;
+    if (waiters === undefined || this.socket.destroyed) return;
     const { pending } = this.writer;
     this.#waiters = waiters.filter(({ want, resolve }) => {
       const met = want === 'drain' ? pending < this.highWaterMark : want === 'flush' && pending === 0;
@@ -511,7 +514,10 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal The one place where a connection ends and says so. */
   ended(): void {
     if (this.#state === 'closed') return;
-    if (this.#state === 'handshake') this.reason ??= 'handshake-error';
+    if (this.#state === 'handshake') {
+      this.reason ??= 'handshake-error';
+      this.failure ??= new SocketServerError('HANDSHAKE_FAILED', 'the client left during the handshake');
+    }
     this.#state = 'closed';
     this.#ended = performance.now();
     this.host.clock.delete(this);

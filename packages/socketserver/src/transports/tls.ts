@@ -23,7 +23,10 @@ export class TlsHandshaker {
 
   constructor(options: TlsOptions) {
     this.#server = createServer({ ...options, handshakeTimeout: 0, pauseOnConnect: true });
-    this.#server.on('secureConnection', (secure) => this.#guestOf(secure)?.resolve(secure));
+    this.#server.on('secureConnection', (secure) => {
+      secure.allowHalfOpen = true;
+      this.#guestOf(secure)?.resolve(secure);
+    });
     this.#server.on('tlsClientError', (error, secure) => {
       // With a listener here Node leaves the closing to us.
       this.#guestOf(secure)?.reject(error);
@@ -38,6 +41,8 @@ export class TlsHandshaker {
         reject(new SocketServerError('HANDSHAKE_FAILED', 'the client left during the handshake')),
       );
       this.#guests.set(raw, { resolve, reject });
+      // A client that ends during the handshake will not finish it: half-open is for afterwards.
+      raw.allowHalfOpen = false;
       this.#server.emit('connection', raw);
     });
   }

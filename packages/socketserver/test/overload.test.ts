@@ -1,0 +1,237 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Server as NetServer, Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Connection, ServerOptions } from '@sendall/socketserver';
+import { StreamRequestHandler, type BaseServer } from '@sendall/socketserver';
+import { expect, onTestFinished, test } from 'vitest';
+import { Echo, Obedient } from './fixtures/handlers.js';
+import { dial, eventually, start, type Client } from './support/rows.js';
+
+const tcp = { transport: 'tcp' } as const;
+const obedient = (options: ServerOptions) => start(tcp, Obedient, options);
+
+function heard(
+  server: BaseServer,
+  event: 'drop' | 'overload' | 'alarm' | 'accept-error' | 'emfile',
+): Record<string, unknown>[] {
+  const infos: Record<string, unknown>[] = [];
+  server.on(event, (info: object) => infos.push(info as Record<string, unknown>));
+  return infos;
+}
+
+async function inUse(server: BaseServer): Promise<Client> {
+  const client = dial(server);
+  await client.ask('in use');
+  return client;
+}
+
+test('nothing frees a place within pendingTimeout: the surplus is closed, the first goes on, a third is served later', async () => {
+  const server = await obedient({ maxConnections: 1, pendingTimeout: 40 });
+  const drops = heard(server, 'drop');
+  const first = await inUse(server);
+  expect(await dial(server).closed).toBe('');
+  expect(drops).toMatchObject([{ reason: 'pending-timeout', peer: { host: '127.0.0.1' } }]);
+  expect(await first.ask('still')).toBe('still');
+  first.socket.end();
+  await first.closed;
+  expect(await dial(server).ask('later')).toBe('later');
+});
+
+test('the pending queue is full: refused at once, one overload event each, nothing piles up', async () => {
+  const server = await obedient({ maxConnections: 1, pendingConnections: 1 });
+  const overloads = heard(server, 'overload');
+  await inUse(server);
+  const waiting = dial(server);
+  await eventually(() => server.info().pending === 1);
+  for (let i = 0; i < 20; i++) await dial(server).closed;
+  expect(overloads).toHaveLength(20);
+  expect(overloads[0]).toMatchObject({ connections: 1, pending: 1, limit: 1 });
+  expect(server.info()).toMatchObject({ pending: 1, connections: 1, dropped: 20 });
+  expect(waiting.socket.destroyed).toBe(false);
+});
+
+test('a higher limit lets those in who wait, at once; a lower one closes nobody', async () => {
+  const server = await obedient({ maxConnections: 1 });
+  const first = await inUse(server);
+  const waiting = [dial(server), dial(server)];
+  for (const client of waiting) client.socket.write('hello\n');
+  await eventually(() => server.info().pending === 2);
+  server.setOptions({ maxConnections: Infinity });
+  for (const client of waiting) expect(await client.until('\n')).toBe('hello\n');
+  server.setOptions({ maxConnections: 1 });
+  for (const client of [first, ...waiting]) expect(await client.ask('here')).toBe('here');
+});
+
+test('uncount() frees one place, once, and lets the next in', async () => {
+  const connections: Connection[] = [];
+  class Holding extends StreamRequestHandler {
+    override onData(chunk: Buffer, connection: Connection) {
+      connections.push(connection);
+      connection.write(chunk);
+    }
+  }
+  const server = await start(tcp, Holding, { maxConnections: 1 });
+  const first = await inUse(server);
+  const [second, third] = [dial(server), dial(server)];
+  second.socket.write('second\n');
+  third.socket.write('third\n');
+  await eventually(() => server.info().pending === 2);
+  connections[0]!.uncount();
+  connections[0]!.uncount();
+  expect(await second.until('\n')).toBe('second\n');
+  expect(server.info()).toMatchObject({ connections: 1, pending: 1 });
+  first.socket.end();
+  await first.closed;
+  expect(server.info().connections).toBe(1);
+});
+
+test('an alarm rings at its threshold, not again within its cooldown, and again after it', async () => {
+  const server = await obedient({ alarms: [{ threshold: 2, cooldown: 100, name: 'busy' }] });
+  const alarms = heard(server, 'alarm');
+  await inUse(server);
+  expect(alarms).toHaveLength(0);
+  await inUse(server);
+  await inUse(server);
+  expect(alarms).toMatchObject([{ name: 'busy', threshold: 2, connections: 2 }]);
+  await new Promise((resolve) => setTimeout(resolve, 110));
+  await inUse(server);
+  expect(alarms).toHaveLength(2);
+});
+
+test.each(['ECONNABORTED', 'EPROTO', 'ENETDOWN', 'EHOSTUNREACH', 'ENOBUFS', 'EBADF'])(
+  'accept(2) that fails with %s is an event, and the server goes on',
+  async (code) => {
+    const server = await obedient({});
+    const failures = heard(server, 'accept-error');
+    for (let i = 0; i < 5; i++)
+      (server.socket as NetServer).emit('error', Object.assign(new Error(`accept ${code}`), { code }));
+    expect(failures).toHaveLength(5);
+    expect(failures[0]).toMatchObject({ code, transient: code !== 'EBADF' });
+    expect(await dial(server).ask('on')).toBe('on');
+  },
+);
+
+test('a client that resets while it waits in the backlog leaves quietly', async () => {
+  const server = await obedient({});
+  const errors: Error[] = [];
+  server.on('error', (error) => errors.push(error));
+  for (let i = 0; i < 30; i++)
+    dial(server).socket.once('connect', function reset(this: Socket) {
+      this.resetAndDestroy();
+    });
+  await eventually(() => server.info().accepted === 30);
+  await server.waitForConnections('==', 0);
+  expect(await dial(server).ask('next')).toBe('next');
+  expect(errors).toEqual([]);
+});
+
+test('a reader that reads nothing: memory is bounded by the high-water mark, writeTimeout ends it', async () => {
+  let written = 0;
+  class Flood extends StreamRequestHandler {
+    override async handle() {
+      for (;;) {
+        written += await this.wfile.write(Buffer.alloc(65_536));
+      }
+    }
+  }
+  const server = await start(tcp, Flood, { writeTimeout: 300, highWaterMark: 131_072 });
+  const closed = once(server, 'close');
+  const client = dial(server);
+  client.socket.pause();
+  await client.connected;
+  let most = 0;
+  const watch = setInterval(() => {
+    for (const { writer } of server.connections) most = Math.max(most, writer.pending);
+  }, 5);
+  const [info] = await closed;
+  clearInterval(watch);
+  expect(info).toMatchObject({ reason: 'write-timeout', error: { code: 'WRITE_TIMEOUT' } });
+  expect(most).toBeLessThanOrEqual(131_072 + 65_536);
+  expect(written).toBeLessThan(32 << 20);
+});
+
+test('a reader that is slow but reads is not ended by writeTimeout', async () => {
+  class Big extends StreamRequestHandler {
+    override handle() {
+      this.wfile.write(Buffer.alloc(24 << 20)).catch(() => {});
+    }
+  }
+  const server = await start(tcp, Big, { writeTimeout: 250 });
+  const client = dial(server);
+  client.socket.removeAllListeners('data');
+  let length = 0;
+  client.socket.on('data', (text: string) => {
+    length += text.length;
+    client.socket.pause();
+    setTimeout(() => client.socket.resume(), 1);
+  });
+  await client.closed;
+  expect(length).toBe(24 << 20);
+});
+
+test('a handler that never reads makes the client wait instead of filling memory', async () => {
+  const server = await start(
+    tcp,
+    class extends StreamRequestHandler {
+      override async handle() {
+        await this.rfile.read(1);
+        await new Promise(() => {});
+      }
+    },
+    { highWaterMark: 65_536 },
+  );
+  const client = dial(server);
+  await client.connected;
+  for (let i = 0; i < 64; i++) client.socket.write(Buffer.alloc(1 << 20));
+  await eventually(() => [...server.connections].some((connection) => connection.stats.bytesRead > 65_536));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const [connection] = server.connections;
+  expect(connection!.stats.bytesRead).toBeLessThan(1 << 20);
+});
+
+test('a flood of connects does not starve a connection in use', async () => {
+  const server = await start(tcp, Echo);
+  const used = await inUse(server);
+  const flood = Array.from({ length: 300 }, () => dial(server));
+  for (let i = 0; i < 20; i++) expect(await used.ask(`turn ${i}`)).toBe(`turn ${i}`);
+  await Promise.all(flood.map(({ connected }) => connected));
+});
+
+test('10,000 requests later nothing is kept of them', { timeout: 60_000 }, async () => {
+  const server = await start(tcp, Echo);
+  const one = async () => {
+    const client = dial(server);
+    client.socket.end('x');
+    await client.closed;
+  };
+  for (let i = 0; i < 100; i++) await Promise.all(Array.from({ length: 100 }, one));
+  await server.waitForConnections('==', 0);
+  expect(server.connections.size).toBe(0);
+  expect(server.info()).toMatchObject({ connections: 0, pending: 0, accepted: 10_000, dropped: 0 });
+});
+
+test('descriptors run out: an emfile event, the surplus is closed, those in use go on, it recovers', async () => {
+  const program = fileURLToPath(new URL('fixtures/few-descriptors.js', import.meta.url));
+  const child = spawn('sh', ['-c', `ulimit -n 64 && exec "${process.execPath}" "${program}"`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void child.kill());
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => JSON.parse(String((await lines.next()).value)) as Record<string, unknown>;
+  const { port } = await next();
+  const address = { serverAddress: { host: '127.0.0.1', port: port as number } };
+  const clients = Array.from({ length: 60 }, () => dial(address));
+  const first = clients[0]!;
+  expect(await first.ask('early')).toBe('early');
+  expect(await next()).toMatchObject({ emfile: { limit: 64, reserve: 16 } });
+  await Promise.all(clients.map(({ connected }) => connected));
+  expect(await first.ask('still')).toBe('still');
+  for (const { socket } of clients.slice(1)) socket.destroy();
+  await eventually(async () => true);
+  let answer = '';
+  while (answer === '') answer = await dial(address).ask('again');
+  expect(answer).toBe('again');
+  child.stdin.end();
+});

@@ -1,0 +1,138 @@
+import { once } from 'node:events';
+import { StreamRequestHandler, type Connection } from '@sendall/socketserver';
+import { expect, test } from 'vitest';
+import { Echo, Obedient } from './fixtures/handlers.js';
+import { Client, dial, eventually, start } from './support/rows.js';
+
+const tcp = { transport: 'tcp' } as const;
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+test("only the client's bytes postpone the read timeout: a server that writes all the time does not", async () => {
+  class Chatty extends StreamRequestHandler {
+    override onData() {}
+    override setup() {
+      const timer = setInterval(() => this.connection.write('tick\n'), 10);
+      this.connection.signal.addEventListener('abort', () => clearInterval(timer));
+    }
+    override onTimeout(connection: Connection) {
+      connection.write('time is over');
+    }
+  }
+  const server = await start(tcp, Chatty, { readTimeout: 100 });
+  const closed = once(server, 'close');
+  expect(await dial(server).closed).toMatch(/^(tick\n)+time is over$/);
+  expect((await closed)[0]).toMatchObject({ reason: 'read-timeout' });
+});
+
+test('it runs from the last byte of the client, not the first', async () => {
+  const server = await start(tcp, Echo, { readTimeout: 200 });
+  const client = dial(server);
+  await client.connected;
+  for (let i = 0; i < 8; i++) {
+    expect(await client.ask(`${i}`)).toBe(`${i}`);
+    await pause(60);
+  }
+  expect(client.socket.destroyed).toBe(false);
+  await client.closed;
+});
+
+test('time inside a call of the handler does not count', async () => {
+  class Slow extends StreamRequestHandler {
+    override async onData(chunk: Buffer, connection: Connection) {
+      await pause(250);
+      connection.write(chunk);
+    }
+  }
+  const server = await start(tcp, Slow, { readTimeout: 60 });
+  const client = dial(server);
+  expect(await client.ask('slow')).toBe('slow');
+  await client.closed;
+});
+
+test('a handler that does not read is not timed out for it', async () => {
+  const server = await start(
+    tcp,
+    class extends StreamRequestHandler {
+      override async handle() {
+        await pause(200);
+        await this.wfile.write('done');
+      }
+    },
+    { readTimeout: 30 },
+  );
+  expect(await dial(server).closed).toBe('done');
+});
+
+test.each<[string, (connection: Connection) => void, boolean]>([
+  ['longer', (connection) => connection.setReadTimeout(10_000), false],
+  ['off', (connection) => connection.setReadTimeout(0), false],
+  ['once longer', (connection) => connection.setReadTimeout(10_000, true), true],
+])('a connection of its own: %s', async (_name, set, endsAfterBytes) => {
+  class Own extends StreamRequestHandler {
+    override setup() {
+      set(this.connection);
+    }
+    override onData(chunk: Buffer, connection: Connection) {
+      connection.write(chunk);
+    }
+  }
+  const server = await start(tcp, Own, { readTimeout: 60 });
+  const client = dial(server);
+  await client.connected;
+  await pause(250);
+  expect(await client.ask('alive')).toBe('alive');
+  if (endsAfterBytes) await client.closed;
+  else {
+    await pause(250);
+    expect(await client.ask('alive')).toBe('alive');
+  }
+});
+
+test('a shorter one may be set at any time', async () => {
+  class Hurry extends StreamRequestHandler {
+    override onData(chunk: Buffer, connection: Connection) {
+      connection.setReadTimeout(20);
+      connection.write(chunk);
+    }
+  }
+  const server = await start(tcp, Hurry);
+  const client = dial(server);
+  expect(await client.ask('x')).toBe('x');
+  await client.closed;
+});
+
+test('a stalled handshake is closed after handshakeTimeout, counted once, its place freed', async () => {
+  const server = await start({ transport: 'tls' }, Obedient, { handshakeTimeout: 60, maxConnections: 1 });
+  const closes: Record<string, unknown>[] = [];
+  server.on('close', (info) => closes.push({ ...info }));
+  const stalled = new Client(server);
+  await stalled.closed;
+  await eventually(() => closes.length === 1);
+  expect(closes).toMatchObject([{ reason: 'handshake-timeout', error: { code: 'HANDSHAKE_TIMEOUT' } }]);
+  expect(await dial(server).ask('free')).toBe('free');
+});
+
+test('a stalled handshake holds up nobody; garbage, a reset or a hang-up in it ends that connection alone', async () => {
+  const server = await start({ transport: 'tls' }, Obedient);
+  const errors: Error[] = [];
+  const reasons: string[] = [];
+  server.on('error', (error) => errors.push(error));
+  server.on('close', ({ reason }) => reasons.push(reason));
+  const stalled = new Client(server);
+  await stalled.connected;
+  expect(await dial(server).ask('me first')).toBe('me first');
+  const garbage = new Client(server);
+  garbage.socket.write('this is not TLS at all');
+  await garbage.closed;
+  const resetting = new Client(server);
+  await resetting.connected;
+  resetting.socket.write('\x16\x03');
+  resetting.socket.resetAndDestroy();
+  const leaving = new Client(server);
+  await leaving.connected;
+  leaving.socket.end();
+  await eventually(() => reasons.filter((reason) => reason === 'handshake-error').length === 3);
+  expect(await dial(server).ask('and me')).toBe('and me');
+  expect(errors).toEqual([]);
+  expect(stalled.socket.destroyed).toBe(false);
+});
