@@ -218,8 +218,7 @@ export class Attachment implements Rider {
         break;
       case 'ACK':
         if (message.stream !== STREAM.stdin) break;
-        this.stdin.acknowledge(message.durable, message.ended ?? false);
-        this.#progress();
+        if (this.stdin.acknowledge(message.durable, message.ended ?? false)) this.#progress();
         break;
       case 'STOP':
         if (message.stream === STREAM.stdin) this.stdin.stop();
@@ -404,7 +403,7 @@ export class Attachment implements Rider {
     if (stream === STREAM.stdin) {
       this.#stdinPlaced = true;
       if (!resumed && this.#beginning.kind === 'attach') this.stdin.startAt(next);
-      this.stdin.rewind(next, final !== undefined);
+      if (this.stdin.rewind(next, final !== undefined)) this.#progress();
       return;
     }
     const inbound = this.streams.get(stream);

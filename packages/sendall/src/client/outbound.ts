@@ -71,9 +71,10 @@ export class Outbound extends Writable {
     this.wake();
   }
 
-  /** The host has every byte below `offset`, and the end when `ended`: they need not be kept. */
-  acknowledge(offset: number, ended: boolean): void {
-    if (offset > this.#acked) {
+  /** The host has every byte below `offset`, and the end when `ended`: they need not be kept. True when that is news. */
+  acknowledge(offset: number, ended: boolean): boolean {
+    const news = offset > this.#acked;
+    if (news) {
       this.#acked = offset;
       this.#burst = this.#burst >= KEPT ? Infinity : this.#burst * 2;
       if (this.#burst !== Infinity) this.wake();
@@ -81,22 +82,24 @@ export class Outbound extends Writable {
     while (this.#blocks.length && this.#blocks[0]!.offset + this.#blocks[0]!.used <= this.#acked) this.#blocks.shift();
     if (this.#next - this.#acked < KEPT) this.#release();
     if (ended && this.#final !== undefined) this.#finished();
+    return news;
   }
 
   /**
    * A new link: the host's next byte is `offset`. A stream that is written again from its start by another process may
-   * not have come that far: what it writes below `offset` is known already.
+   * not have come that far: what it writes below `offset` is known already. True when more has arrived than was known.
    */
-  rewind(offset: number, ended: boolean): void {
-    if (this.#deaf) return;
+  rewind(offset: number, ended: boolean): boolean {
+    if (this.#deaf) return false;
     if (offset < this.#acked) throw new ProtocolError(`stdin: the host took ${this.#acked} bytes and wants ${offset}`);
     this.#sent = offset;
     this.#finalSent = false;
     if (this.#final !== undefined) this.#final = Math.max(this.#final, offset);
-    this.acknowledge(offset, ended);
+    const news = this.acknowledge(offset, ended);
     // Another caller has ended it.
     if (ended && this.#final === undefined) this.stop();
     else this.wake();
+    return news;
   }
 
   /** The last link died before anything was acknowledged: sends so many bytes only, then twice as many, and so on. */

@@ -48,6 +48,8 @@ export interface SessionOptions {
 /** Bytes that all runs of one link may have under way beyond a megabyte each. */
 const CREDIT = 256 * 1024 * 1024;
 
+/** Dials that may fail before runs are turned away that the host has not heard of. */
+const FIRST_TRIES = 3;
 /** Links that break the protocol in a row until it is clear that more of them will not help. */
 const MOST_BROKEN = 16;
 
@@ -289,7 +291,8 @@ export class Session {
           this.#abandon(this.#lastError);
           return;
         }
-        for (const [rider, alias] of this.#aliases) if (!rider.boarded) this.#dismiss(rider, alias);
+        if (tries + 1 >= FIRST_TRIES)
+          for (const [rider, alias] of this.#aliases) if (!rider.boarded) this.#dismiss(rider, alias);
         if (this.#closed || this.#giveUp(since)) return;
       }
     }

@@ -1,0 +1,16 @@
+import { afterAll, expect, test } from 'vitest';
+import { testHosts } from 'sendall';
+import { trafficOver } from '../fixtures/traffic.js';
+
+// The share of a test run. `npm run soak -- exact` makes a million.
+const CUTS = 100_000;
+
+const fleet = await testHosts(24, { faults: { cutEvery: 9000, seed: 20 }, firstPause: 1, giveUpAfter: 120_000 });
+afterAll(() => fleet.close());
+
+test(`${CUTS} cuts over random traffic: no byte lost or doubled in stdin, stdout and stderr`, async () => {
+  const report = await trafficOver(fleet, { seed: 20, until: () => fleet.links >= CUTS + fleet.hosts.length });
+  expect(report.wrong).toEqual([]);
+  expect(report.runs).toBeGreaterThan(100);
+  expect(fleet.links - fleet.hosts.length).toBeGreaterThanOrEqual(CUTS);
+}, 240_000);

@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { RunError } from 'sendall';
+import { oneHost, sha256, until, watch } from './support.js';
+
+describe('a lost link', () => {
+  test('is made again, and the run goes on at the next byte with one resumed event', async () => {
+    const { fleet, host } = await oneHost();
+    const run = host.run(['cat'], { stdin: 'pipe', reject: false });
+    const seen = watch(run);
+    run.stdin.write('before ');
+    await until('the first bytes', () => seen.stdout().toString() === 'before ');
+    fleet.cut();
+    await until('another link', () => host.resumes === 1);
+    run.stdin.end('after');
+    await seen.over;
+    expect(seen.stdout().toString()).toBe('before after');
+    expect(seen.seen.filter(({ event }) => event === 'resumed')).toEqual([
+      { event: 'resumed', offsets: { stdout: 7, stderr: 0 } },
+    ]);
+    expect((await run).outcome).toBe('ok');
+  });
+
+  test('that only goes silent is given up and made again', async () => {
+    const { fleet, host } = await oneHost({ pingDeadline: 300 });
+    const run = host.run(['cat'], { stdin: 'pipe' });
+    await run.started;
+    fleet.stall();
+    run.stdin.end('through the silence');
+    expect((await run).stdout).toBe('through the silence');
+    expect(host.resumes).toBe(1);
+  });
+
+  test('while a command ends does not lose its code', async () => {
+    const { fleet, host } = await oneHost();
+    const run = host.sh('read line; exit 42', { stdin: 'pipe', reject: false });
+    await run.started;
+    run.stdin.write('go\n');
+    fleet.unplug(true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    fleet.unplug(false);
+    expect(await run).toMatchObject({ outcome: 'failed', code: 42 });
+  });
+
+  test('does not double a command whose OPEN was not answered', async () => {
+    // Every number of bytes at which the first link may die, a few at a time.
+    for (let cutAfter = 300; cutAfter < 900; cutAfter += 29) {
+      const { fleet, host } = await oneHost({ faults: { cutAfter } });
+      const mark = `${fleet.home.state}/started-once`;
+      const result = await host.sh(`mkdir "${mark}" && echo once`, { reject: false });
+      expect(result, `cut after ${cutAfter} bytes`).toMatchObject({ outcome: 'ok', stdout: 'once\n' });
+      expect(existsSync(mark)).toBe(true);
+      await fleet.close();
+    }
+  });
+
+  test('delays a kill until the next link; it is done once', async () => {
+    const { fleet, host } = await oneHost();
+    const run = host.sh('trap "echo term" TERM; echo ready; while :; do sleep 0.05; done', { reject: false });
+    const seen = watch(run);
+    await until('the trap', () => seen.stdout().toString() === 'ready\n');
+    fleet.unplug(true);
+    const asked = run.kill('SIGTERM', { scope: 'leader' });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    fleet.unplug(false);
+    expect((await asked).result).toBe('done');
+    await until('the trap to speak', () => seen.stdout().toString() === 'ready\nterm\n');
+    await run.cancel({ grace: 0 });
+    await seen.over;
+    expect(seen.stdout().toString()).toBe('ready\nterm\n');
+  });
+
+  test('that never comes back leaves the run lost, with the next step in the reason', async () => {
+    const { fleet, host } = await oneHost({ giveUpAfter: 200 });
+    const run = host.run(['sleep', '60']);
+    await run.started;
+    fleet.unplug(true);
+    const error = await run.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toBeInstanceOf(RunError);
+    expect((error as RunError).result).toMatchObject({ outcome: 'lost', code: undefined });
+    expect((error as RunError).message).toMatch(/attach to the run/);
+  });
+
+  test('is waited for as long as the run says, not as long as the connection does', async () => {
+    const { fleet, host } = await oneHost({ giveUpAfter: 60_000 });
+    const patient = host.run(['cat'], { stdin: 'pipe' });
+    const hasty = host.run(['sleep', '60'], { giveUpAfter: 100, reject: false });
+    await Promise.all([patient.started, hasty.started]);
+    fleet.unplug(true);
+    expect((await hasty).outcome).toBe('lost');
+    fleet.unplug(false);
+    patient.stdin.end('still here');
+    expect((await patient).stdout).toBe('still here');
+  });
+
+  test('fails a run that the host has not heard of, and nothing is started', async () => {
+    const { fleet, host } = await oneHost();
+    fleet.unplug(true);
+    // The loss is noticed in a later turn; a run that is sent before may have been heard of.
+    await new Promise((resolve) => setImmediate(resolve));
+    const result = await host.run(['true'], { reject: false });
+    expect(result.outcome).toBe('unreachable');
+    fleet.unplug(false);
+    expect((await host.run(['echo', 'back'])).stdout).toBe('back\n');
+  });
+});
+
+describe('stdin', () => {
+  test('arrives once and whole over links that die every few kilobytes, and then ends', async () => {
+    const { fleet, host } = await oneHost({ faults: { cutEvery: 6000, seed: 7 }, firstPause: 1 });
+    const data = randomBytes(200_000);
+    const result = await host.run(['sha256sum'], { stdin: data, reject: false });
+    expect(result.stdout).toBe(`${sha256(data)}  -\n`);
+    expect(fleet.links).toBeGreaterThan(20);
+  });
+
+  test('of a lost caller is not an end-of-file', async () => {
+    const { fleet, host } = await oneHost();
+    const other = await fleet.connect(0);
+    const run = host.sh('cat; echo end-of-file', { stdin: 'pipe', reject: false });
+    await run.started;
+    run.stdin.write('one ');
+    const watcher = other.attach(run.runId, { mode: 'observe' });
+    const seen = watch(watcher);
+    await until('the first word', () => seen.stdout().toString() === 'one ');
+    await host.close();
+    expect((await run).outcome).toBe('lost');
+    const heir = other.attach(run.runId, { mode: 'control' });
+    await heir.attached;
+    heir.stdin.end('two ');
+    expect((await heir).stdout).toBe('one two end-of-file\n');
+    await seen.over;
+  });
+
+  test('finishes only when the host has the end of it', async () => {
+    const { fleet, host } = await oneHost();
+    const run = host.run(['cat'], { stdin: 'pipe' });
+    await run.started;
+    fleet.unplug(true);
+    let finished = false;
+    run.stdin.end('x', () => (finished = true));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(finished).toBe(false);
+    fleet.unplug(false);
+    expect((await run).stdout).toBe('x');
+    expect(finished).toBe(true);
+  });
+});
+
+test('a link that carries less than a full frame still gets everything through', async () => {
+  const { host } = await oneHost({ faults: { cutEvery: 2500, seed: 3 }, firstPause: 1 });
+  const result = await host.sh('head -c 150000 /dev/zero | tr "\\0" x', { sha256: true });
+  expect(result.finals.stdout).toBe(150_000);
+  expect(result.sha256.stdout).toBe(sha256(Buffer.alloc(150_000, 'x')));
+});
+
+test('a run whose output the host holds back goes on although its acknowledgement was lost', async () => {
+  const { fleet, host } = await oneHost({ faults: { cutEvery: 50_000, seed: 5 }, firstPause: 1 });
+  const result = await host.sh('head -c 3000000 /dev/zero', { spoolMax: 64 * 1024, overflow: 'block', reject: false });
+  expect(result).toMatchObject({ outcome: 'ok', finals: { stdout: 3_000_000 } });
+  expect(fleet.links).toBeGreaterThan(10);
+});

@@ -1,0 +1,41 @@
+/** What the tests of exactness share: fleets that end with the test, digests, bounded waits. */
+import { createHash } from 'node:crypto';
+import { onTestFinished } from 'vitest';
+import { testHosts, type Host, type RunEvent, type Run, type TestFleet, type TestHostsOptions } from 'sendall';
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** A fleet that is closed when the test ends. */
+export async function fleetOf(n: number, options: TestHostsOptions = {}): Promise<TestFleet> {
+  const fleet = await testHosts(n, options);
+  onTestFinished(() => fleet.close());
+  return fleet;
+}
+
+/** One host and the fleet that it belongs to. */
+export async function oneHost(options: TestHostsOptions = {}): Promise<{ fleet: TestFleet; host: Host }> {
+  const fleet = await fleetOf(1, options);
+  return { fleet, host: fleet.hosts[0]! };
+}
+
+/** Notes a run's events while it goes on. */
+export function watch(run: Run): { seen: RunEvent[]; stdout: () => Buffer; over: Promise<void> } {
+  const seen: RunEvent[] = [];
+  const over = (async () => {
+    for await (const event of run.events()) seen.push(event);
+  })();
+  const stdout = (): Buffer =>
+    Buffer.concat(
+      seen.flatMap((event) => (event.event === 'output' && event.stream === 'stdout' ? [event.bytes] : [])),
+    );
+  return { seen, stdout, over };
+}
+
+/** Resolves once `done` says so; fails after `within` milliseconds. For states that no event tells. */
+export async function until(what: string, done: () => boolean | Promise<boolean>, within = 15_000): Promise<void> {
+  const end = performance.now() + within;
+  while (!(await done())) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${within} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
