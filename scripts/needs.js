@@ -6,6 +6,9 @@ import { delimiter, join } from 'node:path';
 /** @type {{ command: string, package: string, wantedBy: string }[]} */
 export const needs = [
   { command: 'python3', package: 'python3', wantedBy: "the tutorial's Python peers" },
+  { command: 'chromium', package: 'chromium', wantedBy: "the lab's page in a browser" },
+  { command: 'nft', package: 'nftables', wantedBy: 'paths that lose packets' },
+  { command: 'ip', package: 'iproute2', wantedBy: 'network namespaces' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

@@ -16,12 +16,15 @@ export interface TextDecoderStream {
 
 export function textDecoder(encoding: Encoding | 'auto'): TextDecoderStream {
   if (encoding === 'auto') return new AutoDecoder();
-  let decoder = iconv.getDecoder(encoding, { stripBOM: false });
+  let decoder = new TextDecoder(encoding, { ignoreBOM: true });
+  // GBK's sign for the euro (A2 E3), which the platform's decoder gives as a character of private use.
+  const decode = (bytes?: Uint8Array) =>
+    decoder.decode(bytes, { stream: bytes !== undefined }).replaceAll('\ue76c', '€');
   return {
-    write: (bytes) => decoder.write(Buffer.from(bytes)),
+    write: decode,
     end() {
-      const rest = decoder.end() ?? '';
-      decoder = iconv.getDecoder(encoding, { stripBOM: false });
+      const rest = decode();
+      decoder = new TextDecoder(encoding, { ignoreBOM: true });
       return rest;
     },
   };

@@ -17,7 +17,6 @@ const candidates: readonly { spec: string; telling: number }[] = [
   { spec: 'netstring', telling: 1 },
   { spec: 'giop', telling: 1 },
   { spec: 'tpkt', telling: 0.95 },
-  { spec: 'oncrpc', telling: 0.95 },
   { spec: 'postgres', telling: 0.9 },
   { spec: 'grpc', telling: 0.9 },
   { spec: 'u32be', telling: 0.9 },
@@ -35,6 +34,7 @@ const candidates: readonly { spec: string; telling: number }[] = [
   { spec: 'slip', telling: 0.6 },
   { spec: 'cobs', telling: 0.55 },
   { spec: 'u8', telling: 0.55 },
+  { spec: 'oncrpc', telling: 0.5 }, // u32be, unless the top bit is set
 ];
 
 /** Bytes of each direction that a guess looks at. */

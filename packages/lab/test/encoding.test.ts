@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import iconv from 'iconv-lite';
 import { describe, expect, it } from 'vitest';
 import { detectEncoding, textDecoder } from '@sendall/lab';
@@ -41,7 +41,9 @@ describe('--encoding auto', () => {
   it('gives the same text however the bytes are cut', () => {
     const bytes = fc.oneof(
       fc.string({ unit: 'grapheme', maxLength: 80 }).map((text) => Buffer.from(text)),
-      fc.array(fc.constantFrom(...'执行成功中文一联通abc \n'), { maxLength: 80 }).map((text) => gbk(text.join(''))),
+      fc
+        .array(fc.constantFrom(...Array.from('执行成功中文一联通abc \n')), { maxLength: 80 })
+        .map((text) => gbk(text.join(''))),
       fc.uint8Array({ maxLength: 80 }).map((bytes) => Buffer.from(bytes)),
     );
     fc.assert(

@@ -46,6 +46,10 @@ describe.each(all)('the tutorial’s %s', (name) => {
   });
 });
 
+async function ask(program: Program, ...words: string[]): Promise<string> {
+  return (await finished(wirelab('call', 'length-ready', `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
+}
+
 describe('what is different in each', () => {
   it.each(['recv', 'length-ready', 'udp'])('%s says 执行成功 in GBK when a command said nothing', async (name) => {
     await using server = wirelab('serve', name);
@@ -77,8 +81,6 @@ describe('what is different in each', () => {
   it('--encoding utf-8 says it in UTF-8, --encoding gbk converts what commands say', async () => {
     await using utf8 = wirelab('serve', 'length-ready', '--encoding', 'utf-8');
     await using gbk = wirelab('serve', 'length-ready', '--encoding', 'gbk');
-    const ask = async (program: Program, ...words: string[]) =>
-      (await finished(wirelab('call', 'length-ready', `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
     expect(await ask(utf8, '--encoding', 'utf-8', 'true')).toBe('执行成功');
     expect(await ask(gbk, '--encoding', 'gbk', 'echo 你好，世界')).toBe('你好，世界\n');
     expect(await ask(gbk, '--encoding', 'gbk', String.raw`printf '\326\320\316\304'`)).toBe('中文');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lengthPrefixed } from '@sendall/framing';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { guessFraming, Inspector, Tap, type InspectEvent } from '@sendall/lab';
 import { finished, portOf, Program, wirelab } from './programs.js';
@@ -97,14 +97,19 @@ describe('a guess', () => {
   });
 });
 
-describe('an inspector', () => {
-  const inspect = (framing: string, reads: Buffer[]): InspectEvent[] => {
-    const events: InspectEvent[] = [];
-    const inspector = new Inspector({ framing }, (event) => events.push(event));
-    reads.forEach((bytes, index) => inspector.see({ type: 'read', connection: 1, direction: 'up', bytes }, index));
-    return events;
-  };
+function inspect(framing: string, reads: Buffer[]): InspectEvent[] {
+  const events: InspectEvent[] = [];
+  const inspector = new Inspector({ framing }, (event) => events.push(event));
+  reads.forEach((bytes, index) => inspector.see({ type: 'read', connection: 1, direction: 'up', bytes }, index));
+  return events;
+}
 
+/** Without times, which differ. */
+function plain(list: { atMs: number }[]): object[] {
+  return list.map((event) => ({ ...event, atMs: 0 }));
+}
+
+describe('an inspector', () => {
   it('marks reads as glued and split', () => {
     const bytes = Buffer.concat([frame('hello'), frame('world'), frame('egon')]);
     const [first, second] = inspect('u32be', [bytes.subarray(0, 20), bytes.subarray(20)]);
@@ -176,7 +181,6 @@ describe('wirelab inspect', () => {
 
       const replayed = await finished(wirelab('replay', file, '--json'));
       expect(replayed.code).toBe(0);
-      const plain = (list: { event: string; atMs: number }[]) => list.map(({ atMs: _, ...rest }) => rest);
       expect(
         plain(
           replayed.stdout

@@ -1,0 +1,269 @@
+import { execFileSync } from 'node:child_process';
+import { createServer, request, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { serveCommands, type CommandEvent } from '@sendall/lab';
+import { Program, wirelab } from './programs.js';
+
+let lab: Program;
+let url: URL;
+let browser: Browser;
+
+beforeAll(async () => {
+  lab = wirelab('page');
+  url = new URL((await lab.says(/listening (http:\S+)/))[1]!);
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+});
+afterAll(async () => {
+  await browser?.close();
+  await lab?.[Symbol.asyncDispose]();
+});
+
+/** The status of a plain request, with headers that a browser would not let a page set. */
+async function status(path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<number> {
+  const asked = request({ host: '127.0.0.1', port: url.port, path, method, headers: { host: url.host, ...headers } });
+  asked.end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  response.resume();
+  return response.statusCode!;
+}
+
+async function open(options: BrowserContextOptions = {}): Promise<Page & AsyncDisposable> {
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 900 },
+    reducedMotion: 'reduce',
+    ...options,
+  });
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  await page.goto(url.href);
+  await page.waitForSelector('#view-workbench .timeline');
+  return Object.assign(page, {
+    async [Symbol.asyncDispose]() {
+      await context.close();
+      expect(errors).toEqual([]);
+    },
+  });
+}
+
+describe('who may use the page', () => {
+  it('only who has the token, in the path of every request', async () => {
+    expect(await status(url.pathname)).toBe(200);
+    expect(await status(`${url.pathname}app.js`)).toBe(200);
+    for (const path of ['/', '/app.js', '/x/', `${url.pathname.slice(0, -2)}/`, `${url.pathname}../app.js`]) {
+      expect(await status(path)).toBe(403);
+    }
+    expect(await status(`${url.pathname}tsconfig.json`)).toBe(404);
+  });
+
+  it('only under its exact name, and only from its own pages', async () => {
+    expect(await status(url.pathname, { host: `localhost:${url.port}` })).toBe(403);
+    expect(await status(url.pathname, { host: `evil.example:${url.port}` })).toBe(403);
+    expect(await status(url.pathname, { origin: 'http://evil.example' })).toBe(403);
+    expect(await status(url.pathname, { origin: url.origin })).toBe(200);
+    expect(await status(url.pathname, {}, 'POST')).toBe(403);
+  });
+
+  it('the WebSocket needs the token, the host and an origin as well', async () => {
+    const attempt = async (path: string, headers: Record<string, string>): Promise<string> => {
+      const socket = new WebSocket(`ws://127.0.0.1:${url.port}${path}`, { headers });
+      const result = await new Promise<string>((resolve) => {
+        socket.on('open', () => resolve('open')).on('error', (error) => resolve(error.message));
+      });
+      socket.terminate();
+      return result;
+    };
+    expect(await attempt(`${url.pathname}socket`, { origin: url.origin })).toBe('open');
+    expect(await attempt(`${url.pathname}socket`, {})).toContain('403');
+    expect(await attempt(`${url.pathname}socket`, { origin: 'null' })).toContain('403');
+    expect(await attempt('/wrong/socket', { origin: url.origin })).toContain('403');
+    expect(await attempt(`${url.pathname}socket`, { origin: url.origin, host: 'evil.example' })).toContain('403');
+  });
+
+  it('has another token at each start', async () => {
+    await using other = wirelab('page');
+    const again = new URL((await other.says(/listening (http:\S+)/))[1]!);
+    expect(again.pathname).not.toBe(url.pathname);
+    expect(again.hostname).toBe('127.0.0.1');
+  });
+
+  it('answers nonsense with an error, not with an end', async () => {
+    const socket = new WebSocket(`ws://127.0.0.1:${url.port}${url.pathname}socket`, {
+      headers: { origin: url.origin },
+    });
+    await once(socket, 'open');
+    const answers: unknown[] = [];
+    socket.on('message', (data: Buffer) => answers.push(JSON.parse(data.toString())));
+    const nonsense = [
+      '{',
+      'null',
+      '[]',
+      '{"id":1,"type":"rm"}',
+      '{"id":2,"type":"show","name":"__proto__"}',
+      '{"id":3,"type":"experiment","messages":[1]}',
+      '{"id":4,"type":"chaos","to":"demo","seed":-1}',
+    ];
+    for (const each of nonsense) socket.send(each);
+    await expect.poll(() => answers.length).toBe(nonsense.length);
+    expect(answers.every((answer) => (answer as { type: string }).type === 'error')).toBe(true);
+    socket.terminate();
+  });
+});
+
+/** What a page can make a browser send to a port: run by the browser, hence a text. */
+const attack = (port: number) => `(async () => {
+  const to = 'http://127.0.0.1:${port}/';
+  const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const patient = (work) => Promise.race([work.catch(() => {}), later(1500)]);
+  await patient(fetch(to, { mode: 'no-cors' }));
+  await patient(fetch(to + ';echo\${IFS}run', { mode: 'no-cors' }));
+  await patient(fetch(to, { method: 'POST', mode: 'no-cors', body: 'echo run\\n' }));
+  await patient(fetch(to, { method: 'id', headers: { 'x-command': 'id' } }));
+  await patient(fetch('https://127.0.0.1:${port}/', { mode: 'no-cors' }));
+  await patient(new Promise((resolve) => new WebSocket('ws://127.0.0.1:${port}/').addEventListener('close', resolve)));
+  const form = document.createElement('form');
+  Object.assign(form, { action: to, method: 'post', enctype: 'text/plain', target: 'hidden' });
+  const input = document.createElement('input');
+  Object.assign(input, { name: 'echo run\\n', value: '' });
+  const frame = document.createElement('iframe');
+  frame.name = 'hidden';
+  form.append(input);
+  document.body.append(frame, form);
+  form.submit();
+  await later(300);
+})()`;
+
+describe('the command servers, and a page that tries to use them', () => {
+  it.each(['recv', 'length-ready', 'struct-i'])('%s runs nothing that a page can send', async (protocol) => {
+    const events: CommandEvent[] = [];
+    await using server = await serveCommands({ protocol, onEvent: (event) => events.push(event) });
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const hostile = createServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>hostile</title>');
+    });
+    hostile.listen(0, '127.0.0.1');
+    await once(hostile, 'listening');
+    await page.goto(`http://127.0.0.1:${(hostile.address() as AddressInfo).port}/`);
+    await page.evaluate(attack(server.port));
+    await context.close();
+    hostile.close();
+    const kinds = events.map((event) => event.type);
+    expect(kinds.filter((kind) => kind === 'refused').length).toBeGreaterThanOrEqual(5);
+    expect(kinds).not.toContain('command');
+  });
+});
+
+describe('the page', () => {
+  it('shows three sends that become one read, and runs again when a control changes', async () => {
+    await using page = await open();
+    const headline = page.locator('.headline');
+    await expect.poll(() => headline.textContent()).toBe('3 sends came out as 1 read and 1 message');
+    await page.getByLabel('Framing', { exact: true }).selectOption('u32be');
+    await expect.poll(() => headline.textContent()).toBe('3 sends came out as 1 read and 3 messages');
+    await expect
+      .poll(() => page.locator('.verdict .good').textContent())
+      .toBe('Every message came out as it was sent.');
+    await page.getByRole('button', { name: 'A read that is too small' }).click();
+    await expect.poll(() => headline.textContent()).toBe('1 send came out as 3 reads and 3 messages');
+    await page.getByRole('button', { name: 'Cut on the way' }).click();
+    await expect.poll(() => headline.textContent()).toMatch(/^3 sends came out as ([2-9]|1\d) reads and 3 messages$/);
+  });
+
+  it('can be used with the keyboard alone', async () => {
+    await using page = await open();
+    await page.locator('#tab-workbench').focus();
+    await page.keyboard.press('ArrowRight');
+    expect(await page.locator('#tab-phenomena').getAttribute('aria-selected')).toBe('true');
+    await page.waitForSelector('#view-phenomena .measured');
+    await page.keyboard.press('Home');
+    expect(await page.locator('#view-workbench').isVisible()).toBe(true);
+    await page.locator('#view-workbench').getByLabel('Position').focus();
+    await page.keyboard.press('Home');
+    await page.keyboard.press('ArrowRight');
+    expect(await page.locator('#view-workbench').getByLabel('Position').getAttribute('aria-valuetext')).toMatch(
+      /^event 1 of \d+: write of 5 bytes/,
+    );
+    expect(await page.locator('#view-workbench .block.shown').count()).toBe(1);
+  });
+
+  it('plays the story step by step where motion is welcome', async () => {
+    await using page = await open({ reducedMotion: 'no-preference' });
+    await expect.poll(() => page.locator('#view-workbench .block.shown').count()).toBeGreaterThan(0);
+    await expect
+      .poll(
+        async () =>
+          (await page.locator('#view-workbench .says').textContent())!.match(/event (\d+) of (\d+)/)!.slice(1),
+        { timeout: 8000 },
+      )
+      .toSatisfy(([now, all]: string[]) => now === all);
+  });
+
+  it('speaks both languages', async () => {
+    await using page = await open();
+    await page.getByLabel('Language').selectOption('zh');
+    expect(await page.locator('html').getAttribute('lang')).toBe('zh');
+    expect(await page.locator('#tab-phenomena').textContent()).toBe('现象');
+    await expect.poll(() => page.locator('.headline').textContent()).toBe('3 次发送得到 1 次读取、1 条消息');
+  });
+
+  it('inspects and breaks a connection', async () => {
+    await using page = await open();
+    await page.locator('#tab-inspect').click();
+    await page.locator('#view-inspect').getByRole('button', { name: 'Start' }).click();
+    await page.getByText(/Point your client at 127\.0\.0\.1:\d+/).waitFor();
+    await page.getByRole('button', { name: 'Send demonstration traffic' }).click();
+    await page.locator('#view-inspect').getByText('all of them as they were sent').waitFor();
+    expect(await page.locator('#view-inspect .tag.glued').count()).toBeGreaterThan(0);
+    expect(await page.locator('#view-inspect .tag.split-tag').count()).toBeGreaterThan(0);
+    await page.locator('#tab-chaos').click();
+    await page.locator('#view-chaos').getByRole('button', { name: 'Start' }).click();
+    await page.locator('#view-chaos').getByRole('button', { name: 'Send demonstration traffic' }).click();
+    await page.locator('#view-chaos').getByText('all of them as they were sent').waitFor();
+    expect(await page.locator('#view-chaos .event').count()).toBeGreaterThan(3);
+  });
+
+  it.each([
+    { colorScheme: 'light', viewport: { width: 1280, height: 900 } },
+    { colorScheme: 'dark', viewport: { width: 390, height: 844 } },
+  ] as const)('has no accessibility violation that axe finds, $colorScheme', async (options) => {
+    await using page = await open(options);
+    for (const view of ['workbench', 'phenomena', 'inspect', 'chaos']) {
+      await page.locator(`#tab-${view}`).click();
+      if (view === 'phenomena') await page.waitForSelector('#view-phenomena .measured', { timeout: 20_000 });
+      if (view === 'inspect') {
+        await page.locator('#view-inspect').getByRole('button', { name: 'Start' }).click();
+        await page.getByRole('button', { name: 'Send demonstration traffic' }).click();
+        await page.locator('#view-inspect').getByText('all of them as they were sent').waitFor();
+      }
+      await page.evaluate(axe.source);
+      const violations = await page.evaluate(async () => {
+        const found = await (
+          globalThis as unknown as {
+            axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+          }
+        ).axe.run();
+        return found.violations.map(
+          ({ id, nodes }) =>
+            `${id}: ${nodes
+              .map((node) => node.html)
+              .join(' ')
+              .slice(0, 300)}`,
+        );
+      });
+      expect(violations).toEqual([]);
+    }
+  });
+
+  it('has scripts whose types are right', () => {
+    const folder = fileURLToPath(new URL('../page', import.meta.url));
+    execFileSync('npx', ['tsc', '-p', folder], { stdio: 'pipe' });
+  });
+});

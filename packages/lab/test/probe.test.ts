@@ -1,0 +1,124 @@
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { MessageRequestHandler, serve } from '@sendall/socketserver';
+import { describe, expect, it } from 'vitest';
+import { probe } from '@sendall/lab';
+import { finished, portOf, python, wirelab } from './programs.js';
+
+const hex = (text: string) => Buffer.from(text).toString('hex');
+
+class Echo extends MessageRequestHandler {
+  static override readonly framing = 'u32be';
+  override onMessage(message: Buffer): void {
+    this.send(message);
+  }
+}
+
+async function listening(handle: (socket: Socket) => void) {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    socket.on('error', () => {});
+    handle(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    address: { host: '127.0.0.1', port: (server.address() as AddressInfo).port },
+    async [Symbol.asyncDispose]() {
+      server.close();
+    },
+  };
+}
+
+describe('wirelab probe', () => {
+  it('finds the fault in the tutorial’s own server, with a case that repeats it', async () => {
+    await using server = python('struct_i_server');
+    const target = `127.0.0.1:${await portOf(server)}`;
+    const found = await finished(wirelab('probe', target, '--framing', 'i32le', '--request', hex('echo hi'), '--json'));
+    expect(found.code).toBe(1);
+    const report = JSON.parse(found.stdout);
+    expect(report).toMatchObject({ ok: false, framed: false, minimal: { verdict: 'changed' } });
+    expect(report.minimal.sent).toHaveLength(2);
+    const [, single] = /--repeat '(.+)'/.exec(report.repeat)!;
+    const repeated = await finished(wirelab('probe', '--repeat', single!));
+    expect(repeated.code).toBe(1);
+    expect(repeated.stdout).toContain('a cut changes the answer');
+    const whole = single!.replace(/[^/]+$/, '1::0');
+    expect((await finished(wirelab('probe', '--repeat', whole))).code).toBe(0);
+  });
+
+  it('passes a server whose framing is right', async () => {
+    const server = await serve({ host: '127.0.0.1', port: 0 }, Echo);
+    const { port } = server.serverAddress as { port: number };
+    const good = await finished(
+      wirelab('probe', `127.0.0.1:${port}`, '--framing', 'u32be', '--request', '0000000568656c6c6f'),
+    );
+    await server.shutdown({ timeout: 0 });
+    expect(good.stdout).toContain('no cut changes the answer');
+    expect(good.code).toBe(0);
+  });
+
+  it('passes a server that answers with a clock', async () => {
+    let clock = 0;
+    await using server = await listening((socket) => {
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk.toString();
+        for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n')) {
+          text = text.slice(at + 1);
+          socket.write(`now ${String(++clock).padStart(6, '0')}\n`);
+        }
+      });
+    });
+    const report = await probe({ address: server.address, framing: 'lines', requests: [Buffer.from('time\n')] });
+    expect(report.varyingBytes).toBeGreaterThan(0);
+    expect(report.minimal).toBeUndefined();
+  });
+
+  it('finds a server that takes the header for whole only in one read, and hangs', async () => {
+    await using server = await listening((socket) => {
+      socket.on('data', (chunk) => {
+        if (chunk.length < 4) return; // loses the beginning of a header that came alone
+        socket.write(chunk);
+      });
+    });
+    const report = await probe({
+      address: server.address,
+      framing: 'u32be',
+      requests: [Buffer.from('00000001ff', 'hex')],
+    });
+    expect(report.minimal?.plan.cuts).toHaveLength(1);
+    expect(['hang', 'changed']).toContain(report.minimal?.verdict);
+  });
+
+  it('finds a server that forgets what was glued behind the first message', async () => {
+    await using server = await listening((socket) => {
+      let held = Buffer.alloc(0);
+      socket.on('data', (chunk) => {
+        held = Buffer.concat([held, chunk]);
+        if (held.length < 9) return;
+        socket.write(held.subarray(0, 9));
+        held = Buffer.alloc(0);
+      });
+    });
+    const report = await probe({
+      address: server.address,
+      framing: 'u32be',
+      requests: [Buffer.from('hello')],
+      timeoutMs: 500,
+    });
+    expect(report.framed).toBe(true);
+    const failed = report.cases.filter((each) => each.verdict !== 'same').map((each) => each.family);
+    expect(failed).toContain('glued');
+    expect(failed).not.toContain('split at every offset');
+    expect(report.minimal?.plan.copies).toBe(2);
+  });
+
+  it('says when there is no answer to compare with, and exits with 3', async () => {
+    await using server = await listening((socket) => socket.resume());
+    const { code, stderr } = await finished(
+      wirelab('probe', `127.0.0.1:${server.address.port}`, '--framing', 'u32be', '--request', 'ff', '--timeout', '200'),
+    );
+    expect(code).toBe(3);
+    expect(stderr).toContain('gets no answer');
+  });
+});

@@ -1,0 +1,166 @@
+import { describe, expect, it } from 'vitest';
+import { phenomena } from '@sendall/lab';
+import { finished, wirelab } from './programs.js';
+
+interface Span {
+  atMs: number;
+  offset: number;
+  length: number;
+  text?: string;
+}
+interface Data {
+  phenomenon: string;
+  writes: Span[];
+  reads: Span[];
+  messages: Span[];
+  observations: {
+    name: string;
+    writes: Span[];
+    reads: Span[];
+    messages: Span[];
+    segments?: { source: string; count?: number };
+    facts?: Record<string, unknown>;
+  }[];
+  explanation: string;
+  table?: { rows: (string | number)[][] };
+  notShown?: string;
+}
+
+async function show(name: string, ...words: string[]): Promise<Data> {
+  const { code, stdout, stderr } = await finished(wirelab('show', name, '--json', ...words));
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  return JSON.parse(stdout) as Data;
+}
+
+const lengths = (spans: Span[]) => spans.map((span) => span.length);
+const texts = (spans: Span[]) => spans.map((span) => span.text);
+
+describe('wirelab show', () => {
+  it('sticky: three sends, one read, with Nagle and without; three reads with pauses', async () => {
+    const { phenomenon, writes, reads, observations } = await show('sticky');
+    expect(phenomenon).toBe('sticky');
+    expect(texts(writes)).toEqual(['hello', 'world', 'egon']);
+    expect(texts(reads)).toEqual(['helloworldegon']);
+    const [, noDelay, lateAck, spaced] = observations;
+    expect(lengths(noDelay!.reads)).toEqual([14]);
+    expect(lateAck!.reads.reduce((sum, read) => sum + read.length, 0)).toBe(14);
+    expect(lengths(spaced!.reads)).toEqual([5, 5, 4]);
+    expect(['capture', 'kernel counters', 'not seen']).toContain(noDelay!.segments!.source);
+    if (noDelay!.segments!.source !== 'not seen') expect(noDelay!.segments!.count).toBe(3);
+  });
+
+  it('leftover: each read takes what was asked for, the next one goes on', async () => {
+    const { reads } = await show('leftover');
+    expect(texts(reads)).toEqual(['h', 'ellow', 'o', 'rldegon']);
+  });
+
+  it('udp: every datagram is a message, and the largest one is known by trying', async () => {
+    const { writes, reads, messages, observations } = await show('udp');
+    expect(lengths(reads)).toEqual(lengths(writes));
+    expect(texts(messages)).toEqual(['hello', 'world', 'egon']);
+    expect(observations[1]!.facts).toMatchObject({ largest: 65_507, tooLarge: 65_508, error: 'EMSGSIZE' });
+  });
+
+  it('empty: a datagram carries it, TCP does not, a framing does', async () => {
+    const { observations } = await show('empty');
+    const [udp, tcp, framed] = observations;
+    expect(lengths(udp!.reads)).toEqual([0]);
+    expect(tcp!.reads).toEqual([]);
+    expect(lengths(framed!.reads)).toEqual([4]);
+    expect(lengths(framed!.messages)).toEqual([0]);
+  });
+
+  it('loss: TCP brings everything in order, UDP does not; or it says why this cannot be shown', async () => {
+    const { observations, notShown, explanation } = await show('loss');
+    if (notShown !== undefined) {
+      expect(notShown).toMatch(/nftables|namespace/);
+      expect(explanation).toContain('Nothing was lost');
+      return;
+    }
+    const [tcp, udp] = observations;
+    expect(tcp!.facts).toMatchObject({ whole: true });
+    expect(Number(tcp!.facts!['droppedPackets'])).toBeGreaterThan(0);
+    expect(udp!.facts!['lostMessages']).toBe(udp!.writes.length - udp!.reads.length);
+    expect(Number(udp!.facts!['lostMessages'])).toBeGreaterThan(0);
+  });
+
+  it('ready: two sends there, two back, for one message', async () => {
+    const { observations } = await show('ready');
+    const [down, up] = observations;
+    expect(texts(down!.writes)[0]).toBe('1400');
+    expect(down!.writes).toHaveLength(2);
+    expect(texts(up!.writes)).toEqual(['ls', 'ready']);
+    expect(lengths(down!.messages)).toEqual([1400]);
+  });
+
+  it('prefix: the same messages from one read and from many', async () => {
+    const { observations } = await show('prefix');
+    for (const { messages } of observations) expect(texts(messages)).toEqual(['hello', 'world', 'egon']);
+    expect(observations[1]!.reads.length).toBeGreaterThan(observations[0]!.reads.length);
+  });
+
+  it('rtt: a row for each round trip, and ready needs more than the prefix on a long path', async () => {
+    const { table } = await show('rtt');
+    expect(table!.rows.map((row) => row[0])).toEqual([0, 10, 50, 100]);
+    const [, ready, prefix] = table!.rows.at(-1)! as number[];
+    expect(ready!).toBeGreaterThan(prefix!);
+  });
+
+  it('concurrency: all clients are answered whichever way they are served', async () => {
+    const { observations, table } = await show('concurrency');
+    expect(table!.rows.map((row) => row[0])).toEqual(['one at a time', 'event loop', 'threads', 'processes']);
+    for (const { messages, writes } of observations) expect(messages).toHaveLength(writes.length);
+  });
+
+  it('speaks Chinese, and draws writes and reads over each other', async () => {
+    const { stdout } = await finished(wirelab('show', 'leftover', '--lang', 'zh'));
+    expect(stdout).toContain('一次发送，读取太小');
+    expect(stdout).toMatch(/写入.*helloworldegon/);
+    expect(stdout).toMatch(/测量结果: .*分 4 次读出/);
+  });
+
+  it('has two languages for everything', () => {
+    for (const { title, chapter } of phenomena) {
+      for (const each of [title, chapter]) expect(each.zh).toMatch(/[\u4e00-\u9fff]|recv/);
+    }
+  });
+});
+
+describe('the command line', () => {
+  it.each([
+    [[], 'which command?'],
+    [['sho'], 'there is no command "sho"'],
+    [['show', 'nothing'], 'there is no phenomenon "nothing"'],
+    [['show', '--lang', 'fr'], '--lang is one of en, zh'],
+    [['serve', 'ftp'], 'the protocol is one of recv, length-ready, struct-i, udp'],
+    [['serve', 'recv', '--port', '70000'], '--port takes a number from 0 to 65535'],
+    [['serve', 'recv', '--host', '0.0.0.0'], "Unknown option '--host'"],
+    [['call', 'recv'], 'call takes a protocol and HOST:PORT'],
+    [['call', 'recv', 'nowhere', 'ls'], '"nowhere" is not an address'],
+    [['inspect', '--listen', '0', '--to', '1'], 'inspect takes --listen ADDR'],
+    [['inspect', '--listen', '0', '--to', '1', '--framing', 'u33'], 'u33'],
+    [['chaos', '--listen', '0', '--to', '1', '--corrupt', '2'], '--corrupt takes a number from 0 to 1'],
+    [['probe', '127.0.0.1:1', '--framing', 'u32be', '--request', 'xyz'], '--request takes bytes in hex'],
+    [['replay'], 'replay takes one FILE'],
+  ])('%j is a usage error in one sentence', async (words, sentence) => {
+    const { code, stderr } = await finished(wirelab(...words));
+    expect(code).toBe(2);
+    expect(stderr).toContain(sentence);
+    expect(stderr.split('\n')[0]).toMatch(/^wirelab: /);
+  });
+
+  it.each(['show', 'serve', 'call', 'chat', 'inspect', 'chaos', 'probe', 'replay', 'page'])(
+    '%s --help has an example',
+    async (name) => {
+      const { code, stdout } = await finished(wirelab(name, '--help'));
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/\nexample: wirelab /);
+    },
+  );
+
+  it('--help lists every command, --version says which one it is', async () => {
+    expect((await finished(wirelab('--help'))).stdout).toContain('inspect');
+    expect((await finished(wirelab('--version'))).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
