@@ -1,6 +1,6 @@
 /**
- * Waiting for children. SIGCHLD says that somebody may have ended; which one is asked without reaping, and each is then reaped
- * by its own pid: never "any child", never a wait that blocks.
+ * Waiting for children. SIGCHLD says that somebody may have ended; which one is asked without reaping, and each is then
+ * reaped by its own pid: never "any child", never a wait that blocks.
  */
 import { readFileSync } from 'node:fs';
 import type { Native, Status } from './syscalls.js';
@@ -10,6 +10,7 @@ export class Children {
   readonly #leaders = new Map<number, (status: Status) => void>();
   readonly #held = new Set<number>();
   readonly #onSweep: () => void;
+  #sweeping = false;
   readonly #unlisten: () => void;
 
   /** `onSweep` is called after children or orphans were reaped: a tree may have ended. */
@@ -39,22 +40,37 @@ export class Children {
     return this.#leaders.has(pid);
   }
 
+  /** Reaps who has ended. Called from inside itself it does nothing more: the loop that runs sees them all. */
   sweep(): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    let reaped = 0;
+    try {
+      reaped = this.#reapAll();
+    } finally {
+      this.#sweeping = false;
+    }
+    if (reaped > 0) this.#onSweep();
+  }
+
+  #reapAll(): number {
     let reaped = 0;
     for (;;) {
       const pid = this.#native.endedChild();
-      if (pid === 0) break;
-      if (this.#held.has(pid)) {
-        // It stands in front of all others: ask for each of those by name.
-        for (const leader of this.#leaders.keys()) if (!this.#held.has(leader)) reaped += this.#reap(leader);
-        for (const orphan of this.orphans()) reaped += this.#reap(orphan);
-        this.#onSweep();
-        return;
-      }
-      if (this.#reap(pid) === 0) break;
+      if (pid === 0) return reaped;
+      // It stands in front of all others.
+      if (this.#held.has(pid)) return reaped + this.#reapBehind() + 1;
+      if (this.#reap(pid) === 0) return reaped;
       reaped++;
     }
-    if (reaped > 0) this.#onSweep();
+  }
+
+  /** Asks for each child by name. */
+  #reapBehind(): number {
+    let reaped = 0;
+    for (const leader of this.#leaders.keys()) if (!this.#held.has(leader)) reaped += this.#reap(leader);
+    for (const orphan of this.orphans()) reaped += this.#reap(orphan);
+    return reaped;
   }
 
   #reap(pid: number): number {

@@ -288,6 +288,7 @@ export class Journal {
   #sync(): void {
     if (this.#syncing) return;
     this.flush();
+    fault('after-intent');
     this.syncs++;
     const waiting = this.#waiting;
     this.#waiting = [];

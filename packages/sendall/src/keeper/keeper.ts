@@ -42,6 +42,8 @@ type Refusal = { code: string; message: string };
 const SHOWN_ARGV = 2048;
 const SHOWN_NAME = 256;
 const SHOWN_TAGS = 64;
+/** Commands started in one turn of the event loop. */
+const BURST = 8;
 /** More trees than this are not looked at for every process that ends. */
 const FEW_TREES = 8;
 const TREES_MS = 20;
@@ -70,6 +72,9 @@ export class Keeper implements Desk, RunOwner {
   #treeTimer: NodeJS.Timeout | undefined;
   readonly #agents = new Set<AgentConnection>();
   #nextNo = 1;
+  /** Prepared or about to be, not started yet. */
+  #starting = 0;
+  #nextScheduled = false;
   #draining = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
@@ -185,12 +190,16 @@ export class Keeper implements Desk, RunOwner {
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     agent.attach(alias, run, true, message.holder);
-    const immediate = this.#running.size < this.limits.maxRunning;
-    if (immediate) this.#running.add(run);
-    else this.#queue.add(run);
+    const immediate = this.#running.size < this.limits.maxRunning && this.#starting < BURST && this.#queue.size === 0;
     this.journal.sync((error) => this.#intentSynced(run, error));
+    if (!immediate) {
+      this.#queue.add(run);
+      return;
+    }
+    this.#running.add(run);
+    this.#starting++;
     // Behind the sync's own microtask: a slow disk works while we open what the command needs.
-    if (immediate) queueMicrotask(() => this.#prepare(run));
+    queueMicrotask(() => this.#prepare(run));
   }
 
   #reopen(agent: AgentConnection, { alias, holder, again }: MessageNamed<'OPEN'>, run: Run): void {
@@ -215,7 +224,7 @@ export class Keeper implements Desk, RunOwner {
     if (this.#draining) return { code: 'busy', message: 'this keeper takes no new runs' };
     if (this.#runs.size >= maxIds)
       return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
-    if (this.#running.size >= maxRunning && this.#queue.size >= maxQueued)
+    if (this.#running.size + this.#queue.size >= maxRunning + maxQueued)
       return { code: 'busy', message: `maxRunning (${maxRunning}) and maxQueued (${maxQueued}) are reached` };
     try {
       this.journal.reserve(this.live);
@@ -230,6 +239,7 @@ export class Keeper implements Desk, RunOwner {
     try {
       run.prepare();
     } catch (error) {
+      this.#starting--;
       this.#refuse(run, failureOf(error));
       return;
     }
@@ -239,6 +249,7 @@ export class Keeper implements Desk, RunOwner {
   #intentSynced(run: Run, error: Error | undefined): void {
     fault('after-sync');
     if (error) {
+      if (run.state === 'starting') this.#starting--;
       this.#refuse(run, { code: 'limits', message: `the run journal cannot be written (${error.message})` });
       return;
     }
@@ -249,9 +260,11 @@ export class Keeper implements Desk, RunOwner {
       attachment.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch });
     run.promised = true;
     if (run.state === 'starting') this.#start(run);
+    else if (run.state === 'queued') this.#nextSoon();
   }
 
   #start(run: Run): void {
+    this.#starting--;
     try {
       run.start();
     } catch (error) {
@@ -265,18 +278,33 @@ export class Keeper implements Desk, RunOwner {
     this.#queue.delete(run);
     this.#running.delete(run);
     this.#retention.add(run);
-    this.#next();
+    this.#nextSoon();
   }
 
-  /** The next of the queue, when there is room. */
+  /** The next of the queue, when there is room; a few at a time, so that those who run are heard in between. */
   #next(): void {
+    let started = 0;
     for (const run of this.#queue) {
-      if (this.#running.size >= this.limits.maxRunning) return;
+      if (this.#running.size >= this.limits.maxRunning || !run.promised) break;
+      if (++started > BURST) {
+        this.#nextSoon();
+        break;
+      }
       this.#queue.delete(run);
       this.#running.add(run);
+      this.#starting++;
       this.#prepare(run);
     }
     this.#watchIdle();
+  }
+
+  #nextSoon(): void {
+    if (this.#nextScheduled) return;
+    this.#nextScheduled = true;
+    setImmediate(() => {
+      this.#nextScheduled = false;
+      this.#next();
+    });
   }
 
   // -- the rest of a run's life

@@ -1,0 +1,186 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KeeperClient, until, type Attached } from './keeper-client.js';
+
+/** Processes whose environment, as it was at their start, or whose words hold the mark. */
+function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Pids that the command printed, one a line; waits until there are so many. */
+async function pidsOf(run: Attached, count: number): Promise<number[]> {
+  let pids: number[] = [];
+  await until(async () => {
+    pids = (await run.read(1, 0, run.next(1))).toString().trim().split('\n').filter(Boolean).map(Number);
+    return pids.length >= count;
+  }, `${count} pids`);
+  return pids;
+}
+
+/** Children that try to get away. Each prints its pid. */
+const nasty = {
+  'a plain child': 'sh -c "echo \\$\\$; exec sleep 300" &',
+  'setsid': 'setsid sh -c "echo \\$\\$; exec sleep 300" &',
+  'a double fork': '(setsid sh -c "echo \\$\\$; exec sleep 300" & exit) &',
+  'nohup': 'nohup sh -c "echo \\$\\$; exec sleep 300" 2> /dev/null &',
+  'deaf to TERM, HUP and INT': 'sh -c "trap \\"\\" TERM HUP INT; echo \\$\\$; while :; do sleep 300; done" &',
+  'stopped': 'sh -c "echo \\$\\$; kill -STOP \\$\\$; exec sleep 300" &',
+};
+/** Only a cgroup finds this one without its parents. */
+const clean = { 'env -i setsid': 'env -i setsid /bin/sh -c "echo \\$\\$; exec /bin/sleep 300" &' };
+
+interface Way {
+  readonly name: string;
+  readonly options: { cgroups?: boolean; plain?: boolean };
+  readonly proof: string;
+  readonly children: Record<string, string>;
+}
+const ways: Way[] = [
+  { name: 'without a cgroup', options: { cgroups: false }, proof: 'unproven', children: { ...nasty, ...clean } },
+  { name: 'without koffi and cgroup', options: { cgroups: false, plain: true }, proof: 'unproven', children: nasty },
+];
+// Only root may make cgroups everywhere.
+if (process.getuid?.() === 0)
+  ways.unshift({ name: 'with a cgroup', options: {}, proof: 'cgroup', children: { ...nasty, ...clean } });
+
+describe.each(ways)('$name', ({ options, proof, children }) => {
+  let keeper: KeeperClient;
+  beforeAll(async () => {
+    keeper = await KeeperClient.start(options);
+  });
+  afterAll(() => keeper[Symbol.asyncDispose]());
+
+  test.each(Object.entries(children))('cancel reaches %s', async (_, child) => {
+    const run = keeper.sh(`${child}\necho $$; wait; sleep 300`);
+    const pids = await pidsOf(run, 2);
+    const report = await run.operate({ type: 'CANCEL', graceMs: 100, reason: 'enough' });
+    expect(report).toMatchObject({ result: 'done', proof, survivors: [] });
+    expect(pids.filter(alive)).toEqual([]);
+    expect(await run.exit).toMatchObject({ cause: 'cancelled', reason: 'enough', survivors: [], killProof: proof });
+    await run.wait('TREE_END');
+  });
+
+  test('cancel reaches what the leader left behind when it ended', async () => {
+    const run = keeper.sh('setsid sh -c "echo \\$\\$; exec sleep 300" & sleep 0.1');
+    await run.exit;
+    const pids = await pidsOf(run, 1);
+    expect(pids.filter(alive)).toHaveLength(1);
+    await run.operate({ type: 'CANCEL', graceMs: 1000 });
+    expect(pids.filter(alive)).toEqual([]);
+    await run.wait('TREE_END');
+  });
+
+  test('cancel outruns a storm of forks', async () => {
+    const run = keeper.sh('trap "" TERM; storm() { while :; do (sleep 5 &) ; sleep 0.002; done; }; storm & storm & storm');
+    await run.wait('STARTED');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const report = await run.operate({ type: 'CANCEL', graceMs: 0 });
+    expect(report.survivors).toEqual([]);
+    await run.wait('TREE_END');
+  });
+
+  test('TERM comes first, and a command that obeys ends with its own code', async () => {
+    const run = keeper.sh('trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.01; done');
+    await run.reaches(1, 6);
+    await run.operate({ type: 'CANCEL', graceMs: 10_000 });
+    expect(await run.exit).toMatchObject({ code: 3, cause: 'cancelled' });
+    expect(await run.text()).toBe('ready\nbye\n');
+  });
+
+  test('KILL follows after the grace', async () => {
+    const run = keeper.sh('trap "" TERM; echo ready; while :; do sleep 1; done');
+    await run.reaches(1, 6);
+    await run.operate({ type: 'CANCEL', graceMs: 50 });
+    expect(await run.exit).toMatchObject({ signal: 'SIGKILL' });
+  });
+
+  test('a second cancel may only bring KILL nearer', async () => {
+    const run = keeper.sh('trap "" TERM; echo ready; while :; do sleep 1; done');
+    await run.reaches(1, 6);
+    run.send({ type: 'CANCEL', opId: 9001, graceMs: 600_000 });
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+    expect(await run.wait('OP_OK', ({ opId }) => opId === 9001)).toMatchObject({ result: 'done' });
+  });
+
+  test('timeout and idle timeout end the tree here, whoever is connected', async () => {
+    const timed = keeper.sh('sleep 300 & wait', { timeoutMs: 100 });
+    expect(await timed.exit).toMatchObject({ cause: 'timeout', signal: 'SIGTERM' });
+    const idle = keeper.sh('echo a; sleep 300', { idleMs: 100 });
+    expect(await idle.exit).toMatchObject({ cause: 'idle' });
+    const busy = keeper.sh('for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done', { idleMs: 250 });
+    expect(await busy.exit).toMatchObject({ code: 0 });
+  });
+});
+
+describe('signals', () => {
+  let keeper: KeeperClient;
+  beforeAll(async () => {
+    keeper = await KeeperClient.start();
+  });
+  afterAll(() => keeper[Symbol.asyncDispose]());
+
+  test('reach the leader, its group or the whole tree', async () => {
+    const script =
+      'trap "echo leader" USR1; sh -c "trap \\"echo child; exit\\" USR1; echo up; while :; do sleep 0.01; done" & ' +
+      'while :; do sleep 0.01; done';
+    for (const [scope, expected] of [
+      ['leader', ['leader']],
+      ['group', ['child', 'leader']],
+      ['tree', ['child', 'leader']],
+    ] as const) {
+      const run = keeper.sh(script, { capture: 'merged' });
+      await run.reaches(1, 3);
+      expect((await run.operate({ type: 'SIGNAL', signal: 10, scope })).result).toBe('done');
+      await run.reaches(1, 3 + expected.join('\n').length + 1);
+      const words = (await run.read(1, 3, run.next(1))).toString().trim().split('\n');
+      // Children of the shells (sleep) die of it, which a shell may mention.
+      expect(words.filter((word) => word === 'leader' || word === 'child').toSorted()).toEqual([...expected]);
+      await run.operate({ type: 'CANCEL', graceMs: 0 });
+    }
+  });
+
+  test('a repeat of an operation is answered from memory and done once', async () => {
+    const run = keeper.sh('trap "echo hit" USR1; echo up; while :; do sleep 0.01; done');
+    await run.reaches(1, 3);
+    for (let i = 0; i < 3; i++) run.send({ type: 'SIGNAL', opId: 77, signal: 10, scope: 'leader' });
+    await until(() => run.messages.filter(({ type }) => type === 'OP_OK').length === 3, 'three answers');
+    await run.reaches(1, 7);
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+    expect(await run.text()).toBe('up\nhit\n');
+  });
+
+  test('one that comes before the start waits for it', async () => {
+    const run = keeper.sh('sleep 300');
+    await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' });
+    expect(await run.exit).toMatchObject({ signal: 'SIGTERM' });
+  });
+
+  test('to what is over, or that do not exist, say so', async () => {
+    const run = keeper.exec('true');
+    await run.wait('TREE_END');
+    expect(await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' })).toMatchObject({ result: 'already over' });
+    expect(await run.operate({ type: 'CANCEL' })).toMatchObject({ result: 'already over' });
+    const live = keeper.sh('sleep 300');
+    expect((await live.operate({ type: 'SIGNAL', signal: 99, scope: 'leader' })).result).toContain('no signal 99');
+    expect((await live.operate({ type: 'RESIZE', cols: 1, rows: 1 })).result).toContain('no terminal');
+    await live.operate({ type: 'CANCEL', graceMs: 0 });
+  });
+
+  test('wake a stopped command so that it can act on them', async () => {
+    const run = keeper.sh('kill -STOP $$; echo never');
+    const { pid } = await run.wait('STARTED');
+    await until(() => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')), 'the stop');
+    await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' });
+    expect(await run.exit).toMatchObject({ signal: 'SIGTERM' });
+  });
+
+  test('an exit carries what the command used', async () => {
+    const exit = await keeper.sh('i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done').exit;
+    expect(exit.userUs! + exit.systemUs!).toBeGreaterThan(10_000);
+    expect(exit.endMs).toBeGreaterThanOrEqual(exit.startMs);
+  });
+});

@@ -1,0 +1,128 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bytes, KeeperClient, type Attached } from './keeper-client.js';
+
+let keeper: KeeperClient;
+beforeAll(async () => {
+  keeper = await KeeperClient.start();
+});
+afterAll(() => keeper[Symbol.asyncDispose]());
+
+const cat = (): Attached => keeper.open({ argv: [bytes('cat')], stdin: true });
+const sum = (data: Uint8Array): string => createHash('md5').update(data).digest('hex');
+
+/** Sends all of it under the credit that is granted, `piece` bytes at a time, then the end. */
+async function feed(run: Attached, data: Buffer, piece = 64 * 1024): Promise<void> {
+  let limit = keeper.link.window;
+  for (let sent = 0; sent < data.length; ) {
+    if (sent >= limit) limit = (await run.wait('CREDIT', (credit) => credit.limit > sent)).limit;
+    const n = Math.min(piece, limit - sent, data.length - sent);
+    run.input(sent, data.subarray(sent, sent + n));
+    sent += n;
+  }
+  run.send({ type: 'EOS', stream: 0, final: data.length });
+}
+
+describe('stdin', () => {
+  test('every byte arrives, whatever the pieces', async () => {
+    const data = randomBytes(3_000_000);
+    for (const piece of [65_536, 1000, 7777]) {
+      const run = keeper.open({ argv: [bytes('md5sum')], stdin: true });
+      await feed(run, data, piece);
+      expect(await run.text()).toBe(`${sum(data)}  -\n`);
+    }
+  });
+
+  test('without one the command reads end-of-file at once', async () => {
+    expect(await keeper.exec('wc', '-c').text()).toBe('0\n');
+  });
+
+  test('the end comes only after all bytes before it, also when it was told first', async () => {
+    const run = cat();
+    run.send({ type: 'EOS', stream: 0, final: 6 });
+    run.input(0, bytes('abc'));
+    await run.reaches(1, 3);
+    expect(run.find('EXIT')).toBeUndefined();
+    run.input(3, bytes('def'));
+    expect(await run.text()).toBe('abcdef');
+  });
+
+  test('bytes before the start wait for it', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1 } });
+    const first = small.sh('sleep 0.1');
+    const run = small.open({ argv: [bytes('cat')], stdin: true });
+    run.input(0, bytes('early'));
+    run.send({ type: 'EOS', stream: 0, final: 5 });
+    await first.exit;
+    expect(await run.text()).toBe('early');
+  });
+
+  test('what comes twice is taken once', async () => {
+    const run = cat();
+    run.input(0, bytes('abcd'));
+    run.input(2, bytes('cdef'));
+    run.input(0, bytes('ab'));
+    run.send({ type: 'EOS', stream: 0, final: 6 });
+    expect(await run.text()).toBe('abcdef');
+  });
+
+  test('it is acknowledged when taken, and credit follows what the command reads', async () => {
+    const run = keeper.sh('sleep 0.2; cat > /dev/null', { stdin: true });
+    const data = Buffer.alloc(keeper.link.window);
+    for (let at = 0; at < data.length; at += 65_536) run.input(at, data.subarray(at, at + 65_536));
+    await run.wait('ACK', ({ durable }) => durable === data.length);
+    await run.wait('CREDIT', ({ limit }) => limit === 2 * data.length);
+    run.send({ type: 'EOS', stream: 0, final: data.length });
+    await run.wait('ACK', ({ ended }) => ended === true);
+    expect(await run.exit).toMatchObject({ code: 0 });
+  });
+
+  test('a command that closes it is no error: the rest is taken and thrown away', async () => {
+    const run = keeper.sh('exec <&-; echo closed; sleep 0.3', { stdin: true });
+    await run.reaches(1, 7);
+    run.input(0, Buffer.alloc(200_000));
+    await run.wait('STOP');
+    await run.wait('ACK', ({ durable }) => durable === 200_000);
+    expect(await run.exit).toMatchObject({ code: 0 });
+  });
+
+  test('a caller that leaves is no end-of-file: the next one goes on at the next byte', async () => {
+    const run = cat();
+    run.input(0, bytes('first '));
+    await run.reaches(1, 6);
+    run.send({ type: 'DETACH' });
+    const next = keeper.attach(run.runId, 'control');
+    const { streams } = await next.wait('ATTACHED');
+    expect(streams.find(({ stream }) => stream === 0)).toMatchObject({ next: 6 });
+    next.input(6, bytes('second'));
+    next.send({ type: 'EOS', stream: 0, final: 12 });
+    expect(await next.text()).toBe('first second');
+  });
+
+  test('a caller that never comes back: the command is ended after keepMs', async () => {
+    const run = keeper.open({ argv: [bytes('cat')], stdin: true, keepMs: 100 });
+    await run.wait('STARTED');
+    run.send({ type: 'DETACH' });
+    const watcher = keeper.attach(run.runId);
+    expect(await watcher.exit).toMatchObject({ cause: 'cancelled', signal: 'SIGTERM' });
+  });
+});
+
+describe('stdin that breaks the protocol ends that connection and nothing else', () => {
+  test.each([
+    ['a hole', (run: Attached) => run.input(5, bytes('x'))],
+    ['more than the credit', (run: Attached) => run.input(0, Buffer.alloc(keeper.link.window + 1))],
+    ['an end before what has come', (run: Attached) => (run.input(0, bytes('abc')), run.send({ type: 'EOS', stream: 0, final: 2 }))],
+    ['another stream', (run: Attached) => run.send({ type: 'EOS', stream: 1, final: 0 })],
+  ])('%s', async (_, attack) => {
+    const bystander = keeper.sh('sleep 100');
+    const { pid } = await bystander.wait('STARTED');
+    const run = cat();
+    attack(run);
+    await keeper.link.closed;
+    await keeper.connect();
+    expect((await keeper.list()).find((info) => info.pid === pid)).toMatchObject({ state: 'running' });
+    await keeper.attach(bystander.runId, 'control').operate({ type: 'CANCEL', graceMs: 0 });
+    await keeper.attach(run.runId, 'control').operate({ type: 'CANCEL', graceMs: 0 });
+  });
+});

@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { spoolFolder, SpoolReader } from '../../dist/keeper/door.js';
+import { bytes, KeeperClient, PRINCIPAL, until } from './keeper-client.js';
+
+const MiB = 1024 * 1024;
+let keeper: KeeperClient;
+beforeAll(async () => {
+  keeper = await KeeperClient.start();
+});
+afterAll(() => keeper[Symbol.asyncDispose]());
+
+describe('output', () => {
+  test('stdout and stderr stay apart, each whole at the exit', async () => {
+    const run = keeper.sh('for i in 1 2 3; do echo out$i; echo err$i >&2; done');
+    expect(await run.text(1)).toBe('out1\nout2\nout3\n');
+    expect(await run.text(2)).toBe('err1\nerr2\nerr3\n');
+    expect(run.types.indexOf('EXIT')).toBeGreaterThan(run.types.lastIndexOf('EOS'));
+  });
+
+  test('merged, both are one stream in order', async () => {
+    const run = keeper.sh('for i in 1 2 3; do echo out$i; echo err$i >&2; done', { capture: 'merged' });
+    expect(await run.text(1)).toBe('out1\nerr1\nout2\nerr2\nout3\nerr3\n');
+  });
+
+  test('40 MiB over three segments, with the sums that EXIT says', async () => {
+    const run = keeper.sh('head -c 41943040 /dev/urandom | tee /dev/fd/2', { sha256: true });
+    const [out, err] = [await run.output(1), await run.output(2)];
+    expect(out.equals(err)).toBe(true);
+    const { upto } = await run.exit;
+    expect(Buffer.from(upto[0]!.sha256!)).toEqual(createHash('sha256').update(out).digest());
+    expect(readdirSync(spoolFolder(keeper.home, PRINCIPAL, run.runId)).filter((name) => name.startsWith('1.'))).toEqual([
+      '1.0000000000000000',
+      '1.0000000016777216',
+      '1.0000000033554432',
+    ]);
+  });
+
+  test('small pieces come along, big ones are only announced', async () => {
+    const run = keeper.sh('echo small; sleep 0.05; head -c 100000 /dev/zero');
+    await run.exit;
+    expect(run.find('DATA', ({ offset }) => offset === 0)?.bytes.toString()).toBe('small\n');
+    expect(run.next(1)).toBe(100_006);
+    expect(run.find('SPOOLED')).toBeDefined();
+  });
+
+  test('it is announced while the command runs', async () => {
+    const run = keeper.sh('echo early; sleep 100');
+    await run.reaches(1, 6);
+    expect(run.find('EXIT')).toBeUndefined();
+    await run.operate({ type: 'SIGNAL', signal: 9, scope: 'leader' });
+  });
+
+  test('gseq orders the pieces of both streams as they were read', async () => {
+    const run = keeper.sh('for i in 1 2 3; do echo o; sleep 0.02; echo e >&2; sleep 0.02; done');
+    await run.exit;
+    const pieces = run.messages.filter((message) => message.type === 'DATA');
+    expect(pieces.map(({ stream }) => stream)).toEqual([1, 2, 1, 2, 1, 2]);
+    expect(pieces.map(({ gseq }) => gseq)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  test('a command without output leaves nothing on the disk', async () => {
+    const run = keeper.exec('true');
+    await run.wait('TREE_END');
+    expect(existsSync(spoolFolder(keeper.home, PRINCIPAL, run.runId))).toBe(false);
+  });
+});
+
+describe('exit, end of output and end of the tree are three events', () => {
+  test('a background child that holds stdout does not hold the exit', async () => {
+    const run = keeper.sh('(sleep 0.3; echo late) & echo now');
+    const exit = await run.exit;
+    expect(exit.upto[0]).toMatchObject({ stream: 1, offset: 4, open: true });
+    expect(run.find('EOS', ({ stream }) => stream === 1)).toBeUndefined();
+    expect(await run.wait('EOS', ({ stream }) => stream === 1)).toMatchObject({ final: 9 });
+    await run.wait('TREE_END');
+    expect((await run.read(1, 0, 9)).toString()).toBe('now\nlate\n');
+  });
+
+  test('a background child that let go of its streams holds the tree alone', async () => {
+    const run = keeper.sh('sleep 0.3 > /dev/null 2>&1 & echo now');
+    await run.exit;
+    await run.wait('TREE_END');
+    const { types } = run;
+    expect(types.filter((type) => type === 'EOS')).toHaveLength(2);
+    expect(types.lastIndexOf('EOS')).toBeLessThan(types.indexOf('TREE_END'));
+  });
+
+  test('output that was in the pipe at the exit is drained, however full it was', async () => {
+    for (let round = 0; round < 20; round++) {
+      const run = keeper.sh('head -c 65536 /dev/zero; exit 3');
+      expect(await run.exit).toMatchObject({ code: 3 });
+      expect(await run.output(1)).toHaveLength(65_536);
+    }
+  });
+});
+
+describe('more output than may wait', () => {
+  test('block: the command waits for its reader and loses nothing', async () => {
+    const run = keeper.sh('head -c 3000000 /dev/zero', { spoolMax: 100_000 });
+    await run.reaches(1, 100_000);
+    await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'stdout'), 'blocked(stdout)');
+    expect(run.find('EXIT')).toBeUndefined();
+    let acknowledged = 0;
+    while (!run.find('EXIT')) {
+      await until(() => run.next(1) > acknowledged || run.find('EXIT') !== undefined, 'more output');
+      acknowledged = run.next(1);
+      run.send({ type: 'ACK', stream: 1, durable: acknowledged });
+    }
+    expect(await run.output(1)).toHaveLength(3_000_000);
+  });
+
+  test('block: an observer neither trims nor unblocks', async () => {
+    const run = keeper.sh('head -c 9000000 /dev/zero', { spoolMax: 100_000 });
+    await run.reaches(1, 100_000);
+    const observer = keeper.attach(run.runId);
+    await observer.wait('ATTACHED');
+    observer.send({ type: 'ACK', stream: 1, durable: 100_000 });
+    await observer.wait('CONTROL_LOST');
+    expect(run.next(1)).toBe(100_000);
+    run.send({ type: 'ACK', stream: 1, durable: 100_000 });
+    await run.reaches(1, 200_000);
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+  });
+
+  test('block: the exit comes although nobody reads, with what the pipe held', async () => {
+    const run = keeper.sh('head -c 150000 /dev/zero; exit 5', { spoolMax: 100_000 });
+    expect(await run.exit).toMatchObject({ code: 5 });
+    expect(await run.output(1)).toHaveLength(150_000);
+  });
+
+  test('stop: the run is ended, and says why', async () => {
+    const run = keeper.sh('yes', { spoolMax: 100_000, overflow: 'stop' });
+    expect(await run.exit).toMatchObject({ cause: 'limits' });
+  });
+
+  test('drop-old: whole segments go, never silently', async () => {
+    const run = keeper.sh(`head -c ${60 * MiB} /dev/zero`, { spoolMax: MiB, overflow: 'drop-old' });
+    const { upto } = await run.exit;
+    expect(upto[0]!.offset).toBe(60 * MiB);
+    const gaps = run.messages.filter((message) => message.type === 'GAP');
+    expect(gaps[0]).toMatchObject({ stream: 1, from: 0, to: 16 * MiB });
+    const kept = gaps.at(-1)!.to;
+    expect(kept).toBe(48 * MiB);
+    expect(await run.read(1, kept, 60 * MiB)).toHaveLength(12 * MiB);
+    await expect(run.read(1, 0, 1)).rejects.toMatchObject({ code: 'TRIMMED', first: kept });
+  });
+
+  test('maxOutput ends the run', async () => {
+    const run = keeper.sh('yes', { maxOutput: 1_000_000 });
+    expect(await run.exit).toMatchObject({ cause: 'limits' });
+  });
+
+  test('the room of all runs together: acknowledged results go first, then commands wait', async () => {
+    await using small = await KeeperClient.start({ limits: { spoolTotal: 5 * MiB } });
+    const first = small.sh(`head -c ${3 * MiB} /dev/zero`);
+    await first.wait('TREE_END');
+    first.send({ type: 'EXIT_ACK', received: [] });
+    const second = small.sh(`head -c ${4 * MiB} /dev/zero`);
+    expect((await second.exit).upto[0]!.offset).toBe(4 * MiB);
+    const folder = spoolFolder(small.home, PRINCIPAL, first.runId);
+    expect(existsSync(folder)).toBe(false);
+    const third = small.sh(`head -c ${4 * MiB} /dev/zero; sleep 100`);
+    await until(async () => (await small.list()).some(({ blocked }) => blocked === 'stdout'), 'blocked(stdout)');
+    await second.wait('TREE_END');
+    expect(await small.forget(second.runId)).toBe('done');
+    await third.reaches(1, 4 * MiB);
+  });
+});
+
+describe('a reader that has gone', () => {
+  test('the command gets SIGPIPE at its next write', async () => {
+    const run = keeper.exec('yes');
+    await run.reaches(1, 1);
+    run.send({ type: 'STOP', stream: 1 });
+    expect(await run.exit).toMatchObject({ signal: 'SIGPIPE' });
+  });
+
+  test('an observer stops nothing', async () => {
+    const run = keeper.sh('sleep 0.1; echo done');
+    const observer = keeper.attach(run.runId);
+    await observer.wait('ATTACHED');
+    observer.send({ type: 'STOP', stream: 1 });
+    await observer.wait('CONTROL_LOST');
+    expect(await run.text()).toBe('done\n');
+  });
+});
+
+describe('the spool reader', () => {
+  test('sees a stream grow, and has nothing where nothing is yet', async () => {
+    const run = keeper.open({ argv: [bytes('cat')], stdin: true });
+    await run.wait('STARTED');
+    const reader = new SpoolReader(spoolFolder(keeper.home, PRINCIPAL, run.runId), 1);
+    expect(await reader.read(0, 100)).toHaveLength(0);
+    run.input(0, bytes('hello '));
+    await run.reaches(1, 6);
+    expect((await reader.read(0, 100)).toString()).toBe('hello ');
+    run.input(6, bytes('world'));
+    await run.reaches(1, 11);
+    expect((await reader.read(6, 100)).toString()).toBe('world');
+    const into = Buffer.alloc(3);
+    expect(reader.readNow(4, into)).toBe(3);
+    expect(into.toString()).toBe('o w');
+    await reader.close();
+    run.send({ type: 'EOS', stream: 0, final: 11 });
+    await run.exit;
+  });
+});

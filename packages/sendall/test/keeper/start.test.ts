@@ -1,0 +1,230 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { newRunId } from '../../dist/protocol/run-id.js';
+import { bytes, KeeperClient } from './keeper-client.js';
+
+let keeper: KeeperClient;
+let folder: string;
+beforeAll(async () => {
+  keeper = await KeeperClient.start();
+  folder = mkdtempSync(join(tmpdir(), 'start-'));
+});
+afterAll(async () => {
+  await keeper[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function script(name: string, text: string, mode = 0o755): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  chmodSync(path, mode);
+  return path;
+}
+
+describe('a command starts', () => {
+  test('and its exit code comes back', async () => {
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+    expect(await keeper.sh('exit 7').exit).toMatchObject({ code: 7 });
+  });
+
+  test('and its death by a signal is told as such', async () => {
+    const exit = await keeper.sh('kill -SEGV $$').exit;
+    expect(exit).toMatchObject({ signal: 'SIGSEGV' });
+    expect(exit.code).toBeUndefined();
+  });
+
+  test('with words that are not UTF-8, empty, or look like options', async () => {
+    const words = [Buffer.from([0xff, 0xfe, 0x41]), bytes(''), bytes('--help'), bytes('a b"c\'\n')];
+    const run = keeper.exec('printf', '%s|', ...words);
+    expect(await run.output(1)).toEqual(Buffer.concat(words.flatMap((word) => [word, bytes('|')])));
+  });
+
+  test('with 100 KiB in one word', async () => {
+    expect(await keeper.exec('sh', '-c', 'echo ${#1}', 'sh', 'y'.repeat(100_000)).text()).toBe('100000\n');
+  });
+
+  test('with a rebuilt environment: nothing of the keeper, what the caller gave, the last of two', async () => {
+    const run = keeper.open({ argv: [bytes('env')], env: [bytes('A=1'), bytes('A=2=3'), Buffer.from([66, 61, 0xff])] });
+    const variables = (await run.output(1)).toString('latin1').split('\n');
+    const { username, homedir } = userInfo();
+    expect(variables).toContain('A=2=3');
+    expect(variables).toContain('B=\xff');
+    expect(variables).toContain(`HOME=${homedir}`);
+    expect(variables).toContain(`USER=${username}`);
+    expect(variables.filter((pair) => pair.startsWith('A='))).toHaveLength(1);
+    expect(variables.some((pair) => pair.startsWith('VITEST'))).toBe(false);
+  });
+
+  test('with default signals, an open-files limit of 1024 and a usual umask', async () => {
+    const text = await keeper.sh('grep -E "Sig(Blk|Ign)" /proc/self/status; ulimit -Sn; umask').text();
+    expect(text).toBe('SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n1024\n0022\n');
+  });
+
+  test('in a session of its own, with nothing open but its three streams', async () => {
+    const text = await keeper.sh('ps -o sid= -p $$ | tr -d " "; echo $$; ls /proc/$$/fd | tr "\\n" " "').text();
+    const [session, pid, open] = text.trim().split('\n');
+    expect(session).toBe(pid);
+    expect(open!.trim()).toMatch(/^0 1 2( 10)?$/);
+  });
+
+  test('and /dev/stdout and /dev/stderr can be opened again', async () => {
+    const run = keeper.sh('echo out > /dev/stdout; echo err > /dev/stderr');
+    expect(await run.text(1)).toBe('out\n');
+    expect(await run.text(2)).toBe('err\n');
+  });
+
+  test('and dies of SIGPIPE where a shell would let it', async () => {
+    expect(await keeper.sh('yes | head -1').text()).toBe('y\n');
+  });
+
+  test('in the folder asked for, else at home', async () => {
+    expect(await keeper.open({ argv: [bytes('pwd')], cwd: bytes(folder) }).text()).toBe(`${folder}\n`);
+    expect(await keeper.exec('pwd').text()).toBe(`${userInfo().homedir}\n`);
+  });
+
+  test('found by the PATH of its own environment, and by a path seen from its folder', async () => {
+    script('found-me', '#!/bin/sh\necho found\n');
+    const argv = [bytes('found-me')];
+    expect(await keeper.open({ argv, env: [bytes(`PATH=/nowhere:${folder}`)] }).text()).toBe('found\n');
+    expect(await keeper.open({ argv: [bytes('./found-me')], cwd: bytes(folder) }).text()).toBe('found\n');
+  });
+
+  test('a folder of its name earlier in the PATH is no program', async () => {
+    mkdirSync(join(folder, 'dir', 'echo'), { recursive: true });
+    const run = keeper.open({ argv: [bytes('echo'), bytes('x')], env: [bytes(`PATH=${folder}/dir:/bin`)] });
+    expect(await run.text()).toBe('x\n');
+  });
+
+  test('a script without "#!" is run by the shell', async () => {
+    const path = script('plain-text', 'echo "$0" "$1"\n');
+    expect(await keeper.exec(path, 'a b').text()).toBe(`${path} a b\n`);
+  });
+});
+
+describe('what cannot start is told apart', () => {
+  test.each([
+    ['a program that is not there', ['no-such-program'], {}, 'nofile'],
+    ['a path that is not there', ['/no/such/program'], {}, 'nofile'],
+    ['a file that is not executable', ['/etc/passwd'], {}, 'notexec'],
+    ['a folder', ['/etc'], {}, 'notexec'],
+    ['a working folder that is not there', ['true'], { cwd: bytes('/no/such') }, 'nocwd'],
+    ['a working folder that is a file', ['true'], { cwd: bytes('/etc/passwd') }, 'nocwd'],
+    ['a word longer than the system takes', ['echo', 'x'.repeat(200_000)], {}, 'limits'],
+  ])('%s', async (_, argv, spec, code) => {
+    const refused = await keeper.open({ argv: argv.map(bytes), ...spec }).wait('REFUSED');
+    expect(refused.code).toBe(code);
+    expect(refused.message).toMatch(/^.{10,200}$/);
+  });
+
+  test('a script whose interpreter is missing', async () => {
+    const refused = await keeper.exec(script('orphan', '#!/no/such/interpreter\n')).wait('REFUSED');
+    expect(refused).toMatchObject({ code: 'nofile' });
+    expect(refused.message).toContain('interpreter');
+  });
+
+  test('a spec with a NUL, without words, or that is not one', async () => {
+    expect(await keeper.exec('echo', 'a\0b').wait('REFUSED')).toMatchObject({ code: 'badspec' });
+    expect(await keeper.open({ argv: [] }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
+    expect(await keeper.open({}, { spec: bytes('garbage') }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
+  });
+
+  test('the keeper goes on after all of them', async () => {
+    expect(await keeper.status()).toMatchObject({ running: 0, queued: 0 });
+  });
+});
+
+describe('a run id starts one command', () => {
+  test('the same command again joins the run that is there', async () => {
+    const runId = newRunId();
+    const first = keeper.open({ argv: [bytes('echo'), bytes('once')] }, { runId });
+    await first.exit;
+    const again = keeper.open({ argv: [bytes('echo'), bytes('once')] }, { runId });
+    expect(await again.wait('OPENED')).toMatchObject({ state: 'existing' });
+    expect((await again.wait('ATTACHED')).exit).toMatchObject({ code: 0 });
+    expect((await keeper.list()).filter((run) => Buffer.from(run.runId).equals(runId))).toHaveLength(1);
+  });
+
+  test('another command under the same id is a conflict', async () => {
+    const runId = newRunId();
+    await keeper.open({ argv: [bytes('true')] }, { runId }).exit;
+    const other = keeper.open({ argv: [bytes('false')] }, { runId });
+    expect(await other.wait('REFUSED')).toMatchObject({ code: 'conflict' });
+  });
+
+  test("another principal's run with the same id is another run", async () => {
+    const runId = newRunId();
+    await keeper.open({ argv: [bytes('true')] }, { runId }).exit;
+    const other = keeper.open({ argv: [bytes('false')] }, { runId, principal: 'somebody else' });
+    expect(await other.exit).toMatchObject({ code: 1 });
+  });
+
+  test('after notAfter, too far ahead, or for another journal it is refused', async () => {
+    const spec = { argv: [bytes('true')] };
+    const now = Date.now();
+    expect(await keeper.open(spec, { notAfterMs: now - 1 }).wait('REFUSED')).toMatchObject({ code: 'expired' });
+    expect(await keeper.open(spec, { notAfterMs: now + 40 * 86_400_000 }).wait('REFUSED')).toMatchObject({
+      code: 'limits',
+    });
+    expect(await keeper.open(spec, { epoch: Buffer.alloc(16) }).wait('REFUSED')).toMatchObject({ code: 'unknown' });
+    expect(await keeper.open(spec, { epoch: keeper.link.epoch }).exit).toMatchObject({ code: 0 });
+  });
+
+  test('a run that was forgotten does not start again', async () => {
+    const runId = newRunId();
+    await keeper.open({ argv: [bytes('true')] }, { runId }).wait('TREE_END');
+    expect(await keeper.forget(runId)).toBe('done');
+    expect(await keeper.open({ argv: [bytes('true')] }, { runId }).wait('REFUSED')).toMatchObject({ code: 'expired' });
+    expect(await keeper.attach(runId).wait('ATTACH_REFUSED')).toMatchObject({ code: 'unknown' });
+  });
+});
+
+describe('limits', () => {
+  test('more commands than may run wait for their turn, in order', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1, maxQueued: 2 } });
+    const order = join(folder, 'order');
+    const runs = ['a', 'b', 'c'].map((name) => small.sh(`echo ${name} >> ${order}; sleep 0.05`));
+    expect(await small.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+    await Promise.all(runs.map((run) => run.exit));
+    expect(readFileSync(order, 'utf8')).toBe('a\nb\nc\n');
+  });
+
+  test('a command that waits can be cancelled', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1 } });
+    small.sh('sleep 100');
+    const waiting = small.exec('true');
+    await waiting.wait('OPENED');
+    await waiting.operate({ type: 'CANCEL' });
+    expect(await waiting.wait('REFUSED')).toMatchObject({ code: 'cancelled' });
+  });
+
+  test('an unknown limit is refused by name', async () => {
+    await expect(KeeperClient.start({ limits: { maxRunnign: 3 } as never })).rejects.toThrow(/maxRunnign/);
+  });
+});
+
+if (process.getuid?.() === 0) describe('as another user', () => {
+  test('files, streams and capabilities are that user’s', async () => {
+    const text = await keeper
+      .sh('id -un; grep -E "^Cap(Prm|Eff)" /proc/self/status | cut -f2; echo again > /dev/stdout; echo $HOME', {
+        runAs: 'daemon',
+        cwd: bytes('/'),
+      })
+      .text();
+    expect(text).toBe('daemon\n0000000000000000\n0000000000000000\nagain\n/usr/sbin\n');
+  });
+
+  test('it cannot reach the keeper', async () => {
+    const run = keeper.sh(`ls ${keeper.home.state}; kill -0 ${keeper.link.pid}`, { runAs: 'daemon', cwd: bytes('/') });
+    expect((await run.exit).code).not.toBe(0);
+    expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
+  });
+
+  test('an unknown user, and a folder closed to the user, are refused', async () => {
+    expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
+    const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
+    expect(await closed.wait('REFUSED')).toMatchObject({ code: 'nocwd' });
+    expect(await keeper.exec('id', '-u').text()).toBe('0\n');
+  });
+});

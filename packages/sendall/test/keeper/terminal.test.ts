@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bytes, KeeperClient, until, type Attached } from './keeper-client.js';
+
+const PTY = 3;
+const RECORDS = 4;
+let keeper: KeeperClient;
+beforeAll(async () => {
+  keeper = await KeeperClient.start();
+});
+afterAll(() => keeper[Symbol.asyncDispose]());
+
+const pty = { cols: 80, rows: 24, term: 'xterm-256color' };
+const screen = async (run: Attached): Promise<string> => (await run.read(PTY, 0, run.next(PTY))).toString();
+
+describe('a terminal', () => {
+  test('is the command’s controlling one, with size and TERM', async () => {
+    const run = keeper.sh('tty; stty size; echo $TERM; ps -o tty= -p $$; exit 5', { pty, stdin: true });
+    expect(await run.exit).toMatchObject({ code: 5 });
+    const [tty, size, term, controlling] = (await run.text(PTY)).split('\r\n');
+    expect(tty).toBe(`/dev/${controlling}`);
+    expect([size, term]).toEqual(['24 80', 'xterm-256color']);
+  });
+
+  test('takes what is typed, is resized, and Ctrl-C interrupts', async () => {
+    const run = keeper.open({ argv: [bytes('sh')], pty, stdin: true });
+    await run.reaches(PTY, 1);
+    await run.operate({ type: 'RESIZE', cols: 132, rows: 50 });
+    const typed = bytes('stty size; sleep 300\n');
+    run.input(0, typed);
+    await until(async () => (await screen(run)).includes('50 132'), 'the new size');
+    run.input(typed.length, bytes('\x03'));
+    await until(async () => /\^C[\s\S]*# $|\^C[\s\S]*\$ $/.test(await screen(run)), 'a prompt');
+    run.input(typed.length + 1, bytes('exit 7\n'));
+    expect(await run.exit).toMatchObject({ code: 7 });
+  });
+
+  test('the end of the input is Ctrl-D', async () => {
+    const run = keeper.open({ argv: [bytes('cat')], pty, stdin: true });
+    run.input(0, bytes('typed\n'));
+    run.send({ type: 'EOS', stream: 0, final: 6 });
+    expect(await run.exit).toMatchObject({ code: 0 });
+    expect(await run.text(PTY)).toContain('typed');
+  });
+
+  test('loses no last words: 40 of 40 whole', async () => {
+    for (let round = 0; round < 40; round++) {
+      const run = keeper.sh('seq 1 5000', { pty });
+      const text = await run.text(PTY);
+      expect(text.endsWith('\r\n4999\r\n5000\r\n')).toBe(true);
+      expect(await run.wait('EOS')).toMatchObject({ stream: PTY, final: text.length });
+    }
+  });
+
+  test('the stream ends although a daemon outlives the command', async () => {
+    const run = keeper.sh('setsid sleep 0.2 < /dev/null > /dev/null 2>&1 & echo out', { pty });
+    await run.exit;
+    await run.wait('EOS');
+    await run.wait('TREE_END');
+  });
+});
+
+interface Record {
+  readonly stream: number;
+  readonly us: number;
+  readonly bytes: Buffer;
+}
+
+function parse(log: Buffer): Record[] {
+  const records: Record[] = [];
+  for (let at = 0; at < log.length; ) {
+    const end = at + 4 + log.readUInt32BE(at);
+    records.push({ stream: log[at + 4]!, us: log.readUIntBE(at + 5, 6), bytes: log.subarray(at + 11, end) });
+    at = end;
+  }
+  return records;
+}
+
+describe('exact capture', () => {
+  test('keeps every write as it was, labelled, in the true order of both streams', async () => {
+    const program = [
+      'import os, sys',
+      'for i in range(2000):',
+      '    os.write(1, b"o%d" % i)',
+      '    os.write(2, b"e%d" % i)',
+    ].join('\n');
+    const run = keeper.open({ argv: ['python3', '-c', program].map(bytes), capture: 'exact' });
+    const records = parse(await run.output(RECORDS));
+    expect(records.map(({ stream, bytes: b }) => `${stream}${b.toString()}`)).toEqual(
+      Array.from({ length: 2000 }, (_, i) => [`1o${i}`, `2e${i}`]).flat(),
+    );
+    expect(records.every(({ us }, i) => i === 0 || us >= records[i - 1]!.us)).toBe(true);
+  });
+
+  test('a long write is one record', async () => {
+    const run = keeper.open({
+      argv: ['python3', '-c', 'import os; os.write(1, b"x" * 100000)'].map(bytes),
+      capture: 'exact',
+    });
+    expect(parse(await run.output(RECORDS)).map(({ bytes: b }) => b.length)).toEqual([100_000]);
+  });
+
+  test('a slow reader slows the command, and nothing is lost', async () => {
+    const run = keeper.sh('i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done', {
+      capture: 'exact',
+      spoolMax: 10_000,
+    });
+    while (!run.find('EXIT')) {
+      const next = run.next(RECORDS);
+      run.send({ type: 'ACK', stream: RECORDS, durable: next });
+      await until(() => run.next(RECORDS) > next || run.find('EXIT') !== undefined, 'more');
+    }
+    const text = parse(await run.output(RECORDS)).map(({ bytes: b }) => b.toString());
+    expect(text).toEqual(Array.from({ length: 3000 }, (_, i) => `${i}\n`));
+  });
+
+  test('what a background child writes later follows, until the tree has ended', async () => {
+    const run = keeper.sh('echo now; (sleep 0.2; echo late >&2) &', { capture: 'exact' });
+    await run.exit;
+    const { final } = await run.wait('EOS');
+    const records = parse(await run.read(RECORDS, 0, final));
+    expect(records.map(({ stream, bytes: b }) => [stream, b.toString()])).toEqual([
+      [1, 'now\n'],
+      [2, 'late\n'],
+    ]);
+  });
+});
