@@ -146,7 +146,7 @@ class Direction {
 
   /** The reader has room again. */
   resume(): void {
-    if (this.#pieces.length) this.#schedule();
+    if (this.#pieces.length || this.#waiting.length || this.#state !== 'open') this.#schedule();
   }
 
   /** Puts bytes on the wire with the faults that belong to them. */
