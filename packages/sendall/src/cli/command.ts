@@ -1,6 +1,5 @@
 /** What a command is: its options, described once for parsing, help, suggestions and completion. */
-import { parseArgs } from 'node:util';
-import { UsageError } from '../index.js';
+import { UsageError } from '../errors.js';
 import { closest } from './closest.js';
 
 export interface Option {
@@ -9,9 +8,8 @@ export interface Option {
   /** The value may be left out: --stdin or --stdin=FILE. */
   readonly optionalValue?: boolean;
   readonly short?: string;
-  readonly many?: boolean;
   readonly help: string;
-  /** What the shell should offer for the value. */
+  /** What the shell should offer for the value; of a list, nothing else is allowed. */
   readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run';
 }
 
@@ -20,13 +18,17 @@ export interface Command {
   /** What stands after the options, for the help: "TARGETS -- ARGV…". */
   readonly usage: string;
   readonly summary: string;
-  readonly example: string;
+  /** Whole command lines, as they are typed. */
+  readonly examples: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
   readonly complete?: 'host' | 'run' | 'file';
+  /** Resolves to the process's exit code. */
   run(args: Arguments): Promise<number>;
 }
+
+type Values = ReadonlyMap<string, readonly (Uint8Array | undefined)[]>;
 
 /** A command's words, taken apart. */
 export class Arguments {
@@ -34,13 +36,9 @@ export class Arguments {
   readonly words: readonly string[];
   /** The words after the first `--`, as bytes; undefined without one. */
   readonly rest: readonly Uint8Array[] | undefined;
-  readonly #values: ReadonlyMap<string, readonly (Uint8Array | undefined)[]>;
+  readonly #values: Values;
 
-  constructor(
-    values: ReadonlyMap<string, readonly (Uint8Array | undefined)[]>,
-    words: readonly string[],
-    rest: readonly Uint8Array[] | undefined,
-  ) {
+  constructor(values: Values, words: readonly string[], rest: readonly Uint8Array[] | undefined) {
     this.#values = values;
     this.words = words;
     this.rest = rest;
@@ -53,7 +51,7 @@ export class Arguments {
   /** The option's last value. */
   text(name: string): string | undefined {
     const value = this.#values.get(name)?.at(-1);
-    return value && Buffer.from(value).toString();
+    return value && textOf(value);
   }
 
   /** All values of the option, as bytes: they need not be UTF-8. */
@@ -62,65 +60,84 @@ export class Arguments {
   }
 
   texts(name: string): readonly string[] {
-    return this.bytes(name).map((value) => Buffer.from(value).toString());
+    return this.bytes(name).map(textOf);
   }
 }
+
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+}
+
+const HELP: Option = { short: 'h', help: 'show this help' };
 
 /**
- * Parses a command's words. Options stand before or after the other words; the first `--` ends them.
- * Throws UsageError that names the word and, for a slip, the option meant.
+ * Parses a command's words. Options stand before or after the other words; the first `--` ends them. A value stands in
+ * the same word (`--cwd=DIR`, `-cTEXT`) or in the next one, whatever that looks like, unless it is an option of the
+ * command's own. Throws UsageError that names the word and, for a slip, the option meant.
  */
 export function parseArguments(command: Command, words: readonly Uint8Array[]): Arguments {
-  const texts = words.map((word) => Buffer.from(word).toString());
-  const end = texts.indexOf('--');
-  const own = end < 0 ? texts : texts.slice(0, end);
-  const options: Record<string, { type: 'string' | 'boolean'; short?: string; multiple: true }> = {
-    help: { type: 'boolean', multiple: true },
-  };
-  for (const [name, option] of Object.entries(command.options))
-    options[name] = {
-      // `--stdin` takes no value and `--stdin=FILE` does: told apart below.
-      type:
-        option.value && !(option.optionalValue && !own.some((word) => word.startsWith(`--${name}=`)))
-          ? 'string'
-          : 'boolean',
-      ...(option.short ? { short: option.short } : {}),
-      multiple: true,
-    };
-  try {
-    const { tokens } = parseArgs({ args: [...own], options, allowPositionals: true, tokens: true, strict: true });
-    const values = new Map<string, (Uint8Array | undefined)[]>();
-    const positionals: string[] = [];
-    for (const token of tokens) {
-      if (token.kind === 'positional') positionals.push(token.value);
-      if (token.kind !== 'option') continue;
-      const value =
-        token.value === undefined ? undefined : rawValue(words, token.index, token.value, token.inlineValue);
-      values.set(token.name, [...(values.get(token.name) ?? []), value]);
-    }
-    return new Arguments(values, positionals, end < 0 ? undefined : words.slice(end + 1));
-  } catch (error) {
-    throw new UsageError(explain(command, error as NodeJS.ErrnoException, Object.keys(options)));
-  }
-}
-
-/** An option's value as the bytes that were given. */
-function rawValue(words: readonly Uint8Array[], index: number, text: string, inline: boolean): Uint8Array {
-  if (!text.includes('\ufffd')) return Buffer.from(text);
-  if (!inline) return words[index + 1]!;
-  const word = words[index]!;
-  return word.subarray(word.indexOf(0x3d) + 1);
-}
-
-function explain(command: Command, error: NodeJS.ErrnoException, names: readonly string[]): string {
+  const options: Readonly<Record<string, Option>> = { ...command.options, help: HELP };
+  const values = new Map<string, (Uint8Array | undefined)[]>();
+  const positionals: string[] = [];
   const see = `see "sendall ${command.name} --help"`;
-  const unknown = /Unknown option '([^']*)'/.exec(error.message)?.[1];
-  if (unknown !== undefined) {
-    const near = closest(unknown.replace(/^-+/, ''), names);
-    return `${command.name} has no option ${unknown}${near ? `: did you mean --${near}?` : `: ${see}`}`;
+  const note = (name: string, value: Uint8Array | undefined) => {
+    const allowed = options[name]?.complete;
+    if (value && Array.isArray(allowed) && !allowed.includes(textOf(value)))
+      throw new UsageError(`--${name}: "${textOf(value)}" is none of ${allowed.join(', ')}`);
+    const list = values.get(name);
+    if (list) list.push(value);
+    else values.set(name, [value]);
+  };
+  const named = (name: string, word: string): Option => {
+    const option = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (option) return option;
+    const near = closest(name, Object.keys(options));
+    throw new UsageError(`${command.name} has no option ${word}: ${near ? `did you mean --${near}?` : see}`);
+  };
+  const lettered = (letter: string): [string, Option] => {
+    const found = Object.entries(options).find(([, { short }]) => short === letter);
+    if (!found) throw new UsageError(`${command.name} has no option -${letter}: ${see}`);
+    return found;
+  };
+  const isOwnOption = (word: string) =>
+    word === '--' ||
+    (word.startsWith('--')
+      ? Object.hasOwn(options, word.slice(2).split('=', 1)[0]!)
+      : word.length === 2 && word[0] === '-' && Object.values(options).some(({ short }) => short === word[1]));
+
+  let at = 0;
+  const nextValue = (name: string, { value }: Option) => {
+    const next = words[at + 1];
+    if (!next || isOwnOption(textOf(next)))
+      throw new UsageError(`--${name} needs a value (--${name}=${value}): ${see}`);
+    at++;
+    return next;
+  };
+  for (; at < words.length; at++) {
+    const word = words[at]!;
+    const text = textOf(word);
+    if (text === '--') return new Arguments(values, positionals, words.slice(at + 1));
+    if (text.length < 2 || text[0] !== '-') positionals.push(text);
+    else if (text[1] === '-') {
+      const equals = word.indexOf(0x3d);
+      const name = equals < 0 ? text.slice(2) : textOf(word.subarray(2, equals));
+      const option = named(name, `--${name}`);
+      if (equals >= 0) {
+        if (option.value === undefined) throw new UsageError(`--${name} takes no value: ${see}`);
+        note(name, word.subarray(equals + 1));
+      } else if (option.value === undefined || option.optionalValue) note(name, undefined);
+      else note(name, nextValue(name, option));
+    } else {
+      // `-dn` is `-d -n`; the first letter that takes a value takes the rest of the word.
+      for (let i = 1; i < word.length; i++) {
+        const [name, option] = lettered(String.fromCodePoint(word[i]!));
+        if (option.value === undefined) note(name, undefined);
+        else {
+          note(name, i + 1 < word.length ? word.subarray(i + 1) : nextValue(name, option));
+          break;
+        }
+      }
+    }
   }
-  const needy = /Option '(?:-\w, )?--([a-z0-9-]+) <value>' argument (?:missing|is ambiguous)/.exec(error.message)?.[1];
-  if (needy !== undefined)
-    return `--${needy} needs a value (--${needy}=${command.options[needy]?.value ?? 'VALUE'}): ${see}`;
-  return `${error.message.split('\n')[0]!.replace(/\.$/, '')}: ${see}`;
+  return new Arguments(values, positionals, undefined);
 }

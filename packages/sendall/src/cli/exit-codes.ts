@@ -3,6 +3,7 @@ import type { Outcome, Result } from '../index.js';
 import { constants } from 'node:os';
 
 export const EXIT = {
+  ok: 0,
   usage: 200,
   unreachable: 201,
   refused: 202,
@@ -12,6 +13,8 @@ export const EXIT = {
   truncated: 206,
   notStarted: 207,
   conflict: 208,
+  /** What a shell shows for a program that died of SIGPIPE. */
+  brokenPipe: 128 + constants.signals.SIGPIPE,
 } as const;
 
 const byOutcome: Partial<Record<Outcome, number>> = {

@@ -1,117 +1,93 @@
 /** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
-import type { Writable } from 'node:stream';
-import { TextDecoder } from 'node:util';
-import type { Run, RunEvent, Result } from '../index.js';
-import { exitCodeOf } from './exit-codes.js';
-import { say } from './print.js';
-import { descriptorSink } from './sink.js';
+import type { Result, Run, RunEvent, StreamName } from '../index.js';
+import { decodersFor, eventJson, outputJson } from './event-json.js';
+import { EXIT, exitCodeOf } from './exit-codes.js';
+import { reasonOf, say } from './print.js';
+import { finish, put, standardSinks } from './sink.js';
 
 export interface FollowOptions {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly encoding: string | undefined;
-  /** Which streams to show. Default both. */
-  readonly only?: 'stdout' | 'stderr' | undefined;
+  /** Which stream to show. Default both. */
+  readonly only?: StreamName | undefined;
+  /** Set when the user has left: what was received is still shown, but not how it ended. */
+  left?: boolean;
 }
 
-type OutputEvent = Extract<RunEvent, { event: 'output' }>;
+/** How following ended. */
+export interface Followed {
+  readonly result: Result;
+  /** Why our stdout did not take all of the output. */
+  readonly lostOutput: NodeJS.ErrnoException | undefined;
+}
 
-/** Follows the run to its end and returns the process's exit code. */
-export async function follow(run: Run, options: FollowOptions): Promise<number> {
-  const out = descriptorSink(1);
-  const err = descriptorSink(2);
-  let gone = false;
-  out.on('error', (error: NodeJS.ErrnoException) => {
+/** Follows the run to its end. */
+export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
+  const sinks = standardSinks();
+  const { out, err } = sinks;
+  let lostOutput: NodeJS.ErrnoException | undefined;
+  out.on('error', (error) => {
+    lostOutput ??= error;
     // `sendall run … | head`: the reader has what it wanted. The command is told as a local one would be.
-    gone = true;
-    if (error.code !== 'EPIPE') say(`sendall: cannot write to stdout: ${error.message}`);
     run.stopReading('stdout');
+    if (out === err) run.stopReading('stderr');
   });
-  err.on('error', () => run.stopReading('stderr'));
-  const put = async (sink: Writable, bytes: Uint8Array | string) => {
-    if (sink.destroyed || sink.write(bytes)) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        sink.off('drain', done).off('close', done);
-        resolve();
-      };
-      sink.on('drain', done).on('close', done);
-    });
-  };
-  const decoders = options.encoding
-    ? { stdout: new TextDecoder(options.encoding), stderr: new TextDecoder(options.encoding) }
-    : undefined;
+  if (out !== err) err.on('error', () => run.stopReading('stderr'));
+  const decoders = decodersFor(options.encoding);
   let result!: Result;
-  for await (const event of run.events()) {
-    if (event.event === 'result') result = event.result;
+  const show = async (event: RunEvent) => {
     if (event.event === 'output') {
-      if (options.only && event.stream !== options.only) continue;
+      if (options.only && event.stream !== options.only) return;
       if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
       else {
-        const bytes = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
-        await put(event.stream === 'stderr' ? err : out, bytes);
+        const shown = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
+        await put(event.stream === 'stderr' ? err : out, shown);
       }
-    } else if (options.json) await put(out, `${JSON.stringify(eventJson(run, event))}\n`);
+      return;
+    }
+    if (event.event === 'result') {
+      ({ result } = event);
+      await flush();
+      if (options.left) return;
+    }
+    if (options.json) await put(out, `${JSON.stringify(eventJson(run, event))}\n`);
     else if (event.event === 'gap' && !options.quiet)
       say(`sendall: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
-  }
-  if (decoders && !options.json) {
-    await put(out, decoders.stdout.decode());
-    await put(err, decoders.stderr.decode());
-  }
-  await Promise.all([out, err].map((sink) => new Promise<void>((done) => (sink.destroyed ? done() : sink.end(done)))));
-  if (!options.json && !options.quiet && !gone) explain(result);
-  return exitCodeOf(result);
+  };
+  /** What the decoders still hold: the beginning of a character that was never ended. */
+  const flush = async () => {
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const text = decoders?.[stream].decode();
+      if (!text || (options.only && stream !== options.only)) continue;
+      if (options.json)
+        await put(out, `${JSON.stringify(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
+      else await put(stream === 'stderr' ? err : out, text);
+    }
+  };
+  for await (const event of run.events()) await show(event);
+  await finish(sinks);
+  return { result, lostOutput };
 }
 
-/** What the command did not say itself. Its own failures are its own words. */
-function explain(result: Result): void {
+/** Says what the command did not say itself, and returns the process's exit code. */
+export function conclude({ result, lostOutput }: Followed, options: FollowOptions): number {
+  const code = exitCodeOf(result);
+  if (lostOutput?.code === 'EPIPE') return code || EXIT.brokenPipe;
+  if (lostOutput) {
+    say(`sendall: cannot write to stdout: ${reasonOf(lostOutput)}; the output is kept: sendall attach ${result.runId}`);
+    return EXIT.truncated;
+  }
+  if (!options.json && !options.quiet) explain(result);
+  return code;
+}
+
+/** Its own failures are the command's own words; the rest is ours. */
+export function explain(result: Result): void {
   if (result.outcome === 'ok' || result.outcome === 'failed' || result.outcome === 'signalled') return;
   const survivors = result.survivors.length
     ? `; still running: ${result.survivors.map(({ pid, argv }) => `${pid} (${argv.join(' ')})`).join(', ')}`
     : '';
-  const next = result.outcome === 'lost' ? `; see it with: sendall attach ${result.runId}` : '';
+  const next = result.outcome === 'lost' ? `; see what became of it: sendall attach ${result.runId}` : '';
   say(`sendall: ${result.host}: ${result.reason}${survivors}${next}`);
-}
-
-function outputJson(run: Run, event: OutputEvent, decoders: { stdout: TextDecoder; stderr: TextDecoder } | undefined) {
-  const { stream, offset, bytes } = event;
-  const head = { event: 'output', host: run.host, runId: run.runId, stream, offset };
-  if (decoders) return { ...head, text: decoders[stream].decode(bytes, { stream: true }) };
-  const text = bytes.toString('utf8');
-  return Buffer.byteLength(text) === bytes.length && Buffer.from(text).equals(bytes)
-    ? { ...head, text }
-    : { ...head, base64: bytes.toString('base64') };
-}
-
-/** An event as JSON; results in the contract's words. */
-export function eventJson(run: { host: string; runId: string }, event: Exclude<RunEvent, OutputEvent>): object {
-  const { host, runId } = run;
-  if (event.event !== 'result') {
-    const { event: name, ...rest } = event;
-    return { event: name, host, runId, ...rest };
-  }
-  return resultJson(event.result);
-}
-
-export function resultJson(result: Result): object {
-  const { host, runId, outcome, code, signal, finals, sha256, timing, survivors, refusal, reason, gaps, killProof } =
-    result;
-  return {
-    event: 'result',
-    host,
-    runId,
-    outcome,
-    code: code ?? null,
-    signal: signal ?? null,
-    stdoutBytes: finals.stdout,
-    stderrBytes: finals.stderr,
-    ...(sha256.stdout === undefined ? {} : { stdoutSha256: sha256.stdout, stderrSha256: sha256.stderr }),
-    durationMs: timing.durationMs,
-    survivors,
-    ...(killProof === undefined ? {} : { killProof }),
-    ...(gaps.length ? { gaps } : {}),
-    ...(refusal === undefined ? {} : { refusal }),
-    ...(outcome === 'ok' ? {} : { reason }),
-  };
 }

@@ -1,27 +1,32 @@
-/** Which runs this user started where, so that `attach` and friends find them by id, beginning or name. */
+/** Which runs this user started where, so that `attach` and friends find them by id, its beginning, or name. */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { UsageError, connect, resolveHome, type Host, type RunListing } from '../index.js';
+import { UsageError } from '../errors.js';
+import { resolveHome } from '../home.js';
 
-const LONGEST = 1024 * 1024;
+/** Bytes of history above which only the newest entries are kept. */
+const LARGEST = 1024 * 1024;
+const KEPT_ENTRIES = 2000;
 
-interface Entry {
+export interface Entry {
   readonly runId: string;
   readonly host: string;
-  readonly name?: string;
+  readonly name?: string | undefined;
+  /** One command on several hosts: what its runs have in common. Absent: the run's own id. */
+  readonly group?: string | undefined;
 }
 
 const file = () => join(resolveHome().state, 'started.jsonl');
 
 /** Notes a run. A full disk must not stop a command, so failing to note is not an error. */
-export function noteRun(runId: string, host: string, name: string | undefined): void {
+export function noteRun(entry: Entry): void {
   const path = file();
-  const line = `${JSON.stringify({ runId, host, name })}\n`;
+  const line = `${JSON.stringify(entry)}\n`;
   const options = { mode: 0o600 };
   try {
     appendFileSync(path, line, options);
-    if (statSync(path).size <= LONGEST) return;
-    const recent = readFileSync(path, 'utf8').split('\n').slice(-2000).join('\n');
+    if (statSync(path).size <= LARGEST) return;
+    const recent = readFileSync(path, 'utf8').split('\n').slice(-KEPT_ENTRIES).join('\n');
     writeFileSync(`${path}.new`, recent, options);
     renameSync(`${path}.new`, path);
   } catch (error) {
@@ -30,70 +35,56 @@ export function noteRun(runId: string, host: string, name: string | undefined): 
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       appendFileSync(path, line, options);
     } catch {
-      // Only `attach` by a beginning or a name suffers.
+      // Only finding it by a beginning or a name suffers.
     }
   }
 }
 
+/** The noted runs, the newest first. */
 function entries(): Entry[] {
+  let lines: string[];
   try {
-    return readFileSync(file(), 'utf8')
-      .split('\n')
-      .flatMap((line) => {
-        try {
-          return line ? [JSON.parse(line) as Entry] : [];
-        } catch {
-          return [];
-        }
-      });
+    lines = readFileSync(file(), 'utf8').split('\n');
   } catch {
     return [];
   }
-}
-
-export interface Found {
-  readonly host: Host;
-  readonly runId: string;
-  readonly listing: RunListing | undefined;
+  return lines
+    .flatMap((line) => {
+      try {
+        const entry = JSON.parse(line) as Partial<Entry> | null;
+        return typeof entry?.runId === 'string' && typeof entry.host === 'string' ? [entry as Entry] : [];
+      } catch {
+        // Cut off by a full disk or a crash.
+        return [];
+      }
+    })
+    .toReversed();
 }
 
 /**
- * Finds a run by its id, a unique beginning of it, or its name (the newest of that name), on the hosts it was started
- * on, else on `on`, else on this machine. The caller closes the host. Throws UsageError when there is none or several.
+ * The runs that a word means: the newest of that name, or those whose id (or whose common id) begins with it; several
+ * only when they are one command on several hosts. Throws UsageError when the beginning is that of several.
  */
-export async function findRun(text: string, on: string | undefined): Promise<Found> {
-  const noted = on === undefined ? entries().reverse() : [];
-  const byName = noted.find(({ name }) => name === text);
-  const byId = noted.filter(({ runId }) => runId.startsWith(text.toLowerCase()));
-  const ids = new Set(byName ? [byName.runId] : byId.map(({ runId }) => runId));
-  if (ids.size > 1) throw new UsageError(`"${text}" is the beginning of ${ids.size} runs: give more of the id`);
-  const known = byName ?? byId[0];
-  const target = on ?? known?.host ?? 'local';
-  const host = await connect(target);
-  try {
-    const listings: RunListing[] = [];
-    for await (const run of host.runs({ all: true })) listings.push(run);
-    if (known) {
-      const listing = listings.find(({ runId }) => runId === known.runId);
-      return { host, runId: known.runId, listing };
-    }
-    const matches = listings.filter(({ runId, name }) => name === text || runId.startsWith(text.toLowerCase()));
-    const named = matches.filter(({ name }) => name === text).sort((a, b) => b.openedMs - a.openedMs)[0];
-    if (named) return { host, runId: named.runId, listing: named };
-    if (matches.length === 1) return { host, runId: matches[0]!.runId, listing: matches[0] };
-    throw new UsageError(
-      matches.length
-        ? `"${text}" is the beginning of ${matches.length} runs on ${target}: give more of the id`
-        : `there is no run "${text}" on ${target}: see "sendall ps --all", or name its host with --on`,
-    );
-  } catch (error) {
-    await host.close();
-    throw error;
-  }
+export function noted(word: string): readonly Entry[] {
+  const all = entries();
+  const groupOf = ({ group, runId }: Entry) => group ?? runId;
+  const named = all.find(({ name }) => name === word);
+  if (named) return unique(all.filter((each) => each.name === word && groupOf(each) === groupOf(named)));
+  const beginning = word.toLowerCase();
+  const grouped = all.filter((each) => groupOf(each).startsWith(beginning));
+  const found = grouped.length ? grouped : all.filter(({ runId }) => runId.startsWith(beginning));
+  const ids = new Set(found.map((each) => (grouped.length ? groupOf(each) : each.runId)));
+  if (ids.size > 1) throw new UsageError(`"${word}" is the beginning of ${ids.size} runs: give more of the id`);
+  return unique(found);
 }
 
-/** Ids and names of the newest runs, for completion. */
-export async function knownRuns(): Promise<string[]> {
-  const recent = entries().slice(-50).reverse();
+/** A run that was opened again under its id is still one run. */
+function unique(list: readonly Entry[]): Entry[] {
+  return [...new Map(list.map((each) => [`${each.host} ${each.runId}`, each])).values()].toReversed();
+}
+
+/** Ids and names of the newest runs, for completion and suggestions. */
+export function knownRuns(): string[] {
+  const recent = entries().slice(0, 50);
   return [...new Set(recent.flatMap(({ runId, name }) => (name ? [name, runId] : [runId])))];
 }

@@ -1,57 +1,115 @@
 /** Ctrl-C and friends. Nothing that was received is lost by any of them. */
-import type { Run } from '../index.js';
+import { openSync } from 'node:fs';
+import { isatty, ReadStream } from 'node:tty';
 import { say } from './print.js';
 
+/** A second Ctrl-C within this many milliseconds cancels. */
 const TWICE_WITHIN = 2000;
+/** Milliseconds between tries to cancel while there is no link. */
+const RETRY = 250;
+
+/** What signals can do to a run, or to many. */
+export interface Interruptible {
+  /** Rejects, or answers something else than "done", when there is no link right now. */
+  cancel(options: { reason: string }): Promise<{ readonly result: string }>;
+}
+
+/** How the user left before the end: the command goes on, or its cancelling is not waited for. */
+export type Departure = 'detached' | 'abandoned';
+
+export interface SignalWatch {
+  readonly departed: Promise<Departure>;
+  off(): void;
+}
 
 /**
  * On a terminal the first Ctrl-C asks, a second within two seconds cancels, and `d` detaches. Without one SIGINT and
- * SIGTERM cancel. SIGHUP detaches. Returns what switches this off again; `detached` resolves when it was chosen.
+ * SIGTERM cancel. SIGHUP detaches. Whoever asks once more while it is being cancelled does not wait for it.
  */
-export function watchSignals(run: Run): { off: () => void; detached: Promise<void> } {
-  let chooseDetach!: () => void;
-  const detached = new Promise<void>((resolve) => (chooseDetach = resolve));
-  const cancel = (reason: string) => void run.cancel({ reason }).catch(() => undefined);
-  const onTerminal = process.stdin.isTTY && process.stderr.isTTY;
+export function watchSignals(run: Interruptible): SignalWatch {
+  let depart!: (how: Departure) => void;
+  const departed = new Promise<Departure>((resolve) => (depart = resolve));
+  let cancelling = false;
+  let over = false;
   let askedAt = -Infinity;
-  let keys: ((chunk: Buffer) => void) | undefined;
+  let question: Question | undefined;
 
-  const stopKeys = () => {
-    if (!keys) return;
-    process.stdin.off('data', keys).setRawMode(false).pause();
-    keys = undefined;
+  const cancel = async (reason: string): Promise<void> => {
+    if (cancelling) {
+      depart('abandoned');
+      return;
+    }
+    cancelling = true;
+    if (await tryToCancel(reason)) return;
+    say('sendall: there is no link right now; the command is cancelled as soon as there is one, once more leaves it');
+    while (!(await tryToCancel(reason))) await new Promise((resolve) => setTimeout(resolve, RETRY));
+  };
+  /** True when it was cancelled, or when its end is known. */
+  const tryToCancel = async (reason: string) => {
+    if (over) return true;
+    const report = await run.cancel({ reason }).catch(() => undefined);
+    return over || report?.result === 'done';
   };
   const interrupt = () => {
-    if (!onTerminal) return cancel('interrupted by SIGINT');
+    if (!isatty(2)) {
+      void cancel('interrupted by SIGINT');
+      return;
+    }
     const now = performance.now();
-    if (now - askedAt < TWICE_WITHIN) {
-      stopKeys();
-      cancel('cancelled with Ctrl-C');
+    if (cancelling || now - askedAt < TWICE_WITHIN) {
+      question?.close();
+      void cancel('cancelled with Ctrl-C');
       return;
     }
     askedAt = now;
-    say('sendall: Ctrl-C again to cancel the command, d to detach and let it run');
-    if (keys) return;
-    keys = (chunk) => {
-      for (const byte of chunk) {
-        if (byte === 3) interrupt();
-        else if (byte === 0x64 || byte === 0x44) {
-          stopKeys();
-          chooseDetach();
-        }
-      }
-    };
-    process.stdin.setRawMode(true).resume().on('data', keys);
-    setTimeout(stopKeys, TWICE_WITHIN).unref();
+    say('sendall: Ctrl-C again cancels the command, d detaches and lets it run');
+    question?.close();
+    question = ask({ interrupt, detach: () => depart('detached') });
   };
-  const terminate = () => cancel('ended by SIGTERM');
-  const hangUp = () => chooseDetach();
+  const terminate = () => void cancel('ended by SIGTERM');
+  const hangUp = () => depart('detached');
   process.on('SIGINT', interrupt).on('SIGTERM', terminate).on('SIGHUP', hangUp);
   return {
-    detached,
+    departed,
     off: () => {
-      stopKeys();
+      over = true;
+      question?.close();
       process.off('SIGINT', interrupt).off('SIGTERM', terminate).off('SIGHUP', hangUp);
     },
   };
+}
+
+interface Question {
+  close(): void;
+}
+
+/**
+ * Listens for two seconds to single keys of the terminal, whatever our stdin is. A stdin that is this terminal waits
+ * meanwhile, so that the answer does not go to the command.
+ */
+function ask(answers: { interrupt: () => void; detach: () => void }): Question {
+  let keys: ReadStream;
+  try {
+    keys = new ReadStream(openSync('/dev/tty', 'r+'));
+  } catch {
+    return { close: () => undefined };
+  }
+  const paused = isatty(0) && process.stdin.listenerCount('data') > 0;
+  if (paused) process.stdin.pause();
+  keys.setRawMode(true).on('data', (chunk: Buffer) => {
+    for (const byte of chunk) {
+      if (byte === 3) answers.interrupt();
+      else if (byte === 0x64 || byte === 0x44) answers.detach();
+      else continue;
+      return;
+    }
+  });
+  const close = () => {
+    clearTimeout(timer);
+    if (keys.destroyed) return;
+    keys.setRawMode(false).destroy();
+    if (paused) process.stdin.resume();
+  };
+  const timer = setTimeout(close, TWICE_WITHIN).unref();
+  return { close };
 }

@@ -1,19 +1,17 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
-import { createRequire } from 'node:module';
-import { SendallError } from '../errors.js';
-import { closest } from './closest.js';
-import { parseArguments, type Command } from './command.js';
+import { readFileSync } from 'node:fs';
+import { parseArguments, textOf, type Command } from './command.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
-import { answer, say } from './print.js';
+import { answer, OutputError, say } from './print.js';
 
 /** Each command is loaded when it is asked for. */
-const commands: Record<string, () => Promise<Command>> = {
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.js')).run,
   sh: async () => (await import('./commands/run.js')).sh,
   ps: async () => (await import('./commands/runs.js')).ps,
-  attach: async () => (await import('./commands/runs.js')).attach,
-  logs: async () => (await import('./commands/runs.js')).logs,
+  attach: async () => (await import('./commands/attach.js')).attach,
+  logs: async () => (await import('./commands/attach.js')).logs,
   wait: async () => (await import('./commands/runs.js')).wait,
   result: async () => (await import('./commands/runs.js')).result,
   kill: async () => (await import('./commands/runs.js')).kill,
@@ -27,69 +25,62 @@ const commands: Record<string, () => Promise<Command>> = {
 const all = async () => await Promise.all(Object.values(commands).map(async (load) => await load()));
 
 async function find(name: string): Promise<Command | undefined> {
+  // The shells' completion scripts ask it; people do not.
   if (name === 'complete') return (await import('./commands/completion.js')).completeCommand(all);
-  return await commands[name]?.();
+  return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
-async function help(): Promise<void> {
-  answer('sendall: run a command on a machine, and get back every byte of the answer\n');
-  const list = await all();
-  for (const { name, summary } of list) answer(`  ${name.padEnd(12)}${summary}`);
-  answer('\nsendall COMMAND --help tells more. First: sendall agent, then: sendall run local -- uname -a');
-}
-
-function helpOf(command: Command): void {
-  answer(`${command.summary}\n\n  sendall ${command.name} ${command.usage}\n\nExample\n  ${command.example}\n`);
-  const rows = Object.entries(command.options);
-  if (rows.length) answer('Options');
-  for (const [name, { value, short, optionalValue, help: text }] of rows) {
-    const shown = `${short ? `-${short}, ` : '    '}--${name}${value ? (optionalValue ? `[=${value}]` : ` ${value}`) : ''}`;
-    answer(`  ${shown.padEnd(34)} ${text}`);
-  }
+function version(): string {
+  // This file's folder and that of the bundle it is part of lie equally deep in the package.
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 async function main(): Promise<number> {
   const words = ownWords();
-  const name = words[0] === undefined ? undefined : Buffer.from(words[0]).toString();
+  const [first, second] = words.slice(0, 2).map(textOf);
+  const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    await help();
+    (await import('./help.js')).helpOfAll(await all());
     return name === undefined ? EXIT.usage : 0;
   }
-  if (name === '--version') {
-    const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
-    answer(version);
+  if (name === '--version' || name === '-V') {
+    answer(version());
     return 0;
   }
   const command = await find(name);
   if (!command) {
+    const { closest } = await import('./closest.js');
     const near = closest(name, Object.keys(commands));
-    say(`sendall: there is no command "${name}"${near ? `: did you mean "${near}"?` : ': see sendall --help'}`);
+    say(`sendall: there is no command "${name}": ${near ? `did you mean "sendall ${near}"?` : 'see sendall --help'}`);
     return EXIT.usage;
   }
-  const args = parseArguments(command, words.slice(1));
-  if (args.on('help')) {
-    helpOf(command);
+  const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
+  if (!args || args.on('help')) {
+    (await import('./help.js')).helpOf(command);
     return 0;
   }
   return await command.run(args);
 }
 
-function codeOf(error: unknown): number {
-  const codes: Record<string, number> = {
-    USAGE: EXIT.usage,
-    UNREACHABLE: EXIT.unreachable,
-    REFUSED: EXIT.refused,
-    KEY_CHANGED: EXIT.refused,
-    PROTOCOL: EXIT.unreachable,
-  };
-  return (error instanceof SendallError && codes[error.code]) || 1;
+/** By code and not by class: the agent's modules may come from elsewhere than these. */
+const CODES: Readonly<Record<string, number>> = {
+  USAGE: EXIT.usage,
+  UNREACHABLE: EXIT.unreachable,
+  REFUSED: EXIT.refused,
+  KEY_CHANGED: EXIT.refused,
+  PROTOCOL: EXIT.unreachable,
+};
+
+function fail(error: unknown): number {
+  if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
+  say(`sendall: ${error instanceof Error ? error.message : String(error)}`);
+  if (process.env.SENDALL_DEBUG && error instanceof Error) say(error.stack ?? '');
+  const { code } = error as { code?: unknown };
+  return (typeof code === 'string' && CODES[code]) || 1;
 }
 
-main().then(
-  (code) => process.exit(code),
-  (error: unknown) => {
-    say(`sendall: ${error instanceof Error ? error.message : String(error)}`);
-    if (!(error instanceof SendallError) && process.env.SENDALL_DEBUG && error instanceof Error) say(error.stack ?? '');
-    process.exit(codeOf(error));
-  },
-);
+// Whatever is still open (a pipe on stdin, a socket) has nothing to say any more.
+void main()
+  .catch(fail)
+  .then((code) => process.exit(code));

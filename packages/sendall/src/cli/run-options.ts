@@ -1,8 +1,17 @@
 /** The options that `run` and `sh` share, and what they mean to the API. */
-import { createReadStream, fstatSync } from 'node:fs';
-import { UsageError, type RunOptions } from '../index.js';
+import type { RunOptions } from '../index.js';
 import type { Arguments, Option } from './command.js';
+import { reachOptions } from './reach.js';
+import { rolloutOptions } from './rollout-options.js';
+import { stdinFor } from './stdin.js';
 import { parseDuration, parseSize } from './units.js';
+
+/** Starts the command on a host that was reached, or on many. */
+export type Begin = <T>(on: Starter<T>, options: RunOptions) => T;
+interface Starter<T> {
+  run(argv: readonly Uint8Array[], options: RunOptions): T;
+  sh(script: Uint8Array, options: RunOptions): T;
+}
 
 export const runOptions: Record<string, Option> = {
   cwd: {
@@ -10,7 +19,7 @@ export const runOptions: Record<string, Option> = {
     help: 'working folder on the host (default: home; on local the present one)',
     complete: 'folder',
   },
-  env: { value: 'K=V', many: true, help: 'add a variable to the environment' },
+  env: { value: 'K=V', help: 'add a variable to the environment' },
   as: { value: 'USER', help: 'run as this user of the host' },
   stdin: {
     value: 'FILE',
@@ -27,7 +36,7 @@ export const runOptions: Record<string, Option> = {
   quiet: { short: 'q', help: 'say nothing of our own' },
   detach: { short: 'd', help: 'start it, print its run id, leave' },
   name: { value: 'NAME', help: 'a name to find the run by' },
-  tag: { value: 'TAG', many: true, help: 'a tag on the run' },
+  tag: { value: 'TAG', help: 'a tag on the run' },
   id: { value: 'RUNID', help: 'run id to use; an id that exists is attached to, never started twice' },
   wait: {
     value: 'exit|eof|tree',
@@ -49,28 +58,9 @@ export const runOptions: Record<string, Option> = {
   keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
   sha256: { help: 'SHA-256 of each stream in the JSON result' },
   'give-up-after': { value: 'TIME', help: 'time without a link until it counts as lost (default 10m)' },
+  ...reachOptions,
+  ...rolloutOptions,
 };
-
-/** Whether our stdin is something to send: a pipe, a socket or a file, and not a terminal or /dev/null. */
-function stdinHasData(): boolean {
-  try {
-    const info = fstatSync(0);
-    return info.isFIFO() || info.isFile() || info.isSocket();
-  } catch {
-    return false;
-  }
-}
-
-function stdinOf(args: Arguments): RunOptions['stdin'] {
-  if (args.on('no-stdin')) {
-    if (args.on('stdin')) throw new UsageError('--stdin and -n contradict each other');
-    return 'none';
-  }
-  const file = args.text('stdin');
-  if (file !== undefined) return createReadStream(file);
-  if (args.on('stdin') || (stdinHasData() && !args.on('detach'))) return process.stdin;
-  return 'none';
-}
 
 /** The API's options for what was given on the command line. */
 export function toRunOptions(args: Arguments): RunOptions {
@@ -82,14 +72,12 @@ export function toRunOptions(args: Arguments): RunOptions {
     const text = args.text(name);
     return text === undefined ? undefined : parseSize(text, `--${name}`);
   };
-  const options: RunOptions = {
-    stdin: stdinOf(args),
+  return {
+    stdin: stdinFor(args),
     reject: false,
     sha256: args.on('sha256'),
     tags: args.texts('tag'),
     env: args.bytes('env'),
-  };
-  const given: RunOptions = {
     ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1) } : {}),
     runAs: args.text('as'),
     name: args.text('name'),
@@ -102,19 +90,9 @@ export function toRunOptions(args: Arguments): RunOptions {
     giveUpAfter: duration('give-up-after'),
     spoolMax: size('spool'),
     maxOutput: size('max-output'),
+    // The parser lets only these through.
     waitFor: args.text('wait') as RunOptions['waitFor'],
     capture: args.text('capture') as RunOptions['capture'],
     overflow: args.text('overflow') as RunOptions['overflow'],
-    ...(args.on('pty')
-      ? {
-          pty: {
-            cols: process.stdout.columns || 80,
-            rows: process.stdout.rows || 24,
-            term: process.env.TERM ?? 'xterm',
-          },
-        }
-      : {}),
   } as RunOptions;
-  for (const [name, value] of Object.entries(given)) if (value !== undefined) Object.assign(options, { [name]: value });
-  return options;
 }

@@ -1,16 +1,61 @@
 /**
- * A file descriptor of ours as a stream that never blocks the loop: a reader that takes its time (`| less`) must not
- * make us deaf to the host. Node's own process.stdout writes to pipes synchronously.
+ * Our stdout and stderr as streams that never block the loop: a reader that takes its time (`| less`) must not make us
+ * deaf to the host. Node's own process.stdout writes to pipes synchronously.
  */
-import { write } from 'node:fs';
+import { fstatSync, write } from 'node:fs';
 import { Writable } from 'node:stream';
 
 const RETRY_MS = 5;
+const HIGH_WATER = 1024 * 1024;
 
-export function descriptorSink(fd: number): Writable {
+export interface Sinks {
+  readonly out: Writable;
+  /** The same stream as `out` when both lead to one file or terminal: what came first is written first. */
+  readonly err: Writable;
+}
+
+export function standardSinks(): Sinks {
+  const out = descriptorSink(1);
+  return { out, err: leadToTheSame() ? out : descriptorSink(2) };
+}
+
+/** Waits until the sink takes more; at once when it has room or is gone. */
+export async function put(sink: Writable, bytes: Uint8Array | string): Promise<void> {
+  if (sink.destroyed || bytes.length === 0 || sink.write(bytes)) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      sink.off('drain', done).off('close', done);
+      resolve();
+    };
+    sink.on('drain', done).on('close', done);
+  });
+}
+
+/** Waits until everything was written, or until it cannot be. */
+export async function finish({ out, err }: Sinks): Promise<void> {
+  await Promise.all(
+    [...new Set([out, err])].map(
+      (sink) =>
+        new Promise<void>((done) => {
+          if (sink.closed) done();
+          else sink.once('close', done).end();
+        }),
+    ),
+  );
+}
+
+function leadToTheSame(): boolean {
+  try {
+    const [one, two] = [fstatSync(1), fstatSync(2)];
+    return one.dev === two.dev && one.ino === two.ino && one.rdev === two.rdev;
+  } catch {
+    return false;
+  }
+}
+
+function descriptorSink(fd: number): Writable {
   return new Writable({
-    highWaterMark: 1024 * 1024,
-    decodeStrings: true,
+    highWaterMark: HIGH_WATER,
     write: (chunk: Buffer, _encoding, done) => writeAll(fd, chunk, done),
     writev: (chunks, done) => writeAll(fd, Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
   });

@@ -1,4 +1,5 @@
 /** From a name to a host: finds its address and pin, dials, and says who is calling. */
+import { channel } from 'node:diagnostics_channel';
 import { hostname } from 'node:os';
 import { RefusedError, UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
@@ -23,6 +24,13 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
+/** What the channel `sendall:dial` tells of each try to make a host's link, the first one and those after a loss. */
+export type DialEvent =
+  | { readonly host: string; readonly state: 'dialling' | 'linked' }
+  | { readonly host: string; readonly state: 'failed'; readonly reason: string };
+
+const dialEvents = channel('sendall:dial');
+
 const OPTION_NAMES = new Set(['home', 'timeout', 'giveUpAfter', 'pingInterval', 'pingDeadline', 'signal']);
 
 /**
@@ -39,28 +47,44 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     pingInterval: options.pingInterval ?? 15_000,
     pingDeadline: options.pingDeadline ?? 45_000,
   });
-  return new Host(target, session, target === 'local' ? { cwd: process.cwd() } : {});
+  return new Host(target, session, target === 'local' ? { cwd: ownFolder() } : {});
+}
+
+/** Undefined when the present folder was removed: the command then begins in the user's home, as elsewhere. */
+function ownFolder(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
+  }
 }
 
 function dialler(target: string, home: Home, options: ConnectOptions): () => Promise<Dialled> {
-  const timeoutMs = options.timeout ?? 5000;
   return async () => {
-    // Looked up at each dial: a host that was paired again meanwhile has a new pin.
-    const { url, pin } = await lookUp(target, home);
-    const stream = await dial(url, {
-      pin,
-      identity: async () => await (await import('../link/identity.js')).loadIdentity(home, { create: true }),
-      timeoutMs,
-      signal: options.signal,
-    });
-    const link = new Link(stream);
-    const greeting = await greet(link, {
-      method: url.startsWith('unix:') ? 'local' : 'pin',
-      name: hostname(),
-      timeoutMs,
-    });
-    return { link, greeting };
+    dialEvents.publish({ host: target, state: 'dialling' } satisfies DialEvent);
+    try {
+      const dialled = await dialOnce(target, home, options);
+      dialEvents.publish({ host: target, state: 'linked' } satisfies DialEvent);
+      return dialled;
+    } catch (error) {
+      dialEvents.publish({ host: target, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
+      throw error;
+    }
   };
+}
+
+async function dialOnce(target: string, home: Home, { timeout = 5000, signal }: ConnectOptions): Promise<Dialled> {
+  // Looked up at each dial: a host that was paired again meanwhile has a new pin.
+  const { url, pin } = await lookUp(target, home);
+  const stream = await dial(url, {
+    pin,
+    identity: async () => await (await import('../link/identity.js')).loadIdentity(home, { create: true }),
+    timeoutMs: timeout,
+    signal,
+  });
+  const link = new Link(stream);
+  const method = url.startsWith('unix:') ? 'local' : 'pin';
+  return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs: timeout }) };
 }
 
 async function lookUp(target: string, home: Home): Promise<{ url: string; pin: string | undefined }> {

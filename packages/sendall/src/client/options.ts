@@ -1,7 +1,7 @@
 /** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
 import { encodeSpec } from '../protocol/codec.js';
 import type { Spec } from '../protocol/messages.js';
-import { newRunId, parseRunId } from '../protocol/run-id.js';
+import { formatRunId, newRunId as makeRunId, parseRunId } from '../protocol/run-id.js';
 import { UsageError } from '../errors.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
@@ -134,6 +134,11 @@ function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, a
   return value;
 }
 
+/** A fresh run id, for `runId`: UUIDv7, so that ids sort by age. */
+export function newRunId(): string {
+  return formatRunId(makeRunId());
+}
+
 /** Checks words and options. Throws UsageError that names what is wrong. */
 export function prepareRun(
   what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
@@ -189,7 +194,7 @@ export function prepareRun(
     throw new UsageError(`encoding: "${options.encoding}" is not known; try utf-8, gbk, gb18030, big5, shift_jis`);
   }
   return {
-    runId: options.runId === undefined ? newRunId() : parseRunId(options.runId),
+    runId: options.runId === undefined ? makeRunId() : parseRunId(options.runId),
     spec,
     rawSpec,
     encoding: options.encoding ?? 'utf-8',

@@ -4,7 +4,7 @@
  */
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { UsageError } from '../errors.js';
+import { UsageError, type SendallError } from '../errors.js';
 import { STREAM, type Exit, type MessageNamed, type Started } from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
@@ -86,6 +86,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** Takes its place on the host's link. @internal */
   join(session: Session): void {
     session.join(this.#attachment);
+  }
+
+  /** Ends as a run whose host could not be reached. @internal */
+  giveUp(error: SendallError): void {
+    this.#attachment.abandoned(error);
   }
 
   get state(): RunState {

@@ -4,8 +4,8 @@ import { connect as netConnect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH } from '../home.js';
+import { parseTlsUrl } from './address.js';
 import type { Identity } from './identity.js';
-import { dialTls, parseTlsUrl } from './tls.js';
 
 export interface DialOptions {
   /** SPKI fingerprint the host must show; TLS only. */
@@ -23,6 +23,8 @@ export async function dial(url: string, options: DialOptions = {}): Promise<Dupl
   if (url.startsWith('tls://')) {
     if (!options.identity || !options.pin) throw new UsageError(`${url} needs a pinned key: pair with it first`);
     const { host, port } = parseTlsUrl(url);
+    // Loaded when needed: a caller of its own machine's agent gets by without node:tls.
+    const { dialTls } = await import('./tls.js');
     const { socket } = await dialTls({
       host,
       port,

@@ -1,16 +1,21 @@
 /** The agent: in the foreground, and questions to the one that runs. */
 import { spawn } from 'node:child_process';
-import { connect, openAgent, UnreachableError, UsageError, type AgentStatus } from '../../index.js';
+import { isatty } from 'node:tty';
+import { SendallError, UnreachableError, UsageError } from '../../errors.js';
+import { connect, type AgentStatus } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, say } from '../print.js';
+
+/** Milliseconds for the old agent to go and the new one to come. */
+const RESTART_WITHIN = 20_000;
 
 export const agent: Command = {
   name: 'agent',
   usage: '[stop | restart | status]',
   summary: 'serve this machine in the foreground, or stop, restart or ask the agent that does',
-  example: 'sendall agent --listen tls://0.0.0.0:7433',
+  examples: ['sendall agent --listen tls://0.0.0.0:7433'],
   options: {
-    listen: { value: 'URL', many: true, help: 'also listen on tls://HOST:PORT' },
+    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT' },
     name: { value: 'NAME', help: 'the name told to callers (default: the host name)' },
     runs: { help: 'with stop: end the running commands too' },
     json: { help: 'one JSON object a line on stdout' },
@@ -28,11 +33,15 @@ export const agent: Command = {
 };
 
 async function foreground(args: Arguments): Promise<number> {
+  // Loaded here alone: no other command needs the agent's code.
+  const { openAgent } = await import('../../index.js');
   const name = args.text('name');
   const running = await openAgent({ listen: args.texts('listen'), ...(name === undefined ? {} : { name }) });
   for (const url of running.listening) say(`listening ${url}`);
   const end = () => void running.close();
-  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
+  process.on('SIGINT', end).on('SIGTERM', end);
+  // Node forgets that nohup had it ignored; without a terminal nobody hangs up on us on purpose.
+  process.on('SIGHUP', isatty(2) ? end : () => undefined);
   await running.stopped;
   return 0;
 }
@@ -69,45 +78,39 @@ async function restart(args: Arguments): Promise<number> {
     await host.ask('stop', {});
     return said;
   })();
-  await untilGone();
+  await until(async () => !(await isRunning(before.pid)), 'the old agent does not go away');
   const listen = before.listening.filter((url) => !url.startsWith('unix:')).flatMap((url) => ['--listen', url]);
   const child = spawn(process.execPath, [process.argv[1]!, 'agent', '--name', before.name, ...listen], {
     detached: true,
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
-  child.unref();
-  await untilThere(child.pid);
+  let words = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
+  let failed = false;
+  child.once('exit', () => (failed = true));
+  await until(async () => {
+    if (failed) throw new SendallError('AGENT', `the new agent did not start: ${words.trim()}`);
+    return await isRunning(child.pid);
+  }, 'the new agent does not answer');
   if (args.on('json')) json({ pid: child.pid, listening: before.listening });
   else say(`the agent runs again, pid ${child.pid}`);
   return 0;
 }
 
-async function untilGone(): Promise<void> {
-  await poll(async () => {
-    try {
-      await (await connect('local')).close();
-      return false;
-    } catch (error) {
-      return error instanceof UnreachableError;
-    }
-  }, 'the old agent does not go away');
+/** Whether this very agent answers. */
+async function isRunning(pid: number | undefined): Promise<boolean> {
+  try {
+    await using host = await connect('local');
+    return (await host.ask<AgentStatus>('status')).pid === pid;
+  } catch {
+    return false;
+  }
 }
 
-async function untilThere(pid: number | undefined): Promise<void> {
-  await poll(async () => {
-    try {
-      await using host = await connect('local');
-      return (await host.ask<AgentStatus>('status')).pid === pid;
-    } catch {
-      return false;
-    }
-  }, 'the new agent does not answer');
-}
-
-async function poll(done: () => Promise<boolean>, failure: string): Promise<void> {
-  const until = performance.now() + 20_000;
+async function until(done: () => Promise<boolean>, failure: string): Promise<void> {
+  const deadline = performance.now() + RESTART_WITHIN;
   while (!(await done())) {
-    if (performance.now() > until) throw new UnreachableError(`${failure}: see "sendall agent status"`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (performance.now() > deadline) throw new UnreachableError(`${failure}: see "sendall agent status"`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

@@ -1,5 +1,7 @@
 /** Completion scripts. They ask `sendall complete`, so that host names and run ids are always the present ones. */
-import { KnownHosts, resolveHome, UsageError } from '../../index.js';
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { KnownHosts } from '../../index.js';
 import type { Command, Option } from '../command.js';
 
 const SCRIPTS: Record<string, string> = {
@@ -31,7 +33,7 @@ export const completion: Command = {
   name: 'completion',
   usage: 'bash | zsh | fish',
   summary: 'print a completion script for your shell',
-  example: 'source <(sendall completion bash)',
+  examples: ['source <(sendall completion bash)'],
   options: {},
   subcommands: Object.keys(SCRIPTS),
   run(args) {
@@ -48,7 +50,7 @@ export function completeCommand(commands: () => Promise<readonly Command[]>): Co
     name: 'complete',
     usage: '-- WORDS…',
     summary: '',
-    example: '',
+    examples: [],
     options: {},
     async run(args) {
       const words = (args.rest ?? []).map((word) => Buffer.from(word).toString());
@@ -80,6 +82,6 @@ function optionNamed(command: Command, word: string): Option | undefined {
 async function valuesOf(kind: Option['complete']): Promise<string[]> {
   if (Array.isArray(kind)) return [...(kind as readonly string[])];
   if (kind === 'host') return ['local', ...new KnownHosts(resolveHome()).list().map(({ name }) => name)];
-  if (kind === 'run') return await (await import('../history.js')).knownRuns();
+  if (kind === 'run') return (await import('../history.js')).knownRuns();
   return [':file'];
 }

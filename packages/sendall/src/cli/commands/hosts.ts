@@ -1,39 +1,75 @@
-/** The hosts this user knows. */
-import { connect, KnownHosts, resolveHome, UsageError } from '../../index.js';
+/** The hosts this user knows, and sets of them. */
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { KnownHosts, NodeSet, resolveTargets, type KnownHost } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
-import { answer, json, table } from '../print.js';
+import { EXIT } from '../exit-codes.js';
+import { answer, json, say, table } from '../print.js';
+import { reach, reachOptions } from '../reach.js';
+import { isOneTarget } from '../targets.js';
+
+/** Hosts that are pinged at a time. */
+const PING_WINDOW = 64;
+
+const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[]) => Promise<number>>> = {
+  add,
+  rm: remove,
+  set,
+  ping,
+  nodeset,
+};
 
 export const hosts: Command = {
   name: 'hosts',
-  usage: '[add NAME URL --pin FP | rm NAME | set NAME K=V | ping TARGET]',
-  summary: 'list the hosts that are known here, or change the list',
-  example: 'sendall hosts set web1 role=frontend',
+  usage: "[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset 'EXPR']",
+  summary: 'list the hosts that are known here, change the list, or work with sets of them',
+  examples: [
+    'sendall hosts',
+    'sendall hosts set web1 role=frontend',
+    'sendall hosts ping role=frontend',
+    "sendall hosts nodeset 'web[01-04]!web02' --expand",
+  ],
   options: {
     pin: { value: 'FP', help: 'with add: the fingerprint of the host’s key' },
-    tag: { value: 'K=V', many: true, help: 'with add: a tag' },
+    tag: { value: 'K=V', help: 'with add: a tag' },
+    fold: { help: 'with nodeset: the shortest notation (default)' },
+    expand: { help: 'with nodeset: one name a line' },
     json: { help: 'one JSON object a line on stdout' },
+    ...reachOptions,
   },
-  subcommands: ['add', 'rm', 'set', 'ping'],
+  subcommands: Object.keys(verbs),
   complete: 'host',
   async run(args) {
-    const known = new KnownHosts(resolveHome());
-    const [verb, name, value] = args.words;
-    if (verb === undefined) return await list(known, args);
-    if (name === undefined) throw new UsageError(`hosts ${verb} needs a name`);
-    if (verb === 'add') {
-      const pin = args.text('pin');
-      if (value === undefined || pin === undefined)
-        throw new UsageError(
-          'hosts add needs an address and a key: sendall hosts add web1 tls://HOST:PORT --pin SHA256:…',
-        );
-      await known.add({ name, url: value, pin, tags: tagsOf(args.texts('tag')) });
-    } else if (verb === 'rm') await known.remove(name);
-    else if (verb === 'set') await known.set(name, tagsOf(args.words.slice(2)));
-    else if (verb === 'ping') return await ping(name, args);
-    else throw new UsageError(`hosts has no verb "${verb}": it has add, rm, set and ping`);
-    return 0;
+    const [verb, ...words] = args.words;
+    if (verb === undefined) return list(args);
+    const action = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
+    if (action) return await action(args, words);
+    const { closest } = await import('../closest.js');
+    const near = closest(verb, Object.keys(verbs));
+    throw new UsageError(
+      `hosts has no verb "${verb}": ${near ? `did you mean "${near}"?` : `it has ${Object.keys(verbs).join(', ')}`}`,
+    );
   },
 };
+
+function known(): KnownHosts {
+  return new KnownHosts(resolveHome());
+}
+
+function tagsText({ tags }: KnownHost): string {
+  return Object.entries(tags)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+}
+
+function list(args: Arguments): number {
+  const all = known().list();
+  if (args.on('json')) for (const host of all) json(host);
+  else if (!all.length) answer('no hosts yet: "sendall pair --new" on the other machine shows how to add it');
+  else
+    table([['NAME', 'ADDRESS', 'KEY', 'TAGS'], ...all.map((host) => [host.name, host.url, host.pin, tagsText(host)])]);
+  return 0;
+}
 
 function tagsOf(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -45,31 +81,72 @@ function tagsOf(words: readonly string[]): Record<string, string> {
   );
 }
 
-async function list(known: KnownHosts, args: Arguments): Promise<number> {
-  const all = known.list();
-  if (args.on('json')) for (const host of all) json(host);
-  else if (!all.length) answer('no hosts yet: "sendall pair --new" on the other machine shows how to add it');
-  else {
-    const rows = all.map(({ name, url, pin, tags }) => [
-      name,
-      url,
-      pin,
-      Object.entries(tags ?? {})
-        .map(([key, value]) => `${key}=${value}`)
-        .join(' '),
-    ]);
-    process.stdout.write(`${table([['NAME', 'ADDRESS', 'KEY', 'TAGS'], ...rows])}\n`);
-  }
+async function add(args: Arguments, [name, url, ...more]: readonly string[]): Promise<number> {
+  const pin = args.text('pin');
+  if (name === undefined || url === undefined || pin === undefined || more.length)
+    throw new UsageError(
+      'hosts add needs a name, an address and a key: sendall hosts add web1 tls://HOST:PORT --pin SHA256:…',
+    );
+  const host = await known().add({ name, url, pin, tags: tagsOf(args.texts('tag')) });
+  if (args.on('json')) json(host);
   return 0;
 }
 
-async function ping(name: string, args: Arguments): Promise<number> {
+async function remove(_args: Arguments, names: readonly string[]): Promise<number> {
+  if (!names.length) throw new UsageError('hosts rm needs a name: sendall hosts rm web1');
+  for (const name of names) await known().remove(name);
+  return 0;
+}
+
+async function set(_args: Arguments, [name, ...tags]: readonly string[]): Promise<number> {
+  if (name === undefined || !tags.length)
+    throw new UsageError('hosts set needs a name and tags: sendall hosts set web1 role=db');
+  await known().set(name, tagsOf(tags));
+  return 0;
+}
+
+async function ping(args: Arguments, [targets, ...more]: readonly string[]): Promise<number> {
+  if (targets === undefined || more.length)
+    throw new UsageError('hosts ping needs one word of targets: sendall hosts ping all');
+  if (isOneTarget(targets)) {
+    await pingOne(targets, args);
+    return 0;
+  }
+  const names = [...resolveTargets(targets)];
+  const failed: string[] = [];
+  const worker = async () => {
+    for (let name = names.shift(); name !== undefined; name = names.shift()) {
+      try {
+        await pingOne(name, args);
+      } catch (error) {
+        failed.push(name);
+        const { message } = error as Error;
+        if (args.on('json')) json({ event: 'ping', host: name, ok: false, error: message });
+        else say(`sendall: ${name}: ${message}`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: PING_WINDOW }, worker));
+  if (failed.length) say(`sendall: no answer from ${new NodeSet(failed).toString()}`);
+  return failed.length ? 1 : EXIT.ok;
+}
+
+async function pingOne(name: string, args: Arguments): Promise<void> {
   const before = performance.now();
-  await using host = await connect(name);
+  await using host = await reach(name, args);
   const connectMs = performance.now() - before;
   const { rttMs } = await host.ping();
   const { version, clockSkewMs } = host.info;
-  if (args.on('json')) json({ event: 'ping', host: name, rttMs, connectMs, version, clockSkewMs });
+  if (args.on('json')) json({ event: 'ping', host: name, ok: true, rttMs, connectMs, version, clockSkewMs });
   else answer(`${name}: ${rttMs.toFixed(2)} ms, connected in ${connectMs.toFixed(1)} ms, version ${version}`);
-  return 0;
+}
+
+async function nodeset(args: Arguments, words: readonly string[]): Promise<number> {
+  if (!words.length)
+    throw new UsageError("hosts nodeset needs an expression: sendall hosts nodeset 'web[01-20]!web07'");
+  const nodes = resolveTargets(words.join(','));
+  if (args.on('json')) json({ nodeset: String(nodes), size: nodes.size, hosts: [...nodes] });
+  else if (args.on('expand')) for (const name of nodes) answer(name);
+  else answer(String(nodes));
+  return await Promise.resolve(0);
 }

@@ -1,16 +1,21 @@
 /** Pairing: a code on one machine, the same code on the other, and both know each other's key from then on. */
-import { createInterface } from 'node:readline';
 import { hostname } from 'node:os';
-import { connect, pair as pairWith, resolveHome, UsageError, type AgentStatus } from '../../index.js';
+import { isatty } from 'node:tty';
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
 import type { Command } from '../command.js';
 import { answer, json } from '../print.js';
 import { parseDuration } from '../units.js';
+
+/** Characters of stdin that can be a code. */
+const LONGEST_CODE = 200;
 
 export const pair: Command = {
   name: 'pair',
   usage: '--new | URL --code CODE --name NAME',
   summary: 'introduce two machines to each other with a one-time code',
-  example: 'sendall pair tls://web1.example:7433 --code - --name web1',
+  examples: ['sendall pair --new --ttl 1h', 'sendall pair tls://web1.example:7433 --code - --name web1'],
   options: {
     new: { help: 'on the agent’s machine: make a code and show what to type on the other' },
     ttl: { value: 'TIME', help: 'how long the code is good for (default 10m)' },
@@ -23,9 +28,10 @@ export const pair: Command = {
       if (args.words.length) throw new UsageError('pair --new takes no address: it is for the agent’s own machine');
       const ttl = args.text('ttl');
       await using host = await connect('local');
-      const made = await host.ask<{ code: string; fingerprint: string; expires: string }>('pair-new', {
-        ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl, '--ttl') }),
-      });
+      const made = await host.ask<{ code: string; fingerprint: string; expires: string }>(
+        'pair-new',
+        ttl === undefined ? {} : { ttlMs: parseDuration(ttl, '--ttl') },
+      );
       if (args.on('json')) json(made);
       else await explain(made);
       return 0;
@@ -71,12 +77,15 @@ async function explain({
   answer(`  sendall pair ${shown} --code ${code} --name ${name}`);
 }
 
+/** The first line of stdin. */
 async function readCode(): Promise<string> {
-  const lines = createInterface({ input: process.stdin });
-  for await (const line of lines) {
-    lines.close();
-    process.stdin.unref?.();
-    return line.trim();
+  if (isatty(0)) process.stderr.write('code: ');
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += chunk as string;
+    if (text.includes('\n') || text.length > LONGEST_CODE) break;
   }
-  throw new UsageError('no code came on stdin');
+  const code = text.split('\n', 1)[0]!.trim();
+  if (!code) throw new UsageError('no code came on stdin: sendall pair --new on the agent’s machine shows one');
+  return code;
 }

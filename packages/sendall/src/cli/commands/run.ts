@@ -1,85 +1,102 @@
-import { connect, UsageError, type Host, type Run } from '../../index.js';
+import { UsageError } from '../../errors.js';
+import { newRunId, type Host, type Run } from '../../index.js';
+import { accompany } from '../accompany.js';
 import type { Arguments, Command } from '../command.js';
-import { follow } from '../follow.js';
+import { resultJson, unreachedJson } from '../event-json.js';
+import { EXIT, exitCodeOf } from '../exit-codes.js';
+import { explain } from '../follow.js';
 import { noteRun } from '../history.js';
-import { watchSignals } from '../interrupt.js';
 import { json, say } from '../print.js';
-import { runOptions, toRunOptions } from '../run-options.js';
+import { reach } from '../reach.js';
+import { runOptions, toRunOptions, type Begin } from '../run-options.js';
+import { isOneTarget } from '../targets.js';
 
 export const run: Command = {
   name: 'run',
-  usage: 'TARGET -- PROGRAM [ARGUMENT…]',
+  usage: '[OPTIONS] TARGETS -- PROGRAM [ARGUMENT…]',
   summary: 'run a program with exactly these arguments; no shell is involved',
-  example: 'sendall run web1 --timeout 30s -- df -h /',
+  examples: [
+    'sendall run local -- uname -a',
+    'sendall run web1 --timeout 30s -- df -h /',
+    "sendall run 'web[01-03],!web02' --gather -- uname -r",
+    'sendall run -d --name nightly web1 -- sleep 5',
+  ],
   options: runOptions,
   complete: 'host',
   async run(args) {
-    const target = oneTarget(args, 'run');
+    const targets = targetsOf(args, 'run');
     const argv = args.rest;
-    if (!argv?.length) throw new UsageError('put "--" and the command after the target: sendall run web1 -- df -h');
-    return await start(args, target, (host) => host.run(argv, toRunOptions(args)));
+    if (!argv?.length)
+      throw new UsageError(`put "--" and the command after the target: sendall run ${targets} -- df -h`);
+    return await start(args, targets, (on, options) => on.run(argv, options));
   },
 };
 
 export const sh: Command = {
   name: 'sh',
-  usage: "TARGET -c 'TEXT'",
+  usage: "[OPTIONS] TARGETS -c 'TEXT'",
   summary: 'run shell text with the host’s /bin/sh: another verb than run, another permission',
-  example: "sendall sh web1 -c 'df -h | tail -1'",
+  examples: ["sendall sh web1 -c 'df -h / | tail -1'"],
   options: { ...runOptions, command: { value: 'TEXT', short: 'c', help: 'the shell text' } },
   complete: 'host',
   async run(args) {
-    const target = oneTarget(args, 'sh');
+    const targets = targetsOf(args, 'sh');
     const script = args.bytes('command').at(-1);
-    if (!script) throw new UsageError("sh needs its text: sendall sh web1 -c 'df -h | tail -1'");
+    if (!script) throw new UsageError(`sh needs its text: sendall sh ${targets} -c 'df -h | tail -1'`);
     if (args.rest?.length) throw new UsageError('sh takes its text after -c, and nothing after "--"');
-    return await start(args, target, (host) => host.sh(script, toRunOptions(args)));
+    return await start(args, targets, (on, options) => on.sh(script, options));
   },
 };
 
-function oneTarget(args: Arguments, verb: string): string {
-  const [target, extra] = args.words;
-  if (target === undefined) throw new UsageError(`${verb} needs a target: local, or a name from "sendall hosts"`);
+function targetsOf(args: Arguments, verb: string): string {
+  const [targets, extra] = args.words;
+  if (!targets) throw new UsageError(`${verb} needs a target: local, or a name that "sendall hosts" shows`);
   if (extra !== undefined)
     throw new UsageError(
-      `"${extra}" stands before "--": put the command after it (sendall ${verb} ${target} -- ${extra} …)`,
+      verb === 'run'
+        ? `"${extra}" stands before "--": put the command after it (sendall run ${targets} -- ${extra} …)`
+        : `sh has one word of targets, and "${extra}" is another: join them with a comma, put the text after -c`,
     );
-  return target;
+  return targets;
 }
 
-async function start(args: Arguments, target: string, begin: (host: Host) => Run): Promise<number> {
-  await using host = await connect(target);
-  const running = begin(host);
-  noteRun(running.runId, target, args.text('name'));
-  if (args.on('detach')) return await leave(args, running);
-  return await accompany(running, args);
-}
-
-/** Shows the run to its end, unless Ctrl-C or SIGHUP detach from it. */
-export async function accompany(running: Run, args: Arguments, only?: 'stdout' | 'stderr'): Promise<number> {
-  const signals = watchSignals(running);
-  try {
-    const options = { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding'), only };
-    const ended = follow(running, options);
-    const left = await Promise.race([ended.then((code) => ({ code })), signals.detached]);
-    if (left) return left.code;
-    await running.detach();
-    if (!args.on('quiet')) say(`sendall: detached; it goes on: sendall attach ${running.runId}`);
-    return 0;
-  } finally {
-    signals.off();
+async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
+  const options = toRunOptions(args);
+  if (!isOneTarget(targets)) {
+    const { startMany } = await import('../many.js');
+    return await startMany(args, targets, options, begin);
   }
+  const runId = options.runId ?? newRunId();
+  let host: Host;
+  try {
+    host = await reach(targets, args);
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    if (!args.on('json') || code === 'USAGE') throw error;
+    const refused = code === 'REFUSED' || code === 'KEY_CHANGED';
+    json(unreachedJson({ host: targets, runId }, refused ? 'refused' : 'unreachable', message));
+    return refused ? EXIT.refused : EXIT.unreachable;
+  }
+  const running = begin(host, { ...options, runId });
+  noteRun({ runId: running.runId, host: targets, name: options.name });
+  return args.on('detach') ? await leave(args, running) : await accompany(running, args);
 }
 
+/** Waits until the run has started, and until the stdin it was given has been read. */
 async function leave(args: Arguments, running: Run): Promise<number> {
-  if (!args.on('json')) process.stderr.write(`${running.runId}\n`);
+  const { runId, host } = running;
+  if (!args.on('json')) say(runId);
   try {
     const { pid } = await running.started;
-    if (args.on('json')) json({ event: 'started', host: running.host, runId: running.runId, pid });
+    if (args.on('json')) json({ event: 'started', host, runId, pid });
     if (args.on('stdin')) await new Promise((resolve) => running.stdin.once('finish', resolve).once('close', resolve));
     await running.detach();
     return 0;
   } catch {
-    return await follow(running, { json: args.on('json'), quiet: args.on('quiet'), encoding: undefined });
+    // It never started: its result says why.
+    const result = await running;
+    if (args.on('json')) json(resultJson(result));
+    else explain(result);
+    return exitCodeOf(result);
   }
 }

@@ -1,31 +1,20 @@
-/** Commands about runs that exist: list, join, wait for, end, forget. */
-import { connect, UsageError, type RunListing } from '../../index.js';
-import type { Command, Option } from '../command.js';
+/** Commands about runs that exist: list, wait for, end, forget. */
+import { UsageError } from '../../errors.js';
+import { NodeSet, resolveTargets, type Result, type RunListing } from '../../index.js';
+import type { Arguments, Command, Option } from '../command.js';
+import { resultJson } from '../event-json.js';
 import { exitCodeOf } from '../exit-codes.js';
-import { resultJson } from '../follow.js';
-import { findRun } from '../history.js';
+import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
+import { explain } from '../follow.js';
 import { answer, json, say, table } from '../print.js';
+import { reach, reachOptions } from '../reach.js';
+import { isOneTarget } from '../targets.js';
 import { parseDuration } from '../units.js';
-import { accompany } from './run.js';
 
-const on: Record<string, Option> = {
-  on: { value: 'TARGET', help: 'look for the run there (default: where it was started)', complete: 'host' },
-};
-const asJson: Record<string, Option> = { json: { help: 'one JSON object a line on stdout' } };
-const shown: Record<string, Option> = {
-  ...on,
-  ...asJson,
-  quiet: { short: 'q', help: 'say nothing of our own' },
-  encoding: { value: 'LABEL', help: 'turn its output from this encoding into UTF-8' },
-};
-
-function oneRun(words: readonly string[], command: string): string {
-  if (words.length !== 1) throw new UsageError(`${command} takes one run: its id, the beginning of it, or its name`);
-  return words[0]!;
-}
+const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 
 function age(run: RunListing): string {
-  const seconds = Math.round(((run.endMs ?? Date.now()) - (run.startMs ?? run.openedMs)) / 1000);
+  const seconds = Math.max(0, Math.round(((run.endMs ?? Date.now()) - (run.startMs ?? run.openedMs)) / 1000));
   if (seconds < 60) return `${seconds}s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m${seconds % 60}s`;
   return `${Math.floor(seconds / 3600)}h${Math.floor((seconds % 3600) / 60)}m`;
@@ -41,193 +30,157 @@ function stateOf(run: RunListing): string {
 
 export const ps: Command = {
   name: 'ps',
-  usage: '[TARGET]',
+  usage: '[OPTIONS] [TARGETS]',
   summary: 'list runs: those that have not ended, or all that are kept',
-  example: 'sendall ps web1 --all',
-  options: { all: { short: 'a', help: 'finished ones too' }, ...asJson },
+  examples: ['sendall ps', 'sendall ps web1 --all'],
+  options: { all: { short: 'a', help: 'finished ones too' }, ...asJson, ...reachOptions },
   complete: 'host',
   async run(args) {
-    await using host = await connect(args.words[0] ?? 'local');
-    const rows: string[][] = [['RUN', 'STATE', 'TIME', 'PID', 'NAME', 'COMMAND']];
-    for await (const each of host.runs({ all: args.on('all') })) {
-      if (args.on('json')) json({ event: 'run', ...each });
-      else
-        rows.push([
-          each.runId,
-          stateOf(each),
-          age(each),
-          String(each.pid ?? '-'),
-          each.name ?? '-',
-          each.argv.join(' ').slice(0, 200),
-        ]);
-    }
-    if (!args.on('json')) process.stdout.write(`${table(rows)}\n`);
-    return 0;
+    if (args.words.length > 1) throw new UsageError('ps takes one word of targets: join them with a comma');
+    const targets = args.words[0] ?? 'local';
+    const names = isOneTarget(targets) ? [targets] : [...resolveTargets(targets)];
+    const rows: string[][] = [
+      [...(names.length > 1 ? ['HOST'] : []), 'RUN', 'STATE', 'TIME', 'PID', 'NAME', 'COMMAND'],
+    ];
+    const failed: string[] = [];
+    const list = async (name: string) => {
+      await using host = await reach(name, args);
+      for await (const run of host.runs({ all: args.on('all') })) {
+        if (args.on('json')) json({ event: 'run', ...run });
+        else
+          rows.push([
+            ...(names.length > 1 ? [name] : []),
+            run.runId,
+            stateOf(run),
+            age(run),
+            String(run.pid ?? '-'),
+            run.name ?? '-',
+            run.argv.join(' ').slice(0, 200),
+          ]);
+      }
+    };
+    if (names.length === 1) await list(names[0]!);
+    else
+      for (const name of names)
+        await list(name).catch((error: Error) => {
+          failed.push(name);
+          say(`sendall: ${name}: ${error.message}`);
+        });
+    if (!args.on('json')) table(rows);
+    if (failed.length) say(`sendall: no answer from ${new NodeSet(failed).toString()}`);
+    return failed.length ? 1 : 0;
   },
 };
 
-export const attach: Command = {
-  name: 'attach',
-  usage: 'RUN',
-  summary: 'join a run, from its first byte or any other; ends with its code',
-  example: 'sendall attach nightly --from tail:4096',
-  options: {
-    ...shown,
-    from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
-    observe: { help: 'only read: no stdin, no say in what is kept' },
-  },
-  complete: 'run',
-  async run(args) {
-    const { host, runId } = await findRun(oneRun(args.words, 'attach'), args.text('on'));
-    await using _ = host;
-    const running = host.attach(runId, {
-      from: startOf(args.text('from')),
-      mode: args.on('observe') ? 'observe' : 'control',
-      reject: false,
-    });
-    return await accompany(running, args);
-  },
-};
-
-function startOf(text: string | undefined): number | 'end' | { tail: number } {
-  if (text === undefined) return 0;
-  if (text === 'end') return 'end';
-  const tail = /^tail:(\d+)$/.exec(text);
-  if (tail) return { tail: Number(tail[1]) };
-  if (!/^\d+$/.test(text)) throw new UsageError(`--from: "${text}" is neither an offset, tail:N nor end`);
-  return Number(text);
+/** Waits for the end of a run without taking its output. */
+async function endOf({ target, runId }: Place, args: Arguments): Promise<Result> {
+  await using host = await reach(target, args);
+  const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
+  running.stopCollecting();
+  return await running;
 }
 
-export const logs: Command = {
-  name: 'logs',
-  usage: 'RUN',
-  summary: 'print what a run has written so far',
-  example: 'sendall logs nightly --stderr',
-  options: {
-    ...shown,
-    follow: { short: 'f', help: 'go on until it ends' },
-    stderr: { help: 'its stderr only' },
-    stdout: { help: 'its stdout only' },
-    raw: { help: 'bytes as they are (always so; kept for scripts)' },
-  },
-  complete: 'run',
-  async run(args) {
-    const { host, runId, listing } = await findRun(oneRun(args.words, 'logs'), args.text('on'));
-    await using _ = host;
-    const only = args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout';
-    const running = host.attach(runId, { mode: 'observe', reject: false });
-    if (args.on('follow') || (listing && listing.endMs !== undefined)) {
-      const code = await accompany(running, args, only);
-      return args.on('follow') ? code : code >= 200 ? code : 0;
-    }
-    // Not to its end: as much as there was when we asked.
-    let stdout = listing?.stdoutBytes ?? 0;
-    let stderr = listing?.stderrBytes ?? 0;
-    if (stdout + stderr === 0) return 0;
-    for await (const event of running.events()) {
-      if (event.event !== 'output') break;
-      const left = event.stream === 'stdout' ? stdout : stderr;
-      const piece = event.bytes.subarray(0, left);
-      if (event.stream === 'stdout') stdout -= piece.length;
-      else stderr -= piece.length;
-      if (only === undefined || only === event.stream)
-        (event.stream === 'stderr' ? process.stderr : process.stdout).write(piece);
-      if (stdout + stderr === 0) break;
-    }
-    return 0;
-  },
-};
+/** The code of the one, or 1 when one of several failed. */
+function codeOf(results: readonly Result[]): number {
+  return results.length === 1 ? exitCodeOf(results[0]!) : results.every(({ ok }) => ok) ? 0 : 1;
+}
 
 export const wait: Command = {
   name: 'wait',
-  usage: 'RUN…',
-  summary: 'wait until runs have ended; the code of the one, or 1 when one of several failed',
-  example: 'sendall wait nightly',
-  options: { ...on, ...asJson },
+  usage: '[OPTIONS] RUN…',
+  summary: 'wait until runs have ended; ends with the code of the one, or 1 when one of several failed',
+  examples: ['sendall wait nightly'],
+  options: { ...findOptions, ...asJson, ...reachOptions },
   complete: 'run',
   async run(args) {
-    if (!args.words.length) throw new UsageError('wait needs at least one run');
-    const codes = await Promise.all(
-      args.words.map(async (word) => {
-        const { host, runId } = await findRun(word, args.text('on'));
-        await using _ = host;
-        const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
-        // Its output is not wanted here.
-        running.stopCollecting();
-        const result = await running;
+    if (!args.words.length) throw new UsageError('wait takes runs: their ids, beginnings of them, or names');
+    const places: Place[] = [];
+    for (const word of args.words) places.push(...(await findPlaces(word, args)));
+    const results = await Promise.all(
+      places.map(async (place) => {
+        const result = await endOf(place, args);
         if (args.on('json')) json(resultJson(result));
-        return exitCodeOf(result);
+        else explain(result);
+        return result;
       }),
     );
-    return codes.length === 1 ? codes[0]! : codes.every((code) => code === 0) ? 0 : 1;
+    return codeOf(results);
   },
 };
 
 export const result: Command = {
   name: 'result',
-  usage: 'RUN',
-  summary: 'what became of a run, with all of its output checked',
-  example: 'sendall result nightly --json',
-  options: { ...on, ...asJson },
+  usage: '[OPTIONS] RUN',
+  summary: 'what became of a run; waits for its end',
+  examples: ['sendall result nightly --json'],
+  options: { ...findOptions, ...asJson, ...reachOptions },
   complete: 'run',
   async run(args) {
-    const { host, runId } = await findRun(oneRun(args.words, 'result'), args.text('on'));
-    await using _ = host;
-    const running = host.attach(runId, { mode: 'observe', reject: false });
-    running.stopCollecting();
-    const ended = await running;
-    if (args.on('json')) json(resultJson(ended));
-    else answer(`${ended.outcome}: ${ended.reason}`);
-    return exitCodeOf(ended);
+    const places = await findPlaces(oneWord(args, 'result'), args);
+    const results: Result[] = [];
+    for (const place of places) {
+      const ended = await endOf(place, args);
+      results.push(ended);
+      if (args.on('json')) json(resultJson(ended));
+      else answer(`${places.length > 1 ? `${place.target}: ` : ''}${ended.outcome}: ${ended.reason}`);
+    }
+    return codeOf(results);
   },
 };
 
 export const kill: Command = {
   name: 'kill',
-  usage: 'RUN',
+  usage: '[OPTIONS] RUN',
   summary: 'end a run and all it started: TERM, grace, KILL; or send one signal with -s',
-  example: 'sendall kill nightly --grace 10s',
+  examples: ['sendall kill nightly --grace 10s', 'sendall kill nightly -s HUP'],
   options: {
-    ...on,
-    ...asJson,
+    ...findOptions,
     signal: { value: 'SIGNAL', short: 's', help: 'only send this signal to its process group' },
     grace: { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
+    ...asJson,
+    ...reachOptions,
   },
   complete: 'run',
   async run(args) {
-    const { host, runId } = await findRun(oneRun(args.words, 'kill'), args.text('on'));
-    await using _ = host;
-    const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
-    running.stopCollecting();
-    await running.attached;
-    const grace = args.text('grace');
-    const signal = args.text('signal');
-    const report =
-      signal === undefined
-        ? await running.cancel({ reason: 'sendall kill', ...(grace ? { grace: parseDuration(grace, '--grace') } : {}) })
-        : await running.kill(signal);
-    if (args.on('json')) json({ event: 'killed', host: host.id, runId, ...report });
-    else {
-      if (report.result !== 'done') say(`sendall: ${report.result}`);
-      for (const { pid, argv } of report.survivors) say(`sendall: still running: ${pid} ${argv.join(' ')}`);
-      if (report.survivors.length === 0 && report.proof === 'unproven')
-        say('sendall: nothing of it was found running; without a cgroup that is not proven');
-    }
-    return report.result === 'done' && report.survivors.length === 0 ? 0 : 1;
+    const text = args.text('grace');
+    const grace = text === undefined ? {} : { grace: parseDuration(text, '--grace') };
+    if (text !== undefined && args.on('signal'))
+      throw new UsageError('--grace is for ending a run; with -s only one signal is sent');
+    const places = await findPlaces(oneWord(args, 'kill'), args);
+    const done: boolean[] = [];
+    for (const place of places) done.push(await killAt(place, args, grace));
+    return done.every(Boolean) ? 0 : 1;
   },
 };
 
+async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?: number }): Promise<boolean> {
+  await using host = await reach(target, args);
+  const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
+  running.stopCollecting();
+  await running.attached;
+  const signal = args.text('signal');
+  const report =
+    signal === undefined ? await running.cancel({ reason: 'sendall kill', ...grace }) : await running.kill(signal);
+  if (args.on('json')) json({ event: 'killed', host: target, runId, ...report });
+  else {
+    if (report.result !== 'done') say(`sendall: ${target}: ${report.result}`);
+    for (const { pid, argv } of report.survivors) say(`sendall: ${target}: still running: ${pid} ${argv.join(' ')}`);
+  }
+  return report.result === 'done' && report.survivors.length === 0;
+}
+
 export const forget: Command = {
   name: 'forget',
-  usage: 'RUN',
+  usage: '[OPTIONS] RUN',
   summary: 'remove a finished run and its output from the host',
-  example: 'sendall forget nightly',
-  options: on,
+  examples: ['sendall forget nightly'],
+  options: { ...findOptions, ...reachOptions },
   complete: 'run',
   async run(args) {
-    const { host, runId } = await findRun(oneRun(args.words, 'forget'), args.text('on'));
-    await using _ = host;
-    await host.forget(runId);
+    for (const { target, runId } of await findPlaces(oneWord(args, 'forget'), args)) {
+      await using host = await reach(target, args);
+      await host.forget(runId);
+    }
     return 0;
   },
 };

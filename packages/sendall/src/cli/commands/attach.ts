@@ -1,0 +1,115 @@
+/** Joining a run that exists: to its end, or only to what it has written so far. */
+import { UsageError } from '../../errors.js';
+import { fleet, type AttachOptions, type Host, type RunListing, type StreamName } from '../../index.js';
+import { accompany } from '../accompany.js';
+import type { Arguments, Command, Option } from '../command.js';
+import { decodersFor } from '../event-json.js';
+import { findOptions, findPlaces, oneWord } from '../find-run.js';
+import { reach, reachOptions } from '../reach.js';
+import { finish, put, standardSinks } from '../sink.js';
+
+const shown: Readonly<Record<string, Option>> = {
+  ...findOptions,
+  json: { help: 'one JSON object a line on stdout' },
+  quiet: { short: 'q', help: 'say nothing of our own' },
+  encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+  ...reachOptions,
+};
+
+export const attach: Command = {
+  name: 'attach',
+  usage: '[OPTIONS] RUN',
+  summary: 'join a run, from its first byte or any other; ends with its code',
+  examples: ['sendall attach nightly', 'sendall attach nightly --from tail:4096'],
+  options: {
+    ...shown,
+    from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
+    observe: { help: 'only read: no stdin, no say in what is kept (default while others are attached)' },
+  },
+  complete: 'run',
+  async run(args) {
+    const word = oneWord(args, 'attach');
+    const places = await findPlaces(word, args);
+    const options: AttachOptions = { from: startOf(args.text('from')), reject: false };
+    if (places.length > 1) {
+      const { showMany } = await import('../many.js');
+      return await showMany(args, fleet(places.map(({ target }) => target)).attach(places, options));
+    }
+    const { target, runId } = places[0]!;
+    await using host = await reach(target, args);
+    const others = args.on('observe') || (await isAttached(host, runId));
+    return await accompany(host.attach(runId, { ...options, mode: others ? 'observe' : 'control' }), args);
+  },
+};
+
+/** Whether someone else has a hold on it: whoever writes its stdin must not lose it to us. */
+async function isAttached(host: Host, runId: string): Promise<boolean> {
+  return ((await listingOf(host, runId, false))?.attached ?? 0) > 0;
+}
+
+async function listingOf(host: Host, runId: string, all: boolean): Promise<RunListing | undefined> {
+  for await (const listing of host.runs({ all })) if (listing.runId === runId) return listing;
+  return undefined;
+}
+
+function startOf(text: string | undefined): number | 'end' | { tail: number } {
+  if (text === undefined) return 0;
+  if (text === 'end') return 'end';
+  const tail = /^tail:(\d{1,15})$/.exec(text);
+  if (tail) return { tail: Number(tail[1]) };
+  if (!/^\d{1,15}$/.test(text)) throw new UsageError(`--from: "${text}" is neither an offset, tail:N nor end`);
+  return Number(text);
+}
+
+export const logs: Command = {
+  name: 'logs',
+  usage: '[OPTIONS] RUN',
+  summary: 'print what a run has written so far',
+  examples: ['sendall logs nightly', 'sendall logs nightly -f --stderr'],
+  options: {
+    ...shown,
+    follow: { short: 'f', help: 'go on until it ends' },
+    stderr: { help: 'its stderr only' },
+    stdout: { help: 'its stdout only' },
+    raw: { help: 'bytes as they are: the default, and the opposite of --encoding' },
+  },
+  complete: 'run',
+  async run(args) {
+    if (args.on('raw') && args.on('encoding')) throw new UsageError('--raw and --encoding contradict each other');
+    const places = await findPlaces(oneWord(args, 'logs'), args);
+    if (places.length > 1)
+      throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
+    const { target, runId } = places[0]!;
+    await using host = await reach(target, args);
+    const only = args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout';
+    const listing = await listingOf(host, runId, true);
+    if (args.on('follow') || !listing || listing.endMs !== undefined) {
+      const code = await accompany(host.attach(runId, { mode: 'observe', reject: false }), args, only);
+      // How the command ended is not what was asked; whether we could show all of it is.
+      return code >= 200 ? code : 0;
+    }
+    await printSoFar(host, listing, args, only);
+    return 0;
+  },
+};
+
+/** As much as there was when we asked. */
+async function printSoFar(host: Host, listing: RunListing, args: Arguments, only?: StreamName): Promise<void> {
+  const left = { stdout: listing.stdoutBytes, stderr: listing.stderrBytes };
+  const decoders = decodersFor(args.text('encoding'));
+  const sinks = standardSinks();
+  let gone = false;
+  for (const sink of new Set([sinks.out, sinks.err])) sink.on('error', () => (gone = true));
+  if (left.stdout + left.stderr > 0)
+    for await (const event of host.attach(listing.runId, { mode: 'observe', reject: false }).events()) {
+      if (event.event === 'result' || gone) break;
+      if (event.event !== 'output') continue;
+      const piece = event.bytes.subarray(0, left[event.stream]);
+      left[event.stream] -= piece.length;
+      const shown = decoders ? decoders[event.stream].decode(piece, { stream: true }) : piece;
+      if (only === undefined || only === event.stream)
+        await put(event.stream === 'stderr' ? sinks.err : sinks.out, shown);
+      if (left.stdout + left.stderr === 0) break;
+    }
+  await finish(sinks);
+}

@@ -1,0 +1,37 @@
+/** What --help shows. */
+import type { Command } from './command.js';
+import { answer, title } from './print.js';
+
+/** Helps with one command. */
+export function helpOf(command: Command): void {
+  answer(`${command.summary}\n\n  sendall ${command.name} ${command.usage}`.trimEnd());
+  answer('');
+  title(command.examples.length > 1 ? 'Examples' : 'Example');
+  for (const example of command.examples) answer(`  ${example}`);
+  const rows = Object.entries(command.options).map(([name, { value, short, optionalValue, help }]) => {
+    const shown = value === undefined ? '' : optionalValue ? `[=${value}]` : ` ${value}`;
+    return [`${short ? `-${short}, ` : '    '}--${name}${shown}`, help] as const;
+  });
+  if (!rows.length) return;
+  answer('');
+  title('Options');
+  const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
+  for (const [left, help] of rows)
+    answer(left.length > width ? `  ${left}\n  ${' '.repeat(width)}  ${help}` : `  ${left.padEnd(width)}  ${help}`);
+}
+
+/** Helps with all of them. */
+export function helpOfAll(commands: readonly Command[]): void {
+  answer('sendall: run a command on a machine, or on many, and get back every byte of the answer\n');
+  answer('  sendall COMMAND [OPTIONS] [WORDS] [-- PROGRAM ARGUMENTS]\n');
+  title('Commands');
+  for (const { name, summary } of commands) answer(`  ${name.padEnd(12)}${summary}`);
+  answer('');
+  title('Examples');
+  answer('  sendall agent                            serve this machine, in the foreground');
+  answer('  sendall run local -- uname -a            run a command through it, from another terminal');
+  answer('  sendall pair --new                       let another machine in: shows what to type there');
+  answer(
+    '\nsendall COMMAND --help tells more of a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
+  );
+}

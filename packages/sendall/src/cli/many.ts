@@ -1,0 +1,193 @@
+/** One command on many hosts: their lines with their names, or JSON events, or equal answers together. */
+import { subscribe } from 'node:diagnostics_channel';
+import { isatty } from 'node:tty';
+import { UsageError } from '../errors.js';
+import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../index.js';
+import type { Arguments } from './command.js';
+import { decodersFor, eventJson, outputJson } from './event-json.js';
+import { EXIT, exitCodeOf } from './exit-codes.js';
+import { noteRun } from './history.js';
+import { watchSignals } from './interrupt.js';
+import { PrefixedLines } from './prefixed-lines.js';
+import { say } from './print.js';
+import { printDiff, printGroups } from './print-groups.js';
+import type { Begin } from './run-options.js';
+import { rolloutOf } from './rollout-options.js';
+import { finish, put, standardSinks, type Sinks } from './sink.js';
+
+/** Starts the command on all hosts of a set, shows what happens and returns the process's exit code. */
+export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
+  if (args.on('pty')) throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
+  if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
+  const hosts = fleet(targets);
+  const running = begin(
+    { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
+    {
+      ...options,
+      ...rolloutOf(args),
+    },
+  );
+  const noteLinked = (message: unknown) => {
+    const { host, state } = message as DialEvent;
+    if (state === 'linked') noteRun({ runId: running.idOn(host), host, name: options.name, group: running.runId });
+  };
+  subscribe('sendall:dial', noteLinked);
+  return await showMany(args, running);
+}
+
+/** Shows what happens on many hosts, and returns the process's exit code. */
+export async function showMany(args: Arguments, running: FleetRun): Promise<number> {
+  const view = new View(running, args);
+  const watch = watchSignals(running);
+  const ended = args.on('detach') ? view.launch() : view.show();
+  const first = await Promise.race([ended, watch.departed]);
+  watch.off();
+  if (first === undefined) return view.conclude();
+  if (first === 'abandoned') return EXIT.cancelled;
+  await running.detach();
+  await ended;
+  if (!args.on('quiet') && isatty(2)) say(`sendall: detached, the commands go on: sendall attach ${running.runId}`);
+  return 0;
+}
+
+class View {
+  readonly #run: FleetRun;
+  readonly #args: Arguments;
+  readonly #sinks: Sinks = standardSinks();
+  readonly #results: Result[] = [];
+  #lostOutput: NodeJS.ErrnoException | undefined;
+
+  constructor(run: FleetRun, args: Arguments) {
+    this.#run = run;
+    this.#args = args;
+    for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
+      sink.on('error', (error) => {
+        this.#lostOutput ??= error;
+        // `| head`: nobody wants the rest.
+        void run.cancel({ reason: 'the reader of the output went away' });
+      });
+  }
+
+  async show(): Promise<void> {
+    if (this.#args.on('json')) await this.#events();
+    else if (this.#args.on('gather') || this.#args.on('diff')) await this.#together();
+    else await this.#lines();
+    await finish(this.#sinks);
+  }
+
+  async launch(): Promise<void> {
+    const asJson = this.#args.on('json');
+    if (!asJson) say(this.#run.runId);
+    for await (const event of this.#run.launch()) {
+      if (event.event === 'result' && !event.result.ok) this.#results.push(event.result);
+      const { host, runId, ...rest } = event;
+      if (asJson && rest.event !== 'output') await this.#json(eventJson({ host, runId }, rest));
+    }
+    await finish(this.#sinks);
+  }
+
+  async #json(value: object): Promise<void> {
+    await put(this.#sinks.out, `${JSON.stringify(value)}\n`);
+  }
+
+  async #events(): Promise<void> {
+    const decoders = new Map<string, ReturnType<typeof decodersFor>>();
+    for await (const event of this.#run) {
+      const { host, runId, ...rest } = event;
+      if (!decoders.has(host)) decoders.set(host, decodersFor(this.#args.text('encoding')));
+      if (rest.event === 'output') await this.#json(outputJson(event, rest, decoders.get(host)));
+      else {
+        if (rest.event === 'result') this.#results.push(rest.result);
+        await this.#json(eventJson({ host, runId }, rest));
+      }
+    }
+    await this.#json(this.#summary());
+  }
+
+  async #lines(): Promise<void> {
+    const shown = new Map<string, PrefixedLines>();
+    const { out, err } = this.#sinks;
+    for await (const event of this.#run) {
+      let lines = shown.get(event.host);
+      if (!lines) {
+        lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
+        shown.set(event.host, lines);
+      }
+      if (event.event === 'output')
+        await put(event.stream === 'stderr' ? err : out, lines.push(event.stream, event.bytes));
+      else if (event.event === 'gap')
+        say(`sendall: ${event.host}: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
+      else if (event.event === 'result') {
+        this.#results.push(event.result);
+        await put(out, lines.end('stdout'));
+        await put(err, lines.end('stderr'));
+        shown.delete(event.host);
+      }
+    }
+  }
+
+  async #together(): Promise<void> {
+    const gatherer = new Gatherer();
+    const clear = this.#showProgress();
+    for await (const result of this.#run.results()) {
+      gatherer.add(result);
+      this.#results.push(result);
+    }
+    clear();
+    const groups = gatherer.groups();
+    const encoding = this.#args.text('encoding');
+    if (this.#args.on('diff')) await printDiff(groups, this.#sinks, encoding);
+    else await printGroups(groups, this.#sinks, encoding);
+  }
+
+  /** How far it is, once a second, on a terminal. */
+  #showProgress(): () => void {
+    if (!isatty(2) || this.#args.on('quiet')) return () => undefined;
+    const draw = () => {
+      const { total, ok, failed } = this.#run.progress;
+      process.stderr.write(`\r\u001b[Ksendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
+    };
+    const timer = setInterval(draw, 1000).unref();
+    return () => {
+      clearInterval(timer);
+      process.stderr.write('\r\u001b[K');
+    };
+  }
+
+  #summary(): object {
+    const outcomes: Record<string, number> = {};
+    for (const { outcome } of this.#results) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    const { total, ok, failed } = this.#run.progress;
+    const notStarted = this.#run.notStarted.size;
+    return { event: 'summary', runId: this.#run.runId, total, ok, failed, notStarted, outcomes };
+  }
+
+  /** Who failed and how, and the exit code. */
+  conclude(): number {
+    const { total, ok, failed } = this.#run.progress;
+    const { notStarted } = this.#run;
+    if (this.#lostOutput && this.#lostOutput.code !== 'EPIPE') {
+      say(`sendall: cannot write to stdout: ${this.#lostOutput.message}`);
+      return EXIT.truncated;
+    }
+    if (this.#lostOutput) return EXIT.brokenPipe;
+    if (!this.#args.on('json') && !this.#args.on('quiet')) {
+      for (const [what, hosts] of this.#failures()) say(`sendall: ${new NodeSet(hosts).toString()}: ${what}`);
+      if (notStarted.size)
+        say(`sendall: ${notStarted.toString()}: never started, ${failed} of ${total} hosts had failed before`);
+    }
+    if (notStarted.size) return EXIT.notStarted;
+    if (total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
+    return ok === total ? 0 : 1;
+  }
+
+  #failures(): Map<string, string[]> {
+    const failures = new Map<string, string[]>();
+    for (const { host, ok, outcome, code, signal, reason } of this.#results) {
+      if (ok) continue;
+      const what = outcome === 'failed' ? `exit ${code}` : outcome === 'signalled' ? `died by ${signal}` : reason;
+      failures.set(what, [...(failures.get(what) ?? []), host]);
+    }
+    return failures;
+  }
+}

@@ -1,0 +1,30 @@
+/** Hosts as commands reach them: with a suggestion for a mistyped name, and a word to the user when it takes long. */
+import { connect, KnownHosts, resolveHome, UsageError, type Host } from '../index.js';
+import type { Arguments, Option } from './command.js';
+import { showProgress } from './progress.js';
+
+/** Options of every command that reaches a host. */
+export const reachOptions: Readonly<Record<string, Option>> = {
+  'no-share': { help: 'make a link of its own instead of using a warm one' },
+};
+
+/** Connects to a target. Throws UsageError for an unknown host, with the name that may have been meant. */
+export async function reach(target: string, args: Arguments): Promise<Host> {
+  const stop = showProgress(target, args);
+  try {
+    return await connect(target);
+  } catch (error) {
+    stop();
+    if ((error as { code?: string }).code === 'USAGE') await suggest(target);
+    throw error;
+  }
+}
+
+async function suggest(target: string): Promise<void> {
+  if (/[:/]/.test(target) || target === 'local') return;
+  const names = new KnownHosts(resolveHome()).list().map(({ name }) => name);
+  if (names.includes(target)) return;
+  const { closest } = await import('./closest.js');
+  const near = closest(target, ['local', ...names]);
+  if (near) throw new UsageError(`there is no host "${target}": did you mean "${near}"?`);
+}

@@ -1,0 +1,370 @@
+/** The same command on many hosts, one question with many answers. */
+import { connect, type ConnectOptions } from '../client/connect.js';
+import type { AttachOptions, Host } from '../client/host.js';
+import { KnownHosts } from '../client/known-hosts.js';
+import { newRunId, prepareRun, type RunOptions, type Word } from '../client/options.js';
+import type { Result } from '../client/result.js';
+import type { RunEvent } from '../client/events.js';
+import { Run } from '../client/run.js';
+import { SendallError, UnreachableError, UsageError } from '../errors.js';
+import { resolveHome } from '../home.js';
+import { Broadcast } from './broadcast.js';
+import { Gatherer, type Group, type OutputDiff } from './gather.js';
+import { NodeSet } from './node-set.js';
+import { Rollout, type RolloutOptions } from './rollout.js';
+import { resolveTargets } from './targets.js';
+
+/** Bytes of one stdin stream that are kept for hosts that begin later. */
+const MAX_SHARED_STDIN = 64 * 1024 * 1024;
+
+export interface FleetRunOptions extends Omit<RunOptions, 'pty'>, RolloutOptions {}
+
+const ROLLOUT_NAMES: Record<keyof RolloutOptions, true> = {
+  window: true,
+  batch: true,
+  maxFail: true,
+  pause: true,
+  order: true,
+};
+
+/** What happens on a host, and where. */
+export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
+
+export interface Progress {
+  readonly total: number;
+  readonly started: number;
+  readonly running: number;
+  readonly ok: number;
+  /** Ended in any other way, also without a start: unreachable, refused. */
+  readonly failed: number;
+}
+
+export interface FleetResult {
+  /** Every host's command ended well. */
+  readonly ok: boolean;
+  readonly results: readonly Result[];
+  /** Hosts on which it was never tried, because too many failed or it was cancelled. */
+  readonly notStarted: NodeSet;
+}
+
+/**
+ * The hosts of `targets`: an expression such as `web[01-20],!web07`, a NodeSet, or names. Throws UsageError. Nobody is
+ * connected to before a command is run.
+ */
+export function fleet(targets: string | Iterable<string>, options: ConnectOptions = {}): Fleet {
+  const names = typeof targets === 'string' ? resolveTargets(targets, options.home) : [...targets];
+  const known = new Set(new KnownHosts(options.home ?? resolveHome()).list().map(({ name }) => name));
+  const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !known.has(name));
+  if (unknown.length)
+    throw new UsageError(
+      `${new NodeSet(unknown).toString()} ${unknown.length > 1 ? 'are' : 'is'} not known: see "sendall hosts"`,
+    );
+  return new Fleet(names, options);
+}
+
+export class Fleet {
+  readonly set: NodeSet;
+  readonly #names: readonly string[];
+  readonly #options: ConnectOptions;
+
+  /** @internal Use fleet. */
+  constructor(names: Iterable<string>, options: ConnectOptions) {
+    this.#names = [...new Set(names)];
+    this.set = new NodeSet(this.#names);
+    this.#options = options;
+  }
+
+  /** Runs `argv` on each host. It begins when its events, its results or its end are first asked for. */
+  run(argv: readonly Word[], options: FleetRunOptions = {}): FleetRun {
+    return this.#start((host, runOptions) => host.run(argv, runOptions), options);
+  }
+
+  /** Runs shell text on each host. */
+  sh(script: Word, options: FleetRunOptions = {}): FleetRun {
+    return this.#start((host, runOptions) => host.sh(script, runOptions), options);
+  }
+
+  /** Joins runs that exist, by host. */
+  attach(runs: Iterable<{ readonly target: string; readonly runId: string }>, options: AttachOptions = {}): FleetRun {
+    const ids = new Map([...runs].map(({ target, runId }) => [target, runId]));
+    const [runId] = ids.values();
+    const start = (host: Host) => host.attach(ids.get(host.id)!, options);
+    return new FleetRun([...ids.keys()], this.#options, start, { runId }, ids);
+  }
+
+  #start(begin: (host: Host, options: RunOptions) => Run, options: FleetRunOptions): FleetRun {
+    const runId = options.runId ?? newRunId();
+    const ids = idsFor(this.#names, runId, this.#options);
+    return new FleetRun(this.#names, this.#options, begin, { ...options, runId }, ids);
+  }
+}
+
+/**
+ * One command on many hosts. Read it as events, or as results, or await it: one of these, once. On every host it has
+ * the same run id, so that one id names the whole; hosts that turn out to be one machine get ids of their own.
+ */
+export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResult> {
+  readonly runId: string;
+  readonly #names: readonly string[];
+  readonly #connect: ConnectOptions;
+  readonly #begin: (host: Host, options: RunOptions) => Run;
+  readonly #runOptions: RunOptions;
+  readonly #rollout: Rollout;
+  readonly #ids: ReadonlyMap<string, string>;
+  readonly #stdin: Broadcast | undefined;
+  readonly #active = new Map<string, Run>();
+  readonly #waiting: Set<string>;
+  readonly #counts = { started: 0, ok: 0, failed: 0 };
+  #cancelled: string | undefined;
+  #begun = false;
+
+  /** @internal Use Fleet.run. */
+  constructor(
+    names: readonly string[],
+    connectOptions: ConnectOptions,
+    begin: (host: Host, options: RunOptions) => Run,
+    options: FleetRunOptions,
+    ids: ReadonlyMap<string, string>,
+  ) {
+    const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !(name in ROLLOUT_NAMES)));
+    this.#names = names;
+    this.#connect = connectOptions;
+    this.#begin = begin;
+    this.#rollout = new Rollout(names, options);
+    this.#runOptions = { ...runOptions, reject: false };
+    this.runId = options.runId ?? newRunId();
+    this.#ids = ids;
+    this.#waiting = new Set(names);
+    const { stdin } = options;
+    if (isReadOnce(stdin)) this.#stdin = new Broadcast(stdin, MAX_SHARED_STDIN);
+    // Wrong options are told at once and not once a host.
+    prepareRun({ verb: 'exec', argv: ['check'] }, { ...this.#runOptions, runId: this.runId, stdin: 'none' });
+  }
+
+  /** The run's id on a host. */
+  idOn(host: string): string {
+    return this.#ids.get(host) ?? this.runId;
+  }
+
+  get progress(): Progress {
+    const { started, ok, failed } = this.#counts;
+    return { total: this.#names.length, started, running: this.#active.size, ok, failed };
+  }
+
+  /** Hosts that were not tried yet. */
+  get notStarted(): NodeSet {
+    return new NodeSet(this.#waiting);
+  }
+
+  /** Everything that happens, each host's events in order. A slow reader slows the commands. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<HostEvent, void, undefined> {
+    const meeting = new Meeting<HostEvent>();
+    const rolled = this.#roll(async (run) => {
+      let ok = false;
+      for await (const event of run.events()) {
+        if (event.event === 'result') ({ ok } = event.result);
+        await meeting.offer({ ...event, host: run.host, runId: run.runId });
+      }
+      return ok;
+    }).finally(() => meeting.close());
+    yield* this.#read(meeting, rolled);
+  }
+
+  /** Starts it everywhere and leaves it at once: a "started" event for each host, or the result of one that never did. */
+  async *launch(): AsyncGenerator<HostEvent, void, undefined> {
+    const meeting = new Meeting<HostEvent>();
+    const rolled = this.#roll(async (run) => {
+      const { host, runId } = run;
+      try {
+        const { pid } = await run.started;
+        await run.detach();
+        await meeting.offer({ event: 'started', pid, host, runId });
+        return true;
+      } catch {
+        const result = await run;
+        await meeting.offer({ event: 'result', result, host, runId });
+        return result.ok;
+      }
+    }).finally(() => meeting.close());
+    yield* this.#read(meeting, rolled);
+  }
+
+  /** Each host's result as it ends. */
+  async *results(): AsyncGenerator<Result, void, undefined> {
+    const meeting = new Meeting<Result>();
+    const rolled = this.#roll(async (run) => {
+      const result = await run;
+      await meeting.offer(result);
+      return result.ok;
+    }).finally(() => meeting.close());
+    yield* this.#read(meeting, rolled);
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- it is awaited, as a run is
+  then<A = FleetResult, B = never>(
+    onResult?: ((value: FleetResult) => A | PromiseLike<A>) | null,
+    onError?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#all().then(onResult, onError);
+  }
+
+  /** Hosts that ended alike, together; the largest group first. */
+  async gather(): Promise<Group[]> {
+    const gatherer = new Gatherer();
+    for await (const result of this.results()) gatherer.add(result);
+    return gatherer.groups();
+  }
+
+  /** What most hosts answered, and who answered otherwise. */
+  async diff(): Promise<OutputDiff> {
+    const [majority, ...others] = await this.gather();
+    if (!majority) throw new SendallError('NO_RESULT', 'no host has answered, so there is nothing to compare');
+    return { majority, others };
+  }
+
+  /** Starts no further host and cancels the command where it runs. */
+  async cancel(options: { reason?: string } = {}): Promise<{ result: string }> {
+    this.#cancelled = options.reason ?? 'cancelled';
+    this.#rollout.stop();
+    const reports = await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
+    const bad = reports.find((each) => each.status === 'rejected' || each.value.result !== 'done');
+    return { result: bad ? 'some hosts have no link right now' : 'done' };
+  }
+
+  /** Starts no further host and leaves the others to themselves. */
+  async detach(): Promise<void> {
+    this.#rollout.stop();
+    await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
+  }
+
+  async #all(): Promise<FleetResult> {
+    const results: Result[] = [];
+    for await (const result of this.results()) results.push(result);
+    const { notStarted } = this;
+    return { ok: results.every(({ ok }) => ok) && notStarted.size === 0, results, notStarted };
+  }
+
+  /** Hands out what was offered. A reader that stops early leaves the commands to themselves. */
+  async *#read<T>(meeting: Meeting<T>, rolled: Promise<void>): AsyncGenerator<T, void, undefined> {
+    try {
+      yield* meeting.taken();
+    } finally {
+      if (!meeting.closed) {
+        meeting.abandon();
+        await this.detach();
+      }
+    }
+    await rolled;
+  }
+
+  async #roll(follow: (run: Run) => Promise<boolean>): Promise<void> {
+    if (this.#begun) throw new UsageError('a fleet run is read once: as events, or as results, or awaited');
+    this.#begun = true;
+    await this.#rollout.run(async (name) => {
+      this.#waiting.delete(name);
+      this.#counts.started += 1;
+      const ok = await this.#onHost(name, follow);
+      this.#counts[ok ? 'ok' : 'failed'] += 1;
+      return ok;
+    });
+  }
+
+  async #onHost(name: string, follow: (run: Run) => Promise<boolean>): Promise<boolean> {
+    const options = { ...this.#runOptions, runId: this.idOn(name), ...(this.#stdin ? { stdin: this.#stdin } : {}) };
+    let host: Host | undefined;
+    let run: Run;
+    try {
+      host = await connect(name, this.#connect);
+      run = this.#begin(host, options);
+    } catch (error) {
+      run = unreached(name, options, error as Error);
+    }
+    this.#active.set(name, run);
+    if (this.#cancelled !== undefined) void run.cancel({ reason: this.#cancelled }).catch(() => undefined);
+    try {
+      return await follow(run);
+    } finally {
+      this.#active.delete(name);
+      await host?.close();
+    }
+  }
+}
+
+/** A stream or a generator, and not something that each host can read from its beginning. */
+function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Array | string> {
+  if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
+  return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
+}
+
+/** A run that ends at once, with the reason why its host was not reached. */
+function unreached(name: string, options: RunOptions, error: Error): Run {
+  const run = new Run(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
+  run.giveUp(error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error }));
+  return run;
+}
+
+/**
+ * Run ids by host: one for all, so that it names the whole. A machine with two names here would take the second command
+ * for a repeat of the first, so it gets another id there.
+ */
+function idsFor(
+  names: readonly string[],
+  runId: string,
+  { home = resolveHome() }: ConnectOptions,
+): Map<string, string> {
+  const ids = new Map<string, string>();
+  const machines = new Set<string>();
+  const pins = new Map(
+    new KnownHosts(home).list().flatMap(
+      ({ name, url, pin }) =>
+        [
+          [name, pin],
+          [url, pin],
+        ] as const,
+    ),
+  );
+  for (const name of names) {
+    const machine = pins.get(name) ?? name;
+    ids.set(name, machines.has(machine) ? newRunId() : runId);
+    machines.add(machine);
+  }
+  return ids;
+}
+
+/** Hands values from many producers to one reader, one at a time: a producer waits until its value was taken. */
+class Meeting<T> {
+  #offers: { value: T; taken: () => void }[] = [];
+  #wake: () => void = () => undefined;
+  #abandoned = false;
+  closed = false;
+
+  offer(value: T): Promise<void> {
+    if (this.#abandoned) return Promise.resolve();
+    return new Promise((taken) => {
+      this.#offers.push({ value, taken });
+      this.#wake();
+    });
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#wake();
+  }
+
+  /** Nobody takes any more. */
+  abandon(): void {
+    this.#abandoned = true;
+    for (const { taken } of this.#offers) taken();
+  }
+
+  async *taken(): AsyncGenerator<T, void, undefined> {
+    for (;;) {
+      const offer = this.#offers.shift();
+      if (offer) {
+        yield offer.value;
+        offer.taken();
+      } else if (this.closed) return;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}

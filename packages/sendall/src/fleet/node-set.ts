@@ -1,0 +1,188 @@
+/**
+ * Sets of host names, as people write many of them: `web[01-20,33]`, `a,b`, `rack[1-4]n[1-8]`, with `!` to take away,
+ * `&` to intersect and `^` for what is in one of two. The words are read from left to right and no operator binds
+ * tighter than another; `all,!web3` takes web3 away, as `all!web3` does.
+ *
+ * A number keeps its zeros: web1 and web01 are two names, and `[08-12]` is 08, 09, 10, 11, 12.
+ *
+ * Source for the notation: ClusterShell's node sets (https://clustershell.readthedocs.io).
+ */
+import { UsageError } from '../errors.js';
+import { fold, inOrder } from './fold.js';
+
+export interface NodeSetOptions {
+  /** Names that one set may hold; an expression that stands for more is refused. Default 100000. */
+  maxSize?: number;
+  /** The names that a word stands for (`@tag`, `k=v`, `all`); undefined: it is a name itself. */
+  lookUp?: (word: string) => Iterable<string> | undefined;
+}
+
+type Like = NodeSet | string | Iterable<string>;
+type Operator = ',' | '!' | '&' | '^';
+
+const OPTION_NAMES: Record<keyof NodeSetOptions, true> = { maxSize: true, lookUp: true };
+const MAX_SIZE = 100_000;
+
+export class NodeSet implements Iterable<string> {
+  readonly #names: ReadonlySet<string>;
+  readonly #options: NodeSetOptions;
+  #ordered: readonly string[] | undefined;
+
+  /** Reads an expression, or takes names as they are. Throws UsageError that shows where it is wrong. */
+  constructor(from: Like = '', options: NodeSetOptions = {}) {
+    for (const name of Object.keys(options))
+      if (!(name in OPTION_NAMES)) throw new UsageError(`there is no node set option "${name}"`);
+    this.#options = options;
+    this.#names = typeof from === 'string' ? evaluate(from, options) : new Set(from);
+    if (this.#names.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+  }
+
+  get size(): number {
+    return this.#names.size;
+  }
+
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
+  /** The names, ordered by their text and then by their numbers: web2 before web10. */
+  [Symbol.iterator](): Iterator<string> {
+    this.#ordered ??= inOrder(this.#names);
+    return this.#ordered[Symbol.iterator]();
+  }
+
+  union(other: Like): NodeSet {
+    return this.#combine(',', other);
+  }
+
+  intersect(other: Like): NodeSet {
+    return this.#combine('&', other);
+  }
+
+  except(other: Like): NodeSet {
+    return this.#combine('!', other);
+  }
+
+  /** What is in one of the two and not in both. */
+  xor(other: Like): NodeSet {
+    return this.#combine('^', other);
+  }
+
+  /** At most `parts` sets, in order, whose sizes differ by one at most. None of them is empty. */
+  split(parts: number): NodeSet[] {
+    if (!Number.isInteger(parts) || parts < 1)
+      throw new UsageError(`a set is split into 1 or more parts, not ${parts}`);
+    const names = [...this];
+    const count = Math.min(parts, names.length);
+    return Array.from(
+      { length: count },
+      (_, i) =>
+        new NodeSet(
+          names.slice(Math.round((i * names.length) / count), Math.round(((i + 1) * names.length) / count)),
+          this.#options,
+        ),
+    );
+  }
+
+  /** The shortest way to write it that we know: `web[1-3,10],web[01-02]`. */
+  toString(): string {
+    return fold(this.#names);
+  }
+
+  #combine(operator: Operator, other: Like): NodeSet {
+    const set = other instanceof NodeSet ? other : new NodeSet(other, this.#options);
+    return new NodeSet(apply(operator, this.#names, set.#names), this.#options);
+  }
+}
+
+function apply(operator: Operator, left: ReadonlySet<string>, right: ReadonlySet<string>): ReadonlySet<string> {
+  if (operator === ',') return new Set([...left, ...right]);
+  const common = new Set([...left].filter((name) => right.has(name)));
+  if (operator === '&') return common;
+  const rest = [...left].filter((name) => !common.has(name));
+  return operator === '!' ? new Set(rest) : new Set([...rest, ...[...right].filter((name) => !common.has(name))]);
+}
+
+function evaluate(text: string, options: NodeSetOptions): ReadonlySet<string> {
+  let result: ReadonlySet<string> | undefined;
+  let operator: Operator = ',';
+  let dangling: string | undefined;
+  for (const token of tokens(text)) {
+    if (token.kind === 'word') {
+      const names = namesOf(token.text, options);
+      result = apply(operator, result ?? new Set(), names);
+      if (result.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+      operator = ',';
+      dangling = undefined;
+    } else {
+      if (!result) throw wrong(text, `nothing stands before "${token.text}"`);
+      // "a,!b" is "a!b": a comma may stand before another operator, and nothing else may.
+      if (dangling !== undefined && !(dangling === ',' && token.text !== ','))
+        throw wrong(text, `nothing stands between "${dangling}" and "${token.text}"`);
+      operator = token.text as Operator;
+      dangling = token.text;
+    }
+  }
+  if (dangling !== undefined) throw wrong(text, `nothing stands after "${dangling}"`);
+  return result ?? new Set();
+}
+
+/** Words and operators. An address holds colons and brackets of its own and ends at an operator. */
+function* tokens(text: string): Generator<{ kind: 'word' | 'operator'; text: string }> {
+  const pattern = /\s+|([,!&^])|((?:tls|udp|unix|nats):[^\s,!&^]+|(?:\[[^\][]*\]|[^\s,!&^[\]])+)|(.)/gsuy;
+  for (const [, operator, word, other] of text.matchAll(pattern)) {
+    if (operator) yield { kind: 'operator', text: operator };
+    else if (word) yield { kind: 'word', text: word };
+    else if (other === '[') throw wrong(text, 'a "[" is not closed, or another one stands inside it');
+    else if (other) throw wrong(text, `"${other}" stands alone`);
+  }
+}
+
+function namesOf(word: string, options: NodeSetOptions): ReadonlySet<string> {
+  const found = options.lookUp?.(word);
+  if (found) return new Set(found);
+  if (word.startsWith('@') || word.includes('='))
+    throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
+  if (/^[a-z]+:/.test(word)) return new Set([word]);
+  return expand(word, options);
+}
+
+/** Every name that a word with brackets stands for. */
+function expand(word: string, options: NodeSetOptions): ReadonlySet<string> {
+  const max = options.maxSize ?? MAX_SIZE;
+  let names = [''];
+  for (const part of word.split(/(\[[^\]]*\])/)) {
+    const numbers = part[0] === '[' ? numbersOf(part.slice(1, -1), word, options) : [part];
+    if (names.length * numbers.length > max) throw tooMany(options);
+    names = names.flatMap((name) => numbers.map((number) => name + number));
+  }
+  return new Set(names);
+}
+
+/** `01-20,33` or `0-10/2` as numbers with their zeros. */
+function numbersOf(ranges: string, word: string, options: NodeSetOptions): string[] {
+  const numbers: string[] = [];
+  for (const range of ranges.split(',')) {
+    const [, low, high = low, step = '1'] = /^(\d{1,15})(?:-(\d{1,15})(?:\/(\d{1,15}))?)?$/.exec(range) ?? [];
+    if (low === undefined || high === undefined)
+      throw wrong(word, `"${range}" is not a number or a range such as 1-20, 01-20 or 0-10/2`);
+    const [from, to, by] = [Number(low), Number(high), Number(step)];
+    if (from > to) throw wrong(word, `the range ${range} runs backwards`);
+    if (by === 0) throw wrong(word, `the range ${range} has a step of 0`);
+    const padded = low.length > 1 && low[0] === '0';
+    if ((padded || (high.length > 1 && high[0] === '0')) && low.length !== high.length)
+      throw wrong(word, `the ends of ${range} have different lengths: write as many zeros at both`);
+    if ((to - from) / by + numbers.length >= (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+    for (let number = from; number <= to; number += by)
+      numbers.push(padded ? String(number).padStart(low.length, '0') : String(number));
+  }
+  return numbers;
+}
+
+function wrong(text: string, what: string): UsageError {
+  return new UsageError(`the set ${JSON.stringify(text.slice(0, 200))} is wrong: ${what}`);
+}
+
+function tooMany(options: NodeSetOptions): UsageError {
+  return new UsageError(`a set of hosts may hold ${options.maxSize ?? MAX_SIZE} names at most (maxSize)`);
+}

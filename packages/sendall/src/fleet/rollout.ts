@@ -1,0 +1,96 @@
+/** In which order and how many at a time: window, batches, and when to stop. */
+import { UsageError } from '../errors.js';
+
+/** A number of hosts, or a share of all of them. */
+export type Share = number | `${number}%`;
+
+export interface RolloutOptions {
+  /** Hosts at a time. Default 64. */
+  window?: number;
+  /** Hosts of a batch; the next one begins when all of it has ended. Default: one batch of all. */
+  batch?: Share;
+  /** Hosts that may fail. When one more does, no further host is started. Default: all. */
+  maxFail?: Share;
+  /** Milliseconds between batches. Default 0. */
+  pause?: number;
+  /** "listed" (default) or "random". */
+  order?: 'listed' | 'random';
+}
+
+/** Reads `10` or `25%`. A share of something is at least one host. Throws UsageError. */
+function hostsOf(name: string, share: Share, total: number, least: number): number {
+  const percent = typeof share === 'string' ? /^(\d+(?:\.\d+)?)%$/.exec(share)?.[1] : undefined;
+  const count = percent === undefined ? share : Math.floor((Number(percent) * total) / 100);
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || (percent === undefined && count < least))
+    throw new UsageError(`${name}: ${JSON.stringify(share)} is neither a number of hosts nor a share such as 25%`);
+  return Math.max(count, least);
+}
+
+export class Rollout {
+  readonly #names: readonly string[];
+  readonly #window: number;
+  readonly #batch: number;
+  readonly #maxFail: number;
+  readonly #pause: number;
+  #failures = 0;
+  #stopped = false;
+  #wake: () => void = () => undefined;
+
+  /** Throws UsageError when an option is wrong. */
+  constructor(names: readonly string[], options: RolloutOptions) {
+    const total = names.length;
+    this.#names = options.order === 'random' ? shuffled(names) : names;
+    this.#window = hostsOf('window', options.window ?? 64, total, 1);
+    this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf('batch', options.batch, total, 1);
+    this.#maxFail = options.maxFail === undefined ? total : hostsOf('maxFail', options.maxFail, total, 0);
+    this.#pause = options.pause ?? 0;
+  }
+
+  /** Starts no further host. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake();
+  }
+
+  /**
+   * Does `work` for each host; it resolves to whether that went well and must not throw. Resolves when all that were
+   * started have ended.
+   */
+  async run(work: (name: string) => Promise<boolean>): Promise<void> {
+    for (let start = 0; start < this.#names.length && !this.#over; start += this.#batch) {
+      if (start && this.#pause) await this.#sleep();
+      await this.#runBatch(this.#names.slice(start, start + this.#batch), work);
+    }
+  }
+
+  get #over(): boolean {
+    return this.#stopped || this.#failures > this.#maxFail;
+  }
+
+  async #runBatch(names: readonly string[], work: (name: string) => Promise<boolean>): Promise<void> {
+    let next = 0;
+    const worker = async () => {
+      while (next < names.length && !this.#over) if (!(await work(names[next++]!))) this.#failures += 1;
+    };
+    await Promise.all(Array.from({ length: Math.min(this.#window, names.length) }, worker));
+  }
+
+  #sleep(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#pause);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function shuffled(names: readonly string[]): string[] {
+  const list = [...names];
+  for (let i = list.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [list[i], list[j]] = [list[j]!, list[i]!];
+  }
+  return list;
+}
