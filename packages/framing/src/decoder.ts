@@ -173,8 +173,8 @@ export abstract class FrameDecoder implements Decoder {
   // --- What a framing says.
 
   /**
-   * Looks at [start, end) of `buf`, which begins with the first byte of a frame, and returns where the next frame
-   * begins, MORE or FAULT. What it says for some bytes it must say for every longer run that begins with them: all that
+   * Looks at [start, end) of `buf`, which begins with the first byte of a frame and ends with the buffer, and returns
+   * where the next frame begins, MORE or FAULT. What it says for some bytes it must say for every longer run that begins with them: all that
    * makes the result independent of the cuts.
    */
   protected abstract locate(buf: Buffer, start: number, end: number): number;
@@ -354,7 +354,8 @@ export abstract class FrameDecoder implements Decoder {
 
   get missing(): number | undefined {
     if (this.#skipLeft > 0) return this.#skipLeft;
-    return this.#held > 0 && this.sized ? this.need - this.#held : undefined;
+    // A header of some bytes and 2^53-1 more are beyond what a number can say exactly.
+    return this.#held > 0 && this.sized ? Math.min(this.need - this.#held, Number.MAX_SAFE_INTEGER) : undefined;
   }
 
   get stats(): DecoderStats {
@@ -612,7 +613,9 @@ export abstract class FrameDecoder implements Decoder {
 
     const carry = this.#carry;
     this.#base = this.#carryOffset;
-    const next = compact(this.#look(carry, 0, this.#held));
+    // Only what is there, lest a search goes on into memory that nothing was written to.
+    const seen = new View(carry.buffer, carry.byteOffset, this.#held);
+    const next = compact(this.#look(seen, 0, this.#held));
     if (next >= 0) {
       this.#settle(next, before, began);
       this.#found(carry, next);

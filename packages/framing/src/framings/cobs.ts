@@ -50,7 +50,7 @@ class CobsDecoder extends FrameDecoder {
       this.#zeroDue = false;
     }
     const found = buf.indexOf(0, start + this.scanned);
-    const ended = found >= 0 && found < end;
+    const ended = found >= 0;
     const stop = ended ? found : end;
     if (ended && found === start) {
       this.from = -2;
@@ -102,7 +102,7 @@ class CobsDecoder extends FrameDecoder {
 
   protected override resync(buf: Buffer, start: number, end: number): number {
     const found = buf.indexOf(0, start);
-    if (found >= 0 && found < end) return found + 1;
+    if (found >= 0) return found + 1;
     this.keep = end;
     return MORE;
   }

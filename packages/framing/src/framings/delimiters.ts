@@ -35,8 +35,7 @@ export class Delimiters {
     if (this.single !== undefined) {
       const found = buf.indexOf(this.single as number, start);
       this.width = this.longest;
-      // Behind `end` a carry holds bytes of no meaning.
-      return found >= 0 && found + this.longest <= end ? found : MORE;
+      return found >= 0 ? found : MORE;
     }
     for (let at = start; at < end; at++) {
       if (this.#begins[buf[at] as number] === 0) continue;

@@ -31,7 +31,7 @@ export class Markers {
     let found = end;
     for (const each of this.#markers) {
       const at = buf.indexOf(each, start);
-      if (at >= 0 && at + each.length <= end && at < found) found = at;
+      if (at >= 0 && at < found) found = at;
     }
     for (let at = Math.max(start, end - this.longest + 1); at < found; at++) {
       if (this.#markers.some((each) => end - at < each.length && matches(buf, at, each, end - at))) {

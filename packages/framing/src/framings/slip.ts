@@ -82,7 +82,7 @@ class SlipDecoder extends FrameDecoder {
       this.#escaped = false;
     }
     const found = buf.indexOf(this.codes.end, start + this.scanned);
-    const ended = found >= 0 && found < end;
+    const ended = found >= 0;
     const fault = this.#count(buf, start, ended ? found : end, end, ended);
     if (fault !== 0) return fault;
     if (!ended) return this.more(0, false);
@@ -140,7 +140,7 @@ class SlipDecoder extends FrameDecoder {
 
   protected override resync(buf: Buffer, start: number, end: number): number {
     const found = buf.indexOf(this.codes.end, start);
-    if (found >= 0 && found < end) return found + 1;
+    if (found >= 0) return found + 1;
     this.keep = end;
     return MORE;
   }
