@@ -1,4 +1,4 @@
-import { parseFraming } from '@sendall/framing';
+import { FramingError, parseFraming } from '@sendall/framing';
 import type { Address } from '../address.js';
 import { Tap } from '../tap.js';
 import { Expected } from './expected.js';
@@ -94,9 +94,15 @@ export class Probe {
     if (requests.length === 0 || requests.some((request) => request.length === 0))
       throw new Error('an empty request asks nothing');
     const whole = requests.every((request) => isWhole(request, framing));
-    const encoder = whole || framing === 'raw' ? undefined : parseFraming(framing).encoder();
     const forms = [{ parts: requests, framed: false }];
-    if (encoder) forms.push({ parts: requests.map((request) => encoder.encode(request)), framed: true });
+    if (!whole) {
+      try {
+        const encoder = parseFraming(framing).encoder();
+        forms.push({ parts: requests.map((request) => encoder.encode(request)), framed: true });
+      } catch (error) {
+        if (!(error instanceof FramingError)) throw error; // it cannot carry these bytes: they go as they are
+      }
+    }
     let reason = '';
     for (const { parts, framed } of forms) {
       const baseline = await ask(options, parts);
