@@ -60,7 +60,8 @@ export class Ending {
     this.#over = true;
     clearTimeout(this.#timer);
     clearInterval(this.#poll);
-    const survivors = this.#tree.alive() ? describeAll(this.#tree.members()) : [];
+    const living = this.#tree.alive() ? this.#tree.members() : [];
+    const survivors = describeAll([...living, ...this.#tree.suspects()]);
     // Not at once: the constructor may still be running.
     queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors }));
   }

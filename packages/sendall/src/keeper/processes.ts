@@ -61,12 +61,13 @@ export function processOfThread(tid: number): number | undefined {
   }
 }
 
-/** Whether its environment, as it was at its start, holds NAME=VALUE. Needs the same user or root. */
-export function hasVariable(pid: number, variable: string): boolean {
+/** NAME=VALUE as it was in its environment at its start. Needs the same user or root. */
+export function variableOf(pid: number, name: string): string | undefined {
   try {
-    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(variable);
+    const pairs = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+    return pairs.find((pair) => pair.startsWith(`${name}=`));
   } catch {
-    return false;
+    return undefined;
   }
 }
 

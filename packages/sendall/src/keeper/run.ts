@@ -49,6 +49,8 @@ const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${
 
 /** Who counts runs. */
 export interface RunOwner {
+  /** Runs that are queued, running, or whose tree has not ended. */
+  readonly live: number;
   /** The leader ended and its exit was told. */
   exited(run: Run): void;
   /** Calls `checkTree` when processes have ended, until it returns false. */
@@ -178,7 +180,9 @@ export class Run implements OutputEvents {
     this.#launch = undefined;
     const { native, children, cgroups, bootId } = this.#machine;
     const id = formatRunId(this.identity.runId);
-    const tree = cgroups ? new CgroupTree(native, cgroups) : new ScanTree(native, children, id);
+    const tree = cgroups
+      ? new CgroupTree(native, cgroups)
+      : new ScanTree(native, children, id, () => this.#owner.live === 1);
     publish({ what: 'spawn', no: this.identity.no });
     let pid: number;
     try {
@@ -576,7 +580,7 @@ export class Run implements OutputEvents {
     let tree: Tree;
     if (started.cgroup !== undefined) tree = new LeftCgroupTree(native, started.cgroup);
     else {
-      const scan = new ScanTree(native, children, formatRunId(this.identity.runId));
+      const scan = new ScanTree(native, children, formatRunId(this.identity.runId), () => false);
       scan.adopt(started.pid, started.ticks);
       tree = scan;
     }

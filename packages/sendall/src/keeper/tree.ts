@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.js';
 import type { Children } from './children.js';
 import { RUN_TAG } from './environment.js';
-import { allProcesses, hasVariable, isLive, processOfThread, statOf, type ProcessStat } from './processes.js';
+import { allProcesses, isLive, processOfThread, statOf, variableOf, type ProcessStat } from './processes.js';
 import type { Native } from './syscalls.js';
 
 export const SIGKILL = 9;
@@ -26,6 +26,8 @@ export interface Tree {
   alive(): boolean;
   /** Live processes. */
   members(): number[];
+  /** Processes that may belong to it or to another run: reported, not touched. */
+  suspects(): number[];
   /** Kills all of it; resolves when nothing lives or patience is over. */
   kill(): Promise<void>;
   /** Nothing lives any more: gives back what was held. */
@@ -67,6 +69,10 @@ export class CgroupTree implements Tree {
 
   members(): number[] {
     return processesOf(this.#group);
+  }
+
+  suspects(): number[] {
+    return [];
   }
 
   kill(): Promise<void> {
@@ -123,6 +129,10 @@ export class LeftCgroupTree implements Tree {
     return processesOf(this.#group);
   }
 
+  suspects(): number[] {
+    return [];
+  }
+
   kill(): Promise<void> {
     return killGroup(this.#native, this.#group);
   }
@@ -139,15 +149,18 @@ export class ScanTree implements Tree {
   readonly #native: Native;
   readonly #children: Children;
   readonly #tag: string;
+  readonly #alone: () => boolean;
   #leader = 0;
   #adopted = false;
   /** Start times of processes once seen as members: they stay members when they leave group and session. */
   readonly #known = new Map<number, number>();
 
-  constructor(native: Native, children: Children, runId: string) {
+  /** `alone` says that no other run lives: whatever orphan there is belongs to this one. */
+  constructor(native: Native, children: Children, runId: string, alone: () => boolean) {
     this.#native = native;
     this.#children = children;
     this.#tag = `${RUN_TAG}=${runId}`;
+    this.#alone = alone;
   }
 
   within<T>(start: () => T): T {
@@ -203,7 +216,19 @@ export class ScanTree implements Tree {
   }
 
   #tagged(stat: ProcessStat, orphans: ReadonlySet<number>): boolean {
-    return hasVariable(stat.pid, this.#tag) || (orphans.has(stat.pid) && this.#known.has(stat.session));
+    const tag = variableOf(stat.pid, RUN_TAG);
+    if (tag !== undefined) return tag === this.#tag;
+    return orphans.has(stat.pid) && (this.#known.has(stat.session) || this.#alone());
+  }
+
+  suspects(): number[] {
+    const since = this.#known.get(this.#leader) ?? 0;
+    const members = new Set(this.members());
+    return this.#children.orphans().filter((pid) => {
+      const stat = statOf(pid);
+      if (!stat || !isLive(stat) || members.has(pid) || stat.ticks < since) return false;
+      return variableOf(pid, RUN_TAG) === undefined && !this.#children.isLeader(stat.session);
+    });
   }
 
   async kill(): Promise<void> {

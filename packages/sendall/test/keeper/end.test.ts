@@ -24,11 +24,11 @@ async function pidsOf(run: Attached, count: number): Promise<number[]> {
 /** Children that try to get away. Each prints its pid. */
 const nasty = {
   'a plain child': 'sh -c "echo \\$\\$; exec sleep 300" &',
-  'setsid': 'setsid sh -c "echo \\$\\$; exec sleep 300" &',
+  setsid: 'setsid sh -c "echo \\$\\$; exec sleep 300" &',
   'a double fork': '(setsid sh -c "echo \\$\\$; exec sleep 300" & exit) &',
-  'nohup': 'nohup sh -c "echo \\$\\$; exec sleep 300" 2> /dev/null &',
+  nohup: 'nohup sh -c "echo \\$\\$; exec sleep 300" 2> /dev/null &',
   'deaf to TERM, HUP and INT': 'sh -c "trap \\"\\" TERM HUP INT; echo \\$\\$; while :; do sleep 300; done" &',
-  'stopped': 'sh -c "echo \\$\\$; kill -STOP \\$\\$; exec sleep 300" &',
+  stopped: 'sh -c "echo \\$\\$; kill -STOP \\$\\$; exec sleep 300" &',
 };
 /** Only a cgroup finds this one without its parents. */
 const clean = { 'env -i setsid': 'env -i setsid /bin/sh -c "echo \\$\\$; exec /bin/sleep 300" &' };
@@ -75,7 +75,9 @@ describe.each(ways)('$name', ({ options, proof, children }) => {
   });
 
   test('cancel outruns a storm of forks', async () => {
-    const run = keeper.sh('trap "" TERM; storm() { while :; do (sleep 5 &) ; sleep 0.002; done; }; storm & storm & storm');
+    const run = keeper.sh(
+      'trap "" TERM; storm() { while :; do (sleep 5 &) ; sleep 0.002; done; }; storm & storm & storm',
+    );
     await run.wait('STARTED');
     await new Promise((resolve) => setTimeout(resolve, 200));
     const report = await run.operate({ type: 'CANCEL', graceMs: 0 });
@@ -116,6 +118,31 @@ describe.each(ways)('$name', ({ options, proof, children }) => {
   });
 });
 
+describe('without a cgroup, a child that hides from group, session and tag and has no parent left', () => {
+  const hiding = '(env -i setsid /bin/sh -c "echo \\$\\$; exec /bin/sleep 300" & exit); sleep 300';
+
+  test('is killed when no other run could own it', async () => {
+    await using keeper = await KeeperClient.start({ cgroups: false });
+    const run = keeper.sh(hiding);
+    const pids = await pidsOf(run, 1);
+    expect(await run.operate({ type: 'CANCEL', graceMs: 100 })).toMatchObject({ survivors: [], proof: 'unproven' });
+    expect(pids.filter(alive)).toEqual([]);
+  });
+
+  test('is reported when another run could own it', async () => {
+    await using keeper = await KeeperClient.start({ cgroups: false });
+    const other = keeper.sh('sleep 300');
+    await other.wait('STARTED');
+    const run = keeper.sh(hiding);
+    const [pid] = await pidsOf(run, 1);
+    const report = await run.operate({ type: 'CANCEL', graceMs: 100 });
+    expect(report.survivors.map((each) => each.pid)).toEqual([pid]);
+    expect(Buffer.from(report.survivors[0]!.argv[0]!).toString()).toBe('/bin/sleep');
+    expect((await run.exit).survivors).toHaveLength(1);
+    process.kill(pid!, 'SIGKILL');
+  });
+});
+
 describe('signals', () => {
   let keeper: KeeperClient;
   beforeAll(async () => {
@@ -135,10 +162,13 @@ describe('signals', () => {
       const run = keeper.sh(script, { capture: 'merged' });
       await run.reaches(1, 3);
       expect((await run.operate({ type: 'SIGNAL', signal: 10, scope })).result).toBe('done');
-      await run.reaches(1, 3 + expected.join('\n').length + 1);
-      const words = (await run.read(1, 3, run.next(1))).toString().trim().split('\n');
-      // Children of the shells (sleep) die of it, which a shell may mention.
-      expect(words.filter((word) => word === 'leader' || word === 'child').toSorted()).toEqual([...expected]);
+      const heard = async (): Promise<string[]> => {
+        const words = (await run.read(1, 3, run.next(1))).toString().split('\n');
+        // The shells' own children (sleep) die of it, which a shell may mention.
+        return words.filter((word) => word === 'leader' || word === 'child').toSorted();
+      };
+      await until(async () => (await heard()).length === expected.length, expected.join(' and '));
+      expect(await heard()).toEqual([...expected]);
       await run.operate({ type: 'CANCEL', graceMs: 0 });
     }
   });
@@ -162,7 +192,9 @@ describe('signals', () => {
   test('to what is over, or that do not exist, say so', async () => {
     const run = keeper.exec('true');
     await run.wait('TREE_END');
-    expect(await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' })).toMatchObject({ result: 'already over' });
+    expect(await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' })).toMatchObject({
+      result: 'already over',
+    });
     expect(await run.operate({ type: 'CANCEL' })).toMatchObject({ result: 'already over' });
     const live = keeper.sh('sleep 300');
     expect((await live.operate({ type: 'SIGNAL', signal: 99, scope: 'leader' })).result).toContain('no signal 99');

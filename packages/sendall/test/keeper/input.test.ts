@@ -14,7 +14,7 @@ const sum = (data: Uint8Array): string => createHash('md5').update(data).digest(
 /** Sends all of it under the credit that is granted, `piece` bytes at a time, then the end. */
 async function feed(run: Attached, data: Buffer, piece = 64 * 1024): Promise<void> {
   let limit = keeper.link.window;
-  for (let sent = 0; sent < data.length; ) {
+  for (let sent = 0; sent < data.length;) {
     if (sent >= limit) limit = (await run.wait('CREDIT', (credit) => credit.limit > sent)).limit;
     const n = Math.min(piece, limit - sent, data.length - sent);
     run.input(sent, data.subarray(sent, sent + n));
@@ -112,7 +112,10 @@ describe('stdin that breaks the protocol ends that connection and nothing else',
   test.each([
     ['a hole', (run: Attached) => run.input(5, bytes('x'))],
     ['more than the credit', (run: Attached) => run.input(0, Buffer.alloc(keeper.link.window + 1))],
-    ['an end before what has come', (run: Attached) => (run.input(0, bytes('abc')), run.send({ type: 'EOS', stream: 0, final: 2 }))],
+    [
+      'an end before what has come',
+      (run: Attached) => (run.input(0, bytes('abc')), run.send({ type: 'EOS', stream: 0, final: 2 })),
+    ],
     ['another stream', (run: Attached) => run.send({ type: 'EOS', stream: 1, final: 0 })],
   ])('%s', async (_, attack) => {
     const bystander = keeper.sh('sleep 100');

@@ -4,13 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import {
-  ensureKeeper,
-  spoolFolder,
-  SpoolReader,
-  type KeeperLink,
-  type KeeperOptions,
-} from '../../dist/keeper/door.js';
+import { ensureKeeper, spoolFolder, SpoolReader, type KeeperLink, type KeeperOptions } from '../../dist/keeper/door.js';
 import { resolveHome, type Home } from '../../dist/home.js';
 import { encodeSpec } from '../../dist/protocol/codec.js';
 import type { Control, Exit, Message, MessageNamed, RunInfo, Spec } from '../../dist/protocol/messages.js';
@@ -103,7 +97,7 @@ export class Attached {
   async read(stream: number, from: number, to: number): Promise<Buffer> {
     const reader = new SpoolReader(this.#folder, stream);
     const pieces: Buffer[] = [];
-    for (let at = from; at < to; ) {
+    for (let at = from; at < to;) {
       const piece = await reader.read(at, Math.min(to - at, 256 * 1024));
       if (piece.length === 0) throw new Error(`stream ${stream} ends at ${at}, not at ${to}`);
       pieces.push(piece);
@@ -254,4 +248,3 @@ export async function until(look: () => boolean | Promise<boolean>, what: string
     await delay(5);
   }
 }
-

@@ -30,11 +30,9 @@ describe('output', () => {
     expect(out.equals(err)).toBe(true);
     const { upto } = await run.exit;
     expect(Buffer.from(upto[0]!.sha256!)).toEqual(createHash('sha256').update(out).digest());
-    expect(readdirSync(spoolFolder(keeper.home, PRINCIPAL, run.runId)).filter((name) => name.startsWith('1.'))).toEqual([
-      '1.0000000000000000',
-      '1.0000000016777216',
-      '1.0000000033554432',
-    ]);
+    expect(readdirSync(spoolFolder(keeper.home, PRINCIPAL, run.runId)).filter((name) => name.startsWith('1.'))).toEqual(
+      ['1.0000000000000000', '1.0000000016777216', '1.0000000033554432'],
+    );
   });
 
   test('small pieces come along, big ones are only announced', async () => {

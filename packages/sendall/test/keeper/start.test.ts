@@ -204,27 +204,31 @@ describe('limits', () => {
   });
 });
 
-if (process.getuid?.() === 0) describe('as another user', () => {
-  test('files, streams and capabilities are that user’s', async () => {
-    const text = await keeper
-      .sh('id -un; grep -E "^Cap(Prm|Eff)" /proc/self/status | cut -f2; echo again > /dev/stdout; echo $HOME', {
+if (process.getuid?.() === 0)
+  describe('as another user', () => {
+    test('files, streams and capabilities are that user’s', async () => {
+      const text = await keeper
+        .sh('id -un; grep -E "^Cap(Prm|Eff)" /proc/self/status | cut -f2; echo again > /dev/stdout; echo $HOME', {
+          runAs: 'daemon',
+          cwd: bytes('/'),
+        })
+        .text();
+      expect(text).toBe('daemon\n0000000000000000\n0000000000000000\nagain\n/usr/sbin\n');
+    });
+
+    test('it cannot reach the keeper', async () => {
+      const run = keeper.sh(`ls ${keeper.home.state}; kill -0 ${keeper.link.pid}`, {
         runAs: 'daemon',
         cwd: bytes('/'),
-      })
-      .text();
-    expect(text).toBe('daemon\n0000000000000000\n0000000000000000\nagain\n/usr/sbin\n');
-  });
+      });
+      expect((await run.exit).code).not.toBe(0);
+      expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
+    });
 
-  test('it cannot reach the keeper', async () => {
-    const run = keeper.sh(`ls ${keeper.home.state}; kill -0 ${keeper.link.pid}`, { runAs: 'daemon', cwd: bytes('/') });
-    expect((await run.exit).code).not.toBe(0);
-    expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
+    test('an unknown user, and a folder closed to the user, are refused', async () => {
+      expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
+      const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
+      expect(await closed.wait('REFUSED')).toMatchObject({ code: 'nocwd' });
+      expect(await keeper.exec('id', '-u').text()).toBe('0\n');
+    });
   });
-
-  test('an unknown user, and a folder closed to the user, are refused', async () => {
-    expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
-    const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
-    expect(await closed.wait('REFUSED')).toMatchObject({ code: 'nocwd' });
-    expect(await keeper.exec('id', '-u').text()).toBe('0\n');
-  });
-});

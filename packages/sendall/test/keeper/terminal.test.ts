@@ -67,7 +67,7 @@ interface Record {
 
 function parse(log: Buffer): Record[] {
   const records: Record[] = [];
-  for (let at = 0; at < log.length; ) {
+  for (let at = 0; at < log.length;) {
     const end = at + 4 + log.readUInt32BE(at);
     records.push({ stream: log[at + 4]!, us: log.readUIntBE(at + 5, 6), bytes: log.subarray(at + 11, end) });
     at = end;
