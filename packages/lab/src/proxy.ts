@@ -42,7 +42,7 @@ export interface ProxyOptions {
 export interface Proxy extends AsyncDisposable {
   readonly address: Address;
   /** Ends every connection and stops listening. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**

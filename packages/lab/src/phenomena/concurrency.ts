@@ -84,9 +84,9 @@ export const concurrency: Phenomenon = {
       },
       explanation: text(
         `${clients} requests that only wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop, without any thread: while one waits the others go on. ` +
-          `Requests that compute took ${alone[2]} ms and ${loop[2]} ms, so the loop gains nothing there, and ${fastest} ms on threads or processes, as far as the ${availableParallelism()} cores of this machine and what else runs on them allow.`,
+          `Requests that compute took ${alone[2]} ms one at a time and ${loop[2]} ms on the loop, which has one processor to give them, and ${fastest} ms on threads or processes, as far as the ${availableParallelism()} cores of this machine and what else runs on them allow.`,
         `${clients} 个只等待的请求，一次一个要 ${alone[1]} 毫秒，一个事件循环只要 ${loop[1]} 毫秒，不用任何线程：一个在等，其他的继续。` +
-          `要计算的请求分别是 ${alone[2]} 和 ${loop[2]} 毫秒，事件循环没有好处；用线程或进程是 ${fastest} 毫秒，取决于本机的 ${availableParallelism()} 个核和其他正在运行的程序。`,
+          `要计算的请求，一次一个是 ${alone[2]} 毫秒，事件循环是 ${loop[2]} 毫秒，因为它只有一个处理器可用；用线程或进程是 ${fastest} 毫秒，取决于本机的 ${availableParallelism()} 个核和其他正在运行的程序。`,
       ),
     };
   },
