@@ -1,0 +1,255 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as dial, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect, openAgent, resolveHome, type Agent, type Home, type Host } from 'sendall';
+import { decode, encode, encodeData, encodeSpec } from '../../dist/protocol/codec.js';
+import type { Control, Message, MessageNamed } from '../../dist/protocol/messages.js';
+import { newRunId } from '../../dist/protocol/run-id.js';
+import { fleetOf } from './support.js';
+
+let home: Home;
+let agent: Agent;
+let host: Host;
+beforeAll(async () => {
+  home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-hostile-')) });
+  agent = await openAgent({ home, keeperIdleExit: 200 });
+  host = await connect('local', { home });
+});
+afterAll(async () => {
+  await host.close();
+  await agent.close();
+  rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+});
+
+/** A caller that says whatever it wants, frame by frame. */
+class Rogue {
+  readonly socket: Socket;
+  readonly messages: Message[] = [];
+  readonly closed: Promise<void>;
+  #rest = Buffer.alloc(0);
+  #waiting: (() => void) | undefined;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => {
+      this.#rest = Buffer.concat([this.#rest, chunk]);
+      while (this.#rest.length >= 4 && this.#rest.length >= 4 + this.#rest.readUInt32BE(0)) {
+        const end = 4 + this.#rest.readUInt32BE(0);
+        this.messages.push(decode(Buffer.from(this.#rest.subarray(4, end))));
+        this.#rest = this.#rest.subarray(end);
+      }
+      this.#waiting?.();
+    });
+  }
+
+  static async connect(): Promise<Rogue> {
+    const socket = dial(home.agentSocket);
+    await once(socket, 'connect');
+    return new Rogue(socket);
+  }
+
+  /** A caller that has been let in. */
+  static async authenticated(): Promise<Rogue> {
+    const rogue = await Rogue.connect();
+    const nonce = Buffer.alloc(16);
+    const words = { protoMin: 1, protoMax: 1, name: 'rogue', nonce, features: [], clockMs: 0, version: '0' };
+    rogue.send({ type: 'HELLO', alias: 0, ...words });
+    rogue.send({ type: 'AUTH', alias: 0, method: 'local' });
+    await rogue.hears('AUTH_OK');
+    return rogue;
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.socket.write(bytes);
+  }
+
+  frame(payload: Uint8Array): void {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(payload.length);
+    this.raw(Buffer.concat([length, payload]));
+  }
+
+  send(message: Control): void {
+    this.frame(encode(message));
+  }
+
+  /** Opens `cat` and waits until it takes stdin. */
+  async openCat(alias: number): Promise<void> {
+    this.open(alias, ['cat'], true);
+    await this.hears('CREDIT');
+  }
+
+  open(alias: number, argv: readonly string[], stdin = false): void {
+    const spec = encodeSpec({ verb: 'exec', argv: argv.map((word) => Buffer.from(word)), env: [], stdin, tags: [] });
+    const attach = [1, 2].map((stream) => ({ stream, offset: 0, limit: 1 << 20 }));
+    this.send({ type: 'OPEN', alias, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach });
+  }
+
+  async hears<N extends Message['type']>(type: N, count = 1): Promise<MessageNamed<N>[]> {
+    for (;;) {
+      const found = this.messages.filter((message) => message.type === type) as MessageNamed<N>[];
+      if (found.length >= count) return found;
+      if (this.socket.closed) throw new Error(`closed before ${type}`);
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve;
+        this.socket.once('close', resolve);
+      });
+    }
+  }
+
+  /** What the agent said before it hung up. */
+  async lastWords(): Promise<string> {
+    await this.closed;
+    const error = this.messages.find((message) => message.type === 'LINK_ERROR');
+    return error?.type === 'LINK_ERROR' ? error.message : 'no LINK_ERROR';
+  }
+}
+
+const data = (alias: number, stream: number, offset: number, bytes: Uint8Array): Buffer =>
+  encodeData(alias, stream, 0, offset, bytes);
+
+describe('before it is let in, a link ends with a clear error when it sends', () => {
+  test.each([
+    ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /HTTP|FRAME_TOO_LARGE|above|more than/i],
+    ['a frame that announces 4 GiB', Buffer.from('ffffffff00', 'hex'), /4294967295/],
+    ['an unknown type', Buffer.from('00000008ee00000000000000', 'hex'), /unknown frame type 0xee/],
+    ['reserved bits', Buffer.from('000000080100000100000000', 'hex'), /reserved/],
+    ['a frame without a header', Buffer.from('0000000101', 'hex'), /shorter than its header/],
+    ['a run', Buffer.from('000000081600000000000001', 'hex'), /before AUTH_OK/],
+  ])('%s', async (_what, bytes, message) => {
+    const rogue = await Rogue.connect();
+    rogue.raw(bytes);
+    expect(await rogue.lastWords()).toMatch(message);
+  });
+});
+
+describe('a caller that is let in loses its link, and nothing else, when it sends', () => {
+  let bystander: ReturnType<Host['run']>;
+  beforeAll(async () => {
+    bystander = host.run(['cat'], { stdin: 'pipe' });
+    await bystander.started;
+  });
+  afterAll(async () => {
+    bystander.stdin.end('undisturbed');
+    expect((await bystander).stdout).toBe('undisturbed');
+    expect(host.resumes).toBe(0);
+  });
+
+  test.each<[string, (rogue: Rogue) => void, RegExp]>([
+    ['stdin with a hole', (rogue) => rogue.frame(data(1, 0, 5, Buffer.from('x'))), /from 5 came where 0 is next/],
+    [
+      'an end that contradicts',
+      (rogue) => {
+        rogue.frame(data(1, 0, 0, Buffer.from('abc')));
+        rogue.send({ type: 'EOS', alias: 1, stream: 0, final: 2 });
+      },
+      /ends at 2, but 3 bytes/,
+    ],
+    [
+      'two different ends',
+      (rogue) => {
+        rogue.send({ type: 'EOS', alias: 1, stream: 0, final: 0 });
+        rogue.send({ type: 'EOS', alias: 1, stream: 0, final: 7 });
+      },
+      /ended at 0 and again at 7/,
+    ],
+    [
+      'stdin behind its end',
+      (rogue) => {
+        rogue.send({ type: 'EOS', alias: 1, stream: 0, final: 0 });
+        rogue.frame(data(1, 0, 0, Buffer.from('x')));
+      },
+      /after its end/,
+    ],
+    ['bytes of stdout', (rogue) => rogue.frame(data(1, 1, 0, Buffer.from('x'))), /only stdin goes out/],
+    ['what only hosts say', (rogue) => rogue.send({ type: 'TREE_END', alias: 1, survivors: [] }), /not for callers/],
+    ['an alias again', (rogue) => rogue.open(1, ['true']), /not above 1/],
+    [
+      'a run that it did not open',
+      (rogue) => rogue.send({ type: 'ACK', alias: 9, stream: 1, durable: 1 }),
+      /not opened/,
+    ],
+    [
+      'an impossible offset',
+      (rogue) => {
+        const frame = data(1, 0, 0, Buffer.from('x'));
+        frame.fill(0xff, 15, 23);
+        rogue.frame(frame);
+      },
+      /above 2\^53/,
+    ],
+    ['garbage for a message', (rogue) => rogue.frame(Buffer.from('1800000000000001ffffffff', 'hex')), /SIGNAL/],
+  ])('%s', async (_what, act, message) => {
+    const rogue = await Rogue.authenticated();
+    await rogue.openCat(1);
+    act(rogue);
+    expect(await rogue.lastWords()).toMatch(message);
+    expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
+  });
+
+  test('stdin beyond its credit', async () => {
+    const rogue = await Rogue.authenticated();
+    rogue.open(1, ['sleep', '5'], true);
+    await rogue.hears('CREDIT');
+    for (let at = 0; at < 40; at++) rogue.frame(data(1, 0, at * 65_536, Buffer.alloc(65_536)));
+    expect(await rogue.lastWords()).toMatch(/beyond the credit/);
+    expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
+  });
+
+  test('noise of every length', async () => {
+    const { noise } = await import('../fixtures/chatter.js');
+    for (let seed = 0; seed < 60; seed++) {
+      const rogue = await Rogue.authenticated();
+      const bytes = noise(`garbage ${seed}`, 64 + seed * 37);
+      if (seed % 2) rogue.frame(bytes);
+      else rogue.raw(bytes);
+      rogue.socket.end();
+      await rogue.closed;
+    }
+    expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
+  });
+});
+
+test('ten thousand OPENs on one link are each right or refused, and the agent stays small', async () => {
+  const fleet = await fleetOf(1, { agent: { maxRunsPerLink: 1000 } });
+  const before = process.memoryUsage().rss;
+  const runs = Array.from({ length: 10_000 }, () => fleet.hosts[0]!.run(['true'], { reject: false }));
+  const outcomes = new Map<string, number>();
+  for (const result of await Promise.all(runs)) {
+    const key = result.outcome === 'refused' ? `refused ${result.refusal}` : result.outcome;
+    outcomes.set(key, (outcomes.get(key) ?? 0) + 1);
+  }
+  const { ok = 0, 'refused busy': busy = 0, ...others } = Object.fromEntries(outcomes);
+  expect(others).toEqual({});
+  expect(ok).toBeGreaterThanOrEqual(1000);
+  expect(ok + busy).toBe(10_000);
+  // Caller and agent share this process.
+  expect(process.memoryUsage().rss - before).toBeLessThan(600 * 1024 * 1024);
+}, 120_000);
+
+test('a caller that never reads makes the agent keep little, and others do not notice', async () => {
+  const rogue = await Rogue.authenticated();
+  rogue.socket.pause();
+  const before = process.memoryUsage().rss;
+  for (let alias = 1; alias <= 200; alias++) rogue.open(alias, ['head', '-c', '900000', '/dev/zero']);
+  for (let opId = 1; opId <= 20_000; opId++) rogue.send({ type: 'LIST', alias: 0, opId, all: true });
+  const results = await Promise.all(Array.from({ length: 20 }, () => host.run(['seq', '1000'])));
+  expect(results.every(({ ok }) => ok)).toBe(true);
+  expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
+  rogue.socket.destroy();
+  await rogue.closed;
+}, 60_000);
+
+test('more questions than allowed at once are answered as too many', async () => {
+  const rogue = await Rogue.authenticated();
+  for (let opId = 1; opId <= 500; opId++) rogue.send({ type: 'ASK', alias: 0, opId, what: 'status' });
+  const answers = await rogue.hears('ANSWER', 500);
+  expect(new Set(answers.map(({ opId }) => opId)).size).toBe(500);
+  for (const { error } of answers) if (error !== undefined) expect(error).toMatch(/maxQuestions/);
+  rogue.socket.destroy();
+});
