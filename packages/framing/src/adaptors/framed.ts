@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
-import { clearTimeout, setTimeout } from 'node:timers';
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { FrameDecoder } from '../decoder.js';
 import { batching } from '../encoder.js';
 import type { FramingError } from '../errors.js';
@@ -73,8 +73,8 @@ const maxDelay = 2 ** 31 - 1;
 /**
  * Sends and receives frames over a duplex stream: a socket, a TLS connection, a pair of pipes. See {@link Framed}.
  *
- * A fatal framing error, `frameTimeout` included, ends the stream: readers get the error, what was sent before is still
- * written, then the stream is destroyed with it.
+ * A fatal framing error, `frameTimeout` included, ends the stream: readers get the error, what was sent until the end of
+ * that tick is still written (so that a peer can be told why), then the stream is destroyed with it.
  * @throws TypeError, RangeError for options that make no sense
  */
 export function framed(duplex: Duplex, framing: Framing, options: FramedOptions = {}): Framed {
@@ -511,26 +511,25 @@ class FramedStream implements Framed {
     await this.close();
   }
 
-  /** Decoding is over. What was sent is still written, so that a peer can be told why. */
+  /** Decoding is over. What was sent is still written, and who gets the error has the rest of the tick to send why. */
   #fail(error: FramingError | Error): void {
     if (this.#failure !== undefined || this.#state === 'detached') return;
     this.#failure = error;
+    this.#reading = false;
+    this.socket.pause();
     this.#tellEnd();
+    setImmediate(() => this.#endAfter(error));
+  }
+
+  #endAfter(error: Error): void {
     const { socket } = this;
-    socket.pause();
     this.#batch.flush();
-    const finish = (): void => {
-      clearTimeout(deadline);
-      socket.destroy(error);
-    };
-    const deadline = setTimeout(finish, this.#closeTimeout);
-    deadline.unref();
-    if (socket.destroyed) clearTimeout(deadline);
-    else if (socket.writableFinished) finish();
-    else {
-      socket.once('finish', finish).once('close', () => clearTimeout(deadline));
-      if (!socket.writableEnded) socket.end();
-    }
+    if (socket.destroyed || this.#state === 'detached') return;
+    const destroy = (): void => void socket.destroy(error);
+    if (socket.writableFinished) return destroy();
+    const deadline = setTimeout(destroy, this.#closeTimeout).unref();
+    socket.once('close', () => clearTimeout(deadline)).once('finish', destroy);
+    socket.end();
   }
 }
 
