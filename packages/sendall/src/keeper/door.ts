@@ -11,8 +11,8 @@ import { completeLimits, type KeeperLimits } from './limits.js';
 import { VERSION } from './version.js';
 import { Wire } from './wire.js';
 
-export { SpoolReader, spoolFolder, TrimmedError } from './spool.js';
-export { defaultLimits, type KeeperLimits } from './limits.js';
+export { SpoolReader, spoolFolder } from './spool.js';
+export type { KeeperLimits } from './limits.js';
 
 /** A connection to the keeper. */
 export interface KeeperLink {

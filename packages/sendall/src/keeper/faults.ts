@@ -12,7 +12,7 @@ export type FaultPoint =
   | 'after-spawn'
   | 'after-started'
   | 'before-exit'
-  | 'after-exit'
+  | 'after-flush'
   | 'before-compaction-rename'
   | 'after-compaction-rename';
 

@@ -265,6 +265,7 @@ export class Journal {
     if (this.#failed) return;
     try {
       this.#write(records);
+      fault('after-flush');
     } catch (error) {
       this.#failed = error as Error;
     }

@@ -58,7 +58,7 @@ export function plainNative(folder: string): Native {
   const sockets = new Map<number, Inlet>();
   const words = new Map<Words, { argv: readonly Uint8Array[]; env: readonly Uint8Array[] }>();
   const ended = new Map<number, Status>();
-  let onEnded: () => void = () => {};
+  let onEnded: (() => void) | undefined;
 
   function fifo(): string {
     if (ready.length === 0) {
@@ -162,13 +162,13 @@ export function plainNative(folder: string): Native {
       if (pid === undefined) throw new SystemError('spawn', whyNot(resolve(cwd, path)));
       child.on('exit', (code, signal) => {
         ended.set(pid, code === null ? { signal: os.signals[signal!], core: false } : { code, core: false });
-        onEnded();
+        onEnded?.();
       });
       return pid;
     },
     onChildEnded(callback) {
       onEnded = callback;
-      return () => (onEnded = () => {});
+      return () => (onEnded = undefined);
     },
     endedChild: () => ended.keys().next().value ?? 0,
     reap(pid) {

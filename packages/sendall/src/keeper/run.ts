@@ -495,7 +495,6 @@ export class Run implements OutputEvents {
     }
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
-    fault('after-exit');
     publish({ what: 'exit', no: this.identity.no });
     this.#phase = 'over';
     this.#toAll({ type: 'EXIT', ...exit });

@@ -181,6 +181,13 @@ export async function loadNative(): Promise<Native | undefined> {
   }
 }
 
+/** gid_t[], as setgroups takes it. */
+function groupsOf(ids: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(Math.max(ids.length * 4, 4));
+  for (const [i, id] of ids.entries()) bytes.writeUInt32LE(id, i * 4);
+  return bytes;
+}
+
 type Koffi = (typeof import('koffi'))['default'];
 
 function bind(koffi: Koffi): Native {
@@ -228,6 +235,10 @@ function bind(koffi: Koffi): Native {
   const { EAGAIN, EINTR } = koffi.os.errno as { EAGAIN: number; EINTR: number };
   const fail = (call: string): never => {
     throw new SystemError(call, koffi.errno());
+  };
+
+  const succeed = (result: unknown): void => {
+    if (Number(result) !== 0) fail('setresuid');
   };
 
   const int = Buffer.alloc(8);
@@ -395,20 +406,12 @@ function bind(koffi: Koffi): Native {
       const calls = CREDENTIAL_CALLS[process.arch];
       if (!calls) throw new SystemError('setresuid', koffi.os.errno.ENOSYS!);
       const [setgroups, setresuid, setresgid] = calls;
-      const groupsOf = (list: readonly number[]): Buffer => {
-        const bytes = Buffer.alloc(Math.max(list.length * 4, 4));
-        for (const [i, id] of list.entries()) bytes.writeUInt32LE(id, i * 4);
-        return bytes;
-      };
       const own = process.getgroups!();
-      const check = (result: unknown): void => {
-        if (Number(result) !== 0) fail('setresuid');
-      };
       // The saved ids stay root's, so that there is a way back; exec gives the child the new ones for all three.
       try {
-        check(c.syscallList(setgroups, user.groups.length, groupsOf(user.groups)));
-        check(c.syscall(setresgid, user.gid, user.gid, 0));
-        check(c.syscall(setresuid, user.uid, user.uid, 0));
+        succeed(c.syscallList(setgroups, user.groups.length, groupsOf(user.groups)));
+        succeed(c.syscall(setresgid, user.gid, user.gid, 0));
+        succeed(c.syscall(setresuid, user.uid, user.uid, 0));
         return act();
       } finally {
         c.syscall(setresuid, 0, 0, 0);

@@ -9,6 +9,9 @@ beforeAll(async () => {
 });
 afterAll(() => keeper[Symbol.asyncDispose]());
 
+const has = (runs: readonly { runId: Uint8Array }[], id: Uint8Array): boolean =>
+  runs.some(({ runId }) => Buffer.from(runId).equals(id));
+
 describe('attaching', () => {
   test('tells where everything stands and goes on live', async () => {
     const run = keeper.sh('echo one; read x; echo two; exit 4', { stdin: true });
@@ -51,8 +54,6 @@ describe('attaching', () => {
     await done.wait('TREE_END');
     const live = keeper.sh('sleep 100');
     await live.wait('STARTED');
-    const has = (runs: readonly { runId: Uint8Array }[], id: Uint8Array): boolean =>
-      runs.some(({ runId }) => Buffer.from(runId).equals(id));
     const running = await keeper.list(false);
     expect([has(running, live.runId), has(running, done.runId)]).toEqual([true, false]);
     const info = (await keeper.list()).find(({ runId }) => Buffer.from(runId).equals(done.runId))!;

@@ -1,15 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { KeeperClient, until, type Attached } from './keeper-client.js';
-
-/** Processes whose environment, as it was at their start, or whose words hold the mark. */
-function alive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
+import { alive, KeeperClient, until, type Attached } from './keeper-client.js';
 
 /** Pids that the command printed, one a line; waits until there are so many. */
 async function pidsOf(run: Attached, count: number): Promise<number[]> {

@@ -1,5 +1,5 @@
 /** The tests' agent: a keeper of its own in a temp folder, runs by name, everything it says remembered. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -237,6 +237,15 @@ export class KeeperClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end();
     if (this.#owns) rmSync(this.home.state, { recursive: true, force: true });
+  }
+}
+
+/** Whether a process lives; a zombie does not. */
+export function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
   }
 }
 

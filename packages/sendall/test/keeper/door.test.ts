@@ -1,0 +1,139 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { lengthPrefixed } from '@sendall/framing';
+import { ensureKeeper } from '../../dist/keeper/door.js';
+import { resolveHome } from '../../dist/home.js';
+import { bytes, KeeperClient, until } from './keeper-client.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'door-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const nobody = { onMessage: () => undefined };
+
+async function talk(path: string, ...pieces: Buffer[]): Promise<Buffer> {
+  const socket = connect(path);
+  for (const piece of pieces) socket.write(piece);
+  const answer: Buffer[] = [];
+  for await (const chunk of socket) answer.push(chunk as Buffer);
+  return Buffer.concat(answer);
+}
+
+describe('the door', () => {
+  test('ten agents at once end with one keeper', async () => {
+    const home = resolveHome({ SENDALL_HOME: folder });
+    const links = await Promise.all(Array.from({ length: 10 }, () => ensureKeeper(home, nobody)));
+    expect(new Set(links.map(({ pid }) => pid)).size).toBe(1);
+    expect(new Set(links.map(({ epoch }) => epoch.toString('hex'))).size).toBe(1);
+    for (const link of links.slice(1)) link.close();
+    const keeper = await KeeperClient.start({}, folder);
+    await keeper.end();
+  });
+
+  test('a socket of a keeper that died is no obstacle', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const { pid } = keeper.link;
+    await keeper.crash();
+    expect(keeper.link.pid).not.toBe(pid);
+    await keeper.end();
+  });
+
+  test('it is for this user alone: socket, journal, spool and lock', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    await keeper.sh('echo x').exit;
+    for (const name of ['keeper.sock', 'journal', 'keeper.lock'])
+      expect(statSync(join(folder, name)).mode & 0o077).toBe(0);
+    expect(statSync(join(folder, 'spool')).mode & 0o077).toBe(0);
+    await keeper.end();
+  });
+
+  test('the keeper ends when it is idle and no agent is there, and takes its socket along', async () => {
+    const keeper = await KeeperClient.start({ idleExitMs: 50 }, folder);
+    const { pid } = keeper.link;
+    const run = keeper.sh('sleep 0.3');
+    await run.wait('STARTED');
+    keeper.link.close();
+    await until(() => !existsSync(`/proc/${pid}`), 'the end of the keeper');
+    expect(existsSync(join(folder, 'keeper.sock'))).toBe(false);
+    await keeper.connect();
+    expect((await keeper.attach(run.runId).wait('ATTACHED')).exit).toMatchObject({ code: 0 });
+    await keeper.end();
+  });
+
+  test('a draining keeper takes no new runs and ends with its last one', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const run = keeper.sh('sleep 0.2; exit 4');
+    await run.wait('STARTED');
+    await keeper.ask({ type: 'ASK', what: 'drain' });
+    expect(await keeper.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+    expect(await run.exit).toMatchObject({ code: 4 });
+    await keeper.link.closed;
+  });
+
+  test('a path too long for a socket, a folder that is a link or a file: one sentence', async () => {
+    const deep = join(folder, 'x'.repeat(120));
+    await expect(ensureKeeper(resolveHome({ SENDALL_HOME: deep }), nobody)).rejects.toThrow(/107 bytes/);
+    mkdirSync(join(folder, 'real'));
+    symlinkSync(join(folder, 'real'), join(folder, 'link'));
+    await expect(ensureKeeper(resolveHome({ SENDALL_HOME: join(folder, 'link') }), nobody)).rejects.toThrow(/folder/);
+  });
+
+  test('a keeper that cannot start says why', async () => {
+    mkdirSync(join(folder, 'home'), { mode: 0o700 });
+    writeFileSync(join(folder, 'home', 'journal'), 'not a journal');
+    await expect(ensureKeeper(resolveHome({ SENDALL_HOME: join(folder, 'home') }), nobody)).rejects.toThrow(
+      /could not start: .*not a run journal/,
+    );
+  });
+});
+
+describe('an agent that does not keep to the protocol', () => {
+  test.each([
+    ['garbage', [bytes('GET / HTTP/1.1\r\n\r\n')]],
+    ['a frame that announces 4 GiB', [Buffer.from('ffffffff', 'hex')]],
+    ['an unknown frame type', [lengthPrefixed().encoder().encode(Buffer.from('ee00000000000000', 'hex'))]],
+    ['a run before HELLO', [lengthPrefixed().encoder().encode(Buffer.from('1600000000000001', 'hex'))]],
+  ])('%s ends that connection and nothing else', async (_, pieces) => {
+    const keeper = await KeeperClient.start({}, folder);
+    await talk(keeper.home.keeperSocket, ...pieces);
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+    await keeper.end();
+  });
+
+  test('an alias that is used twice ends that connection; the run goes on', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const run = keeper.sh('sleep 0.2; exit 8');
+    await run.wait('STARTED');
+    run.send({ type: 'ATTACH', runId: run.runId, principal: 'x', from: [], mode: 'observe' });
+    await keeper.link.closed;
+    await keeper.connect();
+    const again = keeper.attach(run.runId);
+    expect((await again.wait('ATTACHED')).exit ?? (await again.exit)).toMatchObject({ code: 8 });
+    await keeper.end();
+  });
+});
+
+describe('without koffi', () => {
+  test('commands, streams, input and exits are the same; what is lost is refused in a sentence', async () => {
+    const keeper = await KeeperClient.start({ plain: true }, folder);
+    const run = keeper.sh('cat; echo err > /dev/stderr; exit 6', { stdin: true });
+    run.input(0, bytes('typed'));
+    run.send({ type: 'EOS', stream: 0, final: 5 });
+    expect(await run.exit).toMatchObject({ code: 6 });
+    expect([await run.text(1), await run.text(2)]).toEqual(['typed', 'err\n']);
+    expect(await keeper.sh('kill -9 $$').exit).toMatchObject({ signal: 'SIGKILL' });
+    expect(await keeper.exec('no-such-program').wait('REFUSED')).toMatchObject({ code: 'nofile' });
+    const big = keeper.sh('head -c 5000000 /dev/zero');
+    expect(await big.output(1)).toHaveLength(5_000_000);
+    const terminal = keeper.sh('true', { pty: { cols: 80, rows: 24 } });
+    expect((await terminal.wait('REFUSED')).message).toContain('needs koffi');
+    const exact = keeper.sh('true', { capture: 'exact' });
+    expect((await exact.wait('REFUSED')).message).toContain('needs koffi');
+    await keeper.end();
+  });
+});

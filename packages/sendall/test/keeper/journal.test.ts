@@ -1,0 +1,270 @@
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { recordsOf, replay, type Facts } from '../../dist/keeper/history.js';
+import { Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'journal-'));
+  path = join(folder, 'journal');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const exitOf = (code: number) => ({ code, upto: [], survivors: [], startMs: 1, endMs: 2 });
+
+function intent(no: number, notAfterMs = 1000): JournalRecord {
+  return {
+    kind: 'intent',
+    no,
+    principal: 'p',
+    runId: new Uint8Array(16).fill(no),
+    specHash: new Uint8Array(32).fill(no),
+    notAfterMs,
+    openedMs: 1,
+    keepMs: 1,
+    argv: [new Uint8Array([no])],
+    tags: [],
+    name: undefined,
+  };
+}
+const started = (no: number): JournalRecord => ({
+  kind: 'started',
+  no,
+  pid: 100 + no,
+  startMs: 1,
+  program: new Uint8Array([1]),
+  bootId: 'boot',
+  ticks: undefined,
+  cgroup: undefined,
+});
+
+/** Random but possible lives of runs, interleaved as they would be. */
+const lives = fc
+  .array(
+    fc.record({
+      end: fc.constantFrom(
+        'intent',
+        'started',
+        'refused',
+        'undrained',
+        'exit',
+        'treeEnd',
+        'acked',
+        'dropped',
+        'forgotten',
+      ),
+      weight: fc.integer({ min: 1, max: 9 }),
+    }),
+    { maxLength: 8 },
+  )
+  .map((runs) => {
+    const queues = runs.map(({ end }, i): JournalRecord[] => {
+      const no = i + 1;
+      const records: JournalRecord[] = [intent(no, 1000 + no)];
+      const steps: [string, JournalRecord][] = [
+        ['started', started(no)],
+        ['undrained', { kind: 'exit', no, exit: exitOf(no), drained: false }],
+        ['exit', { kind: 'exit', no, exit: exitOf(no), drained: true }],
+        ['treeEnd', { kind: 'treeEnd', no }],
+        ['acked', { kind: 'acked', no }],
+        ['dropped', { kind: 'dropped', no }],
+        ['forgotten', { kind: 'forgotten', no, notAfterMs: 1000 + no }],
+      ];
+      if (end === 'refused') return [...records, { kind: 'refused', no, code: 'nofile', message: 'gone' } as const];
+      if (end === 'intent') return records;
+      for (const [name, record] of steps) {
+        records.push(record);
+        if (name === end) break;
+      }
+      return records;
+    });
+    const mixed: JournalRecord[] = [];
+    for (let turn = 0; queues.some((queue) => queue.length > 0); turn++)
+      for (const [i, queue] of queues.entries())
+        if (turn % runs[i]!.weight === 0 && queue.length > 0) mixed.push(queue.shift()!);
+    return mixed;
+  });
+
+const summary = (facts: Facts): object => ({
+  no: facts.intent.no,
+  started: facts.dropped || facts.started !== undefined,
+  refused: facts.refused?.code,
+  code: facts.dropped ? undefined : facts.exit?.exit.code,
+  drained: facts.dropped ? undefined : facts.exit?.drained,
+  treeEnded: facts.dropped || facts.treeEnded,
+  acked: facts.dropped || facts.acked,
+  dropped: facts.dropped,
+});
+
+function write(records: readonly JournalRecord[]): void {
+  const { journal } = Journal.open(path, 'boot');
+  for (const record of records) journal.append(record);
+  journal.close();
+}
+
+describe('the journal', () => {
+  test('gives back what was appended, and a new one each has an epoch of its own', () => {
+    const records = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), drained: true } as const];
+    write(records);
+    const again = Journal.open(path, 'boot');
+    expect(again.records.slice(1)).toMatchObject(records.map((record) => ({ kind: record.kind, no: 1 })));
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const other = Journal.open(join(folder, 'other'), 'boot');
+    expect(other.journal.epoch).not.toEqual(again.journal.epoch);
+    again.journal.close();
+    other.journal.close();
+  });
+
+  test('every prefix recovers to a true state: what is missing is only missing', () => {
+    fc.assert(
+      fc.property(lives, fc.double({ min: 0, max: 1, noNaN: true }), (records, cut) => {
+        rmSync(path, { force: true });
+        write(records);
+        const whole = readFileSync(path);
+        const { end } = readJournal(whole);
+        // Bytes behind the cut never reached the disk.
+        const kept = Math.floor(end * cut);
+        const torn = Buffer.concat([whole.subarray(0, kept), Buffer.alloc(whole.length - kept)]);
+        const found = readJournal(torn).records.slice(1);
+        expect(found.length).toBeLessThanOrEqual(records.length);
+        const expected = replay(records.slice(0, found.length));
+        const history = replay(found);
+        expect(history.runs.map(summary)).toEqual(expected.runs.map(summary));
+        expect(history.forgottenBeforeMs).toBe(expected.forgottenBeforeMs);
+        // An id is known, or refused by forgottenBefore: never free to start again.
+        for (const record of found)
+          if (record.kind === 'intent')
+            expect(
+              history.runs.some((run) => run.intent.no === record.no) || record.notAfterMs <= history.forgottenBeforeMs,
+            ).toBe(true);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('a page that was lost in the middle ends it there: nothing behind was promised', () => {
+    write(Array.from({ length: 200 }, (_, i) => intent(i + 1)));
+    const fd = openSync(path, 'r+');
+    writeSync(fd, Buffer.alloc(4096), 0, 4096, 8192);
+    closeSync(fd);
+    const { records, torn } = readJournal(readFileSync(path));
+    expect(records.length).toBeGreaterThan(10);
+    expect(records.length).toBeLessThan(200);
+    expect(torn).toBe(true);
+  });
+
+  test('after a restart of the machine a torn end is cut off and written over', () => {
+    write([{ kind: 'keeper', bootId: 'boot', pid: 1, startMs: 1 }, intent(1), intent(2)]);
+    const { end } = readJournal(readFileSync(path));
+    const fd = openSync(path, 'r+');
+    writeSync(fd, Buffer.from('garbage'), 0, 7, end - 20);
+    closeSync(fd);
+    const { journal, records } = Journal.open(path, 'next boot');
+    expect(records.filter(({ kind }) => kind === 'intent')).toHaveLength(1);
+    journal.append(intent(3));
+    journal.close();
+    const after = readJournal(readFileSync(path));
+    expect(after.records.map((record) => ('no' in record ? record.no : record.kind))).toEqual([
+      'header',
+      'keeper',
+      1,
+      3,
+    ]);
+    expect(after.torn).toBe(false);
+  });
+
+  test('damage in the same boot is no crash: the epoch changes, so that nothing can start twice', () => {
+    write([{ kind: 'keeper', bootId: 'boot', pid: 1, startMs: 1 }, intent(1), intent(2)]);
+    const before = readJournal(readFileSync(path));
+    const fd = openSync(path, 'r+');
+    writeSync(fd, Buffer.from('garbage'), 0, 7, before.end - 20);
+    closeSync(fd);
+    const { journal } = Journal.open(path, 'boot');
+    expect(journal.epoch).not.toEqual(Buffer.from((before.records[0] as { epoch: Uint8Array }).epoch));
+    journal.close();
+  });
+
+  test('a file that is no journal, or of another version, is refused', () => {
+    writeFileSync(path, 'some text');
+    expect(() => Journal.open(path, 'boot')).toThrow(/not a run journal/);
+  });
+
+  test('random bytes never do worse than end it', () => {
+    write([intent(1)]);
+    const whole = readFileSync(path);
+    const { end } = readJournal(whole);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (junk) => {
+        const file = Buffer.from(whole.subarray(0, end + 300));
+        file.set(junk.subarray(0, file.length - end), end);
+        const { records } = readJournal(file);
+        expect(records.slice(0, 2).map(({ kind }) => kind)).toEqual(['header', 'intent']);
+      }),
+    );
+  });
+
+  test('it is written ahead: records do not make the file longer until a step is full', () => {
+    const { journal } = Journal.open(path, 'boot');
+    const size = statSync(path).size;
+    for (let i = 1; i <= 1000; i++) journal.append(intent(i % 250));
+    journal.flush();
+    expect(statSync(path).size).toBe(size);
+    journal.reserve(10_000);
+    expect(statSync(path).size).toBeGreaterThan(size);
+    journal.close();
+  });
+
+  test('syncs asked for together are one', async () => {
+    const { journal } = Journal.open(path, 'boot');
+    const synced = Array.from({ length: 50 }, (_, i) => {
+      journal.append(intent(i + 1));
+      return new Promise((resolve) => journal.sync(resolve));
+    });
+    expect(await Promise.all(synced)).toEqual(Array(50).fill(undefined));
+    expect(journal.syncs).toBe(1);
+    journal.close();
+  });
+
+  test('compaction keeps what is known and nothing else, and goes on being a journal', () => {
+    fc.assert(
+      fc.property(lives, (records) => {
+        rmSync(path, { force: true });
+        const { journal } = Journal.open(path, 'boot');
+        for (const record of records) journal.append(record);
+        const before = replay(records);
+        journal.compact(
+          before.forgottenBeforeMs,
+          before.runs.flatMap((facts) => [...recordsOf(facts)]),
+        );
+        journal.append(intent(99));
+        journal.close();
+        const after = replay(readJournal(readFileSync(path)).records);
+        expect(after.forgottenBeforeMs).toBe(before.forgottenBeforeMs);
+        expect(after.runs.slice(0, -1).map(summary)).toEqual(before.runs.map(summary));
+        expect(after.runs.at(-1)!.intent.no).toBe(99);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('a journal cut to nothing is a new one', () => {
+    write([intent(1)]);
+    truncateSync(path, 0);
+    const { records } = Journal.open(path, 'boot');
+    expect(records).toEqual([]);
+  });
+});
