@@ -16,7 +16,7 @@ export interface Workers {
   take(item: Socket | Datagram): void;
   serve(): void;
   suspend(): void;
-  resume(address: BoundAddress): void;
+  resume(address: BoundAddress): Promise<void>;
   change(options: Record<string, unknown>): void;
   /** Lets them finish; resolves when all have ended. A second call with a shorter timeout hurries the first. */
   drain(timeout: number): Promise<Omit<DrainReport, 'durationMs'>>;
@@ -29,8 +29,12 @@ export interface WorkerLink {
   readonly pid?: number;
   readonly threadId?: number;
   post(message: ToWorker): void;
-  /** Gives a socket away. `lost` is called when it could not be sent. */
-  handOver(id: number, socket: Socket, lost: () => void): void;
+  /** Whether it may be given anything: a process whose channel is closed has not ended yet, but is about to. */
+  readonly usable: boolean;
+  /** Gives a socket away. `back` is called when the worker ended before it had it. */
+  handOver(id: number, socket: Socket, back: () => void): void;
+  /** The worker has it. */
+  got(id: number): void;
   onMessage(listener: (message: FromWorker) => void): void;
   /** `code` and `signal` of a process, `code` and `error` of a thread. */
   onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void;

@@ -638,7 +638,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
     if (this.relay === undefined && !this.#bound) {
       await this.serverBind();
-      this.#pool?.resume(this.serverAddress);
+      await this.#pool?.resume(this.serverAddress);
     }
     this.#status = 'listening';
     this.#goOn();

@@ -10,23 +10,30 @@ import { acceptAsOurs } from '../node-internals.js';
  */
 const helper = `
   const server = require('node:net').createServer();
-  server.listen({ fd: 3 }, () => process.send('server', server, () => process.exit()));
+  server.listen({ fd: 3 }, () => {
+    process.send('server', server);
+    process.exit();
+  });
 `;
 
-/** A second descriptor for the listening socket `fd`, as a server that nobody listens to yet. */
-export function duplicateListener(fd: number): Promise<Server> {
+/**
+ * Gives `adopt` a server with a second descriptor for the listening socket `fd`. It accepts from the moment it is
+ * here, so `adopt` has to listen to it at once.
+ */
+export function duplicateListener(fd: number, adopt: (server: Server) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['-e', helper], { stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'] });
     let said = '';
-    let server: Server | undefined;
+    let arrived = false;
     child.stderr!.on('data', (text: Buffer) => (said += text.toString().slice(0, 1000)));
     child.once('message', (_message, handle) => {
-      server = handle as Server;
-      acceptAsOurs(server);
+      arrived = true;
+      acceptAsOurs(handle as Server);
+      adopt(handle as Server);
     });
     child.once('error', reject);
     child.once('close', (code) => {
-      if (server !== undefined) resolve(server);
+      if (arrived) resolve();
       else reject(new Error(`the helper that duplicates a descriptor ended with ${code}: ${said}`));
     });
   });

@@ -4,6 +4,7 @@ import type { WorkerKind, WorkerLink, Workers } from '../concurrency.js';
 import type { Datagram } from '../datagram.js';
 import type { DrainReport } from '../drain.js';
 import { SocketServerError } from '../errors.js';
+import { descriptorOf } from '../node-internals.js';
 import type { ServerEvents } from '../events.js';
 import type { DropReason } from '../reasons.js';
 import type { SharedPlaces } from '../shared-places.js';
@@ -51,7 +52,7 @@ interface Member {
   link: WorkerLink;
   state: 'starting' | 'ready' | 'retiring' | 'draining' | 'gone';
   /** Requests in it: its descriptions, and whether they still count. */
-  active: Map<number, { request: RequestNote; counted: boolean }>;
+  active: Map<number, { request: RequestNote; counted: boolean; opened: boolean }>;
   served: number;
   pinged: number | undefined;
   hung: boolean;
@@ -80,6 +81,8 @@ export class Pool implements Workers {
   #respawns = new Set<NodeJS.Timeout>();
   #heartbeat: NodeJS.Timeout | undefined;
   #serving = false;
+  #resuming: Set<Member> | undefined;
+  #resumed: (() => void) | undefined;
   #events = false;
   #unref = false;
   #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -156,10 +159,15 @@ export class Pool implements Workers {
     member.state = 'gone';
     this.#members.delete(member);
     const { number, link, active } = member;
+    this.#resuming?.delete(member);
+    if (this.#resuming?.size === 0) this.#resumed?.();
     if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
     const lostHere = this.#places?.clear(number) ?? 0;
-    const lost = Math.max(lostHere, active.size);
-    for (const { request, counted } of active.values()) {
+    const lost = Math.max(lostHere, [...active.values()].filter(({ opened }) => opened).length);
+    for (const [id, { request, counted, opened }] of active) {
+      // What it did not have yet comes back and goes to another one.
+      if (!opened) continue;
+      active.delete(id);
       if (counted) this.#host.placeFreed();
       this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
     }
@@ -228,7 +236,12 @@ export class Pool implements Workers {
 
   #mayTake(member: Member): boolean {
     const { requestsEach } = this.#rules;
-    return member.state === 'ready' && !member.hung && (requestsEach === 0 || member.served < requestsEach);
+    return (
+      member.state === 'ready' &&
+      !member.hung &&
+      member.link.usable &&
+      (requestsEach === 0 || member.served < requestsEach)
+    );
   }
 
   /** A loop that stands still does not answer; one that serves nobody is not asked. */
@@ -277,15 +290,27 @@ export class Pool implements Workers {
     if (last) member.state = 'retiring';
     const request: RequestNote =
       'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
-    member.active.set(id, { request, counted: true });
+    member.active.set(id, { request, counted: true, opened: 'reply' in item });
     if ('reply' in item) {
       const { data, peer, truncated } = item;
       member.link.post({ type: 'datagram', id, data, peer, truncated });
     } else {
-      this.#host.opened(member.number, request);
-      member.link.handOver(id, item, () => this.#over(member, id, { ...nothingKnown, reason: 'worker' }));
+      member.link.handOver(id, item, () => this.#back(member, id, item));
     }
     if (last) this.#fill();
+  }
+
+  /** The worker ended before it had the socket: another one gets it. */
+  #back(member: Member, id: number, socket: Socket): void {
+    const entry = member.active.get(id);
+    if (entry === undefined) return;
+    member.active.delete(id);
+    if (descriptorOf(socket) < 0 || this.#drain !== undefined) {
+      this.#host.placeFreed();
+      this.#host.dropped(socket, 'no-worker');
+    } else {
+      this.take(socket);
+    }
   }
 
   #feedWaiting(): void {
@@ -317,6 +342,18 @@ export class Pool implements Workers {
       case 'failed':
         member.startError = errorFrom(message.error);
         link.kill();
+        break;
+      case 'got': {
+        link.got(message.id);
+        const entry = member.active.get(message.id);
+        if (entry === undefined) break;
+        entry.opened = true;
+        this.#host.opened(number, entry.request);
+        break;
+      }
+      case 'accepting':
+        this.#resuming?.delete(member);
+        if (this.#resuming?.size === 0) this.#resumed?.();
         break;
       case 'closed': {
         const entry = member.active.get(message.id);
@@ -382,10 +419,14 @@ export class Pool implements Workers {
     for (const { link } of this.#members) link.post({ type: 'suspend' });
   }
 
-  resume(address: BoundAddress): void {
+  async resume(address: BoundAddress): Promise<void> {
     this.#address = address;
     const acceptance = this.#kind.acceptance?.(address);
-    if (acceptance !== undefined) for (const { link } of this.#members) link.post({ type: 'accept', acceptance });
+    if (acceptance === undefined) return;
+    const resuming = (this.#resuming = new Set(this.#members));
+    const all = new Promise<void>((resolve) => (this.#resumed = resolve));
+    for (const { link } of resuming) link.post({ type: 'accept', acceptance });
+    if (resuming.size > 0) await all;
   }
 
   change(options: Record<string, unknown>): void {

@@ -11,6 +11,7 @@ export const processes: WorkerKind = { start: () => new ProcessLink() };
 
 class ProcessLink implements WorkerLink {
   readonly #child: ChildProcess;
+  readonly #onTheWay = new Map<number, { socket: Socket; back: () => void }>();
 
   constructor() {
     this.#child = fork(entry, [], { serialization: 'advanced' });
@@ -21,23 +22,27 @@ class ProcessLink implements WorkerLink {
     return this.#child.pid;
   }
 
+  get usable(): boolean {
+    return this.#child.connected;
+  }
+
   post(message: ToWorker): void {
     if (this.#child.connected) this.#child.send(message, () => {});
   }
 
-  handOver(id: number, socket: Socket, lost: () => void): void {
+  /**
+   * Our own descriptor stays open until the child says that it has its one: when it ends before, the connection goes
+   * to another child, and nothing was lost.
+   */
+  handOver(id: number, socket: Socket, back: () => void): void {
     socket.on('error', () => {});
-    if (!this.#child.connected) {
-      socket.destroy();
-      lost();
-      return;
-    }
-    const message: ToWorker = { type: 'connection', id };
-    this.#child.send(message, socket, { keepOpen: false }, (error) => {
-      if (error === null) return;
-      socket.destroy();
-      lost();
-    });
+    this.#onTheWay.set(id, { socket, back });
+    this.#child.send({ type: 'connection', id } satisfies ToWorker, socket, { keepOpen: true }, () => {});
+  }
+
+  got(id: number): void {
+    this.#onTheWay.get(id)?.socket.destroy();
+    this.#onTheWay.delete(id);
   }
 
   onMessage(listener: (message: FromWorker) => void): void {
@@ -49,6 +54,7 @@ class ProcessLink implements WorkerLink {
     this.#child.once('exit', (code, signal) => {
       told = true;
       listener({ code, signal });
+      for (const { back } of this.#onTheWay.values()) back();
     });
     // A child that could not be started has no exit.
     this.#child.once('error', (error) => {

@@ -16,6 +16,7 @@ class ThreadLink implements WorkerLink {
   readonly threadId: number;
   readonly #worker: Worker;
   readonly #calls: SystemCalls | undefined;
+  readonly #onTheWay = new Map<number, { socket: Socket; fd: number; back: () => void }>();
 
   constructor(calls: SystemCalls | undefined) {
     this.#worker = new Worker(entry, { name: 'socketserver' });
@@ -27,17 +28,26 @@ class ThreadLink implements WorkerLink {
     this.#worker.postMessage(message);
   }
 
-  handOver(id: number, socket: Socket, lost: () => void): void {
-    const fd = descriptorOf(socket);
-    // All threads share the table of descriptors, but a number must have one owner: two closing it would end another.
-    try {
-      if (fd < 0) throw new Error('the socket is closed');
-      this.post({ type: 'connection', id, fd: this.#calls!.dup(fd) });
-    } catch {
-      lost();
+  get usable(): boolean {
+    return true;
+  }
+
+  handOver(id: number, socket: Socket, back: () => void): void {
+    const from = descriptorOf(socket);
+    if (from < 0) {
+      setImmediate(back);
+      return;
     }
+    // All threads share the table of descriptors, but a number must have one owner: two closing it would end another.
+    const fd = this.#calls!.dup(from);
+    this.#onTheWay.set(id, { socket, fd, back });
     socket.on('error', () => {});
-    socket.destroy();
+    this.post({ type: 'connection', id, fd });
+  }
+
+  got(id: number): void {
+    this.#onTheWay.get(id)?.socket.destroy();
+    this.#onTheWay.delete(id);
   }
 
   onMessage(listener: (message: FromWorker) => void): void {
@@ -47,7 +57,13 @@ class ThreadLink implements WorkerLink {
   onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void {
     let error: Error | undefined;
     this.#worker.on('error', (thrown) => (error = thrown as Error));
-    this.#worker.on('exit', (code) => listener({ code, signal: null, ...(error && { error }) }));
+    this.#worker.on('exit', (code) => {
+      listener({ code, signal: null, ...(error && { error }) });
+      for (const { fd, back } of this.#onTheWay.values()) {
+        this.#calls!.close(fd);
+        back();
+      }
+    });
   }
 
   kill(): void {

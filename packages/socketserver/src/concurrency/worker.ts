@@ -128,6 +128,8 @@ async function begin(start: WorkerStart): Promise<void> {
     const handlerClass = handlerClassOf((await load(start.handler)) as never);
     const serverClass = start.server === undefined ? serverClassFor(start.transport) : await load(start.server);
     const Server = serverClass as new (address: unknown, handler: unknown, options: object) => BaseServer;
+    // A thread that ends still accepts until its loop is gone, and nobody would ever close what it accepts then.
+    process.on('exit', () => void server?.transport.close());
     server = new Server(start.address, handlerClass, { ...start.options, concurrency: 'inline' });
     const places = start.places === undefined ? undefined : new SharedPlaces(start.places, start.worker);
     server.becomeWorker(relayFor(start), start.address, places);
@@ -141,7 +143,7 @@ async function begin(start: WorkerStart): Promise<void> {
 async function accept(acceptance: Acceptance): Promise<void> {
   if (acceptance.by === 'feed') return;
   if (acceptance.by === 'descriptor') {
-    server!.acceptFrom(await duplicateListener(acceptance.fd));
+    await duplicateListener(acceptance.fd, (listener) => server!.acceptFrom(listener));
     return;
   }
   const { host, port } = acceptance.address;
@@ -171,6 +173,7 @@ function heard(message: ToWorker, socket?: Socket): void {
       void begin(message.start);
       break;
     case 'connection': {
+      post({ type: 'got', id: message.id });
       const raw =
         message.fd === undefined
           ? socket
@@ -213,7 +216,10 @@ function heard(message: ToWorker, socket?: Socket): void {
       void server?.suspend();
       break;
     case 'accept':
-      void accept(message.acceptance).then(() => server?.resume());
+      void accept(message.acceptance).then(async () => {
+        await server?.resume();
+        post({ type: 'accepting' });
+      });
       break;
     case 'drain':
       void end(message.timeout);
