@@ -280,12 +280,15 @@ export class Agent implements AsyncDisposable {
 
   async #status(): Promise<AgentStatus> {
     const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
-    const keeper = (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as { runs?: number };
+    const keeper = (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as {
+      running?: number;
+      queued?: number;
+    };
     return {
       pid: process.pid,
       keeperPid: this.#gate.pid,
       listening: this.listening,
-      runs: keeper.runs ?? 0,
+      runs: (keeper.running ?? 0) + (keeper.queued ?? 0),
       version: VERSION,
       fingerprint: this.fingerprint,
       name: this.name,

@@ -78,12 +78,12 @@ export async function ensureKeeper(home: Home, options: KeeperOptions & KeeperEv
     );
   ensurePrivateFolder(home.state);
   ensurePrivateFolder(home.runtime);
-  const deadline = Date.now() + (options.timeoutMs ?? 10_000);
+  const deadline = performance.now() + (options.timeoutMs ?? 10_000);
   for (;;) {
     const socket = await dial(home.keeperSocket);
     if (socket) return greet(socket, options, deadline);
     await startKeeper(home, limits, options, deadline);
-    if (Date.now() > deadline) throw new SendallError('KEEPER', 'the keeper did not come up in time');
+    if (performance.now() > deadline) throw new SendallError('KEEPER', 'the keeper did not come up in time');
   }
 }
 
@@ -126,7 +126,7 @@ async function startKeeper(
         child.kill('SIGKILL');
         reject(new SendallError('KEEPER', 'the keeper did not start in time'));
       },
-      Math.max(deadline - Date.now(), 0),
+      Math.max(deadline - performance.now(), 0),
     );
     const settle = (): void => {
       clearTimeout(timer);
@@ -154,7 +154,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
         wire.destroy();
         reject(new SendallError('KEEPER', 'the keeper did not answer in time'));
       },
-      Math.max(deadline - Date.now(), 0),
+      Math.max(deadline - performance.now(), 0),
     );
     const wire = new Wire(socket, {
       message(message) {

@@ -34,7 +34,7 @@ export class Ending {
 
   /** A second request may bring KILL nearer, never put it off. */
   shorten(graceMs: number): void {
-    const deadline = Date.now() + graceMs;
+    const deadline = performance.now() + graceMs;
     if (deadline >= this.#deadline || this.#killing) return;
     this.#deadline = deadline;
     clearTimeout(this.#timer);

@@ -85,6 +85,7 @@ export class Run implements OutputEvents {
   #gseq = 0;
   #status: Status | undefined;
   #endedMs = 0;
+  #startedAt = 0;
   #cause: Cause | undefined;
   #reason: string | undefined;
   #ending: Ending | undefined;
@@ -196,12 +197,12 @@ export class Run implements OutputEvents {
     this.#tree = tree;
     tree.lead(pid);
     children.watch(pid, (status) => this.#leaderEnded(status));
-    this.#lastActivity = Date.now();
+    this.#startedAt = this.#lastActivity = performance.now();
     this.#record({
       kind: 'started',
       no: this.identity.no,
       pid,
-      startMs: this.#lastActivity,
+      startMs: Date.now(),
       program: launch.program,
       bootId,
       ...(tree.place === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.place }),
@@ -264,7 +265,7 @@ export class Run implements OutputEvents {
   #armIdle(idleMs: number, wait: number): void {
     this.#idle = setTimeout(
       () => {
-        const quiet = Date.now() - this.#lastActivity;
+        const quiet = performance.now() - this.#lastActivity;
         if (quiet >= idleMs) this.end('idle', undefined, `it was quiet for ${idleMs} ms`);
         else this.#armIdle(idleMs, idleMs - quiet);
       },
@@ -275,7 +276,7 @@ export class Run implements OutputEvents {
   // -- output
 
   grew(output: Output, offset: number, bytes: Buffer): void {
-    this.#lastActivity = Date.now();
+    this.#lastActivity = performance.now();
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
     const max = this.#spec?.maxOutput;
@@ -326,7 +327,7 @@ export class Run implements OutputEvents {
   // -- what a controller does
 
   takeInput(offset: number, bytes: Uint8Array): void {
-    this.#lastActivity = Date.now();
+    this.#lastActivity = performance.now();
     this.#stdin().take(offset, bytes);
   }
 
@@ -452,7 +453,8 @@ export class Run implements OutputEvents {
 
   #leaderEnded(status: Status): void {
     this.#status = status;
-    this.#endedMs = Date.now();
+    // By the clock that does not jump: it ended as long after its start as it ran.
+    this.#endedMs = this.started!.startMs + Math.round(performance.now() - this.#startedAt);
     clearTimeout(this.#timeout);
     clearTimeout(this.#idle);
     clearTimeout(this.#alone);

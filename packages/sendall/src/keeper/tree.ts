@@ -89,11 +89,11 @@ const processesOf = (group: Killable): number[] => [
 ];
 
 async function killGroup(native: Native, group: Killable): Promise<void> {
-  const end = Date.now() + KILL_PATIENCE_MS;
+  const end = performance.now() + KILL_PATIENCE_MS;
   // Frozen processes start nothing new, and SIGKILL reaches them all the same.
   group.freeze(true);
   try {
-    for (let pause = 1; group.populated && Date.now() < end; pause = Math.min(pause * 2, 50)) {
+    for (let pause = 1; group.populated && performance.now() < end; pause = Math.min(pause * 2, 50)) {
       for (const tid of group.threads()) native.kill(tid, SIGKILL);
       if (group.populated) await delay(pause);
     }
@@ -232,8 +232,8 @@ export class ScanTree implements Tree {
   }
 
   async kill(): Promise<void> {
-    const end = Date.now() + KILL_PATIENCE_MS;
-    for (let pause = 1; Date.now() < end; pause = Math.min(pause * 2, 50)) {
+    const end = performance.now() + KILL_PATIENCE_MS;
+    for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
       // Stop first, look again, until nothing new appears: a storm of forks cannot outrun that.
       let members = this.members();
       for (let round = 0; round < 20; round++) {

@@ -1,0 +1,145 @@
+/** An agent in a process of its own, as on a real machine: it can be stopped, killed and started again. */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { connect, resolveHome, type AgentStatus, type ConnectOptions, type Home, type Host } from 'sendall';
+import { ensureKeeper } from '../../dist/keeper/door.js';
+import { until } from './support.js';
+
+export const cli = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
+
+/** True while a process lives; a zombie does not. */
+export function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(execFileSync('cat', [`/proc/${pid}/status`], { encoding: 'utf8', stdio: 'pipe' }));
+  } catch {
+    return false;
+  }
+}
+
+export class Machine {
+  readonly home: Home;
+  readonly env: NodeJS.ProcessEnv;
+  #agent: ChildProcess | undefined;
+  #mounted: string | undefined;
+
+  private constructor(env: NodeJS.ProcessEnv) {
+    const folder = mkdtempSync(join(tmpdir(), 'sendall-machine-'));
+    this.home = resolveHome({ SENDALL_HOME: folder });
+    this.env = { ...process.env, ...env, SENDALL_HOME: folder };
+  }
+
+  /** A machine whose agent runs; all of it is gone when the test ends. */
+  static async start(
+    options: { env?: NodeJS.ProcessEnv; keeperEnv?: NodeJS.ProcessEnv; spoolBytes?: number } = {},
+  ): Promise<Machine> {
+    const machine = new Machine(options.env ?? {});
+    onTestFinished(() => machine.remove());
+    if (options.spoolBytes) machine.#limitDisk(options.spoolBytes);
+    if (options.keeperEnv) {
+      // The agent's environment does not reach its keeper.
+      const keeper = await ensureKeeper(machine.home, { env: options.keeperEnv, onMessage: () => undefined });
+      keeper.close();
+    }
+    await machine.startAgent();
+    return machine;
+  }
+
+  async startAgent(): Promise<void> {
+    const agent = spawn(process.execPath, [cli, 'agent'], { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#agent = agent;
+    const lines = createInterface(agent.stderr);
+    await Promise.race([
+      once(lines, 'line'),
+      once(agent, 'exit').then(([code]) => {
+        throw new Error(`the agent ended with ${code}`);
+      }),
+    ]);
+  }
+
+  /** Ends the agent at once, as a crash would. */
+  async killAgent(): Promise<void> {
+    const agent = this.#agent!;
+    const gone = once(agent, 'exit');
+    agent.kill('SIGKILL');
+    await gone;
+  }
+
+  get agentPid(): number {
+    return this.#agent!.pid!;
+  }
+
+  async connect(options: ConnectOptions = {}): Promise<Host> {
+    const host = await connect('local', { home: this.home, ...options });
+    onTestFinished(() => host.close());
+    return host;
+  }
+
+  async status(): Promise<AgentStatus> {
+    await using host = await connect('local', { home: this.home });
+    return await host.ask<AgentStatus>('status');
+  }
+
+  /** A command of the CLI in a process of its own. */
+  spawn(...words: string[]): ChildProcess {
+    return spawn(process.execPath, [cli, ...words], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  /** The spool lies on a disk of its own that is soon full. */
+  #limitDisk(bytes: number): void {
+    const spool = join(this.home.state, 'spool');
+    mkdirSync(spool, { mode: 0o700 });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=0700`, 'tmpfs', spool]);
+    this.#mounted = spool;
+  }
+
+  /** Gives that disk another size. */
+  resizeDisk(bytes: number): void {
+    execFileSync('mount', ['-o', `remount,size=${bytes}`, this.#mounted!]);
+  }
+
+  async remove(): Promise<void> {
+    let keeper: number | undefined;
+    try {
+      const status = await this.status();
+      keeper = status.keeperPid;
+      await using host = await connect('local', { home: this.home });
+      await host.ask('stop', { runs: true });
+    } catch {
+      // The test has ended it.
+    }
+    this.#agent?.kill('SIGKILL');
+    if (keeper !== undefined) {
+      await until('the commands to end', async () => !hasChildren(keeper!), 10_000).catch(() => undefined);
+      if (alive(keeper)) process.kill(keeper, 'SIGKILL');
+      await until('the keeper to end', () => !alive(keeper!));
+    }
+    if (this.#mounted && existsSync(this.#mounted)) execFileSync('umount', ['-l', this.#mounted]);
+    rmSync(this.home.state, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  }
+}
+
+function hasChildren(pid: number): boolean {
+  try {
+    return (
+      execFileSync('cat', [`/proc/${pid}/task/${pid}/children`], { encoding: 'utf8', stdio: 'pipe' }).trim() !== ''
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** Collects what a process writes, until it ends. */
+export async function output(child: ChildProcess): Promise<{ stdout: Buffer; stderr: string; code: number | null }> {
+  const stdout: Buffer[] = [];
+  let stderr = '';
+  child.stdout!.on('data', (chunk: Buffer) => stdout.push(chunk));
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { stdout: Buffer.concat(stdout), stderr, code };
+}
