@@ -71,7 +71,13 @@ async function load(): Promise<SystemCalls | undefined> {
     recvfrom: libc.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
     sendto: libc.func('intptr_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, unsigned int)'),
   };
-  const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+  // Some numbers have two names; the first of the alphabet is the usual one (EAGAIN, not EWOULDBLOCK).
+  const names = new Map(
+    Object.entries(koffi.os.errno)
+      .toSorted()
+      .toReversed()
+      .map(([name, number]) => [number, name]),
+  );
   const failure = (syscall: string): NodeJS.ErrnoException => {
     const errno = koffi.errno();
     const code = names.get(errno) ?? `errno ${errno}`;

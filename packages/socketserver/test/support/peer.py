@@ -1,6 +1,6 @@
 """One Unix datagram or packet client: peer.py TYPE SERVER [OWN-NAME], hex messages on stdin, hex answers on stdout.
-A leading @ is an abstract name. An empty line sends nothing and only waits; '-' ends at once."""
-import os, socket, sys
+A leading @ is an abstract name. '=N' waits a while, then reads N more and prints how many came."""
+import os, socket, sys, time
 
 def name(text):
     return '\0' + text[1:] if text.startswith('@') else text
@@ -13,8 +13,10 @@ if len(sys.argv) > 3:
 s.connect(server)
 for line in sys.stdin:
     line = line.strip()
-    if line == '-':
-        break
+    if line.startswith('='):
+        time.sleep(0.2)
+        print(sum(1 for _ in range(int(line[1:])) if s.recv(1 << 20)), flush=True)
+        continue
     try:
         s.send(bytes.fromhex(line))
         if len(sys.argv) > 3 or kind == 'seqpacket':
