@@ -30,6 +30,8 @@ describe('the agent', () => {
       await machine.killAgent();
       await machine.startAgent();
       await until('the resumed link', () => host.resumes >= kill);
+      const { stdout } = runs[13]!.offsets;
+      await until('something to come of it', () => runs[13]!.offsets.stdout > stdout);
     }
     writeFileSync(`${machine.home.state}.done`, '');
     onTestFinished(() => rmSync(`${machine.home.state}.done`));
