@@ -26,6 +26,8 @@ class DecodeTransform extends Transform {
   readonly #decoder: Decoder;
   /** Called when the chunk in work is done; set while it is not. */
   #done: TransformCallback | undefined;
+  /** Whether the reader asked for more while a frame was handed to it. */
+  #wanted = false;
   #failure: Error | undefined;
   readonly #on: OnFrame = (frame) => (this.push(frame) ? undefined : false);
 
@@ -35,18 +37,20 @@ class DecodeTransform extends Transform {
       ...options,
       onError: (error) => {
         options?.onError?.(error);
-        if (error.fatal) this.destroy(error);
+        if (error.fatal) this.#fail(error);
       },
     });
     if (this.#decoder instanceof FrameDecoder) this.#decoder.keepFrames(true);
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.#work(done, () => this.#decoder.push(chunk, this.#on));
+    this.#done = done;
+    this.#work(() => this.#decoder.push(chunk, this.#on));
   }
 
   override _flush(done: TransformCallback): void {
-    this.#work(done, () => {
+    this.#done = done;
+    this.#work(() => {
       this.#decoder.end(this.#on);
       return this.#decoder.state !== 'stopped';
     });
@@ -54,31 +58,56 @@ class DecodeTransform extends Transform {
 
   /** The reader wants more: go on where it was too slow. */
   override _read(size: number): void {
-    const done = this.#done;
+    this.#wanted = true;
+    if (this.#done !== undefined && this.#decoder.state === 'stopped') {
+      this.#work(() => this.#decoder.resume(this.#on));
+    }
+    // Transform itself may hold back a chunk that is done until more is wanted: which is now.
     // oxlint-disable-next-line no-underscore-dangle -- Node's name
-    if (done === undefined) super._read(size);
-    else if (this.#failure !== undefined) done(this.#failure);
-    else if (this.#decoder.state === 'stopped') this.#work(done, () => this.#decoder.resume(this.#on));
+    super._read(size);
   }
 
-  #work(done: TransformCallback, step: () => boolean): void {
-    this.#done = done;
+  override read(size?: number): unknown {
+    const frame: unknown = super.read(size);
+    if (this.#failure !== undefined && this.readableLength === 0) this.#giveUp(this.#failure);
+    return frame;
+  }
+
+  #work(step: () => boolean): void {
+    this.#wanted = false;
     try {
-      if (!step()) return;
+      let finished = step();
+      while (!finished && this.#wanted) {
+        this.#wanted = false;
+        finished = this.#decoder.resume(this.#on);
+      }
+      if (!finished) return;
     } catch (error) {
-      // Destroying the stream drops what its reader has not read yet: that comes first.
-      if (this.readableLength > 0) this.#failure = error as Error;
-      else done(error as Error);
+      this.#fail(error as Error);
       return;
     }
+    const done = this.#done;
     this.#done = undefined;
-    done();
+    done?.();
+  }
+
+  /** Destroying the stream drops what its reader has not read yet: that comes first. */
+  #fail(error: Error): void {
+    this.#failure = error;
+    if (this.readableLength === 0) this.#giveUp(error);
+  }
+
+  #giveUp(error: Error): void {
+    // Behind the frame that is just being read.
+    process.nextTick(() => this.destroy(error));
   }
 }
 
 class EncodeTransform extends Transform {
   readonly #encoder: Encoder;
   #done: ((error?: Error | null) => void) | undefined;
+  /** Whether the reader asked for more while bytes were handed to it. */
+  #wanted = false;
 
   constructor(encoder: Encoder) {
     super({ writableObjectMode: true });
@@ -95,6 +124,7 @@ class EncodeTransform extends Transform {
 
   override _writev(items: { chunk: Bytes | string }[], done: (error?: Error | null) => void): void {
     let room = true;
+    this.#wanted = false;
     try {
       room = this.push(this.#encoder.encodeAll(items.map((item) => item.chunk)));
     } catch {
@@ -106,18 +136,16 @@ class EncodeTransform extends Transform {
         return;
       }
     }
-    if (room) done();
+    if (room || this.#wanted) done();
     else this.#done = done;
   }
 
   override _read(size: number): void {
+    this.#wanted = true;
     const done = this.#done;
-    if (done === undefined) {
-      // oxlint-disable-next-line no-underscore-dangle -- Node's name
-      super._read(size);
-      return;
-    }
     this.#done = undefined;
-    done();
+    done?.();
+    // oxlint-disable-next-line no-underscore-dangle -- Node's name
+    super._read(size);
   }
 }

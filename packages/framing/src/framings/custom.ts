@@ -82,10 +82,10 @@ class CustomDecoder extends FrameDecoder {
     const have = end - start;
     if ('need' in answer) {
       if (!Number.isSafeInteger(answer.need) || answer.need < 0) throw this.#wrong(`need ${answer.need}`);
-      // Less than is there can only be meant as "that many more".
-      const need = answer.need > have ? answer.need : have + Math.max(1, answer.need);
       if (Math.max(have, answer.need) > this.limit + overhead) return this.#tooMuch(buf, start, end);
-      return this.more(need, answer.need > have);
+      if (answer.need === 0) return this.more(0, false);
+      // Not more than is there can only be meant as "that many more".
+      return answer.need > have ? this.more(answer.need, true) : this.more(have + answer.need, false);
     }
     const { consumed, frame } = answer;
     if (!Number.isSafeInteger(consumed) || consumed < 1 || consumed > have) throw this.#wrong(`consumed ${consumed}`);
