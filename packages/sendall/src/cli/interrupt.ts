@@ -5,13 +5,10 @@ import { say } from './print.js';
 
 /** A second Ctrl-C within this many milliseconds cancels. */
 const TWICE_WITHIN = 2000;
-/** Milliseconds between tries to cancel while there is no link. */
-const RETRY = 250;
 
 /** What signals can do to a run, or to many. */
 export interface Interruptible {
-  /** Rejects, or answers something else than "done", when there is no link right now. */
-  cancel(options: { reason: string }): Promise<{ readonly result: string }>;
+  cancel(options: { reason: string }): Promise<unknown>;
 }
 
 /** How the user left before the end: the command goes on, or its cancelling is not waited for. */
@@ -30,35 +27,27 @@ export function watchSignals(run: Interruptible): SignalWatch {
   let depart!: (how: Departure) => void;
   const departed = new Promise<Departure>((resolve) => (depart = resolve));
   let cancelling = false;
-  let over = false;
   let askedAt = -Infinity;
   let question: Question | undefined;
 
-  const cancel = async (reason: string): Promise<void> => {
+  const cancel = (reason: string) => {
     if (cancelling) {
       depart('abandoned');
       return;
     }
     cancelling = true;
-    if (await tryToCancel(reason)) return;
-    say('sendall: there is no link right now; the command is cancelled as soon as there is one, once more leaves it');
-    while (!(await tryToCancel(reason))) await new Promise((resolve) => setTimeout(resolve, RETRY));
-  };
-  /** True when it was cancelled, or when its end is known. */
-  const tryToCancel = async (reason: string) => {
-    if (over) return true;
-    const report = await run.cancel({ reason }).catch(() => undefined);
-    return over || report?.result === 'done';
+    // Without a link it is asked for on the next one. A run that has ended meanwhile needs nothing.
+    void run.cancel({ reason }).catch(() => undefined);
   };
   const interrupt = () => {
     if (!isatty(2)) {
-      void cancel('interrupted by SIGINT');
+      cancel('interrupted by SIGINT');
       return;
     }
     const now = performance.now();
     if (cancelling || now - askedAt < TWICE_WITHIN) {
       question?.close();
-      void cancel('cancelled with Ctrl-C');
+      cancel('cancelled with Ctrl-C');
       return;
     }
     askedAt = now;
@@ -66,13 +55,12 @@ export function watchSignals(run: Interruptible): SignalWatch {
     question?.close();
     question = ask({ interrupt, detach: () => depart('detached') });
   };
-  const terminate = () => void cancel('ended by SIGTERM');
+  const terminate = () => cancel('ended by SIGTERM');
   const hangUp = () => depart('detached');
   process.on('SIGINT', interrupt).on('SIGTERM', terminate).on('SIGHUP', hangUp);
   return {
     departed,
     off: () => {
-      over = true;
       question?.close();
       process.off('SIGINT', interrupt).off('SIGTERM', terminate).off('SIGHUP', hangUp);
     },

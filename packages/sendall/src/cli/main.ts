@@ -9,6 +9,7 @@ import { answer, OutputError, say } from './print.js';
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.js')).run,
   sh: async () => (await import('./commands/run.js')).sh,
+  shell: async () => (await import('./commands/shell.js')).shell,
   ps: async () => (await import('./commands/runs.js')).ps,
   attach: async () => (await import('./commands/attach.js')).attach,
   logs: async () => (await import('./commands/attach.js')).logs,

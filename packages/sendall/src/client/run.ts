@@ -102,6 +102,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#attachment.controlEpoch;
   }
 
+  /** The command has a terminal; for a run that was attached to, known once `attached` has resolved. */
+  get hasTerminal(): boolean {
+    return this.#attachment.streams.has(STREAM.pty);
+  }
+
   /** What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. */
   get stdin(): Writable {
     return this.#attachment.stdin;

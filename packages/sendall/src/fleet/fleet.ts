@@ -223,12 +223,10 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   /** Starts no further host and cancels the command where it runs. */
-  async cancel(options: { reason?: string } = {}): Promise<{ result: string }> {
+  async cancel(options: { reason?: string } = {}): Promise<void> {
     this.#cancelled = options.reason ?? 'cancelled';
     this.#rollout.stop();
-    const reports = await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
-    const bad = reports.find((each) => each.status === 'rejected' || each.value.result !== 'done');
-    return { result: bad ? 'some hosts have no link right now' : 'done' };
+    await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
   }
 
   /** Starts no further host and leaves the others to themselves. */

@@ -1,6 +1,6 @@
 /** Joining a run that exists: to its end, or only to what it has written so far. */
 import { UsageError } from '../../errors.js';
-import { fleet, type AttachOptions, type Host, type RunListing, type StreamName } from '../../index.js';
+import { fleet, type AttachOptions, type Host, type Run, type RunListing, type StreamName } from '../../index.js';
 import { accompany } from '../accompany.js';
 import type { Arguments, Command, Option } from '../command.js';
 import { decodersFor } from '../event-json.js';
@@ -37,14 +37,31 @@ export const attach: Command = {
     }
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
-    const others = args.on('observe') || (await isAttached(host, runId));
-    return await accompany(host.attach(runId, { ...options, mode: others ? 'observe' : 'control' }), args);
+    const observe = args.on('observe') || (await isAttached(host, runId));
+    const running = host.attach(runId, { ...options, mode: observe ? 'observe' : 'control' });
+    if (args.on('observe') || args.on('json') || !(await isTerminal(running))) return await accompany(running, args);
+    const { converse, hasTerminal } = await import('../terminal.js');
+    if (!hasTerminal()) return await accompany(running, args);
+    if (!observe) return await converse(running, args, true);
+    // A terminal follows whoever sits down at it.
+    await running.detach();
+    return await converse(host.attach(runId, { ...options, mode: 'control' }), args, true);
   },
 };
 
 /** Whether someone else has a hold on it: whoever writes its stdin must not lose it to us. */
 async function isAttached(host: Host, runId: string): Promise<boolean> {
   return ((await listingOf(host, runId, false))?.attached ?? 0) > 0;
+}
+
+/** Whether it is a terminal that still runs. */
+async function isTerminal(running: Run): Promise<boolean> {
+  try {
+    await running.attached;
+  } catch {
+    return false;
+  }
+  return running.hasTerminal && running.state === 'running';
 }
 
 async function listingOf(host: Host, runId: string, all: boolean): Promise<RunListing | undefined> {

@@ -77,9 +77,17 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     json(unreachedJson({ host: targets, runId }, refused ? 'refused' : 'unreachable', message));
     return refused ? EXIT.refused : EXIT.unreachable;
   }
-  const running = begin(host, { ...options, runId });
+  const terminal = args.on('pty') && !args.on('detach') ? await import('../terminal.js') : undefined;
+  const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
+  const running = begin(host, {
+    ...options,
+    runId,
+    ...(args.on('pty') ? { pty: terminal?.ownTerminal() ?? true } : {}),
+    ...(joined ? { stdin: 'pipe' } : {}),
+  });
   noteRun({ runId: running.runId, host: targets, name: options.name });
-  return args.on('detach') ? await leave(args, running) : await accompany(running, args);
+  if (args.on('detach')) return await leave(args, running);
+  return joined && terminal ? await terminal.converse(running, args) : await accompany(running, args);
 }
 
 /** Waits until the run has started, and until the stdin it was given has been read. */

@@ -1,0 +1,48 @@
+import { UsageError } from '../../errors.js';
+import type { Command } from '../command.js';
+import { noteRun } from '../history.js';
+import { reach, reachOptions } from '../reach.js';
+import { isOneTarget } from '../targets.js';
+import { converse, hasTerminal, ownTerminal } from '../terminal.js';
+
+/** The account's own shell, as one that was logged in to. */
+const LOGIN_SHELL = 'exec "${SHELL:-/bin/sh}" -l';
+
+export const shell: Command = {
+  name: 'shell',
+  usage: '[OPTIONS] TARGET',
+  summary: 'a terminal on a host; ~. leaves and ends the shell, ~d detaches, ~? helps',
+  examples: ['sendall shell web1'],
+  options: {
+    cwd: {
+      value: 'DIR',
+      help: 'working folder on the host (default: home; on local the present one)',
+      complete: 'folder',
+    },
+    env: { value: 'K=V', help: 'add a variable to the environment' },
+    as: { value: 'USER', help: 'run as this user of the host' },
+    name: { value: 'NAME', help: 'a name to find it by' },
+    quiet: { short: 'q', help: 'say nothing of our own' },
+    ...reachOptions,
+  },
+  complete: 'host',
+  async run(args) {
+    const [target, extra] = args.words;
+    if (target === undefined || extra !== undefined || args.rest?.length)
+      throw new UsageError('shell takes one target and nothing else: sendall shell web1');
+    if (!isOneTarget(target)) throw new UsageError('shell is for one host: a terminal cannot be shared by a set');
+    if (!hasTerminal()) throw new UsageError('shell needs a terminal: without one use sendall run or sendall sh');
+    await using host = await reach(target, args);
+    const running = host.sh(LOGIN_SHELL, {
+      pty: ownTerminal(),
+      stdin: 'pipe',
+      reject: false,
+      env: args.bytes('env'),
+      ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1)! } : {}),
+      runAs: args.text('as'),
+      name: args.text('name'),
+    } as Parameters<typeof host.sh>[1]);
+    noteRun({ runId: running.runId, host: target, name: args.text('name') });
+    return await converse(running, args);
+  },
+};

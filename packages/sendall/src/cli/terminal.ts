@@ -1,0 +1,190 @@
+/** Our terminal joined to that of a run: keys go there as they are typed, what it draws comes here. */
+import { spawnSync } from 'node:child_process';
+import { isatty } from 'node:tty';
+import { UsageError } from '../errors.js';
+import type { Run } from '../index.js';
+import type { Arguments } from './command.js';
+import { EscapeReader, type Escape } from './escapes.js';
+import { EXIT } from './exit-codes.js';
+import { conclude, type Followed } from './follow.js';
+import { watchSignals } from './interrupt.js';
+import { say } from './print.js';
+import { ScreenModes } from './screen-modes.js';
+import { finish, put, standardSinks } from './sink.js';
+
+/** Milliseconds that `~.` waits for the far shell to end. */
+const LAST_WORDS = 1000;
+
+const HELP = [
+  'Typed after a newline:',
+  '  ~.  leave and end the shell',
+  '  ~d  detach: it goes on, sendall attach finds it again',
+  '  ~~  send one ~',
+  '  ~?  this help',
+];
+
+/** True when keys can be read and a screen drawn on. */
+export function hasTerminal(): boolean {
+  return isatty(0) && isatty(1);
+}
+
+/** The size of our screen, and what kind it is. */
+export function ownTerminal(): { cols: number; rows: number; term: string } {
+  const [cols, rows] = screenSize();
+  return { cols, rows, term: process.env.TERM || 'xterm' };
+}
+
+function screenSize(): [cols: number, rows: number] {
+  if (!isatty(1)) return [80, 24];
+  const [cols, rows] = process.stdout.getWindowSize();
+  // A terminal that nobody told its size says 0.
+  return [cols || 80, rows || 24];
+}
+
+/** Stays with the run until it ends or the user leaves. `redraw`: it has drawn before, for somebody else. */
+export async function converse(run: Run, args: Arguments, redraw = false): Promise<number> {
+  const terminal = new RawTerminal();
+  const modes = new ScreenModes();
+  const watch = watchSignals(run);
+  const size = new SizeKeeper(run);
+  let escaped!: (escape: Escape) => void;
+  const escape = new Promise<Escape>((resolve) => (escaped = resolve));
+  const onKeys = readKeys(run, escaped);
+  const shown = show(run, modes, () => size.nudge());
+  try {
+    terminal.raw();
+    process.stdin.on('data', onKeys).on('end', () => run.stdin.end());
+    process.on('SIGWINCH', size.changed).on('SIGCONT', () => {
+      terminal.raw();
+      void size.nudge();
+    });
+    if (redraw) void size.nudge();
+    const first = await Promise.race([shown, watch.departed, escape]);
+    if (typeof first === 'object') {
+      terminal.restore(first.result.outcome === 'lost' ? modes.undo() : '');
+      return conclude(first, { json: false, quiet: args.on('quiet'), encoding: undefined });
+    }
+    const left = first === 'detach' || first === 'detached' ? await detach(run) : await endShell(run, shown);
+    terminal.restore(`${modes.undo()}\r\n`);
+    if (!args.on('quiet') && isatty(2)) say(left.words);
+    return left.code;
+  } finally {
+    watch.off();
+    process.stdin.off('data', onKeys).pause();
+    terminal.restore('');
+  }
+}
+
+async function detach(run: Run): Promise<{ words: string; code: number }> {
+  await run.detach();
+  return { words: `sendall: detached, it goes on: sendall attach ${run.runId}`, code: 0 };
+}
+
+/** Hangs up as a terminal does that is closed, and makes sure of the rest; a host that does not answer is not waited for. */
+async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: string; code: number }> {
+  void run.kill('SIGHUP').catch(() => undefined);
+  void run.cancel({ reason: 'left with ~.', grace: LAST_WORDS / 2 }).catch(() => undefined);
+  const ended = shown.then(() => true);
+  const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), LAST_WORDS).unref());
+  const words = (await Promise.race([ended, late]))
+    ? 'sendall: left, and the shell was ended'
+    : `sendall: left; whether the shell has ended shows: sendall attach ${run.runId}`;
+  return { words, code: EXIT.cancelled };
+}
+
+/** What the host draws, as it comes. */
+async function show(run: Run, modes: ScreenModes, resumed: () => void): Promise<Followed> {
+  const sinks = standardSinks();
+  let lostOutput: NodeJS.ErrnoException | undefined;
+  sinks.out.on('error', (error) => {
+    lostOutput ??= error;
+    run.stopReading('stdout');
+  });
+  for await (const event of run.events()) {
+    if (event.event === 'output') {
+      modes.watch(event.bytes);
+      await put(sinks.out, event.bytes);
+    } else if (event.event === 'resumed') resumed();
+    else if (event.event === 'result') {
+      await finish(sinks);
+      return { result: event.result, lostOutput };
+    }
+  }
+  throw new UsageError('the run ended without a result');
+}
+
+function readKeys(run: Run, escaped: (escape: Escape) => void): (keys: Buffer) => void {
+  const reader = new EscapeReader();
+  return (typed) => {
+    let keys: Buffer | undefined = typed;
+    while (keys) {
+      const { bytes, escape, rest } = reader.read(keys);
+      if (bytes.length && !run.stdin.write(bytes)) {
+        // A paste that the host takes slowly; Ctrl-C is behind it, as on any terminal.
+        process.stdin.pause();
+        run.stdin.once('drain', () => process.stdin.resume());
+      }
+      keys = rest;
+      if (escape === 'help') for (const line of HELP) process.stderr.write(`${line}\r\n`);
+      else if (escape) escaped(escape);
+    }
+  };
+}
+
+/** Tells the host the size of our screen: the last one counts, and one at a time is on its way. */
+class SizeKeeper {
+  readonly #run: Run;
+  #told: readonly [number, number] = [0, 0];
+  #telling = false;
+
+  constructor(run: Run) {
+    this.#run = run;
+  }
+
+  readonly changed = () => void this.#tell();
+
+  /** A change of size makes programs draw anew; one that is no change does not reach them, so it is made twice. */
+  async nudge(): Promise<void> {
+    const [cols, rows] = screenSize();
+    await this.#run.resize(cols, Math.max(1, rows - 1)).catch(() => undefined);
+    this.#told = [cols, rows - 1];
+    await this.#tell();
+  }
+
+  async #tell(): Promise<void> {
+    if (this.#telling) return;
+    this.#telling = true;
+    for (let size = screenSize(); size[0] !== this.#told[0] || size[1] !== this.#told[1]; size = screenSize()) {
+      this.#told = size;
+      await this.#run.resize(...size).catch(() => undefined);
+    }
+    this.#telling = false;
+  }
+}
+
+/** Our terminal's own ways of handling keys and output, switched off and on again. */
+class RawTerminal {
+  readonly #saved = stty('-g').trim();
+  #isRaw = false;
+
+  /** Node's own raw mode would still turn every newline of the host into two characters. */
+  raw(): void {
+    this.#isRaw = true;
+    if (this.#saved) stty('raw', '-echo');
+    else process.stdin.setRawMode(true);
+  }
+
+  /** Undoes it. `modes`: what undoes what the host's programs have changed. */
+  restore(modes: string): void {
+    if (!this.#isRaw) return;
+    this.#isRaw = false;
+    if (modes) process.stdout.write(modes);
+    if (this.#saved) stty(this.#saved);
+    else process.stdin.setRawMode(false);
+  }
+}
+
+/** stty(1) on our stdin. Empty when there is none. */
+function stty(...words: readonly string[]): string {
+  return spawnSync('stty', words, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' }).stdout ?? '';
+}
