@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { chaos } from './support/chaos.js';
+
+test.each(['inline', 'threads', 'processes'] as const)(
+  'after connects, resets, garbage, stalls and killed workers: it answers, holds nothing, its counts add up (%s)',
+  { timeout: 60_000 },
+  async (mode) => {
+    const seed = Math.floor(Math.random() * 1e6);
+    const result = await chaos({ mode, ms: 3_000, seed });
+    const told = `seed ${seed}: ${JSON.stringify(result)}`;
+    expect(result.wrong, told).toEqual([]);
+    expect(result.echoed, told).toBeGreaterThan(50);
+    expect(result.answers, told).toBe(true);
+    expect(result.connections, told).toBe(0);
+    expect(result.closed, told).toBe(result.opened);
+    expect(result.opened + result.dropped, told).toBe(result.accepted);
+    expect(result.descriptorsAfter, told).toBeLessThanOrEqual(result.descriptorsBefore + 8);
+  },
+);
