@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/consistent-function-scoping -- small functions stand beside their use */
 import { once } from 'node:events';
 import { pipeline as pipelineThen, Readable, type Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -98,7 +99,10 @@ describe('decodeAsync', () => {
         ended = true;
       }
     }
-    for await (const _frame of decodeAsync(endless(), u8)) break;
+    for await (const frame of decodeAsync(endless(), u8)) {
+      expect(String(frame)).toBe('a');
+      break;
+    }
     expect(ended).toBe(true);
   });
 

@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/consistent-function-scoping -- small functions stand beside their use */
 import { Buffer } from 'node:buffer';
 import {
   cobs,

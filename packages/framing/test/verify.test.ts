@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/consistent-function-scoping -- small functions stand beside their use */
 import { custom, type Framing, lengthPrefixed, verifyFraming } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
 
