@@ -12,6 +12,8 @@ export const needs = [
   { command: 'erl', package: 'erlang-base', wantedBy: "the socket server's Erlang peer" },
   { command: 'socat', package: 'socat', wantedBy: "the socket server's peers" },
   { command: 'gcc', package: 'gcc', wantedBy: "the load generator of the socket server's benchmark" },
+  { command: 'nodeset', package: 'clustershell', wantedBy: 'sets of host names' },
+  { command: 'vim', package: 'vim', wantedBy: 'terminals' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

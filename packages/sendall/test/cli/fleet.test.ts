@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Machine, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web01', 'web02', 'web03', 'db1');
+  for (const name of ['web01', 'web02', 'web03']) user.call(['hosts', 'set', name, 'role=web']);
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+const expand = (targets: string): string[] =>
+  user.call(['hosts', 'nodeset', targets, '--expand']).stdout.split('\n').filter(Boolean);
+
+test.each([
+  ['web[01-03]', ['web01', 'web02', 'web03']],
+  ['web01,db1', ['db1', 'web01']],
+  ['@web', ['web01', 'web02', 'web03']],
+  ['@role', ['web01', 'web02', 'web03']],
+  ['role=web', ['web01', 'web02', 'web03']],
+  ['all', ['db1', 'web01', 'web02', 'web03']],
+  ['all,!web02', ['db1', 'web01', 'web03']],
+  ['all&role=web', ['web01', 'web02', 'web03']],
+])('%s names %j', (targets, names) => {
+  expect(expand(targets)).toEqual(names);
+});
+
+describe('one command on many hosts', () => {
+  test('prints lines with their host, stdout and stderr apart', () => {
+    const ended = user.call(['run', 'web[01-02]', '--', 'sh', '-c', 'echo a; echo e >&2; printf b']);
+    expect(ended.code).toBe(0);
+    expect(ended.stdout.split('\n').filter(Boolean).toSorted()).toEqual([
+      'web01: a',
+      'web01: b',
+      'web02: a',
+      'web02: b',
+    ]);
+    expect(ended.stderr.split('\n').filter(Boolean).toSorted()).toEqual(['web01: e', 'web02: e']);
+  });
+
+  test('runs once for each name, also when two names are one machine', () => {
+    const pids = user.call(['run', 'all', '--', 'sh', '-c', 'echo $$']).stdout.match(/\d+$/gm);
+    expect(new Set(pids).size).toBe(4);
+  });
+
+  test('--json ends with a summary; the code is 0 when all are ok, else 1', () => {
+    expect(user.events(['run', 'web[01-03]', '--json', '--', 'true']).at(-1)).toMatchObject({
+      event: 'summary',
+      total: 3,
+      ok: 3,
+      failed: 0,
+    });
+    expect(user.call(['run', 'web[01-03]', '--', 'true']).code).toBe(0);
+    const failing = user.call(['run', 'web[01-03]', '--', 'sh', '-c', 'exit 4']);
+    expect(failing).toEqual({ code: 1, stdout: '', stderr: 'sendall: web[01-03]: exit 4\n' });
+  });
+
+  test('a set of one host ends with the command’s code', () => {
+    expect(user.call(['run', 'web[01-03]&web02', '--', 'sh', '-c', 'exit 4']).code).toBe(4);
+  });
+
+  test('--max-fail stops the rest, which ends with 207', () => {
+    const words = ['run', 'web[01-03]', '--window', '1', '--max-fail', '0', '--json', '--', 'false'];
+    expect(user.call(words).code).toBe(207);
+    expect(user.events(words).at(-1)).toMatchObject({ total: 3, ok: 0, failed: 1, notStarted: 2 });
+  });
+
+  test('--batch goes on only when a batch has ended', () => {
+    const events = user.events(['run', 'web[01-03]', '--batch', '1', '--json', '--', 'true']);
+    const order = events
+      .filter(({ event }) => event !== 'summary')
+      .map(({ host, event }) => `${String(host)} ${String(event)}`);
+    expect(order).toEqual(['web01', 'web02', 'web03'].flatMap((host) => [`${host} started`, `${host} result`]));
+  });
+
+  test('--gather prints equal answers once, --diff how the others differ', () => {
+    const gathered = user.call(['run', 'web[01-03]', '--gather', '--', 'echo', 'same']).stdout;
+    expect(gathered.match(/same/g)).toHaveLength(1);
+    expect(gathered).toContain('web[01-03] (3)');
+    const differing = user.call([
+      'sh',
+      'web[01-03]',
+      '--diff',
+      '-c',
+      'echo a; mkdir "$0.$PPID" 2>/dev/null; echo $$; echo z',
+    ]).stdout;
+    expect(differing).toMatch(/@@ line 2 @@\n-\d+\n\+\d+\n/);
+  });
+
+  test('each host reads all of stdin', () => {
+    const ended = user.call(['run', 'web[01-03]', '--window', '1', '--', 'wc', '-c'], { input: 'x'.repeat(100_000) });
+    expect(ended.stdout.match(/100000/g)).toHaveLength(3);
+  });
+
+  test('a detached one is one run by name', () => {
+    expect(user.call(['run', '-d', '--name', 'three', 'web[01-03]', '--', 'sh', '-c', 'sleep 0.2; exit 2']).code).toBe(
+      0,
+    );
+    expect(user.call(['wait', 'three']).code).toBe(1);
+    expect(user.events(['wait', 'three', '--json'])).toHaveLength(3);
+  });
+});
+
+test.each([['web[01-'], ['web[3-1]'], ['web01&'], ['!web01'], ['@nobody'], ['web[01-09]'], ['all --pty']])(
+  '%s is refused with a sentence',
+  (targets) => {
+    const ended = user.call(['run', ...targets.split(' '), '--', 'true']);
+    expect(ended).toMatchObject({ code: 200, stdout: '' });
+    expect(ended.stderr).toMatch(/^sendall: [^\n]+\n$/);
+  },
+);

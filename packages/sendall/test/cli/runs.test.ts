@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Machine, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1');
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+const detach = (name: string, text: string): string =>
+  user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', text]).stderr.trim();
+
+describe('a detached run', () => {
+  test('prints its id on stderr, on stdout with --json, and is found by id, beginning and name', () => {
+    const id = detach('found', 'echo out; echo err >&2; exit 5');
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+    for (const word of [id, id.slice(0, 23), 'found'])
+      expect(user.call(['attach', word])).toEqual({ code: 5, stdout: 'out\n', stderr: 'err\n' });
+    const [started] = user.events(['run', '-d', '--json', 'web1', '--', 'true']);
+    expect(started).toMatchObject({ event: 'started', host: 'web1', runId: expect.any(String) });
+  });
+
+  test('that cannot start says so at once', () => {
+    expect(user.call(['run', '-d', 'web1', '--', '/nonexistent']).code).toBe(127);
+    const [result] = user.events(['run', '-d', '--json', 'web1', '--', '/nonexistent']);
+    expect(result).toMatchObject({ event: 'result', outcome: 'refused' });
+  });
+
+  test('is read from any offset of stdout', () => {
+    detach('offsets', 'printf 0123456789; exit 4');
+    expect(user.call(['attach', 'offsets', '--from', '4'])).toMatchObject({ code: 4, stdout: '456789' });
+    expect(user.call(['attach', 'offsets', '--from', 'tail:3']).stdout).toBe('789');
+    expect(user.call(['attach', 'offsets', '--from', 'x']).code).toBe(200);
+  });
+
+  test('wait ends with its code, result tells what became of it', () => {
+    detach('waited', 'sleep 0.2; echo done; exit 6');
+    expect(user.call(['wait', 'waited'])).toEqual({ code: 6, stdout: '', stderr: '' });
+    const [result] = user.events(['result', 'waited', '--json']);
+    expect(result).toMatchObject({ event: 'result', outcome: 'failed', code: 6, stdoutBytes: 5, host: 'web1' });
+    detach('fine', 'true');
+    expect(user.call(['wait', 'waited', 'fine']).code).toBe(1);
+    expect(user.call(['wait', 'fine']).code).toBe(0);
+  });
+
+  test('logs shows what there is of one that runs, and of one stream when asked', () => {
+    detach('logged', 'echo out; echo err >&2; sleep 60');
+    user.bash('until [ "$(sendall logs logged --stderr 2>&1)" = err ]; do :; done');
+    expect(user.call(['logs', 'logged'])).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' });
+    expect(user.call(['logs', 'logged', '--stdout'])).toEqual({ code: 0, stdout: 'out\n', stderr: '' });
+    user.call(['kill', 'logged']);
+    expect(user.call(['logs', 'logged', '-f']).stdout).toBe('out\n');
+  });
+
+  test('ps lists it while it runs, and with --all afterwards', () => {
+    const id = detach('listed', 'sleep 60');
+    expect(user.call(['ps', 'web1']).stdout).toMatch(new RegExp(`${id}.*running.*listed.*sleep 60`));
+    expect(user.call(['kill', 'listed']).code).toBe(0);
+    expect(user.call(['wait', 'listed']).code).toBe(204);
+    expect(user.call(['ps', 'web1']).stdout).not.toContain(id);
+    const all = user.events(['ps', 'web1', '--all', '--json']);
+    expect(all.find(({ runId }) => runId === id)).toMatchObject({ event: 'run', host: 'web1', name: 'listed' });
+  });
+
+  test('each kill -s reaches it, also the second of the same signal', () => {
+    detach('signalled', 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.05; done');
+    user.bash('until sendall logs signalled | grep -q ready; do :; done');
+    for (let times = 1; times <= 2; times++) {
+      expect(user.call(['kill', 'signalled', '-s', 'USR1']).code).toBe(0);
+      user.bash(`until [ "$(sendall logs signalled | grep -c usr1)" = ${times} ]; do :; done`);
+    }
+    user.call(['kill', 'signalled']);
+    expect(user.call(['kill', 'signalled']).code).toBe(1);
+    expect(user.call(['kill', 'signalled', '-s', 'NONE']).code).toBe(200);
+  });
+
+  test('is forgotten when it has ended', () => {
+    detach('gone', 'true');
+    user.call(['wait', 'gone']);
+    expect(user.call(['forget', 'gone']).code).toBe(0);
+    expect(user.call(['ps', 'web1', '--all']).stdout).not.toContain('gone');
+  });
+});
+
+test('the same id is started once; with another command it is a conflict', () => {
+  const id = '0192f0c1-7d3a-7cc1-98ab-001122334455';
+  const once = ['run', 'web1', '--id', id, '--', 'sh', '-c', 'echo $$'];
+  const first = user.call(once);
+  expect(user.call(once)).toEqual(first);
+  expect(user.call(['run', 'web1', '--id', id, '--', 'true']).code).toBe(208);
+});
+
+test('a run that nobody knows is a usage error with the next step', () => {
+  detach('nightly', 'true');
+  expect(user.call(['attach', 'nightyl'])).toMatchObject({
+    code: 200,
+    stderr: expect.stringContaining('did you mean "nightly"'),
+  });
+  expect(user.call(['wait', 'zzzzzz'])).toMatchObject({ code: 200, stderr: expect.stringContaining('--on') });
+  expect(user.call(['wait', 'zzzzzz', '--on', 'web1'])).toMatchObject({ code: 200 });
+});
+
+test('a run is found where --on says, also without having been started here', () => {
+  const id = detach('elsewhere', 'exit 3');
+  user.bash('rm "$SENDALL_HOME/started.jsonl"');
+  expect(user.call(['wait', 'elsewhere', '--on', 'web1']).code).toBe(3);
+  expect(user.call(['wait', id, '--on', 'web1']).code).toBe(3);
+});

@@ -1,0 +1,161 @@
+/** The command line as its users have it: the real program, a real agent, a home of its own for each side. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
+/** Drives a program in a terminal of its own; reads a script of steps as JSON. */
+const TERMINAL = fileURLToPath(new URL('../fixtures/terminal.py', import.meta.url));
+const DEADLINE = 20_000;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CallOptions {
+  /** What stdin holds; without it stdin is empty. */
+  readonly input?: string | Buffer;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+}
+
+/** One step of a terminal's user: wait for this text, or send these keys, or change the size. */
+export type Step = { expect: string } | { send: string } | { resize: [cols: number, rows: number] };
+
+/** A user's home. */
+export class User implements Disposable {
+  readonly home = mkdtempSync(join(tmpdir(), 'sendall-cli-'));
+
+  env(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+    return { ...process.env, SENDALL_HOME: this.home, ...more };
+  }
+
+  /** Runs a command line to its end. */
+  call(words: readonly string[], { input = '', env, cwd }: CallOptions = {}): Ended {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [SENDALL, ...words], {
+      env: this.env(env),
+      input,
+      timeout: DEADLINE,
+      maxBuffer: 256 * 1024 * 1024,
+      ...(cwd === undefined ? {} : { cwd }),
+    });
+    return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
+  }
+
+  /** The JSON objects that it prints. */
+  events(words: readonly string[], options?: CallOptions): Record<string, unknown>[] {
+    return this.call(words, options)
+      .stdout.split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  /** Shell text in which `sendall` is our program. */
+  bash(text: string, { input = '', env }: CallOptions = {}): Ended {
+    const script = `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`;
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', script], {
+      env: this.env({ NODE: process.execPath, SENDALL, ...env }),
+      input,
+      timeout: DEADLINE,
+    });
+    return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
+  }
+
+  /** Starts a command line and leaves it running. */
+  start(words: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess {
+    return spawn(process.execPath, [SENDALL, ...words], { env: this.env(env), stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  /** Runs a command line in a terminal, as a user who does these steps; `screen` is all that was drawn. */
+  atTerminal(words: readonly string[], steps: readonly Step[]) {
+    return this.#terminal([process.execPath, SENDALL, ...words], steps);
+  }
+
+  /** Shell text in a terminal. */
+  bashAtTerminal(text: string, steps: readonly Step[]) {
+    return this.#terminal(['/bin/bash', '-c', `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`], steps);
+  }
+
+  #terminal(argv: readonly string[], steps: readonly Step[]) {
+    const { status, stdout, stderr } = spawnSync('python3', [TERMINAL, ...argv], {
+      env: this.env({ TERM: 'xterm-256color', NODE: process.execPath, SENDALL }),
+      input: JSON.stringify(steps),
+      timeout: DEADLINE,
+    });
+    if (status !== 0) throw new Error(`the terminal: ${stderr.toString()}`);
+    return JSON.parse(stdout.toString()) as { code: number; screen: string; sane: boolean };
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+/** A machine: its user and the agent that serves it. */
+export class Machine implements AsyncDisposable {
+  readonly user = new User();
+  url = '';
+  #agent: ChildProcess | undefined;
+
+  static async start(...options: string[]): Promise<Machine> {
+    const machine = new Machine();
+    await machine.startAgent('--listen', 'tls://127.0.0.1:0', ...options);
+    return machine;
+  }
+
+  get agentPid(): number | undefined {
+    return this.#agent?.pid;
+  }
+
+  async startAgent(...options: string[]): Promise<void> {
+    const agent = this.user.start(['agent', ...options]);
+    this.#agent = agent;
+    const wanted = 1 + options.filter((word) => word === '--listen').length;
+    let heard = 0;
+    for await (const line of createInterface({ input: agent.stderr! })) {
+      const url = /^listening (.*)$/.exec(line)?.[1];
+      if (url === undefined) throw new Error(`the agent said: ${line}`);
+      if (url.startsWith('tls:')) this.url = url;
+      if (++heard === wanted) break;
+    }
+    agent.stderr!.resume();
+  }
+
+  /** A user elsewhere who is paired with this machine under these names. */
+  pairedUser(...names: string[]): User {
+    const user = new User();
+    for (const name of names) {
+      const [made] = this.user.events(['pair', '--new', '--json']);
+      const paired = user.call(['pair', this.url, '--code', String(made!.code), '--name', name]);
+      if (paired.code !== 0) throw new Error(paired.stderr);
+    }
+    return user;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [status] = this.user.events(['agent', 'status', '--json']);
+    this.user.call(['agent', 'stop', '--runs']);
+    if (this.#agent && this.#agent.exitCode === null) {
+      this.#agent.kill('SIGTERM');
+      await once(this.#agent, 'exit');
+    }
+    if (typeof status?.keeperPid === 'number') process.kill(status.keeperPid, 'SIGKILL');
+    this.user[Symbol.dispose]();
+  }
+}
+
+/** Resolves when the child's stdout has brought `text`; rejects when it ends before. */
+export async function said(child: ChildProcess, text: string): Promise<void> {
+  let seen = '';
+  for await (const chunk of child.stdout!.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    seen += String(chunk);
+    if (seen.includes(text)) return;
+  }
+  throw new Error(`it ended after ${JSON.stringify(seen)}`);
+}

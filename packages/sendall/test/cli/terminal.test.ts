@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Machine, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1');
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+const CTRL_C = '\u0003';
+
+describe('Ctrl-C on a terminal', () => {
+  const words = ['run', 'web1', '--', 'sh', '-c', 'echo go; sleep 60'];
+
+  test('asks first, and the second within two seconds cancels', () => {
+    const { code, screen, sane } = user.atTerminal(words, [
+      { expect: 'go' },
+      { send: CTRL_C },
+      { expect: 'd detaches' },
+      { send: CTRL_C },
+    ]);
+    expect(code).toBe(204);
+    expect(screen).toContain('cancelled with Ctrl-C');
+    expect(sane).toBe(true);
+  });
+
+  test('d detaches: the command goes on', () => {
+    const { code, screen, sane } = user.atTerminal(
+      ['run', '--name', 'left', ...words.slice(1)],
+      [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
+    );
+    expect(code).toBe(0);
+    expect(screen).toContain('sendall attach');
+    expect(sane).toBe(true);
+    expect(user.call(['ps', 'web1']).stdout).toMatch(/running.*left/);
+    user.call(['kill', 'left']);
+  });
+
+  test('is answered from the terminal while stdin is something else', () => {
+    const { code } = user.bashAtTerminal(
+      'sendall run --name piped web1 -- sh -c "echo go; exec sleep 60" < <(sleep 60)',
+      [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
+    );
+    expect(code).toBe(0);
+    expect(user.call(['kill', 'piped']).code).toBe(0);
+  });
+});
+
+describe('a shell', () => {
+  test('is a terminal with our size and TERM; it is resized, interrupted, and ends with its code', () => {
+    const { code, screen, sane } = user.atTerminal(
+      ['shell', 'web1'],
+      [
+        { send: 'PS1="[ready] "; tty; echo $TERM; stty size\r' },
+        { expect: '24 80' },
+        { resize: [132, 50] },
+        { send: 'until [ "$(stty size)" = "50 132" ]; do sleep 0.05; done; echo re""sized\r' },
+        { expect: 'resized' },
+        { send: 'sleep 60\r' },
+        { expect: 'sleep 60\r\n' },
+        { send: CTRL_C },
+        { send: 'echo 中文😀 interrupted=$?\r' },
+        { expect: '中文😀 interrupted=130' },
+        { send: 'exit 9\r' },
+      ],
+    );
+    expect(code).toBe(9);
+    expect(screen).toContain('/dev/pts/');
+    expect(screen).toContain('xterm-256color');
+    expect(sane).toBe(true);
+  });
+
+  test('~. leaves and ends it, and ~~ is a tilde', () => {
+    const { code, screen, sane } = user.atTerminal(
+      ['shell', '--name', 'hung', 'web1'],
+      [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { send: '~~\r' }, { expect: '~' }, { send: '~.' }],
+    );
+    expect(code).toBe(204);
+    expect(screen).toContain('sendall: left');
+    expect(sane).toBe(true);
+    expect(user.call(['wait', 'hung']).code).not.toBe(0);
+  });
+
+  test('~d detaches in the middle of vim, undoes what vim did to the screen, and attach draws it again', () => {
+    const first = user.atTerminal(
+      ['shell', '--name', 'editing', 'web1'],
+      [{ send: 'vim -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
+    );
+    expect(first.code).toBe(0);
+    expect(first.screen.lastIndexOf('sendall: detached')).toBeGreaterThan(first.screen.indexOf('\u001b[?1049l'));
+    expect(first.screen).toContain('\u001b[?1049l');
+    expect(first.sane).toBe(true);
+    const again = user.atTerminal(
+      ['attach', 'editing', '--from', 'end'],
+      [{ expect: 'root:' }, { send: ':q!\r' }, { expect: '\u001b[?1049l' }, { expect: '# ' }, { send: 'exit 5\r' }],
+    );
+    expect(again.code).toBe(5);
+    expect(again.sane).toBe(true);
+  });
+
+  test('needs a terminal, and one host', () => {
+    expect(user.call(['shell', 'web1'])).toMatchObject({
+      code: 200,
+      stderr: expect.stringContaining('needs a terminal'),
+    });
+    expect(user.call(['shell', 'web1,web2']).code).toBe(200);
+    expect(user.call(['shell']).code).toBe(200);
+  });
+});
+
+describe('run --pty', () => {
+  test('joins our terminal to the command’s', () => {
+    const { code, screen } = user.atTerminal(
+      ['run', '--pty', 'web1', '--', 'sh', '-c', 'stty size; read x; exit $x'],
+      [{ expect: '24 80' }, { send: '6\r' }],
+    );
+    expect(code).toBe(6);
+    expect(screen).toContain('24 80');
+  });
+
+  test('gives it one without ours, too', () => {
+    const ended = user.call(['run', '--pty', 'web1', '--', 'sh', '-c', 'tty; exit 4']);
+    expect(ended).toEqual({ code: 4, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\r\n$/), stderr: '' });
+  });
+});
