@@ -41,6 +41,7 @@ example: wirelab call struct-i 127.0.0.1:8080 'ls -l' date`,
       await converse(client, asked(commands.length > 0 ? commands : stdinLines(), commands.length), encoding);
     } finally {
       client.close();
+      process.stdin.destroy(); // a terminal that still has lines would keep the program
     }
     return 0;
   },
