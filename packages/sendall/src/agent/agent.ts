@@ -66,6 +66,9 @@ export interface AgentStatus {
   readonly links: number;
 }
 
+/** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
+const END_PATIENCE = 8000;
+
 type Server = Awaited<ReturnType<typeof serve>>;
 
 /** Starts an agent in this process. Throws UsageError (options, folders, an agent that runs already). */
@@ -273,9 +276,17 @@ export class Agent implements AsyncDisposable {
 
   async #stop(endRuns: boolean): Promise<unknown> {
     const { runs } = await this.#status();
-    if (endRuns) await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
+    if (endRuns) await this.#endRuns();
     setImmediate(() => void this.close());
     return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
+  }
+
+  /** Ends the commands and waits until their callers can be told, within bounds. */
+  async #endRuns(): Promise<void> {
+    await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
+    const until = performance.now() + END_PATIENCE;
+    while ((await this.#status()).runs && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   async #status(): Promise<AgentStatus> {

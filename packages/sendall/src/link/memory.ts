@@ -9,6 +9,8 @@ import type { ByteFault, DirectionFaults } from './faults.js';
 
 /** Bytes that one end holds before the other has to wait. */
 const BUFFER = 64 * 1024;
+/** Bytes under way at once in one direction. */
+const PIPE = 256 * 1024;
 /** A frame that waits to change places with the next goes alone after this many milliseconds. */
 const ALONE = 20;
 
@@ -121,6 +123,8 @@ class Direction {
       this.#waiting.push(done);
       if (this.#frames) this.#frames.write(chunk);
       else this.#send(chunk);
+      // What is under way does not hold up what follows, until the pipe is full.
+      if (this.#state === 'open' && this.#sent - this.#expected < PIPE) queueMicrotask(() => this.#release());
       this.#schedule();
     } else done();
   }

@@ -60,6 +60,16 @@ describe('the agent', () => {
     expect((await run).stdout).toBe('over the restart');
   });
 
+  test('stopped together with its runs tells their callers first', async () => {
+    const machine = await Machine.start();
+    const host = await machine.connect();
+    const runs = Array.from({ length: 20 }, () => host.run(['sleep', '600'], { reject: false }));
+    await Promise.all(runs.map(({ started }) => started));
+    expect((await machine.status()).runs).toBe(20);
+    expect((await output(machine.spawn('agent', 'stop', '--runs'))).code).toBe(0);
+    expect((await Promise.all(runs)).map(({ outcome }) => outcome)).toEqual(Array(20).fill('cancelled'));
+  });
+
   test('stopped is taken for a dead link, and the run goes on when it wakes', async () => {
     const machine = await Machine.start();
     const host = await machine.connect({ pingInterval: 100, pingDeadline: 400, timeout: 300 });

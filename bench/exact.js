@@ -1,0 +1,80 @@
+// @ts-check
+// npm run bench -- exact: what it costs to keep commands: memory of agent and keeper, idle and with a thousand idle runs
+// attached, and how many round trips pass before the first replayed byte. Limits, not peers: the ratio is cost to limit.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { connect, resolveHome, testHosts } from 'sendall';
+
+const RUNS = 1000;
+const cli = fileURLToPath(new URL('../packages/sendall/bin/sendall.js', import.meta.url));
+
+/** Proportional set size of processes together, in KiB. @param {number[]} pids */
+const pss = (pids) =>
+  pids.reduce(
+    (sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
+    0,
+  );
+
+/** @param {string} name @param {number} value @param {number} limit @param {string} unit */
+function report(name, value, limit, unit) {
+  const ratio = value / limit;
+  console.log(`${name.padEnd(52)} ${value.toFixed(1).padStart(9)} ${unit}, limit ${limit}: ${ratio.toFixed(2)}`);
+  console.log(`result: ${JSON.stringify({ name, value, limit, unit, ratio })}`);
+}
+
+async function memory() {
+  const folder = mkdtempSync(join(tmpdir(), 'sendall-bench-'));
+  const home = resolveHome({ SENDALL_HOME: folder });
+  const env = { ...process.env, SENDALL_HOME: folder };
+  const agent = spawn(process.execPath, [cli, 'agent'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  await once(/** @type {import('node:stream').Readable} */ (agent.stderr), 'data');
+  const host = await connect('local', { home });
+  /** @type {{ pid: number, keeperPid: number }} */
+  const { pid, keeperPid } = await host.ask('status');
+  await rest(1000);
+  const idle = pss([pid, keeperPid]);
+  report('agent and keeper, idle', idle / 1024, 130, 'MB Pss');
+  const runs = Array.from({ length: RUNS }, () => host.run(['sleep', '600'], { reject: false }));
+  await Promise.all(runs.map(({ started }) => started));
+  await rest(1000);
+  report(`each of ${RUNS} idle runs attached`, (pss([pid, keeperPid]) - idle) / RUNS, 64, 'KiB Pss');
+  await host.ask('stop', { runs: true });
+  await Promise.all(runs);
+  await host.close();
+  await rest(500);
+  agent.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+}
+
+/** Time from a link's handshake to the first byte of a replay, in round trips of a link that is slow on purpose. */
+async function replay() {
+  const delay = 100;
+  const fleet = await testHosts(1, { faults: { delay }, pingDeadline: 60_000 });
+  const [host] = fleet.hosts;
+  if (!host) throw new Error('there is no host');
+  const { runId } = await host.run(['seq', '1', '100000']);
+  const times = [];
+  for (let i = 0; i < 5; i++) {
+    const other = await fleet.connect(0);
+    const began = performance.now();
+    const run = other.attach(runId, { mode: 'observe', from: i % 2 ? 'start' : { tail: 5000 } });
+    for await (const event of run.events())
+      if (event.event === 'output') {
+        times.push(performance.now() - began);
+        break;
+      }
+    await other.close();
+  }
+  await fleet.close();
+  times.sort((a, b) => a - b);
+  // Two ways of the delay are a round trip; what is above it is our own work.
+  report('round trips from handshake to first replayed byte', Number(times[2]) / (2 * delay), 1.25, 'round trips');
+}
+
+await memory();
+await replay();
