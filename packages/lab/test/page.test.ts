@@ -8,7 +8,7 @@ import { chromium, type Browser, type BrowserContextOptions, type Page } from 'p
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
-import { Program, wirelab } from './programs.js';
+import { Program, wirelab, soon } from './programs.js';
 
 let lab: Program;
 let url: URL;
@@ -111,7 +111,7 @@ describe('who may use the page', () => {
       '{"id":4,"type":"chaos","to":"demo","seed":-1}',
     ];
     for (const each of nonsense) socket.send(each);
-    await expect.poll(() => answers.length).toBe(nonsense.length);
+    await soon(() => answers.length).toBe(nonsense.length);
     expect(answers.every((answer) => (answer as { type: string }).type === 'error')).toBe(true);
     socket.terminate();
   });
@@ -165,16 +165,14 @@ describe('the page', () => {
   it('shows three sends that become one read, and runs again when a control changes', async () => {
     await using page = await open();
     const headline = page.locator('.headline');
-    await expect.poll(() => headline.textContent()).toBe('3 sends came out as 1 read and 1 message');
+    await soon(() => headline.textContent()).toBe('3 sends came out as 1 read and 1 message');
     await page.getByLabel('Framing', { exact: true }).selectOption('u32be');
-    await expect.poll(() => headline.textContent()).toBe('3 sends came out as 1 read and 3 messages');
-    await expect
-      .poll(() => page.locator('.verdict .good').textContent())
-      .toBe('Every message came out as it was sent.');
+    await soon(() => headline.textContent()).toBe('3 sends came out as 1 read and 3 messages');
+    await soon(() => page.locator('.verdict .good').textContent()).toBe('Every message came out as it was sent.');
     await page.getByRole('button', { name: 'A read that is too small' }).click();
-    await expect.poll(() => headline.textContent()).toBe('1 send came out as 3 reads and 3 messages');
+    await soon(() => headline.textContent()).toBe('1 send came out as 3 reads and 3 messages');
     await page.getByRole('button', { name: 'Cut on the way' }).click();
-    await expect.poll(() => headline.textContent()).toMatch(/^3 sends came out as ([2-9]|1\d) reads and 3 messages$/);
+    await soon(() => headline.textContent()).toMatch(/^3 sends came out as ([2-9]|1\d) reads and 3 messages$/);
   });
 
   it('can be used with the keyboard alone', async () => {
@@ -196,14 +194,10 @@ describe('the page', () => {
 
   it('plays the story step by step where motion is welcome', async () => {
     await using page = await open({ reducedMotion: 'no-preference' });
-    await expect.poll(() => page.locator('#view-workbench .block.shown').count()).toBeGreaterThan(0);
-    await expect
-      .poll(
-        async () =>
-          (await page.locator('#view-workbench .says').textContent())!.match(/event (\d+) of (\d+)/)!.slice(1),
-        { timeout: 8000 },
-      )
-      .toSatisfy(([now, all]: string[]) => now === all);
+    await soon(() => page.locator('#view-workbench .block.shown').count()).toBeGreaterThan(0);
+    await soon(async () =>
+      (await page.locator('#view-workbench .says').textContent())!.match(/event (\d+) of (\d+)/)!.slice(1),
+    ).toSatisfy(([now, all]: string[]) => now === all);
   });
 
   it('speaks both languages', async () => {
@@ -211,7 +205,7 @@ describe('the page', () => {
     await page.getByLabel('Language').selectOption('zh');
     expect(await page.locator('html').getAttribute('lang')).toBe('zh');
     expect(await page.locator('#tab-phenomena').textContent()).toBe('现象');
-    await expect.poll(() => page.locator('.headline').textContent()).toBe('3 次发送得到 1 次读取、1 条消息');
+    await soon(() => page.locator('.headline').textContent()).toBe('3 次发送得到 1 次读取、1 条消息');
   });
 
   it('inspects and breaks a connection', async () => {

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 
 const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
 const peers = fileURLToPath(new URL('./python/peers.py', import.meta.url));
@@ -79,4 +80,9 @@ export async function finished(program: Program): Promise<{ code: number | null;
   running.end();
   const code = await running.ended;
   return { code, stdout: running.stdout, stderr: running.stderr };
+}
+
+/** Asks again and again until it is so: long enough for a machine that has other things to do. */
+export function soon<T>(read: () => T) {
+  return expect.poll(read, { timeout: 15_000 });
 }
