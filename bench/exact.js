@@ -73,7 +73,7 @@ async function replay() {
   await fleet.close();
   times.sort((a, b) => a - b);
   // Two ways of the delay are a round trip; what is above it is our own work.
-  report('round trips from handshake to first replayed byte', Number(times[2]) / (2 * delay), 1.25, 'round trips');
+  report('round trips from handshake to first replayed byte', (times[2] ?? NaN) / (2 * delay), 1.25, 'round trips');
 }
 
 await memory();

@@ -95,10 +95,10 @@ async function day(hours, seed) {
   if (!host) throw new Error('there is no host');
   const sent = createHash('sha256');
   const got = createHash('sha256');
-  let over = false;
+  const end = performance.now() + hours * 3600;
   let [bytes, resumed] = [0, 0];
   async function* words() {
-    for (let second = 0; !over; second++) {
+    for (let second = 0; performance.now() < end; second++) {
       const piece = noise(`${seed}/${second}`, 1 + (second % 1500));
       sent.update(piece);
       bytes += piece.length;
@@ -112,14 +112,12 @@ async function day(hours, seed) {
       if (event.event === 'output') got.update(event.bytes);
       else if (event.event === 'resumed') resumed++;
   })();
-  const end = performance.now() + hours * 3600;
   let drops = 0;
   while (performance.now() < end) {
     await rest(1 + (noise(`${seed}/drop ${drops}`, 1).readUInt8() % 9));
     if (drops++ % 40 === 39) fleet.stall();
     else fleet.cut();
   }
-  over = true;
   await follow;
   const result = await run;
   const same = sent.digest('hex') === got.digest('hex') && result.finals.stdout === bytes;

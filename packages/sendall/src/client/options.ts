@@ -130,7 +130,7 @@ function milliseconds(name: keyof RunOptions, value: number | undefined): number
 
 function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, allowed: readonly T[]): T | undefined {
   if (value !== undefined && !allowed.includes(value))
-    throw new UsageError(`${name}: "${String(value)}" is none of ${allowed.join(', ')}`);
+    throw new UsageError(`${name}: "${value}" is none of ${allowed.join(', ')}`);
   return value;
 }
 
@@ -189,7 +189,7 @@ export function prepareRun(
       `the command and its environment are ${rawSpec.length} bytes, more than ${MAX_SPEC}: pass the data on stdin`,
     );
   try {
-    new TextDecoder(options.encoding ?? 'utf-8');
+    void new TextDecoder(options.encoding ?? 'utf-8');
   } catch {
     throw new UsageError(`encoding: "${options.encoding}" is not known; try utf-8, gbk, gb18030, big5, shift_jis`);
   }

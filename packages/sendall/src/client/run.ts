@@ -131,6 +131,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this;
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- a run is awaited for its result
   then<A = Result, B = never>(
     onResult?: ((value: Result) => A | PromiseLike<A>) | null,
     onError?: ((reason: unknown) => B | PromiseLike<B>) | null,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CreditPool, Inbound } from '../../dist/client/inbound.js';
 import { Outbound } from '../../dist/client/outbound.js';

@@ -25,7 +25,7 @@ export function alive(pid: number): boolean {
 export class Machine {
   readonly home: Home;
   readonly env: NodeJS.ProcessEnv;
-  #agent: ChildProcess | undefined;
+  #agent!: ChildProcess;
   #mounted: string | undefined;
 
   private constructor(env: NodeJS.ProcessEnv) {
@@ -64,14 +64,14 @@ export class Machine {
 
   /** Ends the agent at once, as a crash would. */
   async killAgent(): Promise<void> {
-    const agent = this.#agent!;
+    const agent = this.#agent;
     const gone = once(agent, 'exit');
     agent.kill('SIGKILL');
     await gone;
   }
 
   get agentPid(): number {
-    return this.#agent!.pid!;
+    return this.#agent.pid!;
   }
 
   async connect(options: ConnectOptions = {}): Promise<Host> {
@@ -80,9 +80,17 @@ export class Machine {
     return host;
   }
 
+  async ask<T>(what: string, body?: unknown): Promise<T> {
+    const host = await connect('local', { home: this.home });
+    try {
+      return await host.ask<T>(what, body);
+    } finally {
+      await host.close();
+    }
+  }
+
   async status(): Promise<AgentStatus> {
-    await using host = await connect('local', { home: this.home });
-    return await host.ask<AgentStatus>('status');
+    return await this.ask<AgentStatus>('status');
   }
 
   /** A command of the CLI in a process of its own. */
@@ -108,12 +116,11 @@ export class Machine {
     try {
       const status = await this.status();
       keeper = status.keeperPid;
-      await using host = await connect('local', { home: this.home });
-      await host.ask('stop', { runs: true });
+      await this.ask('stop', { runs: true });
     } catch {
       // The test has ended it.
     }
-    this.#agent?.kill('SIGKILL');
+    this.#agent.kill('SIGKILL');
     if (keeper !== undefined) {
       await until('the commands to end', async () => !hasChildren(keeper!), 10_000).catch(() => undefined);
       if (alive(keeper)) process.kill(keeper, 'SIGKILL');

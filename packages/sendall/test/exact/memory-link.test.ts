@@ -80,11 +80,12 @@ test('a writer waits for a reader that does not read', async () => {
   host.destroy();
 });
 
+const places = (seed: number) => {
+  const faults = new DirectionFaults({ cutEvery: 1000, duplicateEvery: 700, seed }, 'x', false);
+  return [faults.next(), faults.chance.between(0, 1e6)];
+};
+
 test('the same seed places the same faults, another seed others', () => {
-  const places = (seed: number) => {
-    const faults = new DirectionFaults({ cutEvery: 1000, duplicateEvery: 700, seed }, 'x', false);
-    return [faults.next(), faults.chance.between(0, 1e6)];
-  };
   expect(places(1)).toEqual(places(1));
   expect(places(1)).not.toEqual(places(2));
 });
