@@ -17,6 +17,7 @@ export class MessageEcho extends MessageRequestHandler {
 
 /** A handler that burns 100 us of CPU for each message. */
 export class Burn extends MessageEcho {
+  /** @override */
   static module = import.meta.url;
   /**
    * @override

@@ -10,6 +10,7 @@ import type { Hooks } from './sink.js';
 
 /** A class whose instances handle one request each: one connection, or one datagram. */
 export interface HandlerClass {
+  readonly prototype: BaseRequestHandler;
   new (request: never, clientAddress: PeerAddress, server: Server): BaseRequestHandler;
   /** `import.meta.url` of the module that exports this class under its own name; for threads and processes. */
   readonly module?: string;
@@ -63,6 +64,9 @@ export abstract class ConnectionHandler extends BaseRequestHandler<Connection> i
   get connection(): Connection {
     return this.request;
   }
+
+  /** @internal What gives the bytes to the push side, where there is one. */
+  abstract push(): Push | undefined;
 }
 
 /**
@@ -88,9 +92,13 @@ export class StreamRequestHandler extends ConnectionHandler {
 
   /** Unless overridden: gives every chunk to `onData()` until the connection ends. */
   override handle(): unknown {
+    return this.push()?.run();
+  }
+
+  override push(): Push | undefined {
     const { request } = this;
     if (this.onData === undefined) return undefined;
-    return new Push(request, this, (chunk) => (chunk === undefined ? undefined : this.onData!(chunk, request))).run();
+    return new Push(request, this, (chunk) => (chunk === undefined ? undefined : this.onData!(chunk, request)));
   }
 }
 
@@ -111,7 +119,7 @@ export class MessageRequestHandler extends ConnectionHandler {
 
   /** The framing in use. */
   get framing(): Framing {
-    this.#framing ??= this.server.framing ?? framingOf((this.constructor as HandlerClass).framing);
+    this.#framing ??= this.server.framing ?? framingOfClass(this.constructor as HandlerClass);
     if (this.#framing === undefined)
       throw new SocketServerError(
         'INVALID_HANDLER',
@@ -126,17 +134,21 @@ export class MessageRequestHandler extends ConnectionHandler {
 
   /** Writes one message. False: more than `highWaterMark` is waiting, so `await this.connection.drain()`. */
   send(payload: Uint8Array | string): boolean {
-    this.#writer ??= new MessageWriter(this.request, this.framing.encoder());
+    this.#writer ??= new MessageWriter(this.request, this.framing);
     return this.#writer.send(payload);
   }
 
   /** Unless overridden: gives every message to `onMessage()` until the connection ends. */
   override handle(): unknown {
+    return this.push()?.run();
+  }
+
+  override push(): Push | undefined {
     return this.onMessage === undefined ? undefined : pushMessages(this, this.framing);
   }
 }
 
-function pushMessages(handler: MessageRequestHandler, framing: Framing): Promise<void> {
+function pushMessages(handler: MessageRequestHandler, framing: Framing): Push {
   const connection = handler.request;
   const decoder = framing.decoder();
   let result: unknown;
@@ -173,7 +185,19 @@ function pushMessages(handler: MessageRequestHandler, framing: Framing): Promise
     return result;
   };
   const push = new Push(connection, handler, deliver, () => decoder.end(onFrame));
-  return push.run();
+  return push;
+}
+
+const framings = new WeakMap<HandlerClass, Framing>();
+
+/** The framing of a class, made once. */
+function framingOfClass(handlerClass: HandlerClass): Framing | undefined {
+  let framing = framings.get(handlerClass);
+  if (framing === undefined) {
+    framing = framingOf(handlerClass.framing);
+    if (framing !== undefined) framings.set(handlerClass, framing);
+  }
+  return framing;
 }
 
 /** A framing from an option: itself, or made from its spec. */
@@ -328,6 +352,17 @@ export async function runHandler(handler: BaseRequestHandler): Promise<void> {
 
 function bad(why: string): never {
   throw new SocketServerError('INVALID_HANDLER', why);
+}
+
+/**
+ * Whether a handler of this class only pushes: nothing to await before it, in it or behind it. Such handlers run
+ * without a promise each.
+ */
+export function onlyPushes({ prototype }: HandlerClass): boolean {
+  const { setup, finish } = BaseRequestHandler.prototype;
+  const { handle } = prototype as BaseRequestHandler;
+  const pushes = handle === StreamRequestHandler.prototype.handle || handle === MessageRequestHandler.prototype.handle;
+  return pushes && prototype.setup === setup && prototype.finish === finish;
 }
 
 const pushNames = ['onData', 'onMessage'] as const;

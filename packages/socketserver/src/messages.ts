@@ -17,14 +17,23 @@ export interface MessageEnds {
 /** Frames up to this size are encoded straight into the loop's write buffer. */
 const encodeInPlace = 8_192;
 
+const encoders = new WeakMap<Framing, Encoder>();
+
+/** An encoder keeps nothing between two calls: one for each framing will do. */
+function encoderOf(framing: Framing): Encoder {
+  let encoder = encoders.get(framing);
+  if (encoder === undefined) encoders.set(framing, (encoder = framing.encoder()));
+  return encoder;
+}
+
 /** Writes messages to a connection by a framing. */
 export class MessageWriter {
   readonly #connection: MessageEnds;
   readonly #encoder: Encoder;
 
-  constructor(connection: MessageEnds, encoder: Encoder) {
+  constructor(connection: MessageEnds, framing: Framing) {
     this.#connection = connection;
-    this.#encoder = encoder;
+    this.#encoder = encoderOf(framing);
   }
 
   /** False: more than `highWaterMark` is waiting to be sent. */
@@ -54,7 +63,7 @@ export class Messages implements AsyncIterable<Buffer> {
   }
 
   send(payload: Uint8Array | string): boolean {
-    this.#writer ??= new MessageWriter(this.#connection, this.#framing.encoder());
+    this.#writer ??= new MessageWriter(this.#connection, this.#framing);
     return this.#writer.send(payload);
   }
 

@@ -2,6 +2,9 @@ import type { Connection } from './connection.js';
 import type { TimeoutError } from './errors.js';
 import type { Hooks, Sink } from './sink.js';
 
+/** How a push handler ended. A function of its own, so that none is made for each connection. */
+export type Done = (connection: Connection, threw: boolean, error: unknown) => void;
+
 /** What a handler's call may return to end the connection once everything written is sent. */
 export const close = 'close';
 
@@ -21,8 +24,7 @@ export class Push implements Sink {
   #over = false;
   #closed = false;
   #errorTold = false;
-  #resolve!: () => void;
-  #reject!: (error: unknown) => void;
+  #done: Done | undefined;
 
   /**
    * @param deliver hands a chunk to the handler, or with undefined goes on with what it kept; it returns what the
@@ -41,13 +43,23 @@ export class Push implements Sink {
     this.#atInputEnd = atInputEnd;
   }
 
-  /** Resolves when the connection has nothing more to bring; rejects with what the handler threw. */
+  /** Calls `done` once: when the connection has nothing more to bring, or with what the handler threw. */
+  start(done: Done): void {
+    this.#done = done;
+    this.#connection.flowTo(this);
+  }
+
+  /** The same as a promise. */
   run(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-      this.#connection.flowTo(this);
+      this.start((_connection, threw, error) => (threw ? reject(error) : resolve()));
     });
+  }
+
+  #settle(threw: boolean, error?: unknown): void {
+    const done = this.#done;
+    this.#done = undefined;
+    done?.(this.#connection, threw, error);
   }
 
   get waiting(): boolean {
@@ -93,7 +105,7 @@ export class Push implements Sink {
     (result as PromiseLike<unknown>).then(
       (value) => {
         this.#busy = false;
-        if (this.#closed) this.#resolve();
+        if (this.#closed) this.#settle(false);
         else if (value === close) this.#finish();
         else this.#goOn();
       },
@@ -166,7 +178,7 @@ export class Push implements Sink {
     (result as PromiseLike<unknown>).then(
       () => {
         this.#busy = false;
-        if (this.#closed) this.#resolve();
+        if (this.#closed) this.#settle(false);
         else this.#finish();
       },
       (error: unknown) => {
@@ -186,7 +198,7 @@ export class Push implements Sink {
   #fail(error: unknown): void {
     this.#over = true;
     this.#queue = undefined;
-    this.#reject(error);
+    this.#settle(true, error);
   }
 
   /** The client's bytes are no messages: the handler may say so, then the connection is closed. */
@@ -205,13 +217,13 @@ export class Push implements Sink {
     try {
       this.#hooks.onError?.(error, this.#connection);
     } catch (failure) {
-      this.#reject(failure);
+      this.#settle(true, failure);
     }
   }
 
   closed(error: Error | undefined): void {
     this.#over = this.#closed = true;
     if (error !== undefined && this.#connection.reason !== 'reset') this.#tellError(error);
-    if (!this.#busy) this.#resolve();
+    if (!this.#busy) this.#settle(false);
   }
 }

@@ -35,6 +35,8 @@ export interface Transport<T> {
 
 export interface StreamTransport extends Transport<Socket> {
   readonly kind: 'stream';
+  /** Whether sockets arrive with TCP_NODELAY set already. */
+  readonly noDelay?: boolean;
   /** Takes what arrives at a server that listens already. */
   adopt?(server: Server, sink: TransportSink<Socket>): void;
   /** Checks and takes over TLS options; at the start, and when they change. @throws ListenError */

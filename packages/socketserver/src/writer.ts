@@ -91,7 +91,8 @@ export class Writer {
   /** Room for `size` bytes (at most 16 KiB) in the slab from `position` on, or nothing when it is another's. */
   reserve(size: number): Buffer | undefined {
     if (slab.owner !== this) {
-      if (slab.owner !== undefined || this.#pieces !== undefined) return undefined;
+      // An owner without bytes reserved room and then had nothing to write.
+      if ((slab.owner !== undefined && slab.end > slab.start) || this.#pieces !== undefined) return undefined;
       slab.lend(this);
     } else if (slab.end + size > slabSize) {
       this.flush();

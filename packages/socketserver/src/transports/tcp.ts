@@ -10,10 +10,13 @@ export class TcpTransport implements StreamTransport {
   readonly kind = 'stream';
   socket: Server | undefined;
   arrivals = 0;
+  noDelay = false;
 
   async bind(address: Address, sink: TransportSink<Socket>): Promise<BoundAddress> {
     // Paused, so that nothing is read before the connection is admitted; half-open, so that late answers arrive.
-    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    const { noDelay } = sink.options;
+    this.noDelay = noDelay;
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay });
     const bound = await listenOn(server, address, sink.requestQueueSize);
     this.adopt(server, sink);
     return bound;

@@ -1,0 +1,247 @@
+// @ts-check
+/**
+ * npm run bench -- server [--rounds N] [--ms N] [--only ROW,…] [--connections N]
+ *
+ * The socket server against hand-written node:net servers, Python's ThreadingTCPServer and, where they are installed,
+ * Go. Servers run on CPU 0, the C load generator on CPU 1, in turn within each round; a ratio is taken within a
+ * round, and the median of the rounds is shown. Needs gcc.
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    ms: { type: 'string', default: '800' },
+    only: { type: 'string' },
+    connections: { type: 'string', default: '15000' },
+  },
+});
+const rounds = Number(values.rounds);
+const folder = fileURLToPath(new URL('server/', import.meta.url));
+const build = fileURLToPath(new URL('build/', import.meta.url));
+const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK']));
+
+/** @param {string} command */
+const have = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
+
+/**
+ * Compiles what is newer than its program.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {string} source
+ * @param {string} program
+ */
+function compile(command, args, source, program) {
+  const age = (/** @type {string} */ path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (age(program) < age(source)) execFileSync(command, [...args, '-o', program, source], { stdio: 'inherit' });
+  return program;
+}
+
+if (!have('gcc')) {
+  console.error('the load generator of this benchmark is written in C: install gcc (Debian package gcc)');
+  process.exit(1);
+}
+mkdirSync(build, { recursive: true });
+const load = compile('gcc', ['-O2'], `${folder}load.c`, `${build}server-load`);
+const node = [process.execPath, '--expose-gc'];
+/** @type {Record<string, string[]>} */
+const commands = {
+  ours: [...node, `${folder}ours.js`, 'message'],
+  'ours, burning': [...node, `${folder}ours.js`, 'burn'],
+  'ours, burning, 2 threads': [...node, `${folder}ours.js`, 'burn', 'threads'],
+  'Node, batched': [...node, `${folder}bare.js`, 'batched'],
+  'Node, naive': [...node, `${folder}bare.js`, 'naive'],
+};
+if (have('python3')) commands['Python threads'] = ['python3', `${folder}threading.py`];
+if (have('go')) commands['Go'] = [compile('go', ['build'], `${folder}echo.go`, `${build}server-go`)];
+
+/** @param {number} pid CPU seconds of a process so far */
+function cpuOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** @param {number} pid KiB of memory of its own */
+const memoryOf = (pid) => Number(/^Anonymous:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]);
+
+/** @param {number[]} numbers */
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
+
+/**
+ * Starts a server, measures, ends it.
+ * @template T
+ * @param {string} name
+ * @param {boolean} pinned
+ * @param {(port: string, pid: number) => Promise<T>} measure
+ */
+async function withServer(name, pinned, measure) {
+  const command = [...(pinned ? ['taskset', '-c', '0'] : []), ...(commands[name] ?? [])];
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'ignore'] });
+  const exit = once(child, 'exit');
+  try {
+    const [port] = await once(createInterface({ input: child.stdout }), 'line');
+    return await measure(String(port), child.pid ?? 0);
+  } finally {
+    child.kill();
+    await exit;
+  }
+}
+
+/**
+ * @param {string[]} args
+ * @param {boolean} pinned
+ */
+async function generate(args, pinned = true) {
+  const command = [...(pinned ? ['taskset', '-c', '1'] : []), load, ...args];
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  return { result: JSON.parse(String(line)), child };
+}
+
+/** @typedef {Record<string, number>} Figures what one server did in one round: the first figure is compared */
+
+/**
+ * Requests a second, and CPU microseconds of the server for each.
+ * @param {string} name
+ * @param {number} connections
+ * @param {number} outstanding
+ * @param {boolean} [pinned]
+ * @returns {Promise<Figures>}
+ */
+const echo = (name, connections, outstanding, pinned = true) =>
+  withServer(name, pinned, async (port, pid) => {
+    const args = ['echo', port, String(connections), String(outstanding), '64', '300', values.ms];
+    const before = cpuOf(pid);
+    const { result } = await generate(args, pinned);
+    const cpu = ((cpuOf(pid) - before) * 1e6) / (result.rate * (Number(values.ms) / 1000 + 0.3));
+    return { 'requests/s': result.rate, 'CPU us': cpu };
+  });
+
+/** @param {string} name @returns {Promise<Figures>} */
+const connects = (name) =>
+  withServer(name, true, async (port, pid) => {
+    await generate(['connect', port, '2000', '50']);
+    const before = cpuOf(pid);
+    const { result } = await generate(['connect', port, '20000', '100']);
+    return { 'connects/s': result.rate, 'CPU us': ((cpuOf(pid) - before) * 1e6) / 20000 };
+  });
+
+/** @param {number} pid */
+async function collect(pid) {
+  for (let i = 0; i < 3; i++) {
+    process.kill(pid, 'SIGUSR2');
+    await pause(200);
+  }
+}
+
+/** @param {string} name @returns {Promise<Figures>} */
+const idle = (name) =>
+  withServer(name, true, async (port, pid) => {
+    await generate(['connect', port, '500', '50']);
+    await collect(pid);
+    const before = memoryOf(pid);
+    const { child } = await generate(['hold', port, values.connections]);
+    await collect(pid);
+    const each = (memoryOf(pid) - before) / Number(values.connections);
+    const exit = once(child, 'exit');
+    child.stdin.end();
+    await exit;
+    return { 'KiB each': each };
+  });
+
+/**
+ * A row: who takes part, what is measured, whom we are compared with, and where we must be.
+ * @type {Record<string, { peers: string[], against: string, measure: (name: string) => Promise<Figures>,
+ *   bar?: number, most?: number, what: string, subject?: string }>}
+ */
+const table = {
+  'pipelined-50x64': {
+    what: '50 connections, 64 outstanding',
+    peers: ['ours', 'Node, batched', 'Node, naive', 'Python threads', 'Go'],
+    against: 'Node, batched',
+    bar: 0.85,
+    measure: (name) => echo(name, 50, 64),
+  },
+  'single-50x1': {
+    what: '50 connections, 1 outstanding',
+    peers: ['ours', 'Node, naive', 'Python threads', 'Go'],
+    against: 'Node, naive',
+    bar: 0.9,
+    measure: (name) => echo(name, 50, 1),
+  },
+  'single-500x1': {
+    what: '500 connections, 1 outstanding',
+    peers: ['ours', 'Node, naive', 'Python threads', 'Go'],
+    against: 'Node, naive',
+    bar: 0.9,
+    measure: (name) => echo(name, 500, 1),
+  },
+  'threads-burn': {
+    what: 'a handler that burns 100 us, 2 threads on 2 cores',
+    peers: ['ours, burning, 2 threads', 'ours, burning'],
+    subject: 'ours, burning, 2 threads',
+    against: 'ours, burning',
+    bar: 1.8,
+    measure: (name) => echo(name, 50, 4, false),
+  },
+  connects: {
+    what: '20,000 connects, one echo each, none refused',
+    peers: ['ours', 'Node, naive', 'Python threads', 'Go'],
+    against: 'Node, naive',
+    bar: 0.9,
+    measure: connects,
+  },
+  'idle-memory': {
+    what: `${values.connections} idle connections, with a handler and a read timeout`,
+    peers: ['ours', 'Node, naive'],
+    against: 'Node, naive',
+    most: 5,
+    measure: idle,
+  },
+};
+
+const only = values.only?.split(',');
+for (const [name, row] of Object.entries(table)) {
+  if (only !== undefined && !only.some((each) => name.startsWith(each))) continue;
+  const peers = row.peers.filter((peer) => commands[peer] !== undefined);
+  const subject = row.subject ?? 'ours';
+  /** @type {Map<string, Figures[]>} */
+  const figures = new Map(peers.map((peer) => [peer, []]));
+  for (let round = 0; round < rounds; round++)
+    for (const peer of peers) figures.get(peer)?.push(await row.measure(peer));
+  const first = Object.keys(figures.get(subject)?.[0] ?? {})[0] ?? '';
+  /** @param {string} a @param {string} b */
+  const ratioOf = (a, b) =>
+    median((figures.get(a) ?? []).map((mine, i) => (mine[first] ?? NaN) / (figures.get(b)?.[i]?.[first] ?? NaN)));
+  console.log(`\n${name}: ${row.what}`);
+  for (const peer of peers) {
+    const keys = Object.keys(figures.get(peer)?.[0] ?? {});
+    const cells = keys.map((key) => {
+      const middle = median((figures.get(peer) ?? []).map((each) => each[key] ?? NaN));
+      return `${middle.toFixed(middle < 100 ? 2 : 0).padStart(11)} ${key}`;
+    });
+    console.log(`  ${peer.padEnd(26)}${cells.join('')}   ${ratioOf(peer, row.against).toFixed(2)}x ${row.against}`);
+  }
+  const ratio = ratioOf(subject, row.against);
+  const value = median((figures.get(subject) ?? []).map((each) => each[first] ?? NaN));
+  const held = row.most === undefined ? ratio >= (row.bar ?? 0) : value <= row.most;
+  const round2 = (/** @type {number} */ x) => Math.round(x * 1000) / 1000;
+  const bars = { ...(row.bar && { bar: row.bar }), ...(row.most && { most: row.most }) };
+  const result = {
+    name: `server-${name}`,
+    ratio: round2(ratio),
+    against: row.against,
+    value: round2(value),
+    ...bars,
+    held,
+  };
+  console.log(`result: ${JSON.stringify(result)}`);
+}
