@@ -14,6 +14,8 @@ export interface Home {
   readonly runtime: string;
   readonly agentSocket: string;
   readonly keeperSocket: string;
+  /** Where the process that holds warm links listens. */
+  readonly linksSocket: string;
   readonly identityFile: string;
   readonly hostsFile: string;
   /** Keys that may use this machine's agent. */
@@ -37,6 +39,7 @@ export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
     runtime,
     agentSocket: join(runtime, 'agent.sock'),
     keeperSocket: join(runtime, 'keeper.sock'),
+    linksSocket: join(runtime, 'links.sock'),
     identityFile: join(config, 'identity.pem'),
     hostsFile: join(config, 'hosts.json'),
     callersFile: join(config, 'callers.json'),

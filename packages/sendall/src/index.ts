@@ -11,6 +11,8 @@ export type { RunEvent } from './client/events.js';
 export type { StreamName } from './client/output.js';
 export { Run, type KillReport, type RunState } from './client/run.js';
 export type { Argument } from './client/template.js';
+export { askRelay } from './link/relay-client.js';
+export { openRelay, type RelayOptions, type RelayStatus } from './link/relay.js';
 export {
   fleet,
   Fleet,

@@ -1,9 +1,9 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
-import { readFileSync } from 'node:fs';
 import { parseArguments, textOf, type Command } from './command.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
 import { answer, OutputError, say } from './print.js';
+import { ownVersion } from './version.js';
 
 /** Each command is loaded when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -20,6 +20,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   pair: async () => (await import('./commands/pair.js')).pair,
   hosts: async () => (await import('./commands/hosts.js')).hosts,
   agent: async () => (await import('./commands/agent.js')).agent,
+  links: async () => (await import('./commands/links.js')).links,
+  doctor: async () => (await import('./commands/doctor.js')).doctor,
   completion: async () => (await import('./commands/completion.js')).completion,
 };
 
@@ -31,12 +33,6 @@ async function find(name: string): Promise<Command | undefined> {
   return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
-function version(): string {
-  // This file's folder and that of the bundle it is part of lie equally deep in the package.
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 async function main(): Promise<number> {
   const words = ownWords();
   const [first, second] = words.slice(0, 2).map(textOf);
@@ -46,7 +42,7 @@ async function main(): Promise<number> {
     return name === undefined ? EXIT.usage : 0;
   }
   if (name === '--version' || name === '-V') {
-    answer(version());
+    answer(ownVersion());
     return 0;
   }
   const command = await find(name);

@@ -12,6 +12,7 @@ import { PrefixedLines } from './prefixed-lines.js';
 import { say } from './print.js';
 import { printDiff, printGroups } from './print-groups.js';
 import type { Begin } from './run-options.js';
+import { shareOf } from './reach.js';
 import { rolloutOf } from './rollout-options.js';
 import { finish, put, standardSinks, type Sinks } from './sink.js';
 
@@ -19,7 +20,7 @@ import { finish, put, standardSinks, type Sinks } from './sink.js';
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
   if (args.on('pty')) throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
-  const hosts = fleet(targets);
+  const hosts = fleet(targets, shareOf(args));
   const running = begin(
     { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
     {

@@ -1,5 +1,5 @@
 /** Hosts as commands reach them: with a suggestion for a mistyped name, and a word to the user when it takes long. */
-import { connect, KnownHosts, resolveHome, UsageError, type Host } from '../index.js';
+import { connect, KnownHosts, resolveHome, UsageError, type ConnectOptions, type Host } from '../index.js';
 import type { Arguments, Option } from './command.js';
 import { showProgress } from './progress.js';
 
@@ -12,12 +12,18 @@ export const reachOptions: Readonly<Record<string, Option>> = {
 export async function reach(target: string, args: Arguments): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target);
+    return await connect(target, shareOf(args));
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);
     throw error;
   }
+}
+
+/** Warm links unless the user wants one of their own. */
+export function shareOf(args: Arguments): ConnectOptions {
+  if (args.on('no-share')) return {};
+  return { share: () => void import('./commands/links.js').then(({ startHolder }) => startHolder()) };
 }
 
 async function suggest(target: string): Promise<void> {

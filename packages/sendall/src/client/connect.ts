@@ -6,6 +6,7 @@ import { resolveHome, type Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
 import { Link } from '../link/link.js';
+import { dialRelay } from '../link/relay-client.js';
 import { Host } from './host.js';
 import { KnownHosts } from './known-hosts.js';
 import { Session, type Dialled } from './session.js';
@@ -22,6 +23,11 @@ export interface ConnectOptions {
   /** Milliseconds of silence after which the link counts as lost. Default 45000. */
   pingDeadline?: number;
   signal?: AbortSignal;
+  /**
+   * Use the warm link that another process of this user holds to a tls:// host. Called when no such process runs, to
+   * start one for the next time. Default: a link of its own.
+   */
+  share?: () => void;
 }
 
 /** What the channel `sendall:dial` tells of each try to make a host's link, the first one and those after a loss. */
@@ -31,7 +37,7 @@ export type DialEvent =
 
 const dialEvents = channel('sendall:dial');
 
-const OPTION_NAMES = new Set(['home', 'timeout', 'giveUpAfter', 'pingInterval', 'pingDeadline', 'signal']);
+const OPTION_NAMES = new Set(['home', 'timeout', 'giveUpAfter', 'pingInterval', 'pingDeadline', 'signal', 'share']);
 
 /**
  * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known) or `unix:/path`.
@@ -73,18 +79,22 @@ function dialler(target: string, home: Home, options: ConnectOptions): () => Pro
   };
 }
 
-async function dialOnce(target: string, home: Home, { timeout = 5000, signal }: ConnectOptions): Promise<Dialled> {
+async function dialOnce(target: string, home: Home, options: ConnectOptions): Promise<Dialled> {
+  const { timeout: timeoutMs = 5000, signal, share } = options;
   // Looked up at each dial: a host that was paired again meanwhile has a new pin.
   const { url, pin } = await lookUp(target, home);
+  const warm = share && pin !== undefined ? await dialRelay(home, { url, pin }, timeoutMs) : undefined;
+  if (warm) return warm;
+  if (pin !== undefined) share?.();
   const stream = await dial(url, {
     pin,
     identity: async () => await (await import('../link/identity.js')).loadIdentity(home, { create: true }),
-    timeoutMs: timeout,
+    timeoutMs,
     signal,
   });
   const link = new Link(stream);
   const method = url.startsWith('unix:') ? 'local' : 'pin';
-  return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs: timeout }) };
+  return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }
 
 async function lookUp(target: string, home: Home): Promise<{ url: string; pin: string | undefined }> {

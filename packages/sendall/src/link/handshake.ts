@@ -32,7 +32,10 @@ export function helloMessage(name: string): MessageNamed<'HELLO'> {
  * certificate, so only AUTH_OK means that we are let in.
  * Throws RefusedError when the agent says no, UnreachableError when it goes away or says nothing for `timeoutMs`.
  */
-export function greet(link: Link, options: { method: string; name: string; timeoutMs: number }): Promise<Greeting> {
+export function greet(
+  link: Link,
+  options: { method: string; name: string; timeoutMs: number; proof?: Uint8Array },
+): Promise<Greeting> {
   return new Promise((resolve, reject) => {
     let hello: MessageNamed<'HELLO_OK'> | undefined;
     const fail = (error: Error) => {
@@ -64,12 +67,14 @@ export function greet(link: Link, options: { method: string; name: string; timeo
         ),
     });
     link.send(helloMessage(options.name));
-    link.send({ type: 'AUTH', alias: 0, method: options.method });
+    link.send({ type: 'AUTH', alias: 0, method: options.method, proof: options.proof });
   });
 }
 
 /** The error that a peer's LINK_ERROR stands for. */
 export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
   if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`);
+  // From whoever holds links to others for us.
+  if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, { cause: message });
   return new RefusedError(message.message);
 }

@@ -93,6 +93,7 @@ export class User implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.call(['links', 'stop']);
     rmSync(this.home, { recursive: true, force: true });
   }
 }

@@ -5,7 +5,7 @@ import { accompany } from '../accompany.js';
 import type { Arguments, Command, Option } from '../command.js';
 import { decodersFor } from '../event-json.js';
 import { findOptions, findPlaces, oneWord } from '../find-run.js';
-import { reach, reachOptions } from '../reach.js';
+import { reach, reachOptions, shareOf } from '../reach.js';
 import { finish, put, standardSinks } from '../sink.js';
 
 const shown: Readonly<Record<string, Option>> = {
@@ -33,7 +33,13 @@ export const attach: Command = {
     const options: AttachOptions = { from: startOf(args.text('from')), reject: false };
     if (places.length > 1) {
       const { showMany } = await import('../many.js');
-      return await showMany(args, fleet(places.map(({ target }) => target)).attach(places, options));
+      return await showMany(
+        args,
+        fleet(
+          places.map(({ target }) => target),
+          shareOf(args),
+        ).attach(places, options),
+      );
     }
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);

@@ -3,12 +3,18 @@ import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
 import type { Command, Option } from '../command.js';
+import { knownRuns } from '../history.js';
 
-const SCRIPTS: Record<string, string> = {
+/** What `complete` prints where the shell knows better: names of files. */
+const FILES = ':file';
+
+const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_sendall() {
-  local IFS=$'\\n'
-  COMPREPLY=($(sendall complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-  case "\${COMPREPLY[*]}" in :file) COMPREPLY=(); compopt -o default ;; esac
+  local line
+  COMPREPLY=()
+  while IFS= read -r line; do
+    if [ "$line" = "${FILES}" ]; then compopt -o default; else COMPREPLY+=("$line"); fi
+  done < <(sendall complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -F _sendall sendall
 `,
@@ -16,14 +22,18 @@ complete -F _sendall sendall
 _sendall() {
   local -a found
   found=("\${(@f)$(sendall complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ "\${found[*]}" == ":file" ]]; then _files; else compadd -- $found; fi
+  if [[ "\${found[*]}" == "${FILES}" ]]; then _files; else compadd -- $found; fi
 }
 compdef _sendall sendall
 `,
   fish: `function __sendall_complete
   set -l words (commandline -opc) (commandline -ct)
   set -l found (sendall complete -- $words[2..-1] 2>/dev/null)
-  if test "$found" = ":file"; __fish_complete_path (commandline -ct); else; printf '%s\\n' $found; end
+  if test "$found" = "${FILES}"
+    __fish_complete_path (commandline -ct)
+  else
+    printf '%s\\n' $found
+  end
 end
 complete -c sendall -f -a '(__sendall_complete)'
 `,
@@ -33,18 +43,19 @@ export const completion: Command = {
   name: 'completion',
   usage: 'bash | zsh | fish',
   summary: 'print a completion script for your shell',
-  examples: ['source <(sendall completion bash)'],
+  examples: ['source <(sendall completion bash)', 'sendall completion fish > ~/.config/fish/completions/sendall.fish'],
   options: {},
   subcommands: Object.keys(SCRIPTS),
   run(args) {
-    const script = SCRIPTS[args.words[0] ?? ''];
+    const name = args.words[0] ?? '';
+    const script = Object.hasOwn(SCRIPTS, name) ? SCRIPTS[name] : undefined;
     if (!script) throw new UsageError(`completion knows ${Object.keys(SCRIPTS).join(', ')}: sendall completion bash`);
     process.stdout.write(script);
     return Promise.resolve(0);
   },
 };
 
-/** Prints what may stand where the last word is; ":file" leaves it to the shell. */
+/** Prints what may stand where the last word is. */
 export function completeCommand(commands: () => Promise<readonly Command[]>): Command {
   return {
     name: 'complete',
@@ -55,33 +66,39 @@ export function completeCommand(commands: () => Promise<readonly Command[]>): Co
     async run(args) {
       const words = (args.rest ?? []).map((word) => Buffer.from(word).toString());
       const last = words.at(-1) ?? '';
-      const found = await candidates(await commands(), words.slice(0, -1), last);
-      if (found.length)
-        process.stdout.write(`${found.filter((each) => each.startsWith(last) || each === ':file').join('\n')}\n`);
+      const found = candidates(await commands(), words.slice(0, -1), last);
+      const fitting = found.filter((each) => each === FILES || each.startsWith(last));
+      if (fitting.length) process.stdout.write(`${fitting.join('\n')}\n`);
       return 0;
     },
   };
 }
 
-async function candidates(commands: readonly Command[], before: readonly string[], last: string): Promise<string[]> {
+function candidates(commands: readonly Command[], before: readonly string[], last: string): readonly string[] {
+  if (before.length === 0) return [...commands.map(({ name }) => name), '--help', '--version'];
   const command = commands.find(({ name }) => name === before[0]);
-  if (before.length === 0) return commands.map(({ name }) => name);
-  if (!command || before.includes('--')) return [':file'];
+  if (!command || before.includes('--')) return [FILES];
   const option = optionNamed(command, before.at(-1)!);
-  if (option?.value && !option.optionalValue) return valuesOf(option.complete);
-  if (last.startsWith('-')) return Object.keys(command.options).map((name) => `--${name}`);
+  if (option?.value && !option.optionalValue) return valuesOf(option.complete, last);
+  if (last.startsWith('-')) return [...Object.keys(command.options).map((name) => `--${name}`), '--help'];
   const words = before.slice(1).filter((word) => !word.startsWith('-'));
-  if (words.length === 0 && command.subcommands) return [...command.subcommands];
-  return valuesOf(command.complete);
+  if (words.length === 0 && command.subcommands) return command.subcommands;
+  return valuesOf(command.complete, last);
 }
 
 function optionNamed(command: Command, word: string): Option | undefined {
   return Object.entries(command.options).find(([name, { short }]) => word === `--${name}` || word === `-${short}`)?.[1];
 }
 
-async function valuesOf(kind: Option['complete']): Promise<string[]> {
-  if (Array.isArray(kind)) return [...(kind as readonly string[])];
-  if (kind === 'host') return ['local', ...new KnownHosts(resolveHome()).list().map(({ name }) => name)];
-  if (kind === 'run') return (await import('../history.js')).knownRuns();
-  return [':file'];
+function valuesOf(kind: Option['complete'], last: string): readonly string[] {
+  if (kind === 'host') return hostsAfter(last);
+  if (kind === 'run') return knownRuns();
+  return typeof kind === 'object' ? kind : [FILES];
+}
+
+/** Host names; in a set, for its last word. */
+function hostsAfter(last: string): string[] {
+  const names = ['local', 'all', ...new KnownHosts(resolveHome()).list().map(({ name }) => name)];
+  const begun = /^.*[,!&]/.exec(last)?.[0] ?? '';
+  return names.map((name) => begun + name);
 }

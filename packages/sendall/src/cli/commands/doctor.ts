@@ -1,0 +1,139 @@
+/** How well a host can be used, what is wrong, and how to mend it. */
+import { existsSync } from 'node:fs';
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
+import type { Arguments, Command } from '../command.js';
+import { answer, json, title } from '../print.js';
+import { reach, reachOptions } from '../reach.js';
+import { ownVersion } from '../version.js';
+
+/** Round trips that are measured; the median counts. */
+const ROUNDS = 9;
+/** Milliseconds of clock difference above which a command may be refused as too old. */
+const LARGEST_SKEW = 30_000;
+/** Milliseconds of a round trip above which a person at a keyboard notices. */
+const SLOW_ROUND_TRIP = 150;
+
+/** One thing that was looked at. */
+interface Finding {
+  readonly check: string;
+  readonly ok: boolean;
+  readonly found: string;
+  /** What to do about it. */
+  readonly mend?: string | undefined;
+}
+
+export const doctor: Command = {
+  name: 'doctor',
+  usage: '[OPTIONS] [HOST]',
+  summary: 'look at the way to a host: round trip, clock, key, versions; what is wrong and how to mend it',
+  examples: ['sendall doctor', 'sendall doctor web1'],
+  options: { json: { help: 'one JSON object a line on stdout' }, ...reachOptions },
+  complete: 'host',
+  async run(args) {
+    const [target = 'local', extra] = args.words;
+    if (extra !== undefined) throw new UsageError('doctor takes one host: sendall doctor web1');
+    const findings: Finding[] = [];
+    for await (const finding of examine(target, args)) {
+      findings.push(finding);
+      if (args.on('json')) json({ event: 'check', host: target, ...finding });
+      else {
+        answer(`${finding.ok ? 'ok   ' : 'wrong'}  ${finding.check.padEnd(11)}  ${finding.found}`);
+        if (finding.mend) answer(`       ${' '.repeat(11)}  -> ${finding.mend}`);
+      }
+    }
+    const bad = findings.filter(({ ok }) => !ok).length;
+    if (!args.on('json')) title(bad ? `${bad} of ${findings.length} checks found something wrong` : 'all is well');
+    return bad ? 1 : 0;
+  },
+};
+
+async function* examine(target: string, args: Arguments): AsyncGenerator<Finding> {
+  yield homeFinding();
+  yield pinFinding(target);
+  const before = performance.now();
+  let host: Host;
+  try {
+    host = await reach(target, args);
+  } catch (error) {
+    const [found, ...mend] = (error as Error).message.split(/(?:: |; )(?=[^:;]*$)/);
+    yield { check: 'link', ok: false, found: found!, mend: mend.join('') || 'see sendall agent status there' };
+    return;
+  }
+  await using _ = host;
+  yield { check: 'link', ok: true, found: `made in ${(performance.now() - before).toFixed(1)} ms` };
+  const { version, clockSkewMs, principal, roles } = host.info;
+  yield { check: 'caller', ok: true, found: `you are ${principal} there (${roles.join(', ')})` };
+  const status = await host.ask<AgentStatus>('status');
+  yield roundTripFinding(await roundTrips(host));
+  yield {
+    check: 'clock',
+    ok: Math.abs(clockSkewMs) < LARGEST_SKEW,
+    found: `${Math.abs(Math.round(clockSkewMs))} ms ${clockSkewMs < 0 ? 'behind' : 'ahead'}`,
+    mend: Math.abs(clockSkewMs) < LARGEST_SKEW ? undefined : 'set the clocks by NTP on both machines',
+  };
+  yield versionFinding(version);
+  yield {
+    check: 'keeper',
+    ok: status.keeperPid !== undefined,
+    found: status.keeperPid === undefined ? 'not running' : `pid ${status.keeperPid}, ${status.runs} commands run`,
+    mend: status.keeperPid === undefined ? 'run a command: the agent starts it' : undefined,
+  };
+  yield { check: 'links', ok: true, found: `${status.links} to this agent; ours was made again ${host.resumes} times` };
+  yield await commandFinding(host);
+}
+
+function homeFinding(): Finding {
+  const { config } = resolveHome();
+  const there = existsSync(config);
+  return { check: 'home', ok: true, found: there ? config : `${config}, made when it is needed` };
+}
+
+function pinFinding(target: string): Finding {
+  if (target === 'local' || target.startsWith('unix:'))
+    return { check: 'key', ok: true, found: 'this machine’s own socket needs none' };
+  const entry = new KnownHosts(resolveHome()).list().find(({ name, url }) => name === target || url === target);
+  return entry
+    ? { check: 'key', ok: true, found: `${entry.pin}, expected at ${entry.url}` }
+    : { check: 'key', ok: false, found: 'not known here', mend: 'sendall pair --new on the other machine shows how' };
+}
+
+async function roundTrips(host: Host): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) times.push((await host.ping()).rttMs);
+  return times.sort((a, b) => a - b)[ROUNDS >> 1]!;
+}
+
+function roundTripFinding(ms: number): Finding {
+  return {
+    check: 'round trip',
+    ok: true,
+    found: `${ms.toFixed(2)} ms`,
+    mend: ms < SLOW_ROUND_TRIP ? undefined : 'slow for a shell, fine for commands: nothing to mend here',
+  };
+}
+
+/** Versions that begin alike understand each other; the protocol refuses what it does not speak. */
+function versionFinding(theirs: string): Finding {
+  const ours = ownVersion();
+  const same = theirs === ours;
+  return {
+    check: 'version',
+    ok: true,
+    found: same ? ours : `${theirs} there, ${ours} here`,
+    mend: same ? undefined : 'they understand each other; the newer one knows more: upgrade the older when you can',
+  };
+}
+
+/** A real command, from start to end. */
+async function commandFinding(host: Host): Promise<Finding> {
+  const before = performance.now();
+  const result = await host.run(['true'], { reject: false });
+  return {
+    check: 'command',
+    ok: result.ok,
+    found: result.ok ? `true ended in ${(performance.now() - before).toFixed(1)} ms` : result.reason,
+    mend: result.ok ? undefined : 'run it by hand for more: sendall run … -- true',
+  };
+}

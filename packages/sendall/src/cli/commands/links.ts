@@ -1,0 +1,59 @@
+/** The process that holds warm links for this user: it starts by itself, and ends when it is idle. */
+import { spawn } from 'node:child_process';
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { askRelay, type RelayStatus } from '../../index.js';
+import type { Arguments, Command } from '../command.js';
+import { answer, json } from '../print.js';
+import { parseDuration } from '../units.js';
+
+export const links: Command = {
+  name: 'links',
+  usage: '[OPTIONS] [stop | serve]',
+  summary: 'show the warm links to hosts, or let go of them',
+  examples: ['sendall links', 'sendall links stop'],
+  options: {
+    idle: { value: 'TIME', help: 'with serve: end after this time without callers (default 5m)' },
+    json: { help: 'one JSON object a line on stdout' },
+  },
+  subcommands: ['stop', 'serve'],
+  async run(args) {
+    const [verb, extra] = args.words;
+    if (extra !== undefined || !['stop', 'serve', undefined].includes(verb))
+      throw new UsageError(`links does not know what "${extra ?? verb}" means: it has stop and serve`);
+    if (verb === 'serve') return await serve(args);
+    const said = await askRelay<RelayStatus>(resolveHome(), verb === 'stop' ? 'stop' : 'status');
+    if (args.on('json')) json(said ?? { links: [] });
+    else if (!said) answer('no process holds warm links: the next command to a tls:// host starts one');
+    else if (verb === 'stop') answer(`process ${said.pid} lets go of its links and ends`);
+    else {
+      answer(`process ${said.pid}, version ${said.version}, holds ${said.links.length} links`);
+      for (const { url, callers } of said.links) answer(`${url}  ${callers} callers`);
+    }
+    return 0;
+  },
+};
+
+/** In the foreground, until it is idle or told to end. */
+async function serve(args: Arguments): Promise<number> {
+  const { openRelay } = await import('../../index.js');
+  const idle = args.text('idle');
+  const relay = await openRelay(resolveHome(), idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') });
+  const end = () => void relay.close();
+  process
+    .on('SIGINT', end)
+    .on('SIGTERM', end)
+    .on('SIGHUP', () => undefined);
+  await relay.stopped;
+  return 0;
+}
+
+/** Many hosts are reached at a time, and one holder is enough. */
+let started = false;
+
+/** Starts it in the background, for the commands to come. */
+export function startHolder(): void {
+  if (started) return;
+  started = true;
+  spawn(process.execPath, [process.argv[1]!, 'links', 'serve'], { detached: true, stdio: 'ignore', cwd: '/' }).unref();
+}

@@ -1,0 +1,95 @@
+import { once } from 'node:events';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Machine, said, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1', 'web2');
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+interface Status {
+  pid: number;
+  links: { url: string; callers: number }[];
+}
+const status = (): Status => user.events(['links', '--json'])[0] as unknown as Status;
+/** Runs a command and waits until the process that it left behind holds links. */
+function warm(): Status {
+  user.bash(
+    'sendall run web1 -n -- true; until sendall links | grep -q ^process; do :; done; sendall run web1 -n -- true',
+  );
+  return status();
+}
+
+test('a first command leaves a process behind that holds the link for the next', () => {
+  const { pid, links } = warm();
+  expect(links).toEqual([expect.objectContaining({ url: machine.url })]);
+  expect(user.call(['run', 'web1', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3'])).toEqual({
+    code: 3,
+    stdout: 'out\n',
+    stderr: 'err\n',
+  });
+  expect(status().pid).toBe(pid);
+});
+
+test('many commands at once share it, and every byte is where it belongs', () => {
+  warm();
+  const text = `for i in $(seq 8); do sendall run web1 -- sh -c "seq $((i * 1000)); wc -c" < <(seq $i) > "$SENDALL_HOME/out$i" & done; wait
+    for i in $(seq 8); do diff <(seq $((i * 1000)); seq $i | wc -c) "$SENDALL_HOME/out$i" || exit 1; done`;
+  expect(user.bash(text)).toEqual({ code: 0, stdout: '', stderr: '' });
+  expect(status().links).toHaveLength(1);
+});
+
+test('killing it in the middle of a command loses nothing', async () => {
+  const { pid } = warm();
+  const child = user.start(['run', '-n', 'web1', '--json', '--', 'sh', '-c', 'echo go; sleep 0.5; seq 50000; exit 4']);
+  await said(child, 'go');
+  process.kill(pid, 'SIGKILL');
+  let text = '';
+  child.stdout!.on('data', (chunk: string) => (text += chunk));
+  expect(await once(child, 'close')).toEqual([4, null]);
+  const events = text
+    .split('\n')
+    .flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as { event: string }] : []));
+  expect(events).toContainEqual(expect.objectContaining({ event: 'resumed' }));
+  expect(events.at(-1)).toMatchObject({ event: 'result', outcome: 'failed', code: 4, stdoutBytes: 288_897 });
+});
+
+test('a holder that is stuck is done without', () => {
+  const { pid } = warm();
+  process.kill(pid, 'SIGSTOP');
+  expect(user.call(['run', '-n', 'web1', '--', 'echo', 'direct'])).toMatchObject({ code: 0, stdout: 'direct\n' });
+  process.kill(pid, 'SIGKILL');
+});
+
+test('--no-share does without it', () => {
+  user.call(['links', 'stop']);
+  expect(user.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(0);
+  expect(user.call(['links']).stdout).toContain('no process holds warm links');
+});
+
+test('what is wrong with a host is said as without it', () => {
+  warm();
+  user.call(['hosts', 'add', 'nobody', 'tls://127.0.0.1:1', '--pin', `SHA256:${'A'.repeat(43)}`]);
+  const through = user.call(['run', '-n', 'nobody', '--', 'true']);
+  expect(through).toMatchObject({ code: 201, stdout: '' });
+  expect(through).toEqual(user.call(['run', '-n', '--no-share', 'nobody', '--', 'true']));
+  user.call(['hosts', 'add', 'other', machine.url, '--pin', `SHA256:${'A'.repeat(43)}`]);
+  expect(user.call(['run', '-n', 'other', '--', 'true']).code).toBe(202);
+});
+
+test('it ends when it is idle, and there is one of it', async () => {
+  user.call(['links', 'stop']);
+  const holder = user.start(['links', 'serve', '--idle', '5s']);
+  user.bash('until sendall links | grep -q ^process; do :; done');
+  expect(user.call(['links', 'serve'])).toMatchObject({
+    code: 200,
+    stderr: expect.stringContaining('another process'),
+  });
+  expect(await once(holder, 'exit')).toEqual([0, null]);
+});
