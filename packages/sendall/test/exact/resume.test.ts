@@ -45,7 +45,7 @@ describe('a lost link', () => {
 
   test('does not double a command whose OPEN was not answered', async () => {
     // Every number of bytes at which the first link may die, a few at a time.
-    for (let cutAfter = 300; cutAfter < 900; cutAfter += 29) {
+    for (let cutAfter = 300; cutAfter < 900; cutAfter += 61) {
       const { fleet, host } = await oneHost({ faults: { cutAfter } });
       const mark = `${fleet.home.state}/started-once`;
       const result = await host.sh(`mkdir "${mark}" && echo once`, { reject: false });
