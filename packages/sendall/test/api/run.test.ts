@@ -51,11 +51,14 @@ describe('a result', () => {
     expect((await host.run(['false']).nothrow()).outcome).toBe('failed');
   });
 
-  test.each(['SIGKILL', 'SIGTERM', 'SIGSEGV'])('of a command that died by %s says so and has no code', async (signal) => {
-    const { result } = await failure(host.sh(`kill -${signal.slice(3)} $$`));
-    expect(result).toMatchObject({ outcome: 'signalled', signal });
-    expect(result.code).toBeUndefined();
-  });
+  test.each(['SIGKILL', 'SIGTERM', 'SIGSEGV'])(
+    'of a command that died by %s says so and has no code',
+    async (signal) => {
+      const { result } = await failure(host.sh(`kill -${signal.slice(3)} $$`));
+      expect(result).toMatchObject({ outcome: 'signalled', signal });
+      expect(result.code).toBeUndefined();
+    },
+  );
 
   test.each([
     ['nofile', ['no-such-program'], {}],
@@ -276,7 +279,9 @@ describe('ends', () => {
 
   test('waitFor tree waits until the last process is gone', async () => {
     const mark = join(folder, 'tree-ended');
-    await host.run(['sh', '-c', `(setsid sh -c 'sleep 0.3; : > "$0"' "${mark}" >/dev/null 2>&1 &)`], { waitFor: 'tree' });
+    await host.run(['sh', '-c', `(setsid sh -c 'sleep 0.3; : > "$0"' "${mark}" >/dev/null 2>&1 &)`], {
+      waitFor: 'tree',
+    });
     await expect(host.run(['test', '-e', mark])).resolves.toMatchObject({ ok: true });
   });
 
@@ -286,7 +291,9 @@ describe('ends', () => {
   });
 
   test('an idle timeout counts silence only', async () => {
-    const { result } = await failure(host.sh('for i in 1 2 3; do echo $i; sleep 0.1; done; sleep 60', { idleTimeout: 1000 }));
+    const { result } = await failure(
+      host.sh('for i in 1 2 3; do echo $i; sleep 0.1; done; sleep 60', { idleTimeout: 1000 }),
+    );
     expect(result).toMatchObject({ outcome: 'idle', stdout: '1\n2\n3\n' });
   });
 
@@ -384,7 +391,9 @@ test('unknown options are refused by name', () => {
 
 test('fifty runs at once keep their outputs apart', async () => {
   const results = await Promise.all(
-    Array.from({ length: 50 }, (_, i) => host.sh(`head -c 200000 /dev/zero | tr '\\0' '${String.fromCharCode(65 + (i % 26))}'`)),
+    Array.from({ length: 50 }, (_, i) =>
+      host.sh(`head -c 200000 /dev/zero | tr '\\0' '${String.fromCharCode(65 + (i % 26))}'`),
+    ),
   );
   results.forEach(({ stdout }, i) => expect(stdout === String.fromCharCode(65 + (i % 26)).repeat(200_000)).toBe(true));
 });

@@ -81,7 +81,14 @@ test('a piece of a stream comes back with its offset, up to 2^53 - 1', () => {
 });
 
 describe('specs', () => {
-  const spec = (part: Partial<Spec>): Spec => ({ verb: 'exec', argv: [Buffer.from('x')], env: [], stdin: false, tags: [], ...part });
+  const spec = (part: Partial<Spec>): Spec => ({
+    verb: 'exec',
+    argv: [Buffer.from('x')],
+    env: [],
+    stdin: false,
+    tags: [],
+    ...part,
+  });
 
   test('words that are not UTF-8 arrive as they were', () => {
     const argv = [Buffer.from([0x78, 0xff, 0xfe]), Buffer.from([0xc3])];
