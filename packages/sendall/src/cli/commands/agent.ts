@@ -11,16 +11,18 @@ const RESTART_WITHIN = 20_000;
 
 export const agent: Command = {
   name: 'agent',
-  usage: '[stop | restart | status]',
+  usage: '[OPTIONS] [stop | restart | status | install --systemd]',
   summary: 'serve this machine in the foreground, or stop, restart or ask the agent that does',
   examples: ['sendall agent --listen tls://0.0.0.0:7433'],
   options: {
     listen: { value: 'URL', help: 'also listen on tls://HOST:PORT' },
     name: { value: 'NAME', help: 'the name told to callers (default: the host name)' },
+    systemd: { help: 'with install: write units for the agent and the keeper' },
+    into: { value: 'DIR', help: 'with install: write them there', complete: 'folder' },
     runs: { help: 'with stop: end the running commands too' },
     json: { help: 'one JSON object a line on stdout' },
   },
-  subcommands: ['stop', 'restart', 'status'],
+  subcommands: ['stop', 'restart', 'status', 'install'],
   async run(args) {
     const [verb, extra] = args.words;
     if (extra !== undefined) throw new UsageError(`agent does not know what "${extra}" means here`);
@@ -28,7 +30,8 @@ export const agent: Command = {
     if (verb === 'stop') return await stop(args);
     if (verb === 'status') return await status(args);
     if (verb === 'restart') return await restart(args);
-    throw new UsageError(`agent has no verb "${verb}": it has stop, restart and status`);
+    if (verb === 'install') return (await import('./install.js')).install(args);
+    throw new UsageError(`agent has no verb "${verb}": it has stop, restart, status and install`);
   },
 };
 

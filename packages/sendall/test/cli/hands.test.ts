@@ -1,0 +1,225 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Machine, User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1', 'web2', 'web01', 'web03');
+  user.call(['hosts', 'set', 'web1', 'role=frontend']);
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+const commands = () =>
+  user
+    .call(['--help'])
+    .stdout.split(/^Commands$|^Examples$/m)[1]!
+    .match(/^ {2}\S+/gm)!
+    .map((word) => word.trim());
+
+function strangersCall() {
+  using stranger = new User();
+  const { fingerprint } = machine.user.events(['agent', 'status', '--json'])[0]!;
+  stranger.call(['hosts', 'add', 'web1', machine.url, '--pin', String(fingerprint)]);
+  return stranger.call(['run', '-n', '--no-share', 'web1', '--', 'true']);
+}
+
+function changedKeyCall() {
+  user.call(['hosts', 'add', 'changed', machine.url, '--pin', `SHA256:${'A'.repeat(43)}`]);
+  return user.call(['run', '-n', '--no-share', 'changed', '--', 'true']);
+}
+
+const complete = (...words: string[]) =>
+  user
+    .call(['complete', '--', ...words])
+    .stdout.split('\n')
+    .filter(Boolean);
+
+describe('help', () => {
+  test('--help and --version answer on stdout with 0', () => {
+    expect(user.call(['--help'])).toMatchObject({ code: 0, stderr: '' });
+    expect(user.call(['--version'])).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+      stderr: '',
+    });
+    expect(commands()).toContain('run');
+  });
+
+  test('each command has examples, and those that need nothing else were run', () => {
+    user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
+    for (const command of commands()) {
+      const { code, stdout } = user.call([command, '--help']);
+      expect(code).toBe(0);
+      const examples = stdout
+        .split(/^Examples?$/m)[1]!
+        .split(/^Options$/m)[0]!
+        .trim()
+        .split(/\n\s*/);
+      for (const example of examples) {
+        // These wait for the end, need a terminal, another machine, or change this one.
+        if (
+          /^sendall (agent|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|completion fish)/.test(
+            example,
+          )
+        )
+          continue;
+        if (example.startsWith('sendall kill'))
+          user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
+        const ended = user.bash(example);
+        expect([example, ended.code, ended.stderr.includes('sendall:')]).toEqual([example, 0, false]);
+      }
+    }
+    user.call(['kill', 'nightly']);
+  }, 90_000);
+});
+
+describe('slips', () => {
+  test.each([
+    [['rum', 'web1'], 'did you mean "sendall run"'],
+    [['run', '--timout=1s', 'web1', '--', 'true'], 'did you mean --timeout'],
+    [['run', 'wbe1', '--', 'true'], 'did you mean "web1"'],
+    [['hosts', 'pin', 'web1'], 'did you mean "ping"'],
+  ])('%j is answered with %s', (words, hint) => {
+    expect(user.call(words)).toMatchObject({ code: 200, stdout: '', stderr: expect.stringContaining(hint) });
+  });
+});
+
+describe('an error is one sentence with the next step', () => {
+  test.each([
+    ['no agent', () => user.call(['run', 'local', '--', 'true']), 201, 'start one with "sendall agent"'],
+    ['a wrong code', () => user.call(['pair', machine.url, '--code', '0'.repeat(26), '--name', 'x']), 202, 'check it'],
+    ['a second agent', () => machine.user.call(['agent']), 200, 'sendall agent stop'],
+    ['an unknown caller', () => strangersCall(), 202, 'pair'],
+    ['a changed key', () => changedKeyCall(), 202, 'key'],
+  ])('%s', (_name, call, code, hint) => {
+    const ended = call();
+    expect(ended.stderr).toMatch(/^sendall: [^\n]+\n$/);
+    expect(ended.stderr).toContain(hint);
+    expect(ended.code).toBe(code);
+  });
+
+  test('a port in use', async () => {
+    using other = new User();
+    expect(other.call(['agent', '--listen', machine.url])).toMatchObject({
+      code: 200,
+      stderr: expect.stringContaining('the port is in use'),
+    });
+  });
+});
+
+test('colour is for terminals, and NO_COLOR switches it off', () => {
+  expect(user.call(['hosts']).stdout).not.toContain('\u001b');
+  expect(user.bashAtTerminal('sendall hosts', []).screen).toContain('\u001b[1m');
+  expect(user.bashAtTerminal('NO_COLOR=1 sendall hosts', []).screen).not.toContain('\u001b');
+});
+
+describe('completion', () => {
+  test('offers commands, options, their values, hosts, sets and runs', () => {
+    user.call(['run', '--name', 'completed', 'web1', '--', 'true']);
+    expect(complete('ru')).toEqual(['run']);
+    expect(complete('run', '--caps'.slice(0, 5))).toEqual(['--capture']);
+    expect(complete('run', '--capture', '')).toEqual(['split', 'merged', 'exact']);
+    expect(complete('run', 'web1')).toEqual(['web1']);
+    expect(complete('run', 'web1,web0')).toEqual(['web1,web01', 'web1,web03']);
+    expect(complete('attach', 'compl')).toEqual(['completed']);
+    expect(complete('agent', 'sta')).toEqual(['status']);
+    expect(complete('run', 'web1', '--', '')).toEqual([':file']);
+  });
+
+  test('works in bash', () => {
+    const text = `source <(sendall completion bash)
+      COMP_WORDS=(sendall run web0); COMP_CWORD=2; _sendall; echo "\${COMPREPLY[@]}"
+      complete -p sendall`;
+    expect(user.bash(text).stdout).toBe('web01 web03\ncomplete -F _sendall sendall\n');
+  });
+});
+
+describe('doctor', () => {
+  test('says that all is well, or what is wrong and how to mend it', () => {
+    const well = user.call(['doctor', 'web1']);
+    expect(well).toMatchObject({ code: 0, stderr: '' });
+    for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'command'])
+      expect(well.stdout).toContain(check);
+    const ill = user.call(['doctor']);
+    expect(ill.code).toBe(1);
+    expect(ill.stdout).toContain('start one with "sendall agent"');
+    expect(user.events(['doctor', 'web1', '--json'])).toContainEqual(
+      expect.objectContaining({ event: 'check', host: 'web1', check: 'command', ok: true }),
+    );
+  });
+});
+
+describe('agent install --systemd', () => {
+  test('writes units whose keeper outlives a restart of the agent', async () => {
+    using owner = new User();
+    const folder = mkdtempSync(join(tmpdir(), 'units-'));
+    const said = owner.call(['agent', 'install', '--systemd', '--into', folder]);
+    expect(said.stdout).toContain(`wrote ${folder}/sendall-agent.service`);
+    const [agentUnit, keeperUnit] = ['agent', 'keeper'].map((name) =>
+      readFileSync(join(folder, `sendall-${name}.service`), 'utf8'),
+    );
+    expect(agentUnit).toContain('KillMode=process');
+    expect(keeperUnit).toMatch(/Delegate=yes[\s\S]*OOMPolicy=continue/);
+    const program = (unit: string): string[] =>
+      unit
+        .match(/^ExecStart=(.*)$/m)![1]!
+        .match(/"(?:\\.|[^"\\])*"/g)!
+        .map((word) => word.slice(1, -1).replace(/\\(.)/g, '$1').replaceAll('%%', '%').replaceAll('$$', '$'));
+    const start = (unit: string) => {
+      const [file, ...words] = program(unit);
+      return spawn(file!, words, { env: owner.env(), stdio: 'ignore' });
+    };
+    const keeper = start(keeperUnit!);
+    await listening(join(owner.home, 'keeper.sock'));
+    let agent = start(agentUnit!);
+    await listening(join(owner.home, 'agent.sock'));
+    expect(owner.events(['agent', 'status', '--json'])[0]).toMatchObject({ pid: agent.pid, keeperPid: keeper.pid });
+    owner.call(['run', '-d', '--name', 'kept', 'local', '--', 'sh', '-c', 'sleep 1; exit 8']);
+    agent.kill('SIGTERM');
+    await once(agent, 'exit');
+    agent = start(agentUnit!);
+    await listening(join(owner.home, 'agent.sock'));
+    expect(owner.call(['wait', 'kept']).code).toBe(8);
+    agent.kill('SIGTERM');
+    keeper.kill('SIGKILL');
+    await Promise.all([once(agent, 'exit'), once(keeper, 'exit')]);
+  });
+
+  test('is understood by systemd where it is installed', () => {
+    using owner = new User();
+    const folder = mkdtempSync(join(tmpdir(), 'units-'));
+    owner.call(['agent', 'install', '--systemd', '--into', folder, '--name', '100% $HOME "q"']);
+    const verify = spawnSync('systemd-analyze', [
+      'verify',
+      join(folder, 'sendall-agent.service'),
+      join(folder, 'sendall-keeper.service'),
+    ]);
+    if (!verify.error) expect([verify.status, verify.stderr.toString()]).toEqual([0, '']);
+  });
+});
+
+/** Resolves when somebody accepts connections there. */
+async function listening(path: string): Promise<void> {
+  for (;;) {
+    const socket = connect(path);
+    const [event] = await Promise.race([
+      once(socket, 'connect').then(() => ['connect']),
+      once(socket, 'error').then(
+        () => ['error'],
+        () => ['error'],
+      ),
+    ]).catch(() => ['error']);
+    socket.destroy();
+    if (event === 'connect') return;
+  }
+}
