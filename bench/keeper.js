@@ -99,19 +99,23 @@ for (let round = 0; round < ROUNDS; round++) {
   many.ratios.push(c / d);
 }
 
+const nothing = () => {};
+
 /** Megabytes a second from the command to here, read back from the spool and summed. */
 async function throughKeeper() {
   const begun = now();
   let told = 0;
-  let wake = () => {};
-  let ended = false;
+  let wake = nothing;
+  /** @type {(value?: unknown) => void} */
+  let end = nothing;
+  const ended = new Promise((resolve) => (end = resolve));
   const size = MIB * 1024 * 1024;
   const { alias, runId } = client.run(
     { argv: words(`head -c ${size} /dev/zero`), spoolMax: 4 * 1024 ** 3 },
     (message) => {
       if (message.type === 'SPOOLED' && message.stream === 1) told = message.next;
       else if (message.type === 'DATA' && message.stream === 1) told = message.offset + message.bytes.length;
-      else if (message.type === 'TREE_END') ended = true;
+      else if (message.type === 'TREE_END') end();
       wake();
     },
   );
@@ -131,7 +135,7 @@ async function throughKeeper() {
     }
   }
   const took = now() - begun;
-  while (!ended) await new Promise((resolve) => (wake = () => resolve(undefined)));
+  await ended;
   await reader.close();
   client.detach(alias);
   client.link.send({ type: 'FORGET', alias: 0, opId: 1, runId, principal: 'bench' });

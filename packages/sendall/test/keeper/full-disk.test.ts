@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { KeeperClient, until } from './keeper-client.js';
+
+// Only root may mount a disk small enough to be filled.
+if (process.getuid?.() === 0) {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'full-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=0700', 'tmpfs', folder]);
+  });
+  afterEach(() => {
+    execFileSync('umount', ['-l', folder]);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const fill = (): string => {
+    const filler = join(folder, 'filler');
+    const { bavail, bsize } = statfsSync(folder);
+    writeFileSync(filler, Buffer.alloc(bavail * bsize));
+    return filler;
+  };
+
+  test('output waits for room and nothing is lost', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const filler = fill();
+    const run = keeper.sh('head -c 3000000 /dev/zero; echo end >&2; exit 3');
+    await until(async () => (await keeper.list()).some(({ blocked }) => blocked !== undefined), 'a blocked run');
+    expect(run.find('EXIT')).toBeUndefined();
+    rmSync(filler);
+    expect(await run.exit).toMatchObject({ code: 3 });
+    expect(await run.output(1)).toHaveLength(3_000_000);
+    expect(await run.text(2)).toBe('end\n');
+    await keeper.end();
+  });
+
+  test('an exit code is not lost, also when the keeper dies before there is room', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const filler = fill();
+    const run = keeper.sh('echo unstored; exit 42');
+    const { pid } = await run.wait('STARTED');
+    await until(() => !existsSync(`/proc/${pid}`), 'the end of the command, seen by the keeper');
+    // Its exit is in the journal; it is told when its output is stored.
+    expect(await keeper.status()).toMatchObject({ running: 1 });
+    expect(run.find('EXIT')).toBeUndefined();
+    await keeper.crash();
+    const { exit, state } = await keeper.attach(run.runId).wait('ATTACHED');
+    expect(state).toBe('lost');
+    expect(exit).toMatchObject({
+      code: 42,
+      cause: 'lost',
+      reason: 'the keeper died before the last output was stored',
+    });
+    rmSync(filler);
+    await keeper.end();
+  });
+
+  test('a journal without room refuses new commands and says so; those that run end as they should', async () => {
+    const keeper = await KeeperClient.start({ limits: { maxRunning: 10_000, maxQueued: 0 } }, folder);
+    const runs = Array.from({ length: 10 }, () => keeper.sh('sleep 0.5; exit 7'));
+    await Promise.all(runs.map((run) => run.wait('STARTED')));
+    fill();
+    // A megabyte is written ahead: it takes some commands to use it up.
+    let refused;
+    for (let burst = 0; burst < 12 && !refused; burst++) {
+      const more = Array.from({ length: 50 }, () => keeper.exec('true', 'x'.repeat(2000)));
+      await Promise.all(more.map((run) => Promise.race([run.wait('TREE_END'), run.wait('REFUSED')])));
+      refused = more.map((run) => run.find('REFUSED')).find(Boolean);
+    }
+    expect(refused).toMatchObject({ code: 'limits' });
+    expect(refused!.message).toContain('journal');
+    for (const run of runs) expect(await run.exit).toMatchObject({ code: 7 });
+    await keeper.end();
+  });
+} else {
+  test('needs root to mount a small disk', () => expect(process.getuid?.()).not.toBe(0));
+}
