@@ -30,6 +30,9 @@ const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK']));
 /** @param {string} command */
 const have = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 
+/** @param {string} path */
+const age = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
 /**
  * Compiles what is newer than its program.
  * @param {string} command
@@ -38,7 +41,6 @@ const have = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).statu
  * @param {string} program
  */
 function compile(command, args, source, program) {
-  const age = (/** @type {string} */ path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (age(program) < age(source)) execFileSync(command, [...args, '-o', program, source], { stdio: 'inherit' });
   return program;
 }
@@ -71,6 +73,9 @@ function cpuOf(pid) {
 
 /** @param {number} pid KiB of memory of its own */
 const memoryOf = (pid) => Number(/^Anonymous:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]);
+
+/** @param {number} x */
+const short = (x) => Math.round(x * 1000) / 1000;
 
 /** @param {number[]} numbers */
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
@@ -233,13 +238,12 @@ for (const [name, row] of Object.entries(table)) {
   const ratio = ratioOf(subject, row.against);
   const value = median((figures.get(subject) ?? []).map((each) => each[first] ?? NaN));
   const held = row.most === undefined ? ratio >= (row.bar ?? 0) : value <= row.most;
-  const round2 = (/** @type {number} */ x) => Math.round(x * 1000) / 1000;
   const bars = { ...(row.bar && { bar: row.bar }), ...(row.most && { most: row.most }) };
   const result = {
     name: `server-${name}`,
-    ratio: round2(ratio),
+    ratio: short(ratio),
     against: row.against,
-    value: round2(value),
+    value: short(value),
     ...bars,
     held,
   };

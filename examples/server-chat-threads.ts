@@ -12,6 +12,10 @@ interface Said {
   text: string;
 }
 
+function hear(channel: BroadcastChannel, heard: (said: Said) => unknown) {
+  channel.addEventListener('message', (event) => heard((event as unknown as { data: Said }).data));
+}
+
 /** Threads share no memory: what clients and operator say goes over a channel that all of them hear. */
 export class Guest extends StreamRequestHandler {
   static readonly module = import.meta.url;
@@ -21,10 +25,7 @@ export class Guest extends StreamRequestHandler {
     try {
       this.connection.write('your name? ');
       const name = String((await this.rfile.readline()) ?? 'nobody').trim();
-      channel.onmessage = (event) => {
-        const { to, text } = (event as { data: Said }).data;
-        if (to === name) this.connection.write(`operator: ${text}\n`);
-      };
+      hear(channel, ({ to, text }) => to === name && this.connection.write(`operator: ${text}\n`));
       channel.postMessage({ from: name, text: 'is here' } satisfies Said);
       for (let line; (line = await this.rfile.readline()) !== null;)
         channel.postMessage({ from: name, text: String(line).trim() } satisfies Said);
@@ -40,14 +41,13 @@ if (!isWorker) {
   await server.listen();
   void server.serveForever();
   const channel = new BroadcastChannel('chat');
-  const heard = (show: (said: Said) => void) => (channel.onmessage = (event) => show((event as { data: Said }).data));
   if (port === '0') await scene((server.serverAddress as { port: number }).port);
   else await operate();
   channel.close();
   await server.shutdown({ timeout: 1000 });
 
   async function operate() {
-    heard(({ from, text }) => from !== undefined && console.log(`${from}: ${text}`));
+    hear(channel, ({ from, text }) => from !== undefined && console.log(`${from}: ${text}`));
     for await (const line of createInterface({ input: process.stdin })) {
       const [, to, text] = /^(\S+): (.*)$/.exec(line) ?? [];
       if (to === undefined || text === undefined) console.log('write "name: text"');
@@ -57,21 +57,21 @@ if (!isWorker) {
 
   /** Two clients, an operator who greets each, and what the clients read. */
   async function scene(at: number) {
-    heard(({ from, text }) => {
+    hear(channel, ({ from, text }) => {
       if (from === undefined) return;
       console.log(`${from}: ${text}`);
       if (text !== 'is here') channel.postMessage({ to: from, text: `hello ${from}` } satisfies Said);
     });
     await Promise.all(['ann', 'ben'].map((name) => guest(connect(at, '127.0.0.1'), name)));
   }
+}
 
-  async function guest(client: Socket, name: string) {
-    client.write(`${name}\ngood day\n`);
-    let text = '';
-    for await (const chunk of client) {
-      text += String(chunk);
-      if (text.endsWith(`hello ${name}\n`)) break;
-    }
-    console.log(`${name} read: ${text.split('\n').at(-2)}`);
+async function guest(client: Socket, name: string) {
+  client.write(`${name}\ngood day\n`);
+  let text = '';
+  for await (const chunk of client) {
+    text += String(chunk);
+    if (text.endsWith(`hello ${name}\n`)) break;
   }
+  console.log(`${name} read: ${text.split('\n').at(-2)}`);
 }

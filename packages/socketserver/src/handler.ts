@@ -53,7 +53,7 @@ export class BaseRequestHandler<R extends Request = Request> {
 /** What stream and message handlers have in common: a connection, and calls for what happens to it. */
 export abstract class ConnectionHandler extends BaseRequestHandler<Connection> implements Hooks<Connection> {
   /** A read timeout for these connections in milliseconds, instead of the server's. */
-  timeout?: number;
+  declare timeout?: number;
 
   onEnd?(connection: Connection): unknown;
   onTimeout?(connection: Connection): unknown;
@@ -359,10 +359,10 @@ function bad(why: string): never {
  * without a promise each.
  */
 export function onlyPushes({ prototype }: HandlerClass): boolean {
-  const { setup, finish } = BaseRequestHandler.prototype;
-  const { handle } = prototype as BaseRequestHandler;
-  const pushes = handle === StreamRequestHandler.prototype.handle || handle === MessageRequestHandler.prototype.handle;
-  return pushes && prototype.setup === setup && prototype.finish === finish;
+  const is = (base: { prototype: BaseRequestHandler }, step: 'setup' | 'handle' | 'finish'): boolean =>
+    prototype[step] === base.prototype[step];
+  const pushes = is(StreamRequestHandler, 'handle') || is(MessageRequestHandler, 'handle');
+  return pushes && is(BaseRequestHandler, 'setup') && is(BaseRequestHandler, 'finish');
 }
 
 const pushNames = ['onData', 'onMessage'] as const;

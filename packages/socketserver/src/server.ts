@@ -843,7 +843,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   #makeHandler(request: Request, clientAddress: PeerAddress): ConnectionHandler {
     const handler: BaseRequestHandler = new this.RequestHandlerClass(request as never, clientAddress, this);
-    if (handler instanceof ConnectionHandler) handler.request.hooks = handler;
+    if (handler instanceof ConnectionHandler) {
+      handler.request.hooks = handler;
+      if (handler.timeout !== undefined) handler.request.setReadTimeout(handler.timeout);
+    }
     return handler as ConnectionHandler;
   }
 

@@ -74,8 +74,7 @@ async function load(): Promise<SystemCalls | undefined> {
   // Some numbers have two names; the first of the alphabet is the usual one (EAGAIN, not EWOULDBLOCK).
   const names = new Map(
     Object.entries(koffi.os.errno)
-      .toSorted()
-      .toReversed()
+      .toSorted(([a], [b]) => (a < b ? 1 : -1))
       .map(([name, number]) => [number, name]),
   );
   const failure = (syscall: string): NodeJS.ErrnoException => {

@@ -25,6 +25,14 @@ const frame = (text: string) => lengthPrefixed().encoder().encode(text);
 const serving = async (run: (connection: Connection) => unknown, options: ServerOptions = {}) =>
   closing(await serve(local, run, options));
 
+const v2 = (body: Buffer, family: number, command = 1) => {
+  const head = Buffer.from('0d0a0d0a000d0a515549540a2000000c', 'hex');
+  head[12] = 0x20 | command;
+  head[13] = family;
+  head.writeUInt16BE(body.length, 14);
+  return Buffer.concat([head, body]);
+};
+
 describe('setup, handle, finish', () => {
   test('finish() runs when handle() throws, and not when setup() throws', async () => {
     const steps: string[] = [];
@@ -104,9 +112,9 @@ describe('setup, handle, finish', () => {
 describe('reading and writing', () => {
   test('readline(), read(n) and the rest: bytes however they were cut, null at the end', async () => {
     const seen: unknown[] = [];
+    const text = (bytes: Buffer | null) => seen.push(bytes === null ? null : String(bytes));
     class Reading extends StreamRequestHandler {
       override async handle() {
-        const text = (bytes: Buffer | null) => seen.push(bytes === null ? null : String(bytes));
         text(await this.rfile.readline());
         text(await this.rfile.read(4));
         text(await this.rfile.readline(3));
@@ -416,13 +424,6 @@ describe('STARTTLS and PROXY', () => {
     expect((await closed)[0]).toMatchObject({ reason: 'handshake-error' });
   });
 
-  const v2 = (body: Buffer, family: number, command = 1) => {
-    const head = Buffer.from('0d0a0d0a000d0a515549540a2000000c', 'hex');
-    head[12] = 0x20 | command;
-    head[13] = family;
-    head.writeUInt16BE(body.length, 14);
-    return Buffer.concat([head, body]);
-  };
   const ipv4 = Buffer.from([192, 0, 2, 1, 198, 51, 100, 2, 0x10, 0x00, 0x01, 0xbb]);
 
   test.each<[string, Buffer, string]>([

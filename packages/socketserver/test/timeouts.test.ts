@@ -88,6 +88,16 @@ test.each<[string, (connection: Connection) => void, boolean]>([
   }
 });
 
+test("a handler's own timeout is that of its connections", async () => {
+  class Impatient extends Echo {
+    override timeout = 40;
+  }
+  const server = await start(tcp, Impatient);
+  const closed = once(server, 'close');
+  dial(server);
+  expect((await closed)[0]).toMatchObject({ reason: 'read-timeout' });
+});
+
 test('a shorter one may be set at any time', async () => {
   class Hurry extends StreamRequestHandler {
     override onData(chunk: Buffer, connection: Connection) {

@@ -211,8 +211,9 @@ test('a module that starts a server when a worker loads it is told so, instead o
   expect(isWorker).toBe(false);
 });
 
+const build = (options: ServerOptions) => () => new TCPServer(local, Obedient, { concurrency: threads, ...options });
+
 test('what cannot be copied into a worker is refused by name', () => {
-  const build = (options: ServerOptions) => () => new TCPServer(local, Obedient, { concurrency: threads, ...options });
   expect(build({ handlerOptions: { f: () => {} } })).toThrow(expect.objectContaining({ option: 'handlerOptions' }));
   expect(build({ tls: { SNICallback: () => {} } })).toThrow(expect.objectContaining({ option: 'tls' }));
 });
