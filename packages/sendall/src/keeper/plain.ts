@@ -183,6 +183,13 @@ export function plainNative(folder: string): Native {
         return false;
       }
     },
+    signalExactly(pid, signal, same) {
+      try {
+        return same() && process.kill(pid, signal);
+      } catch {
+        return false;
+      }
+    },
     becomeSubreaper() {},
     account: () => refuse('running as another user'),
     as: () => refuse('running as another user'),

@@ -104,6 +104,11 @@ export interface Native {
   reap(pid: number): Status | undefined;
   /** False when there is no such process. */
   kill(pid: number, signal: number): boolean;
+  /**
+   * Signals the process that has this pid now, if `same` still says that it is the one that is meant: between the look
+   * and the signal the number cannot pass to another process.
+   */
+  signalExactly(pid: number, signal: number, same: () => boolean): boolean;
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
   /** A user of this machine; undefined when there is none of that name. */
@@ -167,6 +172,9 @@ const CREDENTIAL_CALLS: { [arch: string]: readonly [number, number, number] } = 
   arm64: [159, 147, 149],
 };
 const MOST_GROUPS = 1024;
+/** The same number on every architecture. */
+const PIDFD_SEND_SIGNAL = 424;
+const PIDFD_OPEN = 434;
 // Larger than these structures are in any libc.
 const ROOM = 1024;
 
@@ -206,7 +214,7 @@ function bind(koffi: Koffi): Native {
     prctl: libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
     flock: libc.func('int flock(int fd, int operation)'),
     prlimit: libc.func('int prlimit(int pid, int resource, void *value, void *old)'),
-    syscall: libc.func('long syscall(long number, long a, long b, long c)'),
+    syscall: libc.func('long syscall(long number, long a, long b, long c, long d)'),
     syscallList: libc.func('long syscall(long number, long count, void *list)'),
     getpwnam: libc.func('int getpwnam_r(void *name, void *entry, void *text, size_t length, void *result)'),
     getgrouplist: libc.func('int getgrouplist(void *name, uint gid, void *groups, void *count)'),
@@ -372,6 +380,15 @@ function bind(koffi: Koffi): Native {
       return statusOf(int.readInt32LE(0));
     },
     kill: (pid, signal) => c.kill(pid, signal) === 0,
+    signalExactly(pid, signal, same) {
+      const fd = Number(c.syscall(PIDFD_OPEN, pid, 0, 0, 0));
+      if (fd < 0) return false;
+      try {
+        return same() && Number(c.syscall(PIDFD_SEND_SIGNAL, fd, signal, 0, 0)) === 0;
+      } finally {
+        c.close(fd);
+      }
+    },
     becomeSubreaper() {
       c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     },
@@ -410,12 +427,12 @@ function bind(koffi: Koffi): Native {
       // The saved ids stay root's, so that there is a way back; exec gives the child the new ones for all three.
       try {
         succeed(c.syscallList(setgroups, user.groups.length, groupsOf(user.groups)));
-        succeed(c.syscall(setresgid, user.gid, user.gid, 0));
-        succeed(c.syscall(setresuid, user.uid, user.uid, 0));
+        succeed(c.syscall(setresgid, user.gid, user.gid, 0, 0));
+        succeed(c.syscall(setresuid, user.uid, user.uid, 0, 0));
         return act();
       } finally {
-        c.syscall(setresuid, 0, 0, 0);
-        c.syscall(setresgid, 0, 0, 0);
+        c.syscall(setresuid, 0, 0, 0, 0);
+        c.syscall(setresgid, 0, 0, 0, 0);
         c.syscallList(setgroups, own.length, groupsOf(own));
         // Better no keeper than one that goes on as somebody else.
         if (process.geteuid!() !== 0) process.abort();

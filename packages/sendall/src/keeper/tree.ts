@@ -231,18 +231,23 @@ export class ScanTree implements Tree {
     });
   }
 
+  #signal(pid: number, signal: number): void {
+    const ticks = this.#known.get(pid);
+    this.#native.signalExactly(pid, signal, () => statOf(pid)?.ticks === ticks);
+  }
+
   async kill(): Promise<void> {
     const end = performance.now() + KILL_PATIENCE_MS;
     for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
       // Stop first, look again, until nothing new appears: a storm of forks cannot outrun that.
       let members = this.members();
       for (let round = 0; round < 20; round++) {
-        for (const pid of members) this.#native.kill(pid, SIGSTOP);
+        for (const pid of members) this.#signal(pid, SIGSTOP);
         const again = this.members();
         if (again.length === members.length) break;
         members = again;
       }
-      for (const pid of members) this.#native.kill(pid, SIGKILL);
+      for (const pid of members) this.#signal(pid, SIGKILL);
       if (members.length === 0) return;
       await delay(pause);
     }
