@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   pair: async () => (await import('./commands/pair.js')).pair,
   hosts: async () => (await import('./commands/hosts.js')).hosts,
   agent: async () => (await import('./commands/agent.js')).agent,
+  diff: async () => (await import('./commands/diff.js')).diff,
   links: async () => (await import('./commands/links.js')).links,
   doctor: async () => (await import('./commands/doctor.js')).doctor,
   completion: async () => (await import('./commands/completion.js')).completion,

@@ -96,6 +96,15 @@ describe('one command on many hosts', () => {
     expect(ended.stdout.match(/100000/g)).toHaveLength(3);
   });
 
+  test('diff shows afterwards how the answers of one run differ', () => {
+    user.call(['sh', 'web[01-03]', '--name', 'differing', '-c', 'echo a; echo $$; echo z']);
+    const differing = user.call(['diff', 'differing']);
+    expect(differing.code).toBe(1);
+    expect(differing.stdout).toMatch(/@@ line 2 @@\n-\d+\n\+\d+\n/);
+    user.call(['run', '--name', 'equal', 'web[01-03]', '--', 'echo', 'same']);
+    expect(user.call(['diff', 'equal'])).toMatchObject({ code: 0, stdout: expect.stringContaining('web[01-03] (3)') });
+  });
+
   test('a detached one is one run by name', () => {
     expect(user.call(['run', '-d', '--name', 'three', 'web[01-03]', '--', 'sh', '-c', 'sleep 0.2; exit 2']).code).toBe(
       0,

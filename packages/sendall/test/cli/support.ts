@@ -20,7 +20,7 @@ export interface Ended {
 
 export interface CallOptions {
   /** What stdin holds; without it stdin is empty. */
-  readonly input?: string | Buffer;
+  readonly input?: string | Uint8Array;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
 }

@@ -1,0 +1,33 @@
+import { fleet, Gatherer } from '../../index.js';
+import type { Command } from '../command.js';
+import { findOptions, findPlaces, oneWord } from '../find-run.js';
+import { printDiff } from '../print-groups.js';
+import { reachOptions, shareOf } from '../reach.js';
+import { finish, standardSinks } from '../sink.js';
+
+export const diff: Command = {
+  name: 'diff',
+  usage: '[OPTIONS] RUN',
+  summary: 'what most hosts of a run wrote, and how the others differ; ends with 1 when some do',
+  examples: ["sendall run 'web[01,03]' --name kernel -- uname -r && sendall diff kernel"],
+  options: {
+    ...findOptions,
+    encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+    ...reachOptions,
+  },
+  complete: 'run',
+  async run(args) {
+    const places = await findPlaces(oneWord(args, 'diff'), args);
+    const hosts = fleet(
+      places.map(({ target }) => target),
+      shareOf(args),
+    );
+    const gatherer = new Gatherer();
+    for await (const result of hosts.attach(places, { mode: 'observe', reject: false }).results()) gatherer.add(result);
+    const groups = gatherer.groups();
+    const sinks = standardSinks();
+    await printDiff(groups, sinks, args.text('encoding'));
+    await finish(sinks);
+    return groups.length > 1 ? 1 : 0;
+  },
+};
