@@ -19,7 +19,7 @@ const failed = [];
 for (const [name, command, args] of checks) {
   const run = spawnSync(String(command), /** @type {string[]} */ (args), { encoding: 'utf8' });
   const ok = run.status === 0;
-  console.log(`${ok ? 'ok    ' : 'FAILED'} ${name}`);
+  console.log(`${ok ? 'ok    ' : 'FAILED'} ${String(name)}`);
   if (!ok) {
     failed.push(name);
     console.log(run.stdout + run.stderr);

@@ -45,7 +45,7 @@ export function ensureNeeds() {
         stdio: ['ignore', 'ignore', 'inherit'],
       });
     } catch (error) {
-      console.error(`apt-get failed: ${error instanceof Error ? error.message : error}`);
+      console.error(`apt-get failed: ${error instanceof Error ? error.message : String(error)}`);
     }
     missing = needs.filter((need) => !onPath(need.command));
   }

@@ -44,7 +44,7 @@ test.each([
   try {
     cruise(copy);
   } catch (error) {
-    report = String((error as { stdout: string }).stdout);
+    report = (error as { stdout: string }).stdout;
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -12,13 +12,24 @@ const inProject = (command: string, ...args: string[]) =>
 
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'sendall-pack-'));
-  execFileSync('npm', ['pack', '--silent', '--pack-destination', project, ...names.flatMap((n) => ['-w', `packages/${n}`])], {
-    cwd: root,
-    stdio: 'ignore',
-  });
+  execFileSync(
+    'npm',
+    ['pack', '--silent', '--pack-destination', project, ...names.flatMap((n) => ['-w', `packages/${n}`])],
+    {
+      cwd: root,
+      stdio: 'ignore',
+    },
+  );
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
   const tarballs = readdirSync(project).filter((file) => file.endsWith('.tgz'));
-  inProject('npm', 'install', '--silent', '--ignore-scripts', '--prefer-offline', ...tarballs.map((file) => `./${file}`));
+  inProject(
+    'npm',
+    'install',
+    '--silent',
+    '--ignore-scripts',
+    '--prefer-offline',
+    ...tarballs.map((file) => `./${file}`),
+  );
 }, 180_000);
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
@@ -60,5 +71,17 @@ export { decoder, framed, serve };
   );
   const compiler = join(root, 'node_modules/.bin/tsc');
   const types = ['--typeRoots', join(root, 'node_modules/@types'), '--types', 'node'];
-  inProject(compiler, '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,esnext.disposable', ...types, 'use.ts');
+  inProject(
+    compiler,
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    '--lib',
+    'es2023,esnext.disposable',
+    ...types,
+    'use.ts',
+  );
 });

@@ -812,7 +812,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       const steps = ['verifyRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
       this.#direct = steps.every((step) => this[step] === base[step]) && onlyPushes(this.RequestHandlerClass);
     }
-    return this.#direct === true && this.relay?.verify === undefined;
+    return this.#direct && this.relay?.verify === undefined;
   }
 
   #direct: boolean | undefined;

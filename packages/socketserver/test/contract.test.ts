@@ -122,7 +122,8 @@ describe.each(streamRows)('$name', (row) => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     for (let i = 0; i < 4; i++) expect(await ask(server, row, 'abc')).toBe('abc');
     await eventually(() => closed.length === 4);
-    expect(opened.toSorted()).toEqual(closed.map(({ id }) => id).toSorted());
+    const ascending = (a: number, b: number) => a - b;
+    expect(opened.toSorted(ascending)).toEqual(closed.map(({ id }) => id).toSorted(ascending));
     expect(new Set(opened).size).toBe(4);
     for (const { bytesRead, bytesWritten, durationMs } of closed) {
       expect([bytesRead, bytesWritten]).toEqual([4, 4]);

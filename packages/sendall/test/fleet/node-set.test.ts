@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { NodeSet } from 'sendall';
 import { describe, expect, test } from 'vitest';
 

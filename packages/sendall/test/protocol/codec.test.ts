@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decode, decodeSpec, encode, encodeData, encodeSpec } from '../../src/protocol/codec.js';
 import type { Field, Fields } from '../../src/protocol/fields.js';
@@ -80,16 +80,16 @@ test('a piece of a stream comes back with its offset, up to 2^53 - 1', () => {
   );
 });
 
-describe('specs', () => {
-  const spec = (part: Partial<Spec>): Spec => ({
-    verb: 'exec',
-    argv: [Buffer.from('x')],
-    env: [],
-    stdin: false,
-    tags: [],
-    ...part,
-  });
+const spec = (part: Partial<Spec>): Spec => ({
+  verb: 'exec',
+  argv: [Buffer.from('x')],
+  env: [],
+  stdin: false,
+  tags: [],
+  ...part,
+});
 
+describe('specs', () => {
   test('words that are not UTF-8 arrive as they were', () => {
     const argv = [Buffer.from([0x78, 0xff, 0xfe]), Buffer.from([0xc3])];
     expect(decodeSpec(encodeSpec(spec({ argv }))).argv.map((word) => Buffer.from(word))).toEqual(argv);
