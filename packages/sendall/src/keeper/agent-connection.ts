@@ -126,10 +126,14 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   #greet(hello: MessageNamed<'HELLO'>): void {
-    if (hello.protoMin > PROTOCOL_VERSION || hello.protoMax < PROTOCOL_VERSION)
+    if (hello.protoMin > PROTOCOL_VERSION || hello.protoMax < PROTOCOL_VERSION) {
+      // A newer agent wants a newer keeper: this one ends with its last command, and takes no new ones.
+      if (hello.protoMin > PROTOCOL_VERSION) this.#keeper.drain();
       throw new ProtocolError(
-        `this keeper speaks protocol ${PROTOCOL_VERSION}, the agent ${hello.protoMin} to ${hello.protoMax}`,
+        `this keeper (pid ${process.pid}, ${this.#keeper.live} commands) speaks protocol ${PROTOCOL_VERSION}, ` +
+          `the agent ${hello.protoMin} to ${hello.protoMax}`,
       );
+    }
     this.#greeted = true;
     const { limits, bootId, journal } = this.#keeper;
     this.wire.send({

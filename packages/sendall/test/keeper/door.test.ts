@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
 import { ensureKeeper } from '../../dist/keeper/door.js';
 import { resolveHome } from '../../dist/home.js';
+import { encode } from '../../dist/protocol/codec.js';
 import { bytes, KeeperClient, until } from './keeper-client.js';
 
 let folder: string;
@@ -116,6 +117,28 @@ describe('an agent that does not keep to the protocol', () => {
     expect((await again.wait('ATTACHED')).exit ?? (await again.exit)).toMatchObject({ code: 8 });
     await keeper.end();
   });
+});
+
+test('an agent of a newer protocol is told so, and the old keeper ends with its last command', async () => {
+  const keeper = await KeeperClient.start({}, folder);
+  const run = keeper.sh('sleep 0.3; exit 9');
+  await run.wait('STARTED');
+  const hello = encode({
+    type: 'HELLO',
+    alias: 0,
+    protoMin: 2,
+    protoMax: 3,
+    name: 'agent',
+    nonce: Buffer.alloc(16),
+    features: [],
+    clockMs: 0,
+    version: '9',
+  });
+  const answer = await talk(keeper.home.keeperSocket, lengthPrefixed().encoder().encode(hello));
+  expect(answer.toString('latin1')).toContain('1 commands) speaks protocol 1');
+  expect(await keeper.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+  expect(await run.exit).toMatchObject({ code: 9 });
+  await keeper.link.closed;
 });
 
 describe('without koffi', () => {
