@@ -1,5 +1,4 @@
 import { Buffer, constants } from 'node:buffer';
-import { setTimeout } from 'node:timers';
 import {
   type ErrorPlace,
   FrameTimeoutError,
@@ -8,9 +7,11 @@ import {
   MalformedFrameError,
   TruncatedFrameError,
 } from './errors.js';
+import { FrameClock } from './frame-clock.js';
 import type { Bytes, Decoder, DecoderOptions, DecoderStats, OnFrame, OnSpan } from './framing.js';
 import { hintFor } from './hints.js';
 import { checkNames, type Policy, whole, word } from './options.js';
+import { Shelf } from './shelf.js';
 import { asBuffer, View } from './view.js';
 
 // The one driver that all framings share: carry-over between chunks, limits, skipping, stopping, errors, statistics.
@@ -36,11 +37,6 @@ export const RESYNC = -1;
 
 /** Most bytes that are allocated for bytes that have only been announced. */
 const promised = 64 * 1024;
-
-/** Frames smaller than a quarter of the memory they lie in are copied where they are kept. */
-const keptShare = 4;
-/** Copies of small frames share memory of this size, so that one kept frame holds no more alive. */
-const shelf = 8 * 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
 
@@ -127,11 +123,8 @@ export abstract class FrameDecoder implements Decoder {
   #ended = false;
   #restGiven = false;
   readonly #auto: boolean;
-  #copy: 'views' | 'small' | 'always';
-  #shelf = nothing;
-  #shelfFrom = 0;
-  #shelfTo = 0;
-  #shelfOf: Buffer = nothing;
+  readonly #always: boolean;
+  #shelf: Shelf | undefined;
 
   #bytes = 0;
   #dropped = 0;
@@ -141,14 +134,8 @@ export abstract class FrameDecoder implements Decoder {
   #copiedBytes = 0;
   #errors = 0;
 
-  readonly #frameTimeout: number;
   readonly #onError: (error: FramingError) => void;
-  #timer: NodeJS.Timeout | undefined;
-  /** Which frame the clock runs for (-1: none), since when, and how long it had run when it was paused. */
-  #timed = -1;
-  #since = 0;
-  #spent = 0;
-  #paused = false;
+  readonly #clock: FrameClock | undefined;
 
   constructor(
     readonly framing: string,
@@ -159,9 +146,10 @@ export abstract class FrameDecoder implements Decoder {
     checkNames(where, options, ['copy', 'frameTimeout', 'onError']);
     const copy = word(where, 'copy', options.copy, ['auto', 'always', 'never']);
     this.#auto = copy === 'auto';
-    this.#copy = copy === 'always' ? 'always' : 'views';
-    this.plainViews = this.#copy === 'views';
-    this.#frameTimeout = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
+    this.#always = copy === 'always';
+    this.plainViews = !this.#always;
+    const ms = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
+    if (ms > 0) this.#clock = new FrameClock(ms, () => this.#timedOut(ms));
     if ('onError' in options && typeof options.onError !== 'function' && options.onError !== undefined) {
       throw new TypeError(`${where}: onError must be a function`);
     }
@@ -317,7 +305,7 @@ export abstract class FrameDecoder implements Decoder {
     const parts = [this.#carry.subarray(0, this.#held), this.chunk.subarray(this.at, this.till)];
     for (const each of this.#queue) parts.push(each.chunk);
     const left = parts.filter((part) => part.length > 0);
-    const rest = left.length === 1 && left[0] !== undefined && this.#copy !== 'always' ? left[0] : Buffer.concat(left);
+    const rest = left.length === 1 && left[0] !== undefined && !this.#always ? left[0] : Buffer.concat(left);
     this.#letGo();
     return rest;
   }
@@ -378,24 +366,18 @@ export abstract class FrameDecoder implements Decoder {
   /** For adaptors: whether frames are kept, so that small ones are copied out of big chunks (`copy: 'auto'`). */
   keepFrames(kept: boolean): void {
     if (!this.#auto) return;
-    this.#copy = kept ? 'small' : 'views';
+    this.#shelf = kept ? new Shelf() : undefined;
     this.plainViews = !kept;
   }
 
   /** For adaptors that stop reading: a sender is not slow while nobody reads what it sends. */
   pauseTimeout(): void {
-    if (this.#frameTimeout === 0 || this.#paused) return;
-    this.#paused = true;
-    if (this.#timed !== -1) this.#spent = performance.now() - this.#since;
+    this.#clock?.pause();
   }
 
   /** The way back: the clock of the frame in progress goes on. */
   resumeTimeout(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    if (this.#timed === -1) return;
-    this.#since = performance.now() - this.#spent;
-    if (this.#timer === undefined) this.#startTimer(this.#frameTimeout - this.#spent);
+    this.#clock?.resume();
   }
 
   // --- The driver.
@@ -408,7 +390,7 @@ export abstract class FrameDecoder implements Decoder {
     this.#bytes += buf.length;
     if (this.#busy || this.stopped) {
       if (buf.length === 0) return !this.stopped;
-      if (this.#copy === 'always') buf = Buffer.from(buf);
+      if (this.#always) buf = Buffer.from(buf);
       this.#queue.push({ chunk: buf, mode, on: this.#busy ? on : undefined });
       return !this.stopped;
     }
@@ -432,10 +414,10 @@ export abstract class FrameDecoder implements Decoder {
     } finally {
       this.#busy = false;
       this.on = undefined;
-      if (this.#copy === 'always' && this.at < this.till) this.#ownChunk();
-      if (this.#shelfOf !== nothing) this.#shelfOf = nothing;
+      if (this.#always && this.at < this.till) this.#ownChunk();
+      this.#shelf?.clear();
       if (this.#held === 0) this.#spare = nothing;
-      if (this.#frameTimeout > 0) this.#watchFrame();
+      if (this.#clock !== undefined) this.#watchFrame(this.#clock);
     }
     return !this.stopped;
   }
@@ -604,7 +586,7 @@ export abstract class FrameDecoder implements Decoder {
     const left = this.till - began;
     const want = this.need > before ? this.need - before : Math.max(64, before);
     const take = want < left ? want : left;
-    if (!this.#reserve(before + take, before + left)) return;
+    this.#reserve(before + take, before + left);
     this.chunk.copy(this.#carry, before, began, began + take);
     this.#held = before + take;
     this.at = began + take;
@@ -665,8 +647,8 @@ export abstract class FrameDecoder implements Decoder {
    * Room for `size` bytes in the carry, `arrived` of which are here. A frame of known length gets it all at once when
    * at most 64 KiB of that are a mere promise or more than 64 KiB have come, else 64 KiB first.
    */
-  #reserve(size: number, arrived: number): boolean {
-    if (this.#carry.length >= size) return true;
+  #reserve(size: number, arrived: number): void {
+    if (this.#carry.length >= size) return;
     let room: number;
     if (this.sized) {
       room = this.need <= arrived + promised || arrived > promised ? this.need : promised;
@@ -687,7 +669,6 @@ export abstract class FrameDecoder implements Decoder {
       this.#copiedBytes += this.#held;
     }
     this.#carry = bigger;
-    return true;
   }
 
   /** Drops bytes of a refused frame of known length. */
@@ -769,22 +750,12 @@ export abstract class FrameDecoder implements Decoder {
 
   /** Makes a frame of a stretch of bytes, as `copy` has it. */
   protected cut(buf: Buffer, from: number, to: number): Buffer {
-    const size = to - from;
-    if (this.plainViews || buf !== this.chunk) return new View(buf.buffer, buf.byteOffset + from, size);
-    if (this.#copy === 'always') return Buffer.from(buf.subarray(from, to));
-    if (size * keptShare >= buf.buffer.byteLength || size > shelf / 2) {
-      return new View(buf.buffer, buf.byteOffset + from, size);
+    // What is not the chunk was put together for this frame alone.
+    if (buf === this.chunk) {
+      if (this.#always) return Buffer.from(buf.subarray(from, to));
+      if (this.#shelf !== undefined) return this.#shelf.cut(buf, from, to, this.till);
     }
-    // One copy of a whole stretch of the chunk serves all small frames in it.
-    if (this.#shelfOf !== buf || from < this.#shelfFrom || to > this.#shelfTo) {
-      const till = Math.min(this.till, from + shelf);
-      this.#shelf = Buffer.from(buf.subarray(from, till));
-      this.#shelfOf = buf;
-      this.#shelfFrom = from;
-      this.#shelfTo = till;
-    }
-    const { buffer, byteOffset } = this.#shelf;
-    return new View(buffer, byteOffset + from - this.#shelfFrom, size);
+    return new View(buf.buffer, buf.byteOffset + from, to - from);
   }
 
   /** With `copy: 'always'` nothing of the caller's chunk outlives the call. */
@@ -804,7 +775,7 @@ export abstract class FrameDecoder implements Decoder {
     this.#late = this.#due = undefined;
     this.stopped = false;
     this.made = undefined;
-    this.#timed = -1;
+    this.#clock?.watch(-1);
     if (!this.#busy) {
       this.#origin += this.chunk.length;
       this.chunk = nothing;
@@ -827,39 +798,14 @@ export abstract class FrameDecoder implements Decoder {
     this.#onError(error);
   }
 
-  // --- frameTimeout. One timer that is looked at when it fires, not set anew for each chunk.
-
-  #watchFrame(): void {
+  #watchFrame(clock: FrameClock): void {
     const inFrame = (this.#held > 0 || this.#skipLeft !== 0) && !this.stopped;
-    if (!inFrame || this.#failure !== undefined || this.#ended) {
-      this.#timed = -1;
-      return;
-    }
-    const frame = this.#index();
-    if (this.#timed === frame) return;
-    this.#timed = frame;
-    this.#spent = 0;
-    if (this.#paused) return;
-    this.#since = performance.now();
-    if (this.#timer === undefined) this.#startTimer(this.#frameTimeout);
+    clock.watch(inFrame && this.#failure === undefined && !this.#ended ? this.#index() : -1);
   }
 
-  #startTimer(ms: number): void {
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        if (this.#timed === -1 || this.#paused || this.#failure !== undefined) return;
-        const left = this.#frameTimeout - (performance.now() - this.#since);
-        if (left > 0) this.#startTimer(left);
-        else this.#timedOut();
-      },
-      Math.max(1, Math.ceil(ms)),
-    ).unref();
-  }
-
-  #timedOut(): void {
+  #timedOut(ms: number): void {
     this.#base = this.#carryOffset;
-    this.refuse(this.#carry, 0, this.#held, undefined, (place) => new FrameTimeoutError(this.#frameTimeout, place));
+    this.refuse(this.#carry, 0, this.#held, undefined, (place) => new FrameTimeoutError(ms, place));
     const { error } = this.#fault as Fault;
     this.#failure = error;
     this.#report(error);
