@@ -807,10 +807,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
    * saves a third of the memory of an idle connection.
    */
   get #isDirect(): boolean {
-    if (this.#direct === undefined) {
+    let direct = this.#direct;
+    if (direct === undefined) {
       const base = BaseServer.prototype;
       const steps = ['verifyRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
-      this.#direct = steps.every((step) => this[step] === base[step]) && onlyPushes(this.RequestHandlerClass);
+      direct = this.#direct = steps.every((step) => this[step] === base[step]) && onlyPushes(this.RequestHandlerClass);
     }
     return this.#direct && this.relay?.verify === undefined;
   }

@@ -165,6 +165,8 @@ export async function chaos({ mode, ms, seed, actors = 24 }) {
   await sleep(300);
   const { accepted, dropped, connections } = server.info();
   const result = { echoed, wrong, opened, closed, accepted, dropped, connections, deaths, answers };
+  // A worker that was replaced last may still be on its way up or down.
+  for (let i = 0; i < 100 && descriptors() > descriptorsBefore + 8; i++) await sleep(50);
   const descriptorsAfter = descriptors();
   await server.shutdown({ timeout: 1_000 });
   return { ...result, descriptorsBefore, descriptorsAfter };

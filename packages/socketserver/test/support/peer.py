@@ -7,7 +7,7 @@ def name(text):
 
 kind, server = sys.argv[1], name(sys.argv[2])
 s = socket.socket(socket.AF_UNIX, {'datagram': socket.SOCK_DGRAM, 'seqpacket': socket.SOCK_SEQPACKET}[kind])
-s.settimeout(1)
+s.settimeout(float(os.environ.get('PEER_TIMEOUT', '5')))
 if len(sys.argv) > 3:
     s.bind(name(sys.argv[3]))
 s.connect(server)

@@ -163,13 +163,13 @@ export async function ask(
   row: Pick<Row, 'transport'>,
   text: string,
 ): Promise<string> {
-  if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text);
+  if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text, patience);
   if (row.transport === 'unix-datagram' || row.transport === 'unix-seqpacket') {
     const kind = row.transport === 'unix-datagram' ? 'datagram' : 'seqpacket';
     const { path } = server.serverAddress as { path: string };
     const own = kind === 'datagram' ? [`@client-${process.pid}-${Math.random()}`] : [];
     const message = kind === 'datagram' ? text : `${text}\n`;
-    const [answer = ''] = await askPython(kind, path, own, [Buffer.from(message).toString('hex')]);
+    const [answer = ''] = await askPython(kind, path, own, [Buffer.from(message).toString('hex')], patience);
     return Buffer.from(answer.startsWith('error') ? '' : answer, 'hex')
       .toString()
       .trimEnd();
@@ -181,11 +181,11 @@ export async function ask(
   return answer;
 }
 
-async function askUdp(server: { host: string; port: number }, text: string): Promise<string> {
+async function askUdp(server: { host: string; port: number }, text: string, patience: number): Promise<string> {
   const socket = createSocket('udp4');
   try {
     socket.send(text, server.port, server.host);
-    const [message] = (await Promise.race([once(socket, 'message'), delay(1_000)])) as [Buffer];
+    const [message] = (await Promise.race([once(socket, 'message'), delay(patience)])) as [Buffer];
     return String(message);
   } finally {
     socket.close();
@@ -198,8 +198,18 @@ async function delay(ms: number): Promise<[string]> {
 }
 
 /** A Python client: sends each message and collects an answer for each. */
-export async function askPython(kind: string, path: string, own: string[], messages: string[]): Promise<string[]> {
-  const child = spawn('python3', [peer, kind, path.replace('\0', '@'), ...own], { stdio: ['pipe', 'pipe', 'inherit'] });
+export async function askPython(
+  kind: string,
+  path: string,
+  own: string[],
+  messages: string[],
+  patience = 5_000,
+): Promise<string[]> {
+  const env = { ...process.env, PEER_TIMEOUT: String(patience / 1000) };
+  const child = spawn('python3', [peer, kind, path.replace('\0', '@'), ...own], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env,
+  });
   child.stdin.end(messages.map((message) => `${message}\n`).join(''));
   const answers: string[] = [];
   for await (const line of createInterface({ input: child.stdout })) answers.push(line);
