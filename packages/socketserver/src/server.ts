@@ -813,7 +813,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       const steps = ['verifyRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
       direct = this.#direct = steps.every((step) => this[step] === base[step]) && onlyPushes(this.RequestHandlerClass);
     }
-    return this.#direct && this.relay?.verify === undefined;
+    return direct && this.relay?.verify === undefined;
   }
 
   #direct: boolean | undefined;

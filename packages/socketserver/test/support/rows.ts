@@ -157,11 +157,15 @@ export function dial(server: { serverAddress: Address }, options?: { allowHalfOp
   return new Client(server, server instanceof TLSServer, options);
 }
 
-/** One question to a server of any transport, from a client of its own; '' when there is no answer. */
+/**
+ * One question to a server of any transport, from a client of its own; '' when there is no answer. Where none is
+ * expected a datagram client waits only a little.
+ */
 export async function ask(
   server: { serverAddress: Address },
   row: Pick<Row, 'transport'>,
   text: string,
+  patience = 5_000,
 ): Promise<string> {
   if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text, patience);
   if (row.transport === 'unix-datagram' || row.transport === 'unix-seqpacket') {
