@@ -72,7 +72,8 @@ const CODES: Readonly<Record<string, number>> = {
 
 function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
-  say(`sendall: ${error instanceof Error ? error.message : String(error)}`);
+  const message = error instanceof Error ? error.message : String(error);
+  say(`sendall: ${message}${message.includes('ENOSPC') ? ': the disk is full, make room and try again' : ''}`);
   if (process.env.SENDALL_DEBUG && error instanceof Error) say(error.stack ?? '');
   const { code } = error as { code?: unknown };
   return (typeof code === 'string' && CODES[code]) || 1;

@@ -83,7 +83,7 @@ export class Host implements AsyncDisposable {
       features: hello.features,
       principal: auth.principal,
       roles: auth.roles,
-      clockSkewMs: hello.clockMs - Date.now(),
+      clockSkewMs: this.#session.hostNow() - Date.now(),
     };
   }
 

@@ -37,6 +37,13 @@ test('a first command leaves a process behind that holds the link for the next',
   expect(status().pid).toBe(pid);
 });
 
+test('the process left behind holds nothing of the shell that ran the command', () => {
+  user.call(['links', 'stop']);
+  const text =
+    'sendall run web1 -n -- echo said > >(cat) 2> >(cat >&2); until sendall links | grep -q ^process; do :; done';
+  expect(user.bash(text)).toMatchObject({ code: 0, stdout: 'said\n' });
+});
+
 test('many commands at once share it, and every byte is where it belongs', () => {
   warm();
   const text = `for i in $(seq 8); do sendall run web1 -- sh -c "seq $((i * 1000)); wc -c" < <(seq $i) > "$SENDALL_HOME/out$i" & done; wait

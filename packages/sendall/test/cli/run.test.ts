@@ -22,11 +22,9 @@ const write = (hex: string) =>
 describe('a command on one host', () => {
   test('its bytes come on stdout and stderr, untouched, and its code is ours', () => {
     const text = String.raw`printf 'a\377b'; printf 'e\376' >&2; exit 7`;
-    const ended = user.bash(`sendall sh web1 -c "$TEXT" 2> >(od -An -tx1 >&2) | od -An -tx1; exit $PIPESTATUS`, {
-      env: { TEXT: text },
-    });
-    expect(ended.stdout.trim()).toBe('61 ff 62');
-    expect(ended.stderr.trim()).toBe('65 fe');
+    const shown =
+      'sendall sh web1 -c "$TEXT" > "$SENDALL_HOME/o" 2> "$SENDALL_HOME/e"; od -An -tx1 "$SENDALL_HOME"/[oe]';
+    expect(user.bash(shown, { env: { TEXT: text } }).stdout.trim()).toBe('65 fe 61 ff 62');
     expect(user.call(['run', 'web1', '--', 'sh', '-c', 'exit 7']).code).toBe(7);
   });
 

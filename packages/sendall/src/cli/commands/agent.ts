@@ -1,8 +1,8 @@
 /** The agent: in the foreground, and questions to the one that runs. */
-import { spawn } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { connect, type AgentStatus } from '../../index.js';
+import { startInBackground } from '../background.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, say } from '../print.js';
 
@@ -83,12 +83,9 @@ async function restart(args: Arguments): Promise<number> {
   })();
   await until(async () => !(await isRunning(before.pid)), 'the old agent does not go away');
   const listen = before.listening.filter((url) => !url.startsWith('unix:')).flatMap((url) => ['--listen', url]);
-  const child = spawn(process.execPath, [process.argv[1]!, 'agent', '--name', before.name, ...listen], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const child = startInBackground(['agent', '--name', before.name, ...listen], 'pipe');
   let words = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (words += text));
   let failed = false;
   child.once('exit', () => (failed = true));
   await until(async () => {

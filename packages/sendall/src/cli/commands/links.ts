@@ -1,9 +1,9 @@
 /** The process that holds warm links for this user: it starts by itself, and ends when it is idle. */
-import { spawn } from 'node:child_process';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { askRelay, type RelayStatus } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
+import { startInBackground } from '../background.js';
 import { answer, json } from '../print.js';
 import { parseDuration } from '../units.js';
 
@@ -55,5 +55,5 @@ let started = false;
 export function startHolder(): void {
   if (started) return;
   started = true;
-  spawn(process.execPath, [process.argv[1]!, 'links', 'serve'], { detached: true, stdio: 'ignore', cwd: '/' }).unref();
+  startInBackground(['links', 'serve']);
 }
