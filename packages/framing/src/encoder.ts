@@ -71,6 +71,15 @@ export abstract class FrameEncoder implements Encoder {
     return size;
   }
 
+  /** For a writer that gathers: writes the frame into [at, till) and returns its size, or -1 when there is no room. */
+  tryWrite(payload: Buffer, target: Buffer, at: number, till: number): number {
+    const size = this.measure(payload);
+    if (size > till - at) return -1;
+    this.verify(payload);
+    this.fill(payload, target, at);
+    return size;
+  }
+
   encodeAll(payloads: Iterable<Bytes | string>): Buffer {
     const all: Buffer[] = [];
     const sizes: number[] = [];

@@ -47,9 +47,7 @@ export class SendBatch {
     const { encoder } = this;
     if (bytes.length > this.#limits.copyBelow) this.#addPieces(bytes);
     else {
-      const size = encoder.size(bytes);
-      if (this.#till - this.#used < size) this.#claim(size);
-      encoder.encodeInto(bytes, this.#memory, this.#used);
+      const size = this.#write(encoder, bytes);
       this.#used += size;
       this.waiting += size;
     }
@@ -58,6 +56,17 @@ export class SendBatch {
       this.#scheduled = true;
       queueMicrotask(this.#flushSoon);
     }
+  }
+
+  /** Encodes a small payload into the region, or into a new one. */
+  #write(encoder: Encoder, bytes: Buffer): number {
+    if (encoder instanceof FrameEncoder) {
+      const size = encoder.tryWrite(bytes, this.#memory, this.#used, this.#till);
+      if (size >= 0) return size;
+    }
+    const size = encoder.size(bytes);
+    if (this.#till - this.#used < size) this.#claim(size);
+    return encoder.encodeInto(bytes, this.#memory, this.#used);
   }
 
   /** Writes what waits; returns false when the stream asks for a pause. */

@@ -75,6 +75,14 @@ export function readUnsigned(buf: Buffer, at: number, bytes: number, little: boo
 
 /** Writes a whole number of up to 8 bytes. */
 export function writeUnsigned(target: Buffer, at: number, value: number, bytes: number, little: boolean): void {
+  if (bytes === 4 && !little) {
+    // The commonest by far.
+    target[at] = value >>> 24;
+    target[at + 1] = value >>> 16;
+    target[at + 2] = value >>> 8;
+    target[at + 3] = value;
+    return;
+  }
   let left = value;
   for (let i = 0; i < bytes; i++) {
     target[little ? at + i : at + bytes - 1 - i] = left % 256;
