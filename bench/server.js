@@ -4,7 +4,8 @@
  *
  * The socket server against hand-written node:net servers, Python's ThreadingTCPServer and, where they are installed,
  * Go. Servers run on CPU 0, the C load generator on CPU 1, in turn within each round; a ratio is taken within a
- * round, and the median of the rounds is shown. Needs gcc.
+ * round, and the median of the rounds is shown. What is compared on one core is the CPU time of the server for a
+ * request, which is what its rate comes from and what other programs on the machine disturb least. Needs gcc.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -126,8 +127,8 @@ const echo = (name, connections, outstanding, pinned = true) =>
     const args = ['echo', port, String(connections), String(outstanding), '64', '300', values.ms];
     const before = cpuOf(pid);
     const { result } = await generate(args, pinned);
-    const cpu = ((cpuOf(pid) - before) * 1e6) / (result.rate * (Number(values.ms) / 1000 + 0.3));
-    return { 'requests/s': result.rate, 'CPU us': cpu };
+    const cpu = ((cpuOf(pid) - before) * 1e6) / result.total;
+    return { 'CPU us': cpu, 'requests/s': result.rate };
   });
 
 /** @param {string} name @returns {Promise<Figures>} */
@@ -136,7 +137,7 @@ const connects = (name) =>
     await generate(['connect', port, '2000', '50']);
     const before = cpuOf(pid);
     const { result } = await generate(['connect', port, '20000', '100']);
-    return { 'connects/s': result.rate, 'CPU us': ((cpuOf(pid) - before) * 1e6) / 20000 };
+    return { 'CPU us': ((cpuOf(pid) - before) * 1e6) / 20000, 'connects/s': result.rate };
   });
 
 /** @param {number} pid */
@@ -165,7 +166,7 @@ const idle = (name) =>
 /**
  * A row: who takes part, what is measured, whom we are compared with, and where we must be.
  * @type {Record<string, { peers: string[], against: string, measure: (name: string) => Promise<Figures>,
- *   bar?: number, most?: number, what: string, subject?: string }>}
+ *   bar?: number, most?: number, what: string, subject?: string, by?: string }>}
  */
 const table = {
   'pipelined-50x64': {
@@ -194,6 +195,7 @@ const table = {
     peers: ['ours, burning, 2 threads', 'ours, burning'],
     subject: 'ours, burning, 2 threads',
     against: 'ours, burning',
+    by: 'requests/s',
     bar: 1.8,
     measure: (name) => echo(name, 50, 4, false),
   },
@@ -208,6 +210,7 @@ const table = {
     what: `${values.connections} idle connections, with a handler and a read timeout`,
     peers: ['ours', 'Node, naive'],
     against: 'Node, naive',
+    by: 'KiB each',
     most: 5,
     measure: idle,
   },
@@ -222,10 +225,15 @@ for (const [name, row] of Object.entries(table)) {
   const figures = new Map(peers.map((peer) => [peer, []]));
   for (let round = 0; round < rounds; round++)
     for (const peer of peers) figures.get(peer)?.push(await row.measure(peer));
-  const first = Object.keys(figures.get(subject)?.[0] ?? {})[0] ?? '';
+  const first = row.by ?? 'CPU us';
   /** @param {string} a @param {string} b */
   const ratioOf = (a, b) =>
-    median((figures.get(a) ?? []).map((mine, i) => (mine[first] ?? NaN) / (figures.get(b)?.[i]?.[first] ?? NaN)));
+    median(
+      (figures.get(a) ?? []).map((mine, i) => {
+        const [x, y] = [mine[first] ?? NaN, figures.get(b)?.[i]?.[first] ?? NaN];
+        return first === 'CPU us' ? y / x : x / y;
+      }),
+    );
   console.log(`\n${name}: ${row.what}`);
   for (const peer of peers) {
     const keys = Object.keys(figures.get(peer)?.[0] ?? {});

@@ -133,7 +133,7 @@ static int echo(int count, int outstanding, double warm, double run)
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, peers[i].fd, &event);
     }
     double start = clock_us() + warm * 1e3, end = start + run * 1e3, now;
-    uint64_t frames = 0;
+    uint64_t frames = 0, total = 0;
     for (int i = 0; i < count; i++) send_more(&peers[i], buffer);
     while ((now = clock_us()) < end) {
         struct epoll_event events[EVENTS];
@@ -142,12 +142,14 @@ static int echo(int count, int outstanding, double warm, double run)
         for (int i = 0; i < ready; i++) {
             struct peer *peer = events[i].data.ptr;
             uint64_t got = receive(peer, buffer);
+            total += got;
             if (now >= start) frames += got;
             send_more(peer, buffer);
         }
     }
     double seconds = (now - start) / 1e6;
-    printf("{\"frames\":%llu,\"seconds\":%.4f,\"rate\":%.0f}\n", (unsigned long long)frames, seconds, frames / seconds);
+    printf("{\"frames\":%llu,\"total\":%llu,\"seconds\":%.4f,\"rate\":%.0f}\n", (unsigned long long)frames,
+           (unsigned long long)total, seconds, frames / seconds);
     return 0;
 }
 
