@@ -96,7 +96,7 @@ const cases = [
       name: `receive ${size} B ${time} time`,
       title: `messages of ${size} bytes over loopback, by ${time} time`,
       unit: 'GB/s',
-      contestants: ['net', 'onFrame', 'batches'],
+      contestants: ['net', 'hand-written views', 'onFrame', 'batches'],
       measure: (/** @type {string} */ who) => ({ rate: run('stream', who, size)[time] ?? Number.NaN }),
       bars: /** @type {Case['bars']} */ (time === 'wall' ? [['onFrame', 'net', 0.9]] : []),
     })),

@@ -5,6 +5,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { framed, lengthPrefixed } from '@sendall/framing';
+import { Views } from './hand-written.js';
 
 const [how = '', size = '64', port] = process.argv.slice(2);
 const payload = Number(size);
@@ -35,6 +36,14 @@ if (how === 'send') {
   if (how === 'net') {
     socket.on('data', (/** @type {Buffer} */ chunk) => {
       bytes += chunk.length;
+    });
+  } else if (how === 'hand-written views') {
+    const decoder = new Views((frame) => {
+      messages += frame.length === payload ? 1 : 0;
+    });
+    socket.on('data', (/** @type {Buffer} */ chunk) => {
+      bytes += chunk.length;
+      decoder.push(chunk);
     });
   } else {
     const link = framed(socket, lengthPrefixed({ maxFrameLength: 1 << 24 }));
