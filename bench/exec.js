@@ -212,7 +212,7 @@ async function textFile(mib) {
   const out = createWriteStream(file);
   const random = Buffer.alloc(57 * 16 * 1024);
   for (let written = 0; written < mib * 1024 * 1024;) {
-    const lines = `${randomFillSync(random).toString('base64').replace(/.{76}/g, '$&\n')}`;
+    const lines = randomFillSync(random).toString('base64').replace(/.{76}/g, '$&\n');
     written += lines.length;
     if (!out.write(lines)) await once(out, 'drain');
   }
@@ -330,12 +330,10 @@ async function main() {
   }
 
   if (group('output')) {
-    const key = execFileSync('openssl', ['ecparam', '-name', 'prime256v1', '-genkey', '-noout'], { encoding: 'utf8' });
-    const subject = ['-subj', '/CN=bench', '-addext', 'subjectAltName=DNS:bench'];
-    const cert = execFileSync('openssl', ['req', '-x509', '-key', '/dev/stdin', '-days', '2', ...subject], {
-      input: key,
-      encoding: 'utf8',
-    });
+    const [key, cert] = ['key', 'cert'].map((name) => join(site.folder, name));
+    const subject = ['-subj', '/CN=bench', '-addext', 'subjectAltName=DNS:bench', '-days', '2', '-nodes'];
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
+    execFileSync('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
     const server = helper('tls-server.js', [key, cert]);
     const port = await nextMessage(server);
     /** @type {Record<string, Contestant>} */

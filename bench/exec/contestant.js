@@ -103,7 +103,13 @@ const kinds = {
   /** A TLS socket and nothing else; see tls-server.js. */
   tls: ({ port, cert }) => ({
     output: async (command) => {
-      const socket = tlsConnect({ port, host: '127.0.0.1', ca: cert, servername: 'bench', minVersion: 'TLSv1.3' });
+      const socket = tlsConnect({
+        port,
+        host: '127.0.0.1',
+        ca: readFileSync(cert),
+        servername: 'bench',
+        minVersion: 'TLSv1.3',
+      });
       socket.setNoDelay(true);
       socket.write(`${command}\n`);
       const bytes = await count(socket);

@@ -1,9 +1,10 @@
 // @ts-check
 /** The bare peer for output: obeys one line a connection, a command, and pipes its output into the TLS socket. Loopback only. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:tls';
 
-const [key, cert] = process.argv.slice(2);
+const [key, cert] = process.argv.slice(2).map((file) => readFileSync(file));
 const server = createServer({ key, cert, minVersion: 'TLSv1.3', noDelay: true }, (socket) => {
   socket.once('data', (line) => {
     const child = spawn('/bin/sh', ['-c', String(line).trim()], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -7,7 +7,9 @@ import type { Link } from '../link/link.js';
 import { MAX_DATA, type MessageNamed } from '../protocol/messages.js';
 import type { ReadAhead } from './read-ahead.js';
 
-/** Bytes read from the spool at once; two such blocks may wait to be sent. */
+/** Bytes this near to the end of the stream are in the page cache, and reading them takes no longer than copying. */
+const RECENT = 256 * 1024 * 1024;
+/** Older bytes read from the spool at once; two such blocks may wait to be sent. */
 const READ = 4 * MAX_DATA;
 /** Milliseconds until a read is tried again that the machine had no room for. */
 const RETRY = 200;
@@ -114,6 +116,7 @@ export class Outflow {
   /** Sends one frame and reads ahead. */
   send(link: Link, alias: number): void {
     const block = this.#blocks.shift();
+    if (!block && this.#sendRecent(link, alias)) return;
     if (block?.kind === 'gap') {
       const { from, to, reason } = block;
       link.send({ type: 'GAP', alias, stream: this.stream, from, to, reason });
@@ -126,6 +129,21 @@ export class Outflow {
       this.#readAhead.give(piece.length);
     }
     if (this.#blocks.length < 2) this.#fetch();
+  }
+
+  /** Sends a frame straight from the page cache. False when that cannot be done: reading the slow way tells why. */
+  #sendRecent(link: Link, alias: number): boolean {
+    const offset = this.#fetched;
+    const length = Math.min(this.#end - offset, MAX_DATA);
+    if (this.#state !== 'idle' || length <= 0 || this.#known - offset > RECENT) return false;
+    try {
+      this.#fetched += link.sendFilled(alias, this.stream, offset, length, (room) =>
+        this.#reader.readNow(offset, room),
+      );
+    } catch {
+      return false;
+    }
+    return this.#fetched > offset;
   }
 
   get #end(): number {

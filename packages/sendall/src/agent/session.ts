@@ -125,6 +125,7 @@ export class AgentSession implements AttachmentOwner {
         this.#ready.delete(attachment);
         if (attachment.pump()) this.#ready.add(attachment);
       }
+    this.link.flushData();
     this.#pumping = false;
   }
 

@@ -73,6 +73,8 @@ export class Attachment implements Rider {
   #mode: 'observe' | 'control';
   #session: Session | undefined;
   #alias = 0;
+  #askedAt = 0;
+  #roundTripMs = 0;
   #boarded = false;
   #opened = false;
   /** The host has said on this link where stdin stands. */
@@ -133,7 +135,7 @@ export class Attachment implements Rider {
     for (const [stream, inbound] of this.streams) {
       const durable = this.#mode === 'control' ? inbound.acknowledge() : undefined;
       if (durable !== undefined) this.#session?.send({ type: 'ACK', alias, stream, durable });
-      const limit = inbound.grant();
+      const limit = inbound.grant(this.#roundTripMs);
       if (limit !== undefined) this.#session?.send({ type: 'CREDIT', alias, stream, limit });
     }
   }
@@ -173,6 +175,7 @@ export class Attachment implements Rider {
     this.#session = session;
     this.#alias = alias;
     this.#boarded = true;
+    this.#askedAt = performance.now();
     this.#stdinPlaced = false;
     this.#notAfterMs ??= session.hostNow() + this.#prepared.startWithin;
     for (const inbound of this.streams.values()) inbound.pool ??= session.credit;
@@ -198,6 +201,7 @@ export class Attachment implements Rider {
         this.#receive(message.stream, message.offset, message.bytes);
         break;
       case 'OPENED':
+        this.#answered();
         this.#onOpened(message);
         break;
       case 'STARTED':
@@ -208,6 +212,7 @@ export class Attachment implements Rider {
         this.#owner.refused(message);
         break;
       case 'ATTACHED':
+        this.#answered();
         this.#onAttached(message);
         break;
       case 'ATTACH_REFUSED':
@@ -294,6 +299,11 @@ export class Attachment implements Rider {
   }
 
   // -- inside
+
+  /** The first word of the host took as long as any: all the way, where a relay or a proxy would answer a PING itself. */
+  #answered(): void {
+    this.#roundTripMs = performance.now() - this.#askedAt;
+  }
 
   /** Something came of this link. */
   #progress(): void {

@@ -5,7 +5,6 @@ import { RefusedError, UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
-import { Link } from '../link/link.js';
 import { dialRelay } from '../link/relay-client.js';
 import { Host } from './host.js';
 import { KnownHosts } from './known-hosts.js';
@@ -86,13 +85,12 @@ async function dialOnce(target: string, home: Home, options: ConnectOptions): Pr
   const warm = share && pin !== undefined ? await dialRelay(home, { url, pin }, timeoutMs) : undefined;
   if (warm) return warm;
   if (pin !== undefined) share?.();
-  const stream = await dial(url, {
+  const link = await dial(url, {
     pin,
     identity: async () => await (await import('../link/identity.js')).loadIdentity(home, { create: true }),
     timeoutMs,
     signal,
   });
-  const link = new Link(stream);
   const method = url.startsWith('unix:') ? 'local' : 'pin';
   return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }

@@ -5,7 +5,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { ProtocolError } from '../errors.js';
-import { MAX_DATA, type Exit } from '../protocol/messages.js';
+import type { Exit } from '../protocol/messages.js';
 
 /** Credit that every stream has. */
 export const FIRST_WINDOW = 1024 * 1024;
@@ -50,6 +50,7 @@ export class Inbound {
   pool: CreditPool | undefined;
   #consumed = 0;
   #window = FIRST_WINDOW;
+  #grantedAt = performance.now();
   /** Bytes asked for at once, while a link may be too short-lived for more. */
   #burst = Infinity;
   #acked = 0;
@@ -138,19 +139,23 @@ export class Inbound {
   }
 
   /**
-   * The new absolute limit to announce, or undefined when it is too early. The window doubles when it, and not the
-   * reader, was what held the sender up.
+   * The new absolute limit to announce, or undefined when it is too early: there is one for each half of the window.
+   * When halves are read faster than `rttMs` allows the host to hear of it, the host has had to wait for its credit, and
+   * the window doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them).
    */
-  grant(): number | undefined {
+  grant(rttMs = 0): number | undefined {
     if (this.abandoned) return undefined;
     if (this.#burst !== Infinity) return this.#grantBurst();
-    if (this.limit - this.next > this.#window / 2) return undefined;
-    const starved = this.limit - this.next < this.#window / 4 && this.unread < this.#window / 8;
-    if (starved && this.#window < LARGEST_WINDOW && this.pool?.take(this.#window)) this.#window *= 2;
     const limit = this.#consumed + this.#window;
-    if (limit - this.limit < MAX_DATA && limit - this.limit < this.#window / 4) return undefined;
-    this.limit = limit;
-    return limit;
+    const step = limit - this.limit;
+    if (step < this.#window / 2) return undefined;
+    const now = performance.now();
+    const hurried = now - this.#grantedAt < 4 * rttMs * (step / this.#window);
+    this.#grantedAt = now;
+    const wider = hurried && this.#window < LARGEST_WINDOW && this.pool?.take(this.#window);
+    if (wider) this.#window *= 2;
+    this.limit = this.#consumed + this.#window;
+    return this.limit;
   }
 
   /**

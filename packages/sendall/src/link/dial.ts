@@ -1,11 +1,12 @@
-/** Opens the byte stream under a link, by the URL's scheme. */
+/** Makes a link, by the URL's scheme. */
 import { lstatSync } from 'node:fs';
 import { connect as netConnect } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH } from '../home.js';
 import { parseTlsUrl } from './address.js';
 import type { Identity } from './identity.js';
+import { Link } from './link.js';
+import { SharedReads } from './shared-reads.js';
 
 export interface DialOptions {
   /** SPKI fingerprint the host must show; TLS only. */
@@ -18,14 +19,16 @@ export interface DialOptions {
 }
 
 /** Dials `unix:/path` or `tls://host:port`. Throws UnreachableError, RefusedError or UsageError. */
-export async function dial(url: string, options: DialOptions = {}): Promise<Duplex> {
+export async function dial(url: string, options: DialOptions = {}): Promise<Link> {
   if (url.startsWith('unix:')) return await dialUnix(url.slice('unix:'.length), options);
   if (url.startsWith('tls://')) {
     if (!options.identity || !options.pin) throw new UsageError(`${url} needs a pinned key: pair with it first`);
     const { host, port } = parseTlsUrl(url);
     // Loaded when needed: a caller of its own machine's agent gets by without node:tls.
     const { dialTls } = await import('./tls.js');
+    const reads = new SharedReads();
     const { socket } = await dialTls({
+      onread: reads.onread,
       host,
       port,
       identity: await options.identity(),
@@ -33,24 +36,25 @@ export async function dial(url: string, options: DialOptions = {}): Promise<Dupl
       timeoutMs: options.timeoutMs ?? 5000,
       ...(options.signal ? { signal: options.signal } : {}),
     });
-    return socket;
+    return new Link(socket, reads);
   }
   throw new UsageError(`"${url}" is not an address: use tls://HOST:PORT or unix:/path`);
 }
 
-function dialUnix(path: string, options: DialOptions): Promise<Duplex> {
+function dialUnix(path: string, options: DialOptions): Promise<Link> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH)
     throw new UsageError(
       `the socket path ${path} is longer than ${MAX_SOCKET_PATH} bytes: set SENDALL_HOME to a shorter folder`,
     );
   checkOwner(path);
   return new Promise((resolve, reject) => {
-    const socket = netConnect({ path });
+    const reads = new SharedReads();
+    const socket = netConnect({ path, onread: reads.onread });
     const timer = setTimeout(() => socket.destroy(new Error('timed out')), options.timeoutMs ?? 5000);
     socket.once('connect', () => {
       clearTimeout(timer);
       socket.removeAllListeners('error');
-      resolve(socket);
+      resolve(new Link(socket, reads));
     });
     socket.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);

@@ -8,7 +8,8 @@ import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import { DATA_HEADER, decode, encode, writeDataHeader } from '../protocol/codec.js';
-import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
+import type { SharedReads } from './shared-reads.js';
+import { MAX_DATA, MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
 /** Bytes of queued output above which no more DATA is offered. */
 const HIGH_WATER = 256 * 1024;
@@ -16,8 +17,13 @@ const HIGH_WATER = 256 * 1024;
 const FLOOD_WATER = 4 * 1024 * 1024;
 /** Milliseconds that the last words may take. */
 const FAREWELL = 1000;
-/** DATA frames start with this many bytes of length and header; see `dataFrame`. */
+/** DATA frames start with this many bytes of length and header. */
 const DATA_ROOM = 4 + DATA_HEADER;
+/** DATA frames that go out in one write, from one stretch of memory. */
+const BATCH = (HIGH_WATER / MAX_DATA) * (DATA_ROOM + MAX_DATA);
+/** Batches that were written, for all links: fresh memory for each costs more than what is written into it. */
+const spare: Buffer[] = [];
+const MOST_SPARE = 16;
 
 export interface LinkHandlers {
   /** Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. */
@@ -33,10 +39,13 @@ export class Link {
   readonly stream: Duplex;
   /** Round-trip time of the last PING in milliseconds; undefined before the first. */
   rttMs: number | undefined;
+  readonly #reads: SharedReads | undefined;
   #decoder: Decoder;
   #encoder: Encoder;
   #handlers: LinkHandlers | undefined;
   #pending: Buffer[] = [];
+  #batch: Buffer | undefined;
+  #batched = 0;
   #flushing = false;
   #held = false;
   #paused = false;
@@ -52,11 +61,12 @@ export class Link {
     return this.#held ? false : undefined;
   };
 
-  /** Until `trust()` frames above 4 KiB are refused. */
-  constructor(stream: Duplex) {
+  /** Until `trust()` frames above 4 KiB are refused. `reads`: how a stream is read that was made with them. */
+  constructor(stream: Duplex, reads?: SharedReads) {
     this.stream = stream;
+    this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    this.#decoder = framing.decoder();
+    this.#decoder = framing.decoder({ copy: reads ? 'always' : 'auto' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();
   }
@@ -65,7 +75,9 @@ export class Link {
   start(handlers: LinkHandlers): this {
     this.#handlers = handlers;
     const { stream } = this;
-    stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    const receive = (chunk: Buffer): void => this.#receive(chunk);
+    if (this.#reads) this.#reads.deliver(receive);
+    else stream.on('data', receive);
     stream.on('drain', () => {
       if (stream.isPaused() && !this.#held && !this.#paused) stream.resume();
       this.#handlers?.roomy?.();
@@ -117,7 +129,7 @@ export class Link {
 
   /** True while DATA may be sent. After false, wait for `roomy`. */
   get roomy(): boolean {
-    return !this.#closed && this.stream.writableLength < HIGH_WATER;
+    return !this.#closed && this.stream.writableLength + this.#batched < HIGH_WATER;
   }
 
   send(message: Control): void {
@@ -128,31 +140,49 @@ export class Link {
     process.nextTick(() => this.#flush());
   }
 
-  /** A buffer for `dataFrame`: room for the headers, then `length` bytes to fill from DATA_ROOM on. */
-  static dataBuffer(length: number): Buffer {
-    return Buffer.allocUnsafeSlow(DATA_ROOM + length);
+  /**
+   * Sends a piece of a stream that `fill` writes straight into memory of the link's: it gets room for `length` bytes (at
+   * most MAX_DATA) and returns how many it used, 0 for none. Nothing leaves before `flushData`.
+   */
+  sendFilled(alias: number, stream: number, offset: number, length: number, fill: (room: Buffer) => number): number {
+    if (this.#closed) return 0;
+    if (this.#pending.length) this.#flush();
+    if (this.#batched + DATA_ROOM + length > BATCH) this.flushData();
+    const batch = (this.#batch ??= spare.pop() ?? Buffer.allocUnsafeSlow(BATCH));
+    const start = this.#batched;
+    const body = start + DATA_ROOM;
+    const used = fill(batch.subarray(body, body + length));
+    if (used === 0) return 0;
+    batch.writeUInt32BE(DATA_HEADER + used, start);
+    writeDataHeader(batch.subarray(start + 4, body), alias, stream, 0, offset);
+    this.#batched = body + used;
+    return used;
   }
 
-  /** The part of `dataBuffer` that takes the bytes. */
-  static dataPart(buffer: Buffer): Buffer {
-    return buffer.subarray(DATA_ROOM);
+  /** Sends what `sendFilled` has put together. */
+  flushData(): void {
+    const batch = this.#batch;
+    if (!batch) return;
+    const bytes = batch.subarray(0, this.#batched);
+    this.#batch = undefined;
+    this.#batched = 0;
+    this.#write(bytes, (error) => {
+      if (!error && spare.length < MOST_SPARE) spare.push(batch);
+    });
+    // What went out at once is followed by no drain.
+    if (!this.stream.writableNeedDrain) setImmediate(() => this.#handlers?.roomy?.());
   }
 
-  /** Sends a piece of a stream that already lies in a buffer of `dataBuffer`. The buffer is the link's afterwards. */
-  sendDataBuffer(alias: number, stream: number, gseq: number, offset: number, buffer: Buffer): void {
+  /** Sends a piece of a stream; the bytes are copied. At most MAX_DATA. */
+  sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
     if (this.#closed) return;
     if (this.#pending.length) this.#flush();
-    buffer.writeUInt32BE(buffer.length - 4, 0);
+    this.flushData();
+    const buffer = Buffer.allocUnsafe(DATA_ROOM + bytes.length);
+    buffer.writeUInt32BE(DATA_HEADER + bytes.length, 0);
     writeDataHeader(buffer.subarray(4), alias, stream, gseq, offset);
-    this.#write(buffer);
-  }
-
-  /** Sends a piece of a stream; the bytes are copied. At most 64 KiB. */
-  sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    const length = DATA_ROOM + bytes.length;
-    const buffer = Buffer.allocUnsafe(length);
     buffer.set(bytes, DATA_ROOM);
-    this.sendDataBuffer(alias, stream, gseq, offset, buffer);
+    this.#write(buffer);
   }
 
   /** Asks for a sign of life every `intervalMs` of silence; ends the link when none came for `deadlineMs`. */
@@ -194,6 +224,7 @@ export class Link {
     this.#error = error;
     this.send({ type: 'LINK_ERROR', alias: 0, code: error.code, message: error.message });
     this.#flush();
+    this.#reads?.deliver(() => undefined);
     this.stream.removeAllListeners('data');
     this.stream.resume();
     this.stream.end();
@@ -215,14 +246,15 @@ export class Link {
   #flush(): void {
     this.#flushing = false;
     if (!this.#pending.length || this.#closed) return;
+    this.flushData();
     const frames = this.#pending;
     this.#pending = [];
     this.#write(this.#encoder.encodeAll(frames));
   }
 
-  #write(bytes: Buffer): void {
+  #write(bytes: Buffer, written?: (error?: Error | null) => void): void {
     const { stream } = this;
-    if (stream.writable) stream.write(bytes);
+    if (stream.writable) stream.write(bytes, written);
     if (stream.writableLength > FLOOD_WATER && !stream.isPaused()) stream.pause();
   }
 

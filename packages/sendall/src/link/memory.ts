@@ -66,11 +66,12 @@ class End extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#out.write(chunk, done);
+    // A copy, as a kernel makes: the writer uses its memory again when it is done.
+    this.#out.write(Buffer.from(chunk), done);
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    this.#out.write(chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+    this.#out.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
   }
 
   override _final(done: () => void): void {

@@ -4,7 +4,7 @@ import { RefusedError, UnreachableError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from './dial.js';
 import { greet, type Greeting } from './handshake.js';
-import { Link } from './link.js';
+import type { Link } from './link.js';
 
 /** Which link is wanted. */
 export interface Wanted {
@@ -22,7 +22,7 @@ export async function dialRelay(
   timeoutMs: number,
 ): Promise<{ link: Link; greeting: Greeting } | undefined> {
   try {
-    const link = new Link(await dial(`unix:${home.linksSocket}`, { timeoutMs }));
+    const link = await dial(`unix:${home.linksSocket}`, { timeoutMs });
     const proof = wanted && Buffer.from(JSON.stringify(wanted));
     return {
       link,

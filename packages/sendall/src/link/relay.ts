@@ -114,7 +114,7 @@ export class Relay {
 
   async #dial({ url, pin }: Wanted, gone: () => void): Promise<Trunk> {
     const identity = async () => await loadIdentity(this.#home, { create: true });
-    const link = new Link(await dial(url, { pin, identity, timeoutMs: this.#timeout }));
+    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout });
     const greeting = await greet(link, { method: 'pin', name: 'links', timeoutMs: this.#timeout });
     return new Trunk(url, link, greeting, gone);
   }

@@ -4,7 +4,8 @@
  * missing certificates) is checked here, before a byte of ours is sent or one of the peer's is read.
  */
 import { constants } from 'node:crypto';
-import { connect, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { OnReadOpts } from 'node:net';
+import { connect, type ConnectionOptions, type TLSSocket, type TlsOptions } from 'node:tls';
 import { RefusedError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from './address.js';
@@ -24,6 +25,8 @@ const shared = (identity: Identity) => ({
   cert: identity.cert,
   minVersion: 'TLSv1.3' as const,
   maxVersion: 'TLSv1.3' as const,
+  // The quickest where the processor knows AES, and the one that every TLS 1.3 must have; ChaCha20 for the others.
+  ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
   ALPNProtocols: [ALPN],
   // Keys are compared by pin in acceptPeer and dialTls.
   rejectUnauthorized: false,
@@ -66,6 +69,8 @@ export interface DialOptions extends TlsAddress {
   /** For the name look-up, the connection and the handshake together, in milliseconds. Default 5000; 0: no limit. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Reads into memory of the caller's; see SharedReads. */
+  readonly onread?: OnReadOpts | undefined;
 }
 
 const WHY: Record<string, string> = {
@@ -104,12 +109,12 @@ function notAnAgent(url: string, cause?: Error): UnreachableError {
  * one), or the signal's reason.
  */
 export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer: Peer }> {
-  const { host, port, identity, pin, timeoutMs = 5000, signal } = options;
+  const { host, port, identity, pin, timeoutMs = 5000, signal, onread } = options;
   const url = formatTlsUrl(options);
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     let connected = false;
-    const socket = connect({ ...shared(identity), host, port });
+    const socket = connect({ ...shared(identity), host, port, ...(onread ? { onread } : {}) } as ConnectionOptions);
     const settle = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
