@@ -23,6 +23,7 @@ export const links: Command = {
       throw new UsageError(`links does not know what "${extra ?? verb}" means: it has stop and serve`);
     if (verb === 'serve') return await serve(args);
     const said = await askRelay<RelayStatus>(resolveHome(), verb === 'stop' ? 'stop' : 'status');
+    if (verb === 'stop' && said) await gone();
     if (args.on('json')) json(said ?? { links: [] });
     else if (!said) answer('no process holds warm links: the next command to a tls:// host starts one');
     else if (verb === 'stop') answer(`process ${said.pid} lets go of its links and ends`);
@@ -33,6 +34,13 @@ export const links: Command = {
     return 0;
   },
 };
+
+/** The next command must not find the one that ends. */
+async function gone(): Promise<void> {
+  const until = performance.now() + 5000;
+  while (performance.now() < until && (await askRelay(resolveHome(), 'status').catch(() => undefined)))
+    await new Promise((resolve) => setTimeout(resolve, 20));
+}
 
 /** In the foreground, until it is idle or told to end. */
 async function serve(args: Arguments): Promise<number> {
