@@ -2,10 +2,10 @@
  * What a run and its host agree on: which bytes came, which went, who is in control, what was asked, how it ended. It
  * outlives links: on each new one it says where it stands and goes on from there.
  */
-import { randomBytes } from 'node:crypto';
 import { ProtocolError, SendallError } from '../errors.js';
 import { decodeSpec } from '../protocol/codec.js';
 import { startLimit, startOffset } from '../protocol/flow.js';
+import { randomPiece } from '../protocol/run-id.js';
 import {
   STREAM,
   type Exit,
@@ -68,7 +68,7 @@ export class Attachment implements Rider {
   readonly #beginning: Beginning;
   readonly #owner: AttachmentOwner;
   /** Tells the host, on another link, that it is still us. */
-  readonly #holder = randomBytes(8);
+  readonly #holder = randomPiece(8);
   readonly #operations = new Operations();
   #mode: 'observe' | 'control';
   #session: Session | undefined;
@@ -457,7 +457,7 @@ export class Attachment implements Rider {
 
   #acknowledgeExit(): void {
     const received = [...this.streams].map(([stream, { next }]) => ({ stream, offset: next }));
-    if (this.#mode === 'control') this.#session?.send({ type: 'EXIT_ACK', alias: this.#alias, received });
+    if (this.#mode === 'control') this.#session?.sendLater({ type: 'EXIT_ACK', alias: this.#alias, received });
   }
 
   #loseControl(): void {

@@ -1,29 +1,36 @@
-/** A promise that is settled from outside. */
-export interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly settled: boolean;
-  resolve(value: T): void;
-  reject(error: Error): void;
-}
+/** A promise that is settled from outside, and made when somebody asks for it: most of a run's are never looked at. */
+export class Deferred<T> {
+  #outcome: { value: T } | { error: () => Error } | undefined;
+  #promise: Promise<T> | undefined;
+  #settle: { resolve: (value: T) => void; reject: (error: Error) => void } | undefined;
 
-export function deferred<T>(): Deferred<T> {
-  let settle!: { resolve: (value: T) => void; reject: (error: Error) => void };
-  const promise = new Promise<T>((resolve, reject) => (settle = { resolve, reject }));
-  // Nobody has to look at each of a run's promises.
-  promise.catch(() => undefined);
-  let settled = false;
-  return {
-    promise,
-    get settled() {
-      return settled;
-    },
-    resolve(value) {
-      settled = true;
-      settle.resolve(value);
-    },
-    reject(error) {
-      settled = true;
-      settle.reject(error);
-    },
-  };
+  get settled(): boolean {
+    return this.#outcome !== undefined;
+  }
+
+  get promise(): Promise<T> {
+    this.#promise ??= this.#make();
+    return this.#promise;
+  }
+
+  resolve(value: T): void {
+    this.#outcome = { value };
+    this.#settle?.resolve(value);
+  }
+
+  /** `error` is called when there is somebody to hear of it. */
+  reject(error: () => Error): void {
+    this.#outcome = { error };
+    this.#settle?.reject(error());
+  }
+
+  #make(): Promise<T> {
+    const promise = new Promise<T>((resolve, reject) => (this.#settle = { resolve, reject }));
+    // Nobody has to handle each of a run's promises.
+    promise.catch(() => undefined);
+    const outcome = this.#outcome;
+    if (outcome && 'value' in outcome) this.#settle!.resolve(outcome.value);
+    else if (outcome) this.#settle!.reject(outcome.error());
+    return promise;
+  }
 }

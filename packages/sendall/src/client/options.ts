@@ -189,7 +189,7 @@ export function prepareRun(
       `the command and its environment are ${rawSpec.length} bytes, more than ${MAX_SPEC}: pass the data on stdin`,
     );
   try {
-    void new TextDecoder(options.encoding ?? 'utf-8');
+    if (options.encoding !== undefined) void new TextDecoder(options.encoding);
   } catch {
     throw new UsageError(`encoding: "${options.encoding}" is not known; try utf-8, gbk, gb18030, big5, shift_jis`);
   }

@@ -8,7 +8,7 @@ import { UsageError, type SendallError } from '../errors.js';
 import { STREAM, type Exit, type MessageNamed, type Started } from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
-import { deferred } from './deferred.js';
+import { Deferred } from './deferred.js';
 import { EventQueue, type RunEvent } from './events.js';
 import { ExactRecords, type OutputRecord } from './exact-records.js';
 import { Inbound } from './inbound.js';
@@ -38,22 +38,32 @@ interface Failure {
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly runId: string;
   readonly host: string;
-  readonly #attached = deferred<void>();
-  readonly #started = deferred<Started>();
-  readonly #exited = deferred<Exit>();
-  readonly #drained = deferred<{ stdout: number; stderr: number }>();
-  readonly #treeEnded = deferred<void>();
-  readonly #result = deferred<Result>();
+  readonly #attached = new Deferred<void>();
+  readonly #started = new Deferred<Started>();
+  readonly #exited = new Deferred<Exit>();
+  readonly #drained = new Deferred<{ stdout: number; stderr: number }>();
+  readonly #treeEnded = new Deferred<void>();
+  readonly #result = new Deferred<Result>();
   /** Resolves when the host has taken or found the run; rejects when it refuses. */
-  readonly attached = this.#attached.promise;
+  get attached(): Promise<void> {
+    return this.#attached.promise;
+  }
   /** Resolves with the process; rejects when it never starts. */
-  readonly started = this.#started.promise;
+  get started(): Promise<Started> {
+    return this.#started.promise;
+  }
   /** Resolves when the command's end is known; rejects when it cannot be. */
-  readonly exited = this.#exited.promise;
+  get exited(): Promise<Exit> {
+    return this.#exited.promise;
+  }
   /** Resolves when every byte up to the drained offsets is here. */
-  readonly drained = this.#drained.promise;
+  get drained(): Promise<{ stdout: number; stderr: number }> {
+    return this.#drained.promise;
+  }
   /** Resolves when the last process of the run's tree is gone. */
-  readonly treeEnded = this.#treeEnded.promise;
+  get treeEnded(): Promise<void> {
+    return this.#treeEnded.promise;
+  }
   readonly #prepared: PreparedRun;
   readonly #attachment: Attachment;
   readonly #stdout: Output;
@@ -420,9 +430,10 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#stdout.finish();
     this.#stderr.finish();
     this.#records?.end();
-    const error = this.#errorOf(result);
+    let error: RunError | undefined;
+    const why = (): RunError => (error ??= this.#errorOf(result));
     for (const each of [this.#attached, this.#started, this.#exited, this.#drained, this.#treeEnded])
-      if (!each.settled) each.reject(error);
+      if (!each.settled) each.reject(why);
     this.#result.resolve(result);
     this.#events?.push({ event: 'result', result });
   }

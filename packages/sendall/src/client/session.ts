@@ -126,12 +126,17 @@ export class Session {
     const alias = this.#aliases.get(rider);
     if (alias === undefined) return;
     this.#unseat(rider, alias);
-    this.#link?.send({ type: 'DETACH', alias });
+    this.#link?.sendLater({ type: 'DETACH', alias });
     this.#ref();
   }
 
   send(message: Control): void {
     this.#link?.send(message);
+  }
+
+  /** As `send`, for what nobody waits for. */
+  sendLater(message: Control): void {
+    this.#link?.sendLater(message);
   }
 
   /** The host has answered a run: nobody waits for a link any more. */

@@ -141,6 +141,16 @@ export class Link {
   }
 
   /**
+   * Sends what nobody waits for along with the next message, at the latest after this turn of the loop: a word that a
+   * run is over then needs no write, and wakes nobody, of its own when another run begins at once.
+   */
+  sendLater(message: Control): void {
+    if (this.#closed) return;
+    this.#pending.push(encode(message));
+    if (this.#pending.length === 1) setImmediate(() => this.#flush());
+  }
+
+  /**
    * Sends a piece of a stream that `fill` writes straight into memory of the link's: it gets room for `length` bytes (at
    * most MAX_DATA) and returns how many it used, 0 for none. Nothing leaves before `flushData`.
    */

@@ -2,10 +2,24 @@
 import { randomFillSync } from 'node:crypto';
 import { UsageError } from '../errors.js';
 
+// Asking the system for a few bytes takes as long as for many.
+const pool = Buffer.allocUnsafeSlow(4096);
+let drawn = pool.length;
+
+/** Random bytes that nobody was given before; at most 4096. */
+export function randomPiece(length: number): Buffer {
+  if (drawn + length > pool.length) {
+    randomFillSync(pool);
+    drawn = 0;
+  }
+  const piece = Buffer.from(pool.subarray(drawn, drawn + length));
+  drawn += length;
+  return piece;
+}
+
 /** A new run id: 16 bytes, the first six the time in milliseconds, so ids sort by age. */
 export function newRunId(now = Date.now()): Buffer {
-  const id = Buffer.allocUnsafe(16);
-  randomFillSync(id, 6);
+  const id = randomPiece(16);
   id.writeUIntBE(now, 0, 6);
   id[6] = (id[6]! & 0x0f) | 0x70;
   id[8] = (id[8]! & 0x3f) | 0x80;
