@@ -5,7 +5,7 @@ import { trafficOver } from '../fixtures/traffic.js';
 // The share of a test run. `npm run soak -- exact` makes a million.
 const CUTS = 100_000;
 
-const fleet = await testHosts(24, { faults: { cutEvery: 9000, seed: 20 }, firstPause: 1, giveUpAfter: 120_000 });
+const fleet = await testHosts(40, { faults: { cutEvery: 4000, seed: 20 }, firstPause: 1, giveUpAfter: 120_000 });
 afterAll(() => fleet.close());
 
 test(`${CUTS} cuts over random traffic: no byte lost or doubled in stdin, stdout and stderr`, async () => {
