@@ -1,4 +1,5 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
+import { isatty } from 'node:tty';
 import { parseArguments, textOf, type Command } from './command.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
@@ -79,7 +80,16 @@ function fail(error: unknown): number {
   return (typeof code === 'string' && CODES[code]) || 1;
 }
 
+const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+
+/** Node would abort when it cannot give back a terminal that has gone: it ends as others do whose window was closed. */
+function leave(code: number): void {
+  if (!terminals.every((fd) => isatty(fd))) {
+    process.removeAllListeners('SIGHUP');
+    process.kill(process.pid, 'SIGHUP');
+  }
+  process.exit(code);
+}
+
 // Whatever is still open (a pipe on stdin, a socket) has nothing to say any more.
-void main()
-  .catch(fail)
-  .then((code) => process.exit(code));
+void main().catch(fail).then(leave);

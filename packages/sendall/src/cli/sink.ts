@@ -6,6 +6,7 @@ import { fstatSync, write } from 'node:fs';
 import { Writable } from 'node:stream';
 
 const RETRY_MS = 5;
+/** Bytes that may wait for a slow reader. */
 const HIGH_WATER = 1024 * 1024;
 
 export interface Sinks {
@@ -14,9 +15,9 @@ export interface Sinks {
   readonly err: Writable;
 }
 
-export function standardSinks(): Sinks {
-  const out = descriptorSink(1);
-  return { out, err: leadToTheSame() ? out : descriptorSink(2) };
+export function standardSinks(highWaterMark = HIGH_WATER): Sinks {
+  const out = descriptorSink(1, highWaterMark);
+  return { out, err: leadToTheSame() ? out : descriptorSink(2, highWaterMark) };
 }
 
 /** Waits until the sink takes more; at once when it has room or is gone. */
@@ -53,9 +54,9 @@ function leadToTheSame(): boolean {
   }
 }
 
-function descriptorSink(fd: number): Writable {
+function descriptorSink(fd: number, highWaterMark: number): Writable {
   return new Writable({
-    highWaterMark: HIGH_WATER,
+    highWaterMark,
     write: (chunk: Buffer, _encoding, done) => writeAll(fd, chunk, done),
     writev: (chunks, done) => writeAll(fd, Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
   });

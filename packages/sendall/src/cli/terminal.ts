@@ -2,14 +2,14 @@
 import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../errors.js';
-import type { Run } from '../index.js';
+import { ScreenModes, type Run } from '../index.js';
 import type { Arguments } from './command.js';
 import { EscapeReader, type Escape } from './escapes.js';
 import { EXIT } from './exit-codes.js';
 import { conclude, type Followed } from './follow.js';
 import { watchSignals } from './interrupt.js';
 import { say } from './print.js';
-import { ScreenModes } from './screen-modes.js';
+import { Replay } from './replay.js';
 import { finish, put, standardSinks } from './sink.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
@@ -22,6 +22,10 @@ const HELP = [
   '  ~~  send one ~',
   '  ~?  this help',
 ];
+
+/** Bytes that may wait for our terminal to draw them: the next key's effect comes behind them. */
+const SHOWN = 32 * 1024;
+const TAKEN = '[sendall: another terminal has taken over, this one watches; newline ~. leaves]';
 
 /** True when keys can be read and a screen drawn on. */
 export function hasTerminal(): boolean {
@@ -41,30 +45,42 @@ function screenSize(): [cols: number, rows: number] {
   return [cols || 80, rows || 24];
 }
 
-/** Stays with the run until it ends or the user leaves. `redraw`: it has drawn before, for somebody else. */
-export async function converse(run: Run, args: Arguments, redraw = false): Promise<number> {
+/** Stays with the run until it ends or the user leaves. `joined`: it has drawn before, for somebody else. */
+export async function converse(run: Run, args: Arguments, joined = false): Promise<number> {
   const terminal = new RawTerminal();
   const modes = new ScreenModes();
   const watch = watchSignals(run);
   const size = new SizeKeeper(run);
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
-  const onKeys = readKeys(run, escaped);
-  const shown = show(run, modes, () => size.nudge());
+  const shown = show(run, modes, joined, () => size.nudge());
+  let watching = false;
+  const tellTaken = () => process.stderr.write(`\r\n${TAKEN}\r\n`);
+  void run.controlLost.then(() => {
+    watching = true;
+    tellTaken();
+  });
+  const onKeys = readKeys(escaped, (keys) => {
+    if (watching) tellTaken();
+    else type(run, keys);
+  });
+  // The terminal itself has gone: nobody ended the shell.
+  const gone = () => escaped('detach');
   try {
     terminal.raw();
-    process.stdin.on('data', onKeys).on('end', () => run.stdin.end());
+    process.stdin.on('data', onKeys).on('end', gone).on('error', gone);
     process.on('SIGWINCH', size.changed).on('SIGCONT', () => {
       terminal.raw();
       void size.nudge();
     });
-    if (redraw) void size.nudge();
+    if (joined) void size.nudge();
     const first = await Promise.race([shown, watch.departed, escape]);
     if (typeof first === 'object') {
       terminal.restore(first.result.outcome === 'lost' ? modes.undo() : '');
       return conclude(first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
-    const left = first === 'detach' || first === 'detached' ? await detach(run) : await endShell(run, shown);
+    const detached = first === 'detach' || first === 'detached' || watching;
+    const left = detached ? await detach(run, watching) : await endShell(run, shown);
     terminal.restore(`${modes.undo()}\r\n`);
     if (!args.on('quiet') && isatty(2)) say(left.words);
     return left.code;
@@ -75,9 +91,10 @@ export async function converse(run: Run, args: Arguments, redraw = false): Promi
   }
 }
 
-async function detach(run: Run): Promise<{ words: string; code: number }> {
+async function detach(run: Run, watching: boolean): Promise<{ words: string; code: number }> {
   await run.detach();
-  return { words: `sendall: detached, it goes on: sendall attach ${run.runId}`, code: 0 };
+  const how = watching ? 'left it to the other terminal' : 'detached, it goes on';
+  return { words: `sendall: ${how}: sendall attach ${run.runId}`, code: 0 };
 }
 
 /** Hangs up as a terminal does that is closed, and makes sure of the rest; a host that does not answer is not waited for. */
@@ -93,17 +110,19 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
 }
 
 /** What the host draws, as it comes. */
-async function show(run: Run, modes: ScreenModes, resumed: () => void): Promise<Followed> {
-  const sinks = standardSinks();
+async function show(run: Run, modes: ScreenModes, joined: boolean, resumed: () => void): Promise<Followed> {
+  const sinks = standardSinks(SHOWN);
+  const replay = joined ? new Replay(run, modes) : undefined;
   let lostOutput: NodeJS.ErrnoException | undefined;
   sinks.out.on('error', (error) => {
     lostOutput ??= error;
     run.stopReading('stdout');
   });
+  if (replay) await run.attached.then(async () => await put(sinks.out, replay.begin())).catch(() => undefined);
   for await (const event of run.events()) {
     if (event.event === 'output') {
-      modes.watch(event.bytes);
-      await put(sinks.out, event.bytes);
+      if (!replay) modes.watch(event.bytes);
+      await put(sinks.out, replay ? replay.draw(event.bytes, event.offset) : event.bytes);
     } else if (event.event === 'resumed') resumed();
     else if (event.event === 'result') {
       await finish(sinks);
@@ -113,17 +132,20 @@ async function show(run: Run, modes: ScreenModes, resumed: () => void): Promise<
   throw new UsageError('the run ended without a result');
 }
 
-function readKeys(run: Run, escaped: (escape: Escape) => void): (keys: Buffer) => void {
+function type(run: Run, keys: Buffer): void {
+  if (run.stdin.write(keys)) return;
+  // A paste that the host takes slowly; Ctrl-C is behind it, as on any terminal.
+  process.stdin.pause();
+  run.stdin.once('drain', () => process.stdin.resume());
+}
+
+function readKeys(escaped: (escape: Escape) => void, typed: (keys: Buffer) => void): (keys: Buffer) => void {
   const reader = new EscapeReader();
-  return (typed) => {
-    let keys: Buffer | undefined = typed;
+  return (read) => {
+    let keys: Buffer | undefined = read;
     while (keys) {
       const { bytes, escape, rest } = reader.read(keys);
-      if (bytes.length && !run.stdin.write(bytes)) {
-        // A paste that the host takes slowly; Ctrl-C is behind it, as on any terminal.
-        process.stdin.pause();
-        run.stdin.once('drain', () => process.stdin.resume());
-      }
+      if (bytes.length) typed(bytes);
       keys = rest;
       if (escape === 'help') for (const line of HELP) process.stderr.write(`${line}\r\n`);
       else if (escape) escaped(escape);

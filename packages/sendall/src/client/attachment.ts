@@ -16,7 +16,7 @@ import {
   type Started,
   type StreamState,
 } from '../protocol/messages.js';
-import { FIRST_WINDOW, type Inbound } from './inbound.js';
+import { FIRST_WINDOW, TERMINAL_WINDOW, type Inbound } from './inbound.js';
 import { newOpId, Operations, type Operation } from './operations.js';
 import type { PreparedRun } from './options.js';
 import { Outbound } from './outbound.js';
@@ -38,9 +38,13 @@ export interface AttachmentOwner {
   opened(specHash: string): void;
   /** The host has taken or found the run; `resumed` when that is not the first time. */
   attached(resumed: boolean): void;
+  /** Of a run that others opened: where each stream stands now, and the modes of its terminal. */
+  joined(streams: readonly StreamState[], screen: string | undefined): void;
   started(started: Started): void;
   refused(message: MessageNamed<'REFUSED'>): void;
   gap(stream: number, from: number, to: number, reason: string): void;
+  /** Another caller has taken control: this one only observes from now on. */
+  controlLost(): void;
   exited(exit: Exit): void;
   treeEnded(): void;
   /** Bytes, an end or a gap have come: perhaps it was all. */
@@ -331,15 +335,15 @@ export class Attachment implements Rider {
       }));
     // Which streams the run has is told by ATTACHED; credit for those it may have spares a round trip.
     const { from } = begin;
-    const at = (wanted: typeof from): Omit<From, 'stream'> => {
-      if (wanted === 'start') return { offset: 0, limit: FIRST_WINDOW };
-      if (typeof wanted === 'number') return { offset: wanted, limit: wanted + FIRST_WINDOW };
-      return { tail: wanted === 'end' ? 0 : wanted.tail, limit: FIRST_WINDOW };
+    const at = (wanted: typeof from, window = FIRST_WINDOW): Omit<From, 'stream'> => {
+      if (wanted === 'start') return { offset: 0, limit: window };
+      if (typeof wanted === 'number') return { offset: wanted, limit: wanted + window };
+      return { tail: wanted === 'end' ? 0 : wanted.tail, limit: window };
     };
     this.#wanted = [
       { stream: STREAM.stdout, ...at(from) },
       { stream: STREAM.stderr, ...at(typeof from === 'number' ? 'start' : from) },
-      { stream: STREAM.pty, ...at(from) },
+      { stream: STREAM.pty, ...at(from, TERMINAL_WINDOW) },
       { stream: STREAM.records, ...at('start') },
     ];
     return this.#wanted;
@@ -395,7 +399,7 @@ export class Attachment implements Rider {
   }
 
   /** The first word about a run that others opened: its streams, and where ours begin. */
-  #join({ streams, spec }: MessageNamed<'ATTACHED'>): void {
+  #join({ streams, spec, screen }: MessageNamed<'ATTACHED'>): void {
     const sent = streams.map(({ stream }) => stream).filter((stream) => stream !== STREAM.stdin);
     const known = spec && decodeSpec(spec);
     this.streams = this.#owner.shape(sent.length ? sent : known ? shapeOf(known) : shapeOf(this.#prepared.spec));
@@ -407,6 +411,7 @@ export class Attachment implements Rider {
       inbound.startAt(startOffset(wanted, state));
       inbound.limit = startLimit(wanted, state);
     }
+    this.#owner.joined(streams, screen);
   }
 
   #place({ stream, first, next, final }: StreamState, resumed: boolean): void {
@@ -461,6 +466,7 @@ export class Attachment implements Rider {
   }
 
   #loseControl(): void {
+    if (this.#mode === 'control') this.#owner.controlLost();
     this.#mode = 'observe';
     this.controlEpoch = undefined;
     this.stdin.stop();

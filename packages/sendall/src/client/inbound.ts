@@ -10,8 +10,12 @@ import type { Exit } from '../protocol/messages.js';
 /** Credit that every stream has. */
 export const FIRST_WINDOW = 1024 * 1024;
 const LARGEST_WINDOW = 64 * 1024 * 1024;
-/** Bytes received after which the host is told that it may let go of them. */
-const ACK_EVERY = 256 * 1024;
+/** Credit of a terminal: what is under way when somebody presses Ctrl-C is shown before they see its effect. */
+export const TERMINAL_WINDOW = 256 * 1024;
+/** Bytes received after which the host is told that it may let go of them: it frees whole segments of 16 MiB. */
+const ACK_EVERY = 4 * 1024 * 1024;
+/** A window that is read in fewer milliseconds is widened: each grant wakes the host, and so there are fewer. */
+const QUICK = 10;
 
 /** Bytes that the streams of one link may have under way beyond their first window each. */
 export class CreditPool {
@@ -50,6 +54,7 @@ export class Inbound {
   pool: CreditPool | undefined;
   #consumed = 0;
   #window = FIRST_WINDOW;
+  #largest = LARGEST_WINDOW;
   #grantedAt = performance.now();
   /** Bytes asked for at once, while a link may be too short-lived for more. */
   #burst = Infinity;
@@ -65,9 +70,16 @@ export class Inbound {
     if (sha256) this.#hash = createHash('sha256');
   }
 
+  /** What it brings is a terminal's: little is under way, and the host soon hears what has come. */
+  becomeTerminal(): void {
+    this.#window = this.#largest = TERMINAL_WINDOW;
+    this.limit = this.next + TERMINAL_WINDOW;
+    this.#ackEvery = TERMINAL_WINDOW / 4;
+  }
+
   /** The host may keep no more than this many unacknowledged bytes: acknowledge in time. */
   set spoolMax(bytes: number) {
-    this.#ackEvery = Math.max(1, Math.min(ACK_EVERY, Math.floor(bytes / 4)));
+    this.#ackEvery = Math.max(1, Math.min(this.#ackEvery, Math.floor(bytes / 4)));
   }
 
   /** Starts at another offset than 0: checksums of the whole stream cannot be compared then. */
@@ -141,7 +153,8 @@ export class Inbound {
   /**
    * The new absolute limit to announce, or undefined when it is too early: there is one for each half of the window.
    * When halves are read faster than `rttMs` allows the host to hear of it, the host has had to wait for its credit, and
-   * the window doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them).
+   * the window doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them). It also doubles
+   * while it is read quickly.
    */
   grant(rttMs = 0): number | undefined {
     if (this.abandoned) return undefined;
@@ -150,9 +163,9 @@ export class Inbound {
     const step = limit - this.limit;
     if (step < this.#window / 2) return undefined;
     const now = performance.now();
-    const hurried = now - this.#grantedAt < 4 * rttMs * (step / this.#window);
+    const hurried = now - this.#grantedAt < Math.max(4 * rttMs, QUICK) * (step / this.#window);
     this.#grantedAt = now;
-    const wider = hurried && this.#window < LARGEST_WINDOW && this.pool?.take(this.#window);
+    const wider = hurried && this.#window < this.#largest && this.pool?.take(this.#window);
     if (wider) this.#window *= 2;
     this.limit = this.#consumed + this.#window;
     return this.limit;
@@ -189,7 +202,7 @@ export class Inbound {
 
   /** Gives its window back. */
   release(): void {
-    this.pool?.give(this.#window - FIRST_WINDOW);
+    this.pool?.give(Math.max(0, this.#window - FIRST_WINDOW));
     this.pool = undefined;
   }
 

@@ -43,6 +43,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly #exited = new Deferred<Exit>();
   readonly #drained = new Deferred<{ stdout: number; stderr: number }>();
   readonly #treeEnded = new Deferred<void>();
+  readonly #controlLost = new Deferred<void>();
   readonly #result = new Deferred<Result>();
   /** Resolves when the host has taken or found the run; rejects when it refuses. */
   get attached(): Promise<void> {
@@ -74,6 +75,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #records: ExactRecords | undefined;
   #events: EventQueue | undefined;
   #startedInfo: Started | undefined;
+  #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
   #specHash = '';
   #overflowed = false;
   #endedAt: number | undefined;
@@ -115,6 +117,19 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** The command has a terminal; for a run that was attached to, known once `attached` has resolved. */
   get hasTerminal(): boolean {
     return this.#attachment.streams.has(STREAM.pty);
+  }
+
+  /**
+   * Of a run that was attached to, once `attached` has resolved: the offsets of stdout between which everything is of
+   * the past, and, for a terminal, what brings another one into the modes that its program has set by then.
+   */
+  get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
+    return this.#past;
+  }
+
+  /** Resolves when another caller has taken control: what is written to `stdin` goes nowhere from then on. */
+  get controlLost(): Promise<void> {
+    return this.#controlLost.promise;
   }
 
   /** What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. */
@@ -322,6 +337,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         this.#attached.resolve();
         if (resumed) this.#events?.push({ event: 'resumed', offsets: this.offsets });
       },
+      joined: (streams, screen = '') => {
+        const { stream, start } = this.#stdout.inbound;
+        this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
+      },
+      controlLost: () => this.#controlLost.resolve(),
       started: (started) => this.#onStarted(started),
       refused: (message) => this.#onRefused(message),
       gap: (stream, from, to, reason) => this.#onGap(stream, from, to, reason),
@@ -363,6 +383,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         inbounds.set(stream, this.#records.log);
       } else if (stream === STREAM.stdout || stream === STREAM.pty) {
         stdout.stream = stream;
+        if (stream === STREAM.pty) stdout.becomeTerminal();
         inbounds.set(stream, stdout);
       }
     }

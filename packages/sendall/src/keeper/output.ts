@@ -31,6 +31,11 @@ export interface OutputOptions {
   readonly spoolMax: number;
   readonly overflow: Overflow;
   readonly sha256: boolean;
+  /**
+   * While somebody is in control, nothing more is read when so many bytes are on their way to them: whoever presses
+   * Ctrl-C at a terminal wants to see that. Default: no such limit.
+   */
+  readonly ahead?: number;
 }
 
 export class Output {
@@ -42,6 +47,8 @@ export class Output {
   readonly #spoolMax: number;
   readonly #overflow: Overflow;
   readonly #sha: Hash | undefined;
+  readonly #ahead: number;
+  #attended = false;
   #watch: Watch | undefined;
   #watching = false;
   #acked = 0;
@@ -60,6 +67,7 @@ export class Output {
     this.spool = new SpoolWriter(options.folder, options.stream);
     this.#spoolMax = options.spoolMax;
     this.#overflow = options.overflow;
+    this.#ahead = options.ahead ?? Infinity;
     this.#sha = options.sha256 ? createHash('sha256') : undefined;
   }
 
@@ -95,10 +103,18 @@ export class Output {
     this.#watching = true;
   }
 
-  /** How much may be read now under the run's limit. */
+  /** Whether somebody is in control. */
+  set attended(attended: boolean) {
+    if (this.#attended === attended) return;
+    this.#attended = attended;
+    this.update();
+  }
+
+  /** How much may be read now under the run's limits. */
   #room(): number {
-    if (this.#overflow === 'drop-old') return CHUNK;
-    return Math.min(CHUNK, Math.max(this.#spoolMax - (this.next - this.#acked), 1));
+    const ahead = this.#attended ? this.#ahead : Infinity;
+    const limit = Math.min(this.#overflow === 'drop-old' ? Infinity : this.#spoolMax, ahead);
+    return Math.min(CHUNK, Math.max(limit - (this.next - this.#acked), 1));
   }
 
   /** Reads once. Returns the bytes taken; 0 when there are none now or none any more. */
@@ -178,7 +194,8 @@ export class Output {
     }
     const over = unacked >= this.#spoolMax && this.#overflow !== 'drop-old';
     if (over && this.#overflow === 'stop') this.#events.overflowed(this);
-    const wait = this.#pending !== undefined || (over && this.#overflow === 'block') || this.#budget.full;
+    const ahead = this.#attended && unacked >= this.#ahead;
+    const wait = this.#pending !== undefined || (over && this.#overflow === 'block') || ahead || this.#budget.full;
     if (this.#watch && this.#watching === wait && !this.#atEnd) {
       if (wait) this.#watch.stop();
       else this.#watch.start();

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import { formatRunId } from '../protocol/run-id.js';
+import { ScreenModes } from '../protocol/screen-modes.js';
 import {
   MAX_FRAME,
   STREAM,
@@ -40,6 +41,8 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
+/** Bytes of a terminal that may be on their way to whoever sits at it. */
+const TERMINAL_AHEAD = 256 * 1024;
 /** What ends the input of a terminal: Ctrl-D. */
 const END_OF_TRANSMISSION = Buffer.from([4]);
 const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
@@ -79,6 +82,7 @@ export class Run implements OutputEvents {
   #tree: Tree | undefined;
   #input: Input | undefined;
   #terminal: Terminal | undefined;
+  #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
@@ -209,6 +213,7 @@ export class Run implements OutputEvents {
     });
     fault('after-started');
     this.#terminal = launch.terminal;
+    if (launch.terminal) this.#screen = new ScreenModes();
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
@@ -229,6 +234,7 @@ export class Run implements OutputEvents {
         spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, limits.spoolTotal),
         overflow: (spec.overflow ?? 'block') as Overflow,
         sha256: spec.sha256 ?? false,
+        ...(stream === STREAM.pty ? { ahead: TERMINAL_AHEAD } : {}),
       },
       this,
     );
@@ -277,6 +283,7 @@ export class Run implements OutputEvents {
 
   grew(output: Output, offset: number, bytes: Buffer): void {
     this.#lastActivity = performance.now();
+    this.#screen?.watch(bytes);
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
     const max = this.#spec?.maxOutput;
@@ -657,8 +664,9 @@ export class Run implements OutputEvents {
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
     clearTimeout(this.#alone);
-    if (!this.#spec || this.over) return;
-    for (const attachment of this.attachments) if (attachment.control) return;
+    const attended = [...this.attachments].some(({ control }) => control);
+    for (const output of this.#outputs) output.attended = attended;
+    if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
     if (termAfterMs !== undefined) {
       const end = (): void => this.end('cancelled', undefined, `its caller was away for ${termAfterMs} ms`);
@@ -684,6 +692,7 @@ export class Run implements OutputEvents {
       treeEnded: this.treeEnded || undefined,
       spec: this.#rawSpec,
       reason: this.exit?.reason,
+      screen: this.over ? undefined : this.#screen?.redo() || undefined,
     });
     if (attachment.control && !this.over) this.#tellInput(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);

@@ -141,6 +141,10 @@ const O_RDWR = 2;
 const O_NOCTTY = 0o400;
 const F_DUPFD_CLOEXEC = 1030;
 const TIOCSWINSZ = 0x5414;
+const TCGETS = 0x5401;
+const TCSETS = 0x5402;
+/** In c_iflag, the first word of struct termios: erasing takes a whole character of UTF-8. */
+const IUTF8 = 0o40000;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
@@ -450,7 +454,12 @@ function bind(koffi: Koffi): Native {
         c.close(master);
         throw error;
       }
-      return { master, path: info.toString('latin1', 0, info.indexOf(0)) };
+      const path = info.toString('latin1', 0, info.indexOf(0));
+      if (c.ioctl(master, TCGETS, info) === 0) {
+        info.writeUInt32LE((info.readUInt32LE(0) | IUTF8) >>> 0, 0);
+        c.ioctl(master, TCSETS, info);
+      }
+      return { master, path };
     },
     setTerminalSize(fd, cols, rows) {
       int.writeUInt16LE(rows, 0);

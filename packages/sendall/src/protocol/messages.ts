@@ -232,6 +232,8 @@ export const messageTable = {
       treeEnded: opt(bool(7)),
       spec: opt(bytes(8)),
       reason: opt(text(9)),
+      /** Of a terminal: what brings another one into the modes that its program has set. */
+      screen: opt(text(10)),
     },
   ],
   DETACH: [0x16, {}],

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
 export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
@@ -25,8 +26,8 @@ export interface CallOptions {
   readonly cwd?: string;
 }
 
-/** One step of a terminal's user: wait for this text, or send these keys, or change the size. */
-export type Step = { expect: string } | { send: string } | { resize: [cols: number, rows: number] };
+/** One step of a terminal's user: wait for this text, send these keys, change the size, or close the window. */
+export type Step = { expect: string } | { send: string } | { resize: [cols: number, rows: number] } | { hangup: true };
 
 /** A user's home. */
 export class User implements Disposable {
@@ -75,6 +76,16 @@ export class User implements Disposable {
   /** Runs a command line in a terminal, as a user who does these steps; `screen` is all that was drawn. */
   atTerminal(words: readonly string[], steps: readonly Step[]) {
     return this.#terminal([process.execPath, SENDALL, ...words], steps);
+  }
+
+  /** As `atTerminal`, while something else goes on. */
+  async alsoAtTerminal(words: readonly string[], steps: readonly Step[]): Promise<{ code: number; screen: string }> {
+    const env = this.env({ TERM: 'xterm-256color' });
+    const child = spawn('python3', [TERMINAL, process.execPath, SENDALL, ...words], { env });
+    child.stdin.end(JSON.stringify(steps));
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    if (!stdout) throw new Error(`the terminal: ${stderr}`);
+    return JSON.parse(stdout) as { code: number; screen: string };
   }
 
   /** Shell text in a terminal. */

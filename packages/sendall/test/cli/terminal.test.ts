@@ -103,6 +103,69 @@ describe('a shell', () => {
     expect(again.sane).toBe(true);
   });
 
+  test('goes on when its window is closed, and takes keys again', () => {
+    const closed = user.atTerminal(
+      ['shell', '--name', 'closed', 'web1'],
+      [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { hangup: true }],
+    );
+    expect(closed.code).toBe(-1);
+    const again = user.atTerminal(
+      ['attach', 'closed', '--from', 'end'],
+      [{ send: 'echo c$((1+1))d\r' }, { expect: 'c2d' }, { send: 'exit 6\r' }],
+    );
+    expect(again.code).toBe(6);
+  });
+
+  test('attached in the middle of vim, it is in the modes that vim has set', () => {
+    user.atTerminal(
+      ['shell', '--name', 'modes', 'web1'],
+      [{ send: 'vim -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
+    );
+    const again = user.atTerminal(
+      ['attach', 'modes', '--from', 'end'],
+      [{ expect: '\u001b[?1049h' }, { expect: 'root:' }, { send: ':q!\r' }, { expect: '# ' }, { send: 'exit\r' }],
+    );
+    expect(again.code).toBe(0);
+  });
+
+  test('attached again, it draws what was and does not ask our terminal again', () => {
+    const first = user.atTerminal(
+      ['shell', '--name', 'asking', 'web1'],
+      [
+        { send: "printf 'be\\e[6n\\e[cg\\e]11;?\\ain\\e]0;title\\a\\n'; read -rsd R\r" },
+        { expect: 'title\u0007' },
+        { send: 'R\r~d' },
+      ],
+    );
+    expect(first.screen).toContain('\u001b[6n');
+    const again = user.atTerminal(
+      ['attach', 'asking'],
+      [{ expect: 'begin' }, { expect: '\u001b]0;title\u0007' }, { send: 'exit 3\r' }],
+    );
+    expect(again.code).toBe(3);
+    expect(again.screen).not.toContain('\u001b[6n');
+    expect(again.screen).not.toContain('\u001b]11;?');
+  });
+
+  test('taken over by another terminal, the first one is told, and its ~. ends nothing', async () => {
+    const first = user.alsoAtTerminal(
+      ['shell', '--name', 'shared', 'web1'],
+      [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { expect: 'has taken over' }, { send: '\r~.' }],
+    );
+    await expect.poll(() => user.call(['ps', 'web1']).stdout, { timeout: 10_000 }).toMatch(/running.*shared/);
+    const second = user.alsoAtTerminal(
+      ['attach', 'shared'],
+      [{ expect: 'a2b' }, { send: 'read x\r' }, { expect: 'read x' }, { send: 'gone\r' }, { send: 'exit $((4+4))\r' }],
+    );
+    expect(await first).toMatchObject({ code: 0, screen: expect.stringContaining('left it to the other terminal') });
+    expect((await second).code).toBe(8);
+  });
+
+  test('erases whole characters, as a terminal of UTF-8 does', () => {
+    const { stdout } = user.call(['run', '--pty', 'web1', '--', 'stty', '-a']);
+    expect(stdout).toMatch(/[^-]iutf8/);
+  });
+
   test('needs a terminal, and one host', () => {
     expect(user.call(['shell', 'web1'])).toMatchObject({
       code: 200,

@@ -51,6 +51,16 @@ describe('a terminal', () => {
     }
   });
 
+  test('while somebody sits at it no more is read than they will soon see; left alone it goes on', async () => {
+    const run = keeper.sh('head -c 4000000 /dev/zero | tr "\\0" x', { pty, stdin: true });
+    const listed = async () => (await keeper.list()).find(({ runId }) => Buffer.from(runId).equals(run.runId));
+    await until(async () => (await listed())?.blocked !== undefined, 'it to wait');
+    expect(run.next(PTY)).toBeLessThan(300_000);
+    run.send({ type: 'DETACH' });
+    await until(async () => (await listed())?.state !== 'running', 'its end');
+    expect((await listed())?.code).toBe(0);
+  });
+
   test('the stream ends although a daemon outlives the command', async () => {
     const run = keeper.sh('setsid sleep 0.2 < /dev/null > /dev/null 2>&1 & echo out', { pty });
     await run.exit;

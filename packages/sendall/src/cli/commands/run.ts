@@ -83,7 +83,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     ...options,
     runId,
     ...(args.on('pty') ? { pty: terminal?.ownTerminal() ?? true } : {}),
-    ...(joined ? { stdin: 'pipe' } : {}),
+    ...(joined ? { stdin: 'pipe', overflow: options.overflow ?? 'drop-old' } : {}),
   });
   noteRun({ runId: running.runId, host: targets, name: options.name });
   if (args.on('detach')) return await leave(args, running);

@@ -36,6 +36,8 @@ export const shell: Command = {
     const running = host.sh(LOGIN_SHELL, {
       pty: ownTerminal(),
       stdin: 'pipe',
+      // Left alone it never waits for us, as in a window of tmux: what it draws then is kept as far back as fits.
+      overflow: 'drop-old',
       reject: false,
       env: args.bytes('env'),
       ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1)! } : {}),

@@ -1,6 +1,7 @@
 /**
- * What a far program has changed about our terminal, so that it can be undone when we leave in the middle: the other
- * screen, the hidden cursor, mouse reports, bracketed paste. Source: xterm control sequences, DEC private modes.
+ * What a program has changed about its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste.
+ * Whoever leaves in the middle undoes it; whoever sits down in the middle does it again. Source: xterm control
+ * sequences, DEC private modes.
  */
 
 /** Private modes that a program in full swing leaves on; 25, the cursor, is on by itself. */
@@ -32,9 +33,18 @@ export class ScreenModes {
 
   /** What undoes it; empty when there is nothing. */
   undo(): string {
-    const modes = [...this.#on].map((mode) => `\u001b[?${mode}l`).join('');
-    const changed = `${modes}${this.#cursorHidden ? '\u001b[?25h' : ''}${this.#keypad ? '\u001b>' : ''}`;
+    const changed = this.#written('l', '\u001b[?25h', '\u001b>');
     return changed && `${changed}\u001b[0m`;
+  }
+
+  /** What does it again, on another terminal; empty when there is nothing. */
+  redo(): string {
+    return this.#written('h', '\u001b[?25l', '\u001b=');
+  }
+
+  #written(letter: 'h' | 'l', cursor: string, keypad: string): string {
+    const modes = [...this.#on].map((mode) => `\u001b[?${mode}${letter}`).join('');
+    return `${modes}${this.#cursorHidden ? cursor : ''}${this.#keypad ? keypad : ''}`;
   }
 
   #set(mode: number, on: boolean): void {
