@@ -2,7 +2,7 @@
  * The agent: listens for callers, knows who may call, and hands their commands to the keeper. It holds no command
  * itself, so it may be killed and upgraded at any time.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { TLSSocket } from 'node:tls';
 import { serve, type Connection } from '@sendall/socketserver';
@@ -16,6 +16,7 @@ import type { Control } from '../protocol/messages.js';
 import { Callers } from './callers.js';
 import { KeeperGate } from './gate.js';
 import { PairingDesk } from './pairing.js';
+import { Resumes } from './resumes.js';
 import { AgentSession, type Origin, type Principal } from './session.js';
 
 export interface AgentOptions {
@@ -64,6 +65,33 @@ export interface AgentStatus {
   readonly fingerprint: string;
   readonly name: string;
   readonly links: number;
+  /** How often callers came back to a run on another link, since the agent started. */
+  readonly resumes: number;
+  /** Bytes of output that were sent to them again, since the agent started. */
+  readonly replayedBytes: number;
+  readonly limits: AgentLimits;
+  /** Bytes of output on the disk, and what is free there. */
+  readonly spooled: number | undefined;
+  readonly diskFree: number;
+  /** The system calls that Node lacks are there: terminals, exact capture, another user's commands. */
+  readonly native: boolean | undefined;
+  /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
+  readonly killProof: string | undefined;
+}
+
+/** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
+export interface AgentLimits {
+  readonly connections: number;
+  readonly runsPerLink: number;
+  /** Silence after which a link counts as lost. */
+  readonly pingDeadline: number;
+  /** Commands at one time; more wait. Undefined, like the rest, without a keeper. */
+  readonly running: number | undefined;
+  /** Output kept of one run, unless it asks for less, and of all. */
+  readonly spool: number | undefined;
+  readonly spoolTotal: number | undefined;
+  /** How long a finished run is kept. */
+  readonly keep: number | undefined;
 }
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
@@ -90,6 +118,7 @@ export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #gate: KeeperGate;
   readonly #sessions = new Set<AgentSession>();
+  readonly #resumes = new Resumes();
   readonly #servers: Server[] = [];
   #identity!: Identity;
   #callers!: Callers;
@@ -156,13 +185,14 @@ export class Agent implements AsyncDisposable {
 
   /** Serves a link that was made some other way, for example in memory. @internal */
   adopt(link: Link, origin: Origin): AgentSession {
-    const { handshakeTimeout = 5000, maxRunsPerLink = 8192, pingDeadline = 60_000 } = this.#options;
+    const { handshakeTimeout = 5000, maxRunsPerLink, pingDeadline } = this.#limits;
     const { maxQuestions = 64, readAhead = 16 * 1024 * 1024 } = this.#options;
     const session = new AgentSession(link, origin, {
       home: this.home,
       gate: this.#gate,
       name: this.name,
       bootId: this.#bootId,
+      resumes: this.#resumes,
       limits: { maxRunsPerLink, maxQuestions, readAhead, authTimeout: handshakeTimeout, pingDeadline },
       identify: (from) => this.#identify(from),
       pairing: (to, message, from) => this.#pair(to, message, from),
@@ -231,8 +261,12 @@ export class Agent implements AsyncDisposable {
     }
   }
 
+  get #limits() {
+    return { maxConnections: 4096, maxRunsPerLink: 8192, pingDeadline: 60_000, ...this.#options };
+  }
+
   #serverOptions() {
-    const { handshakeTimeout = 5000, maxConnections = 4096 } = this.#options;
+    const { handshakeTimeout = 5000, maxConnections } = this.#limits;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
     return { readTimeout: 0, writeTimeout: 0, handshakeTimeout, maxConnections, drainTimeout: 1000 };
   }
@@ -294,7 +328,13 @@ export class Agent implements AsyncDisposable {
     const keeper = (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as {
       running?: number;
       queued?: number;
+      spoolBytes?: number;
+      native?: boolean;
+      proof?: string;
+      limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
     };
+    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#limits;
+    const { maxRunning: running, spoolMax: spool, spoolTotal, keepMs: keep } = keeper.limits ?? {};
     return {
       pid: process.pid,
       keeperPid: this.#gate.pid,
@@ -304,6 +344,18 @@ export class Agent implements AsyncDisposable {
       fingerprint: this.fingerprint,
       name: this.name,
       links: this.#sessions.size,
+      resumes: this.#resumes.count,
+      replayedBytes: this.#resumes.replayedBytes,
+      limits: { connections, runsPerLink, pingDeadline, running, spool, spoolTotal, keep },
+      spooled: keeper.spoolBytes,
+      diskFree: freeBytes(this.home.state),
+      native: keeper.native,
+      killProof: keeper.proof,
     };
   }
+}
+
+function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
 }

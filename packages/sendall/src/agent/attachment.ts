@@ -16,6 +16,7 @@ import type { KeeperGate, Listener } from './gate.js';
 import { Inflow } from './inflow.js';
 import { Outflow } from './outflow.js';
 import type { ReadAhead } from './read-ahead.js';
+import type { Resumes } from './resumes.js';
 
 /** What an attachment needs of its session. */
 export interface AttachmentOwner {
@@ -24,6 +25,7 @@ export interface AttachmentOwner {
   readonly home: Home;
   readonly principal: string;
   readonly readAhead: ReadAhead;
+  readonly resumes: Resumes;
   /** This attachment has output to send. */
   wake(attachment: Attachment): void;
   ended(attachment: Attachment): void;
@@ -39,6 +41,8 @@ export class Attachment implements Listener {
   readonly #inflow = new Inflow();
   readonly #outflows = new Map<number, Outflow>();
   readonly #wanted: readonly From[];
+  /** Its caller has held the run on another link before. */
+  readonly #again: boolean;
   /** What to say to the keeper: the caller's own words until they are answered, then ATTACH to the same run. */
   #beginning: Beginning;
   #next = 0;
@@ -47,6 +51,8 @@ export class Attachment implements Listener {
     this.#owner = owner;
     this.alias = message.alias;
     this.#wanted = message.type === 'OPEN' ? message.attach : message.from;
+    this.#again = message.again ?? false;
+    if (this.#again) owner.resumes.count++;
     this.#keeperAlias = owner.gate.enter(this);
     this.#folder = spoolFolder(owner.home, owner.principal, message.runId);
     this.#beginning = {
@@ -159,7 +165,11 @@ export class Attachment implements Listener {
     return flows.some((flow) => flow.ready);
   }
 
-  close(): void {
+  /** The caller has left, or its link has gone. */
+  close(lost = false): void {
+    const { holder } = this.#beginning;
+    if (lost && holder)
+      this.#owner.resumes.left(holder, new Map([...this.#outflows].map(([stream, { sent }]) => [stream, sent])));
     this.#stop();
     this.#owner.gate.leave(this.#keeperAlias);
   }
@@ -222,6 +232,7 @@ export class Attachment implements Listener {
     const wanted = this.#wanted.find((each) => each.stream === stream);
     if (!wanted) return undefined;
     const start = { offset: startOffset(wanted, state), limit: startLimit(wanted, state) };
+    if (this.#again && this.#beginning.holder) this.#owner.resumes.back(this.#beginning.holder, stream, start.offset);
     const reader = new SpoolReader(this.#folder, stream);
     const outflow = new Outflow(stream, reader, this.#owner.readAhead, start, () => this.#owner.wake(this));
     this.#outflows.set(stream, outflow);

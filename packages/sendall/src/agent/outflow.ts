@@ -63,6 +63,13 @@ export class Outflow {
     return this.#known;
   }
 
+  /** Bytes below this offset were sent. */
+  get sent(): number {
+    let sent = this.#fetched;
+    for (const block of this.#blocks) sent -= block.kind === 'bytes' ? block.bytes.length : block.to - block.from;
+    return sent;
+  }
+
   /** The reader is gone, or the attachment. */
   get stopped(): boolean {
     return this.#state === 'stopped';

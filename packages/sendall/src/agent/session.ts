@@ -11,6 +11,7 @@ import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNa
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { ReadAhead } from './read-ahead.js';
+import type { Resumes } from './resumes.js';
 
 /** How a link came in. */
 export type Origin =
@@ -41,6 +42,7 @@ export interface SessionServices {
   readonly name: string;
   readonly bootId: string;
   readonly limits: SessionLimits;
+  readonly resumes: Resumes;
   /** Throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
   /** PAIR_* of a peer that is not known yet. */
@@ -55,6 +57,7 @@ export class AgentSession implements AttachmentOwner {
   readonly gate: KeeperGate;
   readonly home: Home;
   readonly readAhead: ReadAhead;
+  readonly resumes: Resumes;
   readonly #services: SessionServices;
   readonly #origin: Origin;
   readonly #attachments = new Map<number, Attachment>();
@@ -72,6 +75,7 @@ export class AgentSession implements AttachmentOwner {
     this.link = link;
     this.gate = services.gate;
     this.home = services.home;
+    this.resumes = services.resumes;
     this.readAhead = new ReadAhead(services.limits.readAhead);
     this.#services = services;
     this.#origin = origin;
@@ -290,7 +294,7 @@ export class AgentSession implements AttachmentOwner {
   #close(): void {
     this.#state = 'closed';
     clearTimeout(this.#deadline);
-    for (const attachment of this.#attachments.values()) attachment.close();
+    for (const attachment of this.#attachments.values()) attachment.close(true);
     this.#attachments.clear();
     this.#ready.clear();
   }

@@ -17,3 +17,11 @@ export function parseSize(text: string, option: string): number {
   if (!match) throw new UsageError(`${option}: "${text}" is not a size such as 65536, 64k, 10M or 1G`);
   return Math.round(Number(match[1]) * SIZES[match[2]!.toLowerCase()]!);
 }
+
+/** 65536 as "64 KiB". */
+export function formatSize(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${value < 10 && value % 1 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}

@@ -386,6 +386,7 @@ export class Keeper implements Desk, RunOwner {
       draining: this.#draining,
       agents: this.#agents.size,
       syncs: this.journal.syncs,
+      limits: this.limits,
     };
   }
 

@@ -148,8 +148,10 @@ describe('doctor', () => {
   test('says that all is well, or what is wrong and how to mend it', () => {
     const well = user.call(['doctor', 'web1']);
     expect(well).toMatchObject({ code: 0, stderr: '' });
-    for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'command'])
+    for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'links', 'limits', 'room', 'command'])
       expect(well.stdout).toContain(check);
+    expect(well.stdout).toMatch(/limits .*4096 commands at once, 256 MiB of output a run, 4 GiB in all/);
+    expect(well.stdout).toMatch(/links .*came back to a run 0 times since it started, 0 bytes were sent again/);
     const ill = user.call(['doctor']);
     expect(ill.code).toBe(1);
     expect(ill.stdout).toContain('start one with "sendall agent"');

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { RunError } from 'sendall';
+import { RunError, type AgentStatus } from 'sendall';
 import { oneHost, sha256, until, watch } from './support.js';
 
 describe('a lost link', () => {
@@ -20,6 +20,16 @@ describe('a lost link', () => {
       { event: 'resumed', offsets: { stdout: 7, stderr: 0 } },
     ]);
     expect((await run).outcome).toBe('ok');
+  });
+
+  test('is counted by the agent, with the bytes that it sent again', async () => {
+    const { host } = await oneHost({ faults: { cutAfter: 300_000 } });
+    const result = await host.sh('head -c 1000000 /dev/zero');
+    expect(result.raw.stdout.length).toBe(1_000_000);
+    const status = await host.ask<AgentStatus>('status');
+    expect(status.resumes).toBe(1);
+    expect(status.replayedBytes).toBeGreaterThan(0);
+    expect(status.replayedBytes).toBeLessThan(1_000_000);
   });
 
   test('that only goes silent is given up and made again', async () => {

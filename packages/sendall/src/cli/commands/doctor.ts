@@ -6,6 +6,7 @@ import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, title } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
+import { formatSize } from '../units.js';
 import { ownVersion } from '../version.js';
 
 /** Round trips that are measured; the median counts. */
@@ -14,6 +15,8 @@ const ROUNDS = 9;
 const LARGEST_SKEW = 30_000;
 /** Milliseconds of a round trip above which a person at a keyboard notices. */
 const SLOW_ROUND_TRIP = 150;
+/** Bytes free on the host's disk below which commands may soon have to wait for room. */
+const LITTLE_ROOM = 1024 ** 3;
 
 /** One thing that was looked at. */
 interface Finding {
@@ -27,7 +30,8 @@ interface Finding {
 export const doctor: Command = {
   name: 'doctor',
   usage: '[OPTIONS] [HOST]',
-  summary: 'look at the way to a host: round trip, clock, key, versions; what is wrong and how to mend it',
+  summary:
+    'look at the way to a host: round trip, resumes, clock, key, versions, limits; what is wrong, how to mend it',
   examples: ['sendall doctor', 'sendall doctor web1'],
   options: { json: { help: 'one JSON object a line on stdout' }, ...reachOptions },
   complete: 'host',
@@ -77,10 +81,14 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   yield {
     check: 'keeper',
     ok: status.keeperPid !== undefined,
-    found: status.keeperPid === undefined ? 'not running' : `pid ${status.keeperPid}, ${status.runs} commands run`,
+    found:
+      status.keeperPid === undefined ? 'not running' : `pid ${status.keeperPid}, ${count(status.runs, 'command')} now`,
     mend: status.keeperPid === undefined ? 'run a command: the agent starts it' : undefined,
   };
-  yield { check: 'links', ok: true, found: `${status.links} to this agent; ours was made again ${host.resumes} times` };
+  yield linksFinding(status, host.resumes);
+  yield limitsFinding(status);
+  yield roomFinding(status);
+  yield nativeFinding(status);
   yield await commandFinding(host);
 }
 
@@ -125,6 +133,56 @@ function versionFinding(theirs: string): Finding {
     mend: same ? undefined : 'they understand each other; the newer one knows more: upgrade the older when you can',
   };
 }
+
+function linksFinding({ links, resumes, replayedBytes }: AgentStatus, own: number): Finding {
+  if (resumes === undefined)
+    return { check: 'links', ok: true, found: `${links} now; this agent is too old to count more` };
+  const again = `callers came back to a run ${count(resumes, 'time')} since it started, ${formatSize(replayedBytes)} were sent again`;
+  return { check: 'links', ok: true, found: `${links} now, ours was made again ${count(own, 'time')}; ${again}` };
+}
+
+function limitsFinding({ limits }: AgentStatus): Finding {
+  if (!limits) return { check: 'limits', ok: true, found: 'this agent is too old to tell' };
+  const { connections, runsPerLink, running, spool, spoolTotal, keep, pingDeadline } = limits;
+  const found = [
+    `${connections} links`,
+    `${runsPerLink} runs a link`,
+    ...(running === undefined ? [] : [`${running} commands at once`]),
+    ...(spool === undefined ? [] : [`${formatSize(spool)} of output a run, ${formatSize(spoolTotal!)} in all`]),
+    ...(keep === undefined ? [] : [`finished runs are kept ${keep / 3_600_000} h`]),
+    `a silent link is given up after ${pingDeadline / 1000} s`,
+  ];
+  return { check: 'limits', ok: true, found: found.join(', ') };
+}
+
+/** Output that nobody has fetched waits on the host's disk. */
+function roomFinding({ spooled = 0, diskFree = Infinity, limits }: AgentStatus): Finding {
+  const total = limits?.spoolTotal ?? Infinity;
+  const ok = diskFree > LITTLE_ROOM && spooled < total * 0.9;
+  return {
+    check: 'room',
+    ok,
+    found: `${formatSize(spooled)} of output kept${diskFree === Infinity ? '' : `, ${formatSize(diskFree)} free on its disk`}`,
+    mend: ok
+      ? undefined
+      : 'commands wait when there is no room: free some there, or forget runs (sendall ps --all, sendall forget RUN)',
+  };
+}
+
+function nativeFinding({ native, killProof }: AgentStatus): Finding {
+  const proof =
+    killProof === 'cgroup' ? 'a kill is sure to reach all (cgroup)' : 'a kill finds what it can (no cgroup)';
+  return native === false
+    ? {
+        check: 'system',
+        ok: false,
+        found: `no terminals and no exact capture; ${proof}`,
+        mend: 'npm install koffi there, beside sendall, and start its agent and keeper anew',
+      }
+    : { check: 'system', ok: true, found: `terminals and exact capture; ${proof}` };
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 /** A real command, from start to end. */
 async function commandFinding(host: Host): Promise<Finding> {
