@@ -156,13 +156,13 @@ function limitsFinding({ limits }: AgentStatus): Finding {
 }
 
 /** Output that nobody has fetched waits on the host's disk. */
-function roomFinding({ spooled = 0, diskFree = Infinity, limits }: AgentStatus): Finding {
-  const total = limits?.spoolTotal ?? Infinity;
-  const ok = diskFree > LITTLE_ROOM && spooled < total * 0.9;
+function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
+  if (!limits) return { check: 'room', ok: true, found: 'this agent is too old to tell' };
+  const ok = diskFree > LITTLE_ROOM && spooled < (limits.spoolTotal ?? Infinity) * 0.9;
   return {
     check: 'room',
     ok,
-    found: `${formatSize(spooled)} of output kept${diskFree === Infinity ? '' : `, ${formatSize(diskFree)} free on its disk`}`,
+    found: `${formatSize(spooled)} of output kept, ${formatSize(diskFree)} free on its disk`,
     mend: ok
       ? undefined
       : 'commands wait when there is no room: free some there, or forget runs (sendall ps --all, sendall forget RUN)',
