@@ -12,11 +12,13 @@ export interface Workers {
   readonly pids: ReadonlySet<number>;
   /** Starts them all and resolves when they are ready. Rejects when the first ones cannot be started. */
   start(address: BoundAddress): Promise<void>;
-  /** Hands a request over. */
-  take(item: Socket | Datagram): void;
+  /** Hands a request over; `done` is called when it is over, however it ended. */
+  take(item: Socket | Datagram, done?: () => void): void;
   serve(): void;
-  suspend(): void;
-  resume(address: BoundAddress): Promise<void>;
+  /** Workers that accept by themselves stop it; with `queue` they let clients in but not further. */
+  suspend(queue: boolean): void;
+  /** With `reopen` they have closed their sockets, and get others. */
+  resume(address: BoundAddress, reopen: boolean): Promise<void>;
   change(options: Record<string, unknown>): void;
   /** Lets them finish; resolves when all have ended. A second call with a shorter timeout hurries the first. */
   drain(timeout: number): Promise<Omit<DrainReport, 'durationMs'>>;

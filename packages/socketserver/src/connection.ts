@@ -8,7 +8,7 @@ import { ConnectionClosedError, isDisconnect, SocketServerError, TimeoutError } 
 import type { CloseReason } from './reasons.js';
 import type { ResolvedOptions } from './options.js';
 import { Messages, type MessageEnds } from './messages.js';
-import { unsentBytes } from './node-internals.js';
+import { rawSocketOf, unsentBytes } from './node-internals.js';
 import { PacketWriter } from './packet-writer.js';
 import { Reader } from './reader.js';
 import type { Hooks, Sink, Source } from './sink.js';
@@ -82,6 +82,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #reading = false;
   #inputEnded = false;
   #outputEnded = false;
+  #endedByHandler = false;
   #pausedByUser = false;
   #pausedBySink = false;
   #readTimeout: number | undefined;
@@ -296,11 +297,14 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   // ---- writing
 
-  /** Queues bytes; false: more than `highWaterMark` is waiting, so `await drain()` first. After the end it throws. */
+  /**
+   * Queues bytes; false: more than `highWaterMark` is waiting, so `await drain()` first. After `end()` it throws. When
+   * the connection is over, or the server is closing it (a deadline, a shutdown), the bytes go nowhere and it is false.
+   */
   write(data: Uint8Array | string, encoding?: BufferEncoding): boolean {
-    if (this.#state !== 'closed' && this.#outputEnded)
+    if (this.#endedByHandler && this.#state !== 'closed')
       throw new SocketServerError('WRITE_AFTER_END', 'write() after end(): this side of the connection is closed');
-    if (this.socket.destroyed) return false;
+    if (this.#outputEnded || this.socket.destroyed) return false;
     this.writer.write(data, encoding);
     return this.writer.pending < this.highWaterMark;
   }
@@ -315,7 +319,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
   drain(): Promise<void> {
-    if (this.closed) return this.#gone();
+    if (this.closed || (this.#outputEnded && !this.#endedByHandler)) return this.#gone();
     if (this.socket.destroyed) return this.#wait('drain');
     if (this.writer.pending < this.highWaterMark) return Promise.resolve();
     this.writer.flush();
@@ -325,11 +329,19 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends the last bytes and our end; the client may go on sending. Resolves when the kernel has all of it. */
   end(data?: Uint8Array | string): Promise<void> {
     if (this.#state === 'closed') return Promise.resolve();
-    if (this.#outputEnded) return this.#sentEnd();
-    if (data !== undefined) this.write(data);
+    if (!this.#outputEnded) {
+      if (data !== undefined) this.write(data);
+      this.#endedByHandler = true;
+      this.sendEnd();
+    }
+    return this.#sentEnd();
+  }
+
+  /** @internal Our end, behind everything written. */
+  sendEnd(): void {
+    if (this.#outputEnded) return;
     this.#outputEnded = true;
     this.writer.end();
-    return this.#sentEnd();
   }
 
   #sentEnd(): Promise<void> {
@@ -461,8 +473,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
     this.#state = 'ending';
     this.#idle = 0;
-    if (!this.#outputEnded) this.writer.end();
-    this.#outputEnded = true;
+    this.sendEnd();
     if (this.#inputEnded) {
       this.#destroyWhenFlushed();
       return;
@@ -491,13 +502,9 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Closes at once with a reset (RST), where the transport has one. */
   reset(): void {
     this.reason ??= 'server';
-    if (
-      typeof this.socket.resetAndDestroy === 'function' &&
-      'remoteFamily' in this.socket &&
-      !('encrypted' in this.socket)
-    )
-      this.socket.resetAndDestroy();
-    else this.socket.destroy();
+    const raw = 'encrypted' in this.socket ? rawSocketOf(this.socket as TLSSocket) : this.socket;
+    if (raw?.remoteAddress !== undefined) raw.resetAndDestroy();
+    this.socket.destroy();
   }
 
   /** @internal An error ends it. */

@@ -47,6 +47,15 @@ export function rawSocketOf(secure: TLSSocket): Socket | undefined {
  */
 export const createServerHandle = (
   net as unknown as {
-    _createServerHandle?: (host: string | null, port: number, type: 4 | 6 | -1) => ServerHandle | number;
+    _createServerHandle?: (
+      host: string | null,
+      port: number,
+      type: 4 | 6 | -1,
+      fd?: undefined,
+      flags?: number,
+    ) => ServerHandle | number;
   }
 )._createServerHandle;
+
+/** The flag of the call above for SO_REUSEPORT: libuv's UV_TCP_REUSEPORT. */
+export const reusePortFlag = 2;

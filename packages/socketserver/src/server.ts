@@ -15,7 +15,7 @@ import { Connection, type ConnectionHost } from './connection.js';
 import type { Datagram, DatagramSocket } from './datagram.js';
 import { FdBudget } from './fd-budget.js';
 import { emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
-import { SocketServerError } from './errors.js';
+import { SocketServerError, TimeoutError } from './errors.js';
 import { announce, isHeard, reportError, type ConnectionInfo, type EventMap, type ServerEvents } from './events.js';
 import {
   checkHandlerClass,
@@ -26,7 +26,7 @@ import {
   type BaseRequestHandler,
   type HandlerClass,
 } from './handler.js';
-import { checkChange, resolveOptions, type ResolvedOptions, type ServerOptions } from './options.js';
+import { checkChange, resolveOptions, type Alarm, type ResolvedOptions, type ServerOptions } from './options.js';
 import { readProxyHeader } from './proxy-protocol.js';
 import type { Push } from './push.js';
 import type { Relay } from './relay.js';
@@ -88,6 +88,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** Requests that are ready for `getRequest()`, and calls of it that wait. */
   #ready: Request[] = [];
   #callers: ((request: Request) => void)[] = [];
+  /** Calls of `handleRequest()` that wait for a request to hand over. */
+  #starters: ((item: Socket | Datagram) => void)[] = [];
   #waiters: { test: () => boolean; resolve: () => void }[] = [];
   #running = 0;
   #accepted = 0;
@@ -98,6 +100,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   #holder: Holder | undefined;
   #shared: SharedPlaces | undefined;
   #fed = false;
+  /** Suspended, and nothing listens. */
+  #doorClosed = false;
 
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions, transport: AnyTransport) {
     super();
@@ -213,8 +217,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** Binds the socket and sets `serverAddress`. */
   async serverBind(): Promise<void> {
-    if (this.#choice?.feeding === 'kernel') {
-      this.#holder = await Holder.bind(this.serverAddress);
+    const feeding = this.#choice?.feeding;
+    if (feeding === 'kernel' || feeding === 'reuse-port') {
+      if (this.transport.kind === 'stream') this.transport.secure?.(this.options.tls);
+      this.#holder = await Holder.bind(this.serverAddress, feeding === 'reuse-port');
       this.serverAddress = this.#holder.address;
       return;
     }
@@ -239,17 +245,17 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       // Many more slots than workers: one that is replaced may overlap with its successor.
       this.#shared = new SharedPlaces(rules.most * 2 + 8);
       this.#admission.places = this.#shared;
-      kind.acceptance = (address) =>
-        feeding === 'kernel'
-          ? { by: 'descriptor', fd: this.#holder!.fd, address }
+      kind.acceptance = (address) => {
+        if (this.#doorClosed) return { by: 'feed' };
+        return feeding === 'kernel'
+          ? { by: 'descriptor', fd: this.#holder!.fd, address, backlog: this.requestQueueSize }
           : { by: 'reuse-port', address, backlog: this.requestQueueSize };
+      };
     }
     this.#pool = new Pool(kind, rules, this.#poolHost(), this.#shared);
     this.activeChildren = this.#pool.pids;
     (this as EventEmitter).on('newListener', () => setImmediate(() => this.#tellWanted()));
     await this.#pool.start(this.serverAddress);
-    // Bound with this thread only to know the port: from here on the workers have it.
-    if (feeding === 'reuse-port') await this.transport.close();
   }
 
   #poolHost(): PoolHost {
@@ -329,6 +335,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.relay = relay;
     this.serverAddress = address;
     this.#fed = places === undefined;
+    // Its cooldown counts in the main server, for all workers together.
+    this.#alarms.set(always(this.options.alarms));
     if (places instanceof SharedPlaces) {
       this.#shared = places;
       this.#admission.places = places;
@@ -442,6 +450,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
         'UNSUPPORTED',
         'handleRequest() with threads that accept by themselves: use serveForever(), or balance "round-robin"',
       );
+    if (this.#pool !== undefined) return this.#handleInWorker(this.#pool, timeout);
     this.#admission.permits++;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
@@ -455,6 +464,30 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const next = this.#callers.pop();
     if (next !== undefined) void getting.catch(() => {});
     return this.handleTimeout();
+  }
+
+  /** `handleRequest()` where the request is handed over. */
+  async #handleInWorker(pool: Pool, timeout: number): Promise<void> {
+    let begin!: () => void;
+    const done = new Promise<void>((resolve) => {
+      const starting = (item: Socket | Datagram): void => {
+        begin();
+        pool.take(item, resolve);
+      };
+      this.#starters.push(starting);
+      const waiting = new Promise<boolean>((started) => {
+        begin = () => started(true);
+        if (timeout > 0 && timeout <= longest) setTimeout(started, timeout, false);
+      });
+      void waiting.then((started) => {
+        if (started) return undefined;
+        this.#starters = this.#starters.filter((each) => each !== starting);
+        this.#admission.permits = Math.max(0, this.#admission.permits - 1);
+        return Promise.resolve(this.handleTimeout()).then(resolve);
+      });
+    });
+    this.#admission.permits++;
+    await done;
   }
 
   /**
@@ -583,7 +616,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     this.options = { ...this.options, ...given };
     if (options.framing !== undefined) this.framing = framingOf(options.framing);
-    if (options.alarms !== undefined) this.#alarms.set(options.alarms);
+    if (options.alarms !== undefined) this.#alarms.set(this.relay === undefined ? options.alarms : always(options.alarms));
     if (options.fdReserve !== undefined) this.#budget.reserve = options.fdReserve;
     if (options.timeout !== undefined) this.timeout = options.timeout;
     const { readTimeout = 0, writeTimeout = 0, handshakeTimeout = 0, pendingTimeout = 0, lingerTimeout = 0 } = options;
@@ -630,24 +663,23 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       throw new SocketServerError('NOT_RUNNING', `suspend(): the server is ${this.#status}`);
     this.#status = 'suspended';
     this.#admission.permits = 0;
-    this.#pool?.suspend();
-    if (!options.queue) await this.#closeEndpoint();
+    this.#doorClosed = options.queue !== true;
+    this.#pool?.suspend(!this.#doorClosed);
+    if (this.#doorClosed) await this.#closeEndpoint();
   }
 
   /** Listens again after `suspend()`, on the same address. */
   async resume(): Promise<void> {
     if (this.#status !== 'suspended')
       throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
-    if (this.relay === undefined && !this.#bound) {
-      await this.serverBind();
-      await this.#pool?.resume(this.serverAddress);
+    if (this.relay === undefined) {
+      const reopen = this.#doorClosed;
+      if (reopen) await this.serverBind();
+      this.#doorClosed = false;
+      await this.#pool?.resume(this.serverAddress, reopen);
     }
     this.#status = 'listening';
     this.#goOn();
-  }
-
-  get #bound(): boolean {
-    return this.#holder !== undefined || this.transport.open;
   }
 
   // ---- what arrives
@@ -694,8 +726,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       for (const alarm of this.#alarms.reached(connections)) announce(this, 'alarm', { ...alarm, connections });
     }
     if (this.#pool !== undefined) {
-      this.#pool.take(item);
-      this.#callers.shift()?.(item as never);
+      const starting = this.#starters.shift();
+      if (starting === undefined) this.#pool.take(item);
+      else starting(item);
     } else if (this.transport.kind === 'datagram') this.#dispatch(item as Datagram);
     else this.#startConnection(item as Socket, this.transport);
     this.#countChanged();
@@ -858,7 +891,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       else await this.#refuse(request);
     } catch (error) {
       this.#report(request, clientAddress, error);
-      await this.#shutdownAfterError(request);
+      await this.#shutdownAfterError(request, error);
     }
     this.#running--;
     if (!(request instanceof Connection)) {
@@ -879,8 +912,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     await this.shutdownRequest(request);
   }
 
-  async #shutdownAfterError(request: Request): Promise<void> {
-    if (request instanceof Connection) request.reason ??= 'handler-error';
+  async #shutdownAfterError(request: Request, error: unknown): Promise<void> {
+    if (request instanceof Connection)
+      request.reason ??= error instanceof TimeoutError && request.failure === error ? 'read-timeout' : 'handler-error';
     try {
       await this.shutdownRequest(request);
     } catch (error) {
@@ -917,7 +951,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** Sends our end, then `closeRequest()`. */
   async shutdownRequest(request: Request): Promise<void> {
-    if (request instanceof Connection && request.state === 'open') void request.end();
+    if (request instanceof Connection && request.state === 'open') request.sendEnd();
     await this.closeRequest(request);
   }
 
@@ -940,6 +974,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   override toString(): string {
     return `${this.constructor.name}(${showAddress(this.serverAddress)}, ${this.#status})`;
   }
+}
+
+/** The same alarms, without a cooldown. */
+function always(alarms: Alarm[]): Alarm[] {
+  return alarms.map((alarm) => ({ ...alarm, cooldown: 0 }));
 }
 
 const comparisons: Record<Comparison, (a: number, b: number) => boolean> = {

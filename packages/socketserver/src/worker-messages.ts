@@ -10,10 +10,10 @@ export interface Export {
   name: string;
 }
 
-/** How a worker gets its connections. `feed`: handed over. The others: it accepts by itself. */
+/** How a worker gets its connections. `feed`: handed over, or not yet. The others: it accepts by itself. */
 export type Acceptance =
   | { by: 'feed' }
-  | { by: 'descriptor'; fd: number; address: BoundAddress }
+  | { by: 'descriptor'; fd: number; address: BoundAddress; backlog: number }
   | { by: 'reuse-port'; address: BoundAddress; backlog: number };
 
 /** What a worker is started with. */
@@ -56,8 +56,9 @@ export type ToWorker =
   | { type: 'options'; options: Record<string, unknown> }
   | { type: 'wanted'; events: boolean }
   | { type: 'serve' }
-  | { type: 'suspend' }
-  | { type: 'accept'; acceptance: Acceptance }
+  | { type: 'suspend'; queue: boolean }
+  /** With an acceptance: it has closed its socket, and gets another. */
+  | { type: 'resume'; acceptance?: Acceptance }
   | { type: 'drain'; timeout: number }
   | { type: 'ping' };
 

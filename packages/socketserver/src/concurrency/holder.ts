@@ -4,11 +4,12 @@ import { constants } from 'node:os';
 import type { Address, BoundAddress, PathAddress } from '../address.js';
 import { bindWithMode, checkPathLength, clearPath, OwnedPath, probeStream } from '../endpoint.js';
 import { listenError, SocketServerError } from '../errors.js';
-import { createServerHandle, type ServerHandle } from '../node-internals.js';
+import { createServerHandle, reusePortFlag, type ServerHandle } from '../node-internals.js';
 
 /**
- * A listening socket that this thread holds and never accepts from: workers do, with descriptors of their own. It
- * keeps the address (and the clients that wait in the kernel's queue) when all of them are dead.
+ * A bound socket that this thread holds and never accepts from. Workers do, with descriptors of their own for it, or
+ * (SO_REUSEPORT) with sockets of their own on its port. It keeps the address when all of them are dead, and in the
+ * first case the clients that wait in the kernel's queue too.
  */
 export class Holder {
   readonly fd: number;
@@ -23,7 +24,7 @@ export class Holder {
     this.#path = path;
   }
 
-  static async bind(address: Address): Promise<Holder> {
+  static async bind(address: Address, reusePort = false): Promise<Holder> {
     if ('fd' in address) return new Holder(address.fd, address);
     const create = createServerHandle;
     if (create === undefined)
@@ -35,7 +36,8 @@ export class Holder {
       return new Holder(handle.fd, address, handle, new OwnedPath(address.path));
     }
     const { host, port } = await resolve(address);
-    const handle = open(address, () => create(host, port, host?.includes(':') === false ? 4 : 6));
+    const family = host?.includes(':') === false ? 4 : 6;
+    const handle = open(address, () => create(host, port, family, undefined, reusePort ? reusePortFlag : 0));
     const name: { address?: string; port?: number } = {};
     handle.getsockname(name);
     return new Holder(handle.fd, { host: name.address!, port: name.port! }, handle);

@@ -10,19 +10,20 @@ import { acceptAsOurs } from '../node-internals.js';
  */
 const helper = `
   const server = require('node:net').createServer();
-  server.listen({ fd: 3 }, () => {
+  server.listen({ fd: 3, backlog: Number(process.argv[1]) }, () => {
     process.send('server', server);
     process.exit();
   });
 `;
 
 /**
- * Gives `adopt` a server with a second descriptor for the listening socket `fd`. It accepts from the moment it is
+ * Gives `adopt` a server with a second descriptor for the listening socket `fd`, whose queue in the kernel then holds
+ * `backlog` connections. It accepts from the moment it is
  * here, so `adopt` has to listen to it at once.
  */
-export function duplicateListener(fd: number, adopt: (server: Server) => void): Promise<void> {
+export function duplicateListener(fd: number, backlog: number, adopt: (server: Server) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['-e', helper], { stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'] });
+    const child = spawn(process.execPath, ['-e', helper, String(backlog)], { stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'] });
     let said = '';
     let arrived = false;
     child.stderr!.on('data', (text: Buffer) => (said += text.toString().slice(0, 1000)));

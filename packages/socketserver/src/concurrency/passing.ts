@@ -8,7 +8,7 @@ import type { Export } from '../worker-messages.js';
 const stepsInWorker = ['getRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
 
 /** Options that mean nothing in a worker. */
-const notPassed = new Set(['concurrency', 'signal', 'postListen', 'requestQueueSize', 'alarms']);
+const notPassed = new Set(['concurrency', 'signal', 'postListen', 'requestQueueSize']);
 
 export function exportOf(code: { module?: string; name: string }): Export {
   return { module: code.module!, name: code.name };

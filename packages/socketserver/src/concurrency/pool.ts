@@ -47,12 +47,19 @@ export interface PoolHost {
   shutdown(timeout: number | undefined): void;
 }
 
+interface Active {
+  request: RequestNote;
+  counted: boolean;
+  opened: boolean;
+  done: (() => void) | undefined;
+}
+
 interface Member {
   number: number;
   link: WorkerLink;
   state: 'starting' | 'ready' | 'retiring' | 'draining' | 'gone';
   /** Requests in it: its descriptions, and whether they still count. */
-  active: Map<number, { request: RequestNote; counted: boolean; opened: boolean }>;
+  active: Map<number, Active>;
   served: number;
   pinged: number | undefined;
   hung: boolean;
@@ -74,7 +81,7 @@ export class Pool implements Workers {
   readonly #places: SharedPlaces | undefined;
   readonly #members = new Set<Member>();
   #address!: BoundAddress;
-  #waiting: (Socket | Datagram)[] = [];
+  #waiting: { item: Socket | Datagram; done: (() => void) | undefined }[] = [];
   #next = 0;
   #lastId = 0;
   #crashes: number[] = [];
@@ -164,12 +171,13 @@ export class Pool implements Workers {
     if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
     const lostHere = this.#places?.clear(number) ?? 0;
     const lost = Math.max(lostHere, [...active.values()].filter(({ opened }) => opened).length);
-    for (const [id, { request, counted, opened }] of active) {
+    for (const [id, { request, counted, opened, done }] of active) {
       // What it did not have yet comes back and goes to another one.
       if (!opened) continue;
       active.delete(id);
       if (counted) this.#host.placeFreed();
       this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
+      done?.();
     }
     if (lostHere > 0) this.#host.placeFreed();
     const error = exit.error ?? member.startError;
@@ -262,13 +270,13 @@ export class Pool implements Workers {
 
   // ---- requests
 
-  take(item: Socket | Datagram): void {
+  take(item: Socket | Datagram, done?: () => void): void {
     const member = this.#pick();
     if (member === undefined) {
-      this.#waiting.push(item);
+      this.#waiting.push({ item, done });
       this.#fill();
     } else {
-      this.#give(member, item);
+      this.#give(member, item, done);
     }
   }
 
@@ -283,14 +291,14 @@ export class Pool implements Workers {
     return member;
   }
 
-  #give(member: Member, item: Socket | Datagram): void {
+  #give(member: Member, item: Socket | Datagram, done: (() => void) | undefined): void {
     const id = ++this.#lastId;
     member.served++;
     const last = this.#rules.requestsEach > 0 && member.served >= this.#rules.requestsEach;
     if (last) member.state = 'retiring';
     const request: RequestNote =
       'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
-    member.active.set(id, { request, counted: true, opened: 'reply' in item });
+    member.active.set(id, { request, counted: true, opened: 'reply' in item, done });
     if ('reply' in item) {
       const { data, peer, truncated } = item;
       member.link.post({ type: 'datagram', id, data, peer, truncated });
@@ -308,8 +316,9 @@ export class Pool implements Workers {
     if (descriptorOf(socket) < 0 || this.#drain !== undefined) {
       this.#host.placeFreed();
       this.#host.dropped(socket, 'no-worker');
+      entry.done?.();
     } else {
-      this.take(socket);
+      this.take(socket, entry.done);
     }
   }
 
@@ -320,7 +329,8 @@ export class Pool implements Workers {
         this.#fill();
         return;
       }
-      this.#give(member, this.#waiting.shift()!);
+      const { item, done } = this.#waiting.shift()!;
+      this.#give(member, item, done);
     }
   }
 
@@ -330,6 +340,7 @@ export class Pool implements Workers {
     member.active.delete(id);
     if (entry.counted) this.#host.placeFreed();
     this.#host.closed(member.number, entry.request, note);
+    entry.done?.();
     if (member.state === 'retiring' && member.active.size === 0) member.link.post({ type: 'drain', timeout: 0 });
   }
 
@@ -414,18 +425,19 @@ export class Pool implements Workers {
     for (const { link } of this.#members) link.post({ type: 'serve' });
   }
 
-  suspend(): void {
+  suspend(queue: boolean): void {
     this.#serving = false;
-    for (const { link } of this.#members) link.post({ type: 'suspend' });
+    if (!this.accept) return;
+    for (const { link } of this.#members) link.post({ type: 'suspend', queue });
   }
 
-  async resume(address: BoundAddress): Promise<void> {
+  async resume(address: BoundAddress, reopen: boolean): Promise<void> {
     this.#address = address;
-    const acceptance = this.#kind.acceptance?.(address);
-    if (acceptance === undefined) return;
+    if (!this.accept) return;
+    const acceptance = reopen ? this.#kind.acceptance!(address) : undefined;
     const resuming = (this.#resuming = new Set(this.#members));
     const all = new Promise<void>((resolve) => (this.#resumed = resolve));
-    for (const { link } of resuming) link.post({ type: 'accept', acceptance });
+    for (const { link } of resuming) link.post({ type: 'resume', ...(acceptance && { acceptance }) });
     if (resuming.size > 0) await all;
   }
 
@@ -446,9 +458,10 @@ export class Pool implements Workers {
       const promise = new Promise<void>((r) => (resolve = r));
       this.#drain = { report: { open: 0, idle: 0, finished: 0, destroyed: 0 }, promise, resolve };
       for (const timer of this.#respawns) clearTimeout(timer);
-      for (const item of this.#waiting.splice(0)) {
+      for (const { item, done } of this.#waiting.splice(0)) {
         this.#host.placeFreed();
         this.#host.dropped(item, 'no-worker');
+        done?.();
       }
     }
     for (const { link } of this.#members) link.post({ type: 'drain', timeout: Math.min(timeout, 0x7fffffff) });

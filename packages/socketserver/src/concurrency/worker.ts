@@ -93,7 +93,7 @@ let wanted = false;
 let wasted = false;
 
 function relayFor(start: WorkerStart): Relay {
-  const fed = start.acceptance.by === 'feed';
+  const fed = start.places === undefined;
   return {
     wants: (event: EventName) =>
       event === 'connection' || event === 'close' ? wanted && !fed : event !== 'drain' && event !== 'listening',
@@ -143,7 +143,7 @@ async function begin(start: WorkerStart): Promise<void> {
 async function accept(acceptance: Acceptance): Promise<void> {
   if (acceptance.by === 'feed') return;
   if (acceptance.by === 'descriptor') {
-    await duplicateListener(acceptance.fd, (listener) => server!.acceptFrom(listener));
+    await duplicateListener(acceptance.fd, acceptance.backlog, (listener) => server!.acceptFrom(listener));
     return;
   }
   const { host, port } = acceptance.address;
@@ -154,6 +154,13 @@ async function accept(acceptance: Acceptance): Promise<void> {
   });
   listener.removeAllListeners('error');
   server!.acceptFrom(listener);
+}
+
+async function resume(acceptance: Acceptance | undefined): Promise<void> {
+  if (acceptance !== undefined) await accept(acceptance);
+  // One that was started in the meantime was never suspended.
+  if (server!.status === 'suspended') await server!.resume();
+  post({ type: 'accepting' });
 }
 
 async function end(timeout: number): Promise<void> {
@@ -213,13 +220,10 @@ function heard(message: ToWorker, socket?: Socket): void {
       void server?.serveForever();
       break;
     case 'suspend':
-      void server?.suspend();
+      void server?.suspend({ queue: message.queue });
       break;
-    case 'accept':
-      void accept(message.acceptance).then(async () => {
-        await server?.resume();
-        post({ type: 'accepting' });
-      });
+    case 'resume':
+      void resume(message.acceptance);
       break;
     case 'drain':
       void end(message.timeout);
