@@ -16,7 +16,7 @@ export interface Workers {
   take(item: Socket | Datagram, done?: () => void): void;
   serve(): void;
   /** Workers that accept by themselves stop it; with `queue` they let clients in but not further. */
-  suspend(queue: boolean): void;
+  suspend(queue: boolean): Promise<void>;
   /** With `reopen` they have closed their sockets, and get others. */
   resume(address: BoundAddress, reopen: boolean): Promise<void>;
   change(options: Record<string, unknown>): void;

@@ -616,7 +616,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     this.options = { ...this.options, ...given };
     if (options.framing !== undefined) this.framing = framingOf(options.framing);
-    if (options.alarms !== undefined) this.#alarms.set(this.relay === undefined ? options.alarms : always(options.alarms));
+    if (options.alarms !== undefined)
+      this.#alarms.set(this.relay === undefined ? options.alarms : always(options.alarms));
     if (options.fdReserve !== undefined) this.#budget.reserve = options.fdReserve;
     if (options.timeout !== undefined) this.timeout = options.timeout;
     const { readTimeout = 0, writeTimeout = 0, handshakeTimeout = 0, pendingTimeout = 0, lingerTimeout = 0 } = options;
@@ -664,8 +665,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#status = 'suspended';
     this.#admission.permits = 0;
     this.#doorClosed = options.queue !== true;
-    this.#pool?.suspend(!this.#doorClosed);
+    const closing = this.#pool?.suspend(!this.#doorClosed);
     if (this.#doorClosed) await this.#closeEndpoint();
+    await closing;
   }
 
   /** Listens again after `suspend()`, on the same address. */

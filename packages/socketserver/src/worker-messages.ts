@@ -74,8 +74,8 @@ export type FromWorker =
   | { type: 'ready' }
   /** A socket that was handed over is here: the sender may close its own descriptor. */
   | { type: 'got'; id: number }
-  /** It accepts again after `suspend`. */
-  | { type: 'accepting' }
+  /** It has done what `suspend` or `resume` said. */
+  | { type: 'door' }
   | { type: 'failed'; error: ErrorNote }
   | ({ type: 'closed'; id: number; peer: PeerAddress; local: PeerAddress } & ClosedNote)
   | { type: 'uncounted'; id: number }

@@ -39,7 +39,8 @@ export class Holder {
     const family = host?.includes(':') === false ? 4 : 6;
     const handle = open(address, () => create(host, port, family, undefined, reusePort ? reusePortFlag : 0));
     const name: { address?: string; port?: number } = {};
-    handle.getsockname(name);
+    // libuv keeps a failure of bind(2) for the next call.
+    open(address, () => handle.getsockname(name) || handle);
     return new Holder(handle.fd, { host: name.address!, port: name.port! }, handle);
   }
 

@@ -23,7 +23,9 @@ const helper = `
  */
 export function duplicateListener(fd: number, backlog: number, adopt: (server: Server) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['-e', helper, String(backlog)], { stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'] });
+    const child = spawn(process.execPath, ['-e', helper, String(backlog)], {
+      stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'],
+    });
     let said = '';
     let arrived = false;
     child.stderr!.on('data', (text: Buffer) => (said += text.toString().slice(0, 1000)));

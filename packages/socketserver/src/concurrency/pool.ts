@@ -13,6 +13,7 @@ import {
   errorNote,
   type ClosedNote,
   type FromWorker,
+  type ToWorker,
   type RequestNote,
   type WorkerStart,
 } from '../worker-messages.js';
@@ -88,8 +89,9 @@ export class Pool implements Workers {
   #respawns = new Set<NodeJS.Timeout>();
   #heartbeat: NodeJS.Timeout | undefined;
   #serving = false;
-  #resuming: Set<Member> | undefined;
-  #resumed: (() => void) | undefined;
+  /** Members whose door is being closed or opened, and who waits for that. */
+  #atDoor = new Set<Member>();
+  #doorsDone: (() => void) | undefined;
   #events = false;
   #unref = false;
   #started: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -166,8 +168,7 @@ export class Pool implements Workers {
     member.state = 'gone';
     this.#members.delete(member);
     const { number, link, active } = member;
-    this.#resuming?.delete(member);
-    if (this.#resuming?.size === 0) this.#resumed?.();
+    this.#doorDone(member);
     if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
     const lostHere = this.#places?.clear(number) ?? 0;
     const lost = Math.max(lostHere, [...active.values()].filter(({ opened }) => opened).length);
@@ -362,9 +363,8 @@ export class Pool implements Workers {
         this.#host.opened(number, entry.request);
         break;
       }
-      case 'accepting':
-        this.#resuming?.delete(member);
-        if (this.#resuming?.size === 0) this.#resumed?.();
+      case 'door':
+        this.#doorDone(member);
         break;
       case 'closed': {
         const entry = member.active.get(message.id);
@@ -425,20 +425,28 @@ export class Pool implements Workers {
     for (const { link } of this.#members) link.post({ type: 'serve' });
   }
 
-  suspend(queue: boolean): void {
+  async suspend(queue: boolean): Promise<void> {
     this.#serving = false;
-    if (!this.accept) return;
-    for (const { link } of this.#members) link.post({ type: 'suspend', queue });
+    if (this.accept) await this.#turnDoors({ type: 'suspend', queue });
   }
 
   async resume(address: BoundAddress, reopen: boolean): Promise<void> {
     this.#address = address;
     if (!this.accept) return;
     const acceptance = reopen ? this.#kind.acceptance!(address) : undefined;
-    const resuming = (this.#resuming = new Set(this.#members));
-    const all = new Promise<void>((resolve) => (this.#resumed = resolve));
-    for (const { link } of resuming) link.post({ type: 'resume', ...(acceptance && { acceptance }) });
-    if (resuming.size > 0) await all;
+    await this.#turnDoors({ type: 'resume', ...(acceptance && { acceptance }) });
+  }
+
+  /** Tells those who accept by themselves, and waits until each has done it or is gone. */
+  async #turnDoors(message: ToWorker): Promise<void> {
+    this.#atDoor = new Set(this.#members);
+    const all = new Promise<void>((resolve) => (this.#doorsDone = resolve));
+    for (const { link } of this.#atDoor) link.post(message);
+    if (this.#atDoor.size > 0) await all;
+  }
+
+  #doorDone(member: Member): void {
+    if (this.#atDoor.delete(member) && this.#atDoor.size === 0) this.#doorsDone?.();
   }
 
   change(options: Record<string, unknown>): void {

@@ -89,6 +89,8 @@ async function load({ module, name }: Export): Promise<unknown> {
 }
 
 let server: BaseServer | undefined;
+/** What comes early waits until the server is there. */
+let begun: Promise<void> = Promise.resolve();
 let wanted = false;
 let wasted = false;
 
@@ -160,7 +162,7 @@ async function resume(acceptance: Acceptance | undefined): Promise<void> {
   if (acceptance !== undefined) await accept(acceptance);
   // One that was started in the meantime was never suspended.
   if (server!.status === 'suspended') await server!.resume();
-  post({ type: 'accepting' });
+  post({ type: 'door' });
 }
 
 async function end(timeout: number): Promise<void> {
@@ -177,7 +179,7 @@ async function end(timeout: number): Promise<void> {
 function heard(message: ToWorker, socket?: Socket): void {
   switch (message.type) {
     case 'start':
-      void begin(message.start);
+      begun = begin(message.start);
       break;
     case 'connection': {
       post({ type: 'got', id: message.id });
@@ -220,10 +222,10 @@ function heard(message: ToWorker, socket?: Socket): void {
       void server?.serveForever();
       break;
     case 'suspend':
-      void server?.suspend({ queue: message.queue });
+      void begun.then(() => server?.suspend({ queue: message.queue })).then(() => post({ type: 'door' }));
       break;
     case 'resume':
-      void resume(message.acceptance);
+      void begun.then(() => resume(message.acceptance));
       break;
     case 'drain':
       void end(message.timeout);
