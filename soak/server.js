@@ -1,6 +1,6 @@
 // @ts-check
 // npm run soak -- server [--seconds 120] [--seed N] [--rounds 3]: the chaos test of the socket server at full length,
-// on one loop, in threads and in processes in turn; one line a round, exit code 1 when a promise is broken.
+// on one loop, in threads (two ways) and in processes in turn; one line a round, exit code 1 when a promise is broken.
 import { parseArgs } from 'node:util';
 import { chaos } from '../packages/socketserver/test/support/chaos.js';
 
@@ -11,7 +11,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
   },
 });
-const modes = /** @type {const} */ (['inline', 'threads', 'processes']);
+const modes = /** @type {const} */ (['inline', 'threads', 'threads on one socket', 'processes']);
 let broken = 0;
 for (let round = 0; round < Number(values.rounds); round++) {
   for (const mode of modes) {
@@ -25,7 +25,7 @@ for (let round = 0; round < Number(values.rounds); round++) {
       result.opened + result.dropped === result.accepted &&
       result.descriptorsAfter <= result.descriptorsBefore + 8;
     if (!good) broken++;
-    console.log(`${good ? 'ok    ' : 'BROKEN'} ${mode.padEnd(9)} seed ${seed} ${JSON.stringify(result)}`);
+    console.log(`${good ? 'ok    ' : 'BROKEN'} ${mode.padEnd(21)} seed ${seed} ${JSON.stringify(result)}`);
   }
 }
 console.log(broken === 0 ? 'chaos: every promise held' : `chaos: ${broken} rounds broke a promise`);

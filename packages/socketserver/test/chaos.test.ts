@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { chaos } from './support/chaos.js';
 
-test.each(['inline', 'threads', 'processes'] as const)(
+test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(
   'after connects, resets, garbage, stalls and killed workers: it answers, holds nothing, its counts add up (%s)',
   { timeout: 60_000 },
   async (mode) => {

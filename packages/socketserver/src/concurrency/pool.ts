@@ -61,6 +61,8 @@ interface Member {
   state: 'starting' | 'ready' | 'retiring' | 'draining' | 'gone';
   /** Requests in it: its descriptions, and whether they still count. */
   active: Map<number, Active>;
+  /** Connections that it accepted by itself and told of. */
+  told: Map<number, RequestNote>;
   served: number;
   pinged: number | undefined;
   hung: boolean;
@@ -137,6 +139,7 @@ export class Pool implements Workers {
       link,
       state: 'starting',
       active: new Map(),
+      told: new Map(),
       served: 0,
       pinged: undefined,
       hung: false,
@@ -180,6 +183,8 @@ export class Pool implements Workers {
       this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
       done?.();
     }
+    for (const request of member.told.values())
+      this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
     if (lostHere > 0) this.#host.placeFreed();
     const error = exit.error ?? member.startError;
     this.#host.event('worker', {
@@ -383,6 +388,10 @@ export class Pool implements Workers {
         break;
       }
       case 'event':
+        if (message.event === 'connection') {
+          const note = message.info as unknown as RequestNote;
+          member.told.set(note.id, note);
+        } else if (message.event === 'close') member.told.delete(message.info['id'] as number);
         this.#host.forwarded(number, message.event, message.info);
         break;
       case 'error':

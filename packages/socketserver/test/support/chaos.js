@@ -48,13 +48,14 @@ const descriptors = () => readdirSync('/proc/self/fd').length;
 const ended = (socket) => new Promise((resolve) => socket.once('close', resolve));
 
 /**
- * @param {{ mode: 'inline' | 'threads' | 'processes', ms: number, seed: number, actors?: number }} options
+ * @param {{ mode: 'inline' | 'threads' | 'threads on one socket' | 'processes', ms: number, seed: number,
+ *   actors?: number }} options
  * @returns {Promise<{ echoed: number, wrong: string[], opened: number, closed: number, accepted: number,
  *   dropped: number, descriptorsBefore: number, descriptorsAfter: number, connections: number, deaths: number,
  *   answers: boolean }>}
  */
 export async function chaos({ mode, ms, seed, actors = 24 }) {
-  const Server = { inline: TCPServer, threads: ThreadingTCPServer, processes: ForkingTCPServer }[mode];
+  const Server = { inline: TCPServer, processes: ForkingTCPServer }[mode] ?? ThreadingTCPServer;
   const server = new Server({ host: '127.0.0.1', port: 0 }, Victim, {
     handlerOptions: mode === 'inline' ? 'immortal' : 'mortal',
     maxConnections: 64,
@@ -62,6 +63,7 @@ export async function chaos({ mode, ms, seed, actors = 24 }) {
     pendingTimeout: 1_000,
     readTimeout: 2_000,
     lingerTimeout: 200,
+    ...(mode === 'threads on one socket' && { concurrency: { mode: 'threads', balance: 'kernel' } }),
   });
   let [opened, closed, deaths, echoed] = [0, 0, 0, 0];
   /** @type {string[]} */
@@ -160,7 +162,11 @@ export async function chaos({ mode, ms, seed, actors = 24 }) {
   server.setOptions({ maxConnections: 1_000 });
   await server.waitForConnections('==', 0);
   let answers = false;
-  for (let i = 0; i < 50 && !answers; i++) answers = await exchange(dial(), [Buffer.from('still there?')]);
+  for (let i = 0; i < 100 && !answers; i++) {
+    answers = await exchange(dial(), [Buffer.from('still there?')]);
+    // After many deaths workers are replaced slowly.
+    if (!answers) await sleep(200);
+  }
   await server.waitForConnections('==', 0);
   await sleep(300);
   const { accepted, dropped, connections } = server.info();
