@@ -55,7 +55,7 @@ const ended = (socket) => new Promise((resolve) => socket.once('close', resolve)
  *   answers: boolean }>}
  */
 export async function chaos({ mode, ms, seed, actors = 24 }) {
-  const Server = { inline: TCPServer, processes: ForkingTCPServer }[mode] ?? ThreadingTCPServer;
+  const Server = mode === 'inline' ? TCPServer : mode === 'processes' ? ForkingTCPServer : ThreadingTCPServer;
   const server = new Server({ host: '127.0.0.1', port: 0 }, Victim, {
     handlerOptions: mode === 'inline' ? 'immortal' : 'mortal',
     maxConnections: 64,
