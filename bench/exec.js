@@ -59,6 +59,9 @@ const table = {
   'process-local': { what: 'node -e 0', want: '<=', bar: 1.6, unit: 'ms p50' },
   'process-web1': { what: 'node -e 0', want: '<=', bar: 1.8, unit: 'ms p50' },
   'process-modules': { what: '25 modules', want: '<=', bar: 1, unit: 'files loaded' },
+  'shell-echo': { what: 'a local PTY, same terminal code', want: '<=', bar: 1.2, unit: 'ms p50, TLS' },
+  'shell-echo-unix': { what: 'a local PTY, same terminal code', want: '<=', unit: 'ms p50' },
+  'shell-echo-bare': { what: 'a local PTY, nothing between', want: '<=', unit: 'ms p50, TLS' },
   'delay-100ms': { what: '1 Gbit/s', want: '>=', bar: 1, unit: 'Gbit/s' },
 };
 
@@ -106,7 +109,11 @@ function helper(program, words, env = process.env) {
  * @param {string} kind @param {object} options @param {{ far?: number[], env?: NodeJS.ProcessEnv }} [how]
  */
 async function contestant(kind, options = {}, { far = [], env = process.env } = {}) {
-  const child = helper('contestant.js', [kind, JSON.stringify(options)], env);
+  return await contest(kind, helper('contestant.js', [kind, JSON.stringify(options)], env), far);
+}
+
+/** @param {string} kind @param {import('node:child_process').ChildProcess} child @param {readonly number[]} far */
+async function contest(kind, child, far = []) {
   const ask = async (/** @type {object} */ request) => {
     child.send(request);
     const answer = await nextMessage(child);
@@ -302,6 +309,33 @@ async function delayed(site) {
   );
 }
 
+/** The time from a key to its echo, one key at a time. @param {NodeJS.ProcessEnv} env @param {string} folder */
+async function echo(env, folder) {
+  const typist = async (/** @type {string} */ name, /** @type {readonly string[]} */ ...words) =>
+    await contest(name, helper('typist.js', words, { ...env, HOME: folder }));
+  const shellOf = (/** @type {string} */ target) => [process.execPath, SENDALL, 'shell', target];
+  const bash = ['/bin/bash', '--norc', '--noprofile'];
+  const terminal = fileURLToPath(new URL('./exec/local-terminal.js', import.meta.url));
+  /** @type {Record<string, Contestant>} */
+  const all = {
+    bare: await typist('a bare PTY', ...bash),
+    same: await typist('the terminal code alone', process.execPath, terminal, ...bash),
+    unix: await typist('sendall shell local', ...shellOf('local')),
+    tls: await typist('sendall shell web1', ...shellOf('web1')),
+  };
+  /** @type {Record<string, number[]>} */
+  const p50 = {};
+  for (const { ask } of Object.values(all)) await ask({ ask: 'echo', times: 100 });
+  for (let block = 0; block < ROUNDS * 4; block++)
+    for (const [name, { ask }] of turns(all, block)) {
+      const { ms } = await ask({ ask: 'echo', times: 50 });
+      (p50[name] ??= []).push(median(ms));
+    }
+  row('shell-echo', p50.tls, p50.same);
+  row('shell-echo-unix', p50.unix, p50.same);
+  row('shell-echo-bare', p50.tls, p50.bare);
+}
+
 async function main() {
   const site = await openSite();
   endings.push(site.close);
@@ -362,6 +396,7 @@ async function main() {
 
   if (group('process')) await processes(near, site.folder);
   if (group('delay')) await delayed(site);
+  if (group('shell')) await echo(near, site.folder);
   print(rows);
 }
 

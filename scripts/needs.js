@@ -14,6 +14,8 @@ export const needs = [
   { command: 'gcc', package: 'gcc', wantedBy: "the load generator of the socket server's benchmark" },
   { command: 'nodeset', package: 'clustershell', wantedBy: 'sets of host names' },
   { command: 'vim', package: 'vim', wantedBy: 'terminals' },
+  { command: 'zsh', package: 'zsh', wantedBy: 'completion' },
+  { command: 'fish', package: 'fish', wantedBy: 'completion' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

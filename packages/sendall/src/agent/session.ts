@@ -145,9 +145,7 @@ export class AgentSession implements AttachmentOwner {
 
   #onHello(message: MessageNamed<'HELLO'>): void {
     if (message.protoMin > PROTOCOL_VERSION || message.protoMax < PROTOCOL_VERSION)
-      throw new RefusedError(
-        `this agent speaks protocol version ${PROTOCOL_VERSION} and the caller ${message.protoMin} to ${message.protoMax}: upgrade the older of the two (agent ${VERSION}, caller ${message.version})`,
-      );
+      throw new RefusedError(otherVersion(message, this.#origin));
     this.#state = 'auth';
     this.link.send({
       type: 'HELLO_OK',
@@ -298,4 +296,16 @@ export class AgentSession implements AttachmentOwner {
     this.#attachments.clear();
     this.#ready.clear();
   }
+}
+
+/** Says which of the two has to be upgraded, and how. */
+function otherVersion({ protoMin, protoMax, version }: MessageNamed<'HELLO'>, origin: Origin): string {
+  const theirs = protoMin === protoMax ? `${protoMin}` : `${protoMin} to ${protoMax}`;
+  const here =
+    origin.kind === 'local' ? `end it (kill ${process.pid}) and start the new one: sendall agent` : undefined;
+  const next =
+    protoMin > PROTOCOL_VERSION
+      ? (here ?? "upgrade sendall on the agent's machine and start its agent anew")
+      : "upgrade the caller's sendall";
+  return `this agent (sendall ${VERSION}) speaks protocol ${PROTOCOL_VERSION} and its caller (sendall ${version}) protocol ${theirs}: ${next}`;
 }

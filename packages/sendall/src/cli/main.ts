@@ -55,7 +55,8 @@ async function main(): Promise<number> {
     return EXIT.usage;
   }
   const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
-  if (!args || args.on('help')) {
+  // `run local df -h` without the "--": the -h was meant for df, and run says what is missing.
+  if (!args || (args.on('help') && !(command.name === 'run' && args.words.length > 1))) {
     (await import('./help.js')).helpOf(command);
     return 0;
   }

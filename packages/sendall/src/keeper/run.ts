@@ -43,6 +43,8 @@ const LONGEST_TIMER = 0x7fffffff;
 const SMALL_SPEC = 4096;
 /** Bytes of a terminal that may be on their way to whoever sits at it. */
 const TERMINAL_AHEAD = 256 * 1024;
+/** Milliseconds after which callers hear that a few bytes of stdin have come: a key's echo need not wait behind that. */
+const INPUT_PATIENCE = 20;
 /** What ends the input of a terminal: Ctrl-D. */
 const END_OF_TRANSMISSION = Buffer.from([4]);
 const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
@@ -102,6 +104,10 @@ export class Run implements OutputEvents {
   #alone: NodeJS.Timeout | undefined;
   #lastActivity = 0;
   #inputTold = false;
+  /** Where stdin stood, taken and allowed, when callers were last told. */
+  #toldNext = 0;
+  #toldLimit = 0;
+  #tellLater: NodeJS.Timeout | undefined;
 
   constructor(machine: Machine, owner: RunOwner, facts: Facts) {
     this.#machine = machine;
@@ -355,11 +361,26 @@ export class Run implements OutputEvents {
 
   #inputMoved(): void {
     if (this.#inputTold) return;
+    const { next, limit, final } = this.#stdin();
+    const step = this.#machine.limits.stdinWindow / 8;
+    if (final === undefined && next - this.#toldNext < step && limit - this.#toldLimit < step) {
+      this.#tellLater ??= setTimeout(() => this.#tellAll(), INPUT_PATIENCE);
+      return;
+    }
     this.#inputTold = true;
     queueMicrotask(() => {
       this.#inputTold = false;
-      for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
+      this.#tellAll();
     });
+  }
+
+  #tellAll(): void {
+    clearTimeout(this.#tellLater);
+    this.#tellLater = undefined;
+    const { next, limit } = this.#stdin();
+    this.#toldNext = next;
+    this.#toldLimit = limit;
+    for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
   }
 
   #tellInput(attachment: Attachment): void {
@@ -550,6 +571,7 @@ export class Run implements OutputEvents {
   }
 
   #letGo(): void {
+    clearTimeout(this.#tellLater);
     this.#spec = undefined;
     this.#input = undefined;
     if (this.#rawSpec && this.#rawSpec.length > SMALL_SPEC) this.#rawSpec = undefined;

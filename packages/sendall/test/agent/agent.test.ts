@@ -175,7 +175,9 @@ describe('raw bytes on its socket', () => {
 
   test('another protocol version is refused with both versions', async () => {
     send({ ...hello, protoMin: 7, protoMax: 9 });
-    expect(await closed()).toMatch(/version 1 and the caller 7 to 9/);
+    expect(await closed()).toMatch(
+      /speaks protocol 1 and its caller \(sendall \S+\) protocol 7 to 9: end it \(kill \d+\)/,
+    );
   });
 
   test('authentication by another method than the socket’s is refused', async () => {

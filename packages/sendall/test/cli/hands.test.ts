@@ -89,6 +89,7 @@ describe('slips', () => {
     [['run', '--timout=1s', 'web1', '--', 'true'], 'did you mean --timeout'],
     [['run', 'wbe1', '--', 'true'], 'did you mean "web1"'],
     [['hosts', 'pin', 'web1'], 'did you mean "ping"'],
+    [['run', 'web1', 'df', '-h'], 'put the command after it (sendall run web1 -- df …)'],
   ])('%j is answered with %s', (words, hint) => {
     expect(user.call(words)).toMatchObject({ code: 200, stdout: '', stderr: expect.stringContaining(hint) });
   });
@@ -134,6 +135,9 @@ describe('completion', () => {
     expect(complete('attach', 'compl')).toEqual(['completed']);
     expect(complete('agent', 'sta')).toEqual(['status']);
     expect(complete('run', 'web1', '--', '')).toEqual([':file']);
+    expect(complete('run', '--stdin=/etc/pass')).toEqual([':file']);
+    expect(complete('run', '--capture=sp')).toEqual(['--capture=split']);
+    expect(complete('run', '--capture', '=', 'sp')).toEqual(['split']);
   });
 
   test('works in bash', () => {
@@ -141,6 +145,26 @@ describe('completion', () => {
       COMP_WORDS=(sendall run web0); COMP_CWORD=2; _sendall; echo "\${COMPREPLY[@]}"
       complete -p sendall`;
     expect(user.bash(text).stdout).toBe('web01 web03\ncomplete -F _sendall sendall\n');
+  });
+
+  test.each([
+    [
+      'zsh -f',
+      'sendall() { $NODE $SENDALL "$@" }; autoload -U compinit; compinit -u -D; source <(sendall completion zsh)',
+    ],
+    ['fish --no-config', 'function sendall; $NODE $SENDALL $argv; end; sendall completion fish | source'],
+  ])('works in %s', (shell, setUp) => {
+    const { code } = user.bashAtTerminal(`exec ${shell}`, [
+      { send: `${setUp}; echo rea""dy\r` },
+      { expect: 'ready\r\n' },
+      { send: 'sendall run web0\t\t' },
+      { expect: 'web03' },
+      { send: '\u0015sendall agent sta\t--help | head -1 | tr a-z A-Z\r' },
+      { expect: 'SERVE THIS MACHINE' },
+      { send: 'echo --stdin=/etc/host; sendall run --stdin=/etc/hostn\t--help | head -1 | tr a-z A-Z; exit 7\r' },
+      { expect: 'RUN A PROGRAM' },
+    ]);
+    expect(code).toBe(7);
   });
 });
 

@@ -22,7 +22,7 @@ complete -F _sendall sendall
 _sendall() {
   local -a found
   found=("\${(@f)$(sendall complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ "\${found[*]}" == "${FILES}" ]]; then _files; else compadd -- $found; fi
+  if [[ "\${found[*]}" == "${FILES}" ]]; then compset -P '--*='; _files; else compadd -- $found; fi
 }
 compdef _sendall sendall
 `,
@@ -30,7 +30,10 @@ compdef _sendall sendall
   set -l words (commandline -opc) (commandline -ct)
   set -l found (sendall complete -- $words[2..-1] 2>/dev/null)
   if test "$found" = "${FILES}"
-    __fish_complete_path (commandline -ct)
+    set -l option (string match -r -- '^--[^=]*=' (commandline -ct))
+    for path in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' (commandline -ct)))
+      printf '%s%s\\n' "$option" $path
+    end
   else
     printf '%s\\n' $found
   end
@@ -67,7 +70,7 @@ export function completeCommand(commands: () => Promise<readonly Command[]>): Co
       const words = (args.rest ?? []).map((word) => Buffer.from(word).toString());
       const last = words.at(-1) ?? '';
       const found = candidates(await commands(), words.slice(0, -1), last);
-      const fitting = found.filter((each) => each === FILES || each.startsWith(last));
+      const fitting = found.filter((each) => each === FILES || last === '=' || each.startsWith(last));
       if (fitting.length) process.stdout.write(`${fitting.join('\n')}\n`);
       return 0;
     },
@@ -80,6 +83,14 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (!command || before.includes('--')) return [FILES];
   const option = optionNamed(command, before.at(-1)!);
   if (option?.value && !option.optionalValue) return valuesOf(option.complete, last);
+  // bash takes --stdin=FILE for three words.
+  const [first, equals] = last === '=' ? [before.at(-1)!, last] : before.slice(-2);
+  if (equals === '=') return valuesOf(optionNamed(command, first!)?.complete, last === '=' ? '' : last);
+  const assigned = /^--[^=]+=/.exec(last)?.[0];
+  if (assigned) {
+    const values = valuesOf(optionNamed(command, assigned.slice(0, -1))?.complete, last.slice(assigned.length));
+    return values.map((value) => (value === FILES ? value : assigned + value));
+  }
   if (last.startsWith('-')) return [...Object.keys(command.options).map((name) => `--${name}`), '--help'];
   const words = before.slice(1).filter((word) => !word.startsWith('-'));
   if (words.length === 0 && command.subcommands) return command.subcommands;

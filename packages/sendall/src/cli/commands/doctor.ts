@@ -158,14 +158,12 @@ function limitsFinding({ limits }: AgentStatus): Finding {
 /** Output that nobody has fetched waits on the host's disk. */
 function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
   if (!limits) return { check: 'room', ok: true, found: 'this agent is too old to tell' };
-  const ok = diskFree > LITTLE_ROOM && spooled < (limits.spoolTotal ?? Infinity) * 0.9;
+  const ok = diskFree > LITTLE_ROOM;
   return {
     check: 'room',
     ok,
-    found: `${formatSize(spooled)} of output kept, ${formatSize(diskFree)} free on its disk`,
-    mend: ok
-      ? undefined
-      : 'commands wait when there is no room: free some there, or forget runs (sendall ps --all, sendall forget RUN)',
+    found: `${formatSize(spooled)} of output kept (finished runs make room), ${formatSize(diskFree)} free on its disk`,
+    mend: ok ? undefined : 'without room commands wait: free some there, or forget runs (sendall forget RUN)',
   };
 }
 

@@ -1,0 +1,51 @@
+// @ts-check
+/**
+ * The peer of `sendall shell`: its own terminal code, with a program on a pseudo-terminal of this very process where
+ * the shell has a host. The words are the program's.
+ */
+import { Writable } from 'node:stream';
+import { converse } from '../../packages/sendall/dist/cli/terminal.js';
+import { native, startOnPty } from './pty.js';
+
+const { terminal } = startOnPty(process.argv.slice(2), process.env);
+const never = new Promise(() => undefined);
+
+async function* events() {
+  /** @type {Buffer[]} */
+  let pieces = [];
+  let offset = 0;
+  let ended = false;
+  let wake = () => {};
+  const watch = terminal.source.watch(() => {
+    const read = terminal.source.read(65536);
+    if (read === 'end') ended = true;
+    else if (read !== 'none') pieces.push(Buffer.from(read));
+    wake();
+  });
+  // oxlint-disable-next-line no-unmodified-loop-condition -- the watch above changes it
+  while (!ended) {
+    if (!pieces.length) await new Promise((resolve) => (wake = () => resolve(undefined)));
+    const taken = pieces;
+    pieces = [];
+    for (const bytes of taken) {
+      yield { event: 'output', stream: 'stdout', offset, bytes };
+      offset += bytes.length;
+    }
+  }
+  watch.close();
+  process.exit();
+}
+
+const run = {
+  runId: 'local',
+  events,
+  controlLost: never,
+  stdin: new Writable({
+    write: (keys, _encoding, done) => {
+      native.write(terminal.input, keys);
+      done();
+    },
+  }),
+  resize: async (/** @type {number} */ cols, /** @type {number} */ rows) => terminal.resize(cols, rows),
+};
+await converse(/** @type {any} */ (run), /** @type {any} */ ({ on: () => false }));
