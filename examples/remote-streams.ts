@@ -8,7 +8,7 @@ await withHost(async (host) => {
   const sum = await host.run(['sha256sum'], { stdin: Readable.from([data]) });
   console.log(sum.stdout.startsWith(createHash('sha256').update(data).digest('hex')));
 
-  const counted = host.run(['seq', '100000']).pipe(host.run(['wc', '-l'], { stdin: 'pipe' }));
+  const counted = host.run(['seq', '100000']).pipe(host.run(['wc', '-l']));
   console.log((await counted).stdout.trim());
 
   const hash = createHash('sha256');

@@ -4,6 +4,7 @@ export { connect, type ConnectOptions, type DialEvent } from './client/connect.j
 export type { OutputRecord } from './client/exact-records.js';
 export { Host, type AttachOptions, type HostInfo, type RunListing, type RunTag } from './client/host.js';
 export { KnownHosts, type KnownHost } from './client/known-hosts.js';
+export type { LineOptions } from './client/lines.js';
 export { newRunId, type RunOptions, type Word } from './client/options.js';
 export { pair } from './client/pair.js';
 export { RunError, type Gap, type Outcome, type Result, type Survivor } from './client/result.js';

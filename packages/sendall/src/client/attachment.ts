@@ -2,7 +2,7 @@
  * What a run and its host agree on: which bytes came, which went, who is in control, what was asked, how it ended. It
  * outlives links: on each new one it says where it stands and goes on from there.
  */
-import { ProtocolError, SendallError } from '../errors.js';
+import { ProtocolError, SendallError, UsageError } from '../errors.js';
 import { decodeSpec } from '../protocol/codec.js';
 import { startLimit, startOffset } from '../protocol/flow.js';
 import { randomPiece } from '../protocol/run-id.js';
@@ -18,7 +18,7 @@ import {
 } from '../protocol/messages.js';
 import { FIRST_WINDOW, TERMINAL_WINDOW, type Inbound } from './inbound.js';
 import { newOpId, Operations, type Operation } from './operations.js';
-import type { PreparedRun } from './options.js';
+import { withStdin, type PreparedRun } from './options.js';
 import { Outbound } from './outbound.js';
 import type { Rider, Session } from './session.js';
 
@@ -68,7 +68,7 @@ export class Attachment implements Rider {
   treeEnd = false;
   /** The newest epoch of control that was granted; undefined while observing. */
   controlEpoch: number | undefined;
-  readonly #prepared: PreparedRun;
+  #prepared: PreparedRun;
   readonly #beginning: Beginning;
   readonly #owner: AttachmentOwner;
   /** Tells the host, on another link, that it is still us. */
@@ -100,7 +100,6 @@ export class Attachment implements Rider {
     this.streams = owner.shape(shapeOf(prepared.spec));
     if (beginning.kind === 'open') {
       this.#keepUp(prepared.spec);
-      if (!prepared.spec.stdin) this.stdin.stop();
     } else if (beginning.mode === 'observe') this.stdin.stop();
     this.stdin.wake = () => this.#session?.wake(this);
   }
@@ -114,6 +113,15 @@ export class Attachment implements Rider {
   }
 
   // -- what the run wants
+
+  /** Something will be written to its stdin. Throws UsageError when the host has been told otherwise. */
+  takeStdin(): void {
+    const { spec } = this.#prepared;
+    if (spec.stdin || this.#beginning.kind === 'attach') return;
+    if (this.#boarded)
+      throw new UsageError("this run was started without stdin: give it stdin: 'pipe', or pipe into it at once");
+    this.#prepared = withStdin(this.#prepared);
+  }
 
   /** Asks something of the run; repeated on the next link when this one goes before the answer. */
   operate(request: Request): Promise<MessageNamed<'OP_OK'>> {
@@ -189,6 +197,7 @@ export class Attachment implements Rider {
     const known = this.#epoch;
     this.#epoch ??= session.greeting.auth.epoch;
     const positions = this.#positions();
+    if (!this.#prepared.spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
     if (this.#beginning.kind === 'open' && !this.#opened) {
       const { epoch } = session.greeting.auth;
       const named = { epoch: known ?? epoch, notAfterMs, holder, again };

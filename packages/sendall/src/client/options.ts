@@ -134,6 +134,12 @@ function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, a
   return value;
 }
 
+/** The same run, whose stdin will be written to. */
+export function withStdin(prepared: PreparedRun): PreparedRun {
+  const spec = { ...prepared.spec, stdin: true };
+  return { ...prepared, spec, rawSpec: encodeSpec(spec), stdin: 'pipe' };
+}
+
 /** A fresh run id, for `runId`: UUIDv7, so that ids sort by age. */
 export function newRunId(): string {
   return formatRunId(makeRunId());

@@ -95,9 +95,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#watch(prepared.signal);
   }
 
-  /** Takes its place on the host's link. @internal */
+  /** Takes its place on the host's link, after this turn: until then it may still be piped into. @internal */
   join(session: Session): void {
-    session.join(this.#attachment);
+    queueMicrotask(() => {
+      if (!this.#result.settled) session.join(this.#attachment);
+    });
   }
 
   /** Ends as a run whose host could not be reached. @internal */
@@ -240,10 +242,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way. Returns
-   * what it was given.
+   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way. A run that
+   * was made without stdin gets one when it is piped into at once; later that is a UsageError. Returns what it was given.
    */
   pipe<T extends Run | Writable>(next: T): T {
+    if (next instanceof Run) next.#attachment.takeStdin();
     const target: Writable = next instanceof Run ? next.stdin : next;
     pipeline(this.stdout, target).catch((error: unknown) => {
       // The reader has gone: as in a shell, the writer is told by SIGPIPE.

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RunError, UsageError, type Host, type Result } from 'sendall';
+import { RunError, UsageError, type Host, type LineOptions, type Result } from 'sendall';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
 let own: OwnAgent;
@@ -242,9 +242,27 @@ describe('output', () => {
   test('of a run can be piped into another, byte for byte', async () => {
     const data = randomBytes(2_000_000);
     const source = host.run(['cat'], { stdin: data });
-    const sink = source.pipe(host.run(['sha256sum'], { stdin: 'pipe' }));
+    const sink = source.pipe(host.run(['sha256sum']));
     expect((await sink).stdout.slice(0, 64)).toBe(createHash('sha256').update(data).digest('hex'));
     expect((await source).ok).toBe(true);
+  });
+
+  test('started without stdin, it cannot be piped into afterwards, and says so', async () => {
+    const late = host.run(['cat']);
+    await late.started;
+    expect(() => host.run(['true']).pipe(late)).toThrow(/started without stdin/);
+  });
+
+  test('lines are cut by any delimiter', async () => {
+    const cut = async (options: LineOptions) => {
+      const lines: string[] = [];
+      for await (const line of host.run(['printf', 'a\\0b\nc\\0d']).lines(options)) lines.push(line);
+      return lines;
+    };
+    expect(await cut({ delimiter: '\0' })).toEqual(['a', 'b\nc', 'd']);
+    expect(await cut({ delimiter: Buffer.from('\n'), keepEnds: true })).toEqual(['a\0b\n', 'c\0d']);
+    await expect(cut({ delimiter: '' })).rejects.toThrow(/delimiter is empty/);
+    await expect(cut({ delimiter: '\0', maxLine: 2 })).rejects.toThrow(/limit of 2/);
   });
 
   test('piped into a stream that ends early tells the command by SIGPIPE', async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { RunError, type AgentStatus } from 'sendall';
-import { oneHost, sha256, until, watch } from './support.js';
+import { fleetOf, oneHost, sha256, until, watch } from './support.js';
 
 describe('a lost link', () => {
   test('is made again, and the run goes on at the next byte with one resumed event', async () => {
@@ -30,6 +30,16 @@ describe('a lost link', () => {
     expect(status.resumes).toBe(1);
     expect(status.replayedBytes).toBeGreaterThan(0);
     expect(status.replayedBytes).toBeLessThan(1_000_000);
+  });
+
+  test('in the middle of a pipe between two hosts shows on neither side', async () => {
+    const { hosts } = await fleetOf(2, { faults: { cutEvery: 30_000, seed: 5 }, firstPause: 1 });
+    const data = randomBytes(1_000_000);
+    const source = hosts[0]!.run(['cat'], { stdin: data });
+    const sink = source.pipe(hosts[1]!.run(['cat']));
+    expect(sha256((await sink).raw.stdout)).toBe(sha256(data));
+    expect((await source).ok).toBe(true);
+    expect(hosts.every(({ resumes }) => resumes > 3)).toBe(true);
   });
 
   test('that only goes silent is given up and made again', async () => {
