@@ -31,6 +31,9 @@ export interface AttachmentOwner {
   ended(attachment: Attachment): void;
 }
 
+/** Signals and the like that one caller may have open on one run. */
+const MOST_ASKED = 1024;
+
 type Beginning = MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>;
 
 export class Attachment implements Listener {
@@ -43,6 +46,8 @@ export class Attachment implements Listener {
   readonly #wanted: readonly From[];
   /** Its caller has held the run on another link before. */
   readonly #again: boolean;
+  /** What was asked of the run and not answered yet, by opId. */
+  readonly #asked = new Map<number, Control>();
   /** What to say to the keeper: the caller's own words until they are answered, then ATTACH to the same run. */
   #beginning: Beginning;
   #next = 0;
@@ -82,11 +87,16 @@ export class Attachment implements Listener {
         this.#outflow(message.stream)?.stop();
         this.#forward(message);
         break;
-      case 'ACK':
-      case 'EXIT_ACK':
       case 'SIGNAL':
       case 'CANCEL':
       case 'RESIZE':
+        if (this.#asked.size >= MOST_ASKED)
+          throw new ProtocolError(`${MOST_ASKED} operations on one run are not answered yet`);
+        this.#asked.set(message.opId, message);
+        this.#forward(message);
+        break;
+      case 'ACK':
+      case 'EXIT_ACK':
         this.#forward(message);
         break;
       default:
@@ -117,6 +127,9 @@ export class Attachment implements Listener {
       case 'CREDIT':
         this.#inflow.allow(message.limit);
         break;
+      case 'OP_OK':
+        this.#asked.delete(message.opId);
+        break;
       case 'CONTROL_LOST':
         if (this.#beginning.type === 'ATTACH') this.#beginning = { ...this.#beginning, mode: 'observe' };
         break;
@@ -131,9 +144,12 @@ export class Attachment implements Listener {
     link.send({ ...message, alias: this.alias });
   }
 
-  /** There is a keeper again: it is told where this attachment belongs. */
+  /** There is a keeper again: it is told where this attachment belongs, and what may have been lost on the way. */
   keeperBack(): void {
     this.#owner.gate.send(this.#beginning);
+    for (const operation of this.#asked.values()) this.#forward(operation);
+    for (const [stream, outflow] of this.#outflows)
+      if (outflow.stopped) this.#forward({ type: 'STOP', alias: this.alias, stream });
   }
 
   /** There is no keeper and none can be started. */

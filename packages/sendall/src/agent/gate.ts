@@ -117,6 +117,8 @@ export class KeeperGate {
     });
     this.#link = link;
     void link.closed.then((error) => this.#lost(link, error));
+    // At once: whoever enters after this speaks to this link already.
+    for (const listener of this.#listeners.values()) listener.keeperBack();
     return link;
   }
 
@@ -155,17 +157,12 @@ export class KeeperGate {
     this.#lostAt = now;
     new Promise((resolve) => setTimeout(resolve, pause))
       .then(() => this.open())
-      .then(
-        () => {
-          for (const listener of this.#listeners.values()) listener.keeperBack();
-        },
-        (failure: Error) => {
-          const listeners = [...this.#listeners.values()];
-          this.#listeners.clear();
-          const hint = 'the command may still be running there';
-          for (const listener of listeners)
-            listener.keeperLost(`${reason} and cannot be started again (${failure.message}); ${hint}`);
-        },
-      );
+      .catch((failure: Error) => {
+        const listeners = [...this.#listeners.values()];
+        this.#listeners.clear();
+        const hint = 'the command may still be running there';
+        for (const listener of listeners)
+          listener.keeperLost(`${reason} and cannot be started again (${failure.message}); ${hint}`);
+      });
   }
 }

@@ -236,6 +236,11 @@ export class Keeper implements Desk, RunOwner {
 
   /** Opens what the command needs, and starts it when its intent is on the disk already. */
   #prepare(run: Run): void {
+    if (run.over) {
+      // Cancelled in the same moment as it was opened.
+      this.#starting--;
+      return;
+    }
     try {
       run.prepare();
     } catch (error) {

@@ -340,12 +340,18 @@ export class Run implements OutputEvents {
   // -- what a controller does
 
   takeInput(offset: number, bytes: Uint8Array): void {
+    if (this.#inputIsOver) return;
     this.#lastActivity = performance.now();
     this.#stdin().take(offset, bytes);
   }
 
   endInput(final: number): void {
-    this.#stdin().end(final);
+    if (!this.#inputIsOver) this.#stdin().end(final);
+  }
+
+  /** Where stdin stands is not known any more: what still comes, sent before its caller heard of the end, goes nowhere. */
+  get #inputIsOver(): boolean {
+    return this.#input === undefined && this.over;
   }
 
   #stdin(): Input {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { alive, KeeperClient, until, type Attached } from './keeper-client.js';
 
@@ -178,6 +178,19 @@ describe('signals', () => {
     const run = keeper.sh('sleep 300');
     await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' });
     expect(await run.exit).toMatchObject({ signal: 'SIGTERM' });
+  });
+
+  test('a cancel that comes with the OPEN ends the run before it starts, and gives back what was opened for it', async () => {
+    const descriptors = (): number => readdirSync(`/proc/${keeper.link.pid}/fd`).length;
+    await keeper.exec('true').wait('TREE_END');
+    const before = descriptors();
+    for (let i = 0; i < 20; i++) {
+      const run = keeper.open({ argv: [Buffer.from('cat')], stdin: true });
+      run.send({ type: 'CANCEL', opId: keeper.nextOp++ });
+      expect((await run.wait('REFUSED')).code).toBe('cancelled');
+    }
+    await keeper.exec('true').wait('TREE_END');
+    expect(descriptors()).toBe(before);
   });
 
   test('to what is over, or that do not exist, say so', async () => {

@@ -57,6 +57,20 @@ describe('stdin', () => {
     expect(await run.text()).toBe('early');
   });
 
+  test('that still comes when the run is over goes nowhere, and harms no other run', async () => {
+    const other = cat();
+    const run = keeper.open({ argv: [bytes('true')], stdin: true });
+    run.input(0, Buffer.alloc(65_536));
+    await run.wait('TREE_END');
+    await run.wait('EOS', ({ stream }) => stream === 1);
+    await run.wait('EOS', ({ stream }) => stream === 2);
+    run.input(65_536, Buffer.alloc(65_536));
+    run.send({ type: 'EOS', stream: 0, final: 131_072 });
+    other.input(0, bytes('unharmed'));
+    other.send({ type: 'EOS', stream: 0, final: 8 });
+    expect(await other.text()).toBe('unharmed');
+  });
+
   test('what comes twice is taken once', async () => {
     const run = cat();
     run.input(0, bytes('abcd'));
