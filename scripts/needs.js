@@ -16,6 +16,7 @@ export const needs = [
   { command: 'vim', package: 'vim', wantedBy: 'terminals' },
   { command: 'zsh', package: 'zsh', wantedBy: 'completion' },
   { command: 'fish', package: 'fish', wantedBy: 'completion' },
+  { command: 'strace', package: 'strace', wantedBy: 'the order of sync and start' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

@@ -1,5 +1,16 @@
 /** The keeper's process: `node main.js CONFIG`, started by `door.ts`. Says "ready" or why not on descriptor 3. */
-import { appendFileSync, chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
@@ -32,6 +43,23 @@ function tell(word: string): void {
   }
 }
 
+/** Every descriptor of our own closes on exec; others came from whoever started the agent, and may be held for nobody. */
+const O_CLOEXEC = 0o2000000;
+
+/** Lets go of descriptors that were passed on by accident: a keeper would hold a pipe or a lock open for days. */
+function closeStrays(): void {
+  if (process.platform !== 'linux') return;
+  for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+    if (fd <= READY) continue;
+    try {
+      const flags = /^flags:\s+([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+      if (flags !== undefined && !(parseInt(flags, 8) & O_CLOEXEC)) closeSync(fd);
+    } catch {
+      // It was the one that listed the folder.
+    }
+  }
+}
+
 /** Adds to a log of bounded size. */
 function appendLog(path: string, error: Error): void {
   try {
@@ -43,6 +71,7 @@ function appendLog(path: string, error: Error): void {
 }
 
 async function main(config: KeeperConfig): Promise<void> {
+  closeStrays();
   const { home } = config;
   const limits = completeLimits(config.limits);
   ensurePrivateFolder(home.state);

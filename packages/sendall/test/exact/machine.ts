@@ -27,6 +27,7 @@ export class Machine {
   readonly env: NodeJS.ProcessEnv;
   #agent!: ChildProcess;
   #mounted: string | undefined;
+  #inherit: number | undefined;
 
   private constructor(env: NodeJS.ProcessEnv) {
     const folder = mkdtempSync(join(tmpdir(), 'sendall-machine-'));
@@ -36,9 +37,10 @@ export class Machine {
 
   /** A machine whose agent runs; all of it is gone when the test ends. */
   static async start(
-    options: { env?: NodeJS.ProcessEnv; keeperEnv?: NodeJS.ProcessEnv; spoolBytes?: number } = {},
+    options: { env?: NodeJS.ProcessEnv; keeperEnv?: NodeJS.ProcessEnv; spoolBytes?: number; inherit?: number } = {},
   ): Promise<Machine> {
     const machine = new Machine(options.env ?? {});
+    machine.#inherit = options.inherit;
     onTestFinished(() => machine.remove());
     if (options.spoolBytes) machine.#limitDisk(options.spoolBytes);
     if (options.keeperEnv) {
@@ -51,7 +53,11 @@ export class Machine {
   }
 
   async startAgent(): Promise<void> {
-    const agent = spawn(process.execPath, [cli, 'agent'], { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const words = [process.execPath, cli, 'agent'];
+    // Node's own descriptors close on exec: only a shell hands one down by mistake.
+    if (this.#inherit !== undefined)
+      words.unshift('bash', '-c', `exec ${this.#inherit}> "$0/inherited"; exec "$@"`, this.home.state);
+    const agent = spawn(words[0]!, words.slice(1), { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#agent = agent;
     const lines = createInterface(agent.stderr);
     await Promise.race([

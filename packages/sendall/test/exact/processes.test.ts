@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
@@ -58,6 +58,19 @@ describe('the agent', () => {
     expect(after.keeperPid).toBe(before.keeperPid);
     run.stdin.end('over the restart');
     expect((await run).stdout).toBe('over the restart');
+  });
+
+  test('passes nothing that it was given on to its keeper or to commands', async () => {
+    const machine = await Machine.start({ inherit: 251 });
+    const host = await machine.connect();
+    const open = (pid: number): string[] =>
+      readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    const inherited = `${machine.home.state}/inherited`;
+    expect(open(machine.agentPid)).toContain(inherited);
+    expect(open((await machine.status()).keeperPid!)).not.toContain(inherited);
+    const run = host.run(['sleep', '600'], { reject: false });
+    expect(open((await run.started).pid)).toEqual(['/dev/null', expect.stringMatching(/^pipe:/), expect.anything()]);
+    await run.kill();
   });
 
   test('stopped together with its runs tells their callers first', async () => {

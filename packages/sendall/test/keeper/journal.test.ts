@@ -15,6 +15,7 @@ import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { recordsOf, replay, type Facts } from '../../dist/keeper/history.js';
 import { Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
+import { KeeperClient } from './keeper-client.js';
 
 let folder: string;
 let path: string;
@@ -154,6 +155,55 @@ describe('the journal', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('a journal of real commands, cut at every byte, never says what did not happen', async () => {
+    const home = join(folder, 'home');
+    const keeper = await KeeperClient.start({}, home);
+    const runs = [
+      keeper.sh('echo out; exit 3'),
+      keeper.exec('true'),
+      keeper.exec('no-such-program'),
+      keeper.sh('kill -9 $$'),
+      keeper.exec('sleep', '600'),
+    ];
+    await runs[4]!.wait('STARTED');
+    await runs[4]!.operate({ type: 'CANCEL' });
+    for (const run of runs) await Promise.race([run.wait('TREE_END'), run.wait('REFUSED')]);
+    await keeper.end();
+    const whole = readFileSync(join(home, 'journal'));
+    const { records, end } = readJournal(whole);
+    const truth = new Map(replay(records).runs.map((facts) => [facts.intent.no, facts]));
+    expect(
+      [...truth.values()].map(({ exit, refused }) => refused?.code ?? exit?.exit.signal ?? exit?.exit.code),
+    ).toEqual([3, 0, 'nofile', 'SIGKILL', 'SIGTERM']);
+    let known = 0;
+    for (let cut = 0; cut <= end; cut++) {
+      const torn = Buffer.concat([whole.subarray(0, cut), Buffer.alloc(64)]);
+      const history = replay(readJournal(torn).records);
+      expect(history.runs.length).toBeGreaterThanOrEqual(known);
+      known = history.runs.length;
+      for (const facts of history.runs) {
+        const real = truth.get(facts.intent.no)!;
+        expect(facts.intent).toEqual(real.intent);
+        if (facts.started) expect(facts.started).toEqual(real.started);
+        if (facts.refused) expect(facts.refused).toEqual(real.refused);
+        if (facts.exit?.drained) expect(facts.exit).toEqual(real.exit);
+      }
+    }
+    expect(known).toBe(runs.length);
+    // A keeper that takes up what is left says the truth, or that it is lost; and starts none of them again.
+    for (let part = 1; part <= 8; part++) {
+      writeFileSync(join(home, 'journal'), Buffer.concat([whole.subarray(0, (end * part) / 8), Buffer.alloc(4096)]));
+      const next = await KeeperClient.start({}, home);
+      for (const { runId, state, code, signal } of await next.list()) {
+        const real = [...truth.values()].find(({ intent: { runId: id } }) => Buffer.compare(id, runId) === 0)!;
+        if (state === 'exited')
+          expect({ code, signal }).toEqual({ code: real.exit!.exit.code, signal: real.exit!.exit.signal });
+        else expect(real.refused ? ['refused', 'lost'] : ['lost']).toContain(state);
+      }
+      await next.end();
+    }
   });
 
   test('a page that was lost in the middle ends it there: nothing behind was promised', () => {
