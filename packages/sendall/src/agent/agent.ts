@@ -59,6 +59,8 @@ const OPTION_NAMES: Record<keyof AgentOptions, true> = {
 export interface AgentStatus {
   readonly pid: number;
   readonly keeperPid: number | undefined;
+  /** Another than `version` while commands run that were started before an upgrade. */
+  readonly keeperVersion: string | undefined;
   readonly listening: readonly string[];
   readonly runs: number;
   readonly version: string;
@@ -338,6 +340,7 @@ export class Agent implements AsyncDisposable {
     return {
       pid: process.pid,
       keeperPid: this.#gate.pid,
+      keeperVersion: this.#gate.version,
       listening: this.listening,
       runs: (keeper.running ?? 0) + (keeper.queued ?? 0),
       version: VERSION,

@@ -5,6 +5,7 @@
 import { ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
 import { SendallError } from '../errors.js';
 import type { Home } from '../home.js';
+import { VERSION } from '../link/handshake.js';
 import type { Control, Message, MessageNamed } from '../protocol/messages.js';
 
 /** Who hears what the keeper says of one attachment. */
@@ -47,6 +48,11 @@ export class KeeperGate {
 
   get pid(): number | undefined {
     return this.#link?.pid;
+  }
+
+  /** The version of the keeper: another than ours until it had no command for a moment. */
+  get version(): string | undefined {
+    return this.#link?.version;
   }
 
   /** The link to the keeper; starts one when there is none. */
@@ -116,6 +122,8 @@ export class KeeperGate {
       onDrained: () => this.#drained(),
     });
     this.#link = link;
+    // One that was started before an upgrade keeps its commands, and makes room for ours once it has none.
+    if (link.version !== VERSION) link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'retire' });
     void link.closed.then((error) => this.#lost(link, error));
     // At once: whoever enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();

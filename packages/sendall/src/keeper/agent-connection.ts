@@ -34,6 +34,7 @@ export interface Desk extends Machine {
   forget(principal: string, runId: Uint8Array): string;
   status(): object;
   drain(): void;
+  retire(): void;
   endRuns(reason: string): void;
   left(agent: AgentConnection): void;
 }
@@ -190,6 +191,10 @@ export class AgentConnection implements AttachmentOwner {
       answer({ draining: true });
       this.wire.flush();
       this.#keeper.drain();
+    } else if (what === 'retire') {
+      answer({ retiring: true });
+      this.wire.flush();
+      this.#keeper.retire();
     } else if (what === 'end-runs') {
       this.#keeper.endRuns(message.body ?? 'the agent was told to end all runs');
       answer({ ending: this.#keeper.live });

@@ -76,6 +76,7 @@ export class Keeper implements Desk, RunOwner {
   #starting = 0;
   #nextScheduled = false;
   #draining = false;
+  #retiring = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** Takes up what the journal says. Throws when the journal or the folders cannot be used. */
@@ -138,7 +139,7 @@ export class Keeper implements Desk, RunOwner {
   #watchIdle(): void {
     clearTimeout(this.#idleTimer);
     if (this.live > 0) return;
-    if (this.#draining) this.#finished();
+    if (this.#draining || this.#retiring) this.#finished();
     else if (this.#agents.size === 0 && this.limits.idleExitMs > 0)
       this.#idleTimer = setTimeout(() => this.#finished(), this.limits.idleExitMs);
   }
@@ -398,6 +399,12 @@ export class Keeper implements Desk, RunOwner {
   /** No new runs; ends when those it has are over. */
   drain(): void {
     this.#draining = true;
+    this.#watchIdle();
+  }
+
+  /** Goes on as it is until there is a moment without commands, and ends then: another version takes up the journal. */
+  retire(): void {
+    this.#retiring = true;
     this.#watchIdle();
   }
 

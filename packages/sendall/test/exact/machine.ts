@@ -1,7 +1,7 @@
 /** An agent in a process of its own, as on a real machine: it can be stopped, killed and started again. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -28,6 +28,7 @@ export class Machine {
   #agent!: ChildProcess;
   #mounted: string | undefined;
   #inherit: number | undefined;
+  #program = cli;
 
   private constructor(env: NodeJS.ProcessEnv) {
     const folder = mkdtempSync(join(tmpdir(), 'sendall-machine-'));
@@ -37,10 +38,17 @@ export class Machine {
 
   /** A machine whose agent runs; all of it is gone when the test ends. */
   static async start(
-    options: { env?: NodeJS.ProcessEnv; keeperEnv?: NodeJS.ProcessEnv; spoolBytes?: number; inherit?: number } = {},
+    options: {
+      env?: NodeJS.ProcessEnv;
+      keeperEnv?: NodeJS.ProcessEnv;
+      program?: string;
+      spoolBytes?: number;
+      inherit?: number;
+    } = {},
   ): Promise<Machine> {
     const machine = new Machine(options.env ?? {});
     machine.#inherit = options.inherit;
+    machine.#program = options.program ?? cli;
     onTestFinished(() => machine.remove());
     if (options.spoolBytes) machine.#limitDisk(options.spoolBytes);
     if (options.keeperEnv) {
@@ -53,7 +61,7 @@ export class Machine {
   }
 
   async startAgent(): Promise<void> {
-    const words = [process.execPath, cli, 'agent'];
+    const words = [process.execPath, this.#program, 'agent'];
     // Node's own descriptors close on exec: only a shell hands one down by mistake.
     if (this.#inherit !== undefined)
       words.unshift('bash', '-c', `exec ${this.#inherit}> "$0/inherited"; exec "$@"`, this.home.state);
@@ -145,6 +153,18 @@ function hasChildren(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** A copy of this package that says it is of another version. Returns its program. */
+export function otherVersion(version: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sendall-other-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const here = fileURLToPath(new URL('../../', import.meta.url));
+  for (const part of ['bin', 'dist']) cpSync(join(here, part), join(folder, part), { recursive: true });
+  const about = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8')) as object;
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...about, version }));
+  symlinkSync(join(here, '../../node_modules'), join(folder, 'node_modules'));
+  return join(folder, 'bin/sendall.js');
 }
 
 /** Collects what a process writes, until it ends. */
