@@ -51,6 +51,8 @@ export function watchSignals(run: Interruptible): SignalWatch {
       return;
     }
     askedAt = now;
+    // The terminal has just shown ^C.
+    process.stderr.write('\n');
     say('sendall: Ctrl-C again cancels the command, d detaches and lets it run');
     question?.close();
     question = ask({ interrupt, detach: () => depart('detached') });

@@ -108,7 +108,9 @@ class View {
   async #lines(): Promise<void> {
     const shown = new Map<string, PrefixedLines>();
     const { out, err } = this.#sinks;
+    const progress = this.#showProgress();
     for await (const event of this.#run) {
+      progress.hide();
       let lines = shown.get(event.host);
       if (!lines) {
         lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
@@ -125,33 +127,44 @@ class View {
         shown.delete(event.host);
       }
     }
+    progress.end();
   }
 
   async #together(): Promise<void> {
     const gatherer = new Gatherer();
-    const clear = this.#showProgress();
+    const progress = this.#showProgress();
     for await (const result of this.#run.results()) {
       gatherer.add(result);
       this.#results.push(result);
     }
-    clear();
+    progress.end();
     const groups = gatherer.groups();
     const encoding = this.#args.text('encoding');
     if (this.#args.on('diff')) await printDiff(groups, this.#sinks, encoding);
     else await printGroups(groups, this.#sinks, encoding);
   }
 
-  /** How far it is, once a second, on a terminal. */
-  #showProgress(): () => void {
-    if (!isatty(2) || this.#args.on('quiet')) return () => undefined;
+  /** How far it is, on a terminal, after each second of silence; `hide` before anything else is shown. */
+  #showProgress(): { hide: () => void; end: () => void } {
+    if (!isatty(2) || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
+    let shown = false;
     const draw = () => {
+      shown = true;
       const { total, ok, failed } = this.#run.progress;
       process.stderr.write(`\r\u001b[Ksendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
     };
     const timer = setInterval(draw, 1000).unref();
-    return () => {
-      clearInterval(timer);
-      process.stderr.write('\r\u001b[K');
+    const hide = () => {
+      if (shown) process.stderr.write('\r\u001b[K');
+      shown = false;
+      timer.refresh();
+    };
+    return {
+      hide,
+      end: () => {
+        hide();
+        clearInterval(timer);
+      },
     };
   }
 

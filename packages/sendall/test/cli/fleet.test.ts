@@ -30,6 +30,15 @@ test.each([
 });
 
 describe('one command on many hosts', () => {
+  test('tells on a terminal how far it is when all are silent for a second', () => {
+    const { code, screen } = user.atTerminal(
+      ['run', 'web[01-02]', '--', 'sh', '-c', 'sleep 1.3; echo awake'],
+      [{ expect: 'sendall: 0 of 2 hosts have ended' }, { expect: '\r\u001b[K' }, { expect: ': awake' }],
+    );
+    expect(code).toBe(0);
+    for (const host of ['web01', 'web02']) expect(screen).toContain(`${host}: awake`);
+  });
+
   test('prints lines with their host, stdout and stderr apart', () => {
     const ended = user.call(['run', 'web[01-02]', '--', 'sh', '-c', 'echo a; echo e >&2; printf b']);
     expect(ended.code).toBe(0);
