@@ -1,11 +1,16 @@
 /** `~.` and friends: what is typed after a newline and a tilde is for us. */
 
-export type Escape = 'leave' | 'detach' | 'help';
+export type Escape = 'leave' | 'detach' | 'suspend' | 'help';
 
 const TILDE = 0x7e;
 const CR = 0x0d;
 const LF = 0x0a;
-const MEANING: Readonly<Record<string, Escape>> = { '.': 'leave', d: 'detach', '?': 'help' };
+const MEANING: Readonly<Record<string, Escape>> = {
+  '.': 'leave',
+  d: 'detach',
+  '\u001a': 'suspend',
+  '?': 'help',
+};
 
 /** Takes keys apart into what goes to the host and what is for us. Remembers across pieces. */
 export class EscapeReader {

@@ -19,6 +19,7 @@ const HELP = [
   'Typed after a newline:',
   '  ~.  leave and end the shell',
   '  ~d  detach: it goes on, sendall attach finds it again',
+  '  ~^Z suspend: fg in the shell here comes back to it',
   '  ~~  send one ~',
   '  ~?  this help',
 ];
@@ -60,7 +61,12 @@ export async function converse(run: Run, args: Arguments, joined = false): Promi
     watching = true;
     tellTaken();
   });
-  const onKeys = readKeys(escaped, (keys) => {
+  const suspend = () => {
+    terminal.restore(`${modes.undo()}\r\n`);
+    process.kill(process.pid, 'SIGSTOP');
+  };
+  const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
+  const onKeys = readKeys(onEscape, (keys) => {
     if (watching) tellTaken();
     else type(run, keys);
   });
@@ -71,6 +77,7 @@ export async function converse(run: Run, args: Arguments, joined = false): Promi
     process.stdin.on('data', onKeys).on('end', gone).on('error', gone);
     process.on('SIGWINCH', size.changed).on('SIGCONT', () => {
       terminal.raw();
+      process.stdout.write(modes.redo());
       void size.nudge();
     });
     if (joined) void size.nudge();
@@ -139,7 +146,10 @@ function type(run: Run, keys: Buffer): void {
   run.stdin.once('drain', () => process.stdin.resume());
 }
 
-function readKeys(escaped: (escape: Escape) => void, typed: (keys: Buffer) => void): (keys: Buffer) => void {
+function readKeys(
+  escaped: (escape: Exclude<Escape, 'help'>) => void,
+  typed: (keys: Buffer) => void,
+): (keys: Buffer) => void {
   const reader = new EscapeReader();
   return (read) => {
     let keys: Buffer | undefined = read;

@@ -161,6 +161,20 @@ describe('a shell', () => {
     expect((await second).code).toBe(8);
   });
 
+  test('~^Z suspends us, and fg comes back to the shell', () => {
+    const { code } = user.bashAtTerminal('set -m; "$NODE" "$SENDALL" shell web1; echo stopped=$?; fg; echo back=$?', [
+      { send: 'echo a$((1+1))b\r' },
+      { expect: 'a2b' },
+      { send: '\r~\u001a' },
+      { expect: 'stopped=147' },
+      { send: 'echo c$((1+1))d\r' },
+      { expect: 'c2d' },
+      { send: 'exit 3\r' },
+      { expect: 'back=3' },
+    ]);
+    expect(code).toBe(0);
+  });
+
   test('erases whole characters, as a terminal of UTF-8 does', () => {
     const { stdout } = user.call(['run', '--pty', 'web1', '--', 'stty', '-a']);
     expect(stdout).toMatch(/[^-]iutf8/);
