@@ -3,13 +3,14 @@
  * npm run bench -- server [--rounds N] [--ms N] [--only ROW,…] [--connections N]
  *
  * The socket server against hand-written node:net servers, Python's ThreadingTCPServer and, where they are installed,
- * Go. Servers run on CPU 0, the C load generator on CPU 1, in turn within each round; a ratio is taken within a
- * round, and the median of the rounds is shown. What is compared on one core is the CPU time of the server for a
- * request, which is what its rate comes from and what other programs on the machine disturb least. Needs gcc.
+ * Go and Netty (Debian packages golang-go; openjdk-17-jdk-headless and libnetty-java). Servers run on CPU 0, the C load
+ * generator on CPU 1, in turn within each round; a ratio is taken within a round, and the median of the rounds is
+ * shown. Two ratios on one core: of the CPU time of the server for a request, which other programs on the machine
+ * disturb least, and of requests a second, which is what a client sees. The bars are held by the first. Needs gcc.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -60,8 +61,24 @@ const commands = {
   'ours, burning, 2 threads': [...node, `${folder}ours.js`, 'burn', 'threads'],
   'Node, batched': [...node, `${folder}bare.js`, 'batched'],
   'Node, naive': [...node, `${folder}bare.js`, 'naive'],
+  'ours, messages': [...node, `${folder}ours.js`, 'count'],
+  'ours, spans': [...node, `${folder}ours.js`, 'span-count'],
+  'Node, onread + offsets': [...node, `${folder}bare.js`, 'onread'],
+  'Node, data + offsets': [...node, `${folder}bare.js`, 'offsets'],
+  ...Object.fromEntries(
+    [64, 1024, 65536].map((size) => [`Node, raw ${size}`, [...node, `${folder}bare.js`, 'raw', `${size}`]]),
+  ),
 };
 if (have('python3')) commands['Python threads'] = ['python3', `${folder}threading.py`];
+const jars = ['buffer', 'codec', 'common', 'handler', 'resolver', 'transport'].map(
+  (part) => `/usr/share/java/netty-${part}.jar`,
+);
+if (have('java') && have('javac') && jars.every((jar) => existsSync(jar))) {
+  const source = `${folder}NettyEcho.java`;
+  if (age(`${build}NettyEcho.class`) < age(source))
+    execFileSync('javac', ['-cp', jars.join(':'), '-d', build, source], { stdio: 'inherit' });
+  commands['Netty, batched'] = ['java', '-Xmx512m', '-cp', [build, ...jars].join(':'), 'NettyEcho'];
+}
 if (have('go')) commands['Go'] = [compile('go', ['build'], `${folder}echo.go`, `${build}server-go`)];
 
 /** @param {number} pid CPU seconds of a process so far */
@@ -125,11 +142,41 @@ async function generate(args, pinned = true) {
 const echo = (name, connections, outstanding, pinned = true) =>
   withServer(name, pinned, async (port, pid) => {
     const args = ['echo', port, String(connections), String(outstanding), '64', '300', values.ms];
+    // A Java machine compiles for seconds what it runs: it comes warm to the start.
+    if (name.startsWith('Netty')) await generate([...args.slice(0, 5), '0', '4000'], pinned);
     const before = cpuOf(pid);
     const { result } = await generate(args, pinned);
     const cpu = ((cpuOf(pid) - before) * 1e6) / result.total;
     return { 'CPU us': cpu, 'requests/s': result.rate };
   });
+
+/**
+ * Messages a second of one stream, and CPU microseconds of the server for each.
+ * @param {string} name
+ * @param {number} size
+ * @returns {Promise<Figures>}
+ */
+const stream = (name, size) =>
+  withServer(name, true, async (port, pid) => {
+    const before = cpuOf(pid);
+    const { result } = await generate(['stream', port, String(size), '300', values.ms]);
+    return { 'CPU us': ((cpuOf(pid) - before) * 1e6) / result.total, 'requests/s': result.rate };
+  });
+
+/**
+ * @param {number} size
+ * @param {string} against
+ * @param {number} bar
+ */
+const streamRow = (size, against, bar) => ({
+  what: `one stream of messages of ${size} bytes`,
+  peers: ['ours, spans', 'ours, messages', 'Node, onread + offsets', 'Node, data + offsets', `Node, raw ${size}`],
+  subject: 'ours, spans',
+  against,
+  bar,
+  /** @param {string} name */
+  measure: (name) => stream(name, size),
+});
 
 /** @param {string} name @returns {Promise<Figures>} */
 const connects = (name) =>
@@ -137,7 +184,7 @@ const connects = (name) =>
     await generate(['connect', port, '2000', '50']);
     const before = cpuOf(pid);
     const { result } = await generate(['connect', port, '20000', '100']);
-    return { 'CPU us': ((cpuOf(pid) - before) * 1e6) / 20000, 'connects/s': result.rate };
+    return { 'CPU us': ((cpuOf(pid) - before) * 1e6) / 20000, 'requests/s': result.rate };
   });
 
 /** @param {number} pid */
@@ -166,14 +213,15 @@ const idle = (name) =>
 /**
  * A row: who takes part, what is measured, whom we are compared with, and where we must be.
  * @type {Record<string, { peers: string[], against: string, measure: (name: string) => Promise<Figures>,
- *   bar?: number, most?: number, what: string, subject?: string, by?: string }>}
+ *   bar?: number, bars?: Record<string, number>, most?: number, what: string, subject?: string, by?: string }>}
  */
 const table = {
   'pipelined-50x64': {
     what: '50 connections, 64 outstanding',
-    peers: ['ours', 'Node, batched', 'Node, naive', 'Python threads', 'Go'],
+    peers: ['ours', 'Node, batched', 'Node, naive', 'Python threads', 'Netty, batched', 'Go'],
     against: 'Node, batched',
     bar: 0.85,
+    bars: { 'Netty, batched': 3 },
     measure: (name) => echo(name, 50, 64),
   },
   'single-50x1': {
@@ -190,6 +238,9 @@ const table = {
     bar: 0.9,
     measure: (name) => echo(name, 500, 1),
   },
+  'stream-64': streamRow(64, 'Node, onread + offsets', 0.8),
+  'stream-1024': streamRow(1024, 'Node, raw 1024', 0.9),
+  'stream-65536': streamRow(65536, 'Node, raw 65536', 0.9),
   'threads-burn': {
     what: 'a handler that burns 100 us, 2 threads on 2 cores',
     peers: ['ours, burning, 2 threads', 'ours, burning'],
@@ -226,12 +277,12 @@ for (const [name, row] of Object.entries(table)) {
   for (let round = 0; round < rounds; round++)
     for (const peer of peers) figures.get(peer)?.push(await row.measure(peer));
   const first = row.by ?? 'CPU us';
-  /** @param {string} a @param {string} b */
-  const ratioOf = (a, b) =>
+  /** @param {string} a @param {string} b @param {string} key */
+  const ratioOf = (a, b, key = first) =>
     median(
       (figures.get(a) ?? []).map((mine, i) => {
-        const [x, y] = [mine[first] ?? NaN, figures.get(b)?.[i]?.[first] ?? NaN];
-        return first === 'CPU us' ? y / x : x / y;
+        const [x, y] = [mine[key] ?? NaN, figures.get(b)?.[i]?.[key] ?? NaN];
+        return key === 'CPU us' ? y / x : x / y;
       }),
     );
   console.log(`\n${name}: ${row.what}`);
@@ -239,21 +290,26 @@ for (const [name, row] of Object.entries(table)) {
     const keys = Object.keys(figures.get(peer)?.[0] ?? {});
     const cells = keys.map((key) => {
       const middle = median((figures.get(peer) ?? []).map((each) => each[key] ?? NaN));
-      return `${middle.toFixed(middle < 100 ? 2 : 0).padStart(11)} ${key}`;
+      const ratio = ratioOf(subject, peer, key).toFixed(2);
+      return `${middle.toFixed(middle < 100 ? 2 : 0).padStart(11)} ${key}${peer === subject ? ''.padEnd(14) : ` (ours ${ratio}x)`.padEnd(14)}`;
     });
-    console.log(`  ${peer.padEnd(26)}${cells.join('')}   ${ratioOf(peer, row.against).toFixed(2)}x ${row.against}`);
+    console.log(`  ${peer.padEnd(26)}${cells.join('')}`);
   }
-  const ratio = ratioOf(subject, row.against);
   const value = median((figures.get(subject) ?? []).map((each) => each[first] ?? NaN));
-  const held = row.most === undefined ? ratio >= (row.bar ?? 0) : value <= row.most;
-  const bars = { ...(row.bar && { bar: row.bar }), ...(row.most && { most: row.most }) };
-  const result = {
-    name: `server-${name}`,
-    ratio: short(ratio),
-    against: row.against,
-    value: short(value),
-    ...bars,
-    held,
-  };
-  console.log(`result: ${JSON.stringify(result)}`);
+  for (const [against, bar] of Object.entries({ [row.against]: row.bar, ...row.bars })) {
+    if (!peers.includes(against)) continue;
+    const ratio = ratioOf(subject, against);
+    const result = {
+      name: `server-${name}`,
+      ratio: short(ratio),
+      ...(first === 'CPU us' && { rateRatio: short(ratioOf(subject, against, 'requests/s')) }),
+      against,
+      by: first,
+      value: short(value),
+      ...(bar !== undefined && { bar }),
+      ...(row.most !== undefined && { most: row.most }),
+      held: row.most === undefined ? ratio >= (bar ?? 0) : value <= row.most,
+    };
+    console.log(`result: ${JSON.stringify(result)}`);
+  }
 }

@@ -1,9 +1,10 @@
 // @ts-check
 // bare.js naive|batched: hand-written echo servers of u32be frames on node:net, as a good engineer would write them.
 // naive: the least work for each message, one write each. batched: decodes by offsets, one write for each chunk read.
-import { createServer } from 'node:net';
-
-/** @typedef {import('node:net').Socket} Socket */
+// bare.js raw|offsets|onread: receivers of one stream; each answers the number of frames when the stream has ended.
+// raw: counts bytes, so it is told the size of a frame. offsets: finds frames, makes nothing. onread: the same over one
+// buffer that the socket reads into each time.
+import { createServer, Socket } from 'node:net';
 
 /** @param {Socket} socket */
 function naive(socket) {
@@ -64,8 +65,89 @@ function batched(socket) {
   });
 }
 
-const serve = process.argv[2] === 'naive' ? naive : batched;
-const server = createServer({ noDelay: true }, (socket) => {
+/** @param {Socket} socket */
+function raw(socket) {
+  let bytes = 0;
+  socket.on('data', (chunk) => (bytes += chunk.length));
+  socket.on('end', () => socket.end(`${bytes / (4 + Number(process.argv[3]))}\n`));
+}
+
+/** Finds frames: a header may be cut anywhere, of a payload only what is left of it matters. */
+function makeCounter() {
+  let [frames, headerBytes, length, left] = [0, 0, 0, 0];
+  return {
+    /**
+     * @param {Buffer} bytes
+     * @param {number} end
+     */
+    count(bytes, end) {
+      let at = 0;
+      while (at < end) {
+        if (left > 0) {
+          const step = Math.min(left, end - at);
+          at += step;
+          left -= step;
+          if (left === 0) frames++;
+        } else if (headerBytes === 0 && end - at >= 4) {
+          left = bytes.readUInt32BE(at);
+          at += 4;
+          if (left === 0) frames++;
+          else if (end - at >= left) {
+            at += left;
+            left = 0;
+            frames++;
+          }
+        } else {
+          length = length * 256 + (bytes[at++] ?? 0);
+          if (++headerBytes < 4) continue;
+          left = length;
+          headerBytes = length = 0;
+          if (left === 0) frames++;
+        }
+      }
+    },
+    get frames() {
+      return frames;
+    },
+  };
+}
+
+/** @param {Socket} socket */
+function offsets(socket) {
+  const counter = makeCounter();
+  socket.on('data', (chunk) => counter.count(chunk, chunk.length));
+  socket.on('end', () => socket.end(`${counter.frames}\n`));
+}
+
+/** @param {Socket} accepted */
+function onread(accepted) {
+  const counter = makeCounter();
+  // The option is for sockets that are made with it: the accepted one's connection goes on in such a one.
+  const inside = /** @type {{ _handle: unknown }} */ (/** @type {unknown} */ (accepted));
+  const { _handle: handle } = inside;
+  inside._handle = null;
+  const options = {
+    handle,
+    allowHalfOpen: true,
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(65_536),
+      /** @type {(size: number, bytes: Buffer) => boolean} */
+      callback(size, bytes) {
+        counter.count(bytes, size);
+        return true;
+      },
+    },
+  };
+  const socket = new Socket(/** @type {import('node:net').SocketConstructorOpts} */ (options));
+  socket.on('error', () => socket.destroy());
+  socket.on('end', () => socket.end(`${counter.frames}\n`));
+}
+
+const kinds = { naive, batched, raw, offsets, onread };
+const kind = /** @type {keyof typeof kinds} */ (process.argv[2] ?? 'batched');
+const serve = kinds[kind];
+const oneWay = kind === 'raw' || kind === 'offsets' || kind === 'onread';
+const server = createServer({ noDelay: true, allowHalfOpen: oneWay, pauseOnConnect: kind === 'onread' }, (socket) => {
   socket.on('error', () => socket.destroy());
   serve(socket);
 });

@@ -29,3 +29,54 @@ export class Burn extends MessageEcho {
     this.send(message);
   }
 }
+
+/** Receives one stream of messages; answers how many there were. */
+export class MessageCount extends MessageRequestHandler {
+  /** @override */
+  static framing = 'u32be';
+  #messages = 0;
+  /** @override */
+  onMessage() {
+    this.#messages++;
+  }
+  /**
+   * @override
+   * @param {import('@sendall/socketserver').Connection} connection
+   */
+  onEnd(connection) {
+    connection.write(`${this.#messages}\n`);
+  }
+}
+
+/** The same by spans. */
+export class SpanCount extends MessageRequestHandler {
+  /** @override */
+  static framing = 'u32be';
+  #messages = 0;
+  /** @override */
+  onSpan() {
+    this.#messages++;
+  }
+  /**
+   * @override
+   * @param {import('@sendall/socketserver').Connection} connection
+   */
+  onEnd(connection) {
+    connection.write(`${this.#messages}\n`);
+  }
+}
+
+/** Echoes by spans. */
+export class SpanEcho extends MessageRequestHandler {
+  /** @override */
+  static framing = 'u32be';
+  /**
+   * @override
+   * @param {Buffer} bytes
+   * @param {number} start
+   * @param {number} end
+   */
+  onSpan(bytes, start, end) {
+    this.send(bytes.subarray(start, end));
+  }
+}

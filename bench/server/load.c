@@ -3,10 +3,13 @@
  *   load echo    PORT CONNECTIONS OUTSTANDING PAYLOAD WARM_MS RUN_MS
  *   load connect PORT COUNT AT_ONCE
  *   load hold    PORT COUNT
+ *   load stream  PORT PAYLOAD WARM_MS RUN_MS
  *
  * echo: every connection keeps OUTSTANDING frames (u32be length, payload) in flight; every byte that comes back is
  * compared with what must come. connect: opens a connection, waits for one echoed frame, closes, COUNT times.
  * hold: opens COUNT connections, one echoed frame each, then holds them until its stdin ends.
+ * stream: one connection, frames one way as fast as they are taken; then our end, and the count of frames that the
+ * server received is compared with what was sent.
  * Each prints one JSON line. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -195,12 +198,42 @@ static int hold(int count)
     return 0;
 }
 
+static int stream(double warm, double run)
+{
+    int fd = dial(1), unit = READ_SIZE / frame_size ? READ_SIZE / frame_size * frame_size : frame_size;
+    uint8_t *bytes = malloc(unit);
+    for (int at = 0; at < unit; at += frame_size) fill(bytes + at, 0, 0);
+    double start = clock_us() + warm * 1e3, end = start + run * 1e3, now;
+    uint64_t frames = 0, total = 0;
+    while ((now = clock_us()) < end) {
+        for (int at = 0; at < unit;) {
+            ssize_t n = send(fd, bytes + at, unit - at, MSG_NOSIGNAL);
+            if (n <= 0) fail("send");
+            at += n;
+        }
+        total += unit / frame_size;
+        if (now >= start) frames += unit / frame_size;
+    }
+    shutdown(fd, SHUT_WR);
+    char answer[64];
+    ssize_t n = recv(fd, answer, sizeof answer - 1, MSG_WAITALL);
+    double seconds = (clock_us() - start) / 1e6;
+    answer[n > 0 ? n : 0] = 0;
+    if (strtoull(answer, 0, 10) != total) {
+        fprintf(stderr, "load: %llu frames sent, the server received \"%s\"\n", (unsigned long long)total, answer);
+        return 1;
+    }
+    printf("{\"frames\":%llu,\"total\":%llu,\"seconds\":%.4f,\"rate\":%.0f}\n", (unsigned long long)frames,
+           (unsigned long long)total, seconds, frames / seconds);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 4) return 2;
     server.sin_port = htons(atoi(argv[2]));
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int payload = argc > 5 ? atoi(argv[5]) : 64;
+    int streams = !strcmp(argv[1], "stream"), payload = streams ? atoi(argv[3]) : argc > 5 ? atoi(argv[5]) : 64;
     frame_size = payload + 4;
     if (payload < 0 || frame_size > (int)sizeof expected_frame) return 2;
     pattern = malloc(frame_size);
@@ -210,6 +243,7 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (!strcmp(argv[1], "echo") && argc > 7) return echo(atoi(argv[3]), atoi(argv[4]), atof(argv[6]), atof(argv[7]));
     if (!strcmp(argv[1], "connect") && argc > 4) return connects(atoi(argv[3]), atoi(argv[4]));
+    if (streams && argc > 5) return stream(atof(argv[4]), atof(argv[5]));
     if (!strcmp(argv[1], "hold")) return hold(atoi(argv[3]));
     return 2;
 }

@@ -1,9 +1,15 @@
 // @ts-check
-// ours.js message|burn [inline|threads]: the same echo through the public message handler.
-import { Burn, MessageEcho } from './handlers.js';
+// ours.js message|span|burn|count|span-count [inline|threads]: the same echo through the public message handler; count: receives.
+import { Burn, MessageCount, MessageEcho, SpanCount, SpanEcho } from './handlers.js';
 import { TCPServer } from '@sendall/socketserver';
 
-const handlers = { message: MessageEcho, burn: Burn };
+const handlers = {
+  message: MessageEcho,
+  span: SpanEcho,
+  burn: Burn,
+  count: MessageCount,
+  'span-count': SpanCount,
+};
 const [kind = 'message', mode = 'inline'] = process.argv.slice(2);
 const concurrency = mode === 'threads' ? /** @type {const} */ ({ mode: 'threads', workers: 2 }) : 'inline';
 const server = new TCPServer({ host: '127.0.0.1', port: 0 }, handlers[/** @type {keyof typeof handlers} */ (kind)], {

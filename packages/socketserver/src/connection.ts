@@ -8,7 +8,7 @@ import { ConnectionClosedError, isDisconnect, SocketServerError, TimeoutError } 
 import type { CloseReason } from './reasons.js';
 import type { ResolvedOptions } from './options.js';
 import { Messages, type MessageEnds } from './messages.js';
-import { rawSocketOf, unsentBytes } from './node-internals.js';
+import { rawSocketOf, unsentBytes, withSharedBuffer } from './node-internals.js';
 import { PacketWriter } from './packet-writer.js';
 import { Reader } from './reader.js';
 import type { Hooks, Sink, Source } from './sink.js';
@@ -43,6 +43,8 @@ export interface ConnectionStats {
 const connectionOf = Symbol('connection');
 type Owned = Socket & { [connectionOf]?: Connection };
 const noError = (): void => {};
+/** Chunks after which a connection counts as busy. */
+const busyAfter = 8;
 
 let lastId = 0;
 
@@ -58,8 +60,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   readonly id: number;
   /** The client's address; what a PROXY header said, where one is used. */
   peer: PeerAddress;
-  /** The socket below: a `net.Socket`, or a `tls.TLSSocket` once the handshake is done. */
-  socket: Socket;
+  /** @internal The socket below. */
+  wire: Socket;
   /** Why it ended, once it has; why it is going to, before. */
   reason: CloseReason | undefined;
   /** The error that ended it, where one did. */
@@ -80,6 +82,9 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #counted = true;
   #goodbyes = 0;
   #reading = false;
+  /** Whether the connection may go on in a socket that reads into the loop's buffer; how many chunks came so far. */
+  #mayRelay = true;
+  #chunks = 0;
   #inputEnded = false;
   #outputEnded = false;
   #endedByHandler = false;
@@ -95,7 +100,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   constructor(host: ConnectionHost, socket: Socket, serverPath?: string, id = ++lastId) {
     this.id = id;
     this.host = host;
-    this.socket = socket;
+    this.wire = socket;
     this.writer = host.packets ? new PacketWriter(socket, () => this.drained()) : new Writer(socket);
     const { remoteAddress, remotePort } = socket;
     this.peer =
@@ -115,10 +120,19 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     socket.on('close', onClose);
   }
 
+  /**
+   * The socket below: a `net.Socket`, or a `tls.TLSSocket` once the handshake is done. Whoever has asked for it finds
+   * the same one from then on.
+   */
+  get socket(): Socket {
+    this.#mayRelay = false;
+    return this.wire;
+  }
+
   /** Our own end. */
   get local(): PeerAddress {
     if (this.#local === undefined) {
-      const { localAddress, localPort } = this.socket;
+      const { localAddress, localPort } = this.wire;
       const local = { host: localAddress ?? '', port: localPort ?? 0 };
       if (localAddress === undefined) return local;
       this.#local = local;
@@ -150,8 +164,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   get stats(): ConnectionStats {
     return {
-      bytesRead: this.socket.bytesRead,
-      bytesWritten: this.socket.bytesWritten,
+      bytesRead: this.wire.bytesRead,
+      bytesWritten: this.wire.bytesWritten,
       durationMs: (this.#ended ?? performance.now()) - this.#started,
       messagesRead: this.messageCount,
     };
@@ -244,8 +258,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
     if (!this.#reading) {
       this.#reading = true;
-      this.socket.on('data', onData);
-      this.socket.on('end', onEnd);
+      this.wire.on('data', onData);
+      this.wire.on('end', onEnd);
     }
     this.#applyFlow();
   }
@@ -259,8 +273,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   #applyFlow(): void {
     if (!this.#reading || this.closed) return;
-    if (this.#pausedByUser || this.#pausedBySink) this.socket.pause();
-    else if (this.socket.readableFlowing !== true) this.socket.resume();
+    if (this.#pausedByUser || this.#pausedBySink) this.wire.pause();
+    else if (this.wire.readableFlowing !== true) this.wire.resume();
   }
 
   /** @internal */
@@ -268,7 +282,35 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     this.#idle = 0;
     this.#readTimeoutOnce = undefined;
     if (this.#state === 'ending' || this.sink === undefined) return;
+    if (++this.#chunks === busyAfter && this.sink.lends !== undefined) process.nextTick(() => this.#readShared());
     this.sink.chunk(chunk);
+  }
+
+  /** @internal Bytes in the loop's read buffer: they are others' when this call returns. */
+  receivedShared(lent: Buffer): void {
+    this.#idle = 0;
+    this.#readTimeoutOnce = undefined;
+    if (this.#state === 'ending' || this.sink === undefined) return;
+    if (this.sink.lends) this.sink.chunk(lent, true);
+    else this.sink.chunk(Buffer.from(lent));
+  }
+
+  /**
+   * A connection that turns out to be busy goes on in a socket that reads into one buffer for the whole loop: no
+   * memory is allocated for a chunk that nobody keeps, and less goes on inside of Node for each.
+   */
+  #readShared(): void {
+    const { wire } = this;
+    if (!this.#mayRelay || this.#state !== 'open' || !this.#reading || this.host.packets) return;
+    if (this.#pausedByUser || this.#pausedBySink || this.#inputEnded || this.#outputEnded) return;
+    const socket = withSharedBuffer(wire, sharedReads);
+    if (socket === undefined) return;
+    wire.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError);
+    delete (wire as Owned)[connectionOf];
+    this.wire = socket;
+    this.writer.socket = socket;
+    this.#adopt(socket);
+    socket.on('end', onEnd).resume();
   }
 
   /** @internal */
@@ -304,7 +346,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   write(data: Uint8Array | string, encoding?: BufferEncoding): boolean {
     if (this.#endedByHandler && this.#state !== 'closed')
       throw new SocketServerError('WRITE_AFTER_END', 'write() after end(): this side of the connection is closed');
-    if (this.#outputEnded || this.socket.destroyed) return false;
+    if (this.#outputEnded || this.wire.destroyed) return false;
     this.writer.write(data, encoding);
     return this.writer.pending < this.highWaterMark;
   }
@@ -312,7 +354,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends what this tick has queued now; resolves when the kernel has taken all of it. */
   flush(): Promise<void> {
     if (this.closed) return this.writer.pending === 0 ? Promise.resolve() : this.#gone();
-    if (this.socket.destroyed) return this.#wait('flush');
+    if (this.wire.destroyed) return this.#wait('flush');
     this.writer.flush();
     return this.writer.pending === 0 ? Promise.resolve() : this.#wait('flush');
   }
@@ -320,7 +362,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
   drain(): Promise<void> {
     if (this.closed || (this.#outputEnded && !this.#endedByHandler)) return this.#gone();
-    if (this.socket.destroyed) return this.#wait('drain');
+    if (this.wire.destroyed) return this.#wait('drain');
     if (this.writer.pending < this.highWaterMark) return Promise.resolve();
     this.writer.flush();
     return this.writer.pending < this.highWaterMark ? Promise.resolve() : this.#wait('drain');
@@ -345,7 +387,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 
   #sentEnd(): Promise<void> {
-    return this.socket.writableFinished ? Promise.resolve() : this.#wait('flush');
+    return this.wire.writableFinished ? Promise.resolve() : this.#wait('flush');
   }
 
   #gone(): Promise<never> {
@@ -358,7 +400,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     const waiters = (this.#waiters ??= []);
     const waiting = new Promise<void>((resolve, reject) => waiters.push({ want, resolve, reject }));
     // On a destroyed socket nothing is sent any more; the end, which is near, answers those who wait.
-    if (want !== 'close' && !this.socket.destroyed) this.writer.whenSent(() => this.drained());
+    if (want !== 'close' && !this.wire.destroyed) this.writer.whenSent(() => this.drained());
     waiting.catch(noError);
     return waiting;
   }
@@ -366,7 +408,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal The socket sent something: who waited for that? */
   drained(): void {
     const waiters = this.#waiters;
-    if (waiters === undefined || this.socket.destroyed) return;
+    if (waiters === undefined || this.wire.destroyed) return;
     const { pending } = this.writer;
     this.#waiters = waiters.filter(({ want, resolve }) => {
       const met = want === 'drain' ? pending < this.highWaterMark : want === 'flush' && pending === 0;
@@ -397,7 +439,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
    * @param options of node:tls; default: the server's `tls`.
    */
   async upgradeTls(options?: TlsOptions): Promise<void> {
-    const { socket, sink } = this;
+    const { wire: socket, sink } = this;
     if (this.#state !== 'open') await this.#gone();
     const ahead = sink instanceof Reader ? sink.takeAll() : undefined;
     await this.flush();
@@ -418,7 +460,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   async handshake(options?: TlsOptions): Promise<void> {
     this.#state = 'handshake';
     this.#idle = 0;
-    const secure = await this.host.upgrade(this.socket, options);
+    const secure = await this.host.upgrade(this.wire, options);
     if ((this.state as string) === 'closed') {
       secure.destroy();
       throw this.failure ?? new ConnectionClosedError();
@@ -438,16 +480,16 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 
   #stopReading(): void {
-    this.socket.off('data', onData).off('end', onEnd).pause();
+    this.wire.off('data', onData).off('end', onEnd).pause();
     this.#reading = false;
   }
 
   #replaceSocket(socket: Socket): void {
-    const { socket: raw } = this;
+    const { wire: raw } = this;
     raw.off('close', onClose).off('error', onError);
     raw.on('error', noError);
     delete (raw as Owned)[connectionOf];
-    this.socket = socket;
+    this.wire = socket;
     this.writer.socket = socket;
     this.#adopt(socket);
     this.#state = 'open';
@@ -481,37 +523,37 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     // A close with unread bytes would reset the connection and take our last words with it: read on, into nothing.
     if (!this.#reading) {
       this.#reading = true;
-      this.socket.on('data', onData);
-      this.socket.on('end', onEnd);
+      this.wire.on('data', onData);
+      this.wire.on('end', onEnd);
     }
     this.#pausedBySink = this.#pausedByUser = false;
     this.#applyFlow();
   }
 
   #destroyWhenFlushed(): void {
-    if (this.socket.writableFinished) this.socket.destroy();
-    else this.socket.once('finish', () => this.socket.destroy());
+    if (this.wire.writableFinished) this.wire.destroy();
+    else this.wire.once('finish', () => this.wire.destroy());
   }
 
   /** Closes at once; what is not sent yet is lost. */
   destroy(reason: CloseReason = 'server'): void {
     this.reason ??= reason;
-    this.socket.destroy();
+    this.wire.destroy();
   }
 
   /** Closes at once with a reset (RST), where the transport has one. */
   reset(): void {
     this.reason ??= 'server';
-    const raw = 'encrypted' in this.socket ? rawSocketOf(this.socket as TLSSocket) : this.socket;
+    const raw = 'encrypted' in this.wire ? rawSocketOf(this.wire as TLSSocket) : this.wire;
     if (raw?.remoteAddress !== undefined) raw.resetAndDestroy();
-    this.socket.destroy();
+    this.wire.destroy();
   }
 
   /** @internal An error ends it. */
   fail(error: Error, reason: CloseReason): void {
     this.failure ??= error;
     this.reason ??= reason;
-    this.socket.destroy();
+    this.wire.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -582,8 +624,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
         );
       return;
     }
-    if (this.#state === 'ending' && this.socket.writableFinished) {
-      if (this.#idle >= options.lingerTimeout + late) this.socket.destroy();
+    if (this.#state === 'ending' && this.wire.writableFinished) {
+      if (this.#idle >= options.lingerTimeout + late) this.wire.destroy();
       return;
     }
     if (this.writer.pending > 0 && this.#stalls(elapsed, options.writeTimeout + late)) return;
@@ -607,7 +649,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** Looks whether the client took any of what waits; ends the connection when it did not for too long. */
   #stalls(elapsed: number, limit: number): boolean {
-    const unsent = unsentBytes(this.socket) + this.writer.pending;
+    const unsent = unsentBytes(this.wire) + this.writer.pending;
     if (unsent === this.#unsent) this.#stalled += elapsed;
     else this.#stalled = 0;
     this.#unsent = unsent;
@@ -623,6 +665,14 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 function onData(this: Owned, chunk: Buffer): void {
   this[connectionOf]?.received(chunk);
 }
+/** One read buffer for all connections of this loop that are busy. */
+const sharedReads = {
+  buffer: Buffer.allocUnsafeSlow(65_536),
+  callback(this: Owned, size: number, bytes: Buffer): boolean {
+    this[connectionOf]?.receivedShared(bytes.subarray(0, size));
+    return true;
+  },
+};
 function onEnd(this: Owned): void {
   this[connectionOf]?.inputEnded();
 }

@@ -36,6 +36,34 @@ export function acceptAsOurs(server: Server): void {
   Object.assign(server, { pauseOnConnect: true, allowHalfOpen: true });
 }
 
+interface Insides {
+  _handle: object | null;
+  _server: unknown;
+  server: unknown;
+}
+
+/**
+ * An accepted connection goes on in a new socket that reads into `onread.buffer`, as `net.connect({ onread })` does:
+ * its handle moves over, and its place in the server's count. Undefined when that cannot be: bytes are on their way in
+ * or out, or it is no plain socket.
+ */
+export function withSharedBuffer(
+  socket: Socket,
+  onread: { buffer: Buffer; callback: (this: Socket, size: number, bytes: Buffer) => boolean },
+): Socket | undefined {
+  const from = socket as unknown as Insides;
+  const { _handle: handle } = from;
+  const busy = socket.readableLength > 0 || socket.writableLength > 0 || socket.writableEnded || socket.destroyed;
+  if (busy || handle === null || handle === undefined || socket.constructor !== net.Socket) return undefined;
+  from._handle = null;
+  const made = new net.Socket({ handle, allowHalfOpen: socket.allowHalfOpen, onread } as net.SocketConstructorOpts);
+  const to = made as unknown as Insides;
+  to._server = from._server;
+  to.server = from.server;
+  from._server = from.server = null;
+  return made;
+}
+
 /** The socket that a TLSSocket was made over. */
 export function rawSocketOf(secure: TLSSocket): Socket | undefined {
   return (secure as TLSSocket & { _parent?: Socket })._parent;

@@ -18,7 +18,7 @@ export interface ThreadOptions {
   /**
    * How connections spread. `kernel`: all workers accept from one socket, cheapest, uneven. `reuse-port`: a socket
    * each, spread evenly by the kernel. `round-robin`, `least-connections`: this thread accepts and hands over.
-   * Default `auto`: `reuse-port` where it can be had, else `kernel`.
+   * Default `auto`: `reuse-port` where it can be had, else handed over where koffi is installed, else `kernel`.
    */
   balance?: 'auto' | 'kernel' | 'reuse-port' | 'round-robin' | 'least-connections';
   /** A worker whose loop stands still this long is ended and replaced. Default 60 s; 0: never. */
@@ -29,7 +29,10 @@ export interface ProcessOptions {
   mode: 'processes';
   /** Default: as many as there are cores, at least 2. */
   workers?: number;
-  /** `round-robin` (default), `least-connections`, or `kernel`: the children accept by themselves. */
+  /**
+   * `round-robin` (default) or `least-connections`. `auto` and `kernel` are round-robin too: children that accepted by
+   * themselves could not share one count of places.
+   */
   balance?: 'auto' | 'kernel' | 'round-robin' | 'least-connections';
   /** At most this many children at a time, those that finish included. Default 40, and never less than `workers`. */
   maxChildren?: number;

@@ -116,7 +116,7 @@ function cString(bytes: Buffer): string {
 
 /** Reads the header, gives the connection the addresses in it, and puts the bytes behind it back. */
 export async function readProxyHeader(connection: Connection, accept: ProxyProtocol): Promise<void> {
-  const { socket } = connection;
+  const { wire: socket } = connection;
   connection.awaitHandshake();
   let bytes: Buffer = Buffer.alloc(0);
   for (;;) {
@@ -136,7 +136,7 @@ export async function readProxyHeader(connection: Connection, accept: ProxyProto
 }
 
 function nextChunk(connection: Connection): Promise<Buffer | null> {
-  const { socket } = connection;
+  const { wire: socket } = connection;
   return new Promise((resolve, reject) => {
     const done = (): void => {
       socket.off('data', onData).off('end', onEnd).off('close', onClose);

@@ -12,11 +12,9 @@ export const close = 'close';
  * Gives a connection's bytes to a handler, one call at a time: while a call's promise is pending, further bytes wait
  * (and the client, once `highWaterMark` of them do). The order is always: data, then the end, then the close.
  */
-export class Push implements Sink {
-  readonly #connection: Connection;
+export abstract class Push implements Sink {
+  protected readonly connection: Connection;
   readonly #hooks: Hooks<Connection>;
-  readonly #deliver: (chunk: Buffer | undefined) => unknown;
-  readonly #atInputEnd: (() => void) | undefined;
   #queue: Buffer[] | undefined;
   #queued = 0;
   #busy = false;
@@ -26,27 +24,24 @@ export class Push implements Sink {
   #errorTold = false;
   #done: Done | undefined;
 
-  /**
-   * @param deliver hands a chunk to the handler, or with undefined goes on with what it kept; it returns what the
-   * handler returned, if that is a promise or 'close', else undefined.
-   * @param atInputEnd is called at the client's end, before `onEnd`; it throws when the bytes ended too early.
-   */
-  constructor(
-    connection: Connection,
-    hooks: Hooks<Connection>,
-    deliver: (chunk: Buffer | undefined) => unknown,
-    atInputEnd?: () => void,
-  ) {
-    this.#connection = connection;
+  constructor(connection: Connection, hooks: Hooks<Connection>) {
+    this.connection = connection;
     this.#hooks = hooks;
-    this.#deliver = deliver;
-    this.#atInputEnd = atInputEnd;
   }
+
+  /** Whether `deliver()` keeps nothing of a chunk without copying it. */
+  abstract readonly lends: boolean;
+
+  /** Hands a chunk to the handler, or with undefined goes on with what was kept. What the handler returned. */
+  protected abstract deliver(chunk: Buffer | undefined): unknown;
+
+  /** At the client's end, before `onEnd`. Throws when the bytes ended too early. */
+  protected atInputEnd(): void {}
 
   /** Calls `done` once: when the connection has nothing more to bring, or with what the handler threw. */
   start(done: Done): void {
     this.#done = done;
-    this.#connection.flowTo(this);
+    this.connection.flowTo(this);
   }
 
   /** The same as a promise. */
@@ -59,7 +54,7 @@ export class Push implements Sink {
   #settle(threw: boolean, error?: unknown): void {
     const done = this.#done;
     this.#done = undefined;
-    done?.(this.#connection, threw, error);
+    done?.(this.connection, threw, error);
   }
 
   get waiting(): boolean {
@@ -71,12 +66,12 @@ export class Push implements Sink {
     return !this.#busy && !this.#over && this.#queued === 0;
   }
 
-  chunk(chunk: Buffer): void {
+  chunk(chunk: Buffer, lent = false): void {
     if (this.#over) return;
-    if (this.#busy || this.#connection.paused) {
-      (this.#queue ??= []).push(chunk);
+    if (this.#busy || this.connection.paused) {
+      (this.#queue ??= []).push(lent ? Buffer.from(chunk) : chunk);
       this.#queued += chunk.length;
-      if (this.#queued >= this.#connection.highWaterMark) this.#connection.hold(true);
+      if (this.#queued >= this.connection.highWaterMark) this.connection.hold(true);
       return;
     }
     this.#call(chunk);
@@ -84,11 +79,11 @@ export class Push implements Sink {
 
   /** Calls the handler; true when it may be called again at once. */
   #call(chunk: Buffer | undefined): boolean {
-    const { writer } = this.#connection;
+    const { writer } = this.connection;
     let result: unknown;
     writer.hold();
     try {
-      result = this.#deliver(chunk);
+      result = this.deliver(chunk);
     } catch (error) {
       writer.letGo();
       this.#fail(error);
@@ -119,15 +114,15 @@ export class Push implements Sink {
 
   /** Delivers what waited. */
   #goOn(): void {
-    if (this.#over || this.#connection.paused || !this.#call(undefined)) return;
+    if (this.#over || this.connection.paused || !this.#call(undefined)) return;
     while (this.#queue !== undefined && this.#queue.length > 0) {
-      if (this.#connection.paused) return;
+      if (this.connection.paused) return;
       const chunk = this.#queue.shift()!;
       this.#queued -= chunk.length;
       if (!this.#call(chunk)) return;
     }
     if (this.#over) return;
-    this.#connection.hold(false);
+    this.connection.hold(false);
     if (this.#inputEnded) this.#atEnd();
   }
 
@@ -137,29 +132,29 @@ export class Push implements Sink {
 
   end(): void {
     this.#inputEnded = true;
-    if (!this.#busy && !this.#connection.paused) this.#atEnd();
+    if (!this.#busy && !this.connection.paused) this.#atEnd();
   }
 
   #atEnd(): void {
     if (this.#over) return;
     try {
-      this.#atInputEnd?.();
+      this.atInputEnd();
     } catch (error) {
       this.broken(error as Error);
       return;
     }
-    this.#last(() => this.#hooks.onEnd?.(this.#connection), 'end');
+    this.#last(() => this.#hooks.onEnd?.(this.connection), 'end');
   }
 
   timeout(_error: TimeoutError): void {
-    this.#connection.failure = undefined;
-    this.#last(() => this.#hooks.onTimeout?.(this.#connection), 'read-timeout');
+    this.connection.failure = undefined;
+    this.#last(() => this.#hooks.onTimeout?.(this.connection), 'read-timeout');
   }
 
   /** The handler's last call for these bytes, then the close. */
   #last(call: () => unknown, reason: 'end' | 'read-timeout'): void {
-    this.#connection.reason ??= reason;
-    const { writer } = this.#connection;
+    this.connection.reason ??= reason;
+    const { writer } = this.connection;
     let result: unknown;
     writer.hold();
     try {
@@ -192,7 +187,7 @@ export class Push implements Sink {
     if (this.#over) return;
     this.#over = true;
     this.#queue = undefined;
-    this.#connection.beginClose('server');
+    this.connection.beginClose('server');
   }
 
   #fail(error: unknown): void {
@@ -204,7 +199,7 @@ export class Push implements Sink {
   /** The client's bytes are no messages: the handler may say so, then the connection is closed. */
   broken(error: Error): void {
     if (this.#over) return;
-    const connection = this.#connection;
+    const connection = this.connection;
     connection.failure ??= error;
     connection.reason ??= 'framing';
     this.#tellError(error);
@@ -215,7 +210,7 @@ export class Push implements Sink {
     if (this.#errorTold) return;
     this.#errorTold = true;
     try {
-      this.#hooks.onError?.(error, this.#connection);
+      this.#hooks.onError?.(error, this.connection);
     } catch (failure) {
       this.#settle(true, failure);
     }
@@ -223,7 +218,7 @@ export class Push implements Sink {
 
   closed(error: Error | undefined): void {
     this.#over = this.#closed = true;
-    if (error !== undefined && this.#connection.reason !== 'reset') this.#tellError(error);
+    if (error !== undefined && this.connection.reason !== 'reset') this.#tellError(error);
     if (!this.#busy) this.#settle(false);
   }
 }

@@ -6,7 +6,12 @@ export interface Sink {
   readonly waiting: boolean;
   /** Whether the connection could be closed with nothing of the handler's lost. */
   readonly idle: boolean;
-  chunk(chunk: Buffer): void;
+  /**
+   * Absent: the bytes have to stay as they are. Else the connection may read into shared memory once it is busy; true:
+   * the sink takes chunks that are `lent` for the time of the call, and copies what it keeps.
+   */
+  readonly lends?: boolean;
+  chunk(chunk: Buffer, lent?: boolean): void;
   /** The client sent its end. */
   end(): void;
   timeout(error: TimeoutError): void;

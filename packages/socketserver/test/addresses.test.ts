@@ -2,8 +2,6 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DatagramRequestHandler,
   UDPServer,
@@ -15,7 +13,7 @@ import {
 } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
 import { Echo, Obedient, ObedientDatagram } from './fixtures/handlers.js';
-import { askPython, closing, dial, eventually, folder, start } from './support/rows.js';
+import { askPython, closing, dial, eventually, folder, rows, start } from './support/rows.js';
 
 const hex = (text: string | Buffer) => Buffer.from(text).toString('hex');
 const tcp = { transport: 'tcp' } as const;
@@ -236,15 +234,32 @@ describe('events', () => {
     expect(errors).toEqual(['a bad listener']);
   });
 
-  test('noDelay and keepAlive are set on connections', async () => {
-    const server = await start(tcp, Echo, { keepAlive: 1234 });
-    const client = dial(server);
-    await client.ask('x');
-    const [connection] = server.connections;
-    expect(connection!.socket).toBeInstanceOf(net.Socket);
-    expect(connection!.peer).toEqual({ host: '127.0.0.1', port: client.socket.localPort });
-    expect(connection!.local).toEqual(server.serverAddress);
-    await sleep(1);
-    expect(connection!.stats).toMatchObject({ bytesRead: 2, bytesWritten: 2 });
-  });
+  test.each(rows.filter(({ transport, mode }) => transport === 'tcp' && mode === 'inline'))(
+    'noDelay and keepAlive are set on connections, as the kernel sees them: $name',
+    async (row) => {
+      const koffi = (await import('koffi')).default;
+      const getsockopt = koffi.load(null).func('int getsockopt(int, int, int, void *, void *)');
+      const optionOf = (fd: number, level: number, name: number) => {
+        const value = new Int32Array(1);
+        expect(getsockopt(fd, level, name, value, new Uint32Array([4]))).toBe(0);
+        return value[0];
+      };
+      const [IPPROTO_TCP, TCP_NODELAY, TCP_KEEPIDLE, SOL_SOCKET, SO_KEEPALIVE] = [6, 1, 4, 1, 9];
+      for (const [options, expected] of [
+        [{}, [1, 0]],
+        [{ noDelay: false, keepAlive: 7_000 }, [0, 1]],
+      ] as const) {
+        const server = await start(row, Echo, options);
+        const client = dial(server);
+        await client.ask('x');
+        const [connection] = server.connections;
+        expect(connection!.peer).toEqual({ host: '127.0.0.1', port: client.socket.localPort });
+        expect(connection!.local).toEqual(server.serverAddress);
+        expect(connection!.stats).toMatchObject({ bytesRead: 2, bytesWritten: 2 });
+        const { fd } = Reflect.get(connection!.socket, '_handle') as { fd: number };
+        expect([optionOf(fd, IPPROTO_TCP, TCP_NODELAY), optionOf(fd, SOL_SOCKET, SO_KEEPALIVE)]).toEqual(expected);
+        if ('keepAlive' in options) expect(optionOf(fd, IPPROTO_TCP, TCP_KEEPIDLE)).toBe(7);
+      }
+    },
+  );
 });

@@ -270,18 +270,42 @@ describe('reading and writing', () => {
     expect(Buffer.from(text, 'latin1').equals(Buffer.concat([bytes, bytes.subarray(10, 20)]))).toBe(true);
   });
 
-  test('reset() ends with a reset, and signal is aborted at the end', async () => {
-    const aborted: Promise<unknown>[] = [];
-    const server = await serving(async (connection) => {
-      aborted.push(once(connection.signal, 'abort'));
-      await connection.read();
-      connection.reset();
-    });
-    const client = dial(server);
-    client.socket.write('x');
+  test.each(['tcp', 'tls'] as const)(
+    'reset() ends with a reset, and signal is aborted at the end: %s',
+    async (transport) => {
+      const aborted: Promise<unknown>[] = [];
+      class Resetting extends StreamRequestHandler {
+        override async handle() {
+          aborted.push(once(this.connection.signal, 'abort'));
+          await this.rfile.read(1);
+          this.connection.reset();
+        }
+      }
+      const server = await start({ transport }, Resetting);
+      const client = dial(server);
+      client.socket.write('x');
+      await client.closed;
+      expect(client.failure?.code).toBe('ECONNRESET');
+      await Promise.all(aborted);
+    },
+  );
+
+  test('what a timer writes after the server began to close goes nowhere, and is no error', async () => {
+    const results = new Set<unknown>();
+    class Chatty extends StreamRequestHandler {
+      override setup() {
+        const timer = setInterval(() => results.add(this.connection.write('tick')), 1);
+        this.connection.signal.addEventListener('abort', () => setTimeout(() => clearInterval(timer), 20));
+      }
+      override onData() {}
+    }
+    const server = await start(tcp, Chatty, { readTimeout: 40 });
+    const client = dial(server, { allowHalfOpen: true });
+    await once(client.socket, 'end');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    client.socket.end();
     await client.closed;
-    expect(client.failure?.code).toBe('ECONNRESET');
-    await Promise.all(aborted);
+    expect(results).toEqual(new Set([true, false]));
   });
 });
 
