@@ -13,6 +13,9 @@ export interface DrainReport {
   durationMs: number;
 }
 
+/** The longest that Node's timers wait. */
+const longest = 0x7fffffff;
+
 /** A connection this young may have a request on the way, though none of it has come. */
 const young = 100;
 
@@ -44,4 +47,41 @@ export function isIdle(connection: Connection): boolean {
   if (!connection.idle) return false;
   const { bytesRead, durationMs } = connection.stats;
   return bytesRead > 0 || durationMs >= young;
+}
+
+/** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */
+export class Drain {
+  done!: Promise<DrainReport>;
+  workers: Promise<Omit<DrainReport, 'durationMs'>> | undefined;
+  readonly deadline: Promise<void>;
+  hurried = false;
+  #expire!: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #at = Infinity;
+
+  constructor() {
+    this.deadline = new Promise((resolve) => (this.#expire = resolve));
+  }
+
+  /** Milliseconds that are left. */
+  get left(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
+  within(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#at) return;
+    this.#at = at;
+    clearTimeout(this.#timer);
+    if (ms <= 0) {
+      this.hurried = true;
+      this.#expire();
+    } else {
+      this.#timer = setTimeout(this.#expire, Math.min(ms, longest));
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
 }

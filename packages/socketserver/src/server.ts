@@ -14,7 +14,7 @@ import { Pool, type PoolHost } from './concurrency/pool.js';
 import { Connection, type ConnectionHost } from './connection.js';
 import type { Datagram, DatagramSocket } from './datagram.js';
 import { FdBudget } from './fd-budget.js';
-import { emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
+import { Drain, emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
 import { SocketServerError, TimeoutError } from './errors.js';
 import { announce, isHeard, reportError, type ConnectionInfo, type EventMap, type ServerEvents } from './events.js';
 import {
@@ -990,43 +990,6 @@ const comparisons: Record<Comparison, (a: number, b: number) => boolean> = {
   '>=': (a, b) => a >= b,
   '>': (a, b) => a > b,
 };
-
-/** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */
-class Drain {
-  done!: Promise<DrainReport>;
-  workers: Promise<Omit<DrainReport, 'durationMs'>> | undefined;
-  readonly deadline: Promise<void>;
-  hurried = false;
-  #expire!: () => void;
-  #timer: NodeJS.Timeout | undefined;
-  #at = Infinity;
-
-  constructor() {
-    this.deadline = new Promise((resolve) => (this.#expire = resolve));
-  }
-
-  /** Milliseconds that are left. */
-  get left(): number {
-    return Math.max(0, this.#at - performance.now());
-  }
-
-  within(ms: number): void {
-    const at = performance.now() + ms;
-    if (at >= this.#at) return;
-    this.#at = at;
-    clearTimeout(this.#timer);
-    if (ms <= 0) {
-      this.hurried = true;
-      this.#expire();
-    } else {
-      this.#timer = setTimeout(this.#expire, Math.min(ms, longest));
-    }
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
-}
 
 function peerOf(item: Socket | Datagram): PeerAddress | undefined {
   if ('peer' in item) return item.peer;

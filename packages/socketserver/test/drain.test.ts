@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { MessageRequestHandler, StreamRequestHandler, type Connection } from '@sendall/socketserver';
 import { expect, test } from 'vitest';
 import { Echo, Obedient } from './fixtures/handlers.js';
-import { dial, eventually, make, start } from './support/rows.js';
+import { dial, eventually, start } from './support/rows.js';
 
 const tcp = { transport: 'tcp' } as const;
 
@@ -49,71 +49,10 @@ test('a pending call of the handler is busy: it is waited for, and its answer ar
   expect(await down).toMatchObject({ open: 1, finished: 0, idle: 1, destroyed: 0 });
 });
 
-test('timeout 0 destroys at once; a second shutdown() with a shorter timeout hurries the first', async () => {
-  for (const first of [0, Infinity]) {
-    const server = await start(tcp, Obedient);
-    const client = dial(server);
-    await client.ask('hello');
-    const down = server.shutdown({ timeout: first });
-    if (first > 0) void server.shutdown({ timeout: 0 });
-    expect(await down).toMatchObject({ destroyed: 1 });
-    await client.closed;
-  }
-});
-
 test('an idle server shuts down without waiting for a poll', async () => {
   const server = await start(tcp, Obedient);
   const report = await server.shutdown();
   expect(report.durationMs).toBeLessThan(1_000);
-});
-
-test('drain events tell its beginning and its end', async () => {
-  const server = await start(tcp, Echo);
-  const phases: unknown[] = [];
-  server.on('drain', ({ phase }) => phases.push(phase));
-  await server.shutdown();
-  expect(phases).toEqual(['begin', 'end']);
-});
-
-test('suspend(): connects are refused, connections live; resume(): both old and new work; it drains after that', async () => {
-  const server = await start(tcp, Obedient);
-  const old = dial(server);
-  await old.ask('before');
-  await server.suspend();
-  expect(server.status).toBe('suspended');
-  const refused = dial(server);
-  await refused.closed;
-  expect(refused.failure?.code).toBe('ECONNREFUSED');
-  expect(await old.ask('suspended')).toBe('suspended');
-  await server.resume();
-  expect(await old.ask('resumed')).toBe('resumed');
-  const fresh = dial(server);
-  expect(await fresh.ask('new')).toBe('new');
-  old.socket.end();
-  fresh.socket.end();
-  expect(await server.shutdown()).toMatchObject({ destroyed: 0 });
-});
-
-test('suspend({ queue: true }): new clients wait and are served after resume()', async () => {
-  const server = await start(tcp, Obedient);
-  await server.suspend({ queue: true });
-  const client = dial(server);
-  client.socket.write('patient\n');
-  await eventually(() => server.info().pending === 1);
-  await server.resume();
-  expect(await client.until('\n')).toBe('patient\n');
-});
-
-test('blockOnClose false: serverClose() does not wait, and what is open goes on', async () => {
-  const server = make(tcp, Obedient, { blockOnClose: false });
-  await server.listen();
-  void server.serveForever();
-  const client = dial(server);
-  await client.ask('open');
-  await server.serverClose();
-  expect(await client.ask('still open')).toBe('still open');
-  client.socket.end();
-  await client.closed;
 });
 
 test('a handler that hangs is given up when the timeout is over', async () => {

@@ -29,14 +29,6 @@ test('shutdown() right after or before serveForever() always ends it, twenty ser
   }
 });
 
-test('serverClose() of a server that never listened, and of one that never served', async () => {
-  await new TCPServer(local, Obedient).serverClose();
-  const listening = new TCPServer(local, Obedient);
-  await listening.listen();
-  await listening.serverClose();
-  expect(listening.status).toBe('closed');
-});
-
 test('a failing bind leaves no descriptor open, 1024 times', async () => {
   const taken = createServer().listen(local);
   await once(taken, 'listening');
@@ -48,16 +40,6 @@ test('a failing bind leaves no descriptor open, 1024 times', async () => {
   }
   await eventually(async () => (await descriptors()) <= before + 2);
   taken.close();
-});
-
-test('await using closes the listening socket', async () => {
-  let port = 0;
-  {
-    await using server = await serve(local, Obedient);
-    ({ port } = server.serverAddress as { port: number });
-  }
-  const again = closing(new TCPServer({ host: '127.0.0.1', port }, Obedient));
-  await again.listen();
 });
 
 test('stopping a stopped server does nothing, and what it can no longer do is a clear error', async () => {
@@ -175,18 +157,6 @@ test('handleRequest() with a timeout and no client calls handleTimeout(), and th
   expect(await client.ask('hello')).toBe('hello');
   client.socket.end();
   await handled;
-});
-
-test('a signal that aborts shuts the server down', async () => {
-  const stop = new AbortController();
-  const server = make({ transport: 'tcp' }, Obedient, { signal: stop.signal });
-  const served = server.serveForever();
-  await server.listen();
-  stop.abort();
-  await served;
-  expect(server.status).toBe('closed');
-  const late = new TCPServer(local, Obedient, { signal: stop.signal });
-  await expect(late.listen()).rejects.toThrow(/abort/);
 });
 
 test('status and info tell what the server does', async () => {

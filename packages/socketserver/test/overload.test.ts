@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Server as NetServer, Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Connection, ServerOptions } from '@sendall/socketserver';
+import type { ServerOptions } from '@sendall/socketserver';
 import { StreamRequestHandler, type BaseServer } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
 import { Echo, Obedient } from './fixtures/handlers.js';
@@ -27,18 +27,6 @@ async function inUse(server: BaseServer): Promise<Client> {
   return client;
 }
 
-test('nothing frees a place within pendingTimeout: the surplus is closed, the first goes on, a third is served later', async () => {
-  const server = await obedient({ maxConnections: 1, pendingTimeout: 40 });
-  const drops = heard(server, 'drop');
-  const first = await inUse(server);
-  expect(await dial(server).closed).toBe('');
-  expect(drops).toMatchObject([{ reason: 'pending-timeout', peer: { host: '127.0.0.1' } }]);
-  expect(await first.ask('still')).toBe('still');
-  first.socket.end();
-  await first.closed;
-  expect(await dial(server).ask('later')).toBe('later');
-});
-
 test('the pending queue is full: refused at once, one overload event each, nothing piles up', async () => {
   const server = await obedient({ maxConnections: 1, pendingConnections: 1 });
   const overloads = heard(server, 'overload');
@@ -50,54 +38,6 @@ test('the pending queue is full: refused at once, one overload event each, nothi
   expect(overloads[0]).toMatchObject({ connections: 1, pending: 1, limit: 1 });
   expect(server.info()).toMatchObject({ pending: 1, connections: 1, dropped: 20 });
   expect(waiting.socket.destroyed).toBe(false);
-});
-
-test('a higher limit lets those in who wait, at once; a lower one closes nobody', async () => {
-  const server = await obedient({ maxConnections: 1 });
-  const first = await inUse(server);
-  const waiting = [dial(server), dial(server)];
-  for (const client of waiting) client.socket.write('hello\n');
-  await eventually(() => server.info().pending === 2);
-  server.setOptions({ maxConnections: Infinity });
-  for (const client of waiting) expect(await client.until('\n')).toBe('hello\n');
-  server.setOptions({ maxConnections: 1 });
-  for (const client of [first, ...waiting]) expect(await client.ask('here')).toBe('here');
-});
-
-test('uncount() frees one place, once, and lets the next in', async () => {
-  const connections: Connection[] = [];
-  class Holding extends StreamRequestHandler {
-    override onData(chunk: Buffer, connection: Connection) {
-      connections.push(connection);
-      connection.write(chunk);
-    }
-  }
-  const server = await start(tcp, Holding, { maxConnections: 1 });
-  const first = await inUse(server);
-  const [second, third] = [dial(server), dial(server)];
-  second.socket.write('second\n');
-  third.socket.write('third\n');
-  await eventually(() => server.info().pending === 2);
-  connections[0]!.uncount();
-  connections[0]!.uncount();
-  expect(await second.until('\n')).toBe('second\n');
-  expect(server.info()).toMatchObject({ connections: 1, pending: 1 });
-  first.socket.end();
-  await first.closed;
-  expect(server.info().connections).toBe(1);
-});
-
-test('an alarm rings at its threshold, not again within its cooldown, and again after it', async () => {
-  const server = await obedient({ alarms: [{ threshold: 2, cooldown: 100, name: 'busy' }] });
-  const alarms = heard(server, 'alarm');
-  await inUse(server);
-  expect(alarms).toHaveLength(0);
-  await inUse(server);
-  await inUse(server);
-  expect(alarms).toMatchObject([{ name: 'busy', threshold: 2, connections: 2 }]);
-  await new Promise((resolve) => setTimeout(resolve, 110));
-  await inUse(server);
-  expect(alarms).toHaveLength(2);
 });
 
 test.each(['ECONNABORTED', 'EPROTO', 'ENETDOWN', 'EHOSTUNREACH', 'ENOBUFS', 'EBADF'])(

@@ -223,23 +223,3 @@ test('an option changed while it runs reaches the workers', async () => {
   server.setOptions({ handlerOptions: 'new' });
   expect(await dial(server).ask('who')).toContain('"new"');
 });
-
-test.each([
-  ['threads on one socket', { ...threads, balance: 'kernel' } as const],
-  ['processes', processes],
-])('suspend() and resume() with %s', async (_name, concurrency) => {
-  const server = await start(tcp, Obedient, { concurrency });
-  const old = dial(server);
-  await old.ask('before');
-  await server.suspend();
-  for (let refused = false; !refused;) {
-    const client = dial(server);
-    await Promise.race([client.connected, client.closed]);
-    refused = client.failure?.code === 'ECONNREFUSED';
-    client.socket.destroy();
-  }
-  expect(await old.ask('suspended')).toBe('suspended');
-  await server.resume();
-  expect(await old.ask('resumed')).toBe('resumed');
-  expect(await dial(server).ask('new')).toBe('new');
-});
