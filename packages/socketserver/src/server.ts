@@ -701,7 +701,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#admission.offer(item);
   }
 
-  #drop(item: Socket | Datagram, reason: DropReason): void {
+  #drop(item: Socket | Datagram | undefined, reason: DropReason): void {
     this.#dropped++;
     this.#shared?.countDropped();
     if (reason === 'overload' && isHeard(this, 'overload'))
@@ -710,8 +710,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
         pending: this.#admission.pending,
         limit: this.options.maxConnections,
       });
-    if (isHeard(this, 'drop')) announce(this, 'drop', { reason, peer: peerOf(item) });
-    if (this.transport.kind === 'stream') {
+    if (isHeard(this, 'drop')) announce(this, 'drop', { reason, peer: item && peerOf(item) });
+    if (item !== undefined && this.transport.kind === 'stream') {
       (item as Socket).on('error', () => {});
       (item as Socket).destroy();
     }

@@ -186,6 +186,23 @@ test('closing one worker never disturbs another: threads on one socket, ended an
   }
 });
 
+test('clients that wait for a place in a thread that dies are counted as dropped', async () => {
+  const concurrency = { ...threads, workers: 1, balance: 'kernel' } as const;
+  const server = await start(tcp, Obedient, { concurrency, maxConnections: 1 });
+  const drops: string[] = [];
+  server.on('drop', ({ reason }) => drops.push(reason));
+  const first = dial(server);
+  await first.ask('in use');
+  const waiting = [dial(server), dial(server), dial(server)];
+  await eventually(() => server.info().accepted === 4);
+  first.socket.write('exit\n');
+  await Promise.all([first, ...waiting].map(({ closed }) => closed));
+  await eventually(() => drops.length === 3);
+  expect(drops).toEqual(['no-worker', 'no-worker', 'no-worker']);
+  expect(await dial(server).ask('next')).toBe('next');
+  expect(server.info()).toMatchObject({ accepted: 5, dropped: 3, connections: 1 });
+});
+
 test("a server's own steps run in the worker when its class has a module, and are refused when it has none", async () => {
   const server = closing(new StampingServer(local, Obedient, { concurrency: threads }));
   await server.listen();

@@ -41,7 +41,8 @@ export interface PoolHost {
   /** It is over. */
   closed(worker: number, request: RequestNote, note: ClosedNote | undefined): void;
   placeFreed(): void;
-  dropped(item: Socket | Datagram, reason: DropReason): void;
+  /** Without an item: it waited in a worker that died. */
+  dropped(item: Socket | Datagram | undefined, reason: DropReason): void;
   failed(error: Error, request: RequestNote | undefined): void;
   verify(request: RequestNote): Promise<boolean>;
   send(data: Uint8Array, to: PeerAddress): Promise<void>;
@@ -173,7 +174,7 @@ export class Pool implements Workers {
     const { number, link, active } = member;
     this.#doorDone(member);
     if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
-    const lostHere = this.#places?.clear(number) ?? 0;
+    const { held: lostHere, waiting } = this.#places?.clear(number) ?? { held: 0, waiting: 0 };
     const lost = Math.max(lostHere, [...active.values()].filter(({ opened }) => opened).length);
     for (const [id, { request, counted, opened, done }] of active) {
       // What it did not have yet comes back and goes to another one.
@@ -186,6 +187,7 @@ export class Pool implements Workers {
     for (const request of member.told.values())
       this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
     if (lostHere > 0) this.#host.placeFreed();
+    for (let i = 0; i < waiting; i++) this.#host.dropped(undefined, 'no-worker');
     const error = exit.error ?? member.startError;
     this.#host.event('worker', {
       state: 'exit',
