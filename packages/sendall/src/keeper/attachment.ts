@@ -37,6 +37,12 @@ export class Attachment {
     this.#owner.wire.send({ ...message, alias: this.alias } as Control);
   }
 
+  /** As `send`, for what nobody can act on at once. */
+  sendSoon(message: ToAttachment): void {
+    this.flush();
+    this.#owner.wire.sendSoon({ ...message, alias: this.alias } as Control);
+  }
+
   /** A stream has grown. */
   grew(stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
     const { wire } = this.#owner;

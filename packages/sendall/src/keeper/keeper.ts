@@ -87,6 +87,7 @@ export class Keeper implements Desk, RunOwner {
     this.#finished = () => setup.finished();
     const { journal, records } = Journal.open(join(setup.home.state, 'journal'), this.bootId);
     this.journal = journal;
+    journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.children = new Children(setup.native, () => this.#treesMayHaveEnded());
@@ -199,7 +200,7 @@ export class Keeper implements Desk, RunOwner {
     }
     this.#running.add(run);
     this.#starting++;
-    // Behind the sync's own microtask: a slow disk works while we open what the command needs.
+    // Between the sync's beginning and its end: the disk works while we open what the command needs.
     queueMicrotask(() => this.#prepare(run));
   }
 
@@ -260,13 +261,10 @@ export class Keeper implements Desk, RunOwner {
       return;
     }
     if (run.over) return;
-    const { runId, specHash } = run.identity;
-    const { controlEpoch } = run;
-    for (const attachment of run.attachments)
-      attachment.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch });
     run.promised = true;
-    if (run.state === 'starting') this.#start(run);
-    else if (run.state === 'queued') this.#nextSoon();
+    if (run.state === 'starting') return this.#start(run);
+    run.opened();
+    if (run.state === 'queued') this.#nextSoon();
   }
 
   #start(run: Run): void {

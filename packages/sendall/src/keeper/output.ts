@@ -98,7 +98,9 @@ export class Output {
     return this.#sha?.copy().digest();
   }
 
+  /** Reads whenever there is something, from now on. */
   start(): void {
+    if (this.#watch || this.#closed) return;
     this.#watch = this.#source.watch(() => this.#read(this.#room()));
     this.#watching = true;
   }
@@ -211,12 +213,12 @@ export class Output {
    */
   drain(): boolean {
     if (this.#atEnd || this.#pending) return this.#pending === undefined;
-    let left = this.#source.available();
+    let left: number | undefined;
     for (;;) {
       // One read more than there are bytes, so that the end is seen when it is there.
       const n = this.#read(CHUNK);
-      if (n === 0 || this.#pending || left <= 0) break;
-      left -= n;
+      if (n === 0 || this.#pending || (left !== undefined && left <= 0)) break;
+      left = left === undefined ? this.#source.available() : left - n;
     }
     return this.#pending === undefined;
   }

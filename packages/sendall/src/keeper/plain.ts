@@ -138,7 +138,11 @@ export function plainNative(folder: string): Native {
       words.set(handle, { argv, env });
       return handle;
     },
-    spawn(plan) {
+    arrange: (plan) => ({ plan }),
+    discard({ plan }) {
+      words.delete(plan.words);
+    },
+    spawn({ plan }) {
       const { argv, env } = words.get(plan.words)!;
       words.delete(plan.words);
       const variables: NodeJS.ProcessEnv = {};
@@ -198,6 +202,7 @@ export function plainNative(folder: string): Native {
     setTerminalSize() {},
     recordSockets: () => refuse('exact capture'),
     receive: () => undefined,
+    startWriting: undefined,
     lock(fd) {
       // The lock belongs to the open file, which this process keeps.
       return spawnSync('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd] }).status === 0;

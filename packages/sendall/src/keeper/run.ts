@@ -38,6 +38,11 @@ export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' 
 /** Why we ended a command. */
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
+/** Milliseconds in which short commands end: their output is read at their end. */
+const SHORT_MS = 2;
+/** Commands that start within so many milliseconds start together. */
+const CROWD_MS = 1;
+let lastStart = -Infinity;
 const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
@@ -51,6 +56,13 @@ const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
+
+let ownMax = 0;
+/** The most memory that this process ever had, in KiB; asked again only where it may have come to exceed `other`. */
+function ownMaxRss(other: number): number {
+  if (ownMax < other) ownMax = process.resourceUsage().maxRSS;
+  return ownMax;
+}
 
 /** Who counts runs. */
 export interface RunOwner {
@@ -101,6 +113,8 @@ export class Run implements OutputEvents {
   #afterStart: (() => void)[] = [];
   #timeout: NodeJS.Timeout | undefined;
   #idle: NodeJS.Timeout | undefined;
+  /** Until it is over the command's output waits in the pipe. */
+  #unread: NodeJS.Timeout | undefined;
   #alone: NodeJS.Timeout | undefined;
   #lastActivity = 0;
   #inputTold = false;
@@ -108,6 +122,9 @@ export class Run implements OutputEvents {
   #toldNext = 0;
   #toldLimit = 0;
   #tellLater: NodeJS.Timeout | undefined;
+  #openedTold = false;
+  /** Its caller waits for each word: it starts alone, or has something to write. Else its start may share writes. */
+  #hurried = true;
 
   constructor(machine: Machine, owner: RunOwner, facts: Facts) {
     this.#machine = machine;
@@ -175,8 +192,13 @@ export class Run implements OutputEvents {
   /** Opens everything the start needs. Throws StartFailure. */
   prepare(): void {
     this.#phase = 'starting';
+    const { native, children, cgroups } = this.#machine;
+    const id = formatRunId(this.identity.runId);
     try {
-      this.#launch = new Launch(this.#machine, this.#spec!, formatRunId(this.identity.runId));
+      const tree = cgroups
+        ? new CgroupTree(native, cgroups)
+        : new ScanTree(native, children, id, () => this.#owner.live === 1);
+      this.#launch = new Launch(this.#machine, this.#spec!, id, tree);
     } catch (error) {
       if (error instanceof StartFailure) throw error;
       const what = error instanceof SystemError ? error.errno : ((error as NodeJS.ErrnoException).code ?? error);
@@ -189,18 +211,18 @@ export class Run implements OutputEvents {
     const launch = this.#launch!;
     const spec = this.#spec!;
     this.#launch = undefined;
-    const { native, children, cgroups, bootId } = this.#machine;
-    const id = formatRunId(this.identity.runId);
-    const tree = cgroups
-      ? new CgroupTree(native, cgroups)
-      : new ScanTree(native, children, id, () => this.#owner.live === 1);
+    const { tree } = launch;
+    const { children, bootId } = this.#machine;
+    const now = performance.now();
+    this.#hurried = spec.stdin || spec.pty !== undefined || now - lastStart > CROWD_MS;
+    lastStart = now;
     publish({ what: 'spawn', no: this.identity.no });
     let pid: number;
     try {
-      pid = launch.go(tree);
-    } catch (error) {
-      tree.release();
-      throw error;
+      pid = launch.go();
+    } finally {
+      // Not before: the command does its first steps meanwhile.
+      this.opened();
     }
     fault('after-spawn');
     this.#phase = 'running';
@@ -221,9 +243,13 @@ export class Run implements OutputEvents {
     this.#terminal = launch.terminal;
     if (launch.terminal) this.#screen = new ScreenModes();
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
+    // Watching a descriptor costs about as much as all else after the start. Among many that start, most short commands
+    // end before it is due.
+    if (this.#hurried) this.#read();
+    else this.#unread = setTimeout(() => this.#read(), SHORT_MS);
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
-    this.#toAll({ type: 'STARTED', ...this.started! });
+    this.#tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#arm(spec);
     this.#watchAlone();
@@ -245,7 +271,11 @@ export class Run implements OutputEvents {
       this,
     );
     this.#outputs.push(output);
-    output.start();
+  }
+
+  #read(): void {
+    clearTimeout(this.#unread);
+    for (const output of this.#outputs) output.start();
   }
 
   /** The command did not start, and never will. */
@@ -520,7 +550,7 @@ export class Run implements OutputEvents {
       userUs: status.userUs,
       systemUs: status.systemUs,
       // The kernel counts the starting process' size too: what is not above ours says nothing.
-      maxRssKb: (status.maxRssKb ?? 0) > process.resourceUsage().maxRSS ? status.maxRssKb : undefined,
+      maxRssKb: (status.maxRssKb ?? 0) > ownMaxRss(status.maxRssKb ?? 0) ? status.maxRssKb : undefined,
       survivors: this.#endReport?.survivors ?? [],
       killProof: this.#endReport && this.#tree?.proof,
     };
@@ -529,6 +559,8 @@ export class Run implements OutputEvents {
       if (!this.facts.exit) this.#record({ kind: 'exit', no: this.identity.no, exit, drained: false });
       return;
     }
+    if (!this.#outputs.every((each) => each.ended)) this.#read();
+    else clearTimeout(this.#unread);
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
     publish({ what: 'exit', no: this.identity.no });
@@ -737,6 +769,20 @@ export class Run implements OutputEvents {
 
   #toAll(message: ToAttachment): void {
     for (const attachment of this.attachments) attachment.send(message);
+  }
+
+  /** Tells once that the run is new and will start: its intent is on the disk. */
+  opened(): void {
+    if (this.#openedTold) return;
+    this.#openedTold = true;
+    const { runId, specHash } = this.identity;
+    this.#tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.controlEpoch });
+  }
+
+  /** Tells all how the start goes: at once, or among many that start together with the next message. */
+  #tell(message: ToAttachment): void {
+    if (this.#hurried) this.#toAll(message);
+    else for (const attachment of this.attachments) attachment.sendSoon(message);
   }
 
   #toControllers(message: ToAttachment): void {

@@ -6,7 +6,7 @@ import { buildEnvironment } from './environment.js';
 import type { Machine } from './machine.js';
 import { findProgram, openFolder, startFailure, StartFailure } from './program.js';
 import { PipeSource, RecordSource, type Source } from './source.js';
-import { SystemError, type Native, type UserAccount, type Words } from './syscalls.js';
+import { SystemError, type Arranged, type Native, type UserAccount } from './syscalls.js';
 import { Terminal } from './terminal.js';
 import type { Tree } from './tree.js';
 
@@ -17,13 +17,12 @@ export interface OpenedStream {
   readonly source: Source;
 }
 
-/** A command ready to start: descriptors open, program found, words laid out. */
+/** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
 export class Launch {
   readonly #native: Native;
   readonly #name: Uint8Array;
   readonly #argv: readonly Uint8Array[];
   readonly #env: readonly Uint8Array[];
-  readonly #words: Words;
   readonly #user: UserAccount | undefined;
   #cwd = -1;
   #path: Buffer = SHELL;
@@ -37,17 +36,19 @@ export class Launch {
   readonly outputs: OpenedStream[] = [];
   input = -1;
   terminal: Terminal | undefined;
+  readonly tree: Tree;
+  #arranged: Arranged | undefined;
 
   /** Throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
-  constructor(machine: Machine, spec: Spec, runId: string) {
+  constructor(machine: Machine, spec: Spec, runId: string, tree: Tree) {
     this.#native = machine.native;
+    this.tree = tree;
     this.#user = otherUser(machine, spec);
     const account = this.#user ?? machine.account;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
     this.#argv = spec.verb === 'sh' ? [Buffer.from('sh'), Buffer.from('-c'), spec.script!] : spec.argv;
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
-    this.#words = this.#native.words(this.#argv, pairs);
     try {
       this.#asUser(() => {
         this.#cwd = openFolder(this.#native, spec.cwd ?? Buffer.from(account.home));
@@ -56,6 +57,7 @@ export class Launch {
       });
       // Not as the user: the socket's name is in the keeper's own folder for a moment.
       if (!spec.pty && spec.capture === 'exact') this.#openRecords(machine);
+      this.#arranged = this.#arrange(this.#path, this.#argv);
     } catch (error) {
       this.abandon();
       throw error;
@@ -114,9 +116,9 @@ export class Launch {
   }
 
   /** Starts it and returns its pid. Throws StartFailure; our ends are closed then. */
-  go(tree: Tree): number {
+  go(): number {
     try {
-      return tree.within(() => this.#asUser(() => this.#spawn(this.#path, this.#words)));
+      return this.tree.within(() => this.#asUser(() => this.#spawn()));
     } catch (error) {
       this.abandon();
       if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
@@ -126,22 +128,28 @@ export class Launch {
     }
   }
 
-  #spawn(path: Buffer, words: Words): number {
+  #arrange(path: Buffer, argv: readonly Uint8Array[]): Arranged {
+    return this.#native.arrange({
+      path,
+      words: this.#native.words(argv, this.#env),
+      cwd: this.#cwd,
+      stdin: this.#stdin,
+      stdout: this.#stdout,
+      stderr: this.#stderr,
+      terminal: this.terminal?.path,
+    });
+  }
+
+  #spawn(): number {
+    const arranged = this.#arranged!;
+    this.#arranged = undefined;
     try {
-      return this.#native.spawn({
-        path,
-        words,
-        cwd: this.#cwd,
-        stdin: this.#stdin,
-        stdout: this.#stdout,
-        stderr: this.#stderr,
-        terminal: this.terminal?.path,
-      });
+      return this.#native.spawn(arranged);
     } catch (error) {
-      if (!(error instanceof SystemError) || error.errno !== 'ENOEXEC' || path === SHELL) throw error;
+      if (!(error instanceof SystemError) || error.errno !== 'ENOEXEC' || arranged.plan.path === SHELL) throw error;
       // A script without "#!" is run by the shell, as execvp does.
-      const argv = [Buffer.from('/bin/sh'), this.program, ...this.#argv.slice(1)];
-      return this.#spawn(SHELL, this.#native.words(argv, this.#env));
+      this.#arranged = this.#arrange(SHELL, [Buffer.from('/bin/sh'), this.program, ...this.#argv.slice(1)]);
+      return this.#spawn();
     }
   }
 
@@ -155,6 +163,9 @@ export class Launch {
   /** Closes everything: the command will not start. */
   abandon(): void {
     this.#closeTheirs();
+    this.tree.release();
+    if (this.#arranged) this.#native.discard(this.#arranged);
+    this.#arranged = undefined;
     for (const { source } of this.outputs) source.close();
     this.outputs.length = 0;
     this.terminal?.release();

@@ -59,6 +59,13 @@ export interface Words {
   readonly env: Buffer;
 }
 
+/** Everything that a spawn needs, laid out: starting it is one call then. */
+export interface Arranged {
+  readonly plan: SpawnPlan;
+  /** posix_spawn_file_actions_t, where that is used. */
+  readonly actions?: Buffer;
+}
+
 export interface UserAccount {
   readonly name: string;
   readonly uid: number;
@@ -94,8 +101,11 @@ export interface Native {
   /** 0, or the errno's name. `path` is NUL-terminated and relative to `folder`. */
   executable(folder: number, path: Buffer): string | 0;
   words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
-  /** Starts a process in a session of its own and returns its pid. Throws SystemError. */
-  spawn(plan: SpawnPlan): number;
+  arrange(plan: SpawnPlan): Arranged;
+  /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
+  spawn(arranged: Arranged): number;
+  /** Gives back what was arranged for a spawn that will not be. */
+  discard(arranged: Arranged): void;
   /** Calls back when a child may have ended. Returns how to stop that. */
   onChildEnded(callback: () => void): () => void;
   /** A child that has ended and was not reaped; 0 when there is none. Reaps nothing. */
@@ -129,6 +139,8 @@ export interface Native {
   recordSockets(path: string): RecordSockets;
   /** One datagram and its sender's address; undefined when there is none now. */
   receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
+  /** Lets the disk begin with a file's written bytes, without waiting. Undefined where there is no such call. */
+  readonly startWriting: ((fd: number) => void) | undefined;
   /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
   lock(fd: number): boolean;
   /** Removes what it left in the file system. */
@@ -164,6 +176,7 @@ const RLIMIT_NOFILE = 7;
 const PR_SET_CHILD_SUBREAPER = 36;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const SYNC_FILE_RANGE_WRITE = 2;
 const X_OK = 1;
 const SPAWN_SETSIGDEF = 0x04;
 const SPAWN_SETSIGMASK = 0x08;
@@ -217,6 +230,7 @@ function bind(koffi: Koffi): Native {
     kill: libc.func('int kill(int pid, int signal)'),
     prctl: libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
     flock: libc.func('int flock(int fd, int operation)'),
+    syncFileRange: libc.func('int sync_file_range(int fd, int64 offset, int64 length, uint flags)'),
     prlimit: libc.func('int prlimit(int pid, int resource, void *value, void *old)'),
     syscall: libc.func('long syscall(long number, long a, long b, long c, long d)'),
     syscallList: libc.func('long syscall(long number, long count, void *list)'),
@@ -256,7 +270,8 @@ function bind(koffi: Koffi): Native {
   const int = Buffer.alloc(8);
   const usage = Buffer.alloc(ROOM);
   const info = Buffer.alloc(ROOM);
-  const actions = Buffer.alloc(ROOM);
+  /** Not in use now. */
+  const actionLists: Buffer[] = [];
 
   // Every signal back to its default, none blocked: a child would inherit Node's ignored SIGPIPE.
   const attr = Buffer.alloc(ROOM);
@@ -285,6 +300,11 @@ function bind(koffi: Koffi): Native {
     else status.signal = signal;
     return status;
   }
+
+  const discard = (actions: Buffer): void => {
+    c.actionsDestroy(actions);
+    actionLists.push(actions);
+  };
 
   return {
     subreaper: true,
@@ -350,7 +370,8 @@ function bind(koffi: Koffi): Native {
       }
       return { block, argv: block, env: block.subarray((argv.length + 1) * 8) };
     },
-    spawn(plan) {
+    arrange(plan) {
+      const actions = actionLists.pop() ?? Buffer.alloc(ROOM);
       c.actionsInit(actions);
       c.addFchdir(actions, plan.cwd);
       if (plan.terminal) {
@@ -363,13 +384,19 @@ function bind(koffi: Koffi): Native {
         c.addDup2(actions, plan.stderr, 2);
       }
       c.addCloseFrom(actions, 3);
+      return { plan, actions };
+    },
+    spawn({ plan, actions }) {
       c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
       const code = c.posixSpawn(int, plan.path, actions, attr, plan.words.argv, plan.words.env) as number;
       c.prlimit(0, RLIMIT_NOFILE, ownLimit, null);
-      c.actionsDestroy(actions);
+      // Before anything else is called: it would write where the pid is.
+      const pid = int.readInt32LE(0);
+      discard(actions!);
       if (code !== 0) throw new SystemError('posix_spawn', code);
-      return int.readInt32LE(0);
+      return pid;
     },
+    discard: ({ actions }) => discard(actions!),
     onChildEnded(callback) {
       process.on('SIGCHLD', callback);
       return () => process.off('SIGCHLD', callback);
@@ -510,6 +537,7 @@ function bind(koffi: Koffi): Native {
       if (code === EAGAIN || code === EINTR) return undefined;
       throw new SystemError('recvfrom', code);
     },
+    startWriting: (fd) => void c.syncFileRange(fd, 0, 0, SYNC_FILE_RANGE_WRITE),
     lock: (fd) => c.flock(fd, LOCK_EX | LOCK_NB) === 0,
     dispose() {},
   };
