@@ -27,7 +27,7 @@ const PREFIX = 'sendall-keeper-';
 /** Empty groups kept for the next commands. */
 const SPARE = 64;
 /** Stands for the thread that writes it. */
-const SELF = Buffer.from('0');
+export const SELF = Buffer.from('0');
 
 const text = Buffer.alloc(64 * 1024);
 function readAt0(fd: number): string {
@@ -47,6 +47,11 @@ export class Cgroup {
     this.#home = home;
     this.#threads = openSync(join(path, 'cgroup.threads'), 'r+');
     this.#events = openSync(join(path, 'cgroup.events'), 'r');
+  }
+
+  /** Descriptors for a thread that is to step in and back by itself. */
+  get seat(): { readonly group: number; readonly home: number } {
+    return { group: this.#threads, home: this.#home };
   }
 
   /** Runs `start` with the calling thread inside the group: what it starts is born there. */

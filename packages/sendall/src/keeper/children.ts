@@ -9,13 +9,18 @@ export class Children {
   readonly #native: Native;
   readonly #leaders = new Map<number, (status: Status) => void>();
   readonly #held = new Set<number>();
+  readonly #expecting: () => boolean;
   readonly #onSweep: () => void;
   #sweeping = false;
   readonly #unlisten: () => void;
 
-  /** `onSweep` is called after children or orphans were reaped: a tree may have ended. */
-  constructor(native: Native, onSweep: () => void) {
+  /**
+   * `onSweep` is called after children or orphans were reaped: a tree may have ended. While `expecting` says so a child
+   * that is not known may be one whose pid is about to be told: it is let be until then.
+   */
+  constructor(native: Native, onSweep: () => void, expecting: () => boolean = () => false) {
     this.#native = native;
+    this.#expecting = expecting;
     this.#onSweep = onSweep;
     native.becomeSubreaper();
     this.#unlisten = native.onChildEnded(() => this.sweep());
@@ -59,7 +64,7 @@ export class Children {
       const pid = this.#native.endedChild();
       if (pid === 0) return reaped;
       // It stands in front of all others.
-      if (this.#held.has(pid)) return reaped + this.#reapBehind() + 1;
+      if (this.#held.has(pid) || (!this.#leaders.has(pid) && this.#expecting())) return reaped + this.#reapBehind() + 1;
       if (this.#reap(pid) === 0) return reaped;
       reaped++;
     }
@@ -69,7 +74,7 @@ export class Children {
   #reapBehind(): number {
     let reaped = 0;
     for (const leader of this.#leaders.keys()) if (!this.#held.has(leader)) reaped += this.#reap(leader);
-    for (const orphan of this.orphans()) reaped += this.#reap(orphan);
+    if (!this.#expecting()) for (const orphan of this.orphans()) reaped += this.#reap(orphan);
     return reaped;
   }
 

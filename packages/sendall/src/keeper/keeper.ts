@@ -23,6 +23,7 @@ import type { KeeperLimits } from './limits.js';
 import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
+import { Spawner } from './spawner.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
 import type { Native } from './syscalls.js';
 
@@ -44,6 +45,10 @@ const SHOWN_NAME = 256;
 const SHOWN_TAGS = 64;
 /** Commands started in one turn of the event loop. */
 const BURST = 8;
+/** Commands that start within so many milliseconds start together. */
+const CROWD_MS = 1;
+/** Runs, at about seven descriptors each, with which the keeper stays below a command's own limit of 1024. */
+const FEW_FILES = 100;
 /** More trees than this are not looked at for every process that ends. */
 const FEW_TREES = 8;
 const TREES_MS = 20;
@@ -75,6 +80,8 @@ export class Keeper implements Desk, RunOwner {
   /** Prepared or about to be, not started yet. */
   #starting = 0;
   #nextScheduled = false;
+  #lastStart = -Infinity;
+  #spawner: Spawner | undefined;
   #draining = false;
   #retiring = false;
   #idleTimer: NodeJS.Timeout | undefined;
@@ -90,7 +97,11 @@ export class Keeper implements Desk, RunOwner {
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
-    this.children = new Children(setup.native, () => this.#treesMayHaveEnded());
+    this.children = new Children(
+      setup.native,
+      () => this.#treesMayHaveEnded(),
+      () => this.#spawner?.busy ?? false,
+    );
     const history = replay(records);
     this.#nextNo = history.nextNo;
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
@@ -194,6 +205,7 @@ export class Keeper implements Desk, RunOwner {
     agent.attach(alias, run, true, message.holder);
     const immediate = this.#running.size < this.limits.maxRunning && this.#starting < BURST && this.#queue.size === 0;
     this.journal.sync((error) => this.#intentSynced(run, error));
+    this.native.manyFiles(this.live >= FEW_FILES);
     if (!immediate) {
       this.#queue.add(run);
       return;
@@ -268,12 +280,12 @@ export class Keeper implements Desk, RunOwner {
   }
 
   #start(run: Run): void {
+    const now = performance.now();
+    const crowd = this.#starting > 1 || now - this.#lastStart < CROWD_MS;
+    this.#lastStart = now;
     this.#starting--;
-    try {
-      run.start();
-    } catch (error) {
-      this.#refuse(run, failureOf(error));
-    }
+    if (crowd && this.native.subreaper) this.#spawner ??= new Spawner();
+    run.start(crowd, this.#spawner, (failure) => this.#refuse(run, failureOf(failure)));
   }
 
   #refuse(run: Run, { code, message }: Refusal): void {

@@ -139,6 +139,8 @@ export function plainNative(folder: string): Native {
       return handle;
     },
     arrange: (plan) => ({ plan }),
+    callOf: () => undefined,
+    manyFiles() {},
     discard({ plan }) {
       words.delete(plan.words);
     },

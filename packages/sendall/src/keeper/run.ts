@@ -28,6 +28,7 @@ import { Output, type OutputEvents, type Overflow } from './output.js';
 import { describeAll, statOf } from './processes.js';
 import { StartFailure } from './program.js';
 import type { Source } from './source.js';
+import type { Spawner } from './spawner.js';
 import { spoolFolder, spooledRange } from './spool.js';
 import { Launch } from './start.js';
 import { SystemError, type Status } from './syscalls.js';
@@ -40,9 +41,6 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
 /** Milliseconds in which short commands end: their output is read at their end. */
 const SHORT_MS = 2;
-/** Commands that start within so many milliseconds start together. */
-const CROWD_MS = 1;
-let lastStart = -Infinity;
 const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
@@ -206,24 +204,35 @@ export class Run implements OutputEvents {
     }
   }
 
-  /** Starts the command; its intent is on the disk. Throws StartFailure. */
-  start(): void {
+  /** Starts the command; its intent is on the disk. `crowd`: others start too, and with them the spawner is used. */
+  start(crowd: boolean, spawner: Spawner | undefined, failed: (failure: unknown) => void): void {
     const launch = this.#launch!;
     const spec = this.#spec!;
     this.#launch = undefined;
-    const { tree } = launch;
-    const { children, bootId } = this.#machine;
-    const now = performance.now();
-    this.#hurried = spec.stdin || spec.pty !== undefined || now - lastStart > CROWD_MS;
-    lastStart = now;
+    this.#hurried = !crowd || spec.stdin || spec.pty !== undefined;
     publish({ what: 'spawn', no: this.identity.no });
-    let pid: number;
-    try {
-      pid = launch.go();
-    } finally {
+    const started = (pid: number, failure?: unknown): void => {
       // Not before: the command does its first steps meanwhile.
       this.opened();
+      if (pid) this.#goesOn(launch, spec, pid);
+      else failed(failure);
+      // It may have ended before its pid was known here.
+      if (crowd) this.#machine.children.sweep();
+    };
+    if (crowd && spawner?.ready && launch.goAside(spawner, started)) return;
+    let pid = 0;
+    let failure: unknown;
+    try {
+      pid = launch.go();
+    } catch (error) {
+      failure = error;
     }
+    started(pid, failure);
+  }
+
+  #goesOn(launch: Launch, spec: Spec, pid: number): void {
+    const { tree } = launch;
+    const { children, bootId } = this.#machine;
     fault('after-spawn');
     this.#phase = 'running';
     this.#tree = tree;
@@ -488,7 +497,10 @@ export class Run implements OutputEvents {
 
   /** Ends the whole tree: TERM, grace, KILL. A second call may only bring KILL nearer. */
   end(cause: Cause, graceMs?: number, reason?: string, done?: (report: EndReport) => void): void {
-    if (!this.#tree) return;
+    if (!this.#tree) {
+      if (this.#phase === 'starting') this.#afterStart.push(() => this.end(cause, graceMs, reason, done));
+      return;
+    }
     if (!this.exit) {
       this.#cause ??= cause;
       this.#reason ??= reason;

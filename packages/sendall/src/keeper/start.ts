@@ -8,6 +8,7 @@ import { findProgram, openFolder, startFailure, StartFailure } from './program.j
 import { PipeSource, RecordSource, type Source } from './source.js';
 import { SystemError, type Arranged, type Native, type UserAccount } from './syscalls.js';
 import { Terminal } from './terminal.js';
+import type { Spawner } from './spawner.js';
 import type { Tree } from './tree.js';
 
 const SHELL = Buffer.from('/bin/sh\0');
@@ -120,12 +121,48 @@ export class Launch {
     try {
       return this.tree.within(() => this.#asUser(() => this.#spawn()));
     } catch (error) {
-      this.abandon();
-      if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
-      throw error;
+      return this.#fail(error);
     } finally {
       this.#closeTheirs();
     }
+  }
+
+  /**
+   * As `go`, on the spawner's thread. False when it has to be done here. `done` gets the pid, or StartFailure; our ends
+   * are closed then.
+   */
+  goAside(spawner: Spawner, done: (pid: number, failure?: unknown) => void): boolean {
+    const arranged = this.#arranged!;
+    const call = this.#user ? undefined : this.#native.callOf(arranged);
+    if (!call) return false;
+    this.#arranged = undefined;
+    spawner.spawn(call, this.tree.seat, (errno, pid) => {
+      this.#native.discard(arranged);
+      if (errno === 0) {
+        this.#closeTheirs();
+        done(pid);
+        return;
+      }
+      const error = new SystemError('posix_spawn', errno);
+      if (error.errno === 'ENOEXEC') this.#arranged = this.#arrangeShell();
+      try {
+        done(this.#arranged ? this.go() : this.#fail(error));
+      } catch (failure) {
+        done(0, failure);
+      }
+    });
+    return true;
+  }
+
+  #fail(error: unknown): never {
+    this.abandon();
+    if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
+    throw error;
+  }
+
+  /** A script without "#!" is run by the shell, as execvp does. */
+  #arrangeShell(): Arranged {
+    return this.#arrange(SHELL, [Buffer.from('/bin/sh'), this.program, ...this.#argv.slice(1)]);
   }
 
   #arrange(path: Buffer, argv: readonly Uint8Array[]): Arranged {
@@ -147,8 +184,7 @@ export class Launch {
       return this.#native.spawn(arranged);
     } catch (error) {
       if (!(error instanceof SystemError) || error.errno !== 'ENOEXEC' || arranged.plan.path === SHELL) throw error;
-      // A script without "#!" is run by the shell, as execvp does.
-      this.#arranged = this.#arrange(SHELL, [Buffer.from('/bin/sh'), this.program, ...this.#argv.slice(1)]);
+      this.#arranged = this.#arrangeShell();
       return this.#spawn();
     }
   }

@@ -66,6 +66,14 @@ export interface Arranged {
   readonly actions?: Buffer;
 }
 
+/** Where posix_spawn finds its path, file actions, words and environment: for another thread of this process. */
+export interface SpawnCall {
+  readonly path: bigint;
+  readonly actions: bigint;
+  readonly argv: bigint;
+  readonly env: bigint;
+}
+
 export interface UserAccount {
   readonly name: string;
   readonly uid: number;
@@ -104,6 +112,13 @@ export interface Native {
   arrange(plan: SpawnPlan): Arranged;
   /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
   spawn(arranged: Arranged): number;
+  /**
+   * The same as a call for another thread; undefined when it has to be this one. The soft limit on descriptors must be
+   * the commands' own then: see `manyFiles`.
+   */
+  callOf(arranged: Arranged): SpawnCall | undefined;
+  /** Whether this process needs more descriptors than a command may have: each spawn then lowers the limit a moment. */
+  manyFiles(needed: boolean): void;
   /** Gives back what was arranged for a spawn that will not be. */
   discard(arranged: Arranged): void;
   /** Calls back when a child may have ended. Returns how to stop that. */
@@ -206,6 +221,33 @@ export async function loadNative(): Promise<Native | undefined> {
   }
 }
 
+/** posix_spawn for a thread that is given its calls by another. Call only where `loadNative` has succeeded. */
+export async function loadSpawnCall(): Promise<(call: SpawnCall) => { errno: number; pid: number }> {
+  const koffi = (await import('koffi')).default;
+  const libc = koffi.load(null);
+  const posixSpawn = libc.func(POSIX_SPAWN);
+  const attr = spawnAttributes(libc);
+  const pid = Buffer.alloc(8);
+  return ({ path, actions, argv, env }) => {
+    const errno = posixSpawn(pid, path, actions, attr, argv, env) as number;
+    return { errno, pid: pid.readInt32LE(0) };
+  };
+}
+
+type Library = ReturnType<Koffi['load']>;
+const POSIX_SPAWN = 'int posix_spawn(void *pid, void *path, void *actions, void *attr, void *argv, void *env)';
+
+/** Every signal back to its default, none blocked: a child would inherit Node's ignored SIGPIPE. */
+function spawnAttributes(libc: Library): Buffer {
+  const attr = Buffer.alloc(ROOM);
+  libc.func('int posix_spawnattr_init(void *attr)')(attr);
+  const flags = SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID;
+  libc.func('int posix_spawnattr_setflags(void *attr, short flags)')(attr, flags);
+  libc.func('int posix_spawnattr_setsigdefault(void *attr, void *set)')(attr, Buffer.alloc(128, 0xff));
+  libc.func('int posix_spawnattr_setsigmask(void *attr, void *set)')(attr, Buffer.alloc(128));
+  return attr;
+}
+
 /** gid_t[], as setgroups takes it. */
 function groupsOf(ids: readonly number[]): Buffer {
   const bytes = Buffer.alloc(Math.max(ids.length * 4, 4));
@@ -246,11 +288,7 @@ function bind(koffi: Koffi): Native {
     setsockopt: libc.func('int setsockopt(int fd, int level, int option, void *value, uint length)'),
     getsockopt: libc.func('int getsockopt(int fd, int level, int option, void *value, void *length)'),
     recvfrom: libc.func('long recvfrom(int fd, void *into, size_t length, int flags, void *from, void *fromLength)'),
-    posixSpawn: libc.func('int posix_spawn(void *pid, void *path, void *actions, void *attr, void *argv, void *env)'),
-    attrInit: libc.func('int posix_spawnattr_init(void *attr)'),
-    attrFlags: libc.func('int posix_spawnattr_setflags(void *attr, short flags)'),
-    attrDefault: libc.func('int posix_spawnattr_setsigdefault(void *attr, void *set)'),
-    attrMask: libc.func('int posix_spawnattr_setsigmask(void *attr, void *set)'),
+    posixSpawn: libc.func(POSIX_SPAWN),
     actionsInit: libc.func('int posix_spawn_file_actions_init(void *actions)'),
     actionsDestroy: libc.func('int posix_spawn_file_actions_destroy(void *actions)'),
     addDup2: libc.func('int posix_spawn_file_actions_adddup2(void *actions, int from, int to)'),
@@ -273,12 +311,7 @@ function bind(koffi: Koffi): Native {
   /** Not in use now. */
   const actionLists: Buffer[] = [];
 
-  // Every signal back to its default, none blocked: a child would inherit Node's ignored SIGPIPE.
-  const attr = Buffer.alloc(ROOM);
-  c.attrInit(attr);
-  c.attrFlags(attr, SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID);
-  c.attrDefault(attr, Buffer.alloc(128, 0xff));
-  c.attrMask(attr, Buffer.alloc(128));
+  const attr = spawnAttributes(libc);
 
   const ownLimit = Buffer.alloc(16);
   c.prlimit(0, RLIMIT_NOFILE, null, ownLimit);
@@ -286,6 +319,9 @@ function bind(koffi: Koffi): Native {
   const childLimit = Buffer.alloc(16);
   childLimit.writeBigUInt64LE(hard < CHILD_NOFILE ? hard : CHILD_NOFILE, 0);
   childLimit.writeBigUInt64LE(hard, 8);
+  // What commands get by birth.
+  c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
+  let many = false;
 
   function statusOf(raw: number): Status {
     const signal = raw & 0x7f;
@@ -386,10 +422,21 @@ function bind(koffi: Koffi): Native {
       c.addCloseFrom(actions, 3);
       return { plan, actions };
     },
+    callOf({ plan, actions }) {
+      if (many) return undefined;
+      const { argv, env } = plan.words;
+      const [path, argvAt, envAt] = [plan.path, argv, env].map((each) => koffi.address(each)) as [bigint, bigint, bigint];
+      return { path, actions: koffi.address(actions), argv: argvAt, env: envAt };
+    },
+    manyFiles(needed) {
+      if (many === needed) return;
+      many = needed;
+      c.prlimit(0, RLIMIT_NOFILE, many ? ownLimit : childLimit, null);
+    },
     spawn({ plan, actions }) {
-      c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
+      if (many) c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
       const code = c.posixSpawn(int, plan.path, actions, attr, plan.words.argv, plan.words.env) as number;
-      c.prlimit(0, RLIMIT_NOFILE, ownLimit, null);
+      if (many) c.prlimit(0, RLIMIT_NOFILE, ownLimit, null);
       // Before anything else is called: it would write where the pid is.
       const pid = int.readInt32LE(0);
       discard(actions!);

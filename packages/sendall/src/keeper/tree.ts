@@ -13,6 +13,12 @@ const SIGSTOP = 19;
 /** How long a kill may take before what still lives is reported (processes in uninterruptible sleep). */
 const KILL_PATIENCE_MS = 2000;
 
+/** What a thread writes "0" to so that what it starts is born in a cgroup, and to be at home again. */
+export interface Seat {
+  readonly group: number;
+  readonly home: number;
+}
+
 export interface Tree {
   /** "cgroup": every process is found. "unproven": group, session, tag, descendants and orphans only. */
   readonly proof: 'cgroup' | 'unproven';
@@ -20,6 +26,8 @@ export interface Tree {
   readonly place: string | undefined;
   /** Runs `start` so that what it starts belongs to the tree. */
   within<T>(start: () => T): T;
+  /** For another thread that is to do as `within` does; undefined where there is nothing to do. */
+  readonly seat?: Seat;
   /** The leader, once it runs. */
   lead(pid: number): void;
   /** Whether a process of it lives. Zombies do not count. */
@@ -59,6 +67,10 @@ export class CgroupTree implements Tree {
 
   within<T>(start: () => T): T {
     return this.#group.within(start);
+  }
+
+  get seat(): Seat {
+    return this.#group.seat;
   }
 
   lead(): void {}
