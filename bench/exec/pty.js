@@ -12,18 +12,20 @@ export const native = loaded;
 export function startOnPty(argv, env, cols = 500, rows = 24) {
   const terminal = new Terminal(native, cols, rows);
   const pairs = Object.entries(env).map(([name, value]) => Buffer.from(`${name}=${value}`));
-  const pid = native.spawn({
-    path: Buffer.from(`${argv[0]}\0`),
-    words: native.words(
-      argv.map((word) => Buffer.from(word)),
-      pairs,
-    ),
-    cwd: openSync('/', constants.O_RDONLY),
-    stdin: -1,
-    stdout: -1,
-    stderr: -1,
-    terminal: terminal.path,
-  });
+  const pid = native.spawn(
+    native.arrange({
+      path: Buffer.from(`${argv[0]}\0`),
+      words: native.words(
+        argv.map((word) => Buffer.from(word)),
+        pairs,
+      ),
+      cwd: openSync('/', constants.O_RDONLY),
+      stdin: -1,
+      stdout: -1,
+      stderr: -1,
+      terminal: terminal.path,
+    }),
+  );
   terminal.release();
   return { terminal, pid };
 }

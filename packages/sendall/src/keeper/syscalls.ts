@@ -425,7 +425,11 @@ function bind(koffi: Koffi): Native {
     callOf({ plan, actions }) {
       if (many) return undefined;
       const { argv, env } = plan.words;
-      const [path, argvAt, envAt] = [plan.path, argv, env].map((each) => koffi.address(each)) as [bigint, bigint, bigint];
+      const [path, argvAt, envAt] = [plan.path, argv, env].map((each) => koffi.address(each)) as [
+        bigint,
+        bigint,
+        bigint,
+      ];
       return { path, actions: koffi.address(actions), argv: argvAt, env: envAt };
     },
     manyFiles(needed) {

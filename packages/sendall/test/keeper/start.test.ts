@@ -232,3 +232,38 @@ if (process.getuid?.() === 0)
       expect(await keeper.exec('id', '-u').text()).toBe('0\n');
     });
   });
+
+describe('commands that start together', () => {
+  test('each have their own words, code, limits and streams, round after round', async () => {
+    const plain = script('together', 'echo "plain $1"; exit 9');
+    for (let round = 0; round < 5; round++) {
+      const all = Array.from({ length: 40 }, (_, i) =>
+        i % 4 === 3
+          ? keeper.exec(plain, String(i))
+          : keeper.sh(`echo "shell ${i}"; ulimit -Sn; ls /proc/$$/fd | wc -l; exit ${i}`),
+      );
+      for (const [i, run] of all.entries()) {
+        const isPlain = i % 4 === 3;
+        expect(await run.text()).toMatch(isPlain ? `plain ${i}\n` : new RegExp(`^shell ${i}\n1024\n[34]\n$`));
+        expect(await run.wait('EXIT')).toMatchObject({ code: isPlain ? 9 : i });
+        await run.wait('TREE_END');
+      }
+    }
+  });
+
+  test('are refused one by one where they cannot start, and the others run', async () => {
+    const orphan = script('together-orphan', '#!/no/such/interpreter\n');
+    const all = Array.from({ length: 20 }, (_, i) => (i % 2 ? keeper.exec(orphan) : keeper.exec('true')));
+    for (const [i, run] of all.entries()) {
+      if (i % 2) expect(await run.wait('REFUSED')).toMatchObject({ code: 'nofile' });
+      else expect(await run.exit).toMatchObject({ code: 0 });
+    }
+  });
+
+  test('two hundred and fifty at a time, each with the open-files limit of a login', async () => {
+    const all = Array.from({ length: 250 }, () => keeper.sh('read line; ulimit -Sn', { stdin: true }));
+    for (const run of all) await run.wait('STARTED');
+    for (const run of all) run.send({ type: 'EOS', stream: 0, final: 0 });
+    for (const run of all) expect(await run.text()).toBe('1024\n');
+  });
+});
