@@ -19,6 +19,8 @@ beforeAll(async () => {
   host = await connect('local', { home });
 });
 afterAll(async () => {
+  // Runs of attackers would wait for their input for a day.
+  await host.ask('stop', { runs: true });
   await host.close();
   await agent.close();
   rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
