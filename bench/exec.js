@@ -141,7 +141,7 @@ async function latency(all) {
   const p50 = {};
   /** @type {Record<string, number[]>} */
   const every = {};
-  for (const [name, { ask }] of Object.entries(all)) await ask({ ask: 'true', times: slow(name) ? 5 : 50, atOnce: 1 });
+  for (const [name, { ask }] of Object.entries(all)) await ask({ ask: 'true', times: slow(name) ? 5 : 600, atOnce: 1 });
   for (let block = 0; block < ROUNDS * 4; block++)
     for (const [name, { ask }] of turns(all, block)) {
       const { ms } = await ask({ ask: 'true', times: slow(name) ? 9 : 25, atOnce: 1 });
@@ -162,7 +162,8 @@ async function latency(all) {
 async function rate(all) {
   /** @type {Record<string, number[]>} */
   const rates = {};
-  for (const { ask } of Object.values(all)) await ask({ ask: 'true', times: 60, atOnce: 20 });
+  for (const [name, { ask }] of Object.entries(all))
+    await ask({ ask: 'true', times: slow(name) ? 60 : 1500, atOnce: 20 });
   for (let block = 0; block < ROUNDS * 2; block++)
     for (const [name, { ask }] of turns(all, block)) {
       const times = name === 'master' ? 100 : 300;

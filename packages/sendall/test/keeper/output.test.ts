@@ -36,7 +36,9 @@ describe('output', () => {
   });
 
   test('small pieces come along, big ones are only announced', async () => {
-    const run = keeper.sh('echo small; sleep 0.05; head -c 100000 /dev/zero');
+    const run = keeper.sh('echo small; read go; head -c 100000 /dev/zero', { stdin: true });
+    await run.reaches(1, 6);
+    run.input(0, bytes('go\n'));
     await run.exit;
     expect(run.find('DATA', ({ offset }) => offset === 0)?.bytes.toString()).toBe('small\n');
     expect(run.next(1)).toBe(100_006);
@@ -51,7 +53,11 @@ describe('output', () => {
   });
 
   test('gseq orders the pieces of both streams as they were read', async () => {
-    const run = keeper.sh('for i in 1 2 3; do echo o; sleep 0.02; echo e >&2; sleep 0.02; done');
+    const run = keeper.sh('for i in 1 2 3; do echo o; read go; echo e >&2; read go; done', { stdin: true });
+    for (let i = 0; i < 6; i++) {
+      await run.reaches(1 + (i % 2), 2 * (1 + Math.floor(i / 2)));
+      run.input(3 * i, bytes('go\n'));
+    }
     await run.exit;
     const pieces = run.messages.filter((message) => message.type === 'DATA');
     expect(pieces.map(({ stream }) => stream)).toEqual([1, 2, 1, 2, 1, 2]);
