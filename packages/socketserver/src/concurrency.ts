@@ -50,4 +50,6 @@ export interface WorkerKind {
   start(): WorkerLink;
   /** How a worker that is to accept by itself gets its socket; absent for those that are fed. */
   acceptance?(address: BoundAddress): Acceptance;
+  /** A duplicate of a descriptor; absent where there is no such call. */
+  readonly dup?: (fd: number) => number;
 }

@@ -247,9 +247,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       this.#admission.places = this.#shared;
       kind.acceptance = (address) => {
         if (this.#doorClosed) return { by: 'feed' };
-        return feeding === 'kernel'
-          ? { by: 'descriptor', fd: this.#holder!.fd, address, backlog: this.requestQueueSize }
-          : { by: 'reuse-port', address, backlog: this.requestQueueSize };
+        const backlog = this.requestQueueSize;
+        if (feeding !== 'kernel') return { by: 'reuse-port', address, backlog };
+        const { fd } = this.#holder!;
+        return { by: 'descriptor', fd: kind.dup?.(fd) ?? fd, own: kind.dup !== undefined, address, backlog };
       };
     }
     this.#pool = new Pool(kind, rules, this.#poolHost(), this.#shared);

@@ -13,7 +13,8 @@ export interface Export {
 /** How a worker gets its connections. `feed`: handed over, or not yet. The others: it accepts by itself. */
 export type Acceptance =
   | { by: 'feed' }
-  | { by: 'descriptor'; fd: number; address: BoundAddress; backlog: number }
+  /** `own`: `fd` is a duplicate for this worker alone; else it makes one. */
+  | { by: 'descriptor'; fd: number; own: boolean; address: BoundAddress; backlog: number }
   | { by: 'reuse-port'; address: BoundAddress; backlog: number };
 
 /** What a worker is started with. */

@@ -90,5 +90,5 @@ async function chooseThreads(options: ThreadOptions, transport: TransportName): 
   const canHandOver = calls !== undefined && balance !== 'kernel';
   return canHandOver
     ? { feeding: 'hand-over', kind: threads(calls), rules }
-    : { feeding: 'kernel', kind: threads(undefined), rules };
+    : { feeding: 'kernel', kind: threads(calls), rules };
 }

@@ -9,7 +9,7 @@ const entry = new URL('./worker.js', import.meta.url);
 
 /** Worker threads. With `dup` sockets are handed over: a duplicate of the descriptor goes, by number. */
 export function threads(calls: SystemCalls | undefined): WorkerKind {
-  return { start: () => new ThreadLink(calls) };
+  return { start: () => new ThreadLink(calls), ...(calls && { dup: (fd) => calls.dup(fd) }) };
 }
 
 class ThreadLink implements WorkerLink {

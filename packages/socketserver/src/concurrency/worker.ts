@@ -145,7 +145,21 @@ async function begin(start: WorkerStart): Promise<void> {
 async function accept(acceptance: Acceptance): Promise<void> {
   if (acceptance.by === 'feed') return;
   if (acceptance.by === 'descriptor') {
-    await duplicateListener(acceptance.fd, acceptance.backlog, (listener) => server!.acceptFrom(listener));
+    const { fd, own, backlog } = acceptance;
+    if (own) {
+      const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+      await new Promise<void>((resolve, reject) => {
+        listener.once('error', reject);
+        listener.listen({ fd, backlog }, () => {
+          listener.off('error', reject);
+          resolve();
+        });
+        // Not later: it accepts from the next turn of the loop on.
+        server!.acceptFrom(listener);
+      });
+      return;
+    }
+    await duplicateListener(fd, backlog, (listener) => server!.acceptFrom(listener));
     return;
   }
   const { host, port } = acceptance.address;
