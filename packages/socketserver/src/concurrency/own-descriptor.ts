@@ -5,8 +5,8 @@ import { acceptAsOurs } from '../node-internals.js';
 /**
  * Threads share one table of descriptors, and two that poll and close the same number bring the process down. So
  * each worker needs a number of its own for the one listening socket. Where koffi is missing there is no dup(2), but
- * Node has a way to send a server between processes, and what arrives is a new descriptor: a helper process gets the socket as its descriptor 3,
- * sends it back, and ends in the same tick, so that it never accepts anything itself.
+ * Node has a way to send a server between processes, and what arrives is a new descriptor: a helper process gets the
+ * socket as its descriptor 3, sends it back, and ends in the same tick, so that it never accepts anything itself.
  */
 const helper = `
   const server = require('node:net').createServer();
