@@ -3,6 +3,7 @@
  * many commands means until a processor is free; the keeper's main thread has better things to do meanwhile. For a
  * single command the way to the thread and back would cost more than it saves.
  */
+import { constants } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { SpawnCall } from './syscalls.js';
 import type { Seat } from './tree.js';
@@ -28,13 +29,21 @@ export class Spawner {
       this.#waiting.delete(no);
       done(errno, pid);
     });
-    this.#thread.once('error', () => (this.ready = false));
+    this.#thread.once('error', () => this.#fail());
     this.#thread.unref();
   }
 
   /** Commands under way: a child that is not known yet may be one of them. */
   get busy(): boolean {
     return this.#waiting.size > 0;
+  }
+
+  /** The thread is gone: what was given to it did not start, as far as anybody can know. */
+  #fail(): void {
+    this.ready = false;
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const done of waiting) done(constants.errno.EAGAIN, 0);
   }
 
   /** What the call points at must stay where it is until `done` is called. */
