@@ -33,6 +33,8 @@ const core = [
 const bundle = await rolldown({
   input: `${dist}cli/main.js`,
   platform: 'node',
+  // Has a binary of its own beside it.
+  external: ['@node-rs/crc32'],
   plugins: [agentStaysOutside],
   // No module of ours does anything by being loaded but the entry.
   treeshake: { moduleSideEffects: false },

@@ -64,6 +64,8 @@ const POINTS = [
   'after-flush',
 ];
 const AT_ONCE = 8;
+/** A machine under load starts a keeper late. */
+const START_MS = 60_000;
 
 async function crashes() {
   const folder = folderFor('crash');
@@ -80,7 +82,7 @@ async function crashes() {
       const point = POINTS[random(POINTS.length)];
       // The first flush belongs to the keeper's start: dying there for ever gets nowhere.
       const fault = `${point}:${(point === 'after-flush' ? 2 : 1) + random(4)}`;
-      const client = await Client.open(join(folder, 'home'), { env: { SENDALL_FAULT: fault } });
+      const client = await Client.open(join(folder, 'home'), { env: { SENDALL_FAULT: fault }, timeoutMs: START_MS });
       const finished = runs.map(
         (run) =>
           new Promise((resolve) => {

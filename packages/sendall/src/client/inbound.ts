@@ -3,7 +3,7 @@
  * dropped as overlap, what comes after a hole is a protocol error of that link.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '../protocol/crc32.js';
 import { ProtocolError } from '../errors.js';
 import type { Exit } from '../protocol/messages.js';
 

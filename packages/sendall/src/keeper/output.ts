@@ -1,6 +1,6 @@
 /** One stream of a command: read from its source, summed, written to the spool, announced. */
 import { createHash, type Hash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '../protocol/crc32.js';
 import type { SpoolBudget } from './budget.js';
 import { CHUNK, type Source } from './source.js';
 import { SpoolWriter } from './spool.js';
