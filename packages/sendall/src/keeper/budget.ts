@@ -8,8 +8,8 @@ export class SpoolBudget {
   readonly total: number;
   used = 0;
   readonly #waiting = new Set<Waiting>();
-  /** Asked to free something when the room is used up. */
-  onFull: () => void = () => {};
+  /** Asked to free something when the room is used up, or at least one run's when the disk itself is full. */
+  onFull: (which: 'share' | 'disk') => void = () => {};
 
   constructor(total: number) {
     this.total = total;
@@ -21,7 +21,14 @@ export class SpoolBudget {
 
   add(bytes: number): void {
     this.used += bytes;
-    if (this.full) this.onFull();
+    if (this.full) this.onFull('share');
+  }
+
+  /** The disk has no room left. True when something was given back. */
+  makeRoom(): boolean {
+    const before = this.used;
+    this.onFull('disk');
+    return this.used < before;
   }
 
   free(bytes: number): void {

@@ -145,7 +145,8 @@ export class Output {
       try {
         n = this.spool.append(rest);
       } catch {
-        // A full disk: nothing is lost, the command waits, and we try again.
+        // A full disk: what readers already have makes room. Else nothing is lost, the command waits, and we try again.
+        if (this.#budget.makeRoom()) continue;
         this.#pending = Buffer.from(rest);
         this.#retry = setTimeout(() => this.#storePending(), RETRY_MS);
         break;

@@ -38,7 +38,7 @@ export class Retention {
     this.#limits = limits;
     this.forgottenBeforeMs = forgottenBeforeMs;
     this.#compactedLength = journal.length;
-    budget.onFull = () => this.#makeRoom();
+    budget.onFull = (which) => this.#makeRoom(which === 'disk');
     this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
     this.#timer.unref();
   }
@@ -93,10 +93,15 @@ export class Retention {
     this.#compactWhenLong();
   }
 
-  /** The disk share of all runs is used up: acknowledged output goes, finished runs' first, the oldest first. */
-  #makeRoom(): void {
+  /**
+   * The share of all runs is used up: acknowledged output goes, finished runs' first, the oldest first. When the disk
+   * itself is full, so does that of one run.
+   */
+  #makeRoom(diskIsFull: boolean): void {
+    const before = this.#budget.used;
+    const enough = (): boolean => (diskIsFull ? this.#budget.used < before : !this.#budget.full);
     for (const run of this.#ended) {
-      if (!this.#budget.full) return;
+      if (enough()) return;
       if (!run.facts.acked) continue;
       const freed = run.dropOutput();
       if (freed === 0) continue;
@@ -104,7 +109,7 @@ export class Retention {
       this.#budget.free(freed);
     }
     for (const run of this.#runs.values()) {
-      if (!this.#budget.full) return;
+      if (enough()) return;
       if (!run.over) run.trim();
     }
   }

@@ -37,6 +37,29 @@ if (process.getuid?.() === 0) {
     await keeper.end();
   });
 
+  test('output that its reader has makes room for more of the same run', async () => {
+    execFileSync('mount', ['-o', 'remount,size=40m', folder]);
+    const keeper = await KeeperClient.start({}, folder);
+    const run = keeper.sh('head -c 100000000 /dev/zero; exit 3');
+    for (let have = 0; have < 100_000_000;) {
+      await run.reaches(1, have + 1);
+      have = run.next(1);
+      run.send({ type: 'ACK', stream: 1, durable: have });
+    }
+    expect(await run.exit).toMatchObject({ code: 3, upto: [{ stream: 1, offset: 100_000_000 }, { stream: 2 }] });
+    await keeper.end();
+  });
+
+  test('output of a finished run that its caller has makes room for others', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const first = keeper.sh('head -c 4000000 /dev/zero');
+    await first.exit;
+    first.send({ type: 'EXIT_ACK', received: [] });
+    const second = keeper.sh('head -c 6000000 /dev/zero; exit 3');
+    expect(await second.exit).toMatchObject({ code: 3 });
+    await keeper.end();
+  });
+
   test('an exit code is not lost, also when the keeper dies before there is room', async () => {
     const keeper = await KeeperClient.start({}, folder);
     const filler = fill();
