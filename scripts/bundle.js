@@ -23,7 +23,6 @@ const agentStaysOutside = {
 /** What `sendall run` needs, in one file. */
 const core = [
   /\/framing\/dist\//,
-  /\/@bufbuild\//,
   /\/dist\/(protocol|client)\/(?!pair\.)/,
   /\/dist\/(errors|home)\.js$/,
   /\/dist\/link\/(link|dial|handshake|address|printable)\.js$/,

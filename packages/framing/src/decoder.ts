@@ -109,6 +109,8 @@ export abstract class FrameDecoder implements Decoder {
   #carry = nothing;
   #held = 0;
   #carryOffset = 0;
+  /** The carry is a view of the caller's chunks, which follow each other in memory; nothing is written to it. */
+  #borrowed = false;
   /** A carry whose frame was only lent to a callback: the next frame can have it. */
   #spare = nothing;
   /** Bytes of a refused frame still to drop, or RESYNC. */
@@ -124,6 +126,7 @@ export abstract class FrameDecoder implements Decoder {
   #restGiven = false;
   readonly #auto: boolean;
   readonly #always: boolean;
+  readonly #never: boolean;
   #shelf: Shelf | undefined;
 
   #bytes = 0;
@@ -147,6 +150,7 @@ export abstract class FrameDecoder implements Decoder {
     const copy = word(where, 'copy', options.copy, ['auto', 'always', 'never']);
     this.#auto = copy === 'auto';
     this.#always = copy === 'always';
+    this.#never = copy === 'never';
     this.plainViews = !this.#always;
     const ms = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
     if (ms > 0) this.#clock = new FrameClock(ms, () => this.#timedOut(ms));
@@ -572,11 +576,17 @@ export abstract class FrameDecoder implements Decoder {
     const length = this.till - from;
     if (length === 0) return;
     this.#carryOffset = this.#origin + from;
+    this.#straddled++;
+    if (this.#never && this.sized) {
+      this.#carry = this.chunk.subarray(from, this.till);
+      this.#borrowed = true;
+      this.#held = length;
+      return;
+    }
     this.#reserve(length, length);
     this.chunk.copy(this.#carry, 0, from, this.till);
     this.#held = length;
     this.#copiedBytes += length;
-    this.#straddled++;
   }
 
   /** Adds bytes of the chunk to the frame in progress: all it needs, or twice as much as there was. */
@@ -586,11 +596,15 @@ export abstract class FrameDecoder implements Decoder {
     const left = this.till - began;
     const want = this.need > before ? this.need - before : Math.max(64, before);
     const take = want < left ? want : left;
-    this.#reserve(before + take, before + left);
-    this.chunk.copy(this.#carry, before, began, began + take);
+    if (this.#borrowed && this.#follows(began)) {
+      this.#carry = new View(this.#carry.buffer, this.#carry.byteOffset, before + take);
+    } else {
+      this.#reserve(before + take, before + left);
+      this.chunk.copy(this.#carry, before, began, began + take);
+      this.#copiedBytes += take;
+    }
     this.#held = before + take;
     this.at = began + take;
-    this.#copiedBytes += take;
     if (this.#held < this.need) return;
 
     const carry = this.#carry;
@@ -607,6 +621,7 @@ export abstract class FrameDecoder implements Decoder {
       const { keep } = this;
       this.#skippedBytes += keep;
       this.#carry = Buffer.from(carry.subarray(keep, this.#held));
+      this.#borrowed = false;
       this.#held -= keep;
       this.#carryOffset += keep;
       this.need = 0;
@@ -630,6 +645,7 @@ export abstract class FrameDecoder implements Decoder {
       this.at = began;
       this.#carryOffset += next;
       this.#carry = Buffer.from(carry.subarray(next, before));
+      this.#borrowed = false;
       this.#held = before - next;
       this.limit = this.max;
     }
@@ -669,6 +685,13 @@ export abstract class FrameDecoder implements Decoder {
       this.#copiedBytes += this.#held;
     }
     this.#carry = bigger;
+    this.#borrowed = false;
+  }
+
+  /** Whether the chunk from `at` stands in memory right behind what is held. */
+  #follows(at: number): boolean {
+    const { buffer, byteOffset } = this.#carry;
+    return this.chunk.buffer === buffer && this.chunk.byteOffset + at === byteOffset + this.#held;
   }
 
   /** Drops bytes of a refused frame of known length. */
@@ -734,7 +757,7 @@ export abstract class FrameDecoder implements Decoder {
     }
     if (this.#mode === spansMode) {
       if ((this.on as OnSpan)(source, from, to) === false) this.stopped = true;
-      if (source !== this.chunk && source.length <= 2 * promised) this.#spare = source;
+      if (source !== this.chunk && !this.#borrowed && source.length <= 2 * promised) this.#spare = source;
     } else {
       this.give(this.cut(source, from, to));
     }

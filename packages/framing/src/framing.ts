@@ -62,7 +62,8 @@ export interface DecoderOptions {
    * Whether frames are views of the bytes they came in or copies. `auto`: `push` and `decode` give views of the chunk;
    * the adaptors that keep frames copy small ones out of big chunks, so that no small frame holds a big chunk alive.
    * `always`: nothing of a chunk is referred to once the call returned (for a read buffer that is used again).
-   * `never`: views everywhere.
+   * `never`: views everywhere. A chunk that stands in memory right behind the one before it continues it: a frame of
+   * known length that the two cut is a view too, and until it is whole it holds its chunks alive.
    * @default 'auto'
    */
   copy?: 'auto' | 'always' | 'never';

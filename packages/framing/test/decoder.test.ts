@@ -363,3 +363,28 @@ describe('frameTimeout', () => {
     expect(text(decoder.decode(Buffer.from('\x01b')))).toEqual(['b']);
   });
 });
+
+describe('copy: never', () => {
+  const wire = lengthPrefixed({ bytes: 4 })
+    .encoder()
+    .encodeAll([Buffer.alloc(300, 'a'), Buffer.alloc(200, 'b')]);
+
+  test('makes views of frames that are cut, when the chunks follow each other in memory', () => {
+    const decoder = lengthPrefixed({ bytes: 4 }).decoder({ copy: 'never' });
+    const got: Buffer[] = [];
+    for (let at = 0; at < wire.length; at += 70)
+      decoder.push(wire.subarray(at, at + 70), (frame) => void got.push(frame));
+    expect(got.map((frame) => frame.byteOffset - wire.byteOffset)).toEqual([4, 308]);
+    expect(got.every((frame) => frame.buffer === wire.buffer)).toBe(true);
+    expect(decoder.stats).toMatchObject({ copiedBytes: 0, straddled: 2 });
+  });
+
+  test('puts a frame together when they do not', () => {
+    const decoder = lengthPrefixed({ bytes: 4 }).decoder({ copy: 'never' });
+    const got: Buffer[] = [];
+    const halves = [wire.subarray(0, 100), Buffer.from(wire.subarray(100, 250)), wire.subarray(250)];
+    for (const chunk of halves) decoder.push(chunk, (frame) => void got.push(frame));
+    expect(got.map(String)).toEqual(['a'.repeat(300), 'b'.repeat(200)]);
+    expect(String(wire.subarray(4, 304))).toBe('a'.repeat(300));
+  });
+});

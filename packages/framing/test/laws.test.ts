@@ -198,6 +198,36 @@ describe.each(subjects)('$name', (subject) => {
     }
   });
 
+  test('copy: never says the same of chunks that follow each other in memory and of chunks that do not', () => {
+    assert(
+      property(seeds, (seed) => {
+        const wire = damaged(
+          subject
+            .make()
+            .encoder()
+            .encodeAll(payloads(subject, seed, 200)),
+          seed,
+        );
+        const framing = subject.make(limitsFor(subject, seed));
+        const before = Buffer.from(wire);
+        const next = random(seed + 1);
+        for (const way of ways) {
+          const whole = outcome(framing, [wire], way);
+          for (let i = 0; i < 4; i++) {
+            const views = cutRandomly(wire, next);
+            const some = views.map((chunk) => (next() < 0.3 ? Buffer.from(chunk) : chunk));
+            for (const chunks of [views, some, cutEvery(wire, 1)])
+              expect(outcome(framing, chunks, way, { copy: 'never', errorsApart: way === 'decode' })).toEqual(
+                way === 'decode' ? outcome(framing, chunks, way, { errorsApart: true }) : whole,
+              );
+          }
+        }
+        expect(wire).toEqual(before);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
   test('copy: always keeps nothing of a chunk that the caller uses again', () => {
     const sent = payloads(subject, 10, 200);
     const framing = subject.make();

@@ -104,6 +104,11 @@ export class Attachment implements Listener {
     }
   }
 
+  /** Passes on what is the caller's business alone; anything else comes by `fromKeeper`. */
+  relay(frame: Buffer): void {
+    this.#owner.link.relay(this.alias, frame);
+  }
+
   fromKeeper(message: Message): void {
     const { link } = this.#owner;
     switch (message.type) {
@@ -141,7 +146,7 @@ export class Attachment implements Listener {
         break;
       default:
     }
-    link.send({ ...message, alias: this.alias });
+    link.send(message, this.alias);
   }
 
   /** There is a keeper again: it is told where this attachment belongs, and what may have been lost on the way. */
@@ -210,7 +215,7 @@ export class Attachment implements Listener {
       else if (!this.#outflows.has(state.stream)) this.#begin(state);
     }
     this.#answered();
-    this.#owner.link.send({ ...message, alias: this.alias });
+    this.#owner.link.send(message, this.alias);
     // Not before: what is sent follows from what the caller was told.
     for (const { stream, next } of message.streams) this.#outflows.get(stream)?.grow(next);
   }
@@ -233,7 +238,7 @@ export class Attachment implements Listener {
   }
 
   #forward(message: Control): void {
-    this.#owner.gate.send({ ...message, alias: this.#keeperAlias });
+    this.#owner.gate.send(message, this.#keeperAlias);
   }
 
   /** The flow of a stream; a run that was opened here starts each at its first byte. */

@@ -10,6 +10,8 @@ import type { Control, Message, MessageNamed } from '../protocol/messages.js';
 
 /** Who hears what the keeper says of one attachment. */
 export interface Listener {
+  /** A frame that is only to be passed on; see `isForCallers`. Valid inside the call only. */
+  relay(frame: Buffer): void;
   fromKeeper(message: Message): void;
   /** The keeper's link was lost and made again, perhaps to another keeper. */
   keeperBack(): void;
@@ -81,8 +83,8 @@ export class KeeperGate {
     this.#listeners.delete(alias);
   }
 
-  send(message: Control): void {
-    this.#link?.send(message);
+  send(message: Control, alias = message.alias): void {
+    this.#link?.send(message, alias);
   }
 
   sendData(alias: number, offset: number, bytes: Uint8Array): void {
@@ -118,6 +120,7 @@ export class KeeperGate {
   async #connect(): Promise<KeeperLink> {
     const link = await ensureKeeper(this.#home, {
       ...this.#options,
+      onFrame: (alias, frame) => this.#listeners.get(alias)?.relay(frame),
       onMessage: (message) => this.#message(message),
       onDrained: () => this.#drained(),
     });

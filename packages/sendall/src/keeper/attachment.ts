@@ -34,13 +34,7 @@ export class Attachment {
   /** Sends a message about the run; what was announced late goes before it. */
   send(message: ToAttachment): void {
     this.flush();
-    this.#owner.wire.send({ ...message, alias: this.alias } as Control);
-  }
-
-  /** As `send`, for what nobody can act on at once. */
-  sendSoon(message: ToAttachment): void {
-    this.flush();
-    this.#owner.wire.sendSoon({ ...message, alias: this.alias } as Control);
+    this.#owner.wire.send(message as Control, this.alias);
   }
 
   /** A stream has grown. */

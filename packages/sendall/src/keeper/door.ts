@@ -24,7 +24,7 @@ export interface KeeperLink {
   /** stdin bytes the keeper takes ahead of a command. */
   readonly window: number;
   /** Messages of one tick go out in one write. */
-  send(message: Control): void;
+  send(message: Control, alias?: number): void;
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void;
   /** More than a megabyte waits for the keeper. */
   readonly congested: boolean;
@@ -54,6 +54,8 @@ export interface KeeperOptions {
 
 /** Who listens to the keeper. */
 export interface KeeperEvents {
+  /** Called instead of `onMessage` for frames that are callers' business alone; see `isForCallers`. */
+  onFrame?(alias: number, frame: Buffer): void;
   /** Called for each message, synchronously for all of a chunk. DATA's bytes are valid inside the call only. */
   onMessage(message: Message): void;
   /** Called when the link is no longer congested. */
@@ -157,6 +159,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       Math.max(deadline - performance.now(), 0),
     );
     const wire = new Wire(socket, {
+      ...(options.onFrame ? { relay: options.onFrame.bind(options) } : {}),
       message(message) {
         if (linked) return options.onMessage(message);
         if (message.type === 'HELLO_OK') hello = message;
@@ -203,7 +206,7 @@ function linkOf(
     window: hello.window,
     epoch,
     closed,
-    send: (message) => wire.send(message),
+    send: (message, alias) => wire.send(message, alias),
     sendData: (...piece) => wire.sendData(...piece),
     get congested() {
       return wire.congested;

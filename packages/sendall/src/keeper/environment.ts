@@ -18,6 +18,27 @@ export function ownAccount(): Account {
   return { name: username, home: homedir, shell: shell || '/bin/sh' };
 }
 
+const bases = new WeakMap<Account, ReadonlyMap<string, Uint8Array>>();
+
+/** What every command of an account gets. */
+function baseOf(account: Account): ReadonlyMap<string, Uint8Array> {
+  let base = bases.get(account);
+  if (!base) {
+    const values = {
+      HOME: account.home,
+      USER: account.name,
+      LOGNAME: account.name,
+      SHELL: account.shell,
+      PATH: STANDARD_PATH,
+      LANG: process.env.LANG || 'C.UTF-8',
+    };
+    base = new Map(Object.entries(values).map(([name, value]) => [name, pairOf(name, value)]));
+    bases.set(account, base);
+  }
+  return base;
+}
+
+const pairOf = (name: string, value: string): Uint8Array => Buffer.from(`${name}=${value}`);
 const nameOf = (pair: Uint8Array): string => Buffer.from(pair.subarray(0, pair.indexOf(0x3d))).toString('latin1');
 
 /** Variables for a command: the account's, LANG, what the caller gave (the later wins), and the run's tag. */
@@ -27,17 +48,10 @@ export function buildEnvironment(
   runId: string,
   term: string | undefined,
 ): { pairs: Uint8Array[]; path: Buffer } {
-  const variables = new Map<string, Uint8Array>();
-  const set = (name: string, value: string): void => void variables.set(name, Buffer.from(`${name}=${value}`));
-  set('HOME', account.home);
-  set('USER', account.name);
-  set('LOGNAME', account.name);
-  set('SHELL', account.shell);
-  set('PATH', STANDARD_PATH);
-  set('LANG', process.env.LANG || 'C.UTF-8');
-  if (term !== undefined) set('TERM', term);
+  const variables = new Map(baseOf(account));
+  if (term !== undefined) variables.set('TERM', pairOf('TERM', term));
   for (const pair of given) variables.set(nameOf(pair), pair);
-  set(RUN_TAG, runId);
+  variables.set(RUN_TAG, pairOf(RUN_TAG, runId));
   const path = variables.get('PATH');
   return { pairs: [...variables.values()], path: path ? Buffer.from(path.subarray(5)) : Buffer.alloc(0) };
 }

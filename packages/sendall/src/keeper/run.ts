@@ -39,8 +39,6 @@ export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' 
 /** Why we ended a command. */
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
-/** Milliseconds in which short commands end: their output is read at their end. */
-const SHORT_MS = 2;
 const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
@@ -111,8 +109,6 @@ export class Run implements OutputEvents {
   #afterStart: (() => void)[] = [];
   #timeout: NodeJS.Timeout | undefined;
   #idle: NodeJS.Timeout | undefined;
-  /** Until it is over the command's output waits in the pipe. */
-  #unread: NodeJS.Timeout | undefined;
   #alone: NodeJS.Timeout | undefined;
   #lastActivity = 0;
   #inputTold = false;
@@ -121,8 +117,6 @@ export class Run implements OutputEvents {
   #toldLimit = 0;
   #tellLater: NodeJS.Timeout | undefined;
   #openedTold = false;
-  /** Its caller waits for each word: it starts alone, or has something to write. Else its start may share writes. */
-  #hurried = true;
 
   constructor(machine: Machine, owner: RunOwner, facts: Facts) {
     this.#machine = machine;
@@ -209,7 +203,6 @@ export class Run implements OutputEvents {
     const launch = this.#launch!;
     const spec = this.#spec!;
     this.#launch = undefined;
-    this.#hurried = !crowd || spec.stdin || spec.pty !== undefined;
     publish({ what: 'spawn', no: this.identity.no });
     const started = (pid: number, failure?: unknown): void => {
       // Not before: the command does its first steps meanwhile.
@@ -252,13 +245,9 @@ export class Run implements OutputEvents {
     this.#terminal = launch.terminal;
     if (launch.terminal) this.#screen = new ScreenModes();
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
-    // Watching a descriptor costs about as much as all else after the start. Among many that start, most short commands
-    // end before it is due.
-    if (this.#hurried) this.#read();
-    else this.#unread = setTimeout(() => this.#read(), SHORT_MS);
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
-    this.#tell({ type: 'STARTED', ...this.started! });
+    this.#toAll({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#arm(spec);
     this.#watchAlone();
@@ -280,11 +269,7 @@ export class Run implements OutputEvents {
       this,
     );
     this.#outputs.push(output);
-  }
-
-  #read(): void {
-    clearTimeout(this.#unread);
-    for (const output of this.#outputs) output.start();
+    output.start();
   }
 
   /** The command did not start, and never will. */
@@ -571,8 +556,6 @@ export class Run implements OutputEvents {
       if (!this.facts.exit) this.#record({ kind: 'exit', no: this.identity.no, exit, drained: false });
       return;
     }
-    if (!this.#outputs.every((each) => each.ended)) this.#read();
-    else clearTimeout(this.#unread);
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
     publish({ what: 'exit', no: this.identity.no });
@@ -788,13 +771,7 @@ export class Run implements OutputEvents {
     if (this.#openedTold) return;
     this.#openedTold = true;
     const { runId, specHash } = this.identity;
-    this.#tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.controlEpoch });
-  }
-
-  /** Tells all how the start goes: at once, or among many that start together with the next message. */
-  #tell(message: ToAttachment): void {
-    if (this.#hurried) this.#toAll(message);
-    else for (const attachment of this.attachments) attachment.sendSoon(message);
+    this.#toAll({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.controlEpoch });
   }
 
   #toControllers(message: ToAttachment): void {

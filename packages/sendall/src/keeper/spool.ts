@@ -28,10 +28,17 @@ const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
 
 export const spoolRoot = (home: Home): string => join(home.state, 'spool');
 
+/** The principal that was asked for last, and its name on disk: most often it is the same again. */
+let last: string | undefined;
+let lastOwner = '';
+
 /** The name of a run's folder: principals are told apart without their names on disk. */
 export function spoolFolderName(principal: string, runId: Uint8Array): string {
-  const owner = hash('sha256', principal).slice(0, 16);
-  return `${owner}-${Buffer.from(runId).toString('hex')}`;
+  if (principal !== last) {
+    lastOwner = hash('sha256', principal).slice(0, 16);
+    last = principal;
+  }
+  return `${lastOwner}-${Buffer.from(runId).toString('hex')}`;
 }
 
 /** The folder of a run's output. */

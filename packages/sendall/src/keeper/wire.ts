@@ -1,7 +1,7 @@
 /** Frames over the Unix socket between an agent and the keeper: both ends use this. */
 import type { Socket } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';
-import { decode, encode, encodeData } from '../protocol/codec.js';
+import { aliasOf, decode, encode, encodeData, isForCallers } from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
 // More than a caller may send, as agents add a few fields to what they pass on.
@@ -9,6 +9,8 @@ const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME + 64 * 1024 });
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
+  /** Called instead of `message` for frames that are callers' business alone, when it is there. */
+  relay?(alias: number, frame: Buffer): void;
   message(message: Message): void;
   /** What was waiting has gone out, after `congested` was true. */
   drained(): void;
@@ -18,9 +20,6 @@ export interface WireEvents {
   closed(error: Error | undefined): void;
 }
 
-/** Milliseconds that `sendSoon` waits for company: most of the shortest commands have ended by then. */
-const COMPANY_MS = 2;
-
 /** One peer. Frames sent in one tick go out in one write. */
 export class Wire {
   readonly #socket: Socket;
@@ -29,7 +28,6 @@ export class Wire {
   readonly #encoder = framing.encoder();
   #frames: Buffer[] = [];
   #scheduled = false;
-  #company: NodeJS.Timeout | undefined;
   #error: Error | undefined;
 
   constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
@@ -37,7 +35,10 @@ export class Wire {
     this.#backlog = backlog;
     this.#leaving = events.leaving?.bind(events);
     const decoder = framing.decoder();
-    const onFrame = (frame: Buffer): void => events.message(decode(frame));
+    const onFrame = (frame: Buffer): void => {
+      if (events.relay && isForCallers(frame)) events.relay(aliasOf(frame), frame);
+      else events.message(decode(frame));
+    };
     socket.on('data', (chunk) => {
       try {
         decoder.push(chunk, onFrame);
@@ -63,18 +64,9 @@ export class Wire {
     return this.#socket.writableLength > this.#backlog;
   }
 
-  send(message: Control): void {
-    this.#frames.push(encode(message));
+  send(message: Control, alias = message.alias): void {
+    this.#frames.push(encode(message, alias));
     this.#flushSoon();
-  }
-
-  /**
-   * Sends with the next message, at the latest after `COMPANY_MS`: for what nobody can act on at once. A command that
-   * ends right away then wakes the agent once instead of twice, and has its processor to itself meanwhile.
-   */
-  sendSoon(message: Control): void {
-    this.#frames.push(encode(message));
-    if (!this.#scheduled) this.#company ??= setTimeout(() => this.flush(), COMPANY_MS);
   }
 
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
@@ -90,10 +82,6 @@ export class Wire {
 
   flush(): void {
     this.#scheduled = false;
-    if (this.#company) {
-      clearTimeout(this.#company);
-      this.#company = undefined;
-    }
     if (this.#frames.length === 0) return;
     this.#leaving?.();
     const batch = this.#encoder.encodeAll(this.#frames);

@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
-import { DATA_HEADER, decode, encode, writeDataHeader } from '../protocol/codec.js';
+import { DATA_HEADER, decode, encode, readdress, writeDataHeader } from '../protocol/codec.js';
 import type { SharedReads } from './shared-reads.js';
 import { MAX_DATA, MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
@@ -66,7 +66,7 @@ export class Link {
     this.stream = stream;
     this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    this.#decoder = framing.decoder({ copy: reads ? 'always' : 'auto' });
+    this.#decoder = framing.decoder({ copy: reads ? 'never' : 'auto' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();
   }
@@ -132,9 +132,18 @@ export class Link {
     return !this.#closed && this.stream.writableLength + this.#batched < HIGH_WATER;
   }
 
-  send(message: Control): void {
-    if (this.#closed) return;
-    this.#pending.push(encode(message));
+  /** Sends a message under its own alias or another. */
+  send(message: Control, alias = message.alias): void {
+    if (!this.#closed) this.#sendFrame(encode(message, alias));
+  }
+
+  /** Sends a copy of another link's frame under an alias of this one. */
+  relay(alias: number, frame: Buffer): void {
+    if (!this.#closed) this.#sendFrame(readdress(frame, alias));
+  }
+
+  #sendFrame(frame: Buffer): void {
+    this.#pending.push(frame);
     if (this.#flushing) return;
     this.#flushing = true;
     process.nextTick(() => this.#flush());

@@ -244,7 +244,7 @@ class Caller {
   /** From the host to the caller. */
   pass(message: Message, alias: number): void {
     if (message.type === 'DATA') this.link.sendData(alias, message.stream, message.gseq, message.offset, message.bytes);
-    else this.link.send({ ...message, alias });
+    else this.link.send(message, alias);
   }
 
   #message(message: Message): void {
@@ -253,7 +253,7 @@ class Caller {
     else if (message.type === 'OPEN' || message.type === 'ATTACH') {
       const alias = this.#trunk.board(this, message.alias);
       this.#aliases.set(message.alias, alias);
-      this.#trunk.link.send({ ...message, alias });
+      this.#trunk.link.send(message, alias);
     } else if (message.alias) this.#toRun(this.#trunk, message);
     else if ('opId' in message) this.#trunk.ask(this, message);
   }
@@ -263,7 +263,7 @@ class Caller {
     if (alias === undefined) return;
     if (message.type === 'DATA')
       trunk.link.sendData(alias, message.stream, message.gseq, message.offset, message.bytes);
-    else trunk.link.send({ ...message, alias });
+    else trunk.link.send(message, alias);
     if (message.type === 'DETACH') {
       this.#aliases.delete(message.alias);
       trunk.forget(alias);

@@ -1,13 +1,18 @@
 /**
- * Reads of a socket into one stretch of memory that is used again and again: Node otherwise makes a buffer and an event
- * for each read, which under TLS is one for every 16 KiB.
+ * Reads of a socket into memory that is handed on: Node otherwise makes a buffer for each read, which under TLS is one for
+ * every 16 KiB, and whoever puts frames together copies them once more. Reads that follow each other stand behind each
+ * other in memory, so that a frame of several reads is still one stretch of it.
  */
 import type { OnReadOpts } from 'node:net';
 
-/** More than a TLS record; a Unix socket fills it at once. */
-const SIZE = 256 * 1024;
+/** Memory that reads share. A frame of 64 KiB is not so small a part of it that keeping the frame would be a waste. */
+const SLAB = 256 * 1024;
+/** The longest record of TLS: a read gets no less room. */
+const RECORD = 16 * 1024;
+/** Smaller reads are copied: what is kept of them must not keep a slab alive. */
+const SMALL = 4 * 1024;
 
-/** Bytes that a process must have read before it is worth to have its memory kept. */
+/** Bytes that a process must have read before it is worth having its memory kept. */
 const MUCH = 32 * 1024 * 1024;
 const BIG_BLOCK = 24 * 1024 * 1024;
 let read = 0;
@@ -25,23 +30,33 @@ function keepMemory(length: number): void {
 export class SharedReads {
   /** For the socket's options. */
   readonly onread: OnReadOpts;
+  /** What is left of the slab. */
+  #room = Buffer.allocUnsafeSlow(SLAB);
   #early: Buffer[] = [];
   #receive: ((chunk: Buffer) => void) | undefined;
 
   constructor() {
     this.onread = {
-      buffer: Buffer.allocUnsafeSlow(SIZE),
-      callback: (length, buffer) => {
-        keepMemory(length);
-        const chunk = (buffer as Buffer).subarray(0, length);
+      buffer: () => this.#room,
+      callback: (length) => {
+        const chunk = this.#take(length);
         if (this.#receive) this.#receive(chunk);
-        else this.#early.push(Buffer.from(chunk));
+        else this.#early.push(chunk);
         return true;
       },
     };
   }
 
-  /** From now on calls `receive` for each read; the bytes are valid inside the call only. */
+  #take(length: number): Buffer {
+    keepMemory(length);
+    const chunk = this.#room.subarray(0, length);
+    if (length < SMALL) return Buffer.from(chunk);
+    const left = this.#room.subarray(length);
+    this.#room = left.length < RECORD ? Buffer.allocUnsafeSlow(SLAB) : left;
+    return chunk;
+  }
+
+  /** From now on calls `receive` for each read; nothing is written to the bytes afterwards. */
   deliver(receive: (chunk: Buffer) => void): void {
     this.#receive = receive;
     for (const chunk of this.#early.splice(0)) receive(chunk);

@@ -18,14 +18,29 @@ function header(frame: Buffer, type: number, alias: number): void {
   frame.writeUInt32BE(alias, 4);
 }
 
-/** Encodes a control message as a frame's payload (without the frame's length). */
-export function encode(message: Control): Buffer {
+/** Encodes a control message as a frame's payload (without the frame's length), for its own alias or another. */
+export function encode(message: Control, alias = message.alias): Buffer {
   const [type, fields] = messageTable[message.type];
-  const body = encodeFields(fields as Fields, message as unknown as MessageOf<Fields>);
-  const frame = Buffer.allocUnsafe(HEADER + body.length);
-  header(frame, type, message.alias);
-  frame.set(body, HEADER);
+  const frame = encodeFields(fields as Fields, message as unknown as MessageOf<Fields>, HEADER);
+  header(frame, type, alias);
   return frame;
+}
+
+const forCallers = new Set<number | undefined>(
+  (['STARTED', 'EOS', 'EXIT', 'TREE_END'] as const).map((name) => messageTable[name][0]),
+);
+
+/** Whether a frame of the keeper's tells callers something that changes nothing in the agent between them. */
+export const isForCallers = (frame: Buffer): boolean => frame.length >= HEADER && forCallers.has(frame[0]);
+
+/** The alias in a frame's header. */
+export const aliasOf = (frame: Buffer): number => frame.readUInt32BE(4);
+
+/** A copy of a frame for another alias. */
+export function readdress(frame: Buffer, alias: number): Buffer {
+  const copy = Buffer.from(frame);
+  copy.writeUInt32BE(alias, 4);
+  return copy;
 }
 
 /** Writes a DATA frame's header into `frame`; the bytes are expected at DATA_HEADER already or soon. */
@@ -52,7 +67,7 @@ export function encodeData(alias: number, stream: number, gseq: number, offset: 
 export function decode(frame: Buffer): Message {
   if (frame.length < HEADER) throw new ProtocolError(`a frame of ${frame.length} bytes is shorter than its header`);
   const type = frame[0]!;
-  const alias = frame.readUInt32BE(4);
+  const alias = aliasOf(frame);
   if (frame[1] !== 0 || frame[2] !== 0 || frame[3] !== 0) throw new ProtocolError('reserved bits of a frame are set');
   if (type === DATA_TYPE) {
     if (frame.length < DATA_HEADER) throw new ProtocolError('a DATA frame is shorter than its header');
@@ -70,7 +85,7 @@ export function decode(frame: Buffer): Message {
   const entry = byType.get(type);
   if (!entry) throw new ProtocolError(`unknown frame type 0x${type.toString(16).padStart(2, '0')}`);
   const [name, fields] = entry;
-  const message = decodeFields(fields, frame.subarray(HEADER), name) as unknown as Control;
+  const message = decodeFields(fields, frame, name, HEADER) as unknown as Control;
   message.type = name;
   message.alias = alias;
   return message;

@@ -1,12 +1,9 @@
 /**
  * Control bodies are protobuf messages (proto2 presence: a field is there or it is not). This file turns a table of
  * fields into an encoder, a decoder and a TypeScript type, so that a message is described once, in `messages.ts`.
- * The bytes are read and written by @bufbuild/protobuf's wire layer; what is ours is the checking.
- *
- * Source: Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding/
  */
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { ProtocolError } from '../errors.js';
+import { Reader, WIRE, Writer } from './protobuf.js';
 
 type Scalar = 'uint' | 'bool' | 'string' | 'bytes';
 export interface Field {
@@ -50,95 +47,121 @@ export const opt = <S, R extends boolean>(field: FieldOf<S, R, false>): FieldOf<
 /** A list; one that is empty is not written, so it always decodes to an array. */
 export const list = <S>(field: FieldOf<S, false, false>): FieldOf<S, true, false> => ({ ...field, repeated: true });
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
-const byNumber = new WeakMap<Fields, Map<number, [string, Field]>>();
+const DEEPEST = 8;
+const LARGEST_TAG = 0xffff_ffff;
 
-function numbered(fields: Fields): Map<number, [string, Field]> {
-  let map = byNumber.get(fields);
-  if (!map) {
-    map = new Map(Object.entries(fields).map(([name, field]) => [field.no, [name, field]]));
-    byNumber.set(fields, map);
-  }
-  return map;
+/** A field as the loops below want it. */
+interface Slot {
+  readonly name: string;
+  readonly tag: number;
+  readonly of: Scalar | 'message';
+  readonly repeated: boolean;
+  readonly inner: Plan | undefined;
 }
 
-function writeOne(writer: BinaryWriter, field: Field, value: unknown): void {
-  if (field.of === 'uint') writer.tag(field.no, WireType.Varint).uint64(value as number);
-  else if (field.of === 'bool') writer.tag(field.no, WireType.Varint).bool(value as boolean);
-  else if (field.of === 'string') writer.tag(field.no, WireType.LengthDelimited).bytes(encoder.encode(value as string));
-  else if (field.of === 'bytes') writer.tag(field.no, WireType.LengthDelimited).bytes(value as Uint8Array);
+/** A table of fields, made ready once. */
+interface Plan {
+  readonly slots: readonly Slot[];
+  readonly byNumber: readonly (Slot | undefined)[];
+  readonly lists: readonly string[];
+  readonly required: readonly string[];
+}
+
+const plans = new WeakMap<Fields, Plan>();
+
+function planOf(fields: Fields): Plan {
+  let plan = plans.get(fields);
+  if (!plan) plans.set(fields, (plan = makePlan(fields)));
+  return plan;
+}
+
+function makePlan(fields: Fields): Plan {
+  const byNumber: (Slot | undefined)[] = [];
+  const slots = Object.entries(fields).map(([name, { no, of, repeated }]): Slot => {
+    const wire = of === 'uint' || of === 'bool' ? WIRE.varint : WIRE.length;
+    const inner = typeof of === 'object' ? planOf(of) : undefined;
+    return (byNumber[no] = { name, tag: no * 8 + wire, of: typeof of === 'object' ? 'message' : of, repeated, inner });
+  });
+  const lists = slots.filter(({ repeated }) => repeated).map(({ name }) => name);
+  const required = slots.map(({ name }) => name).filter((name) => !fields[name]!.optional && !fields[name]!.repeated);
+  return { slots, byNumber, lists, required };
+}
+
+const writer = new Writer();
+
+function writeOne(slot: Slot, value: unknown): void {
+  writer.varint(slot.tag);
+  if (slot.of === 'uint') writer.varint(value as number);
+  else if (slot.of === 'bool') writer.varint(value ? 1 : 0);
+  else if (slot.of === 'string') writer.text(value as string);
+  else if (slot.of === 'bytes') writer.bytes(value as Uint8Array);
   else {
-    writer.tag(field.no, WireType.LengthDelimited).fork();
-    writeFields(writer, field.of, value as Record<string, unknown>);
-    writer.join();
+    const mark = writer.open();
+    writeFields(slot.inner!, value as Record<string, unknown>);
+    writer.close(mark);
   }
 }
 
-function writeFields(writer: BinaryWriter, fields: Fields, value: Record<string, unknown>): void {
-  for (const name in fields) {
-    const field = fields[name]!;
-    const v = value[name];
+function writeFields(plan: Plan, value: Record<string, unknown>): void {
+  for (const slot of plan.slots) {
+    const v = value[slot.name];
     if (v === undefined) continue;
-    if (field.repeated) for (const item of v as unknown[]) writeOne(writer, field, item);
-    else writeOne(writer, field, v);
+    if (slot.repeated) for (const item of v as unknown[]) writeOne(slot, item);
+    else writeOne(slot, v);
   }
 }
 
-/** Encodes `value` as a protobuf message. */
-export function encodeFields<T extends Fields>(fields: T, value: MessageOf<T>): Uint8Array {
-  const writer = new BinaryWriter();
-  writeFields(writer, fields, value as Record<string, unknown>);
-  return writer.finish();
+/** Encodes `value` as a protobuf message behind `room` bytes that are left to the caller. */
+export function encodeFields<T extends Fields>(fields: T, value: MessageOf<T>, room = 0): Buffer {
+  writer.begin(room);
+  writeFields(planOf(fields), value as Record<string, unknown>);
+  return writer.take();
 }
 
-function readOne(reader: BinaryReader, field: Field, wire: WireType, depth: number, where: string): unknown {
-  const expected = field.of === 'uint' || field.of === 'bool' ? WireType.Varint : WireType.LengthDelimited;
-  if (wire !== expected) throw new ProtocolError(`${where}: wire type ${wire} where ${expected} belongs`);
-  if (field.of === 'uint') {
-    const value = Number(reader.uint64());
-    if (!Number.isSafeInteger(value)) throw new ProtocolError(`${where}: ${value} is above 2^53 - 1`);
+function readOne(reader: Reader, slot: Slot, depth: number, where: string): unknown {
+  if (slot.of === 'bool') return reader.varint() !== 0;
+  if (slot.of === 'string') return reader.text();
+  if (slot.of === 'bytes') return reader.bytes();
+  if (slot.of === 'uint') {
+    const value = reader.varint();
+    if (!Number.isSafeInteger(value)) throw new ProtocolError(`${where}.${slot.name}: ${value} is above 2^53 - 1`);
     return value;
   }
-  if (field.of === 'bool') return reader.bool();
-  const raw = reader.bytes();
-  if (field.of === 'bytes') return raw;
-  if (field.of === 'string') return decoder.decode(raw);
-  return readFields(raw, field.of, depth + 1, where);
+  const { end } = reader;
+  reader.end = reader.extent();
+  const value = readFields(reader, slot.inner!, depth + 1, `${where}.${slot.name}`);
+  reader.end = end;
+  return value;
 }
 
-function readFields(raw: Uint8Array, fields: Fields, depth: number, where: string): Record<string, unknown> {
-  if (depth > 8) throw new ProtocolError(`${where}: nested deeper than 8`);
-  const known = numbered(fields);
+function readFields(reader: Reader, plan: Plan, depth: number, where: string): Record<string, unknown> {
+  if (depth > DEEPEST) throw new ProtocolError(`${where}: nested deeper than ${DEEPEST}`);
   const result: Record<string, unknown> = {};
-  for (const name in fields) if (fields[name]!.repeated) result[name] = [];
-  const reader = new BinaryReader(raw);
-  while (reader.pos < reader.len) {
-    const [no, wire] = reader.tag();
-    const entry = known.get(no);
-    if (!entry) {
-      // Newer peers may add fields; groups do not exist in this protocol, so skipping cannot nest.
-      if (wire === WireType.StartGroup || wire === WireType.EndGroup) throw new ProtocolError(`${where}: a group`);
-      reader.skip(wire);
+  for (const name of plan.lists) result[name] = [];
+  while (reader.at < reader.end) {
+    const tag = reader.varint();
+    if (tag < 8 || tag > LARGEST_TAG) throw new ProtocolError(`${where}: ${tag} is no field's tag`);
+    const slot = plan.byNumber[tag >>> 3];
+    if (!slot) {
+      // Newer peers may add fields.
+      reader.skip(tag & 7);
       continue;
     }
-    const [name, field] = entry;
-    const value = readOne(reader, field, wire, depth, `${where}.${name}`);
-    if (field.repeated) (result[name] as unknown[]).push(value);
-    else result[name] = value;
+    if (tag !== slot.tag)
+      throw new ProtocolError(`${where}.${slot.name}: wire type ${tag & 7} where ${slot.tag & 7} belongs`);
+    const value = readOne(reader, slot, depth, where);
+    if (slot.repeated) (result[slot.name] as unknown[]).push(value);
+    else result[slot.name] = value;
   }
-  for (const name in fields) {
-    const field = fields[name]!;
-    if (!field.optional && !field.repeated && result[name] === undefined)
-      throw new ProtocolError(`${where}: ${name} is missing`);
-  }
+  for (const name of plan.required)
+    if (result[name] === undefined) throw new ProtocolError(`${where}: ${name} is missing`);
   return result;
 }
 
-/** Decodes and checks a protobuf message. Throws ProtocolError naming the field that is wrong. */
-export function decodeFields<T extends Fields>(fields: T, raw: Uint8Array, where: string): MessageOf<T> {
+/** Decodes and checks a protobuf message, `raw` from `start`. Throws ProtocolError naming the field that is wrong. */
+export function decodeFields<T extends Fields>(fields: T, raw: Uint8Array, where: string, start = 0): MessageOf<T> {
   try {
-    return readFields(raw, fields, 0, where) as MessageOf<T>;
+    return readFields(new Reader(raw, start), planOf(fields), 0, where) as MessageOf<T>;
   } catch (error) {
     if (error instanceof ProtocolError) throw error;
     throw new ProtocolError(`${where}: not a valid message (${(error as Error).message})`);
