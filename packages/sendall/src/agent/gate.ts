@@ -21,7 +21,10 @@ export interface Listener {
 type Page = MessageNamed<'RUNS'>;
 
 interface Question {
+  readonly message: Control;
   readonly onPage: (page: Page) => void;
+  /** It has been asked on two links, or a part of its answer was passed on: it is not asked again. */
+  final: boolean;
   resolve(message: Control): void;
   reject(error: Error): void;
 }
@@ -101,13 +104,17 @@ export class KeeperGate {
     this.#whenDrained.add(then);
   }
 
-  /** Asks the keeper something that has an opId; `make` gets the number to use. A list comes in pages. */
+  /**
+   * Asks the keeper something that has an opId and may be asked twice; `make` gets the number to use. A list comes in pages.
+   * When the link goes before the answer, it is asked once more on the next one.
+   */
   async ask(make: (opId: number) => Control, onPage: (page: Page) => void = () => undefined): Promise<Control> {
     const link = await this.open();
     const opId = this.#nextOp++;
     return await new Promise((resolve, reject) => {
-      this.#questions.set(opId, { onPage, resolve, reject });
-      link.send(make(opId));
+      const message = make(opId);
+      this.#questions.set(opId, { message, onPage, final: false, resolve, reject });
+      (this.#link ?? link).send(message);
     });
   }
 
@@ -130,6 +137,10 @@ export class KeeperGate {
     void link.closed.then((error) => this.#lost(link, error));
     // At once: whoever enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();
+    for (const question of this.#questions.values()) {
+      question.final = true;
+      link.send(question.message);
+    }
     return link;
   }
 
@@ -147,8 +158,11 @@ export class KeeperGate {
   #answer(message: Extract<Control, { opId: number }>): void {
     const question = this.#questions.get(message.opId);
     if (!question) return;
-    if (message.type === 'RUNS') question.onPage(message);
-    if (message.type === 'RUNS' && !message.last) return;
+    if (message.type === 'RUNS') {
+      question.final = true;
+      question.onPage(message);
+      if (!message.last) return;
+    }
     this.#questions.delete(message.opId);
     question.resolve(message);
   }
@@ -158,8 +172,7 @@ export class KeeperGate {
     this.#link = undefined;
     const why = error ? ` (${error.message})` : '';
     const reason = `the keeper process on the host has gone${why}`;
-    for (const question of this.#questions.values()) question.reject(new SendallError('LOST', reason));
-    this.#questions.clear();
+    this.#rejectQuestions(reason, ({ final }) => final || this.#closed);
     this.#drained();
     if (this.#closed) return;
     // The next keeper reads the journal: it knows what became of each run, and finds what still lives of it.
@@ -171,9 +184,18 @@ export class KeeperGate {
       .catch((failure: Error) => {
         const listeners = [...this.#listeners.values()];
         this.#listeners.clear();
+        this.#rejectQuestions(`${reason} and cannot be started again (${failure.message})`);
         const hint = 'the command may still be running there';
         for (const listener of listeners)
           listener.keeperLost(`${reason} and cannot be started again (${failure.message}); ${hint}`);
       });
+  }
+
+  #rejectQuestions(reason: string, which: (question: Question) => boolean = () => true): void {
+    for (const [opId, question] of this.#questions) {
+      if (!which(question)) continue;
+      this.#questions.delete(opId);
+      question.reject(new SendallError('LOST', reason));
+    }
   }
 }

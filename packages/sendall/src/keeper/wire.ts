@@ -1,7 +1,7 @@
 /** Frames over the Unix socket between an agent and the keeper: both ends use this. */
 import type { Socket } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';
-import { aliasOf, decode, encode, encodeData, isForCallers } from '../protocol/codec.js';
+import { aliasOf, decode, encodeData, encodeFor, isForCallers } from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
 // More than a caller may send, as agents add a few fields to what they pass on.
@@ -65,7 +65,7 @@ export class Wire {
   }
 
   send(message: Control, alias = message.alias): void {
-    this.#frames.push(encode(message, alias));
+    this.#frames.push(encodeFor(alias, message));
     this.#flushSoon();
   }
 

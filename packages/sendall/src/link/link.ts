@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
-import { DATA_HEADER, decode, encode, readdress, writeDataHeader } from '../protocol/codec.js';
+import { DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
 import type { SharedReads } from './shared-reads.js';
 import { MAX_DATA, MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
@@ -134,7 +134,7 @@ export class Link {
 
   /** Sends a message under its own alias or another. */
   send(message: Control, alias = message.alias): void {
-    if (!this.#closed) this.#sendFrame(encode(message, alias));
+    if (!this.#closed) this.#sendFrame(encodeFor(alias, message));
   }
 
   /** Sends a copy of another link's frame under an alias of this one. */

@@ -18,8 +18,11 @@ function header(frame: Buffer, type: number, alias: number): void {
   frame.writeUInt32BE(alias, 4);
 }
 
-/** Encodes a control message as a frame's payload (without the frame's length), for its own alias or another. */
-export function encode(message: Control, alias = message.alias): Buffer {
+/** Encodes a control message as a frame's payload (without the frame's length). */
+export const encode = (message: Control): Buffer => encodeFor(message.alias, message);
+
+/** As `encode`, for another alias than the message's own. */
+export function encodeFor(alias: number, message: Control): Buffer {
   const [type, fields] = messageTable[message.type];
   const frame = encodeFields(fields as Fields, message as unknown as MessageOf<Fields>, HEADER);
   header(frame, type, alias);

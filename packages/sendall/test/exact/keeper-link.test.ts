@@ -110,3 +110,13 @@ test('an OPEN that was lost with it starts the command, once', async () => {
   const { came } = await between.lose(() => host.sh(`mkdir ${machine.home.state}/once && echo started`));
   expect((await came).stdout).toBe('started\n');
 });
+
+test('a question that was lost with it is asked again', async () => {
+  const { machine, between } = await machineWith();
+  const host = await machine.connect();
+  const { runId } = await host.run(['true']);
+  const status = await between.lose(() => machine.status());
+  expect((await status.came).keeperPid).toBeGreaterThan(0);
+  const list = await between.lose(() => host.runs({ all: true }).next());
+  expect((await list.came).value).toMatchObject({ runId });
+});
