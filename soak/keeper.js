@@ -187,7 +187,12 @@ async function kills(cgroups) {
             .filter((pid) => pid > 0 && alive(pid));
           for (const pid of left) check(reported.includes(pid), `trial ${trial}: ${pid} lives and was not reported`);
           for (const pid of left) process.kill(pid, 'SIGKILL');
-          if (storm) check(tagged(formatRunId(runId)).length === 0, `trial ${trial}: the storm lives`);
+          const raging = storm ? tagged(formatRunId(runId)) : [];
+          check(
+            !raging.length || reported.length > 0,
+            `trial ${trial}: the storm lives (${raging}), and nobody said so`,
+          );
+          for (const pid of raging) process.kill(Number(pid), 'SIGKILL');
           client.detach(alias);
           resolve(undefined);
         },

@@ -44,7 +44,8 @@ export class Ending {
 
   /** A process may have ended: perhaps it was the last. */
   check(): void {
-    if (!this.#killing && !this.#over && !this.#tree.alive()) this.#finish();
+    // The second look goes another way.
+    if (!this.#killing && !this.#over && !this.#tree.alive() && this.#tree.members().length === 0) this.#finish();
   }
 
   async #kill(): Promise<void> {
@@ -60,8 +61,7 @@ export class Ending {
     this.#over = true;
     clearTimeout(this.#timer);
     clearInterval(this.#poll);
-    const living = this.#tree.alive() ? this.#tree.members() : [];
-    const survivors = describeAll([...living, ...this.#tree.suspects()]);
+    const survivors = describeAll([...this.#tree.members(), ...this.#tree.suspects()]);
     // Not at once: the constructor may still be running.
     queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors }));
   }

@@ -16,11 +16,13 @@ import {
   type StreamState,
 } from '../protocol/messages.js';
 import type { Attachment, ToAttachment } from './attachment.js';
+import { Deadlines } from './deadlines.js';
 import { Ending, type EndReport } from './ending.js';
 import { publish } from './events.js';
 import { fault } from './faults.js';
 import { learn, type Facts, type LaterRecord } from './history.js';
 import { Input } from './input.js';
+import { InputReports } from './input-reports.js';
 import type { RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
@@ -39,13 +41,10 @@ export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' 
 /** Why we ended a command. */
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
-const LONGEST_TIMER = 0x7fffffff;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
 /** Bytes of a terminal that may be on their way to whoever sits at it. */
 const TERMINAL_AHEAD = 256 * 1024;
-/** Milliseconds after which callers hear that a few bytes of stdin have come: a key's echo need not wait behind that. */
-const INPUT_PATIENCE = 20;
 /** What ends the input of a terminal: Ctrl-D. */
 const END_OF_TRANSMISSION = Buffer.from([4]);
 const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
@@ -91,6 +90,7 @@ export class Run implements OutputEvents {
   #launch: Launch | undefined;
   #tree: Tree | undefined;
   #input: Input | undefined;
+  #inputReports: InputReports | undefined;
   #terminal: Terminal | undefined;
   #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
@@ -107,15 +107,7 @@ export class Run implements OutputEvents {
   #endWaiters: ((report: EndReport) => void)[] = [];
   readonly #operations = new Operations();
   #afterStart: (() => void)[] = [];
-  #timeout: NodeJS.Timeout | undefined;
-  #idle: NodeJS.Timeout | undefined;
-  #alone: NodeJS.Timeout | undefined;
-  #lastActivity = 0;
-  #inputTold = false;
-  /** Where stdin stood, taken and allowed, when callers were last told. */
-  #toldNext = 0;
-  #toldLimit = 0;
-  #tellLater: NodeJS.Timeout | undefined;
+  readonly #deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
   #openedTold = false;
 
   constructor(machine: Machine, owner: RunOwner, facts: Facts) {
@@ -231,7 +223,7 @@ export class Run implements OutputEvents {
     this.#tree = tree;
     tree.lead(pid);
     children.watch(pid, (status) => this.#leaderEnded(status));
-    this.#startedAt = this.#lastActivity = performance.now();
+    this.#startedAt = performance.now();
     this.#record({
       kind: 'started',
       no: this.identity.no,
@@ -249,7 +241,7 @@ export class Run implements OutputEvents {
     else this.#stdin().discard();
     this.#toAll({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
-    this.#arm(spec);
+    this.#deadlines.start(spec);
     this.#watchAlone();
   }
 
@@ -290,29 +282,10 @@ export class Run implements OutputEvents {
     for (const then of waiting) then();
   }
 
-  #arm({ timeoutMs, idleMs }: Spec): void {
-    if (timeoutMs !== undefined) {
-      const end = (): void => this.end('timeout', undefined, `it ran for ${timeoutMs} ms`);
-      this.#timeout = setTimeout(end, Math.min(timeoutMs, LONGEST_TIMER));
-    }
-    if (idleMs !== undefined) this.#armIdle(idleMs, idleMs);
-  }
-
-  #armIdle(idleMs: number, wait: number): void {
-    this.#idle = setTimeout(
-      () => {
-        const quiet = performance.now() - this.#lastActivity;
-        if (quiet >= idleMs) this.end('idle', undefined, `it was quiet for ${idleMs} ms`);
-        else this.#armIdle(idleMs, idleMs - quiet);
-      },
-      Math.min(wait, LONGEST_TIMER),
-    );
-  }
-
   // -- output
 
   grew(output: Output, offset: number, bytes: Buffer): void {
-    this.#lastActivity = performance.now();
+    this.#deadlines.active();
     this.#screen?.watch(bytes);
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
@@ -365,7 +338,7 @@ export class Run implements OutputEvents {
 
   takeInput(offset: number, bytes: Uint8Array): void {
     if (this.#inputIsOver) return;
-    this.#lastActivity = performance.now();
+    this.#deadlines.active();
     this.#stdin().take(offset, bytes);
   }
 
@@ -381,36 +354,17 @@ export class Run implements OutputEvents {
   #stdin(): Input {
     if (this.#input) return this.#input;
     const { native, limits } = this.#machine;
-    this.#input = new Input(native, limits.stdinWindow, {
-      moved: () => this.#inputMoved(),
+    const input = new Input(native, limits.stdinWindow, {
+      moved: () => reports.moved(),
       refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
     });
-    if (this.over) this.#input.discard();
-    return this.#input;
-  }
-
-  #inputMoved(): void {
-    if (this.#inputTold) return;
-    const { next, limit, final } = this.#stdin();
-    const step = this.#machine.limits.stdinWindow / 8;
-    if (final === undefined && next - this.#toldNext < step && limit - this.#toldLimit < step) {
-      this.#tellLater ??= setTimeout(() => this.#tellAll(), INPUT_PATIENCE);
-      return;
-    }
-    this.#inputTold = true;
-    queueMicrotask(() => {
-      this.#inputTold = false;
-      this.#tellAll();
+    const reports = new InputReports(input, limits.stdinWindow, () => {
+      for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
     });
-  }
-
-  #tellAll(): void {
-    clearTimeout(this.#tellLater);
-    this.#tellLater = undefined;
-    const { next, limit } = this.#stdin();
-    this.#toldNext = next;
-    this.#toldLimit = limit;
-    for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
+    this.#input = input;
+    this.#inputReports = reports;
+    if (this.over) input.discard();
+    return input;
   }
 
   #tellInput(attachment: Attachment): void {
@@ -516,9 +470,7 @@ export class Run implements OutputEvents {
     this.#status = status;
     // By the clock that does not jump: it ended as long after its start as it ran.
     this.#endedMs = this.started!.startMs + Math.round(performance.now() - this.#startedAt);
-    clearTimeout(this.#timeout);
-    clearTimeout(this.#idle);
-    clearTimeout(this.#alone);
+    this.#deadlines.stop();
     this.#conclude();
   }
 
@@ -604,7 +556,7 @@ export class Run implements OutputEvents {
   }
 
   #letGo(): void {
-    clearTimeout(this.#tellLater);
+    this.#inputReports?.stop();
     this.#spec = undefined;
     this.#input = undefined;
     if (this.#rawSpec && this.#rawSpec.length > SMALL_SPEC) this.#rawSpec = undefined;
@@ -718,19 +670,14 @@ export class Run implements OutputEvents {
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
-    clearTimeout(this.#alone);
+    this.#deadlines.back();
     const attended = [...this.attachments].some(({ control }) => control);
     for (const output of this.#outputs) output.attended = attended;
     if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
-    if (termAfterMs !== undefined) {
-      const end = (): void => this.end('cancelled', undefined, `its caller was away for ${termAfterMs} ms`);
-      this.#alone = setTimeout(end, Math.min(termAfterMs, LONGEST_TIMER));
-    } else if (this.#input?.open) {
-      const { keepMs } = this.identity;
-      const end = (): void => this.end('cancelled', undefined, `nobody came to finish its input for ${keepMs} ms`);
-      this.#alone = setTimeout(end, Math.min(keepMs, LONGEST_TIMER));
-    }
+    const { keepMs } = this.identity;
+    if (termAfterMs !== undefined) this.#deadlines.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
+    else if (this.#input?.open) this.#deadlines.away(keepMs, `nobody came to finish its input for ${keepMs} ms`);
   }
 
   /** Tells a client that has just attached where everything stands. */

@@ -13,6 +13,12 @@ const SIGSTOP = 19;
 /** How long a kill may take before what still lives is reported (processes in uninterruptible sleep). */
 const KILL_PATIENCE_MS = 2000;
 
+/**
+ * How often in a row nothing must be found before a tree counts as gone. /proc is not read in one moment: a process that
+ * is just being made, or is between two programs, can be missed by one look.
+ */
+const LOOKS = 3;
+
 /** What a thread writes "0" to so that what it starts is born in a cgroup, and to be at home again. */
 export interface Seat {
   readonly group: number;
@@ -250,17 +256,19 @@ export class ScanTree implements Tree {
 
   async kill(): Promise<void> {
     const end = performance.now() + KILL_PATIENCE_MS;
+    let empty = 0;
     for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
-      // Stop first, look again, until nothing new appears: a storm of forks cannot outrun that.
+      // Stop first, look again, until nobody new appears: a storm of forks cannot outrun that.
       let members = this.members();
       for (let round = 0; round < 20; round++) {
         for (const pid of members) this.#signal(pid, SIGSTOP);
-        const again = this.members();
-        if (again.length === members.length) break;
-        members = again;
+        const stopped = new Set(members);
+        members = this.members();
+        if (members.every((pid) => stopped.has(pid))) break;
       }
       for (const pid of members) this.#signal(pid, SIGKILL);
-      if (members.length === 0) return;
+      empty = members.length === 0 ? empty + 1 : 0;
+      if (empty === LOOKS) return;
       await delay(pause);
     }
   }

@@ -1,0 +1,54 @@
+/**
+ * When callers hear where stdin stands: once a tick when they may wait for room or for its end, a little later when it is
+ * only a few bytes, so that a key's echo does not wait behind that.
+ */
+import type { Input } from './input.js';
+
+/** Milliseconds after which callers hear that a few bytes have come. */
+const PATIENCE = 20;
+
+export class InputReports {
+  readonly #input: Input;
+  readonly #step: number;
+  readonly #tell: () => void;
+  #scheduled = false;
+  #later: NodeJS.Timeout | undefined;
+  /** Where stdin stood, taken and allowed, when callers were last told. */
+  #next = 0;
+  #limit = 0;
+
+  /** `window`: bytes that the keeper takes ahead of the command. */
+  constructor(input: Input, window: number, tell: () => void) {
+    this.#input = input;
+    this.#step = window / 8;
+    this.#tell = tell;
+  }
+
+  /** Bytes were accepted or written. */
+  moved(): void {
+    if (this.#scheduled) return;
+    const { next, limit, final } = this.#input;
+    if (final === undefined && next - this.#next < this.#step && limit - this.#limit < this.#step) {
+      this.#later ??= setTimeout(() => this.#report(), PATIENCE);
+      return;
+    }
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#report();
+    });
+  }
+
+  #report(): void {
+    this.stop();
+    this.#next = this.#input.next;
+    this.#limit = this.#input.limit;
+    this.#tell();
+  }
+
+  /** Nothing more is told later. */
+  stop(): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
+  }
+}
