@@ -190,7 +190,7 @@ async function kills(cgroups) {
           const raging = storm ? tagged(formatRunId(runId)) : [];
           check(
             !raging.length || reported.length > 0,
-            `trial ${trial}: the storm lives (${raging}), and nobody said so`,
+            `trial ${trial}: the storm lives (${raging.join(' ')}), and nobody said so`,
           );
           for (const pid of raging) process.kill(Number(pid), 'SIGKILL');
           client.detach(alias);
