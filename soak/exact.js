@@ -1,12 +1,14 @@
 // @ts-check
-// npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED]: remote commands on links and agents that die, every byte and
-// every code checked. Without a name all of them, one after the other. Ends with 1 on the first fault.
+// npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED]: remote commands on links and agents that die, every byte
+// and every code checked. Without a name all of them, one after the other. Ends with 1 on the first fault.
 //   cuts   COUNT cuts (1000000) at random bytes of links in memory, over random traffic
 //   kills  COUNT kills (1000) of an agent process by SIGKILL, under load
 //   day    COUNT hours (24) on a link that drops every five seconds. Time is scaled: one real millisecond stands for
 //          one second, so pauses, drops and the command's own rhythm are a thousand times as fast as they would be.
-//   matrix what a cable, a machine or a process can do (soak/matrix.js) during seq of COUNT lines (50000000), a tar, a
-//          slow reader and a detached run, through the command line over TLS
+//   matrix what a cable, a machine, a disk, a clock, a process or a second caller can do (soak/matrix) during seq of
+//          COUNT lines (50000000), a tar, a slow reader and a detached run, through the command line over TLS.
+//          --only TEXT: the cells whose name holds it. --all: ends with 1 also when a fault had to be left out, for want
+//          of a right, or came after the command's end, for want of lines.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -15,10 +17,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { connect, resolveHome, testHosts } from 'sendall';
 import { noise } from '../packages/sendall/test/fixtures/chatter.js';
 import { trafficOver } from '../packages/sendall/test/fixtures/traffic.js';
-import { matrix } from './matrix.js';
+import { matrix } from './matrix/matrix.js';
 
 /** Cuts of one fleet: a new one starts with an empty disk. */
 const FLEET_CUTS = 50_000;
@@ -132,10 +135,19 @@ async function day(hours, seed) {
   console.log(`result: ${JSON.stringify({ name: 'day', hours, drops, resumed, bytes, wrong: 0 })}`);
 }
 
-const usage = 'usage: npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED]';
+const usage = 'usage: npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED] [--only TEXT] [--all]';
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { only: { type: 'string', default: '' }, all: { type: 'boolean', default: false } },
+});
 /** @type {Record<string, [(count: number, seed: number) => Promise<void>, number]>} */
-const parts = { cuts: [cuts, 1_000_000], kills: [kills, 1000], day: [day, 24], matrix: [matrix, 50_000_000] };
-const [name, ...numbers] = process.argv.slice(2);
+const parts = {
+  cuts: [cuts, 1_000_000],
+  kills: [kills, 1000],
+  day: [day, 24],
+  matrix: [(lines) => matrix(lines, values), 50_000_000],
+};
+const [name, ...numbers] = positionals;
 const [count, seed = 1] = numbers.map(Number);
 if ((name !== undefined && !parts[name]) || [count ?? 1, seed].some((n) => !Number.isSafeInteger(n) || n < 1)) {
   console.error(usage);

@@ -1,0 +1,58 @@
+// @ts-check
+// A path between two machines that can be cut, and that can go silent without closing.
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { setTimeout as rest } from 'node:timers/promises';
+
+/** Leads to `port` of this machine. @param {number} port */
+export async function cable(port) {
+  /** @type {Set<import('node:net').Socket>} */
+  const sockets = new Set();
+  /** Ends of connections that carry nothing any more, not even their end. @type {Set<import('node:net').Socket>} */
+  const dead = new Set();
+  let silent = false;
+  const server = createServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    for (const [from, to] of /** @type {const} */ ([
+      [near, far],
+      [far, near],
+    ])) {
+      sockets.add(from);
+      from.on('data', (bytes) => {
+        if (silent || dead.has(from)) return;
+        if (!to.write(bytes)) from.pause();
+      });
+      to.on('drain', () => from.resume());
+      from
+        .on('error', () => undefined)
+        .on('close', () => {
+          sockets.delete(from);
+          if (!dead.delete(from)) to.destroy();
+        });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    silent = false;
+    dead.clear();
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    port: /** @type {import('node:net').AddressInfo} */ (server.address()).port,
+    cut,
+    /** Connections of now go silent for good; neither side is told. New ones work. */
+    hush() {
+      for (const socket of sockets) dead.add(socket);
+    },
+    async stall() {
+      silent = true;
+      await rest(2000);
+      cut();
+    },
+    close() {
+      server.close();
+      cut();
+    },
+  };
+}

@@ -1,0 +1,151 @@
+// @ts-check
+// What can happen to a cable, a machine or a process while a command runs, and what else callers may do meanwhile.
+import { setTimeout as rest } from 'node:timers/promises';
+
+const MiB = 1024 * 1024;
+const HOUR = 3_600_000;
+
+/**
+ * @typedef {import('./place.js').Place} Place
+ * @typedef {import('./reader.js').Reader} Reader
+ * @typedef {object} Scene What a fault strikes.
+ * @property {Place} place
+ * @property {string} id The run.
+ * @property {number} length What the command writes in all.
+ * @property {Reader} first Who has the run from its beginning.
+ * @property {(...words: string[]) => Reader} reader Another caller.
+ * @property {(...words: string[]) => Reader} heldReader One that reads nothing until it is let go.
+ * @property {string[]} again The words that started the run: those who say them join it, and get control.
+ * @property {(what: string, is: () => boolean | Promise<boolean>) => Promise<void>} until Waits.
+ * @property {(what: string, is: boolean) => void} check Throws unless it is so.
+ * @property {(what: string) => void} note Something to say of the cell.
+ * @property {() => void} tooLate The command was done before the fault could matter.
+ *
+ * @typedef {object} Fault
+ * @property {import('./place.js').Special} [special] The host it needs.
+ * @property {(length: number) => string[]} [options] Options of the run.
+ * @property {boolean} [held] The first caller reads nothing before it is let go: the run is surely not over then.
+ * @property {boolean} [lost] The run must end as lost; what came of it is its beginning.
+ * @property {(place: Place, length: number) => void} [before] Before the run.
+ * @property {(scene: Scene) => Promise<Reader[] | void>} strike Those who must have every byte; else the first caller.
+ */
+
+/** @param {number} pid @param {number} ms */
+async function sleepFor(pid, ms) {
+  process.kill(pid, 'SIGSTOP');
+  await rest(ms);
+  process.kill(pid, 'SIGCONT');
+}
+
+/** Three quarters of the output: a command whose controller reads nothing waits there. @param {number} length */
+const mostOf = (length) => Math.floor(length * 0.75);
+
+/** @type {Record<string, Fault>} */
+export const faults = {
+  cuts: {
+    async strike({ place, first, tooLate }) {
+      for (let i = 0; i < 10; i++) {
+        place.path.cut();
+        await rest(80);
+      }
+      if (first.over) tooLate();
+    },
+  },
+  // Only its deadline tells a caller of it.
+  silence: {
+    async strike({ place }) {
+      place.path.hush();
+    },
+  },
+  stall: { strike: ({ place }) => place.path.stall() },
+  'agent SIGKILL': {
+    async strike({ place }) {
+      process.kill(place.agent, 'SIGKILL');
+      await rest(50);
+      await place.startAgent();
+    },
+  },
+  'agent SIGSTOP': { strike: ({ place }) => sleepFor(place.agent, 1000) },
+  'keeper SIGSTOP': { strike: ({ place }) => sleepFor(place.keeper, 1000) },
+  'caller SIGSTOP': { strike: ({ first }) => sleepFor(first.pid, 1000) },
+  'holder SIGSTOP': { strike: ({ place }) => sleepFor(place.holder, 1000) },
+  'holder SIGKILL': {
+    async strike({ place }) {
+      process.kill(place.holder, 'SIGKILL');
+    },
+  },
+  'caller SIGKILL': {
+    async strike({ first, id, reader }) {
+      process.kill(first.pid, 'SIGKILL');
+      await first.ended;
+      // Another caller reads it from the first byte.
+      return [reader('attach', id)];
+    },
+  },
+  'keeper SIGKILL': {
+    lost: true,
+    // The command cannot be done before, as little may wait for its reader.
+    options: () => ['--spool', String(MiB)],
+    async strike({ place, first, length, until }) {
+      await until('a quarter of the output', () => first.length >= length / 4 || first.over);
+      process.kill(place.keeper, 'SIGKILL');
+    },
+  },
+  'disk full': {
+    special: { disk: true },
+    before: (place, length) => place.ballast(Math.floor(length / 4)),
+    async strike({ place, id, length, first, until, check, note, tooLate }) {
+      await until('the command to wait for the disk', async () => (await place.waits(id)) !== undefined);
+      if ((await place.waits(id)) === 'over') return tooLate();
+      check('the disk is full', place.roomOnDisk === 0);
+      // For longer than the keeper rests between two tries.
+      await rest(1500);
+      check('the command waits', (await place.waits(id)) === 'stdout' && !first.over && first.length < length);
+      note(`waited with ${first.length} bytes read`);
+      place.dropBallast();
+    },
+  },
+  'clock jumps': {
+    special: { clock: true },
+    async strike({ place, first, tooLate }) {
+      for (const ms of [20 * HOUR, -20 * 24 * HOUR, 2 * HOUR, 0]) {
+        place.moveClock(ms);
+        await rest(150);
+      }
+      if (first.over) tooLate();
+    },
+  },
+  'second observes': {
+    held: true,
+    // Output is kept for those who come late as long as it does not exceed this.
+    options: (length) => ['--spool', String(length + 64 * MiB)],
+    async strike({ first, id, heldReader, note }) {
+      const second = heldReader('attach', '--observe', id);
+      await second.begun;
+      first.letGo();
+      // An observer that reads nothing holds up nobody.
+      await first.ended;
+      note(`the second had read ${second.length} bytes when the first had all`);
+      second.letGo();
+      return [first, second];
+    },
+  },
+  'second takes over': {
+    held: true,
+    options: (length) => ['--spool', String(mostOf(length))],
+    async strike({ place, first, id, length, again, heldReader, until, check, note, tooLate }) {
+      const second = heldReader(...again);
+      await second.begun;
+      first.letGo();
+      // The command waits for whoever is in control, and that is not the first any more.
+      await until('the first to have what the second lets be written', () => first.length >= mostOf(length));
+      await rest(500);
+      const waits = await place.waits(id);
+      if (waits === 'over') tooLate();
+      else check('the second is in control', waits === 'stdout' && !first.over && first.length < length);
+      note(`the first had to wait for the second with ${first.length} bytes read`);
+      second.letGo();
+      return [first, second];
+    },
+  },
+};
