@@ -10,7 +10,7 @@ import type { Control, Message, MessageNamed } from '../protocol/messages.js';
 
 /** Who hears what the keeper says of one attachment. */
 export interface Listener {
-  /** A frame that is only to be passed on; see `isForCallers`. Valid inside the call only. */
+  /** A frame that is only to be passed on; see `isForCallers`. */
   relay(frame: Buffer): void;
   fromKeeper(message: Message): void;
   /** The keeper's link was lost and made again, perhaps to another keeper. */

@@ -36,7 +36,8 @@ export class Wire {
     this.#leaving = events.leaving?.bind(events);
     const decoder = framing.decoder();
     const onFrame = (frame: Buffer): void => {
-      if (events.relay && isForCallers(frame)) events.relay(aliasOf(frame), frame);
+      const alias = aliasOf(frame);
+      if (alias && events.relay && isForCallers(frame)) events.relay(alias, frame);
       else events.message(decode(frame));
     };
     socket.on('data', (chunk) => {

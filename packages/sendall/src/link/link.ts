@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
-import { DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
+import { aliasOf, DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
 import type { SharedReads } from './shared-reads.js';
 import { MAX_DATA, MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
@@ -17,6 +17,8 @@ const HIGH_WATER = 256 * 1024;
 const FLOOD_WATER = 4 * 1024 * 1024;
 /** Milliseconds that the last words may take. */
 const FAREWELL = 1000;
+/** Frames from this size on are not copied to be sent with others. */
+const LARGE = 8 * 1024;
 /** DATA frames start with this many bytes of length and header. */
 const DATA_ROOM = 4 + DATA_HEADER;
 /** DATA frames that go out in one write, from one stretch of memory. */
@@ -26,6 +28,8 @@ const spare: Buffer[] = [];
 const MOST_SPARE = 16;
 
 export interface LinkHandlers {
+  /** Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. */
+  relay?(alias: number, frame: Buffer): boolean;
   /** Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. */
   message(message: Message): void;
   /** There is room for DATA again. */
@@ -57,7 +61,8 @@ export class Link {
   #token = 0;
   readonly #frame = (frame: Buffer): false | undefined => {
     if (this.#closed || this.#error) return false;
-    this.#message(decode(frame));
+    const alias = aliasOf(frame);
+    if (!alias || !this.#handlers?.relay?.(alias, frame)) this.#message(decode(frame));
     return this.#held ? false : undefined;
   };
 
@@ -137,9 +142,27 @@ export class Link {
     if (!this.#closed) this.#sendFrame(encodeFor(alias, message));
   }
 
-  /** Sends a copy of another link's frame under an alias of this one. */
+  /** Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on. */
   relay(alias: number, frame: Buffer): void {
-    if (!this.#closed) this.#sendFrame(readdress(frame, alias));
+    if (this.#closed) return;
+    readdress(frame, alias);
+    if (frame.length < LARGE) this.#sendFrame(frame);
+    else this.#sendLarge(frame);
+  }
+
+  /** Without another copy. Frames of one tick leave together. */
+  #sendLarge(frame: Buffer): void {
+    if (this.#pending.length) this.#flush();
+    this.flushData();
+    const { stream } = this;
+    if (stream.writableCorked === 0) {
+      stream.cork();
+      process.nextTick(() => stream.uncork());
+    }
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32BE(frame.length, 0);
+    this.#write(length);
+    this.#write(frame);
   }
 
   #sendFrame(frame: Buffer): void {

@@ -9,6 +9,7 @@ import { serve, type Connection } from '@sendall/socketserver';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { MAX_FRAME, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
+import { bindsAlias } from '../protocol/codec.js';
 import { dial } from './dial.js';
 import { greet, VERSION, type Greeting } from './handshake.js';
 import { loadIdentity } from './identity.js';
@@ -151,6 +152,7 @@ class Trunk {
     this.link = link;
     this.#greeting = greeting;
     link.handOver({
+      relay: (alias, frame) => this.#toCaller(alias, frame),
       message: (message) => this.#message(message),
       closed: () => {
         gone();
@@ -202,12 +204,15 @@ class Trunk {
     this.link.send({ ...message, opId } as Control);
   }
 
+  #toCaller(alias: number, frame: Buffer): boolean {
+    const run = this.#runs.get(alias);
+    // One that was let go of may still be spoken of.
+    run?.caller.link.relay(run.alias, frame);
+    return true;
+  }
+
   #message(message: Message): void {
-    if (message.alias) {
-      const run = this.#runs.get(message.alias);
-      // One that was let go of may still be spoken of.
-      run?.caller.pass(message, run.alias);
-    } else if ('opId' in message) {
+    if ('opId' in message) {
       const question = this.#questions.get(message.opId);
       if (!question) return;
       if (message.type !== 'RUNS' || message.last) this.#questions.delete(message.opId);
@@ -232,6 +237,7 @@ class Caller {
     this.#relay = relay;
     this.closed = new Promise((resolve) => {
       link.start({
+        relay: (alias, frame) => this.#toHost(alias, frame),
         message: (message) => this.#message(message),
         closed: () => {
           this.#trunk?.leave(this);
@@ -241,10 +247,11 @@ class Caller {
     });
   }
 
-  /** From the host to the caller. */
-  pass(message: Message, alias: number): void {
-    if (message.type === 'DATA') this.link.sendData(alias, message.stream, message.gseq, message.offset, message.bytes);
-    else this.link.send(message, alias);
+  #toHost(alias: number, frame: Buffer): boolean {
+    if (!this.#trunk || !this.#admitted || bindsAlias(frame)) return false;
+    const own = this.#aliases.get(alias);
+    if (own !== undefined) this.#trunk.link.relay(own, frame);
+    return true;
   }
 
   #message(message: Message): void {
@@ -254,20 +261,16 @@ class Caller {
       const alias = this.#trunk.board(this, message.alias);
       this.#aliases.set(message.alias, alias);
       this.#trunk.link.send(message, alias);
-    } else if (message.alias) this.#toRun(this.#trunk, message);
+    } else if (message.type === 'DETACH') this.#detach(this.#trunk, message);
     else if ('opId' in message) this.#trunk.ask(this, message);
   }
 
-  #toRun(trunk: Trunk, message: Message): void {
+  #detach(trunk: Trunk, message: MessageNamed<'DETACH'>): void {
     const alias = this.#aliases.get(message.alias);
     if (alias === undefined) return;
-    if (message.type === 'DATA')
-      trunk.link.sendData(alias, message.stream, message.gseq, message.offset, message.bytes);
-    else trunk.link.send(message, alias);
-    if (message.type === 'DETACH') {
-      this.#aliases.delete(message.alias);
-      trunk.forget(alias);
-    }
+    trunk.link.send(message, alias);
+    this.#aliases.delete(message.alias);
+    trunk.forget(alias);
   }
 
   #greet(message: Message): void {

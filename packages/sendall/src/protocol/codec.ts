@@ -29,22 +29,24 @@ export function encodeFor(alias: number, message: Control): Buffer {
   return frame;
 }
 
-const forCallers = new Set<number | undefined>(
-  (['STARTED', 'EOS', 'EXIT', 'TREE_END'] as const).map((name) => messageTable[name][0]),
-);
+const typesOf = (...names: MessageName[]): ReadonlySet<number | undefined> =>
+  new Set(names.map((name) => messageTable[name][0]));
+const forCallers = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END');
+const beginOrEnd = typesOf('OPEN', 'ATTACH', 'DETACH');
+
+// Whoever stands between two links need not decode what it passes on.
 
 /** Whether a frame of the keeper's tells callers something that changes nothing in the agent between them. */
-export const isForCallers = (frame: Buffer): boolean => frame.length >= HEADER && forCallers.has(frame[0]);
+export const isForCallers = (frame: Buffer): boolean => forCallers.has(frame[0]);
 
-/** The alias in a frame's header. */
-export const aliasOf = (frame: Buffer): number => frame.readUInt32BE(4);
+/** Whether a frame of a caller's says that its alias is used from now on, or no more. */
+export const bindsAlias = (frame: Buffer): boolean => beginOrEnd.has(frame[0]);
 
-/** A copy of a frame for another alias. */
-export function readdress(frame: Buffer, alias: number): Buffer {
-  const copy = Buffer.from(frame);
-  copy.writeUInt32BE(alias, 4);
-  return copy;
-}
+/** The alias in a frame's header; 0, the link's own, when the frame is too short to have one. */
+export const aliasOf = (frame: Buffer): number => (frame.length < HEADER ? 0 : frame.readUInt32BE(4));
+
+/** Gives a frame another alias. */
+export const readdress = (frame: Buffer, alias: number): void => void frame.writeUInt32BE(alias, 4);
 
 /** Writes a DATA frame's header into `frame`; the bytes are expected at DATA_HEADER already or soon. */
 export function writeDataHeader(frame: Buffer, alias: number, stream: number, gseq: number, offset: number): void {
