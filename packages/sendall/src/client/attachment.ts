@@ -438,7 +438,10 @@ export class Attachment implements Rider {
 
   #skip(stream: number, from: number, to: number, reason: string): void {
     const gap = this.streams.get(stream)?.skip(from, to);
-    if (gap) this.#owner.gap(stream, gap.from, gap.to, reason);
+    if (!gap) return;
+    this.#owner.gap(stream, gap.from, gap.to, reason);
+    // What comes behind it may lie beyond the credit that was given, and nothing else would bring more.
+    this.grant();
   }
 
   #onAttachRefused({ code, message }: MessageNamed<'ATTACH_REFUSED'>): void {

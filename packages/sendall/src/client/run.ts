@@ -261,8 +261,18 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (this.#events) throw new UsageError('events() of a run can be read once');
     const events = (this.#events = new EventQueue());
     if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
-    for (const stream of ['stdout', 'stderr'] as const)
-      this.#outputOf(stream).redirect((bytes, offset) => events.push({ event: 'output', stream, offset, bytes }));
+    for (const stream of ['stdout', 'stderr'] as const) {
+      // What was missing before anybody asked has its place among what came.
+      const missed = this.#gaps.filter((gap) => gap.stream === stream);
+      const missedBefore = (offset: number) => {
+        while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
+      };
+      this.#outputOf(stream).redirect((bytes, offset) => {
+        missedBefore(offset);
+        events.push({ event: 'output', stream, offset, bytes });
+      });
+      missedBefore(Infinity);
+    }
     if (this.#result.settled) void this.#result.promise.then((result) => events.push({ event: 'result', result }));
     try {
       for (;;) {

@@ -57,6 +57,17 @@ describe('a detached run', () => {
     expect(user.call(['logs', 'logged', '-f']).stdout).toBe('out\n');
   });
 
+  test('whose oldest output had to go says how much is missing, shows the rest and ends with 206', () => {
+    const flood = ['--overflow', 'drop-old', '--spool', '64K', 'web1', '--', 'sh', '-c'];
+    user.call(['run', '-d', '--name', 'dropped', ...flood, 'head -c 40000000 /dev/zero; printf end']);
+    user.call(['wait', 'dropped']);
+    for (const verb of ['attach', 'logs']) {
+      const ended = user.call([verb, 'dropped']);
+      const missing = Number(/^sendall: (\d+) bytes of stdout are missing/m.exec(ended.stderr)?.[1]);
+      expect([ended.code, ended.stdout.length + missing, ended.stdout.slice(-3)]).toEqual([206, 40_000_003, 'end']);
+    }
+  });
+
   test('ps lists it while it runs, and with --all afterwards', () => {
     const id = detach('listed', 'sleep 60');
     expect(user.call(['ps', 'web1']).stdout).toMatch(new RegExp(`${id}.*running.*listed.*sleep 60`));
