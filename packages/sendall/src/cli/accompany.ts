@@ -1,26 +1,27 @@
 /** Shows a run to its end, unless the user leaves it before: Ctrl-C, `d`, SIGHUP. */
 import { isatty } from 'node:tty';
-import type { Run, StreamName } from '../index.js';
+import type { Run } from '../index.js';
 import type { Arguments } from './command.js';
 import { EXIT } from './exit-codes.js';
-import { conclude, follow } from './follow.js';
+import { conclude, follow, viewOf } from './follow.js';
 import { watchSignals } from './interrupt.js';
 import { say } from './print.js';
 
-/** Resolves to the process's exit code. `only`: show this stream alone. */
-export async function accompany(running: Run, args: Arguments, only?: StreamName): Promise<number> {
+/**
+ * Whose run it is: one that we started ends with its reader; one that we joined goes on then, but we may cancel it;
+ * whoever only watches touches nothing, and a signal ends them alone.
+ */
+export type Part = 'own' | 'joined' | 'watching';
+
+/** Resolves to the process's exit code. */
+export async function accompany(running: Run, args: Arguments, part: Part = 'own'): Promise<number> {
+  const options = { ...viewOf(args), joined: part !== 'own', left: false };
+  if (part === 'watching') return conclude(running, await follow(running, options), options);
   const watch = watchSignals(running);
-  const options = {
-    json: args.on('json'),
-    quiet: args.on('quiet'),
-    encoding: args.text('encoding'),
-    only,
-    left: false,
-  };
   try {
     const ended = follow(running, options);
     const first = await Promise.race([ended, watch.departed]);
-    if (typeof first === 'object') return conclude(first, options);
+    if (typeof first === 'object') return conclude(running, first, options);
     options.left = true;
     const speak = !options.quiet && !options.json && isatty(2);
     if (first === 'abandoned') {

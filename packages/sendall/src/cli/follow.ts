@@ -1,5 +1,6 @@
 /** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
 import type { Result, Run, RunEvent, StreamName } from '../index.js';
+import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { reasonOf, say } from './print.js';
@@ -11,41 +12,65 @@ export interface FollowOptions {
   readonly encoding: string | undefined;
   /** Which stream to show. Default both. */
   readonly only?: StreamName | undefined;
+  /** The run was there before us and goes on without us: when our reader has gone, so do we. */
+  readonly joined?: boolean;
+  /** Where to stop; what comes behind is not shown. Default: at the end of the run. */
+  readonly until?: Readonly<Record<StreamName, number>>;
   /** Set when the user has left: what was received is still shown, but not how it ended. */
   left?: boolean;
 }
 
 /** How following ended. */
 export interface Followed {
-  readonly result: Result;
+  /** Undefined when it stopped before the run's end. */
+  readonly result: Result | undefined;
+  /** Some of the output could not be shown, for the host had dropped it. */
+  readonly gaps: boolean;
   /** Why our stdout did not take all of the output. */
   readonly lostOutput: NodeJS.ErrnoException | undefined;
 }
 
-/** Follows the run to its end. */
+/** What the options that all who show a run have in common ask for. */
+export function viewOf(args: Arguments) {
+  return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
+}
+
+/** Follows the run to its end, or as far as was asked. */
 export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
   const sinks = standardSinks();
   const { out, err } = sinks;
   let lostOutput: NodeJS.ErrnoException | undefined;
   out.on('error', (error) => {
     lostOutput ??= error;
+    if (options.joined) {
+      options.left = true;
+      void run.detach().catch(() => undefined);
+      return;
+    }
     // `sendall run … | head`: the reader has what it wanted. The command is told as a local one would be.
     run.stopReading('stdout');
     if (out === err) run.stopReading('stderr');
   });
-  if (out !== err) err.on('error', () => run.stopReading('stderr'));
+  if (out !== err) err.on('error', () => options.joined || run.stopReading('stderr'));
   const decoders = decodersFor(options.encoding);
-  let result!: Result;
+  const { until } = options;
+  const shown = { stdout: 0, stderr: 0 };
+  let result: Result | undefined;
+  let gaps = false;
   const show = async (event: RunEvent) => {
     if (event.event === 'output') {
       if (options.only && event.stream !== options.only) return;
-      if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
+      const most = until ? Math.max(0, until[event.stream] - event.offset) : Infinity;
+      const piece = { ...event, bytes: event.bytes.subarray(0, most) };
+      if (!piece.bytes.length) return;
+      if (options.json) await put(out, `${JSON.stringify(outputJson(run, piece, decoders))}\n`);
       else {
-        const shown = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
-        await put(event.stream === 'stderr' ? err : out, shown);
+        const text = decoders ? decoders[event.stream].decode(piece.bytes, { stream: true }) : piece.bytes;
+        await put(event.stream === 'stderr' ? err : out, text);
       }
       return;
     }
+    if (event.event === 'gap') gaps = true;
     if (event.event === 'result') {
       ({ result } = event);
       await flush();
@@ -65,20 +90,30 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       else await put(stream === 'stderr' ? err : out, text);
     }
   };
-  for await (const event of run.events()) await show(event);
+  const isReached = (event: RunEvent) => {
+    if (!until) return false;
+    if (event.event === 'output') shown[event.stream] = event.offset + event.bytes.length;
+    else if (event.event === 'gap') shown[event.stream] = event.to;
+    return shown.stdout >= until.stdout && shown.stderr >= until.stderr;
+  };
+  for await (const event of run.events()) {
+    await show(event);
+    if (isReached(event)) break;
+  }
+  if (!result) await flush();
   await finish(sinks);
-  return { result, lostOutput };
+  return { result, gaps, lostOutput };
 }
 
 /** Says what the command did not say itself, and returns the process's exit code. */
-export function conclude({ result, lostOutput }: Followed, options: FollowOptions): number {
-  const code = exitCodeOf(result);
+export function conclude(run: Run, { result, gaps, lostOutput }: Followed, options: FollowOptions): number {
+  const code = result && !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
   if (lostOutput?.code === 'EPIPE') return code || EXIT.brokenPipe;
   if (lostOutput) {
-    say(`sendall: cannot write to stdout: ${reasonOf(lostOutput)}; the output is kept: sendall attach ${result.runId}`);
+    say(`sendall: cannot write to stdout: ${reasonOf(lostOutput)}; the output is kept: sendall attach ${run.runId}`);
     return EXIT.truncated;
   }
-  if (!options.json && !options.quiet) explain(result);
+  if (result && !options.json && !options.quiet) explain(result);
   return code;
 }
 

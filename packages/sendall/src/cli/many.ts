@@ -3,6 +3,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { isatty } from 'node:tty';
 import { UsageError } from '../errors.js';
 import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../index.js';
+import type { Part } from './accompany.js';
 import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
@@ -37,8 +38,12 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
 }
 
 /** Shows what happens on many hosts, and returns the process's exit code. */
-export async function showMany(args: Arguments, running: FleetRun): Promise<number> {
-  const view = new View(running, args);
+export async function showMany(args: Arguments, running: FleetRun, part: Part = 'own'): Promise<number> {
+  const view = new View(running, args, part);
+  if (part === 'watching') {
+    await view.show();
+    return view.conclude();
+  }
   const watch = watchSignals(running);
   const ended = args.on('detach') ? view.launch() : view.show();
   const first = await Promise.race([ended, watch.departed]);
@@ -58,14 +63,14 @@ class View {
   readonly #results: Result[] = [];
   #lostOutput: NodeJS.ErrnoException | undefined;
 
-  constructor(run: FleetRun, args: Arguments) {
+  constructor(run: FleetRun, args: Arguments, part: Part) {
     this.#run = run;
     this.#args = args;
     for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
       sink.on('error', (error) => {
         this.#lostOutput ??= error;
         // `| head`: nobody wants the rest.
-        void run.cancel({ reason: 'the reader of the output went away' });
+        void (part === 'own' ? run.cancel({ reason: 'the reader of the output went away' }) : run.detach());
       });
   }
 

@@ -83,8 +83,8 @@ export async function converse(run: Run, args: Arguments, joined = false): Promi
     if (joined) void size.nudge();
     const first = await Promise.race([shown, watch.departed, escape]);
     if (typeof first === 'object') {
-      terminal.restore(first.result.outcome === 'lost' ? modes.undo() : '');
-      return conclude(first, { json: false, quiet: args.on('quiet'), encoding: undefined });
+      terminal.restore(first.result?.outcome === 'lost' ? modes.undo() : '');
+      return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
     const detached = first === 'detach' || first === 'detached' || watching;
     const left = detached ? await detach(run, watching) : await endShell(run, shown);
@@ -133,7 +133,7 @@ async function show(run: Run, modes: ScreenModes, joined: boolean, resumed: () =
     } else if (event.event === 'resumed') resumed();
     else if (event.event === 'result') {
       await finish(sinks);
-      return { result: event.result, lostOutput };
+      return { result: event.result, gaps: false, lostOutput };
     }
   }
   throw new UsageError('the run ended without a result');

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Machine, type User } from './support.js';
+import { Machine, said, type User } from './support.js';
 
 let machine: Machine;
 let user: User;
@@ -53,6 +54,9 @@ describe('a detached run', () => {
     user.bash('until [ "$(sendall logs logged --stderr 2>&1)" = err ]; do :; done');
     expect(user.call(['logs', 'logged'])).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' });
     expect(user.call(['logs', 'logged', '--stdout'])).toEqual({ code: 0, stdout: 'out\n', stderr: '' });
+    expect(user.events(['logs', 'logged', '--stderr', '--json'])).toContainEqual(
+      expect.objectContaining({ event: 'output', stream: 'stderr', text: 'err\n' }),
+    );
     user.call(['kill', 'logged']);
     expect(user.call(['logs', 'logged', '-f']).stdout).toBe('out\n');
   });
@@ -61,11 +65,42 @@ describe('a detached run', () => {
     const flood = ['--overflow', 'drop-old', '--spool', '64K', 'web1', '--', 'sh', '-c'];
     user.call(['run', '-d', '--name', 'dropped', ...flood, 'head -c 40000000 /dev/zero; printf end']);
     user.call(['wait', 'dropped']);
-    for (const verb of ['attach', 'logs']) {
-      const ended = user.call([verb, 'dropped']);
+    user.call(['run', '-d', '--name', 'running', ...flood, 'head -c 40000000 /dev/zero; printf end; sleep 60']);
+    user.bash('until sendall ps web1 --json | grep -q "stdoutBytes.:40000003"; do :; done');
+    for (const words of ['attach dropped', 'logs dropped', 'logs running']) {
+      const ended = user.call(words.split(' '));
       const missing = Number(/^sendall: (\d+) bytes of stdout are missing/m.exec(ended.stderr)?.[1]);
       expect([ended.code, ended.stdout.length + missing, ended.stdout.slice(-3)]).toEqual([206, 40_000_003, 'end']);
     }
+    user.call(['kill', 'running']);
+  });
+
+  test('goes on when whoever reads it has enough, and they are let go at once', () => {
+    detach('endless', 'while echo line; do sleep 0.1; done');
+    for (const verb of ['attach', 'attach --observe', 'logs', 'logs -f']) {
+      const ended = user.bash(`sendall ${verb} endless | head -1; echo \${PIPESTATUS[0]}`);
+      expect([verb, ended]).toEqual([
+        verb,
+        { code: 0, stdout: expect.stringMatching(/^line\n(0|141)\n$/), stderr: '' },
+      ]);
+      expect(user.call(['ps', 'web1']).stdout).toMatch(/running .*endless/);
+    }
+    user.call(['kill', 'endless']);
+  });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s ends whoever only watches, and not the run', async (signal) => {
+    detach('watched', 'echo go; sleep 60');
+    for (const words of [
+      ['logs', '-f', 'watched'],
+      ['attach', '--observe', 'watched'],
+    ]) {
+      const child = user.start(words);
+      await said(child, 'go');
+      child.kill(signal);
+      expect(await once(child, 'exit')).toEqual([null, signal]);
+    }
+    expect(user.call(['ps', 'web1']).stdout).toMatch(/running .*watched/);
+    user.call(['kill', 'watched']);
   });
 
   test('ps lists it while it runs, and with --all afterwards', () => {

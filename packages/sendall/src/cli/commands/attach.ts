@@ -1,12 +1,12 @@
 /** Joining a run that exists: to its end, or only to what it has written so far. */
 import { UsageError } from '../../errors.js';
-import { fleet, type AttachOptions, type Host, type Run, type RunListing, type StreamName } from '../../index.js';
+import { fleet, type AttachOptions, type Host, type Run, type RunListing } from '../../index.js';
 import { accompany } from '../accompany.js';
-import type { Arguments, Command, Option } from '../command.js';
-import { decodersFor } from '../event-json.js';
+import type { Command, Option } from '../command.js';
+import { EXIT } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord } from '../find-run.js';
+import { conclude, follow, viewOf } from '../follow.js';
 import { reach, reachOptions, shareOf } from '../reach.js';
-import { finish, put, standardSinks } from '../sink.js';
 
 const shown: Readonly<Record<string, Option>> = {
   ...findOptions,
@@ -33,21 +33,23 @@ export const attach: Command = {
     const options: AttachOptions = { from: startOf(args.text('from')), reject: false };
     if (places.length > 1) {
       const { showMany } = await import('../many.js');
-      return await showMany(
-        args,
-        fleet(
-          places.map(({ target }) => target),
-          shareOf(args),
-        ).attach(places, options),
+      const hosts = fleet(
+        places.map(({ target }) => target),
+        shareOf(args),
       );
+      const observe = args.on('observe');
+      const running = hosts.attach(places, { ...options, mode: observe ? 'observe' : 'control' });
+      return await showMany(args, running, observe ? 'watching' : 'joined');
     }
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
     const observe = args.on('observe') || (await isAttached(host, runId));
     const running = host.attach(runId, { ...options, mode: observe ? 'observe' : 'control' });
-    if (args.on('observe') || args.on('json') || !(await isTerminal(running))) return await accompany(running, args);
+    const how = observe ? 'watching' : 'joined';
+    if (args.on('observe') || args.on('json') || !(await isTerminal(running)))
+      return await accompany(running, args, how);
     const { converse, hasTerminal } = await import('../terminal.js');
-    if (!hasTerminal()) return await accompany(running, args);
+    if (!hasTerminal()) return await accompany(running, args, how);
     if (!observe) return await converse(running, args, true);
     // A terminal follows whoever sits down at it.
     await running.detach();
@@ -104,35 +106,19 @@ export const logs: Command = {
       throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
-    const only = args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout';
     const listing = await listingOf(host, runId, true);
-    if (args.on('follow') || !listing || listing.endMs !== undefined) {
-      const code = await accompany(host.attach(runId, { mode: 'observe', reject: false }), args, only);
-      // How the command ended is not what was asked; whether we could show all of it is.
-      return code >= 200 ? code : 0;
-    }
-    await printSoFar(host, listing, args, only);
-    return 0;
+    const isOver = args.on('follow') || !listing || listing.endMs !== undefined;
+    const options = {
+      ...viewOf(args),
+      only: args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout',
+      joined: true,
+      // As much as there was when we asked.
+      ...(isOver ? {} : { until: { stdout: listing.stdoutBytes, stderr: listing.stderrBytes } }),
+    } as const;
+    if (options.until && options.until.stdout + options.until.stderr === 0) return 0;
+    const running = host.attach(runId, { mode: 'observe', reject: false });
+    const code = conclude(running, await follow(running, options), options);
+    // How the command ended is not what was asked; whether we could show all of it is.
+    return code >= EXIT.usage || code === EXIT.brokenPipe ? code : 0;
   },
 };
-
-/** As much as there was when we asked. */
-async function printSoFar(host: Host, listing: RunListing, args: Arguments, only?: StreamName): Promise<void> {
-  const left = { stdout: listing.stdoutBytes, stderr: listing.stderrBytes };
-  const decoders = decodersFor(args.text('encoding'));
-  const sinks = standardSinks();
-  let gone = false;
-  for (const sink of new Set([sinks.out, sinks.err])) sink.on('error', () => (gone = true));
-  if (left.stdout + left.stderr > 0)
-    for await (const event of host.attach(listing.runId, { mode: 'observe', reject: false }).events()) {
-      if (event.event === 'result' || gone) break;
-      if (event.event !== 'output') continue;
-      const piece = event.bytes.subarray(0, left[event.stream]);
-      left[event.stream] -= piece.length;
-      const shown = decoders ? decoders[event.stream].decode(piece, { stream: true }) : piece;
-      if (only === undefined || only === event.stream)
-        await put(event.stream === 'stderr' ? sinks.err : sinks.out, shown);
-      if (left.stdout + left.stderr === 0) break;
-    }
-  await finish(sinks);
-}
