@@ -40,6 +40,9 @@ async function sleepFor(pid, ms) {
 /** Three quarters of the output: a command whose controller reads nothing waits there. @param {number} length */
 const mostOf = (length) => Math.floor(length * 0.75);
 
+/** Room for a quarter of the output, and for more than a segment of the spool. @param {number} length */
+const littleDisk = (length) => Math.max(Math.floor(length / 4), 17 * MiB);
+
 /** @type {Record<string, Fault>} */
 export const faults = {
   cuts: {
@@ -93,16 +96,30 @@ export const faults = {
   },
   'disk full': {
     special: { disk: true },
+    // What callers have makes room: here they have next to nothing.
+    held: true,
     before: (place, length) => place.ballast(Math.floor(length / 4)),
-    async strike({ place, id, length, first, until, check, note, tooLate }) {
+    async strike({ place, id, first, until, check, note, tooLate }) {
       await until('the command to wait for the disk', async () => (await place.waits(id)) !== undefined);
-      if ((await place.waits(id)) === 'over') return tooLate();
-      check('the disk is full', place.roomOnDisk === 0);
-      // For longer than the keeper rests between two tries.
-      await rest(1500);
-      check('the command waits', (await place.waits(id)) === 'stdout' && !first.over && first.length < length);
-      note(`waited with ${first.length} bytes read`);
+      if ((await place.waits(id)) === 'over') tooLate();
+      else {
+        check('the disk is full', place.roomOnDisk === 0);
+        // For longer than the keeper rests between two tries.
+        await rest(1500);
+        check('the command waits', (await place.waits(id)) === 'stdout' && place.roomOnDisk === 0);
+        note('the command waited for room');
+      }
       place.dropBallast();
+      first.letGo();
+    },
+  },
+  'disk stays full': {
+    special: { disk: true },
+    before: (place, length) => place.ballast(littleDisk(length)),
+    async strike({ length, first, note, tooLate }) {
+      if (length <= littleDisk(length)) tooLate();
+      await first.ended;
+      note(`no more than ${littleDisk(length)} bytes had room`);
     },
   },
   'clock jumps': {

@@ -153,7 +153,7 @@ export async function matrix(lines, { only = '', all = false } = {}) {
     detached: { words: seq, detached: true },
   };
   const smallDisk = canMount();
-  if (!smallDisk) console.log('left out: disk full, as only root may have a small disk of its own');
+  if (!smallDisk) console.log('left out: full disks, as only root may have a small disk of its own');
   let [cells, missed] = [0, smallDisk ? 0 : 1];
   /** @type {Cell | undefined} */
   let cell;
