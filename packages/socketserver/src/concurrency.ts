@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { BoundAddress } from './address.js';
+import type { Holder } from './concurrency/holder.js';
 import type { Datagram } from './datagram.js';
 import type { DrainReport } from './drain.js';
 import type { Acceptance, FromWorker, ToWorker } from './worker-messages.js';
@@ -37,6 +38,10 @@ export interface WorkerLink {
   handOver(id: number, socket: Socket, back: () => void): void;
   /** The worker has it. */
   got(id: number): void;
+  /** Gives the worker a listening socket to accept from; only threads can. */
+  share?(holder: Holder): { fd: number; own: boolean };
+  /** The worker has its own descriptor for it. */
+  took?(fd: number): void;
   onMessage(listener: (message: FromWorker) => void): void;
   /** `code` and `signal` of a process, `code` and `error` of a thread. */
   onExit(listener: (exit: { code: number | null; signal: string | null; error?: Error }) => void): void;
@@ -48,8 +53,6 @@ export interface WorkerLink {
 /** How workers of one kind are made. */
 export interface WorkerKind {
   start(): WorkerLink;
-  /** How a worker that is to accept by itself gets its socket; absent for those that are fed. */
-  acceptance?(address: BoundAddress): Acceptance;
-  /** A duplicate of a descriptor; absent where there is no such call. */
-  readonly dup?: (fd: number) => number;
+  /** How this worker, which is to accept by itself, gets its socket; absent for those that are fed. */
+  acceptance?(address: BoundAddress, link: WorkerLink): Acceptance;
 }

@@ -31,9 +31,25 @@ export function unsentBytes(socket: Socket): number {
   return (socket as WithHandle)._handle?.writeQueueSize ?? 0;
 }
 
-/** Makes a server that came from another process accept as ours do: paused, and open after the client's end. */
-export function acceptAsOurs(server: Server): void {
-  Object.assign(server, { pauseOnConnect: true, allowHalfOpen: true });
+/** A listening socket as it arrives from another process: `process.send()` takes bare handles too. */
+export interface ReceivedHandle {
+  readonly fd: number;
+}
+
+/**
+ * `server` listens on a handle and becomes its one owner, as in a worker of node:cluster. `server.listen(handle)` does
+ * so with TCP only: of a Unix socket it opens the number again (seen in Node 20, 22 and 24). Then two handles close it,
+ * and in a process with threads the second close hits whatever another thread has opened under that number since.
+ */
+export function listenOnHandle(server: Server, handle: ReceivedHandle, backlog: number): void {
+  const inside = server as unknown as {
+    _handle: ReceivedHandle;
+    _listen2?: (address: null, port: -1, family: -1, backlog: number) => void;
+  };
+  if (inside._listen2 === undefined)
+    throw new Error('this Node has no way to listen on a received handle: install koffi');
+  inside._handle = handle;
+  inside._listen2(null, -1, -1, backlog);
 }
 
 interface Insides {

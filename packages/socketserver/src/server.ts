@@ -245,12 +245,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       // Many more slots than workers: one that is replaced may overlap with its successor.
       this.#shared = new SharedPlaces(rules.most * 2 + 8);
       this.#admission.places = this.#shared;
-      kind.acceptance = (address) => {
+      kind.acceptance = (address, link) => {
         if (this.#doorClosed) return { by: 'feed' };
         const backlog = this.requestQueueSize;
         if (feeding !== 'kernel') return { by: 'reuse-port', address, backlog };
-        const { fd } = this.#holder!;
-        return { by: 'descriptor', fd: kind.dup?.(fd) ?? fd, own: kind.dup !== undefined, address, backlog };
+        return { by: 'descriptor', ...link.share!(this.#holder!), address, backlog };
       };
     }
     this.#pool = new Pool(kind, rules, this.#poolHost(), this.#shared);
@@ -265,14 +264,14 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const server = own.module === undefined ? undefined : exportOf(own);
     const verify = server === undefined && this.verifyRequest !== BaseServer.prototype.verifyRequest;
     return {
-      workerStart: (worker, address) => ({
+      workerStart: (worker, address, link) => ({
         worker,
         transport: this.transport.name,
         handler,
         ...(server && { server }),
         address,
         options: forWorkers(this.options),
-        acceptance: this.#choice!.kind.acceptance?.(address) ?? { by: 'feed' },
+        acceptance: this.#choice!.kind.acceptance?.(address, link) ?? { by: 'feed' },
         ...(this.#shared && { places: this.#shared.buffer }),
         verify,
       }),

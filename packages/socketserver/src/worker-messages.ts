@@ -13,7 +13,7 @@ export interface Export {
 /** How a worker gets its connections. `feed`: handed over, or not yet. The others: it accepts by itself. */
 export type Acceptance =
   | { by: 'feed' }
-  /** `own`: `fd` is a duplicate for this worker alone; else it makes one. */
+  /** `own`: `fd` is a duplicate for this worker alone; else it is lent until the worker has made one. */
   | { by: 'descriptor'; fd: number; own: boolean; address: BoundAddress; backlog: number }
   | { by: 'reuse-port'; address: BoundAddress; backlog: number };
 
@@ -75,6 +75,8 @@ export type FromWorker =
   | { type: 'ready' }
   /** A socket that was handed over is here: the sender may close its own descriptor. */
   | { type: 'got'; id: number }
+  /** The listening socket's descriptor is the worker's own from here on, or it has made one of it. */
+  | { type: 'took'; fd: number }
   /** It has done what `suspend` or `resume` said. */
   | { type: 'door' }
   | { type: 'failed'; error: ErrorNote }

@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { TCPServer, isWorker, serve, type ServerEvents, type ServerOptions } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
 import { answerWho, Echo, Obedient, StampingServer } from './fixtures/handlers.js';
-import { ask, closing, dial, eventually, make, start, type Client } from './support/rows.js';
+import { ask, closing, dial, eventually, folder, make, start, type Client } from './support/rows.js';
 
 const tcp = { transport: 'tcp' } as const;
 const local = { host: '127.0.0.1', port: 0 };
@@ -18,6 +20,8 @@ function workerEvents(server: TCPServer): ServerEvents['worker'][] {
   server.on('worker', (event) => events.push(event));
   return events;
 }
+
+const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 
 const alive = (pid: number) => {
   try {
@@ -185,6 +189,26 @@ test('closing one worker never disturbs another: threads on one socket, ended an
     await eventually(() => server.info().workers === 2);
   }
 });
+
+test.each([
+  ['TCP', 'with', local],
+  ['TCP', 'without', local],
+  ['Unix', 'with', 'path'],
+  ['Unix', 'without', 'path'],
+])(
+  'threads on one socket close their own descriptors alone, whatever opens a number meanwhile: %s, %s koffi',
+  { timeout: 90_000 },
+  async (_transport, koffi, address) => {
+    const at = address === 'path' ? { path: join(folder(), 'socket') } : address;
+    const hide = koffi === 'with' ? [] : ['--import', fixture('without-koffi.js')];
+    const program = spawn(process.execPath, [...hide, fixture('foreign-files.js'), JSON.stringify(at)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [said, [code, signal]] = await Promise.all([text(program.stdout), once(program, 'close')]);
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+    expect(JSON.parse(said)).toEqual({ answers: ['one', 'two', 'three'], opened: 150, kept: 150 });
+  },
+);
 
 test('clients that wait for a place in a thread that dies are counted as dropped', async () => {
   const concurrency = { ...threads, workers: 1, balance: 'kernel' } as const;

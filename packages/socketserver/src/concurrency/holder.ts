@@ -16,6 +16,8 @@ export class Holder {
   readonly address: BoundAddress;
   readonly #handle: ServerHandle | undefined;
   readonly #path: OwnedPath | undefined;
+  #lent = 0;
+  #closed = false;
 
   private constructor(fd: number, address: BoundAddress, handle?: ServerHandle, path?: OwnedPath) {
     this.fd = fd;
@@ -44,7 +46,22 @@ export class Holder {
     return new Holder(handle.fd, { host: name.address!, port: name.port! }, handle);
   }
 
+  /** Keeps the number from being given to something else until what this returns is called. */
+  lend(): () => void {
+    this.#lent++;
+    return () => {
+      this.#lent--;
+      if (this.#closed) this.#closeUnlessLent();
+    };
+  }
+
   close(): void {
+    this.#closed = true;
+    this.#closeUnlessLent();
+  }
+
+  #closeUnlessLent(): void {
+    if (this.#lent > 0) return;
     if (this.#path === undefined) this.#handle?.close();
     else this.#path.closeWith(() => this.#handle?.close());
   }

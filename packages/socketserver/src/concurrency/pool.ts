@@ -33,7 +33,7 @@ export interface PoolRules {
 
 /** What a pool tells its server. */
 export interface PoolHost {
-  workerStart(worker: number, address: BoundAddress): WorkerStart;
+  workerStart(worker: number, address: BoundAddress, link: WorkerLink): WorkerStart;
   event<E extends keyof ServerEvents>(event: E, info: ServerEvents[E]): void;
   forwarded(worker: number, event: string, info: Record<string, unknown>): void;
   /** A request begins in a worker. */
@@ -150,7 +150,7 @@ export class Pool implements Workers {
     if (this.#unref) link.unref();
     link.onMessage((message) => this.#heard(member, message));
     link.onExit((exit) => this.#gone(member, exit));
-    link.post({ type: 'start', start: this.#host.workerStart(number, this.#address) });
+    link.post({ type: 'start', start: this.#host.workerStart(number, this.#address, link) });
   }
 
   #ready(member: Member): void {
@@ -370,6 +370,9 @@ export class Pool implements Workers {
         this.#host.opened(number, entry.request);
         break;
       }
+      case 'took':
+        link.took?.(message.fd);
+        break;
       case 'door':
         this.#doorDone(member);
         break;
@@ -438,21 +441,24 @@ export class Pool implements Workers {
 
   async suspend(queue: boolean): Promise<void> {
     this.#serving = false;
-    if (this.accept) await this.#turnDoors({ type: 'suspend', queue });
+    if (this.accept) await this.#turnDoors(() => ({ type: 'suspend', queue }));
   }
 
   async resume(address: BoundAddress, reopen: boolean): Promise<void> {
     this.#address = address;
     if (!this.accept) return;
-    const acceptance = reopen ? this.#kind.acceptance!(address) : undefined;
-    await this.#turnDoors({ type: 'resume', ...(acceptance && { acceptance }) });
+    // Each gets a socket of its own: two that close one number would close a third one's.
+    await this.#turnDoors((link) => ({
+      type: 'resume',
+      ...(reopen && { acceptance: this.#kind.acceptance!(address, link) }),
+    }));
   }
 
   /** Tells those who accept by themselves, and waits until each has done it or is gone. */
-  async #turnDoors(message: ToWorker): Promise<void> {
+  async #turnDoors(message: (link: WorkerLink) => ToWorker): Promise<void> {
     this.#atDoor = new Set(this.#members);
     const all = new Promise<void>((resolve) => (this.#doorsDone = resolve));
-    for (const { link } of this.#atDoor) link.post(message);
+    for (const { link } of this.#atDoor) link.post(message(link));
     if (this.#atDoor.size > 0) await all;
   }
 

@@ -4,12 +4,13 @@ import type { WorkerKind, WorkerLink } from '../concurrency.js';
 import { descriptorOf } from '../node-internals.js';
 import type { SystemCalls } from '../system-calls.js';
 import type { FromWorker, ToWorker } from '../worker-messages.js';
+import type { Holder } from './holder.js';
 
 const entry = new URL('./worker.js', import.meta.url);
 
-/** Worker threads. With `dup` sockets are handed over: a duplicate of the descriptor goes, by number. */
+/** Worker threads. With system calls sockets are handed over: a duplicate of the descriptor goes, by number. */
 export function threads(calls: SystemCalls | undefined): WorkerKind {
-  return { start: () => new ThreadLink(calls), ...(calls && { dup: (fd) => calls.dup(fd) }) };
+  return { start: () => new ThreadLink(calls) };
 }
 
 class ThreadLink implements WorkerLink {
@@ -17,6 +18,8 @@ class ThreadLink implements WorkerLink {
   readonly #worker: Worker;
   readonly #calls: SystemCalls | undefined;
   readonly #onTheWay = new Map<number, { socket: Socket; fd: number; back: () => void }>();
+  /** Listening descriptors that the worker may not have taken over yet; each is told when it has, or has ended. */
+  readonly #shared = new Map<number, (ended: boolean) => void>();
 
   constructor(calls: SystemCalls | undefined) {
     this.#worker = new Worker(entry, { name: 'socketserver' });
@@ -50,6 +53,22 @@ class ThreadLink implements WorkerLink {
     this.#onTheWay.delete(id);
   }
 
+  share(holder: Holder): { fd: number; own: boolean } {
+    const calls = this.#calls;
+    if (calls === undefined) {
+      this.#shared.set(holder.fd, holder.lend());
+      return { fd: holder.fd, own: false };
+    }
+    const fd = calls.dup(holder.fd);
+    this.#shared.set(fd, (ended) => ended && calls.close(fd));
+    return { fd, own: true };
+  }
+
+  took(fd: number): void {
+    this.#shared.get(fd)?.(false);
+    this.#shared.delete(fd);
+  }
+
   onMessage(listener: (message: FromWorker) => void): void {
     this.#worker.on('message', listener);
   }
@@ -63,6 +82,7 @@ class ThreadLink implements WorkerLink {
         this.#calls!.close(fd);
         back();
       }
+      for (const done of this.#shared.values()) done(true);
     });
   }
 

@@ -1,9 +1,10 @@
-import { createServer, Socket } from 'node:net';
+import { createServer, Socket, type Server as NetServer } from 'node:net';
 import { parentPort } from 'node:worker_threads';
 import type { Connection } from '../connection.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
 import { SocketServerError } from '../errors.js';
 import type { EventName } from '../events.js';
+import { listenOnHandle } from '../node-internals.js';
 import { handlerClassOf } from '../serve.js';
 import type { BaseServer } from '../server.js';
 import { serverClassFor } from '../servers.js';
@@ -147,19 +148,14 @@ async function accept(acceptance: Acceptance): Promise<void> {
   if (acceptance.by === 'descriptor') {
     const { fd, own, backlog } = acceptance;
     if (own) {
-      const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
-      await new Promise<void>((resolve, reject) => {
-        listener.once('error', reject);
-        listener.listen({ fd, backlog }, () => {
-          listener.off('error', reject);
-          resolve();
-        });
-        // Not later: it accepts from the next turn of the loop on.
-        server!.acceptFrom(listener);
-      });
-      return;
+      // Before it is: told too late it could be closed twice.
+      post({ type: 'took', fd });
+      await listenWith((listener) => listener.listen({ fd, backlog }));
+    } else {
+      const handle = await duplicateListener(fd, backlog);
+      post({ type: 'took', fd });
+      await listenWith((listener) => listenOnHandle(listener, handle, backlog));
     }
-    await duplicateListener(fd, backlog, (listener) => server!.acceptFrom(listener));
     return;
   }
   const { host, port } = acceptance.address;
@@ -170,6 +166,20 @@ async function accept(acceptance: Acceptance): Promise<void> {
   });
   listener.removeAllListeners('error');
   server!.acceptFrom(listener);
+}
+
+async function listenWith(begin: (listener: NetServer) => void): Promise<void> {
+  const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject);
+    listener.once('listening', () => {
+      listener.off('error', reject);
+      resolve();
+    });
+    begin(listener);
+    // Not later: it accepts from the next turn of the loop on.
+    server!.acceptFrom(listener);
+  });
 }
 
 async function resume(acceptance: Acceptance | undefined): Promise<void> {
