@@ -16,6 +16,7 @@ import type { Begin } from './run-options.js';
 import { shareOf } from './reach.js';
 import { rolloutOf } from './rollout-options.js';
 import { finish, put, standardSinks, type Sinks } from './sink.js';
+import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
 
 /** Starts the command on all hosts of a set, shows what happens and returns the process's exit code. */
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
@@ -151,17 +152,14 @@ class View {
 
   /** How far it is, on a terminal, after each second of silence; `hide` before anything else is shown. */
   #showProgress(): { hide: () => void; end: () => void } {
-    if (!isatty(2) || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
-    let shown = false;
+    if (!hasStatusLine() || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
     const draw = () => {
-      shown = true;
       const { total, ok, failed } = this.#run.progress;
-      process.stderr.write(`\r\u001b[Ksendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
+      showStatus(`sendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
     };
     const timer = setInterval(draw, 1000).unref();
     const hide = () => {
-      if (shown) process.stderr.write('\r\u001b[K');
-      shown = false;
+      clearStatus();
       timer.refresh();
     };
     return {

@@ -1,17 +1,9 @@
 /** The one place where the CLI speaks: escaped, so that nobody's text can play with the terminal. */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
-
-/** Text of others, with control characters shown instead of obeyed. */
-export function escapeControl(text: string): string {
-  return text.replace(CONTROL, (char) => {
-    const code = char.charCodeAt(0);
-    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
-  });
-}
+import { columnsOf } from './columns.js';
+import { escapeControl } from './control-characters.js';
+import { makeWay } from './status-line.js';
 
 /** Our own words, on stderr. */
 export function say(line: string): void {
@@ -42,10 +34,12 @@ export function title(line: string): void {
 export function table([head, ...rows]: readonly (readonly string[])[]): void {
   const widths: number[] = [];
   for (const row of [head!, ...rows])
-    row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, escapeControl(cell).length)));
+    row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columnsOf(escapeControl(cell)))));
   const padded = (row: readonly string[]) =>
     row
-      .map((cell, i) => (i === row.length - 1 ? cell : cell + ' '.repeat(widths[i]! + 2 - escapeControl(cell).length)))
+      .map((cell, i) =>
+        i === row.length - 1 ? cell : cell + ' '.repeat(widths[i]! + 2 - columnsOf(escapeControl(cell))),
+      )
       .join('')
       .trimEnd();
   title(padded(head!));
@@ -72,6 +66,7 @@ export function reasonOf(error: NodeJS.ErrnoException): string {
 /** Writes all of it before it returns. Answers are short; what commands write goes through sink.ts. */
 function print(fd: 1 | 2, text: string): void {
   const bytes = Buffer.from(text);
+  makeWay(fd, bytes);
   for (let at = 0; at < bytes.length;) {
     try {
       at += writeSync(fd, bytes, at);

@@ -1,35 +1,29 @@
 /** One line on a terminal about a link that takes long to make, or to make again. It goes when the link is there. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { isatty } from 'node:tty';
 import type { DialEvent } from '../index.js';
 import type { Arguments } from './command.js';
-import { escapeControl } from './print.js';
+import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
 
 /** Milliseconds of silence before the user is told what we wait for. */
 const PATIENCE = 1000;
-const CLEAR = '\r\u001b[K';
 
 /** Shows, from now on, when `host` is being dialled for more than a second. Returns what stops it. */
 export function showProgress(host: string, args: Arguments): () => void {
-  if (!isatty(2) || args.on('quiet')) return () => undefined;
+  if (!hasStatusLine() || args.on('quiet')) return () => undefined;
   let timer: NodeJS.Timeout | undefined;
-  let shown = false;
   let since = 0;
   let reason = '';
   let linked = false;
   const draw = () => {
-    shown = true;
     const seconds = Math.round((performance.now() - since) / 1000);
     const what = linked ? `the link to ${host} is lost, dialling again` : `connecting to ${host}`;
-    const line = `sendall: ${what}… ${seconds}s${reason ? ` (${reason})` : ''}`;
-    process.stderr.write(CLEAR + escapeControl(line).slice(0, (process.stderr.columns || 80) - 1));
+    showStatus(`sendall: ${what}… ${seconds}s${reason ? ` (${reason})` : ''}`);
     timer = setTimeout(draw, 1000).unref();
   };
   const clear = () => {
     clearTimeout(timer);
     timer = undefined;
-    if (shown) process.stderr.write(CLEAR);
-    shown = false;
+    clearStatus();
   };
   const onDial = (message: unknown) => {
     const event = message as DialEvent;

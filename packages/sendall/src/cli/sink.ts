@@ -4,6 +4,7 @@
  */
 import { fstatSync, write } from 'node:fs';
 import { Writable } from 'node:stream';
+import { makeWay } from './status-line.js';
 
 const RETRY_MS = 5;
 /** Bytes that may wait for a slow reader. */
@@ -63,6 +64,7 @@ function descriptorSink(fd: number, highWaterMark: number): Writable {
 }
 
 function writeAll(fd: number, bytes: Buffer, done: (error?: Error | null) => void): void {
+  makeWay(fd, bytes);
   write(fd, bytes, 0, bytes.length, null, (error, written) => {
     // Someone who shares the descriptor made it non-blocking.
     if (error?.code === 'EAGAIN') setTimeout(() => writeAll(fd, bytes, done), RETRY_MS);

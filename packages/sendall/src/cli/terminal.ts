@@ -11,6 +11,7 @@ import { watchSignals } from './interrupt.js';
 import { say } from './print.js';
 import { Replay } from './replay.js';
 import { finish, put, standardSinks } from './sink.js';
+import { leaveScreenTo } from './status-line.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
 const LAST_WORDS = 1000;
@@ -202,6 +203,7 @@ class RawTerminal {
   /** Node's own raw mode would still turn every newline of the host into two characters. */
   raw(): void {
     this.#isRaw = true;
+    leaveScreenTo(true);
     if (this.#saved) stty('raw', '-echo');
     else process.stdin.setRawMode(true);
   }
@@ -210,6 +212,7 @@ class RawTerminal {
   restore(modes: string): void {
     if (!this.#isRaw) return;
     this.#isRaw = false;
+    leaveScreenTo(false);
     if (modes) process.stdout.write(modes);
     if (this.#saved) stty(this.#saved);
     else process.stdin.setRawMode(false);

@@ -50,9 +50,11 @@ export interface RunListing {
   readonly signal: string | undefined;
   readonly cause: string | undefined;
   readonly reason: string | undefined;
-  /** "stdout" or "stderr" while the command waits for a reader. */
+  /** "stdout" or "stderr" while the command waits for a reader, "disk" while it waits for room on a full disk. */
   readonly blocked: string | undefined;
   readonly attached: number;
+  /** Somebody who is attached has control; the others observe. */
+  readonly controlled: boolean;
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
   readonly tags: readonly string[];
@@ -189,6 +191,7 @@ function listing(host: string, run: RunInfo): RunListing {
     reason: run.reason,
     blocked: run.blocked,
     attached: run.attached ?? 0,
+    controlled: run.controlled ?? false,
     stdoutBytes: run.stdoutBytes ?? 0,
     stderrBytes: run.stderrBytes ?? 0,
     tags: run.tags,

@@ -331,6 +331,7 @@ export class Run implements OutputEvents {
   get blocked(): string | undefined {
     const output = this.#outputs.find((each) => each.blocked);
     if (!output) return undefined;
+    if (!output.stored) return 'disk';
     return output.stream === STREAM.stdout ? 'stdout' : output.stream === STREAM.stderr ? 'stderr' : 'output';
   }
 
@@ -745,6 +746,7 @@ export class Run implements OutputEvents {
       cause: exit?.cause ?? this.#cause,
       blocked: this.blocked,
       attached: this.attachments.size,
+      controlled: [...this.attachments].some(({ control }) => control) || undefined,
       stdoutBytes: length(STREAM.stdout),
       stderrBytes: length(STREAM.stderr),
       principal,

@@ -117,7 +117,7 @@ const runInfo = {
   code: opt(uint(9)),
   signal: opt(text(10)),
   cause: opt(text(11)),
-  /** "stdout" or "stderr" while the command waits for a reader. */
+  /** "stdout" or "stderr" while the command waits for a reader, "disk" while it waits for room on a full disk. */
   blocked: opt(text(12)),
   attached: opt(uint(13)),
   stdoutBytes: opt(uint(14)),
@@ -125,6 +125,8 @@ const runInfo = {
   principal: opt(text(16)),
   tags: list(text(17)),
   reason: opt(text(18)),
+  /** Somebody who is attached has control. */
+  controlled: opt(bool(19)),
 } satisfies Fields;
 
 const streamState = {

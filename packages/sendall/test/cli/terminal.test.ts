@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Machine, type User } from './support.js';
 
@@ -51,6 +54,32 @@ describe('Ctrl-C on a terminal', () => {
   });
 });
 
+// Only root may mount a disk small enough to be filled.
+if (process.getuid?.() === 0)
+  test('a command whose host has a full disk is said to wait, below what it has written; so is its cancelling', () => {
+    const spool = join(machine.user.home, 'spool');
+    mkdirSync(spool, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', spool]);
+    const flood = ['run', '--name', 'flood', 'web1', '--', 'sh', '-c', 'head -c 600000 /dev/zero | tr "\\0" x'];
+    try {
+      const { code, screen } = user.atTerminal(flood, [
+        { expect: 'the disk of web1 is full: the command waits' },
+        { send: CTRL_C },
+        { expect: 'd detaches' },
+        { send: CTRL_C },
+        { expect: 'the last output of the ended command waits' },
+        { send: CTRL_C },
+      ]);
+      expect(code).toBe(204);
+      expect(screen.replace(/x+/g, 'X')).toContain('X\r\nsendall: the disk of');
+      expect(user.call(['ps', 'web1']).stdout).toMatch(/blocked\(disk full\).*flood/);
+      execFileSync('mount', ['-o', 'remount,size=64m', spool]);
+      expect(user.call(['wait', 'flood']).code).toBe(204);
+    } finally {
+      execFileSync('umount', ['-l', spool]);
+    }
+  });
+
 describe('a shell', () => {
   test('is a terminal with our size and TERM; it is resized, interrupted, and ends with its code', () => {
     const { code, screen, sane } = user.atTerminal(
@@ -89,7 +118,7 @@ describe('a shell', () => {
   test('~d detaches in the middle of vim, undoes what vim did to the screen, and attach draws it again', () => {
     const first = user.atTerminal(
       ['shell', '--name', 'editing', 'web1'],
-      [{ send: 'vim -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
+      [{ send: 'vim -n -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
     );
     expect(first.code).toBe(0);
     expect(first.screen.lastIndexOf('sendall: detached')).toBeGreaterThan(first.screen.indexOf('\u001b[?1049l'));
@@ -119,7 +148,7 @@ describe('a shell', () => {
   test('attached in the middle of vim, it is in the modes that vim has set', () => {
     user.atTerminal(
       ['shell', '--name', 'modes', 'web1'],
-      [{ send: 'vim -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
+      [{ send: 'vim -n -u NONE /etc/passwd\r' }, { expect: 'root:' }, { send: ':\r' }, { expect: ':' }, { send: '~d' }],
     );
     const again = user.atTerminal(
       ['attach', 'modes', '--from', 'end'],
@@ -152,7 +181,7 @@ describe('a shell', () => {
       ['shell', '--name', 'shared', 'web1'],
       [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { expect: 'has taken over' }, { send: '\r~.' }],
     );
-    await expect.poll(() => user.call(['ps', 'web1']).stdout, { timeout: 10_000 }).toMatch(/running.*shared/);
+    await expect.poll(() => user.call(['logs', 'shared']).stdout, { timeout: 10_000 }).toContain('a2b');
     const second = user.alsoAtTerminal(
       ['attach', 'shared'],
       [{ expect: 'a2b' }, { send: 'read x\r' }, { expect: 'read x' }, { send: 'gone\r' }, { send: 'exit $((4+4))\r' }],

@@ -28,7 +28,7 @@ if (process.getuid?.() === 0) {
     const keeper = await KeeperClient.start({}, folder);
     const filler = fill();
     const run = keeper.sh('head -c 3000000 /dev/zero; echo end >&2; exit 3');
-    await until(async () => (await keeper.list()).some(({ blocked }) => blocked !== undefined), 'a blocked run');
+    await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'disk'), 'a blocked run');
     expect(run.find('EXIT')).toBeUndefined();
     rmSync(filler);
     expect(await run.exit).toMatchObject({ code: 3 });

@@ -7,6 +7,7 @@ import { EXIT } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord } from '../find-run.js';
 import { conclude, follow, viewOf } from '../follow.js';
 import { reach, reachOptions, shareOf } from '../reach.js';
+import { showWaiting } from '../waiting.js';
 
 const shown: Readonly<Record<string, Option>> = {
   ...findOptions,
@@ -43,8 +44,13 @@ export const attach: Command = {
     }
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
-    const observe = args.on('observe') || (await isAttached(host, runId));
-    const running = host.attach(runId, { ...options, mode: observe ? 'observe' : 'control' });
+    const observe = args.on('observe') || (await isControlled(host, runId));
+    const join = (mode: 'observe' | 'control') => {
+      const joined = host.attach(runId, { ...options, mode });
+      showWaiting(host, joined, args);
+      return joined;
+    };
+    const running = join(observe ? 'observe' : 'control');
     const how = observe ? 'watching' : 'joined';
     if (args.on('observe') || args.on('json') || !(await isTerminal(running)))
       return await accompany(running, args, how);
@@ -53,13 +59,13 @@ export const attach: Command = {
     if (!observe) return await converse(running, args, true);
     // A terminal follows whoever sits down at it.
     await running.detach();
-    return await converse(host.attach(runId, { ...options, mode: 'control' }), args, true);
+    return await converse(join('control'), args, true);
   },
 };
 
-/** Whether someone else has a hold on it: whoever writes its stdin must not lose it to us. */
-async function isAttached(host: Host, runId: string): Promise<boolean> {
-  return ((await listingOf(host, runId, false))?.attached ?? 0) > 0;
+/** Whether someone else is in control: whoever writes its stdin must not lose it to us. */
+async function isControlled(host: Host, runId: string): Promise<boolean> {
+  return (await listingOf(host, runId, false))?.controlled ?? false;
 }
 
 /** Whether it is a terminal that still runs. */
@@ -117,6 +123,7 @@ export const logs: Command = {
     } as const;
     if (options.until && options.until.stdout + options.until.stderr === 0) return 0;
     const running = host.attach(runId, { mode: 'observe', reject: false });
+    showWaiting(host, running, args);
     const code = conclude(running, await follow(running, options), options);
     // How the command ended is not what was asked; whether we could show all of it is.
     return code >= EXIT.usage || code === EXIT.brokenPipe ? code : 0;

@@ -10,6 +10,7 @@ import { json, say } from '../print.js';
 import { reach } from '../reach.js';
 import { runOptions, toRunOptions, type Begin } from '../run-options.js';
 import { isOneTarget } from '../targets.js';
+import { showWaiting } from '../waiting.js';
 
 export const run: Command = {
   name: 'run',
@@ -87,6 +88,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   });
   noteRun({ runId: running.runId, host: targets, name: options.name });
   if (args.on('detach')) return await leave(args, running);
+  showWaiting(host, running, args);
   return joined && terminal ? await terminal.converse(running, args) : await accompany(running, args);
 }
 

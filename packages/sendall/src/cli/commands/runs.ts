@@ -10,6 +10,7 @@ import { answer, json, say, table } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
 import { isOneTarget } from '../targets.js';
 import { parseDuration } from '../units.js';
+import { showWaiting } from '../waiting.js';
 
 const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 
@@ -21,7 +22,7 @@ function age(run: RunListing): string {
 }
 
 function stateOf(run: RunListing): string {
-  if (run.blocked) return `${run.state}, blocked(${run.blocked})`;
+  if (run.blocked) return `${run.state}, blocked(${run.blocked === 'disk' ? 'disk full' : run.blocked})`;
   if (run.cause) return run.cause;
   if (run.signal) return run.signal;
   if (run.code !== undefined) return `exit ${run.code}`;
@@ -77,6 +78,7 @@ async function endOf({ target, runId }: Place, args: Arguments): Promise<Result>
   await using host = await reach(target, args);
   const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
   running.stopCollecting();
+  showWaiting(host, running, args);
   return await running;
 }
 

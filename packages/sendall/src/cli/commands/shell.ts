@@ -4,6 +4,7 @@ import { noteRun } from '../history.js';
 import { reach, reachOptions } from '../reach.js';
 import { isOneTarget } from '../targets.js';
 import { converse, hasTerminal, ownTerminal } from '../terminal.js';
+import { showWaiting } from '../waiting.js';
 
 /** The account's own shell, as one that was logged in to. */
 const LOGIN_SHELL = 'exec "${SHELL:-/bin/sh}" -l';
@@ -45,6 +46,7 @@ export const shell: Command = {
       name: args.text('name'),
     } as Parameters<typeof host.sh>[1]);
     noteRun({ runId: running.runId, host: target, name: args.text('name') });
+    showWaiting(host, running, args);
     return await converse(running, args);
   },
 };

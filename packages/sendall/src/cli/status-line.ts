@@ -1,0 +1,60 @@
+/**
+ * One line of ours on the terminal that says what we wait for, and goes again. What programs have written stays: below an
+ * unfinished line ours is a line of its own, and on a screen that a program draws it is the last one.
+ */
+import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { fit } from './columns.js';
+import { escapeControl } from './control-characters.js';
+
+const CLEAR = '\r\u001b[K';
+const SAVE = '\u001b7\u001b[999;1H\u001b[K';
+const RESTORE = '\u001b8';
+
+let shown = false;
+/** What was written last did not end its line. */
+let unfinished = false;
+/** A program draws all of the screen. */
+let drawn = false;
+
+/** Whether there is anybody to read it. */
+export function hasStatusLine(): boolean {
+  return isatty(2);
+}
+
+/** Shows the line, in place of the one before. */
+export function showStatus(text: string): void {
+  const line = fit(escapeControl(text), (process.stderr.columns || 80) - 1);
+  if (drawn) write(SAVE + line + RESTORE);
+  else write((unfinished && !shown ? '\n' : CLEAR) + line);
+  unfinished &&= drawn;
+  shown = true;
+}
+
+/** Takes it away. */
+export function clearStatus(): void {
+  if (!shown) return;
+  shown = false;
+  write(drawn ? SAVE + RESTORE : CLEAR);
+}
+
+/** Something else is about to be written. */
+export function makeWay(fd: number, bytes: Uint8Array): void {
+  if (!bytes.length || !isatty(fd)) return;
+  clearStatus();
+  unfinished = bytes.at(-1) !== 0x0a;
+}
+
+/** From now on the screen is a program's, or no longer. */
+export function leaveScreenTo(program: boolean): void {
+  clearStatus();
+  drawn = program;
+}
+
+function write(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // The terminal is slow or has gone; the line is not worth more.
+  }
+}
