@@ -14,16 +14,15 @@ export interface FollowOptions {
   readonly only?: StreamName | undefined;
   /** The run was there before us and goes on without us: when our reader has gone, so do we. */
   readonly joined?: boolean;
-  /** Where to stop; what comes behind is not shown. Default: at the end of the run. */
-  readonly until?: Readonly<Record<StreamName, number>>;
+  /** Only what there is when we come. Default: to the end of the run. */
+  readonly soFar?: boolean;
   /** Set when the user has left: what was received is still shown, but not how it ended. */
   left?: boolean;
 }
 
 /** How following ended. */
 export interface Followed {
-  /** Undefined when it stopped before the run's end. */
-  readonly result: Result | undefined;
+  readonly result: Result;
   /** Some of the output could not be shown, for the host had dropped it. */
   readonly gaps: boolean;
   /** Why our stdout did not take all of the output. */
@@ -35,16 +34,19 @@ export function viewOf(args: Arguments) {
   return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
 }
 
-/** Follows the run to its end, or as far as was asked. */
+/** Follows the run to its end, or as far as it has come. */
 export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
   const sinks = standardSinks();
   const { out, err } = sinks;
   let lostOutput: NodeJS.ErrnoException | undefined;
+  const leave = () => {
+    options.left = true;
+    void run.detach().catch(() => undefined);
+  };
   out.on('error', (error) => {
     lostOutput ??= error;
     if (options.joined) {
-      options.left = true;
-      void run.detach().catch(() => undefined);
+      leave();
       return;
     }
     // `sendall run … | head`: the reader has what it wanted. The command is told as a local one would be.
@@ -53,20 +55,15 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
   });
   if (out !== err) err.on('error', () => options.joined || run.stopReading('stderr'));
   const decoders = decodersFor(options.encoding);
-  const { until } = options;
-  const shown = { stdout: 0, stderr: 0 };
-  let result: Result | undefined;
+  let result!: Result;
   let gaps = false;
   const show = async (event: RunEvent) => {
     if (event.event === 'output') {
       if (options.only && event.stream !== options.only) return;
-      const most = until ? Math.max(0, until[event.stream] - event.offset) : Infinity;
-      const piece = { ...event, bytes: event.bytes.subarray(0, most) };
-      if (!piece.bytes.length) return;
-      if (options.json) await put(out, `${JSON.stringify(outputJson(run, piece, decoders))}\n`);
+      if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
       else {
-        const text = decoders ? decoders[event.stream].decode(piece.bytes, { stream: true }) : piece.bytes;
-        await put(event.stream === 'stderr' ? err : out, text);
+        const shown = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
+        await put(event.stream === 'stderr' ? err : out, shown);
       }
       return;
     }
@@ -90,30 +87,26 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       else await put(stream === 'stderr' ? err : out, text);
     }
   };
-  const isReached = (event: RunEvent) => {
-    if (!until) return false;
-    if (event.event === 'output') shown[event.stream] = event.offset + event.bytes.length;
-    else if (event.event === 'gap') shown[event.stream] = event.to;
-    return shown.stdout >= until.stdout && shown.stderr >= until.stderr;
-  };
+  const isOver = () => ['ended', 'lost', 'refused', 'unreachable'].includes(run.state);
+  const enough = () => options.soFar && !options.left && !run.isBehind && !isOver();
+  if (options.soFar) void run.attached.then(() => enough() && leave()).catch(() => undefined);
   for await (const event of run.events()) {
     await show(event);
-    if (isReached(event)) break;
+    if (event.event !== 'result' && enough()) leave();
   }
-  if (!result) await flush();
   await finish(sinks);
   return { result, gaps, lostOutput };
 }
 
 /** Says what the command did not say itself, and returns the process's exit code. */
 export function conclude(run: Run, { result, gaps, lostOutput }: Followed, options: FollowOptions): number {
-  const code = result && !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
+  const code = !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
   if (lostOutput?.code === 'EPIPE') return code || EXIT.brokenPipe;
   if (lostOutput) {
     say(`sendall: cannot write to stdout: ${reasonOf(lostOutput)}; the output is kept: sendall attach ${run.runId}`);
     return EXIT.truncated;
   }
-  if (result && !options.json && !options.quiet) explain(result);
+  if (!options.left && !options.json && !options.quiet) explain(result);
   return code;
 }
 

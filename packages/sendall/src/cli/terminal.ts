@@ -84,7 +84,7 @@ export async function converse(run: Run, args: Arguments, joined = false): Promi
     if (joined) void size.nudge();
     const first = await Promise.race([shown, watch.departed, escape]);
     if (typeof first === 'object') {
-      terminal.restore(first.result?.outcome === 'lost' ? modes.undo() : '');
+      terminal.restore(first.result.outcome === 'lost' ? modes.undo() : '');
       return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
     const detached = first === 'detach' || first === 'detached' || watching;

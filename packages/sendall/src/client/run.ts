@@ -5,7 +5,7 @@
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../errors.js';
-import { STREAM, type Exit, type MessageNamed, type Started } from '../protocol/messages.js';
+import { STREAM, type Exit, type MessageNamed, type Started, type StreamState } from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
 import { Deferred } from './deferred.js';
@@ -76,6 +76,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #events: EventQueue | undefined;
   #startedInfo: Started | undefined;
   #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
+  /** Where its streams stood when it was attached to. */
+  #found: readonly StreamState[] = [];
+  readonly #joins: boolean;
   #specHash = '';
   #overflowed = false;
   #endedAt: number | undefined;
@@ -88,6 +91,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.runId = formatRunId(prepared.runId);
     this.#prepared = prepared;
     this.#throws = prepared.reject;
+    this.#joins = beginning.kind === 'attach';
     this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
     this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
     this.#attachment = new Attachment(prepared, beginning, this.#listener());
@@ -127,6 +131,14 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
    */
   get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
     return this.#past;
+  }
+
+  /** Of a run that was attached to: not all that was there when it was found has come so far. */
+  get isBehind(): boolean {
+    return this.#found.some(({ stream, next }) => {
+      const inbound = this.#attachment.streams.get(stream);
+      return inbound !== undefined && !inbound.abandoned && inbound.next < next;
+    });
   }
 
   /** Resolves when another caller has taken control: what is written to `stdin` goes nowhere from then on. */
@@ -316,7 +328,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** Leaves the run to itself. It goes on; `host.attach(runId)` finds it again. */
   async detach(): Promise<{ runId: string; host: string; offsets: { stdout: number; stderr: number } }> {
-    await this.started;
+    await (this.#joins ? this.attached : this.started);
     const { runId, host, offsets } = this;
     this.#attachment.end(false);
     this.#end('cancelled', 'detached: the command goes on');
@@ -351,6 +363,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         if (resumed) this.#events?.push({ event: 'resumed', offsets: this.offsets });
       },
       joined: (streams, screen = '') => {
+        this.#found = streams;
         const { stream, start } = this.#stdout.inbound;
         this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
       },

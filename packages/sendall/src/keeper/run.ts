@@ -747,7 +747,7 @@ export class Run implements OutputEvents {
       blocked: this.blocked,
       attached: this.attachments.size,
       controlled: [...this.attachments].some(({ control }) => control) || undefined,
-      stdoutBytes: length(STREAM.stdout),
+      stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty),
       stderrBytes: length(STREAM.stderr),
       principal,
       tags,

@@ -1,6 +1,6 @@
 /** Joining a run that exists: to its end, or only to what it has written so far. */
 import { UsageError } from '../../errors.js';
-import { fleet, type AttachOptions, type Host, type Run, type RunListing } from '../../index.js';
+import { fleet, type AttachOptions, type Host, type Run } from '../../index.js';
 import { accompany } from '../accompany.js';
 import type { Command, Option } from '../command.js';
 import { EXIT } from '../exit-codes.js';
@@ -65,7 +65,8 @@ export const attach: Command = {
 
 /** Whether someone else is in control: whoever writes its stdin must not lose it to us. */
 async function isControlled(host: Host, runId: string): Promise<boolean> {
-  return (await listingOf(host, runId, false))?.controlled ?? false;
+  for await (const listing of host.runs()) if (listing.runId === runId) return listing.controlled;
+  return false;
 }
 
 /** Whether it is a terminal that still runs. */
@@ -76,11 +77,6 @@ async function isTerminal(running: Run): Promise<boolean> {
     return false;
   }
   return running.hasTerminal && running.state === 'running';
-}
-
-async function listingOf(host: Host, runId: string, all: boolean): Promise<RunListing | undefined> {
-  for await (const listing of host.runs({ all })) if (listing.runId === runId) return listing;
-  return undefined;
 }
 
 function startOf(text: string | undefined): number | 'end' | { tail: number } {
@@ -112,16 +108,12 @@ export const logs: Command = {
       throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
-    const listing = await listingOf(host, runId, true);
-    const isOver = args.on('follow') || !listing || listing.endMs !== undefined;
     const options = {
       ...viewOf(args),
       only: args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout',
       joined: true,
-      // As much as there was when we asked.
-      ...(isOver ? {} : { until: { stdout: listing.stdoutBytes, stderr: listing.stderrBytes } }),
+      soFar: !args.on('follow'),
     } as const;
-    if (options.until && options.until.stdout + options.until.stderr === 0) return 0;
     const running = host.attach(runId, { mode: 'observe', reject: false });
     showWaiting(host, running, args);
     const code = conclude(running, await follow(running, options), options);
