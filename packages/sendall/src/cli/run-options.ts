@@ -48,7 +48,7 @@ export const runOptions: Record<string, Option> = {
     help: 'how stdout and stderr are taken',
     complete: ['split', 'merged', 'exact'],
   },
-  'max-output': { value: 'SIZE', help: 'end it when it writes more than this' },
+  'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
   overflow: {
     value: 'block|stop|drop-old',
     help: 'when nobody reads and the spool is full',

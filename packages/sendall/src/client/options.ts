@@ -46,7 +46,7 @@ export interface RunOptions {
   spoolMax?: number;
   /** When that is full of unread bytes: "block" the command (default), "stop" it, or "drop-old" bytes (a gap). */
   overflow?: 'block' | 'stop' | 'drop-old';
-  /** Output above this ends the run (outcome limits). Default: none. */
+  /** Output above this many bytes ends the run (outcome limits) and is dropped. Default: none. */
   maxOutput?: number;
   /** Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated). Default 64 MiB. */
   maxBuffer?: number;

@@ -13,6 +13,8 @@ export type Overflow = 'block' | 'stop' | 'drop-old';
 
 /** What a stream tells its run. */
 export interface OutputEvents {
+  /** How many of `length` new bytes the run may keep; the others are dropped, and never were. */
+  allowed(output: Output, length: number): number;
   /** Bytes `offset`… are in the spool; the buffer is valid inside the call only. */
   grew(output: Output, offset: number, bytes: Buffer): void;
   /** Bytes `from` to `to` were dropped without having been acknowledged. */
@@ -131,7 +133,9 @@ export class Output {
     return bytes.length;
   }
 
-  #take(bytes: Buffer): void {
+  #take(read: Buffer): void {
+    const bytes = read.subarray(0, this.#events.allowed(this, read.length));
+    if (bytes.length === 0) return;
     this.#crc = crc32(bytes, this.#crc);
     this.#sha?.update(bytes);
     this.#store(bytes);

@@ -289,11 +289,17 @@ export class Run implements OutputEvents {
     this.#screen?.watch(bytes);
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
+  }
+
+  allowed({ stream }: Output, length: number): number {
     const max = this.#spec?.maxOutput;
-    if (max === undefined || this.#cause !== undefined) return;
-    let total = 0;
-    for (const each of this.#outputs) total += each.next;
-    if (total > max) this.end('limits', undefined, `it wrote more than ${max} bytes`);
+    if (max === undefined) return length;
+    let left = max;
+    for (const each of this.#outputs) left -= each.next;
+    if (length <= left) return length;
+    if (this.#cause === undefined) this.end('limits', undefined, `it wrote more than ${max} bytes`);
+    // Records are not cut in two.
+    return stream === STREAM.records ? length : Math.max(left, 0);
   }
 
   dropped(output: Output, from: number, to: number, reason: string): void {

@@ -160,6 +160,14 @@ describe('stdin', () => {
   });
 });
 
+test('--max-output shows so much, says that there was more, and ends with 206', () => {
+  expect(user.call(['run', '--max-output', '1K', 'web1', '--', 'yes'])).toEqual({
+    code: 206,
+    stdout: 'y\n'.repeat(512),
+    stderr: 'sendall: web1: the command was ended (limits): it wrote more than 1024 bytes\n',
+  });
+});
+
 describe('our own stdout', () => {
   test('a reader that has enough ends the run quietly', () => {
     const ended = user.bash('sendall run web1 -- yes | head -2; echo ${PIPESTATUS[0]}');

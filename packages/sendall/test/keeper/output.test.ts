@@ -151,9 +151,15 @@ describe('more output than may wait', () => {
     await expect(run.read(1, 0, 1)).rejects.toMatchObject({ code: 'TRIMMED', first: kept });
   });
 
-  test('maxOutput ends the run', async () => {
+  test('maxOutput ends the run, and of its output exactly so much is kept', async () => {
     const run = keeper.sh('yes', { maxOutput: 1_000_000 });
-    expect(await run.exit).toMatchObject({ cause: 'limits' });
+    expect(await run.exit).toMatchObject({ cause: 'limits', reason: 'it wrote more than 1000000 bytes' });
+    expect(await run.output(1)).toHaveLength(1_000_000);
+    const both = keeper.sh('printf 12345; printf abcde >&2; sleep 60', { maxOutput: 8 });
+    expect(await both.exit).toMatchObject({ cause: 'limits' });
+    expect((await both.output(1)).length + (await both.output(2)).length).toBe(8);
+    const exactly = keeper.sh('printf 12345678', { maxOutput: 8 });
+    expect((await exactly.exit).cause).toBeUndefined();
   });
 
   test('the room of all runs together: acknowledged results go first, then commands wait', async () => {
