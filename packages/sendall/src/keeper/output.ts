@@ -8,6 +8,8 @@ import type { Watch } from './syscalls.js';
 
 /** How often a write to a full disk is tried again. */
 const RETRY_MS = 500;
+/** What a disk says that has no room, for anybody or for this user. */
+const FULL = new Set<string | undefined>(['ENOSPC', 'EDQUOT']);
 
 export type Overflow = 'block' | 'stop' | 'drop-old';
 
@@ -148,9 +150,9 @@ export class Output {
       let n: number;
       try {
         n = this.spool.append(rest);
-      } catch {
+      } catch (error) {
         // A full disk: what readers already have makes room. Else nothing is lost, the command waits, and we try again.
-        if (this.#budget.makeRoom()) continue;
+        if (FULL.has((error as NodeJS.ErrnoException).code) && this.#budget.makeRoom()) continue;
         this.#pending = Buffer.from(rest);
         this.#retry = setTimeout(() => this.#storePending(), RETRY_MS);
         break;
