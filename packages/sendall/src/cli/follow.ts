@@ -116,6 +116,14 @@ export function explain(result: Result): void {
   const survivors = result.survivors.length
     ? `; still running: ${result.survivors.map(({ pid, argv }) => `${pid} (${argv.join(' ')})`).join(', ')}`
     : '';
-  const next = result.outcome === 'lost' ? `; see what became of it: sendall attach ${result.runId}` : '';
+  const next = result.outcome === 'lost' ? nextStep(result) : '';
   say(`sendall: ${result.host}: ${result.reason}${survivors}${next}`);
+}
+
+/** What can still be done about a run whose end is not known. */
+function nextStep({ host, runId, refusal, timing, survivors }: Result): string {
+  if (refusal === 'unknown') return `; what ${host} keeps shows: sendall ps --all ${host}`;
+  if (timing.endMs === undefined) return `: sendall attach ${runId}`;
+  const kept = `; what it wrote is kept: sendall logs ${runId}`;
+  return survivors.length ? `; end them: sendall kill ${runId}` : kept;
 }

@@ -70,6 +70,7 @@ const CODES: Readonly<Record<string, number>> = {
   REFUSED: EXIT.refused,
   KEY_CHANGED: EXIT.refused,
   PROTOCOL: EXIT.unreachable,
+  UNKNOWN: EXIT.lost,
 };
 
 function fail(error: unknown): number {

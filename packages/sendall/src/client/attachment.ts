@@ -449,8 +449,15 @@ export class Attachment implements Rider {
     if (this.#ended) this.#leave();
     else if (this.exit)
       this.#owner.failed('truncated', `the command ended, but its output did not all arrive: ${message}`);
-    else if (this.#opened) this.#owner.failed('lost', `the host no longer knows this run: ${message}`);
-    else this.#owner.failed(code === 'unknown' ? 'lost' : 'refused', message);
+    else {
+      const { runId } = this.#prepared;
+      const refused = { type: 'REFUSED', alias: this.#alias, runId } as const;
+      this.#owner.refused(
+        this.#opened
+          ? { ...refused, code: 'unknown', message: `the host no longer knows this run: ${message}` }
+          : { ...refused, code, message },
+      );
+    }
   }
 
   #onExit(exit: Exit): void {

@@ -123,6 +123,11 @@ export class Host implements AsyncDisposable {
   async forget(runId: string): Promise<void> {
     const answer = await this.#session.ask({ type: 'FORGET', runId: parseRunId(runId) });
     if (answer.type !== 'OP_OK') throw notDone(answer);
+    if (answer.result === 'unknown')
+      throw new SendallError(
+        'UNKNOWN',
+        `there is no such run on ${this.id}, or it was forgotten: see sendall ps --all ${this.id}`,
+      );
     if (answer.result !== 'done') throw new SendallError('NOT_FORGOTTEN', answer.result);
   }
 

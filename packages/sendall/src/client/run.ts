@@ -79,6 +79,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** Where its streams stood when it was attached to. */
   #found: readonly StreamState[] = [];
   readonly #joins: boolean;
+  readonly #observes: boolean;
   #specHash = '';
   #overflowed = false;
   #endedAt: number | undefined;
@@ -92,6 +93,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#prepared = prepared;
     this.#throws = prepared.reject;
     this.#joins = beginning.kind === 'attach';
+    this.#observes = beginning.kind === 'attach' && beginning.mode === 'observe';
     this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
     this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
     this.#attachment = new Attachment(prepared, beginning, this.#listener());
@@ -392,7 +394,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       used: () => this.#used(),
       overflowed: () => {
         this.#overflowed = true;
-        void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
+        // Whoever only observes ends nothing.
+        if (this.#observes) this.#end(...this.#overflow());
+        else void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
       },
       stopped: () => this.stopReading(name),
     });
@@ -459,12 +463,13 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const { corrupt } = attachment;
     if (corrupt !== undefined)
       this.#end('truncated', `the checksum of stream ${corrupt} does not match: bytes were changed on the way`);
-    else if (this.#overflowed)
-      this.#end(
-        'truncated',
-        `the output is above maxBuffer (${this.#prepared.maxBuffer} bytes): read the run as a stream`,
-      );
+    else if (this.#overflowed) this.#end(...this.#overflow());
     else this.#end(...verdict(exit, this.#gaps));
+  }
+
+  #overflow(): ['truncated', string] {
+    const { maxBuffer } = this.#prepared;
+    return ['truncated', `the output is above maxBuffer (${maxBuffer} bytes): read the run as a stream`];
   }
 
   #end(outcome: Outcome, reason: string, failure: Failure = {}): void {

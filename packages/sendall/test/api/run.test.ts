@@ -379,6 +379,15 @@ describe('runs are objects', () => {
     expect((await back).stdout).toBe('begun\ndone\n');
   });
 
+  test('whoever observes more than maxBuffer is told so, and ends nothing', async () => {
+    const run = host.sh('seq 1000; read _; exit 3', { stdin: 'pipe' });
+    await run.started;
+    const { result } = await failure(host.attach(run.runId, { mode: 'observe', maxBuffer: 1000 }));
+    expect(result.outcome).toBe('truncated');
+    run.stdin.end('\n');
+    expect((await run.nothrow()).code).toBe(3);
+  });
+
   test('attach may begin at an offset, at the tail, or at the end', async () => {
     const run = host.run(['printf', '0123456789']);
     await run;

@@ -130,6 +130,20 @@ describe('a detached run', () => {
     user.call(['wait', 'gone']);
     expect(user.call(['forget', 'gone']).code).toBe(0);
     expect(user.call(['ps', 'web1', '--all']).stdout).not.toContain('gone');
+    for (const verb of ['attach', 'logs', 'wait', 'kill', 'forget'])
+      expect([verb, user.call([verb, 'gone'])]).toEqual([
+        verb,
+        { code: 205, stdout: '', stderr: expect.stringMatching(/^sendall: .*there is no such run.*ps --all web1\n$/) },
+      ]);
+  });
+
+  test('is not forgotten while it runs', () => {
+    detach('still', 'sleep 60');
+    expect(user.call(['forget', 'still'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('sendall kill still'),
+    });
+    user.call(['kill', 'still']);
   });
 });
 

@@ -1,6 +1,7 @@
 import { fleet, Gatherer } from '../../index.js';
 import type { Command } from '../command.js';
 import { findOptions, findPlaces, oneWord } from '../find-run.js';
+import { say } from '../print.js';
 import { printDiff } from '../print-groups.js';
 import { reachOptions, shareOf } from '../reach.js';
 import { finish, standardSinks } from '../sink.js';
@@ -18,16 +19,19 @@ export const diff: Command = {
   complete: 'run',
   async run(args) {
     const places = await findPlaces(oneWord(args, 'diff'), args);
-    const hosts = fleet(
+    const joined = fleet(
       places.map(({ target }) => target),
       shareOf(args),
     );
     const gatherer = new Gatherer();
-    for await (const result of hosts.attach(places, { mode: 'observe', reject: false }).results()) gatherer.add(result);
+    for await (const result of joined.attach(places, { mode: 'observe', reject: false }).results())
+      gatherer.add(result);
     const groups = gatherer.groups();
     const sinks = standardSinks();
     await printDiff(groups, sinks, args.text('encoding'));
     await finish(sinks);
-    return groups.length > 1 ? 1 : 0;
+    const unclear = groups.filter(({ outcome }) => !['ok', 'failed', 'signalled'].includes(outcome));
+    for (const { hosts, reason } of unclear) say(`sendall: ${hosts.toString()}: ${reason}`);
+    return groups.length > 1 || unclear.length ? 1 : 0;
   },
 };

@@ -1,5 +1,5 @@
 /** Commands about runs that exist: list, wait for, end, forget. */
-import { UsageError } from '../../errors.js';
+import { SendallError, UsageError } from '../../errors.js';
 import { NodeSet, resolveTargets, type Result, type RunListing } from '../../index.js';
 import type { Arguments, Command, Option } from '../command.js';
 import { resultJson } from '../event-json.js';
@@ -149,17 +149,24 @@ export const kill: Command = {
     if (text !== undefined && args.on('signal'))
       throw new UsageError('--grace is for ending a run; with -s only one signal is sent');
     const places = await findPlaces(oneWord(args, 'kill'), args);
-    const done: boolean[] = [];
-    for (const place of places) done.push(await killAt(place, args, grace));
-    return done.every(Boolean) ? 0 : 1;
+    const codes: number[] = [];
+    for (const place of places) codes.push(await killAt(place, args, grace));
+    return codes.length === 1 ? codes[0]! : codes.some(Boolean) ? 1 : 0;
   },
 };
 
-async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?: number }): Promise<boolean> {
+/** Resolves to 0 when it was done and nothing of it is left. */
+async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?: number }): Promise<number> {
   await using host = await reach(target, args);
   const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
   running.stopCollecting();
-  await running.attached;
+  try {
+    await running.attached;
+  } catch {
+    const result = await running;
+    explain(result);
+    return exitCodeOf(result);
+  }
   const signal = args.text('signal');
   const report =
     signal === undefined ? await running.cancel({ reason: 'sendall kill', ...grace }) : await running.kill(signal);
@@ -168,7 +175,7 @@ async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?
     if (report.result !== 'done') say(`sendall: ${target}: ${report.result}`);
     for (const { pid, argv } of report.survivors) say(`sendall: ${target}: still running: ${pid} ${argv.join(' ')}`);
   }
-  return report.result === 'done' && report.survivors.length === 0;
+  return report.result === 'done' && report.survivors.length === 0 ? 0 : 1;
 }
 
 export const forget: Command = {
@@ -179,9 +186,13 @@ export const forget: Command = {
   options: { ...findOptions, ...reachOptions },
   complete: 'run',
   async run(args) {
-    for (const { target, runId } of await findPlaces(oneWord(args, 'forget'), args)) {
+    const word = oneWord(args, 'forget');
+    for (const { target, runId } of await findPlaces(word, args)) {
       await using host = await reach(target, args);
-      await host.forget(runId);
+      await host.forget(runId).catch((error: SendallError) => {
+        if (error.code !== 'NOT_FORGOTTEN') throw error;
+        throw new SendallError(error.code, `"${word}" still runs on ${target}: end it with sendall kill ${word}`);
+      });
     }
     return 0;
   },
