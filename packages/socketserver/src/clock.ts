@@ -1,3 +1,6 @@
+/** The longest that Node's timers wait, in milliseconds. */
+export const longest = 0x7fffffff;
+
 /** Something whose deadlines the clock looks at. `elapsed` is the time since the last look, in milliseconds. */
 export interface Timed {
   tick(elapsed: number): void;

@@ -1,3 +1,4 @@
+import { longest } from './clock.js';
 import type { Connection } from './connection.js';
 
 /** What `shutdown()` did. */
@@ -12,9 +13,6 @@ export interface DrainReport {
   destroyed: number;
   durationMs: number;
 }
-
-/** The longest that Node's timers wait. */
-const longest = 0x7fffffff;
 
 /** A connection this young may have a request on the way, though none of it has come. */
 const young = 100;
@@ -43,10 +41,37 @@ export async function emptyAcceptQueue(accepted: () => number, queueSize = Infin
 }
 
 /** Whether nothing would be lost by closing it now: nobody's call is pending, and no request is on the way. */
-export function isIdle(connection: Connection): boolean {
+function isIdle(connection: Connection): boolean {
   if (!connection.idle) return false;
   const { bytesRead, durationMs } = connection.stats;
   return bytesRead > 0 || durationMs >= young;
+}
+
+/**
+ * Says goodbye to every connection, and closes each as soon as it is idle, until `over`.
+ * Resolves with how many were closed so.
+ */
+export async function closeIdle(
+  connections: Iterable<Connection>,
+  arrivals: () => number,
+  over: () => Promise<unknown>,
+): Promise<number> {
+  let idle = 0;
+  for (const connection of connections) connection.sayGoodbye();
+  const sweep = (): void => {
+    for (const connection of connections) {
+      if (!isIdle(connection)) continue;
+      idle++;
+      connection.beginClose('drain');
+    }
+  };
+  // What the clients sent before is read within a few turns: it is a request, not idleness.
+  await emptyAcceptQueue(arrivals);
+  sweep();
+  const sweeper = setInterval(sweep, 20);
+  await over();
+  clearInterval(sweeper);
+  return idle;
 }
 
 /** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */

@@ -1,48 +1,37 @@
 import { EventEmitter } from 'node:events';
 import { Socket as LostSocket, type Server as NetServer, type Socket } from 'node:net';
-import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';
-import { isTransient } from './accept-failures.js';
+import { Acceptor } from './acceptor.js';
 import { checkAddress, showAddress, type Address, type BoundAddress, type PeerAddress } from './address.js';
-import { Admission, type AdmissionDesk, type PlaceCounter } from './admission.js';
-import { Alarms } from './alarms.js';
-import { Clock } from './clock.js';
-import { choose, modeOf, type Choice } from './concurrency/choose.js';
-import { Holder } from './concurrency/holder.js';
-import { checkForWorkers, exportOf, forWorkers } from './concurrency/passing.js';
-import { Pool, type PoolHost } from './concurrency/pool.js';
-import { Connection, type ConnectionHost } from './connection.js';
-import type { Datagram, DatagramSocket } from './datagram.js';
-import { FdBudget } from './fd-budget.js';
-import { Drain, emptyAcceptQueue, isIdle, type DrainReport } from './drain.js';
-import { SocketServerError, TimeoutError } from './errors.js';
-import { announce, isHeard, reportError, type ConnectionInfo, type EventMap, type ServerEvents } from './events.js';
-import {
-  checkHandlerClass,
-  onlyPushes,
-  ConnectionHandler,
-  framingOf,
-  runHandler,
-  type BaseRequestHandler,
-  type HandlerClass,
-} from './handler.js';
-import { checkChange, resolveOptions, type Alarm, type ResolvedOptions, type ServerOptions } from './options.js';
-import { readProxyHeader } from './proxy-protocol.js';
-import type { Push } from './push.js';
+import type { Admission, PlaceCounter } from './admission.js';
+import { Clock, longest } from './clock.js';
+import { choose, modeOf } from './concurrency/choose.js';
+import { Crew } from './concurrency/crew.js';
+import { checkForWorkers } from './concurrency/passing.js';
+import { comparisons, Condition } from './condition.js';
+import { Connection } from './connection.js';
+import { Connections } from './connections.js';
+import type { Datagram } from './datagram.js';
+import { closeIdle, Drain, emptyAcceptQueue, type DrainReport } from './drain.js';
+import { SocketServerError } from './errors.js';
+import { announce, isHeard, reportError, type EventMap } from './events.js';
+import { checkHandlerClass, framingOf, runHandler, type HandlerClass } from './handler.js';
+import { checkChange, resolveOptions, type ResolvedOptions, type ServerOptions } from './options.js';
+import { Pipeline } from './pipeline.js';
 import type { Relay } from './relay.js';
+import type { Comparison, Request, ServerInfo, ServerStatus } from './server-interface.js';
+import type { ServerInside } from './server-inside.js';
 import { SharedPlaces } from './shared-places.js';
+import type { AnyTransport, StreamTransport } from './transport.js';
 import { isLoading } from './worker-context.js';
-import type { DropReason } from './reasons.js';
-import type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
-import { makeHandshaker } from './transports/tls.js';
-import type { AnyTransport, StreamTransport, TransportSink } from './transport.js';
-import { errorFrom, type ErrorNote, type RequestNote } from './worker-messages.js';
 
-const longest = 0x7fffffff;
 const serviceInterval = 500;
 
 /**
- * The life cycle and the request pipeline that all servers share.
+ * The life cycle that all servers share, and the steps of a request that a server's class may override.
+ *
+ * Its parts, on a request's way: the `Acceptor` admits it, `Connections` opens it, the `Pipeline` takes it through the
+ * steps. With threads or processes the `Crew` gets it, or accepts it.
  *
  * For the caller: `listen()`, `serveForever()`, `handleRequest()`, `shutdown()`, `serverClose()`, `suspend()`,
  * `resume()`, `setOptions()`, `waitForConnections()`, `info()`, `fileno()`.
@@ -53,7 +42,7 @@ const serviceInterval = 500;
  * A request goes through them in this order: `getRequest` - `verifyRequest` - `processRequest`, which calls
  * `finishRequest` (makes the handler and runs it) and `shutdownRequest` (which calls `closeRequest`).
  */
-export abstract class BaseServer extends EventEmitter<EventMap> implements Server {
+export abstract class BaseServer extends EventEmitter<EventMap> implements ServerInside {
   /** Node's server or socket below, once bound. */
   socket: unknown;
   /** What was asked for; the real host and port (or path) once bound. */
@@ -68,7 +57,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** Process ids of the children, in `processes`. */
   activeChildren: ReadonlySet<number> = new Set();
   /** Every connection of this loop. */
-  readonly connections: ReadonlySet<Connection> = new Set();
+  readonly connections: ReadonlySet<Connection>;
   options: ResolvedOptions;
   /** @internal */ readonly clock: Clock;
   /** @internal The framing of the options. */
@@ -78,28 +67,16 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   relay: Relay | undefined;
 
   #status: ServerStatus = 'new';
-  readonly #admission: Admission<Socket | Datagram>;
-  readonly #alarms: Alarms;
-  readonly #budget: FdBudget;
-  readonly #sink: TransportSink<never>;
+  readonly #counts = new Condition();
+  readonly #acceptor: Acceptor;
+  readonly #pipeline: Pipeline;
+  readonly #connections: Connections;
+  #crew: Crew | undefined;
   #binding: Promise<void> | undefined;
   #serving: { promise: Promise<void>; resolve: () => void } | undefined;
   #draining: Drain | undefined;
-  /** Requests that are ready for `getRequest()`, and calls of it that wait. */
-  #ready: Request[] = [];
-  #callers: ((request: Request) => void)[] = [];
-  /** Calls of `handleRequest()` that wait for a request to hand over. */
-  #starters: ((item: Socket | Datagram) => void)[] = [];
-  #waiters: { test: () => boolean; resolve: () => void }[] = [];
-  #running = 0;
-  #accepted = 0;
-  #dropped = 0;
+  readonly #whenDrained: ((report: DrainReport) => void)[] = [];
   #serviceTimer: NodeJS.Timeout | undefined;
-  #choice: Choice | undefined;
-  #pool: Pool | undefined;
-  #holder: Holder | undefined;
-  #shared: SharedPlaces | undefined;
-  #fed = false;
   /** Suspended, and nothing listens. */
   #doorClosed = false;
 
@@ -118,35 +95,17 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const { readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout } = this.options;
     const times = [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout];
     this.clock = new Clock(Math.min(...times.filter((time) => time > 0), longest));
-    this.#alarms = new Alarms(this.options.alarms);
-    this.#budget = new FdBudget(this.options.fdReserve);
-    const desk: AdmissionDesk<Socket | Datagram> = {
-      rules: () => this.options,
-      start: (item) => this.#start(item),
-      drop: (item, reason) => this.#drop(item, reason),
-    };
-    this.#admission = new Admission(desk);
-    this.#sink = this.#makeSink();
+    this.#acceptor = new Acceptor(this, (item) => this.#start(item));
+    this.#pipeline = new Pipeline(this, BaseServer.prototype, this.#acceptor, this.#counts, {
+      serving: () => this.#serving !== undefined,
+      served: () => {
+        if (this.#status === 'running') this.#service();
+      },
+    });
+    this.#connections = new Connections(this, this.#acceptor, this.#pipeline, this.#counts);
+    this.connections = this.#connections.all;
     if (modeOf(this.options.concurrency) !== 'inline')
       checkForWorkers(this.options, RequestHandlerClass, this, BaseServer.prototype);
-  }
-
-  #makeSink(): TransportSink<Socket | Datagram> {
-    // eslint-disable-next-line unicorn/no-this-assignment, typescript/no-this-alias -- getters of another object
-    const server = this;
-    return {
-      get options() {
-        return server.options;
-      },
-      get requestQueueSize() {
-        return server.requestQueueSize;
-      },
-      get allowReuseAddress() {
-        return server.allowReuseAddress;
-      },
-      arrived: (item) => this.#arrived(item),
-      acceptFailed: (error) => this.#acceptFailed(error),
-    };
   }
 
   // ---- the life cycle
@@ -159,12 +118,20 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     return {
       status: this.#status,
       address: this.serverAddress,
-      connections: this.#admission.places.taken,
+      connections: this.#places.taken,
       pending: this.#admission.pending,
-      accepted: this.#shared?.accepted ?? this.#accepted,
-      dropped: this.#shared?.dropped ?? this.#dropped,
-      workers: this.#pool?.alive ?? 0,
+      accepted: this.#acceptor.accepted,
+      dropped: this.#acceptor.dropped,
+      workers: this.#crew?.alive ?? 0,
     };
+  }
+
+  get #admission(): Admission<Socket | Datagram> {
+    return this.#acceptor.admission;
+  }
+
+  get #places(): PlaceCounter {
+    return this.#acceptor.admission.places;
   }
 
   /**
@@ -188,16 +155,16 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const { signal, postListen, concurrency } = this.options;
     signal?.throwIfAborted();
     try {
-      if (modeOf(concurrency) !== 'inline') this.#choice = await choose(concurrency, this.transport.name);
+      if (modeOf(concurrency) !== 'inline') await this.#hire();
       await this.serverBind();
       await this.serverActivate();
-      if (this.#choice !== undefined) await this.#startWorkers(this.#choice);
+      await this.#crew?.start();
       await postListen?.(this.serverAddress);
     } catch (error) {
       this.#status = 'closed';
       this.#admission.clear('draining');
       await this.#closeEndpoint();
-      await this.#pool?.drain(0);
+      await this.#crew?.drain(0);
       throw error;
     }
     if (this.#draining !== undefined) return;
@@ -217,115 +184,24 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** Binds the socket and sets `serverAddress`. */
   async serverBind(): Promise<void> {
-    const feeding = this.#choice?.feeding;
-    if (feeding === 'kernel' || feeding === 'reuse-port') {
-      if (this.transport.kind === 'stream') this.transport.secure?.(this.options.tls);
-      this.#holder = await Holder.bind(this.serverAddress, feeding === 'reuse-port');
-      this.serverAddress = this.#holder.address;
+    if (this.#crew?.accepts === true) {
+      this.serverAddress = await this.#crew.hold(this.serverAddress);
       return;
     }
-    this.serverAddress = await this.transport.bind(this.serverAddress, this.#sink as never);
+    this.serverAddress = await this.transport.bind(this.serverAddress, this.#acceptor as never);
     this.socket = this.transport.socket;
   }
 
   async #closeEndpoint(): Promise<void> {
     await this.transport.close();
-    this.#holder?.close();
-    this.#holder = undefined;
+    this.#crew?.letGo();
   }
 
-  /** Workers that accept by themselves tell of each connection only while somebody listens. */
-  #tellWanted(): void {
-    this.#pool?.wantEvents(isHeard(this, 'connection') || isHeard(this, 'close'));
-  }
-
-  async #startWorkers(choice: Choice): Promise<void> {
-    const { feeding, kind, rules } = choice;
-    if (feeding !== 'hand-over') {
-      // Many more slots than workers: one that is replaced may overlap with its successor.
-      this.#shared = new SharedPlaces(rules.most * 2 + 8);
-      this.#admission.places = this.#shared;
-      kind.acceptance = (address, link) => {
-        if (this.#doorClosed) return { by: 'feed' };
-        const backlog = this.requestQueueSize;
-        if (feeding !== 'kernel') return { by: 'reuse-port', address, backlog };
-        return { by: 'descriptor', ...link.share!(this.#holder!), address, backlog };
-      };
-    }
-    this.#pool = new Pool(kind, rules, this.#poolHost(), this.#shared);
-    this.activeChildren = this.#pool.pids;
-    (this as EventEmitter).on('newListener', () => setImmediate(() => this.#tellWanted()));
-    await this.#pool.start(this.serverAddress);
-  }
-
-  #poolHost(): PoolHost {
-    const handler = exportOf(this.RequestHandlerClass);
-    const own = this.constructor as { module?: string; name: string };
-    const server = own.module === undefined ? undefined : exportOf(own);
-    const verify = server === undefined && this.verifyRequest !== BaseServer.prototype.verifyRequest;
-    return {
-      workerStart: (worker, address, link) => ({
-        worker,
-        transport: this.transport.name,
-        handler,
-        ...(server && { server }),
-        address,
-        options: forWorkers(this.options),
-        acceptance: this.#choice!.kind.acceptance?.(address, link) ?? { by: 'feed' },
-        ...(this.#shared && { places: this.#shared.buffer }),
-        verify,
-      }),
-      event: (event, info) => {
-        if (isHeard(this, event)) announce(this, event, info);
-      },
-      forwarded: (worker, event, info) => this.#forwarded(worker, event as keyof ServerEvents, info),
-      opened: (worker, request) => {
-        if (isHeard(this, 'connection')) announce(this, 'connection', { ...noteInfo(request), worker });
-      },
-      closed: (worker, request, note) => {
-        if (note !== undefined && isHeard(this, 'close')) {
-          const { reason, bytesRead, bytesWritten, durationMs, error } = note;
-          const failure = error && { error: errorFrom(error) };
-          announce(this, 'close', {
-            ...noteInfo(request),
-            worker,
-            reason,
-            bytesRead,
-            bytesWritten,
-            durationMs,
-            ...failure,
-          });
-        }
-        this.#countChanged();
-      },
-      placeFreed: () => {
-        if (this.#shared === undefined) this.#admission.release();
-        this.#countChanged();
-      },
-      dropped: (item, reason) => this.#drop(item, reason),
-      failed: (error, request) => {
-        if (request === undefined) reportError(this, error);
-        else this.#report(request as unknown as Request, request.peer, error);
-      },
-      verify: async (request) => {
-        try {
-          return await this.verifyRequest(request as unknown as Request, request.peer);
-        } catch (error) {
-          this.#report(request as unknown as Request, request.peer, error);
-          return false;
-        }
-      },
-      send: (data, to) => (this.transport as unknown as DatagramSocket).send(data, to),
-      shutdown: (timeout) => void this.shutdown(timeout === undefined ? {} : { timeout }),
-    };
-  }
-
-  /** An event of a worker that accepts by itself. */
-  #forwarded(worker: number, event: keyof ServerEvents, info: Record<string, unknown>): void {
-    if (event === 'alarm' && !this.#alarms.mayRing(info['name'] as string)) return;
-    if (!isHeard(this, event)) return;
-    const error = info['error'] === undefined ? {} : { error: errorFrom(info['error'] as ErrorNote) };
-    announce(this, event, { ...info, ...error, worker } as never);
+  /** Finds out which workers the options ask for; `start()` makes them. */
+  async #hire(): Promise<void> {
+    const choice = await choose(this.options.concurrency, this.transport.name);
+    this.#crew = new Crew(this, BaseServer.prototype, choice, this.#acceptor, this.#pipeline, this.#counts);
+    this.activeChildren = this.#crew.pids;
   }
 
   // ---- in a worker
@@ -334,12 +210,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   becomeWorker(relay: Relay, address: BoundAddress, places: PlaceCounter | undefined): void {
     this.relay = relay;
     this.serverAddress = address;
-    this.#fed = places === undefined;
-    // Its cooldown counts in the main server, for all workers together.
-    this.#alarms.set(always(this.options.alarms));
+    this.#acceptor.fed = places === undefined;
+    this.#acceptor.change({ alarms: this.options.alarms });
     if (places instanceof SharedPlaces) {
-      this.#shared = places;
-      this.#admission.places = places;
+      this.#acceptor.share(places);
       // A place that another thread frees is noticed by looking.
       this.clock.sharpen(80);
     }
@@ -347,25 +221,25 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#binding = Promise.resolve();
     this.#status = 'listening';
     this.clock.add(this.#admission);
-    if (this.#fed) void this.serveForever();
+    if (this.#acceptor.fed) void this.serveForever();
   }
 
   /** @internal */
   acceptFrom(listener: NetServer): void {
-    (this.transport as StreamTransport).adopt!(listener, this.#sink);
+    (this.transport as StreamTransport).adopt!(listener, this.#acceptor);
     this.socket = listener;
   }
 
   /** @internal A connection that was handed over; without a socket it was lost on the way. */
   feedConnection(id: number, raw: Socket | undefined): void {
-    this.#accepted++;
-    this.#startConnection(raw ?? new LostSocket().destroy(), this.transport as StreamTransport, id);
+    this.#acceptor.handedOver();
+    this.#connections.open(raw ?? new LostSocket().destroy(), id);
   }
 
   /** @internal */
   feedDatagram(datagram: Datagram): void {
-    this.#accepted++;
-    this.#dispatch(datagram);
+    this.#acceptor.handedOver();
+    this.#pipeline.dispatch(datagram);
   }
 
   /** @internal Resolves when this server, in a worker, has drained. */
@@ -377,8 +251,6 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   drainHere(timeout: number): Promise<DrainReport> {
     return this.#shutdownHere(timeout);
   }
-
-  readonly #whenDrained: ((report: DrainReport) => void)[] = [];
 
   // ---- serving
 
@@ -409,25 +281,13 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     if (this.#status !== 'listening' || this.#serving === undefined) return;
     this.#status = 'running';
     this.#serviceTimer = setInterval(() => this.#service(), serviceInterval).unref();
-    if (this.getRequest !== BaseServer.prototype.getRequest) void this.#serveByGetRequest();
-    this.#tellWanted();
-    this.#pool?.serve();
+    this.#pipeline.begin();
+    this.#crew?.serve();
     this.#admission.permits = Infinity;
   }
 
-  async #serveByGetRequest(): Promise<void> {
-    while (this.#status === 'running' || this.#status === 'suspended') {
-      try {
-        const [request, clientAddress] = await this.getRequest();
-        void this.#handle(request, clientAddress);
-      } catch (error) {
-        reportError(this, error);
-      }
-    }
-  }
-
   #service(): void {
-    this.#tellWanted();
+    this.#crew?.tellWanted();
     try {
       this.serviceActions();
     } catch (error) {
@@ -445,49 +305,12 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       throw new SocketServerError('UNSUPPORTED', 'handleRequest() is for servers that are not in serveForever()');
     await this.listen();
     this.#refuseWhenOver();
-    if (this.#pool?.accept === true)
+    if (this.#crew?.accepts === true)
       throw new SocketServerError(
         'UNSUPPORTED',
         'handleRequest() with threads that accept by themselves: use serveForever(), or balance "round-robin"',
       );
-    if (this.#pool !== undefined) return this.#handleInWorker(this.#pool, timeout);
-    this.#admission.permits++;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      if (timeout > 0 && timeout <= longest) timer = setTimeout(resolve, timeout, undefined);
-    });
-    const getting = this.getRequest();
-    const got = await Promise.race([getting, late]);
-    clearTimeout(timer);
-    if (got !== undefined) return this.#handle(...got);
-    this.#admission.permits = Math.max(0, this.#admission.permits - 1);
-    const next = this.#callers.pop();
-    if (next !== undefined) void getting.catch(() => {});
-    return this.handleTimeout();
-  }
-
-  /** `handleRequest()` where the request is handed over. */
-  async #handleInWorker(pool: Pool, timeout: number): Promise<void> {
-    let begin!: () => void;
-    const done = new Promise<void>((resolve) => {
-      const starting = (item: Socket | Datagram): void => {
-        begin();
-        pool.take(item, resolve);
-      };
-      this.#starters.push(starting);
-      const waiting = new Promise<boolean>((started) => {
-        begin = () => started(true);
-        if (timeout > 0 && timeout <= longest) setTimeout(started, timeout, false);
-      });
-      void waiting.then((started) => {
-        if (started) return undefined;
-        this.#starters = this.#starters.filter((each) => each !== starting);
-        this.#admission.permits = Math.max(0, this.#admission.permits - 1);
-        return Promise.resolve(this.handleTimeout()).then(resolve);
-      });
-    });
-    this.#admission.permits++;
-    await done;
+    return (this.#crew ?? this.#pipeline).handleOne(timeout);
   }
 
   /**
@@ -508,7 +331,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const drain = (this.#draining ??= new Drain());
     drain.within(timeout);
     if (first) drain.done = this.#drain(drain);
-    else if (this.#pool !== undefined && drain.workers !== undefined) void this.#pool.drain(timeout);
+    else if (drain.workers !== undefined) void this.#crew?.drain(timeout);
     return drain.done;
   }
 
@@ -519,37 +342,25 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const listening = this.#status === 'listening' || this.#status === 'running';
     const alreadyClosed = this.#status === 'closed';
     this.#status = 'draining';
-    if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#admission.places.taken });
-    if (this.#pool?.accept === true) drain.workers = this.#pool.drain(drain.left);
+    if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#places.taken });
+    if (this.#crew?.accepts === true) drain.workers = this.#crew.drain(drain.left);
     if (listening && wasServing && !drain.hurried)
       await emptyAcceptQueue(() => this.transport.arrivals, this.requestQueueSize);
     if (!alreadyClosed && this.transport.kind === 'stream') await this.#closeEndpoint();
     if (!wasServing) this.#admission.clear('draining');
-    const report: DrainReport = { open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
-    for (const connection of this.connections) connection.sayGoodbye();
-    const sweep = (): void => {
-      for (const connection of this.connections) {
-        if (!isIdle(connection)) continue;
-        report.idle++;
-        connection.beginClose('drain');
-      }
-    };
-    // What the clients sent before is read within a few turns: it is a request, not idleness.
-    await emptyAcceptQueue(() => this.transport.arrivals);
-    sweep();
-    const sweeper = setInterval(sweep, 20);
-    await Promise.race([this.#whenIdle(), drain.deadline]);
-    clearInterval(sweeper);
+    const report: DrainReport = { open: this.#pipeline.running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
+    const idleOrLate = (): Promise<void> => Promise.race([this.#counts.until(() => this.#isQuiet), drain.deadline]);
+    report.idle = await closeIdle(this.connections, () => this.transport.arrivals, idleOrLate);
     this.#admission.clear('draining');
-    if (this.#pool !== undefined) {
-      drain.workers ??= this.#pool.drain(drain.left);
+    if (this.#crew !== undefined) {
+      drain.workers ??= this.#crew.drain(drain.left);
       const workers = await drain.workers;
       report.open += workers.open;
       report.idle += workers.idle;
       report.destroyed += workers.destroyed;
       await this.#closeEndpoint();
     }
-    report.destroyed += this.#running;
+    report.destroyed += this.#pipeline.running;
     for (const connection of this.connections) {
       connection.reason ??= 'drain';
       connection.destroy('drain');
@@ -568,15 +379,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     return report;
   }
 
-  #whenIdle(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#isQuiet()) resolve();
-      else this.#waiters.push({ test: () => this.#isQuiet(), resolve });
-    });
-  }
-
-  #isQuiet(): boolean {
-    return this.#running === 0 && this.connections.size === 0 && this.#admission.pending === 0;
+  get #isQuiet(): boolean {
+    return this.#pipeline.running === 0 && this.connections.size === 0 && this.#admission.pending === 0;
   }
 
   /** Closes the server. Unless `blockOnClose` is false this is `shutdown()`; then it only stops listening. */
@@ -586,15 +390,14 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       return;
     }
     this.#draining = new Drain();
-    this.#draining.done = Promise.resolve({ open: this.#running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 });
+    const open = this.#pipeline.running;
+    this.#draining.done = Promise.resolve({ open, idle: 0, finished: 0, destroyed: 0, durationMs: 0 });
     await this.#binding?.catch(() => {});
     this.#status = 'closed';
     this.#admission.clear('draining');
     await this.#closeEndpoint();
-    if (this.#pool !== undefined) {
-      this.#pool.unref();
-      void this.#pool.drain(Infinity);
-    }
+    this.#crew?.unref();
+    void this.#crew?.drain(Infinity);
     clearInterval(this.#serviceTimer);
     this.clock.delete(this.#admission);
     this.#serving?.resolve();
@@ -606,7 +409,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** The number of the listening descriptor, or -1 before it is bound. */
   fileno(): number {
-    return this.#holder?.fd ?? this.transport.fileno();
+    return this.#crew?.fd ?? this.transport.fileno();
   }
 
   /** Changes options of a running server. Limits and alarms count at once, the rest for new connections. */
@@ -616,14 +419,12 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     this.options = { ...this.options, ...given };
     if (options.framing !== undefined) this.framing = framingOf(options.framing);
-    if (options.alarms !== undefined)
-      this.#alarms.set(this.relay === undefined ? options.alarms : always(options.alarms));
-    if (options.fdReserve !== undefined) this.#budget.reserve = options.fdReserve;
+    this.#acceptor.change(options);
     if (options.timeout !== undefined) this.timeout = options.timeout;
     const { readTimeout = 0, writeTimeout = 0, handshakeTimeout = 0, pendingTimeout = 0, lingerTimeout = 0 } = options;
     for (const time of [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout])
       this.clock.sharpen(time);
-    this.#pool?.change(forWorkers(options));
+    this.#crew?.change(options);
     this.#admission.pump();
   }
 
@@ -632,27 +433,9 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const test = comparisons[op];
     if (test === undefined)
       throw new SocketServerError('INVALID_OPTION', `"${op}" is not one of ${Object.keys(comparisons).join(' ')}`);
-    return new Promise((resolve) => {
-      if (test(this.#admission.places.taken, n)) resolve();
-      else this.#waiters.push({ test: () => test(this.#admission.places.taken, n), resolve });
-      if (this.#shared !== undefined) this.#watchCount();
-    });
-  }
-
-  /** Other threads change the count without a word: look while somebody waits. */
-  #watchCount(): void {
-    const timer = setInterval(() => {
-      this.#countChanged();
-      if (this.#waiters.length === 0) clearInterval(timer);
-    }, 10);
-  }
-
-  #countChanged(): void {
-    if (this.#waiters.length === 0) return;
-    const met = this.#waiters.filter((waiter) => waiter.test());
-    if (met.length === 0) return;
-    this.#waiters = this.#waiters.filter((waiter) => !met.includes(waiter));
-    for (const { resolve } of met) resolve();
+    const met = this.#counts.until(() => test(this.#places.taken, n));
+    if (this.#acceptor.sharing) this.#counts.look();
+    return met;
   }
 
   /**
@@ -665,7 +448,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.#status = 'suspended';
     this.#admission.permits = 0;
     this.#doorClosed = options.queue !== true;
-    const closing = this.#pool?.suspend(!this.#doorClosed);
+    const closing = this.#crew?.suspend(!this.#doorClosed);
     if (this.#doorClosed) await this.#closeEndpoint();
     await closing;
   }
@@ -678,261 +461,25 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       const reopen = this.#doorClosed;
       if (reopen) await this.serverBind();
       this.#doorClosed = false;
-      await this.#pool?.resume(this.serverAddress, reopen);
+      await this.#crew?.resume(reopen);
     }
     this.#status = 'listening';
     this.#goOn();
   }
 
-  // ---- what arrives
-
-  #arrived(item: Socket | Datagram): void {
-    this.#accepted++;
-    this.#shared?.countAccepted();
-    if (this.#status === 'closed') {
-      this.#drop(item, 'draining');
-      return;
-    }
-    if (this.transport.kind === 'stream' && !this.#budget.allows(this.connections.size + this.#admission.pending)) {
-      if (this.#budget.exhausted() && isHeard(this, 'emfile')) announce(this, 'emfile', this.#budget.state());
-      this.#drop(item, 'fd-budget');
-      return;
-    }
-    this.#admission.offer(item);
-  }
-
-  #drop(item: Socket | Datagram | undefined, reason: DropReason): void {
-    this.#dropped++;
-    this.#shared?.countDropped();
-    if (reason === 'overload' && isHeard(this, 'overload'))
-      announce(this, 'overload', {
-        connections: this.#admission.places.taken,
-        pending: this.#admission.pending,
-        limit: this.options.maxConnections,
-      });
-    if (isHeard(this, 'drop')) announce(this, 'drop', { reason, peer: item && peerOf(item) });
-    if (item !== undefined && this.transport.kind === 'stream') {
-      (item as Socket).on('error', () => {});
-      (item as Socket).destroy();
-    }
-  }
-
-  #acceptFailed(error: NodeJS.ErrnoException): void {
-    const code = error.code ?? 'UNKNOWN';
-    announce(this, 'accept-error', { error, code, transient: isTransient(code) });
-  }
-
+  /** It has its place: a worker gets it, or this loop. */
   #start(item: Socket | Datagram): void {
-    if (this.#alarms.any && isHeard(this, 'alarm')) {
-      const connections = this.#admission.places.taken;
-      for (const alarm of this.#alarms.reached(connections)) announce(this, 'alarm', { ...alarm, connections });
-    }
-    if (this.#pool !== undefined) {
-      const starting = this.#starters.shift();
-      if (starting === undefined) this.#pool.take(item);
-      else starting(item);
-    } else if (this.transport.kind === 'datagram') this.#dispatch(item as Datagram);
-    else this.#startConnection(item as Socket, this.transport);
-    this.#countChanged();
+    if (this.#crew !== undefined) this.#crew.take(item);
+    else if (this.transport.kind === 'datagram') this.#pipeline.dispatch(item as Datagram);
+    else this.#connections.open(item as Socket);
+    this.#counts.changed();
   }
 
-  #startConnection(raw: Socket, transport: StreamTransport, id?: number): void {
-    const { options, serverAddress } = this;
-    if (options.noDelay !== (transport.noDelay ?? false) && !transport.name.startsWith('unix'))
-      raw.setNoDelay(options.noDelay);
-    if (options.keepAlive !== false) raw.setKeepAlive(true, options.keepAlive === true ? undefined : options.keepAlive);
-    const connection = new Connection(this.#host(), raw, 'path' in serverAddress ? serverAddress.path : undefined, id);
-    (this.connections as Set<Connection>).add(connection);
-    if (isHeard(this, 'connection')) {
-      const { id, peer, local } = connection;
-      announce(this, 'connection', { id, peer, local, connection });
-    }
-    if (options.proxyProtocol === false && transport.handshake === undefined) this.#dispatch(connection);
-    else void this.#shakeHands(connection, transport);
-  }
-
-  async #shakeHands(connection: Connection, transport: StreamTransport): Promise<void> {
-    const { proxyProtocol } = this.options;
-    try {
-      if (proxyProtocol !== false) await readProxyHeader(connection, proxyProtocol);
-      if (transport.handshake !== undefined) await connection.handshake();
-    } catch (error) {
-      connection.fail(error as Error, 'handshake-error');
-      if (this.#admission.permits !== Infinity && this.#callers.length > 0) this.#admission.permits++;
-      return;
-    }
-    if (!connection.closed) this.#dispatch(connection);
-  }
-
-  #hostOfConnections: ConnectionHost | undefined;
-
-  #host(): ConnectionHost {
-    if (this.#hostOfConnections === undefined) {
-      // eslint-disable-next-line unicorn/no-this-assignment, typescript/no-this-alias -- getters of another object
-      const server = this;
-      this.#hostOfConnections = {
-        get options() {
-          return server.options;
-        },
-        get framing() {
-          return server.framing;
-        },
-        clock: this.clock,
-        packets: this.transport.name === 'unix-seqpacket',
-        upgrade: (raw, options) => this.#upgrade(raw, options),
-        connectionClosed: (connection) => this.#connectionClosed(connection),
-        report: (connection, error) => this.#report(connection, connection.peer, error),
-        placeFreed: (connection) => {
-          if (!this.#fed) this.#admission.release();
-          else if (!connection.closed) this.relay!.uncounted(connection);
-          this.#countChanged();
-        },
-      };
-    }
-    return this.#hostOfConnections;
-  }
-
-  #upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket> {
-    const transport = this.transport as StreamTransport;
-    if (options === undefined && transport.handshake !== undefined) return transport.handshake(raw);
-    return makeHandshaker(options ?? this.options.tls, this.serverAddress).handshake(raw);
-  }
-
-  #connectionClosed(connection: Connection): void {
-    (this.connections as Set<Connection>).delete(connection);
-    if (isHeard(this, 'close')) {
-      const { id, peer, local, failure } = connection;
-      const { bytesRead, bytesWritten, durationMs } = connection.stats;
-      announce(this, 'close', {
-        id,
-        peer,
-        local,
-        connection,
-        reason: connection.reason ?? 'end',
-        ...(failure && { error: failure }),
-        bytesRead,
-        bytesWritten,
-        durationMs,
-      });
-    }
-    this.relay?.closed(connection);
-    this.#countChanged();
-  }
-
-  // ---- the pipeline
-
-  #dispatch(request: Request): void {
-    const caller = this.#callers.shift();
-    if (caller !== undefined) caller(request);
-    else if (this.getRequest !== BaseServer.prototype.getRequest || this.#serving === undefined)
-      this.#ready.push(request);
-    else if (this.#isDirect) this.#handleDirectly(request as Connection);
-    else void this.#handle(request, request.peer);
-  }
+  // ---- the steps of a request, which a server's class may override
 
   /** The next request and its client's address, when there is one. */
   getRequest(): Promise<[Request, PeerAddress]> {
-    const request = this.#ready.shift();
-    if (request !== undefined) return Promise.resolve([request, request.peer]);
-    return new Promise((resolve) => this.#callers.push((next) => resolve([next, next.peer])));
-  }
-
-  /**
-   * Whether requests may skip the promises of the pipeline: no step is overridden, and the handler only pushes. It
-   * saves a third of the memory of an idle connection.
-   */
-  get #isDirect(): boolean {
-    let direct = this.#direct;
-    if (direct === undefined) {
-      const base = BaseServer.prototype;
-      const steps = ['verifyRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
-      direct = this.#direct = steps.every((step) => this[step] === base[step]) && onlyPushes(this.RequestHandlerClass);
-    }
-    return direct && this.relay?.verify === undefined;
-  }
-
-  #direct: boolean | undefined;
-
-  #handleDirectly(connection: Connection): void {
-    this.#running++;
-    let push: Push | undefined;
-    try {
-      push = this.#makeHandler(connection, connection.peer).push();
-    } catch (error) {
-      this.#endDirectly(connection, true, error);
-      return;
-    }
-    if (push === undefined) this.#endDirectly(connection, false, undefined);
-    else push.start(this.#endDirectly);
-  }
-
-  readonly #endDirectly = (connection: Connection, threw: boolean, error: unknown): void => {
-    if (threw) {
-      this.#report(connection, connection.peer, error);
-      connection.reason ??= 'handler-error';
-    }
-    connection.beginClose('server');
-    this.#running--;
-    this.#countChanged();
-    if (this.#status === 'running') this.#service();
-  };
-
-  #makeHandler(request: Request, clientAddress: PeerAddress): ConnectionHandler {
-    const handler: BaseRequestHandler = new this.RequestHandlerClass(request as never, clientAddress, this);
-    if (handler instanceof ConnectionHandler) {
-      handler.request.hooks = handler;
-      if (handler.timeout !== undefined) handler.request.setReadTimeout(handler.timeout);
-    }
-    return handler as ConnectionHandler;
-  }
-
-  async #handle(request: Request, clientAddress: PeerAddress): Promise<void> {
-    this.#running++;
-    try {
-      if (await this.#verified(request, clientAddress)) await this.processRequest(request, clientAddress);
-      else await this.#refuse(request);
-    } catch (error) {
-      this.#report(request, clientAddress, error);
-      await this.#shutdownAfterError(request, error);
-    }
-    this.#running--;
-    if (!(request instanceof Connection)) {
-      if (this.#fed) this.relay!.done(request);
-      else this.#admission.release();
-    }
-    this.#countChanged();
-    if (this.#status === 'running') this.#service();
-  }
-
-  #verified(request: Request, clientAddress: PeerAddress): boolean | Promise<boolean> {
-    if (this.relay?.verify !== undefined) return this.relay.verify(request, clientAddress);
-    return this.verifyRequest === BaseServer.prototype.verifyRequest || this.verifyRequest(request, clientAddress);
-  }
-
-  async #refuse(request: Request): Promise<void> {
-    if (request instanceof Connection) request.reason ??= 'refused';
-    await this.shutdownRequest(request);
-  }
-
-  async #shutdownAfterError(request: Request, error: unknown): Promise<void> {
-    if (request instanceof Connection)
-      request.reason ??= error instanceof TimeoutError && request.failure === error ? 'read-timeout' : 'handler-error';
-    try {
-      await this.shutdownRequest(request);
-    } catch (error) {
-      reportError(this, error);
-      if (request instanceof Connection) request.destroy();
-    }
-  }
-
-  /** An end of the client that surfaced in the handler is an end, not an error. */
-  #report(request: Request, clientAddress: PeerAddress, error: unknown): void {
-    if (request instanceof Connection && request.failure !== undefined && request.failure === error) return;
-    try {
-      this.handleError(request, clientAddress, error);
-    } catch (failure) {
-      reportError(this, failure);
-    }
+    return this.#pipeline.next();
   }
 
   /** Whether to go on with this request. */
@@ -948,7 +495,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
 
   /** Makes the handler and runs it to its end. */
   finishRequest(request: Request, clientAddress: PeerAddress): Promise<void> {
-    return runHandler(this.#makeHandler(request, clientAddress));
+    return runHandler(this.#pipeline.makeHandler(request, clientAddress));
   }
 
   /** Sends our end, then `closeRequest()`. */
@@ -976,30 +523,4 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   override toString(): string {
     return `${this.constructor.name}(${showAddress(this.serverAddress)}, ${this.#status})`;
   }
-}
-
-/** The same alarms, without a cooldown. */
-function always(alarms: Alarm[]): Alarm[] {
-  return alarms.map((alarm) => ({ ...alarm, cooldown: 0 }));
-}
-
-const comparisons: Record<Comparison, (a: number, b: number) => boolean> = {
-  '<': (a, b) => a < b,
-  '<=': (a, b) => a <= b,
-  '==': (a, b) => a === b,
-  '>=': (a, b) => a >= b,
-  '>': (a, b) => a > b,
-};
-
-function peerOf(item: Socket | Datagram): PeerAddress | undefined {
-  if ('peer' in item) return item.peer;
-  const { remoteAddress, remotePort } = item;
-  return remoteAddress === undefined || remotePort === undefined
-    ? undefined
-    : { host: remoteAddress, port: remotePort };
-}
-
-/** A request's addresses for events, where the request itself is in a worker. */
-function noteInfo({ id, peer, local = { host: '', port: 0 } }: RequestNote): ConnectionInfo {
-  return { id, peer, local };
 }

@@ -1,0 +1,116 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket, TlsOptions } from 'node:tls';
+import type { Framing } from '@sendall/framing';
+import type { Acceptor } from './acceptor.js';
+import type { Clock } from './clock.js';
+import type { Condition } from './condition.js';
+import { Connection, type ConnectionHost } from './connection.js';
+import { announce, isHeard } from './events.js';
+import type { ResolvedOptions } from './options.js';
+import type { Pipeline } from './pipeline.js';
+import { readProxyHeader } from './proxy-protocol.js';
+import type { ServerInside } from './server-inside.js';
+import type { StreamTransport } from './transport.js';
+import { makeHandshaker } from './transports/tls.js';
+
+/**
+ * The connections of this loop, from the raw socket to the end: socket options, PROXY header and TLS handshake before
+ * the pipeline, one `connection` and one `close` event each.
+ */
+export class Connections implements ConnectionHost {
+  readonly all = new Set<Connection>();
+  readonly clock: Clock;
+  readonly packets: boolean;
+  readonly #server: ServerInside;
+  readonly #acceptor: Acceptor;
+  readonly #pipeline: Pipeline;
+  readonly #counts: Condition;
+
+  constructor(server: ServerInside, acceptor: Acceptor, pipeline: Pipeline, counts: Condition) {
+    this.#server = server;
+    this.#acceptor = acceptor;
+    this.#pipeline = pipeline;
+    this.#counts = counts;
+    this.clock = server.clock;
+    this.packets = server.transport.name === 'unix-seqpacket';
+  }
+
+  get options(): ResolvedOptions {
+    return this.#server.options;
+  }
+
+  get framing(): Framing | undefined {
+    return this.#server.framing;
+  }
+
+  get #transport(): StreamTransport {
+    return this.#server.transport as StreamTransport;
+  }
+
+  open(raw: Socket, id?: number): void {
+    const { options, serverAddress } = this.#server;
+    const transport = this.#transport;
+    if (options.noDelay !== (transport.noDelay ?? false) && !transport.name.startsWith('unix'))
+      raw.setNoDelay(options.noDelay);
+    if (options.keepAlive !== false) raw.setKeepAlive(true, options.keepAlive === true ? undefined : options.keepAlive);
+    const connection = new Connection(this, raw, 'path' in serverAddress ? serverAddress.path : undefined, id);
+    this.all.add(connection);
+    if (isHeard(this.#server, 'connection')) {
+      const { id, peer, local } = connection;
+      announce(this.#server, 'connection', { id, peer, local, connection });
+    }
+    if (options.proxyProtocol === false && transport.handshake === undefined) this.#pipeline.dispatch(connection);
+    else void this.#shakeHands(connection, transport);
+  }
+
+  async #shakeHands(connection: Connection, transport: StreamTransport): Promise<void> {
+    const { proxyProtocol } = this.options;
+    try {
+      if (proxyProtocol !== false) await readProxyHeader(connection, proxyProtocol);
+      if (transport.handshake !== undefined) await connection.handshake();
+    } catch (error) {
+      connection.fail(error as Error, 'handshake-error');
+      const { admission } = this.#acceptor;
+      if (admission.permits !== Infinity && this.#pipeline.awaited) admission.permits++;
+      return;
+    }
+    if (!connection.closed) this.#pipeline.dispatch(connection);
+  }
+
+  upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket> {
+    const transport = this.#transport;
+    if (options === undefined && transport.handshake !== undefined) return transport.handshake(raw);
+    return makeHandshaker(options ?? this.options.tls, this.#server.serverAddress).handshake(raw);
+  }
+
+  connectionClosed(connection: Connection): void {
+    this.all.delete(connection);
+    if (isHeard(this.#server, 'close')) {
+      const { id, peer, local, failure } = connection;
+      const { bytesRead, bytesWritten, durationMs } = connection.stats;
+      announce(this.#server, 'close', {
+        id,
+        peer,
+        local,
+        connection,
+        reason: connection.reason ?? 'end',
+        ...(failure && { error: failure }),
+        bytesRead,
+        bytesWritten,
+        durationMs,
+      });
+    }
+    this.#server.relay?.closed(connection);
+    this.#counts.changed();
+  }
+
+  placeFreed(connection: Connection): void {
+    if (!this.#acceptor.fed) this.#acceptor.admission.release();
+    else if (!connection.closed) this.#server.relay!.uncounted(connection);
+    this.#counts.changed();
+  }
+
+  report(connection: Connection, error: unknown): void {
+    this.#pipeline.report(connection, connection.peer, error);
+  }
+}
