@@ -43,6 +43,11 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
+/**
+ * Milliseconds after which output is first looked for, of commands that start together: most that are short have ended
+ * by then, and are read once. To watch their descriptors would cost as much as all else after the start.
+ */
+const FIRST_LOOK = 20;
 /** Bytes of a terminal that may be on their way to whoever sits at it. */
 const TERMINAL_AHEAD = 256 * 1024;
 /** What ends the input of a terminal: Ctrl-D. */
@@ -94,6 +99,7 @@ export class Run implements OutputEvents {
   #terminal: Terminal | undefined;
   #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
+  #firstLook: NodeJS.Timeout | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
   #gseq = 0;
@@ -199,7 +205,7 @@ export class Run implements OutputEvents {
     const started = (pid: number, failure?: unknown): void => {
       // Not before: the command does its first steps meanwhile.
       this.opened();
-      if (pid) this.#goesOn(launch, spec, pid);
+      if (pid) this.#goesOn(launch, spec, pid, crowd);
       else failed(failure);
       // It may have ended before its pid was known here.
       if (crowd) this.#machine.children.sweep();
@@ -215,7 +221,7 @@ export class Run implements OutputEvents {
     started(pid, failure);
   }
 
-  #goesOn(launch: Launch, spec: Spec, pid: number): void {
+  #goesOn(launch: Launch, spec: Spec, pid: number, crowd: boolean): void {
     const { tree } = launch;
     const { children, bootId } = this.#machine;
     fault('after-spawn');
@@ -237,6 +243,8 @@ export class Run implements OutputEvents {
     this.#terminal = launch.terminal;
     if (launch.terminal) this.#screen = new ScreenModes();
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
+    if (crowd && !spec.stdin && !spec.pty) this.#firstLook = setTimeout(() => this.#read(), FIRST_LOOK);
+    else this.#read();
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
     this.#toAll({ type: 'STARTED', ...this.started! });
@@ -261,7 +269,11 @@ export class Run implements OutputEvents {
       this,
     );
     this.#outputs.push(output);
-    output.start();
+  }
+
+  #read(): void {
+    clearTimeout(this.#firstLook);
+    for (const output of this.#outputs) output.start();
   }
 
   /** The command did not start, and never will. */
@@ -515,6 +527,8 @@ export class Run implements OutputEvents {
       if (!this.facts.exit) this.#record({ kind: 'exit', no: this.identity.no, exit, drained: false });
       return;
     }
+    // What holds the pipes open may still write.
+    this.#read();
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
     publish({ what: 'exit', no: this.identity.no });
