@@ -25,7 +25,8 @@ describe('a terminal', () => {
     const run = keeper.open({ argv: [bytes('sh')], pty, stdin: true });
     await run.reaches(PTY, 1);
     await run.operate({ type: 'RESIZE', cols: 132, rows: 50 });
-    const typed = bytes('stty size; sleep 300\n');
+    // In a shell of its own, which has the foreground once it speaks: between two commands an interrupt is nobody's.
+    const typed = bytes("sh -c 'stty size; sleep 300'\n");
     run.input(0, typed);
     await until(async () => (await screen(run)).includes('50 132'), 'the new size');
     run.input(typed.length, bytes('\x03'));
