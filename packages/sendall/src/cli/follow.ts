@@ -1,4 +1,5 @@
 /** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
+import { isatty } from 'node:tty';
 import type { Result, Run, RunEvent, StreamName } from '../index.js';
 import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
@@ -32,6 +33,11 @@ export interface Followed {
 /** What the options that all who show a run have in common ask for. */
 export function viewOf(args: Arguments) {
   return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
+}
+
+/** Whether somebody at a terminal wants to know what we do. */
+export function speaks(args: Arguments): boolean {
+  return isatty(2) && !args.on('quiet') && !args.on('json');
 }
 
 /** Follows the run to its end, or as far as it has come. */

@@ -57,6 +57,8 @@ export class Replay {
       return bytes;
     }
     let text = this.#rest + bytes.toString('latin1', 0, past);
+    // Whoever begins in the middle of a line, or of a character, begins with the next one.
+    if (offset === this.#run.past?.start && offset > 0) text = text.slice(text.indexOf('\n') + 1);
     this.#rest = '';
     const isLast = offset + past >= this.#end;
     const open = isLast ? null : UNFINISHED.exec(text);

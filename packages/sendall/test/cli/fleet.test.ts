@@ -121,6 +121,15 @@ describe('one command on many hosts', () => {
     expect(user.call(['wait', 'three']).code).toBe(1);
     expect(user.events(['wait', 'three', '--json'])).toHaveLength(3);
   });
+
+  test('a detached one goes on when whoever attached has read enough', () => {
+    const loop = 'while echo line; do sleep 0.1; done';
+    user.call(['run', '-d', '--name', 'looping', 'web[01-03]', '--', 'sh', '-c', loop]);
+    const ended = user.bash('sendall attach looping | head -1; echo ${PIPESTATUS[0]}');
+    expect(ended).toEqual({ code: 0, stdout: expect.stringMatching(/^web0.: line\n141\n$/), stderr: '' });
+    expect(user.call(['ps', 'web01']).stdout.match(/running .*looping/g)).toHaveLength(3);
+    expect(user.call(['kill', 'looping']).code).toBe(0);
+  });
 });
 
 test.each([['web[01-'], ['web[3-1]'], ['web01&'], ['!web01'], ['@nobody'], ['web[01-09]'], ['all --pty']])(

@@ -103,6 +103,29 @@ describe('a detached run', () => {
     user.call(['kill', 'watched']);
   });
 
+  test('whose caller has left goes on with the stdin of the next', async () => {
+    const first = user.start(['run', '--name', 'fed', 'web1', '--', 'cat']);
+    first.stdin!.write('one\n');
+    await said(first, 'one\n');
+    first.kill('SIGHUP');
+    expect(await once(first, 'exit')).toEqual([0, null]);
+    expect(user.call(['attach', '--stdin', 'fed'], { input: 'two\n' })).toMatchObject({
+      code: 0,
+      stdout: 'one\ntwo\n',
+    });
+  });
+
+  test('whose caller is in control is only read by the next, who is told so and ends nothing with Ctrl-C', async () => {
+    const first = user.start(['run', '--name', 'held', 'web1', '--', 'cat']);
+    first.stdin!.write('one\n');
+    await said(first, 'one\n');
+    const steps = [{ expect: 'this one only reads' }, { expect: 'one' }, { send: '\u0003' }];
+    expect(user.atTerminal(['attach', 'held'], steps).code).toBe(-2);
+    first.stdin!.end('two\n');
+    await said(first, 'two\n');
+    expect(await once(first, 'exit')).toEqual([0, null]);
+  });
+
   test('ps lists it while it runs, and with --all afterwards', () => {
     const id = detach('listed', 'sleep 60');
     expect(user.call(['ps', 'web1']).stdout).toMatch(new RegExp(`${id}.*running.*listed.*sleep 60`));

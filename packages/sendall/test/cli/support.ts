@@ -98,6 +98,7 @@ export class User implements Disposable {
       env: this.env({ TERM: 'xterm-256color', NODE: process.execPath, SENDALL }),
       input: JSON.stringify(steps),
       timeout: DEADLINE,
+      maxBuffer: 256 * 1024 * 1024,
     });
     if (status !== 0) throw new Error(`the terminal: ${stderr.toString()}`);
     return JSON.parse(stdout.toString()) as { code: number; screen: string; sane: boolean };

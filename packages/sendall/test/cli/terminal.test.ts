@@ -179,6 +179,17 @@ describe('a shell', () => {
     expect(again.screen).not.toContain('\u001b]11;?');
   });
 
+  test('attached after a long session, it draws the end of what was; all of it when asked', () => {
+    user.atTerminal(
+      ['shell', '--name', 'long', 'web1'],
+      [{ send: 'PS1=; echo begi""n; seq 10000000 10200000; echo en""d\r' }, { expect: '\nend' }, { send: '~d' }],
+    );
+    const steps = [{ expect: '\nend' }, { send: '~d' }];
+    expect(user.atTerminal(['attach', 'long'], steps).screen.includes('begin')).toBe(false);
+    expect(user.atTerminal(['attach', 'long', '--from', '0'], steps).screen.includes('begin')).toBe(true);
+    user.call(['kill', 'long']);
+  });
+
   test('taken over by another terminal, the first one is told, and its ~. ends nothing', async () => {
     const first = user.alsoAtTerminal(
       ['shell', '--name', 'shared', 'web1'],

@@ -1,13 +1,21 @@
 /** Joining a run that exists: to its end, or only to what it has written so far. */
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { fleet, type AttachOptions, type Host, type Run } from '../../index.js';
 import { accompany } from '../accompany.js';
 import type { Command, Option } from '../command.js';
 import { EXIT } from '../exit-codes.js';
-import { findOptions, findPlaces, oneWord } from '../find-run.js';
-import { conclude, follow, viewOf } from '../follow.js';
+import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
+import { conclude, follow, speaks, viewOf } from '../follow.js';
+import { say } from '../print.js';
 import { reach, reachOptions, shareOf } from '../reach.js';
+import { stdinFor } from '../stdin.js';
 import { showWaiting } from '../waiting.js';
+
+/** Bytes of a terminal's past that are drawn again, unless the user names another place. */
+const REDRAWN = 1024 * 1024;
+const TAKEN = 'someone else is in control: this one only reads, and Ctrl-C leaves it';
 
 const shown: Readonly<Record<string, Option>> = {
   ...findOptions,
@@ -25,41 +33,57 @@ export const attach: Command = {
   options: {
     ...shown,
     from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
-    observe: { help: 'only read: no stdin, no say in what is kept (default while others are attached)' },
+    observe: { help: 'only read: no stdin, no say in what is kept (default while someone else has control)' },
+    stdin: { value: 'FILE', optionalValue: true, help: 'go on with its stdin, from ours or a file; takes control' },
   },
   complete: 'run',
   async run(args) {
     const word = oneWord(args, 'attach');
     const places = await findPlaces(word, args);
     const options: AttachOptions = { from: startOf(args.text('from')), reject: false };
+    if (args.on('observe') && args.on('stdin'))
+      throw new UsageError('--observe and --stdin contradict each other: leave one out');
     if (places.length > 1) {
+      if (args.on('stdin')) throw new UsageError(`it runs on ${places.length} hosts: choose one with --on for --stdin`);
       const { showMany } = await import('../many.js');
       const hosts = fleet(
         places.map(({ target }) => target),
         shareOf(args),
       );
-      const observe = args.on('observe');
+      const controlled = async (place: Place) => {
+        await using host = await reach(place.target, args);
+        return await isControlled(host, place.runId);
+      };
+      // A host that is not reached now is told of by those who attach.
+      const asked = places.map((place) => controlled(place).catch(() => false));
+      const observe = args.on('observe') || (await Promise.all(asked)).some(Boolean);
       const running = hosts.attach(places, { ...options, mode: observe ? 'observe' : 'control' });
+      if (observe && !args.on('observe') && speaks(args)) say(`sendall: ${TAKEN}`);
       return await showMany(args, running, observe ? 'watching' : 'joined');
     }
     const { target, runId } = places[0]!;
+    const input = args.on('stdin') ? stdinFor(args) : 'none';
     await using host = await reach(target, args);
-    const observe = args.on('observe') || (await isControlled(host, runId));
-    const join = (mode: 'observe' | 'control') => {
-      const joined = host.attach(runId, { ...options, mode });
+    const observe = args.on('observe') || (input === 'none' && (await isControlled(host, runId)));
+    const join = (mode: 'observe' | 'control', from = options.from) => {
+      const joined = host.attach(runId, { ...options, from, mode });
       showWaiting(host, joined, args);
       return joined;
     };
     const running = join(observe ? 'observe' : 'control');
-    const how = observe ? 'watching' : 'joined';
-    if (args.on('observe') || args.on('json') || !(await isTerminal(running)))
-      return await accompany(running, args, how);
+    const show = async () => {
+      if (observe && !args.on('observe') && speaks(args)) say(`sendall: ${TAKEN}`);
+      if (input !== 'none') void pipeline(input as Readable, running.stdin).catch(() => undefined);
+      return await accompany(running, args, observe ? 'watching' : 'joined');
+    };
+    if (args.on('observe') || args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
     const { converse, hasTerminal } = await import('../terminal.js');
-    if (!hasTerminal()) return await accompany(running, args, how);
-    if (!observe) return await converse(running, args, true);
-    // A terminal follows whoever sits down at it.
+    if (!hasTerminal()) return await show();
+    // A terminal follows whoever sits down at it. After a long session nobody waits for all of it to be drawn again.
+    const long = !args.on('from') && (running.past?.end ?? 0) > REDRAWN;
+    if (!observe && !long) return await converse(running, args, true);
     await running.detach();
-    return await converse(join('control'), args, true);
+    return await converse(join('control', long ? { tail: REDRAWN } : options.from), args, true);
   },
 };
 
