@@ -24,6 +24,8 @@ export interface Command {
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
   readonly complete?: 'host' | 'run' | 'file';
+  /** How many words it takes before `--`: what stands behind one too many was meant for another program. */
+  readonly most?: number;
   /** Resolves to the process's exit code. */
   run(args: Arguments): Promise<number>;
 }
@@ -96,8 +98,10 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   };
   const lettered = (letter: string): [string, Option] => {
     const found = Object.entries(options).find(([, { short }]) => short === letter);
-    if (!found) throw new UsageError(`${command.name} has no option -${letter}: ${see}`);
-    return found;
+    if (found) return found;
+    // As kill(1) takes it.
+    const signal = /^\d$/.test(letter) && command.options.signal ? `send a signal with -s ${letter}` : see;
+    throw new UsageError(`${command.name} has no option -${letter}: ${signal}`);
   };
   const isOwnOption = (word: string) =>
     word === '--' ||
@@ -117,8 +121,11 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
     const word = words[at]!;
     const text = textOf(word);
     if (text === '--') return new Arguments(values, positionals, words.slice(at + 1));
-    if (text.length < 2 || text[0] !== '-') positionals.push(text);
-    else if (text[1] === '-') {
+    if (text.length < 2 || text[0] !== '-') {
+      positionals.push(text);
+      if (positionals.length > (command.most ?? Infinity))
+        return new Arguments(values, [...positionals, ...words.slice(at + 1).map(textOf)], undefined);
+    } else if (text[1] === '-') {
       const equals = word.indexOf(0x3d);
       const name = equals < 0 ? text.slice(2) : textOf(word.subarray(2, equals));
       const option = named(name, `--${name}`);

@@ -27,6 +27,9 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   completion: async () => (await import('./commands/completion.js')).completion,
 };
 
+/** What people type who come from other programs. */
+const HABITS: Readonly<Record<string, string>> = { ssh: 'shell', exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
+
 const all = async () => await Promise.all(Object.values(commands).map(async (load) => await load()));
 
 async function find(name: string): Promise<Command | undefined> {
@@ -50,13 +53,12 @@ async function main(): Promise<number> {
   const command = await find(name);
   if (!command) {
     const { closest } = await import('./closest.js');
-    const near = closest(name, Object.keys(commands));
+    const near = HABITS[name] ?? closest(name, Object.keys(commands));
     say(`sendall: there is no command "${name}": ${near ? `did you mean "sendall ${near}"?` : 'see sendall --help'}`);
     return EXIT.usage;
   }
   const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
-  // `run local df -h` without the "--": the -h was meant for df, and run says what is missing.
-  if (!args || (args.on('help') && !(command.name === 'run' && args.words.length > 1))) {
+  if (!args || args.on('help')) {
     (await import('./help.js')).helpOf(command);
     return 0;
   }

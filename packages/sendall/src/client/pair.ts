@@ -131,7 +131,9 @@ function refusal(message: Message, { where, fingerprint }: Exchange): SendallErr
     );
   if (message.code === 'expired') return new RefusedError(`the code has expired: ${next}`);
   if (message.code === 'used')
-    return new RefusedError(`the code was used by another key; if that was not yours, remove it there; then ${next}`);
+    return new RefusedError(
+      `the code was used by another key; if that was not yours, remove it there (sendall pair --list); then ${next}`,
+    );
   return new RefusedError(`${where} did not pair: ${printable(message.message)}`);
 }
 

@@ -318,9 +318,11 @@ export class Run implements OutputEvents {
     this.#toAll({ type: 'GAP', stream: output.stream, from, to, reason });
   }
 
-  overflowed(output: Output): void {
-    if (this.#cause === undefined)
-      this.end('limits', undefined, `stream ${output.stream} filled its spool and nobody took it`);
+  overflowed({ stream }: Output): void {
+    if (this.#cause !== undefined) return;
+    const what = stream === STREAM.stderr ? 'stderr' : 'stdout';
+    const spool = this.#spec?.spoolMax ?? this.#machine.limits.spoolMax;
+    this.end('limits', undefined, `nobody took its ${what} in time, and the spool of ${spool} bytes was full`);
   }
 
   ended(output: Output): void {

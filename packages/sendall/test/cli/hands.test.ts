@@ -89,7 +89,10 @@ describe('slips', () => {
     [['run', '--timout=1s', 'web1', '--', 'true'], 'did you mean --timeout'],
     [['run', 'wbe1', '--', 'true'], 'did you mean "web1"'],
     [['hosts', 'pin', 'web1'], 'did you mean "ping"'],
-    [['run', 'web1', 'df', '-h'], 'put the command after it (sendall run web1 -- df …)'],
+    [['run', 'web1', 'df', '-h'], 'put the command after it (sendall run web1 -- df -h)'],
+    [['run', 'web1', 'ls', '-la', '--color=never'], '(sendall run web1 -- ls -la --color=never)'],
+    [['ssh', 'web1'], 'did you mean "sendall shell"'],
+    [['kill', '-9', 'nightly'], '-s 9'],
   ])('%j is answered with %s', (words, hint) => {
     expect(user.call(words)).toMatchObject({ code: 200, stdout: '', stderr: expect.stringContaining(hint) });
   });
@@ -97,6 +100,7 @@ describe('slips', () => {
 
 describe('an error is one sentence with the next step', () => {
   test.each([
+    ['no agent to list', () => user.call(['ps']), 201, 'sendall ps web'],
     ['no agent', () => user.call(['run', 'local', '--', 'true']), 201, 'start one with "sendall agent"'],
     ['a wrong code', () => user.call(['pair', machine.url, '--code', '0'.repeat(26), '--name', 'x']), 202, 'check it'],
     ['a second agent', () => machine.user.call(['agent']), 200, 'sendall agent stop'],
@@ -122,6 +126,19 @@ test('colour is for terminals, and NO_COLOR switches it off', () => {
   expect(user.call(['hosts']).stdout).not.toContain('\u001b');
   expect(user.bashAtTerminal('sendall hosts', []).screen).toContain('\u001b[1m');
   expect(user.bashAtTerminal('NO_COLOR=1 sendall hosts', []).screen).not.toContain('\u001b');
+});
+
+test('who may call is listed on the machine, and shut out there by key', () => {
+  using lost = machine.pairedUser('web1');
+  const { name, fingerprint } = machine.user.events(['pair', '--list', '--json']).at(-1)!;
+  expect(machine.user.call(['pair', '--list']).stdout).toContain(String(fingerprint));
+  expect(machine.user.call(['pair', '--remove', String(name)])).toMatchObject({
+    code: 200,
+    stderr: expect.stringContaining('give the key of one'),
+  });
+  expect(lost.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(0);
+  expect(machine.user.call(['pair', '--remove', String(fingerprint)]).code).toBe(0);
+  expect(lost.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(202);
 });
 
 describe('completion', () => {

@@ -136,7 +136,8 @@ describe('more output than may wait', () => {
 
   test('stop: the run is ended, and says why', async () => {
     const run = keeper.sh('yes', { spoolMax: 100_000, overflow: 'stop' });
-    expect(await run.exit).toMatchObject({ cause: 'limits' });
+    const reason = 'nobody took its stdout in time, and the spool of 100000 bytes was full';
+    expect(await run.exit).toMatchObject({ cause: 'limits', reason });
   });
 
   test('drop-old: whole segments go, never silently', async () => {

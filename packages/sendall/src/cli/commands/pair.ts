@@ -4,8 +4,8 @@ import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
-import type { Command } from '../command.js';
-import { answer, json } from '../print.js';
+import type { Arguments, Command } from '../command.js';
+import { answer, json, table } from '../print.js';
 import { parseDuration } from '../units.js';
 
 /** Characters of stdin that can be a code. */
@@ -13,14 +13,20 @@ const LONGEST_CODE = 200;
 
 export const pair: Command = {
   name: 'pair',
-  usage: '--new | URL --code CODE --name NAME',
+  usage: '--new | URL --code CODE --name NAME | --list | --remove KEY',
   summary: 'introduce two machines to each other with a one-time code',
-  examples: ['sendall pair --new --ttl 1h', 'sendall pair tls://web1.example:7433 --code - --name web1'],
+  examples: [
+    'sendall pair --new --ttl 1h',
+    'sendall pair tls://web1.example:7433 --code - --name web1',
+    'sendall pair --list',
+  ],
   options: {
     new: { help: 'on the agent’s machine: make a code and show what to type on the other' },
     ttl: { value: 'TIME', help: 'how long the code is good for (default 10m)' },
     code: { value: 'CODE', help: 'the code; "-" reads it from stdin, so that no process list shows it' },
     name: { value: 'NAME', help: 'what the host is called here' },
+    list: { help: 'on the agent’s machine: who may run commands on it' },
+    remove: { value: 'KEY', help: 'on the agent’s machine: shut out the caller with this key, or this name' },
     json: { help: 'one JSON object a line on stdout' },
   },
   async run(args) {
@@ -36,6 +42,7 @@ export const pair: Command = {
       else await explain(made);
       return 0;
     }
+    if (args.on('list') || args.on('remove')) return await callers(args);
     const [url] = args.words;
     const name = args.text('name');
     const code = args.text('code');
@@ -53,6 +60,30 @@ export const pair: Command = {
   },
 };
 
+/** Who may use this machine's agent, and who no longer. */
+async function callers(args: Arguments): Promise<number> {
+  const { Callers } = await import('../../index.js');
+  const known = new Callers(resolveHome());
+  const wanted = args.text('remove');
+  if (wanted === undefined) {
+    const all = known.list();
+    if (args.on('json')) for (const each of all) json(each);
+    else if (!all.length) answer('nobody may run commands here but you: sendall pair --new lets another machine in');
+    else table([['NAME', 'KEY', 'PAIRED'], ...all.map((each) => [each.name, each.fingerprint, each.pairedAt])]);
+    return 0;
+  }
+  const found = known.list().filter(({ fingerprint, name }) => fingerprint === wanted || name === wanted);
+  if (found.length !== 1)
+    throw new UsageError(
+      found.length
+        ? `${found.length} callers are called "${wanted}": give the key of one, as sendall pair --list shows it`
+        : `no caller has the key or the name "${wanted}": sendall pair --list shows those there are`,
+    );
+  await known.remove(found[0]!.fingerprint);
+  if (!args.on('json')) answer('it is let in no more; to end the links that it may still have: sendall agent restart');
+  return 0;
+}
+
 async function explain({
   code,
   fingerprint,
@@ -67,7 +98,7 @@ async function explain({
   const url = listening.find((each) => each.startsWith('tls:'));
   answer(`code         ${code}`);
   answer(`fingerprint  ${fingerprint}`);
-  answer(`good until   ${expires}`);
+  answer(`good until   ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
   if (!url) {
     answer('This agent listens on its Unix socket only: start it with --listen tls://0.0.0.0:7433 to be reached.');
     return;

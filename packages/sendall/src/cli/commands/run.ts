@@ -24,6 +24,7 @@ export const run: Command = {
   ],
   options: runOptions,
   complete: 'host',
+  most: 1,
   async run(args) {
     const targets = targetsOf(args, 'run');
     const argv = args.rest;
@@ -40,6 +41,7 @@ export const sh: Command = {
   examples: ["sendall sh web1 -c 'df -h / | tail -1'"],
   options: { ...runOptions, command: { value: 'TEXT', short: 'c', help: 'the shell text' } },
   complete: 'host',
+  most: 1,
   async run(args) {
     const targets = targetsOf(args, 'sh');
     const script = args.bytes('command').at(-1);
@@ -50,12 +52,12 @@ export const sh: Command = {
 };
 
 function targetsOf(args: Arguments, verb: string): string {
-  const [targets, extra] = args.words;
+  const [targets, extra, ...more] = args.words;
   if (!targets) throw new UsageError(`${verb} needs a target: local, or a name that "sendall hosts" shows`);
   if (extra !== undefined)
     throw new UsageError(
       verb === 'run'
-        ? `"${extra}" stands before "--": put the command after it (sendall run ${targets} -- ${extra} …)`
+        ? `"${extra}" stands before "--": put the command after it (sendall run ${targets} -- ${[extra, ...more].join(' ')})`
         : `sh has one word of targets, and "${extra}" is another: join them with a comma, put the text after -c`,
     );
   return targets;

@@ -1,6 +1,7 @@
 /** Commands about runs that exist: list, wait for, end, forget. */
-import { SendallError, UsageError } from '../../errors.js';
-import { NodeSet, resolveTargets, type Result, type RunListing } from '../../index.js';
+import { SendallError, UnreachableError, UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { KnownHosts, NodeSet, resolveTargets, type Result, type RunListing } from '../../index.js';
 import type { Arguments, Command, Option } from '../command.js';
 import { resultJson } from '../event-json.js';
 import { exitCodeOf } from '../exit-codes.js';
@@ -60,7 +61,7 @@ export const ps: Command = {
           ]);
       }
     };
-    if (names.length === 1) await list(names[0]!);
+    if (names.length === 1) await list(names[0]!).catch(withoutAgent(args));
     else
       for (const name of names)
         await list(name).catch((error: Error) => {
@@ -72,6 +73,15 @@ export const ps: Command = {
     return failed.length ? 1 : 0;
   },
 };
+
+/** Whoever only calls others has no agent, and asked for their own machine by naming none. */
+function withoutAgent(args: Arguments) {
+  return (error: SendallError): never => {
+    const [other] = args.words.length ? [] : new KnownHosts(resolveHome()).list();
+    if (error.code !== 'UNREACHABLE' || !other) throw error;
+    throw new UnreachableError(`no agent runs on this machine: name a host, for example sendall ps ${other.name}`);
+  };
+}
 
 /** Waits for the end of a run without taking its output. */
 async function endOf({ target, runId }: Place, args: Arguments): Promise<Result> {

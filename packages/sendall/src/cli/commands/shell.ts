@@ -27,6 +27,7 @@ export const shell: Command = {
     ...reachOptions,
   },
   complete: 'host',
+  most: 1,
   async run(args) {
     const [target, extra] = args.words;
     if (target === undefined || extra !== undefined || args.rest?.length)
