@@ -1,7 +1,8 @@
 /** From a run's id, the beginning of it, or its name to the run on its host. */
 import { UsageError } from '../errors.js';
-import { resolveTargets, type RunListing } from '../index.js';
+import { KnownHosts, resolveHome, resolveTargets, type RunListing } from '../index.js';
 import type { Arguments, Option } from './command.js';
+import { askEach } from './each-host.js';
 import { knownRuns, noted } from './history.js';
 import { reach } from './reach.js';
 import { isOneTarget } from './targets.js';
@@ -34,13 +35,16 @@ export async function findPlaces(word: string, args: Arguments): Promise<readonl
   const targets = isOneTarget(on) ? [on] : [...resolveTargets(on)];
   const here = known.filter(({ target }) => targets.includes(target));
   if (here.length) return here;
-  const places: Place[] = [];
-  for (const target of targets) {
-    const runId = WHOLE_ID.test(word) ? word.toLowerCase() : await search(word, target, args);
-    if (runId) places.push({ target, runId });
-  }
-  if (!places.length) throw new UsageError(`there is no run "${word}" on ${on}: see "sendall ps --all ${on}"`);
-  return places;
+  const places = new Map<string, Place>();
+  const look = async (target: string) => {
+    const isSure = targets.length === 1 && WHOLE_ID.test(word);
+    const runId = isSure ? word.toLowerCase() : await search(word, target, args);
+    if (runId) places.set(target, { target, runId });
+  };
+  if (targets.length === 1) await look(on);
+  else await askEach(targets, look);
+  if (!places.size) throw new UsageError(`there is no run "${word}" on ${on}: see "sendall ps --all ${on}"`);
+  return targets.flatMap((target) => places.get(target) ?? []);
 }
 
 /** The one word of a command that takes one run. */
@@ -77,5 +81,8 @@ async function unknownRun(word: string): Promise<string> {
   const { closest } = await import('./closest.js');
   const near = closest(word, knownRuns());
   if (near) return `there is no run "${word}": did you mean "${near}"?`;
-  return `there is no run "${word}" that you started from here: see "sendall ps --all", or name its host with --on`;
+  const [host] = new KnownHosts(resolveHome()).list();
+  return host
+    ? `there is no run "${word}" that you started from here: name its host (--on ${host.name}), or look on all (--on all)`
+    : `there is no run "${word}" on this machine: see "sendall ps --all"`;
 }

@@ -194,3 +194,22 @@ test('a run is found where --on says, also without having been started here', ()
   expect(user.call(['wait', 'elsewhere', '--on', 'web1']).code).toBe(3);
   expect(user.call(['wait', id, '--on', 'web1']).code).toBe(3);
 });
+
+test('a host that is away keeps nobody from the others', () => {
+  using elsewhere = machine.pairedUser('web1');
+  detach('sought', 'echo found');
+  const pin = elsewhere.events(['hosts', '--json'])[0]!.pin;
+  elsewhere.call(['hosts', 'add', 'away', 'tls://127.0.0.1:1', '--pin', String(pin)]);
+  expect(elsewhere.call(['attach', '--on', 'all', 'sought'])).toMatchObject({
+    code: 0,
+    stdout: 'found\n',
+    stderr: expect.stringMatching(/^sendall: away: .*nothing listens there.*\nsendall: no answer from away\n$/),
+  });
+  expect(elsewhere.call(['ps', '--all', 'all'])).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/web1 .*sought/),
+  });
+  elsewhere.call(['hosts', 'add', 'web2', machine.url, '--pin', String(pin)]);
+  const cut = elsewhere.bash('sendall ps --all --json web1,web2 | head -1 | wc -l; echo ${PIPESTATUS[0]}');
+  expect(cut).toEqual({ code: 0, stdout: expect.stringMatching(/^1\n(0|141)\n$/), stderr: '' });
+});

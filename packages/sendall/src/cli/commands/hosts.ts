@@ -1,15 +1,13 @@
 /** The hosts this user knows, and sets of them. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, NodeSet, resolveTargets, type KnownHost } from '../../index.js';
+import { KnownHosts, resolveTargets, type KnownHost } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
+import { askEach } from '../each-host.js';
 import { EXIT } from '../exit-codes.js';
-import { answer, json, say, table } from '../print.js';
+import { answer, json, table } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
 import { isOneTarget } from '../targets.js';
-
-/** Hosts that are pinged at a time. */
-const PING_WINDOW = 64;
 
 const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[]) => Promise<number>>> = {
   add,
@@ -112,22 +110,11 @@ async function ping(args: Arguments, [targets, ...more]: readonly string[]): Pro
     await pingOne(targets, args);
     return 0;
   }
-  const names = [...resolveTargets(targets)];
-  const failed: string[] = [];
-  const worker = async () => {
-    for (let name = names.shift(); name !== undefined; name = names.shift()) {
-      try {
-        await pingOne(name, args);
-      } catch (error) {
-        failed.push(name);
-        const { message } = error as Error;
-        if (args.on('json')) json({ event: 'ping', host: name, ok: false, error: message });
-        else say(`sendall: ${name}: ${message}`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: PING_WINDOW }, worker));
-  if (failed.length) say(`sendall: no answer from ${new NodeSet(failed).toString()}`);
+  const failed = await askEach(
+    resolveTargets(targets),
+    (name) => pingOne(name, args),
+    args.on('json') ? (host, { message }) => json({ event: 'ping', host, ok: false, error: message }) : undefined,
+  );
   return failed.length ? 1 : EXIT.ok;
 }
 

@@ -1,8 +1,9 @@
 /** Commands about runs that exist: list, wait for, end, forget. */
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, NodeSet, resolveTargets, type Result, type RunListing } from '../../index.js';
+import { KnownHosts, resolveTargets, type Result, type RunListing } from '../../index.js';
 import type { Arguments, Command, Option } from '../command.js';
+import { askEach } from '../each-host.js';
 import { resultJson } from '../event-json.js';
 import { exitCodeOf } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
@@ -41,35 +42,30 @@ export const ps: Command = {
     if (args.words.length > 1) throw new UsageError('ps takes one word of targets: join them with a comma');
     const targets = args.words[0] ?? 'local';
     const names = isOneTarget(targets) ? [targets] : [...resolveTargets(targets)];
-    const rows: string[][] = [
-      [...(names.length > 1 ? ['HOST'] : []), 'RUN', 'STATE', 'TIME', 'PID', 'NAME', 'COMMAND'],
-    ];
-    const failed: string[] = [];
+    const rows = new Map<string, string[][]>(names.map((name) => [name, []]));
     const list = async (name: string) => {
       await using host = await reach(name, args);
       for await (const run of host.runs({ all: args.on('all') })) {
         if (args.on('json')) json({ event: 'run', ...run });
         else
-          rows.push([
-            ...(names.length > 1 ? [name] : []),
-            run.runId,
-            stateOf(run),
-            age(run),
-            String(run.pid ?? '-'),
-            run.name ?? '-',
-            run.argv.join(' ').slice(0, 200),
-          ]);
+          rows
+            .get(name)!
+            .push([
+              ...(names.length > 1 ? [name] : []),
+              run.runId,
+              stateOf(run),
+              age(run),
+              String(run.pid ?? '-'),
+              run.name ?? '-',
+              run.argv.join(' ').slice(0, 200),
+            ]);
       }
     };
+    let failed: string[] = [];
     if (names.length === 1) await list(names[0]!).catch(withoutAgent(args));
-    else
-      for (const name of names)
-        await list(name).catch((error: Error) => {
-          failed.push(name);
-          say(`sendall: ${name}: ${error.message}`);
-        });
-    if (!args.on('json')) table(rows);
-    if (failed.length) say(`sendall: no answer from ${new NodeSet(failed).toString()}`);
+    else failed = await askEach(names, list);
+    const head = [...(names.length > 1 ? ['HOST'] : []), 'RUN', 'STATE', 'TIME', 'PID', 'NAME', 'COMMAND'];
+    if (!args.on('json')) table([head, ...[...rows.values()].flat()]);
     return failed.length ? 1 : 0;
   },
 };
