@@ -8,11 +8,17 @@ export const reachOptions: Readonly<Record<string, Option>> = {
   'no-share': { help: 'make a link of its own instead of using a warm one' },
 };
 
+/**
+ * For somebody who sits at a terminal: a link that says nothing is soon given up for another. It is one of its own, for
+ * those who share a warm one can wait.
+ */
+export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000 };
+
 /** Connects to a target. Throws UsageError for an unknown host, with the name that may have been meant. */
-export async function reach(target: string, args: Arguments): Promise<Host> {
+export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, shareOf(args));
+    return await connect(target, options);
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);

@@ -14,8 +14,8 @@ const RESTORE = '\u001b8';
 let shown = false;
 /** What was written last did not end its line. */
 let unfinished = false;
-/** A program draws all of the screen. */
-let drawn = false;
+/** While a program draws all of the screen: has it draw anew what our line has covered. */
+let redraw: (() => void) | undefined;
 
 /** Whether there is anybody to read it. */
 export function hasStatusLine(): boolean {
@@ -25,9 +25,9 @@ export function hasStatusLine(): boolean {
 /** Shows the line, in place of the one before. */
 export function showStatus(text: string): void {
   const line = fit(escapeControl(text), (process.stderr.columns || 80) - 1);
-  if (drawn) write(SAVE + line + RESTORE);
+  if (redraw) write(SAVE + line + RESTORE);
   else write((unfinished && !shown ? '\n' : CLEAR) + line);
-  unfinished &&= drawn;
+  unfinished &&= redraw !== undefined;
   shown = true;
 }
 
@@ -35,7 +35,8 @@ export function showStatus(text: string): void {
 export function clearStatus(): void {
   if (!shown) return;
   shown = false;
-  write(drawn ? SAVE + RESTORE : CLEAR);
+  write(redraw ? SAVE + RESTORE : CLEAR);
+  redraw?.();
 }
 
 /** Something else is about to be written. */
@@ -45,10 +46,10 @@ export function makeWay(fd: number, bytes: Uint8Array): void {
   unfinished = bytes.at(-1) !== 0x0a;
 }
 
-/** From now on the screen is a program's, or no longer. */
-export function leaveScreenTo(program: boolean): void {
-  clearStatus();
-  drawn = program;
+/** From now on the screen is a program's; without one that can be asked to draw it again, no longer. */
+export function leaveScreenTo(drawsAnew: (() => void) | undefined): void {
+  shown = false;
+  redraw = drawsAnew;
 }
 
 function write(text: string): void {

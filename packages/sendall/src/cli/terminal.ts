@@ -11,7 +11,7 @@ import { watchSignals } from './interrupt.js';
 import { say } from './print.js';
 import { Replay } from './replay.js';
 import { finish, put, standardSinks } from './sink.js';
-import { leaveScreenTo } from './status-line.js';
+import { clearStatus, leaveScreenTo } from './status-line.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
 const LAST_WORDS = 1000;
@@ -47,15 +47,22 @@ function screenSize(): [cols: number, rows: number] {
   return [cols || 80, rows || 24];
 }
 
-/** Stays with the run until it ends or the user leaves. `joined`: it has drawn before, for somebody else. */
-export async function converse(run: Run, args: Arguments, joined = false): Promise<number> {
-  const terminal = new RawTerminal();
+export interface Seat {
+  /** The program has drawn before, for somebody else. */
+  readonly joined?: boolean;
+  /** Called when keys have gone to the host: something should come of them. */
+  readonly typed?: () => void;
+}
+
+/** Stays with the run until it ends or the user leaves. */
+export async function converse(run: Run, args: Arguments, { joined = false, typed }: Seat = {}): Promise<number> {
+  const size = new SizeKeeper(run);
+  const terminal = new RawTerminal(() => void size.nudge());
   const modes = new ScreenModes();
   const watch = watchSignals(run);
-  const size = new SizeKeeper(run);
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
-  const shown = show(run, modes, joined, () => size.nudge());
+  const shown = show(run, modes, joined);
   let watching = false;
   const tellTaken = () => process.stderr.write(`\r\n${TAKEN}\r\n`);
   void run.controlLost.then(() => {
@@ -69,7 +76,10 @@ export async function converse(run: Run, args: Arguments, joined = false): Promi
   const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
   const onKeys = readKeys(onEscape, (keys) => {
     if (watching) tellTaken();
-    else type(run, keys);
+    else {
+      type(run, keys);
+      typed?.();
+    }
   });
   // The terminal itself has gone: nobody ended the shell.
   const gone = () => escaped('detach');
@@ -118,7 +128,7 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
 }
 
 /** What the host draws, as it comes. */
-async function show(run: Run, modes: ScreenModes, joined: boolean, resumed: () => void): Promise<Followed> {
+async function show(run: Run, modes: ScreenModes, joined: boolean): Promise<Followed> {
   const sinks = standardSinks(SHOWN);
   const replay = joined ? new Replay(run, modes) : undefined;
   let lostOutput: NodeJS.ErrnoException | undefined;
@@ -131,8 +141,7 @@ async function show(run: Run, modes: ScreenModes, joined: boolean, resumed: () =
     if (event.event === 'output') {
       if (!replay) modes.watch(event.bytes);
       await put(sinks.out, replay ? replay.draw(event.bytes, event.offset) : event.bytes);
-    } else if (event.event === 'resumed') resumed();
-    else if (event.event === 'result') {
+    } else if (event.event === 'result') {
       await finish(sinks);
       return { result: event.result, gaps: false, lostOutput };
     }
@@ -198,12 +207,18 @@ class SizeKeeper {
 /** Our terminal's own ways of handling keys and output, switched off and on again. */
 class RawTerminal {
   readonly #saved = stty('-g').trim();
+  readonly #redraw: () => void;
   #isRaw = false;
+
+  /** `redraw`: asks the host's program to draw its screen anew. */
+  constructor(redraw: () => void) {
+    this.#redraw = redraw;
+  }
 
   /** Node's own raw mode would still turn every newline of the host into two characters. */
   raw(): void {
     this.#isRaw = true;
-    leaveScreenTo(true);
+    leaveScreenTo(this.#redraw);
     if (this.#saved) stty('raw', '-echo');
     else process.stdin.setRawMode(true);
   }
@@ -212,7 +227,8 @@ class RawTerminal {
   restore(modes: string): void {
     if (!this.#isRaw) return;
     this.#isRaw = false;
-    leaveScreenTo(false);
+    clearStatus();
+    leaveScreenTo(undefined);
     if (modes) process.stdout.write(modes);
     if (this.#saved) stty(this.#saved);
     else process.stdin.setRawMode(false);

@@ -204,6 +204,20 @@ describe('a shell', () => {
     expect((await second).code).toBe(8);
   });
 
+  test('whose host does not answer says so, below what was drawn, and goes on when it does', () => {
+    const { code, screen } = user.atTerminal(
+      ['shell', 'web1'],
+      [
+        { send: `PS1=; kill -STOP ${machine.agentPid}; sleep 6; kill -CONT ${machine.agentPid}; echo ba""ck\r` },
+        { expect: '\u001b7\u001b[999;1H\u001b[Ksendall: no answer from web1… ' },
+        { expect: 'back\r\n' },
+        { send: 'exit 6\r' },
+      ],
+    );
+    expect(code).toBe(6);
+    expect(screen).toContain('\u001b7\u001b[999;1H\u001b[K\u001b8');
+  });
+
   test('~^Z suspends us, and fg comes back to the shell', () => {
     const { code } = user.bashAtTerminal('set -m; "$NODE" "$SENDALL" shell web1; echo stopped=$?; fg; echo back=$?', [
       { send: 'echo a$((1+1))b\r' },

@@ -9,7 +9,7 @@ import { EXIT } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
 import { conclude, follow, speaks, viewOf } from '../follow.js';
 import { say } from '../print.js';
-import { reach, reachOptions, shareOf } from '../reach.js';
+import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../reach.js';
 import { stdinFor } from '../stdin.js';
 import { showWaiting } from '../waiting.js';
 
@@ -65,13 +65,9 @@ export const attach: Command = {
     const input = args.on('stdin') ? stdinFor(args) : 'none';
     await using host = await reach(target, args);
     const observe = args.on('observe') || (input === 'none' && (await isControlled(host, runId)));
-    const join = (mode: 'observe' | 'control', from = options.from) => {
-      const joined = host.attach(runId, { ...options, from, mode });
-      showWaiting(host, joined, args);
-      return joined;
-    };
-    const running = join(observe ? 'observe' : 'control');
+    const running = host.attach(runId, { ...options, mode: observe ? 'observe' : 'control' });
     const show = async () => {
+      showWaiting(host, running, args);
       if (observe && !args.on('observe') && speaks(args)) say(`sendall: ${TAKEN}`);
       if (input !== 'none') void pipeline(input as Readable, running.stdin).catch(() => undefined);
       return await accompany(running, args, observe ? 'watching' : 'joined');
@@ -79,11 +75,13 @@ export const attach: Command = {
     if (args.on('observe') || args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
     const { converse, hasTerminal } = await import('../terminal.js');
     if (!hasTerminal()) return await show();
-    // A terminal follows whoever sits down at it. After a long session nobody waits for all of it to be drawn again.
-    const long = !args.on('from') && (running.past?.end ?? 0) > REDRAWN;
-    if (!observe && !long) return await converse(running, args, true);
+    // After a long session nobody waits for all of it to be drawn again.
+    const from = !args.on('from') && (running.past?.end ?? 0) > REDRAWN ? { tail: REDRAWN } : options.from;
     await running.detach();
-    return await converse(join('control', long ? { tail: REDRAWN } : options.from), args, true);
+    await using own = await reach(target, args, AT_A_TERMINAL);
+    // A terminal follows whoever sits down at it.
+    const seat = own.attach(runId, { ...options, from, mode: 'control' });
+    return await converse(seat, args, { joined: true, typed: showWaiting(own, seat, args) });
   },
 };
 

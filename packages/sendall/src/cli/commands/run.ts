@@ -7,7 +7,7 @@ import { EXIT, exitCodeOf } from '../exit-codes.js';
 import { explain } from '../follow.js';
 import { noteRun } from '../history.js';
 import { json, say } from '../print.js';
-import { reach } from '../reach.js';
+import { AT_A_TERMINAL, reach } from '../reach.js';
 import { runOptions, toRunOptions, type Begin } from '../run-options.js';
 import { isOneTarget } from '../targets.js';
 import { showWaiting } from '../waiting.js';
@@ -70,9 +70,11 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     return await startMany(args, targets, options, begin);
   }
   const runId = options.runId ?? newRunId();
+  const terminal = args.on('pty') && !args.on('detach') ? await import('../terminal.js') : undefined;
+  const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
   let host: Host;
   try {
-    host = await reach(targets, args);
+    host = await reach(targets, args, joined ? AT_A_TERMINAL : undefined);
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (!args.on('json') || code === 'USAGE') throw error;
@@ -80,8 +82,6 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     json(unreachedJson({ host: targets, runId }, refused ? 'refused' : 'unreachable', message));
     return refused ? EXIT.refused : EXIT.unreachable;
   }
-  const terminal = args.on('pty') && !args.on('detach') ? await import('../terminal.js') : undefined;
-  const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
   const running = begin(host, {
     ...options,
     runId,
@@ -90,8 +90,9 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   });
   noteRun({ runId: running.runId, host: targets, name: options.name });
   if (args.on('detach')) return await leave(args, running);
-  showWaiting(host, running, args);
-  return joined && terminal ? await terminal.converse(running, args) : await accompany(running, args);
+  const typed = showWaiting(host, running, args);
+  if (joined && terminal) return await terminal.converse(running, args, { typed });
+  return await accompany(running, args);
 }
 
 /** Waits until the run has started, and until the stdin it was given has been read. */

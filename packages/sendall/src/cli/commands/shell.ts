@@ -1,7 +1,7 @@
 import { UsageError } from '../../errors.js';
 import type { Command } from '../command.js';
 import { noteRun } from '../history.js';
-import { reach, reachOptions } from '../reach.js';
+import { AT_A_TERMINAL, reach, reachOptions } from '../reach.js';
 import { isOneTarget } from '../targets.js';
 import { converse, hasTerminal, ownTerminal } from '../terminal.js';
 import { showWaiting } from '../waiting.js';
@@ -34,7 +34,7 @@ export const shell: Command = {
       throw new UsageError('shell takes one target and nothing else: sendall shell web1');
     if (!isOneTarget(target)) throw new UsageError('shell is for one host: a terminal cannot be shared by a set');
     if (!hasTerminal()) throw new UsageError('shell needs a terminal: without one use sendall run or sendall sh');
-    await using host = await reach(target, args);
+    await using host = await reach(target, args, AT_A_TERMINAL);
     const running = host.sh(LOGIN_SHELL, {
       pty: ownTerminal(),
       stdin: 'pipe',
@@ -47,7 +47,6 @@ export const shell: Command = {
       name: args.text('name'),
     } as Parameters<typeof host.sh>[1]);
     noteRun({ runId: running.runId, host: target, name: args.text('name') });
-    showWaiting(host, running, args);
-    return await converse(running, args);
+    return await converse(running, args, { typed: showWaiting(host, running, args) });
   },
 };
