@@ -12,6 +12,10 @@ import type { Spawner } from './spawner.js';
 import type { Tree } from './tree.js';
 
 const SHELL = Buffer.from('/bin/sh\0');
+/** AT_FDCWD. */
+const HERE = -100;
+/** Of util-linux. It gives up root for good before it becomes the program; the keeper itself never is another user. */
+const SETPRIV = Buffer.from('/usr/bin/setpriv\0');
 
 export interface OpenedStream {
   readonly stream: number;
@@ -119,7 +123,7 @@ export class Launch {
   /** Starts it and returns its pid. Throws StartFailure; our ends are closed then. */
   go(): number {
     try {
-      return this.tree.within(() => this.#asUser(() => this.#spawn()));
+      return this.tree.within(() => this.#spawn());
     } catch (error) {
       return this.#fail(error);
     } finally {
@@ -166,9 +170,10 @@ export class Launch {
   }
 
   #arrange(path: Buffer, argv: readonly Uint8Array[]): Arranged {
+    const words = this.#user ? becoming(this.#user, path, argv) : argv;
     return this.#native.arrange({
-      path,
-      words: this.#native.words(argv, this.#env),
+      path: this.#user ? SETPRIV : path,
+      words: this.#native.words(words, this.#env),
       cwd: this.#cwd,
       stdin: this.#stdin,
       stdout: this.#stdout,
@@ -211,10 +216,18 @@ export class Launch {
 }
 
 /** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
+/** The words that make a command of another user's. */
+function becoming(user: UserAccount, path: Buffer, argv: readonly Uint8Array[]): Uint8Array[] {
+  const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, `--groups=${user.groups.join(',') || user.gid}`, '--'];
+  return ['setpriv', ...ids].map((word): Uint8Array => Buffer.from(word)).concat(path.subarray(0, -1), argv.slice(1));
+}
+
 function otherUser({ native, account }: Machine, { runAs }: Spec): UserAccount | undefined {
   if (runAs === undefined || runAs === account.name) return undefined;
   if (process.geteuid?.() !== 0)
     throw new StartFailure('policy', `the keeper runs as ${account.name} and cannot run commands as ${runAs}`);
+  if (native.executable(HERE, SETPRIV) !== 0)
+    throw new StartFailure('policy', 'commands of another user need setpriv (of util-linux) on the host');
   const user = native.account(runAs);
   if (!user) throw new StartFailure('badspec', `this machine has no user ${JSON.stringify(runAs)}`);
   return user;

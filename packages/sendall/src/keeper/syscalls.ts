@@ -193,6 +193,8 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const SYNC_FILE_RANGE_WRITE = 2;
 const X_OK = 1;
+/** By the effective ids. */
+const AT_EACCESS = 0x200;
 const SPAWN_SETSIGDEF = 0x04;
 const SPAWN_SETSIGMASK = 0x08;
 const SPAWN_SETSID = 0x80;
@@ -383,7 +385,7 @@ function bind(koffi: Koffi): Native {
       };
     },
     executable(folder, path) {
-      return c.faccessat(folder, path, X_OK, 0) === 0 ? 0 : errnoName(koffi.errno());
+      return c.faccessat(folder, path, X_OK, AT_EACCESS) === 0 ? 0 : errnoName(koffi.errno());
     },
     words(argv, env) {
       const slots = argv.length + env.length + 2;
@@ -506,15 +508,15 @@ function bind(koffi: Koffi): Native {
       if (!calls) throw new SystemError('setresuid', koffi.os.errno.ENOSYS!);
       const [setgroups, setresuid, setresgid] = calls;
       const own = process.getgroups!();
-      // The saved ids stay root's, so that there is a way back; exec gives the child the new ones for all three.
+      // The effective ids only: a process whose real one were the user's could be killed by the user's commands.
       try {
         succeed(c.syscallList(setgroups, user.groups.length, groupsOf(user.groups)));
-        succeed(c.syscall(setresgid, user.gid, user.gid, 0, 0));
-        succeed(c.syscall(setresuid, user.uid, user.uid, 0, 0));
+        succeed(c.syscall(setresgid, -1, user.gid, -1, 0));
+        succeed(c.syscall(setresuid, -1, user.uid, -1, 0));
         return act();
       } finally {
-        c.syscall(setresuid, 0, 0, 0, 0);
-        c.syscall(setresgid, 0, 0, 0, 0);
+        c.syscall(setresuid, -1, 0, -1, 0);
+        c.syscall(setresgid, -1, 0, -1, 0);
         c.syscallList(setgroups, own.length, groupsOf(own));
         // Better no keeper than one that goes on as somebody else.
         if (process.geteuid!() !== 0) process.abort();
