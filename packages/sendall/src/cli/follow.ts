@@ -1,9 +1,10 @@
 /** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
 import { isatty } from 'node:tty';
-import type { Result, Run, RunEvent, StreamName } from '../index.js';
+import type { Result, Run, RunEvent, ScreenModes, StreamName } from '../index.js';
 import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
+import { undoneAtTheEnd } from './left-screen.js';
 import { reasonOf, say } from './print.js';
 import { finish, put, standardSinks } from './sink.js';
 
@@ -61,6 +62,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
   });
   if (out !== err) err.on('error', () => options.joined || run.stopReading('stderr'));
   const decoders = decodersFor(options.encoding);
+  let modes: ScreenModes | undefined;
   let result!: Result;
   let gaps = false;
   const show = async (event: RunEvent) => {
@@ -69,6 +71,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
       else {
         const shown = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
+        if (run.hasTerminal && isatty(1)) (modes ??= undoneAtTheEnd()).watch(event.bytes);
         await put(event.stream === 'stderr' ? err : out, shown);
       }
       return;

@@ -27,7 +27,9 @@ const HELP = [
 
 /** Bytes that may wait for our terminal to draw them: the next key's effect comes behind them. */
 const SHOWN = 32 * 1024;
-const TAKEN = '[sendall: another terminal has taken over, this one watches; newline ~. leaves]';
+const TAKEN = '[sendall: another terminal has taken over, this one watches; Ctrl-C leaves]';
+const WATCHING = '[sendall: this terminal only watches; Ctrl-C leaves]';
+const CTRL_C = 3;
 
 /** True when keys can be read and a screen drawn on. */
 export function hasTerminal(): boolean {
@@ -50,21 +52,26 @@ function screenSize(): [cols: number, rows: number] {
 export interface Seat {
   /** The program has drawn before, for somebody else. */
   readonly joined?: boolean;
+  /** Keys go nowhere, and the program's screen stays as large as it is. */
+  readonly watching?: boolean;
   /** Called when keys have gone to the host: something should come of them. */
   readonly typed?: () => void;
 }
 
 /** Stays with the run until it ends or the user leaves. */
-export async function converse(run: Run, args: Arguments, { joined = false, typed }: Seat = {}): Promise<number> {
+export async function converse(run: Run, args: Arguments, seat: Seat = {}): Promise<number> {
+  const { joined = false, typed } = seat;
   const size = new SizeKeeper(run);
-  const terminal = new RawTerminal(() => void size.nudge());
+  let watching = seat.watching ?? false;
+  const nudge = () => void (watching || size.nudge());
+  const terminal = new RawTerminal(nudge);
   const modes = new ScreenModes();
-  const watch = watchSignals(run);
+  // Whoever only watches leaves, whatever tells them to.
+  const watch = watchSignals(seat.watching ? { cancel: async () => escaped('detach') } : run);
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
   const shown = show(run, modes, joined);
-  let watching = false;
-  const tellTaken = () => process.stderr.write(`\r\n${TAKEN}\r\n`);
+  const tellTaken = () => process.stderr.write(`\r\n${seat.watching ? WATCHING : TAKEN}\r\n`);
   void run.controlLost.then(() => {
     watching = true;
     tellTaken();
@@ -75,8 +82,10 @@ export async function converse(run: Run, args: Arguments, { joined = false, type
   };
   const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
   const onKeys = readKeys(onEscape, (keys) => {
-    if (watching) tellTaken();
-    else {
+    if (watching) {
+      if (keys.includes(CTRL_C)) escaped('detach');
+      else tellTaken();
+    } else {
       type(run, keys);
       typed?.();
     }
@@ -86,19 +95,23 @@ export async function converse(run: Run, args: Arguments, { joined = false, type
   try {
     terminal.raw();
     process.stdin.on('data', onKeys).on('end', gone).on('error', gone);
-    process.on('SIGWINCH', size.changed).on('SIGCONT', () => {
-      terminal.raw();
-      process.stdout.write(modes.redo());
-      void size.nudge();
-    });
-    if (joined) void size.nudge();
+    process
+      .on('SIGWINCH', () => void (watching || size.changed()))
+      .on('SIGCONT', () => {
+        terminal.raw();
+        process.stdout.write(modes.redo());
+        nudge();
+      });
+    if (joined) nudge();
     const first = await Promise.race([shown, watch.departed, escape]);
     if (typeof first === 'object') {
-      terminal.restore(first.result.outcome === 'lost' ? modes.undo() : '');
+      // What ended by itself has seen to it.
+      terminal.restore(['ok', 'failed'].includes(first.result.outcome) ? '' : modes.undo());
       return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
     const detached = first === 'detach' || first === 'detached' || watching;
-    const left = detached ? await detach(run, watching) : await endShell(run, shown);
+    const taken = watching && !seat.watching;
+    const left = detached ? await detach(run, taken) : await endShell(run, shown);
     terminal.restore(`${modes.undo()}\r\n`);
     if (!args.on('quiet') && isatty(2)) say(left.words);
     return left.code;
@@ -109,9 +122,9 @@ export async function converse(run: Run, args: Arguments, { joined = false, type
   }
 }
 
-async function detach(run: Run, watching: boolean): Promise<{ words: string; code: number }> {
+async function detach(run: Run, taken: boolean): Promise<{ words: string; code: number }> {
   await run.detach();
-  const how = watching ? 'left it to the other terminal' : 'detached, it goes on';
+  const how = taken ? 'left it to the other terminal' : 'detached, it goes on';
   return { words: `sendall: ${how}: sendall attach ${run.runId}`, code: 0 };
 }
 

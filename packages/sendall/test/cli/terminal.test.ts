@@ -204,6 +204,23 @@ describe('a shell', () => {
     expect((await second).code).toBe(8);
   });
 
+  test('is watched without being touched, and leaves no traces of its program behind', async () => {
+    const first = user.alsoAtTerminal(
+      ['shell', '--name', 'shown', 'web1'],
+      [{ send: 'PS1=; printf "\\033[?25lhid"; echo den; read x; exit 4\r' }],
+    );
+    await expect.poll(() => user.call(['logs', 'shown']).stdout, { timeout: 10_000 }).toContain('hidden');
+    const watched = user.atTerminal(
+      ['attach', '--observe', 'shown'],
+      [{ expect: 'hidden' }, { send: 'x' }, { expect: 'only watches' }, { send: CTRL_C }, { expect: '\u001b[?25h' }],
+    );
+    expect(watched).toMatchObject({ code: 0, sane: true });
+    const steps = [{ expect: 'hidden' }, { send: CTRL_C }, { expect: '\u001b[?25h' }];
+    expect(user.atTerminal(['logs', '-f', 'shown'], steps).code).toBe(-2);
+    expect(user.call(['attach', '--stdin', 'shown'], { input: 'end\n' }).code).toBe(4);
+    expect((await first).code).toBe(4);
+  });
+
   test('whose host does not answer says so, below what was drawn, and goes on when it does', () => {
     const { code, screen } = user.atTerminal(
       ['shell', 'web1'],

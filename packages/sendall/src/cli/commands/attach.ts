@@ -72,7 +72,7 @@ export const attach: Command = {
       if (input !== 'none') void pipeline(input as Readable, running.stdin).catch(() => undefined);
       return await accompany(running, args, observe ? 'watching' : 'joined');
     };
-    if (args.on('observe') || args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
+    if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
     const { converse, hasTerminal } = await import('../terminal.js');
     if (!hasTerminal()) return await show();
     // After a long session nobody waits for all of it to be drawn again.
@@ -80,8 +80,9 @@ export const attach: Command = {
     await running.detach();
     await using own = await reach(target, args, AT_A_TERMINAL);
     // A terminal follows whoever sits down at it.
-    const seat = own.attach(runId, { ...options, from, mode: 'control' });
-    return await converse(seat, args, { joined: true, typed: showWaiting(own, seat, args) });
+    const watching = args.on('observe');
+    const seat = own.attach(runId, { ...options, from, mode: watching ? 'observe' : 'control' });
+    return await converse(seat, args, { joined: true, watching, typed: showWaiting(own, seat, args) });
   },
 };
 
