@@ -10,7 +10,7 @@ export interface Option {
   readonly short?: string;
   readonly help: string;
   /** What the shell should offer for the value; of a list, nothing else is allowed. */
-  readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run';
+  readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run' | 'signal';
 }
 
 export interface Command {

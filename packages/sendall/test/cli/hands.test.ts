@@ -151,6 +151,7 @@ describe('completion', () => {
     expect(complete('run', 'web1,web0')).toEqual(['web1,web01', 'web1,web03']);
     expect(complete('attach', 'compl')).toEqual(['completed']);
     expect(complete('agent', 'sta')).toEqual(['status']);
+    expect(complete('kill', '-s', 'US')).toEqual(['USR1', 'USR2']);
     expect(complete('run', 'web1', '--', '')).toEqual([':file']);
     expect(complete('run', '--stdin=/etc/pass')).toEqual([':file']);
     expect(complete('run', '--capture=sp')).toEqual(['--capture=split']);

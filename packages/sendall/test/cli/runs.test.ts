@@ -36,6 +36,7 @@ describe('a detached run', () => {
     detach('offsets', 'printf 0123456789; exit 4');
     expect(user.call(['attach', 'offsets', '--from', '4'])).toMatchObject({ code: 4, stdout: '456789' });
     expect(user.call(['attach', 'offsets', '--from', 'tail:3']).stdout).toBe('789');
+    expect(user.call(['logs', 'offsets', '--from', 'tail:2']).stdout).toBe('89');
     expect(user.call(['attach', 'offsets', '--from', 'x']).code).toBe(200);
   });
 
@@ -83,7 +84,7 @@ describe('a detached run', () => {
         verb,
         { code: 0, stdout: expect.stringMatching(/^line\n(0|141)\n$/), stderr: '' },
       ]);
-      expect(user.call(['ps', 'web1']).stdout).toMatch(/running .*endless/);
+      expect(user.call(['ps', 'web1']).stdout).toMatch(/running.*endless/);
     }
     user.call(['kill', 'endless']);
   });
@@ -99,7 +100,7 @@ describe('a detached run', () => {
       child.kill(signal);
       expect(await once(child, 'exit')).toEqual([null, signal]);
     }
-    expect(user.call(['ps', 'web1']).stdout).toMatch(/running .*watched/);
+    expect(user.call(['ps', 'web1']).stdout).toMatch(/running.*watched/);
     user.call(['kill', 'watched']);
   });
 

@@ -22,6 +22,7 @@ const shown: Readonly<Record<string, Option>> = {
   json: { help: 'one JSON object a line on stdout' },
   quiet: { short: 'q', help: 'say nothing of our own' },
   encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+  from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
   ...reachOptions,
 };
 
@@ -32,7 +33,6 @@ export const attach: Command = {
   examples: ['sendall attach nightly', 'sendall attach nightly --from tail:4096'],
   options: {
     ...shown,
-    from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
     observe: { help: 'only read: no stdin, no say in what is kept (default while someone else has control)' },
     stdin: { value: 'FILE', optionalValue: true, help: 'go on with its stdin, from ours or a file; takes control' },
   },
@@ -115,7 +115,7 @@ export const logs: Command = {
   name: 'logs',
   usage: '[OPTIONS] RUN',
   summary: 'print what a run has written so far',
-  examples: ['sendall logs nightly', 'sendall logs nightly -f --stderr'],
+  examples: ['sendall logs nightly', 'sendall logs nightly -f --stderr', 'sendall logs nightly -f --from tail:4096'],
   options: {
     ...shown,
     follow: { short: 'f', help: 'go on until it ends' },
@@ -126,6 +126,7 @@ export const logs: Command = {
   complete: 'run',
   async run(args) {
     if (args.on('raw') && args.on('encoding')) throw new UsageError('--raw and --encoding contradict each other');
+    const from = startOf(args.text('from'));
     const places = await findPlaces(oneWord(args, 'logs'), args);
     if (places.length > 1)
       throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
@@ -137,7 +138,7 @@ export const logs: Command = {
       joined: true,
       soFar: !args.on('follow'),
     } as const;
-    const running = host.attach(runId, { mode: 'observe', reject: false });
+    const running = host.attach(runId, { mode: 'observe', from, reject: false });
     showWaiting(host, running, args);
     const code = conclude(running, await follow(running, options), options);
     // How the command ended is not what was asked; whether we could show all of it is.

@@ -8,6 +8,9 @@ import { knownRuns } from '../history.js';
 /** What `complete` prints where the shell knows better: names of files. */
 const FILES = ':file';
 
+/** Those that people send. */
+const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'TERM', 'USR1', 'USR2', 'STOP', 'CONT', 'WINCH'];
+
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_sendall() {
   local line
@@ -104,6 +107,7 @@ function optionNamed(command: Command, word: string): Option | undefined {
 function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'host') return hostsAfter(last);
   if (kind === 'run') return knownRuns();
+  if (kind === 'signal') return SIGNALS;
   return typeof kind === 'object' ? kind : [FILES];
 }
 

@@ -28,7 +28,7 @@ function stateOf(run: RunListing): string {
   if (run.cause) return run.cause;
   if (run.signal) return run.signal;
   if (run.code !== undefined) return `exit ${run.code}`;
-  return run.state;
+  return run.attached ? `${run.state}, attached` : run.state;
 }
 
 export const ps: Command = {
@@ -143,7 +143,7 @@ export const kill: Command = {
   examples: ['sendall kill nightly --grace 10s', 'sendall kill nightly -s HUP'],
   options: {
     ...findOptions,
-    signal: { value: 'SIGNAL', short: 's', help: 'only send this signal to its process group' },
+    signal: { value: 'SIGNAL', short: 's', help: 'only send this signal to its process group', complete: 'signal' },
     grace: { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
     ...asJson,
     ...reachOptions,
