@@ -13,8 +13,6 @@ import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../reach.js';
 import { stdinFor } from '../stdin.js';
 import { showWaiting } from '../waiting.js';
 
-/** Bytes of a terminal's past that are drawn again, unless the user names another place. */
-const REDRAWN = 1024 * 1024;
 const TAKEN = 'someone else is in control: this one only reads, and Ctrl-C leaves it';
 
 const shown: Readonly<Record<string, Option>> = {
@@ -75,13 +73,11 @@ export const attach: Command = {
     if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
     const { converse, hasTerminal } = await import('../terminal.js');
     if (!hasTerminal()) return await show();
-    // After a long session nobody waits for all of it to be drawn again.
-    const from = !args.on('from') && (running.past?.end ?? 0) > REDRAWN ? { tail: REDRAWN } : options.from;
     await running.detach();
     await using own = await reach(target, args, AT_A_TERMINAL);
     // A terminal follows whoever sits down at it.
     const watching = args.on('observe');
-    const seat = own.attach(runId, { ...options, from, mode: watching ? 'observe' : 'control' });
+    const seat = own.attach(runId, { ...options, mode: watching ? 'observe' : 'control' });
     return await converse(seat, args, { joined: true, watching, typed: showWaiting(own, seat, args) });
   },
 };
