@@ -148,3 +148,11 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   }
   return new Arguments(values, positionals, undefined);
 }
+
+/** For a word that is none of a command's subcommands: names the one that was meant, or all. */
+export function notAVerb(command: string, word: string, verbs: readonly string[]): UsageError {
+  const near = closest(word, verbs);
+  return new UsageError(
+    `${command} has no verb "${word}": ${near ? `did you mean "${near}"?` : `it has ${verbs.join(', ')}`}`,
+  );
+}

@@ -1,4 +1,4 @@
-/** Durations and sizes as people write them. */
+/** Durations, sizes and numbers as people write them. */
 import { UsageError } from '../index.js';
 
 const TIMES: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -24,4 +24,9 @@ export function formatSize(bytes: number): string {
   const power = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
   const value = bytes / 1024 ** power;
   return `${value < 10 && value % 1 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
+/** "1 command", "2 commands". */
+export function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
 }

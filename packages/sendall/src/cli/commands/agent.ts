@@ -3,8 +3,9 @@ import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { connect, type AgentStatus } from '../../index.js';
 import { startInBackground } from '../background.js';
-import type { Arguments, Command } from '../command.js';
+import { notAVerb, type Arguments, type Command } from '../command.js';
 import { answer, json, say } from '../print.js';
+import { count } from '../units.js';
 
 /** Milliseconds for the old agent to go and the new one to come. */
 const RESTART_WITHIN = 20_000;
@@ -31,7 +32,7 @@ export const agent: Command = {
     if (verb === 'status') return await status(args);
     if (verb === 'restart') return await restart(args);
     if (verb === 'install') return (await import('./install.js')).install(args);
-    throw new UsageError(`agent has no verb "${verb}": it has stop, restart, status and install`);
+    throw notAVerb('agent', verb, this.subcommands!);
   },
 };
 
@@ -55,7 +56,7 @@ async function stop(args: Arguments): Promise<number> {
   if (args.on('json')) json(said);
   else if (said.runs)
     say(`the agent stops; ${said.runs} running ${said.runs === 1 ? 'command goes' : 'commands go'} on in the keeper`);
-  else say(said.ended ? `the agent stops; ${said.ended} commands were ended` : 'the agent stops');
+  else say(said.ended ? `the agent stops; it has ended ${count(said.ended, 'command')}` : 'the agent stops');
   return 0;
 }
 
@@ -65,7 +66,7 @@ async function status(args: Arguments): Promise<number> {
   if (args.on('json')) json(said);
   else {
     answer(
-      `agent ${said.name} ${said.version}, pid ${said.pid}, keeper ${said.keeperPid ?? 'not running'}, ${said.runs} runs`,
+      `agent ${said.name} ${said.version}, pid ${said.pid}, keeper ${said.keeperPid ?? 'not running'}, ${count(said.runs, 'command')} now`,
     );
     for (const url of said.listening) answer(`listening ${url}`);
     answer(`key ${said.fingerprint}`);

@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
-import type { Command, Option } from '../command.js';
+import { notAVerb, type Command, type Option } from '../command.js';
 import { knownRuns } from '../history.js';
 
 /** What `complete` prints where the shell knows better: names of files. */
@@ -53,9 +53,11 @@ export const completion: Command = {
   options: {},
   subcommands: Object.keys(SCRIPTS),
   run(args) {
-    const name = args.words[0] ?? '';
+    const [name] = args.words;
+    if (name === undefined)
+      throw new UsageError(`completion needs a shell, ${Object.keys(SCRIPTS).join(', ')}: sendall completion bash`);
     const script = Object.hasOwn(SCRIPTS, name) ? SCRIPTS[name] : undefined;
-    if (!script) throw new UsageError(`completion knows ${Object.keys(SCRIPTS).join(', ')}: sendall completion bash`);
+    if (!script) throw notAVerb('completion', name, Object.keys(SCRIPTS));
     process.stdout.write(script);
     return Promise.resolve(0);
   },

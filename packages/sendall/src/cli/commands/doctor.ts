@@ -6,7 +6,7 @@ import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, title } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
-import { formatSize } from '../units.js';
+import { count, formatSize } from '../units.js';
 import { ownVersion } from '../version.js';
 
 /** Round trips that are measured; the median counts. */
@@ -179,8 +179,6 @@ function nativeFinding({ native, killProof }: AgentStatus): Finding {
       }
     : { check: 'system', ok: true, found: `terminals and exact capture; ${proof}` };
 }
-
-const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 /** A real command, from start to end. */
 async function commandFinding(host: Host): Promise<Finding> {

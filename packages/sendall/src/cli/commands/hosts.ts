@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts, resolveTargets, type KnownHost } from '../../index.js';
-import type { Arguments, Command } from '../command.js';
+import { notAVerb, type Arguments, type Command } from '../command.js';
 import { askEach } from '../each-host.js';
 import { EXIT } from '../exit-codes.js';
 import { answer, json, table } from '../print.js';
@@ -42,11 +42,7 @@ export const hosts: Command = {
     if (verb === undefined) return list(args);
     const action = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
     if (action) return await action(args, words);
-    const { closest } = await import('../closest.js');
-    const near = closest(verb, Object.keys(verbs));
-    throw new UsageError(
-      `hosts has no verb "${verb}": ${near ? `did you mean "${near}"?` : `it has ${Object.keys(verbs).join(', ')}`}`,
-    );
+    throw notAVerb('hosts', verb, Object.keys(verbs));
   },
 };
 

@@ -2,10 +2,10 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { askRelay, type RelayStatus } from '../../index.js';
-import type { Arguments, Command } from '../command.js';
+import { notAVerb, type Arguments, type Command } from '../command.js';
 import { startInBackground } from '../background.js';
 import { answer, json } from '../print.js';
-import { parseDuration } from '../units.js';
+import { count, parseDuration } from '../units.js';
 
 export const links: Command = {
   name: 'links',
@@ -19,8 +19,8 @@ export const links: Command = {
   subcommands: ['stop', 'serve'],
   async run(args) {
     const [verb, extra] = args.words;
-    if (extra !== undefined || !['stop', 'serve', undefined].includes(verb))
-      throw new UsageError(`links does not know what "${extra ?? verb}" means: it has stop and serve`);
+    if (extra !== undefined) throw new UsageError(`links does not know what "${extra}" means here`);
+    if (verb !== undefined && !this.subcommands!.includes(verb)) throw notAVerb('links', verb, this.subcommands!);
     if (verb === 'serve') return await serve(args);
     const said = await askRelay<RelayStatus>(resolveHome(), verb === 'stop' ? 'stop' : 'status');
     if (verb === 'stop' && said) await gone();
@@ -28,8 +28,8 @@ export const links: Command = {
     else if (!said) answer('no process holds warm links: the next command to a tls:// host starts one');
     else if (verb === 'stop') answer(`process ${said.pid} lets go of its links and ends`);
     else {
-      answer(`process ${said.pid}, version ${said.version}, holds ${said.links.length} links`);
-      for (const { url, callers } of said.links) answer(`${url}  ${callers} callers`);
+      answer(`process ${said.pid}, version ${said.version}, holds ${count(said.links.length, 'link')}`);
+      for (const { url, callers } of said.links) answer(`${url}  ${count(callers, 'caller')}`);
     }
     return 0;
   },
