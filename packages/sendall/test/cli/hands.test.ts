@@ -131,6 +131,13 @@ test('colour is for terminals, and NO_COLOR switches it off', () => {
   expect(user.bashAtTerminal('NO_COLOR=1 sendall hosts', []).screen).not.toContain('\u001b');
 });
 
+test('an agent can be restarted to listen elsewhere', async () => {
+  await using other = await Machine.start();
+  const words = ['agent', 'restart', '--listen', 'tls://127.0.0.1:0', '--listen', 'tls://127.0.0.1:0', '--json'];
+  const [said] = other.user.events(words);
+  expect((said!.listening as string[]).filter((url) => url.startsWith('tls:'))).toHaveLength(2);
+});
+
 test('who may call is listed on the machine, and shut out there by key', () => {
   using lost = machine.pairedUser('web1');
   const { name, fingerprint } = machine.user.events(['pair', '--list', '--json']).at(-1)!;

@@ -14,9 +14,9 @@ export const agent: Command = {
   name: 'agent',
   usage: '[OPTIONS] [stop | restart | status | install --systemd]',
   summary: 'serve this machine in the foreground, or stop, restart or ask the agent that does',
-  examples: ['sendall agent --listen tls://0.0.0.0:7433'],
+  examples: ['sendall agent --listen tls://0.0.0.0:7433', 'sendall agent restart --listen tls://0.0.0.0:7433'],
   options: {
-    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT' },
+    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT; with restart: there instead of where it did' },
     name: { value: 'NAME', help: 'the name told to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
     into: { value: 'DIR', help: 'with install: write them there', complete: 'folder' },
@@ -83,17 +83,25 @@ async function restart(args: Arguments): Promise<number> {
     return said;
   })();
   await until(async () => !(await isRunning(before.pid)), 'the old agent does not go away');
-  const listen = before.listening.filter((url) => !url.startsWith('unix:')).flatMap((url) => ['--listen', url]);
-  const child = startInBackground(['agent', '--name', before.name, ...listen], 'pipe');
-  let words = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (words += text));
+  const asked = args.texts('listen');
+  const urls = asked.length ? asked : before.listening.filter((url) => !url.startsWith('unix:'));
+  const words = ['--name', args.text('name') ?? before.name, ...urls.flatMap((url) => ['--listen', url])];
+  const child = startInBackground(['agent', ...words], 'pipe');
+  let heard = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (heard += text));
   let failed = false;
   child.once('exit', () => (failed = true));
   await until(async () => {
-    if (failed) throw new SendallError('AGENT', `the new agent did not start: ${words.trim()}`);
+    if (failed)
+      throw new SendallError(
+        'AGENT',
+        `no agent runs now, start one with "sendall agent"; the new one said: ${heard.trim()}`,
+      );
     return await isRunning(child.pid);
   }, 'the new agent does not answer');
-  if (args.on('json')) json({ pid: child.pid, listening: before.listening });
+  await using host = await connect('local');
+  const { listening } = await host.ask<AgentStatus>('status');
+  if (args.on('json')) json({ pid: child.pid, listening });
   else say(`the agent runs again, pid ${child.pid}`);
   return 0;
 }

@@ -100,7 +100,10 @@ async function explain({
   answer(`fingerprint  ${fingerprint}`);
   answer(`good until   ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
   if (!url) {
-    answer('This agent listens on its Unix socket only: start it with --listen tls://0.0.0.0:7433 to be reached.');
+    answer(
+      'This agent listens on its Unix socket only, so nobody can reach it with this code. Let it listen, and make another:',
+    );
+    answer('  sendall agent restart --listen tls://0.0.0.0:7433 && sendall pair --new');
     return;
   }
   const shown = url.replace(/\/\/(0\.0\.0\.0|\[::\])/, `//${hostname()}`);
