@@ -1,7 +1,7 @@
 /** The one place where the CLI speaks: escaped, so that nobody's text can play with the terminal. */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { columnsOf } from './columns.js';
+import { columnsOf, fit } from './columns.js';
 import { escapeControl } from './control-characters.js';
 import { makeWay } from './status-line.js';
 
@@ -30,20 +30,27 @@ export function title(line: string): void {
   print(1, coloured(1) ? `\u001b[1m${escapeControl(line)}\u001b[0m\n` : `${escapeControl(line)}\n`);
 }
 
-/** Prints rows in columns padded to their widest cell; the first row is their heading. */
-export function table([head, ...rows]: readonly (readonly string[])[]): void {
+/**
+ * Prints rows in columns padded to their widest cell; the first row is their heading. `cut`: on a terminal no row is
+ * longer than a line.
+ */
+export function table(rows: readonly (readonly string[])[], cut = false): void {
+  const cells = rows.map((row) => row.map(onOneLine));
   const widths: number[] = [];
-  for (const row of [head!, ...rows])
-    row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columnsOf(escapeControl(cell)))));
-  const padded = (row: readonly string[]) =>
-    row
-      .map((cell, i) =>
-        i === row.length - 1 ? cell : cell + ' '.repeat(widths[i]! + 2 - columnsOf(escapeControl(cell))),
-      )
-      .join('')
-      .trimEnd();
-  title(padded(head!));
-  for (const row of rows) answer(padded(row));
+  for (const row of cells) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columnsOf(cell))));
+  const most = cut && isatty(1) ? process.stdout.columns || Infinity : Infinity;
+  const padded = (row: readonly string[]) => {
+    const all = row.map((cell, i) =>
+      i === row.length - 1 ? cell : cell + ' '.repeat(widths[i]! + 2 - columnsOf(cell)),
+    );
+    return fit(all.join('').trimEnd(), most);
+  };
+  title(padded(cells[0]!));
+  for (const row of cells.slice(1)) answer(padded(row));
+}
+
+function onOneLine(text: string): string {
+  return escapeControl(text).replaceAll('\n', '\\n').replaceAll('\t', '\\t');
 }
 
 /** Our reader has gone (`| head`) or its disk is full: there is nobody left to answer. */

@@ -137,6 +137,14 @@ describe('a detached run', () => {
     expect(all.find(({ runId }) => runId === id)).toMatchObject({ event: 'run', host: 'web1', name: 'listed' });
   });
 
+  test('is one line of ps, whatever its words hold; on a terminal a line of the screen', () => {
+    const name = '任务\n\u001b[31m';
+    user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', `\nsleep 60; : ${'x'.repeat(100)}`]);
+    expect(user.call(['ps', 'web1']).stdout).toMatch(/^.* running .*任务\\n\\x1b\[31m +sh -c \\nsleep 60; : x{100}$/m);
+    expect(user.atTerminal(['ps', 'web1'], []).screen).toMatch(/任务\\n\\x1b\[31m {2}sh .{0,8}\r\n/);
+    user.call(['kill', name]);
+  });
+
   test('each kill -s reaches it, also the second of the same signal', () => {
     detach('signalled', 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.05; done');
     user.bash('until sendall logs signalled | grep -q ready; do :; done');
