@@ -41,7 +41,7 @@ export function clearStatus(): void {
 
 /** Something else is about to be written. */
 export function makeWay(fd: number, bytes: Uint8Array): void {
-  if (!bytes.length || !isatty(fd)) return;
+  if (!bytes.length || (redraw && !shown) || !isatty(fd)) return;
   clearStatus();
   unfinished = bytes.at(-1) !== 0x0a;
 }
