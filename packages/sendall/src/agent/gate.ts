@@ -127,7 +127,7 @@ export class KeeperGate {
   async #connect(): Promise<KeeperLink> {
     const link = await ensureKeeper(this.#home, {
       ...this.#options,
-      onFrame: (alias, frame) => this.#listeners.get(alias)?.relay(frame),
+      onRelay: (alias, frame) => this.#listeners.get(alias)?.relay(frame),
       onMessage: (message) => this.#message(message),
       onDrained: () => this.#drained(),
     });

@@ -55,7 +55,7 @@ export interface KeeperOptions {
 /** Who listens to the keeper. */
 export interface KeeperEvents {
   /** Called instead of `onMessage` for frames that are callers' business alone; see `isForCallers`. */
-  onFrame?(alias: number, frame: Buffer): void;
+  onRelay?(alias: number, frame: Buffer): void;
   /** Called for each message, synchronously for all of a chunk. DATA's bytes are valid inside the call only. */
   onMessage(message: Message): void;
   /** Called when the link is no longer congested. */
@@ -162,7 +162,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       Math.max(deadline - performance.now(), 0),
     );
     const wire = new Wire(socket, {
-      ...(options.onFrame ? { relay: options.onFrame.bind(options) } : {}),
+      ...(options.onRelay ? { relay: options.onRelay.bind(options) } : {}),
       message(message) {
         if (linked) return options.onMessage(message);
         if (message.type === 'HELLO_OK') hello = message;

@@ -16,6 +16,8 @@ const SHELL = Buffer.from('/bin/sh\0');
 const HERE = -100;
 /** Of util-linux. It gives up root for good before it becomes the program; the keeper itself never is another user. */
 const SETPRIV = Buffer.from('/usr/bin/setpriv\0');
+/** Variables by which a user's files would get into setpriv while it is root. Source: ld.so(8), secure-execution mode. */
+const LOADS_CODE = /^(?:LD_\w+|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|MALLOC_\w+)=/;
 
 export interface OpenedStream {
   readonly stream: number;
@@ -215,19 +217,27 @@ export class Launch {
   }
 }
 
-/** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
 /** The words that make a command of another user's. */
 function becoming(user: UserAccount, path: Buffer, argv: readonly Uint8Array[]): Uint8Array[] {
   const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, `--groups=${user.groups.join(',') || user.gid}`, '--'];
   return ['setpriv', ...ids].map((word): Uint8Array => Buffer.from(word)).concat(path.subarray(0, -1), argv.slice(1));
 }
 
-function otherUser({ native, account }: Machine, { runAs }: Spec): UserAccount | undefined {
+/** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
+function otherUser({ native, account }: Machine, { runAs, env }: Spec): UserAccount | undefined {
   if (runAs === undefined || runAs === account.name) return undefined;
   if (process.geteuid?.() !== 0)
     throw new StartFailure('policy', `the keeper runs as ${account.name} and cannot run commands as ${runAs}`);
   if (native.executable(HERE, SETPRIV) !== 0)
     throw new StartFailure('policy', 'commands of another user need setpriv (of util-linux) on the host');
+  const loaded = env.map((pair) => Buffer.from(pair).toString('latin1')).find((pair) => LOADS_CODE.test(pair));
+  if (loaded !== undefined) {
+    const [name] = loaded.split('=', 1);
+    throw new StartFailure(
+      'policy',
+      `${name} would be obeyed before root is given up: have the user's own command set it (env ${name}=… PROGRAM)`,
+    );
+  }
   const user = native.account(runAs);
   if (!user) throw new StartFailure('badspec', `this machine has no user ${JSON.stringify(runAs)}`);
   return user;

@@ -19,8 +19,8 @@ let read = 0;
 
 /**
  * Chunks of output live for a moment, and glibc gives the memory of each lot that was collected back to the system, which
- * has to clear it for the next: a fifth of a reader's time. A big block that is never touched and at once let go of
- * makes glibc keep twice its size (mallopt(3), the dynamic threshold). Elsewhere it does nothing.
+ * has to clear it for the next. A big block that is never touched and at once let go of makes glibc keep twice its size
+ * (mallopt(3), the dynamic threshold). Elsewhere it does nothing.
  */
 function keepMemory(length: number): void {
   read += length;

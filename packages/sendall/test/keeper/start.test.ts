@@ -231,6 +231,14 @@ if (process.getuid?.() === 0)
       expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
     });
 
+    test('variables that would put the user’s code into root are refused; the command itself may set them', async () => {
+      const env = [bytes('A=1'), bytes('LD_PRELOAD=/tmp/mine.so')];
+      const refused = await keeper.sh('true', { runAs: 'daemon', cwd: bytes('/'), env }).wait('REFUSED');
+      expect(refused).toMatchObject({ code: 'policy', message: expect.stringContaining('env LD_PRELOAD=') });
+      const argv = ['env', 'LD_BIND_NOW=1', 'sh', '-c', 'id -un; echo $LD_BIND_NOW'].map(bytes);
+      expect(await keeper.open({ argv, runAs: 'daemon', cwd: bytes('/') }).text()).toBe('daemon\n1\n');
+    });
+
     test('an unknown user, and a folder closed to the user, are refused', async () => {
       expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
       const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
