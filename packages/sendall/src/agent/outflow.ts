@@ -3,14 +3,14 @@
  * stream has grown; small fresh pieces come along with that word, everything else is read from the spool.
  */
 import type { SpoolReader } from '../keeper/door.js';
-import type { Link } from '../link/link.js';
-import { MAX_DATA, type MessageNamed } from '../protocol/messages.js';
+import { PIECE, type Link } from '../link/link.js';
+import type { MessageNamed } from '../protocol/messages.js';
 import type { ReadAhead } from './read-ahead.js';
 
 /** Bytes this near to the end of the stream are in the page cache, and reading them takes no longer than copying. */
 const RECENT = 256 * 1024 * 1024;
 /** Older bytes read from the spool at once; two such blocks may wait to be sent. */
-const READ = 4 * MAX_DATA;
+const READ = 4 * PIECE;
 /** Milliseconds until a read is tried again that the machine had no room for. */
 const RETRY = 200;
 const NO_ROOM = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN']);
@@ -129,7 +129,7 @@ export class Outflow {
       link.send({ type: 'GAP', alias, stream: this.stream, from, to, reason });
     } else if (block) {
       const { offset, bytes } = block;
-      const piece = bytes.subarray(0, MAX_DATA);
+      const piece = bytes.subarray(0, PIECE);
       link.sendData(alias, this.stream, 0, offset, piece);
       const rest = bytes.subarray(piece.length);
       if (rest.length) this.#blocks.unshift({ kind: 'bytes', offset: offset + piece.length, bytes: rest });
@@ -141,7 +141,7 @@ export class Outflow {
   /** Sends a frame straight from the page cache. False when that cannot be done: reading the slow way tells why. */
   #sendRecent(link: Link, alias: number): boolean {
     const offset = this.#fetched;
-    const length = Math.min(this.#end - offset, MAX_DATA);
+    const length = Math.min(this.#end - offset, PIECE);
     if (this.#state !== 'idle' || length <= 0 || this.#known - offset > RECENT) return false;
     try {
       this.#fetched += link.sendFilled(alias, this.stream, offset, length, (room) =>

@@ -9,7 +9,7 @@ import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import { aliasOf, DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
 import type { SharedReads } from './shared-reads.js';
-import { MAX_DATA, MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
+import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
 /** Bytes of queued output above which no more DATA is offered. */
 const HIGH_WATER = 256 * 1024;
@@ -22,7 +22,9 @@ const LARGE = 8 * 1024;
 /** DATA frames start with this many bytes of length and header. */
 const DATA_ROOM = 4 + DATA_HEADER;
 /** DATA frames that go out in one write, from one stretch of memory. */
-const BATCH = (HIGH_WATER / MAX_DATA) * (DATA_ROOM + MAX_DATA);
+const BATCH = HIGH_WATER;
+/** Bytes of a stream whose frame fills four records of TLS to the last byte: readers get it in one stretch of memory. */
+export const PIECE = 64 * 1024 - DATA_ROOM;
 /** Batches that were written, for all links: fresh memory for each costs more than what is written into it. */
 const spare: Buffer[] = [];
 const MOST_SPARE = 16;
@@ -184,7 +186,7 @@ export class Link {
 
   /**
    * Sends a piece of a stream that `fill` writes straight into memory of the link's: it gets room for `length` bytes (at
-   * most MAX_DATA) and returns how many it used, 0 for none. Nothing leaves before `flushData`.
+   * most PIECE) and returns how many it used, 0 for none. Nothing leaves before `flushData`.
    */
   sendFilled(alias: number, stream: number, offset: number, length: number, fill: (room: Buffer) => number): number {
     if (this.#closed) return 0;
@@ -303,6 +305,7 @@ export class Link {
   #receive(chunk: Buffer): void {
     this.#heardAt = performance.now();
     this.#decode(() => this.#decoder.push(chunk, this.#frame));
+    if (this.#decoder.state !== 'partial') this.#reads?.beginFrame();
   }
 
   #decode(step: () => void): void {

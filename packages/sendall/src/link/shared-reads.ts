@@ -5,8 +5,10 @@
  */
 import type { OnReadOpts } from 'node:net';
 
-/** Memory that reads share. A frame of 64 KiB is not so small a part of it that keeping the frame would be a waste. */
-const SLAB = 256 * 1024;
+/** The longest frame that is common. */
+const FRAME = 64 * 1024;
+/** Memory that reads share. A frame is not so small a part of it that keeping the frame would be a waste. */
+const SLAB = 4 * FRAME;
 /** The longest record of TLS: a read gets no less room. */
 const RECORD = 16 * 1024;
 /** Smaller reads are copied: what is kept of them must not keep a slab alive. */
@@ -54,6 +56,11 @@ export class SharedReads {
     const left = this.#room.subarray(length);
     this.#room = left.length < RECORD ? Buffer.allocUnsafeSlow(SLAB) : left;
     return chunk;
+  }
+
+  /** The next read begins a frame: it gets memory that holds a whole one. */
+  beginFrame(): void {
+    if (this.#room.length < FRAME) this.#room = Buffer.allocUnsafeSlow(SLAB);
   }
 
   /** From now on calls `receive` for each read; nothing is written to the bytes afterwards. */
