@@ -83,6 +83,22 @@ export class RunError extends SendallError {
   }
 }
 
+/** Longer output becomes text only when somebody asks for it. */
+const SHORT = 64 * 1024;
+
+/** Decodes what was collected. */
+export function addTexts(result: { stdout: string; stderr: string; raw: Result['raw'] }, encoding: string): void {
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const bytes = result.raw[stream];
+    const decode = (): string => new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes);
+    if (bytes.length > SHORT) {
+      let text: string | undefined;
+      // Not for every result: an object with accessors of its own takes as long to make as all the rest of it.
+      Object.defineProperty(result, stream, { get: () => (text ??= decode()), enumerable: true });
+    } else if (bytes.length > 0) result[stream] = decode();
+  }
+}
+
 export function survivorsOf(list: readonly ProcessInfo[]): Survivor[] {
   return list.map(({ pid, argv }) => ({ pid, argv: argv.map((word) => Buffer.from(word).toString()) }));
 }

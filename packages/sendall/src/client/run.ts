@@ -15,7 +15,16 @@ import { Inbound } from './inbound.js';
 import { LineCutter, type LineOptions } from './lines.js';
 import type { PreparedRun } from './options.js';
 import { Output, type StreamName } from './output.js';
-import { RunError, survivorsOf, verdict, type Gap, type Outcome, type Result, type Survivor } from './result.js';
+import {
+  addTexts,
+  RunError,
+  survivorsOf,
+  verdict,
+  type Gap,
+  type Outcome,
+  type Result,
+  type Survivor,
+} from './result.js';
 import type { Session } from './session.js';
 import { signalNumber } from './signals.js';
 
@@ -503,23 +512,15 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const { exit } = this.#attachment;
     const stdout = this.#stdout.collected();
     const stderr = this.#stderr.collected();
-    const { encoding } = this.#prepared;
-    const decode = (bytes: Buffer) =>
-      bytes.length ? new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes) : '';
-    const text: { stdout?: string; stderr?: string } = {};
-    return {
+    const result = {
       ok: outcome === 'ok',
       outcome,
       code: exit?.signal ? undefined : exit?.code,
       signal: exit?.signal,
       runId: this.runId,
       host: this.host,
-      get stdout() {
-        return (text.stdout ??= decode(stdout));
-      },
-      get stderr() {
-        return (text.stderr ??= decode(stderr));
-      },
+      stdout: '',
+      stderr: '',
       raw: { stdout, stderr },
       finals: this.offsets,
       sha256: { stdout: this.#stdout.inbound.sha256, stderr: this.#stderr.inbound.sha256 },
@@ -540,6 +541,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       refusal: this.#failure.refused?.code,
       reason,
     };
+    addTexts(result, this.#prepared.encoding);
+    return result;
   }
 
   async #operate(request: Request): Promise<KillReport> {

@@ -20,7 +20,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { lengthPrefixed, type Encoder } from '@sendall/framing';
+import { lengthPrefixed } from '@sendall/framing';
 import { SendallError } from '../errors.js';
 import { bool, bytes, decodeFields, encodeFields, list, message, opt, text, uint } from '../protocol/fields.js';
 import type { Fields, MessageOf } from '../protocol/fields.js';
@@ -110,6 +110,12 @@ function encodeRecord(record: JournalRecord): Buffer {
   return payload;
 }
 
+const encoder = framing.encoder();
+
+/** Records in frames, as they stand in a journal. */
+export const encodeRecords = (records: Iterable<JournalRecord>): Buffer =>
+  encoder.encodeAll(Array.from(records, encodeRecord));
+
 function decodeRecord(payload: Buffer): JournalRecord {
   const entry = byCode.get(payload[0]!);
   if (!entry) throw new SendallError('JOURNAL', `the journal holds a record of unknown kind ${payload[0]}`);
@@ -148,8 +154,8 @@ export class Journal {
   #fd: number;
   #end: number;
   #size: number;
-  readonly #encoder: Encoder = framing.encoder();
-  #records: Buffer[] = [];
+  /** Appended, not yet written. */
+  #frames: Buffer[] = [];
   #keeper: RecordOf<'keeper'> | undefined;
   #syncing = false;
   /** Moving average of syncs in place. */
@@ -202,7 +208,7 @@ export class Journal {
     const lastKeeper = records.findLast((record) => record.kind === 'keeper');
     if (torn && lastKeeper?.bootId === bootId) {
       const renewed = { ...header, epoch: randomBytes(16) };
-      return { journal: Journal.#create(path, renewed, records.slice(1)), records };
+      return { journal: Journal.#create(path, renewed, [encodeRecords(records.slice(1))]), records };
     }
     const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
     const journal = new Journal(path, fd, end, end, Buffer.from(header.epoch));
@@ -212,11 +218,21 @@ export class Journal {
     return { journal, records };
   }
 
-  static #create(path: string, header: RecordOf<'header'>, records: Iterable<JournalRecord>): Journal {
+  static #create(path: string, header: RecordOf<'header'>, records: Iterable<Buffer>): Journal {
     const fresh = `${path}.new`;
     const fd = openSync(fresh, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o600);
     const journal = new Journal(path, fd, 0, 0, Buffer.from(header.epoch));
-    journal.#write([encodeRecord(header), ...Array.from(records, encodeRecord)]);
+    let frames = [encodeRecords([header])];
+    let length = 0;
+    for (const frame of records) {
+      frames.push(frame);
+      length += frame.length;
+      if (length < STEP) continue;
+      journal.#write(Buffer.concat(frames));
+      frames = [];
+      length = 0;
+    }
+    journal.#write(Buffer.concat(frames));
     journal.#extend(1);
     fsyncSync(fd);
     fault('before-compaction-rename');
@@ -260,29 +276,33 @@ export class Journal {
     if (free < needed) this.#extend(needed - free);
   }
 
-  /** Appends a record. It is written at the end of the tick, or by `flush` before somebody hears of it. */
-  append(record: JournalRecord): void {
+  /**
+   * Appends a record, and returns it in its frame. It is written at the end of the tick, or by `flush` before somebody
+   * hears of it.
+   */
+  append(record: JournalRecord): Buffer {
     if (record.kind === 'keeper') this.#keeper = record;
-    if (this.#records.length === 0) queueMicrotask(() => this.flush());
-    this.#records.push(encodeRecord(record));
+    if (this.#frames.length === 0) queueMicrotask(() => this.flush());
+    const frame = encoder.encode(encodeRecord(record));
+    this.#frames.push(frame);
+    return frame;
   }
 
   /** Writes what was appended: it survives the death of this process when the call returns. */
   flush(): void {
-    if (this.#records.length === 0) return;
-    const records = this.#records;
-    this.#records = [];
+    if (this.#frames.length === 0) return;
+    const frames = this.#frames;
+    this.#frames = [];
     if (this.#failed) return;
     try {
-      this.#write(records);
+      this.#write(Buffer.concat(frames));
       fault('after-flush');
     } catch (error) {
       this.#failed = error as Error;
     }
   }
 
-  #write(payloads: Buffer[]): void {
-    const frames = this.#encoder.encodeAll(payloads);
+  #write(frames: Buffer): void {
     let done = 0;
     while (done < frames.length) done += writeSync(this.#fd, frames, done, frames.length - done, this.#end + done);
     this.#end += frames.length;
@@ -349,11 +369,14 @@ export class Journal {
     for (const done of waiting) done(this.#failed);
   }
 
-  /** Rewrites the journal with these records only, in one atomic step. Throws when the disk is full; nothing changed then. */
-  compact(forgottenBeforeMs: number, records: Iterable<JournalRecord>): void {
+  /**
+   * Rewrites the journal with these records only (in frames, see `encodeRecords`), in one atomic step. Throws when the
+   * disk is full; nothing changed then.
+   */
+  compact(forgottenBeforeMs: number, records: Iterable<Buffer>): void {
     this.flush();
     const header = { kind: 'header', version: VERSION, epoch: this.epoch, forgottenBeforeMs } as const;
-    const fresh = Journal.#create(this.path, header, this.#keeper ? [this.#keeper, ...records] : records);
+    const fresh = Journal.#create(this.path, header, this.#withKeeper(records));
     const old = this.#fd;
     this.#fd = fresh.#fd;
     this.#end = fresh.#end;
@@ -361,6 +384,11 @@ export class Journal {
     // A sync that is under way still needs the old descriptor.
     if (this.#syncing) this.sync(() => closeSync(old));
     else closeSync(old);
+  }
+
+  *#withKeeper(records: Iterable<Buffer>): Iterable<Buffer> {
+    if (this.#keeper) yield encodeRecords([this.#keeper]);
+    yield* records;
   }
 
   close(): void {

@@ -196,10 +196,10 @@ export class Keeper implements Desk, RunOwner {
       name: spec.name?.slice(0, SHOWN_NAME),
       tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
     };
-    const run = new Run(this, this, { intent, treeEnded: false, acked: false, dropped: false });
-    run.specify(raw, spec);
     fault('before-intent');
-    this.journal.append(intent);
+    const frame = this.journal.append(intent);
+    const run = new Run(this, this, { intent, treeEnded: false, acked: false, dropped: false }, frame);
+    run.specify(raw, spec);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     agent.attach(alias, run, true, message.holder);
@@ -367,14 +367,15 @@ export class Keeper implements Desk, RunOwner {
   /** The run, unless it is not known or was forgotten. */
   find(principal: string, runId: Uint8Array): Run | undefined {
     const run = this.#runs.get(keyOf(principal, runId));
-    return run?.facts.dropped ? undefined : run;
+    return run?.remembered.isDropped ? undefined : run;
   }
 
   /** Runs of a principal (of all when it is undefined); finished ones only when asked for. */
   list(principal: string | undefined, all: boolean): RunInfo[] {
     const runs: RunInfo[] = [];
     for (const run of this.#runs.values()) {
-      if (run.facts.dropped || (principal !== undefined && run.identity.principal !== principal)) continue;
+      const { remembered } = run;
+      if (remembered.isDropped || (principal !== undefined && remembered.principal !== principal)) continue;
       if (all || !run.over || this.#lingering.has(run)) runs.push(run.info());
     }
     return runs;

@@ -1,7 +1,6 @@
 /** How long finished runs are remembered: output, then result, then the id; and how the journal stays small. */
 import type { SpoolBudget } from './budget.js';
 import { publish } from './events.js';
-import { recordsOf } from './history.js';
 import type { Journal } from './journal.js';
 import type { KeeperLimits } from './limits.js';
 import type { Run } from './run.js';
@@ -60,7 +59,7 @@ export class Retention {
     let oldest: Run | undefined;
     for (const run of this.#ended) {
       oldest ??= run;
-      if (!run.facts.acked) continue;
+      if (!run.remembered.isAcked) continue;
       oldest = run;
       break;
     }
@@ -74,14 +73,14 @@ export class Retention {
     removeSpool(run.folder);
     run.drop();
     for (const attachment of run.attachments) run.detach(attachment);
-    this.#ids.set(run, keyOf(run.identity.principal, run.identity.runId));
+    this.#ids.set(run, keyOf(run.remembered.principal, run.identity.runId));
   }
 
   /** Removes what has been kept for its time. */
   sweep(now = Date.now()): void {
-    for (const run of this.#ended) if (run.endMs + run.identity.keepMs <= now) this.drop(run);
+    for (const run of this.#ended) if (run.remembered.endMs + run.remembered.keepMs <= now) this.drop(run);
     for (const [run, key] of this.#ids) {
-      const { no, notAfterMs } = run.identity;
+      const { no, notAfterMs } = run.remembered;
       if (notAfterMs > now) continue;
       // First the promise that this id cannot come back, then the id.
       this.forgottenBeforeMs = Math.max(this.forgottenBeforeMs, notAfterMs);
@@ -102,7 +101,7 @@ export class Retention {
     const enough = (): boolean => (diskIsFull ? this.#budget.used < before : !this.#budget.full);
     for (const run of this.#ended) {
       if (enough()) return;
-      if (!run.facts.acked) continue;
+      if (!run.remembered.isAcked) continue;
       const freed = run.dropOutput();
       if (freed === 0) continue;
       removeSpool(run.folder);
@@ -130,8 +129,8 @@ export class Retention {
     this.#compactedLength = this.#journal.length;
   }
 
-  *#records(): Iterable<Parameters<Journal['append']>[0]> {
-    for (const run of this.#runs.values()) yield* recordsOf(run.facts);
+  *#records(): Iterable<Buffer> {
+    for (const run of this.#runs.values()) yield run.remembered.records;
   }
 
   close(): void {

@@ -20,7 +20,7 @@ import { Deadlines } from './deadlines.js';
 import { Ending, type EndReport } from './ending.js';
 import { publish } from './events.js';
 import { fault } from './faults.js';
-import { learn, type Facts, type LaterRecord } from './history.js';
+import type { Facts, LaterRecord } from './history.js';
 import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
 import type { RecordOf } from './journal.js';
@@ -29,6 +29,7 @@ import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
 import { describeAll, statOf } from './processes.js';
 import { StartFailure } from './program.js';
+import { Remembered } from './remembered.js';
 import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
 import { spoolFolder, spooledRange } from './spool.js';
@@ -79,8 +80,7 @@ export interface RunOwner {
 }
 
 export class Run implements OutputEvents {
-  /** Everything that the journal knows. */
-  readonly facts: Facts;
+  readonly remembered: Remembered;
   readonly #machine: Machine;
   readonly #owner: RunOwner;
   readonly attachments = new Set<Attachment>();
@@ -111,25 +111,33 @@ export class Run implements OutputEvents {
   #ending: Ending | undefined;
   #endReport: EndReport | undefined;
   #endWaiters: ((report: EndReport) => void)[] = [];
-  readonly #operations = new Operations();
+  #operations: Operations | undefined;
   #afterStart: (() => void)[] = [];
-  readonly #deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
+  #deadlines: Deadlines | undefined;
   #openedTold = false;
 
-  constructor(machine: Machine, owner: RunOwner, facts: Facts) {
+  constructor(machine: Machine, owner: RunOwner, facts: Facts, frame?: Buffer) {
     this.#machine = machine;
     this.#owner = owner;
-    this.facts = facts;
+    this.remembered = new Remembered(facts, frame);
   }
 
   // -- what is known
+
+  get facts(): Facts {
+    return this.remembered.facts;
+  }
+
+  get no(): number {
+    return this.remembered.no;
+  }
 
   get identity(): RecordOf<'intent'> {
     return this.facts.intent;
   }
 
   get folder(): string {
-    return spoolFolder(this.#machine.home, this.identity.principal, this.identity.runId);
+    return spoolFolder(this.#machine.home, this.remembered.principal, this.identity.runId);
   }
 
   get state(): RunState {
@@ -157,17 +165,12 @@ export class Run implements OutputEvents {
     return this.facts.treeEnded;
   }
 
-  get endMs(): number {
-    return this.exit?.endMs ?? this.identity.openedMs;
-  }
-
   get pid(): number {
     return this.facts.started?.pid ?? 0;
   }
 
   #record(record: LaterRecord): void {
-    learn(this.facts, record);
-    this.#machine.journal.append(record);
+    this.remembered.learn(record, this.#machine.journal.append(record));
   }
 
   // -- start
@@ -201,7 +204,7 @@ export class Run implements OutputEvents {
     const launch = this.#launch!;
     const spec = this.#spec!;
     this.#launch = undefined;
-    publish({ what: 'spawn', no: this.identity.no });
+    publish({ what: 'spawn', no: this.no });
     const started = (pid: number, failure?: unknown): void => {
       // Not before: the command does its first steps meanwhile.
       this.opened();
@@ -232,7 +235,7 @@ export class Run implements OutputEvents {
     this.#startedAt = performance.now();
     this.#record({
       kind: 'started',
-      no: this.identity.no,
+      no: this.no,
       pid,
       startMs: Date.now(),
       program: launch.program,
@@ -249,6 +252,7 @@ export class Run implements OutputEvents {
     else this.#stdin().discard();
     this.#toAll({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
+    this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
     this.#watchAlone();
   }
@@ -273,6 +277,7 @@ export class Run implements OutputEvents {
 
   #read(): void {
     clearTimeout(this.#firstLook);
+    this.#firstLook = undefined;
     for (const output of this.#outputs) output.start();
   }
 
@@ -281,7 +286,7 @@ export class Run implements OutputEvents {
     this.#launch?.abandon();
     this.#launch = undefined;
     this.#phase = 'over';
-    this.#record({ kind: 'refused', no: this.identity.no, code, message });
+    this.#record({ kind: 'refused', no: this.no, code, message });
     this.#toAll({ type: 'REFUSED', runId: this.identity.runId, code, message });
     this.#doAfterStart();
     this.attachments.clear();
@@ -297,7 +302,7 @@ export class Run implements OutputEvents {
   // -- output
 
   grew(output: Output, offset: number, bytes: Buffer): void {
-    this.#deadlines.active();
+    this.#deadlines?.active();
     this.#screen?.watch(bytes);
     this.#gseq++;
     for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
@@ -359,7 +364,7 @@ export class Run implements OutputEvents {
 
   takeInput(offset: number, bytes: Uint8Array): void {
     if (this.#inputIsOver) return;
-    this.#deadlines.active();
+    this.#deadlines?.active();
     this.#stdin().take(offset, bytes);
   }
 
@@ -410,11 +415,12 @@ export class Run implements OutputEvents {
   }
 
   acknowledgeExit(): void {
-    if (this.exit && !this.facts.acked) this.#record({ kind: 'acked', no: this.identity.no });
+    if (!this.remembered.isAcked && this.exit) this.#record({ kind: 'acked', no: this.no });
   }
 
   /** SIGNAL, CANCEL and RESIZE. What comes before the start waits for it. */
   operate(from: Attachment, operation: Operation): void {
+    this.#operations ??= new Operations();
     this.#operations.handle(from, operation.opId, (answer) => {
       const wait = this.#phase === 'starting' || (this.#phase === 'queued' && operation.type !== 'CANCEL');
       if (wait) this.#afterStart.push(() => this.#operate(operation, answer));
@@ -491,7 +497,7 @@ export class Run implements OutputEvents {
     this.#status = status;
     // By the clock that does not jump: it ended as long after its start as it ran.
     this.#endedMs = this.started!.startMs + Math.round(performance.now() - this.#startedAt);
-    this.#deadlines.stop();
+    this.#deadlines?.stop();
     this.#conclude();
   }
 
@@ -526,14 +532,14 @@ export class Run implements OutputEvents {
     };
     if (!stored) {
       // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.
-      if (!this.facts.exit) this.#record({ kind: 'exit', no: this.identity.no, exit, drained: false });
+      if (!this.facts.exit) this.#record({ kind: 'exit', no: this.no, exit, drained: false });
       return;
     }
     // What holds the pipes open may still write.
     this.#read();
     fault('before-exit');
-    this.#record({ kind: 'exit', no: this.identity.no, exit, drained: true });
-    publish({ what: 'exit', no: this.identity.no });
+    this.#record({ kind: 'exit', no: this.no, exit, drained: true });
+    publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
     this.#toAll({ type: 'EXIT', ...exit });
     this.#owner.exited(this);
@@ -562,7 +568,7 @@ export class Run implements OutputEvents {
     this.#input?.discard();
     // Sockets have no end of file of their own.
     for (const output of this.#outputs) if (output.stream === STREAM.records) output.finish();
-    this.#record({ kind: 'treeEnd', no: this.identity.no });
+    this.#record({ kind: 'treeEnd', no: this.no });
     this.#toAll({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
@@ -580,9 +586,15 @@ export class Run implements OutputEvents {
 
   #letGo(): void {
     this.#inputReports?.stop();
+    this.#inputReports = undefined;
+    this.#deadlines = undefined;
     this.#spec = undefined;
     this.#input = undefined;
-    if (this.#rawSpec && this.#rawSpec.length > SMALL_SPEC) this.#rawSpec = undefined;
+    this.#screen = undefined;
+    this.#holder = undefined;
+    const raw = this.#rawSpec;
+    this.#rawSpec = undefined;
+    this.remembered.pack(raw && raw.length <= SMALL_SPEC ? raw : undefined);
   }
 
   // -- after a restart of the keeper
@@ -595,13 +607,17 @@ export class Run implements OutputEvents {
     this.#phase = 'over';
     this.promised = true;
     const { started, refused, exit, dropped } = this.facts;
-    if (refused || dropped) return 0;
+    if (refused || dropped) {
+      this.remembered.pack();
+      return 0;
+    }
     if (started && !this.treeEnded && sameBoot) this.#tree = this.#whatIsLeft(started);
     if (!exit?.drained) this.#lose(sameBoot);
-    if (!this.#tree && !this.treeEnded) this.#record({ kind: 'treeEnd', no: this.identity.no });
+    if (!this.#tree && !this.treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
+    const { upto = [] } = this.exit ?? {};
+    if (!this.#tree) this.remembered.pack();
     this.#streams = [];
     let kept = 0;
-    const upto = this.exit?.upto ?? [];
     for (const stream of OUTPUTS) {
       const range = spooledRange(this.folder, stream);
       const told = upto.find((each) => each.stream === stream)?.offset;
@@ -643,7 +659,7 @@ export class Run implements OutputEvents {
       reason,
       survivors: this.#tree ? describeAll(this.#tree.members()) : [],
     };
-    this.#record({ kind: 'exit', no: this.identity.no, exit: lost, drained: true });
+    this.#record({ kind: 'exit', no: this.no, exit: lost, drained: true });
   }
 
   /** Output that is on the disk goes; the result stays. Returns the bytes freed. */
@@ -658,9 +674,8 @@ export class Run implements OutputEvents {
 
   /** Result and output go; the id stays, so that it cannot start again. */
   drop(): void {
-    this.#record({ kind: 'dropped', no: this.identity.no });
+    this.#record({ kind: 'dropped', no: this.no });
     this.#streams = [];
-    this.#rawSpec = undefined;
   }
 
   // -- attachments
@@ -693,14 +708,14 @@ export class Run implements OutputEvents {
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
-    this.#deadlines.back();
+    this.#deadlines?.back();
     const attended = [...this.attachments].some(({ control }) => control);
     for (const output of this.#outputs) output.attended = attended;
     if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
-    const { keepMs } = this.identity;
-    if (termAfterMs !== undefined) this.#deadlines.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
-    else if (this.#input?.open) this.#deadlines.away(keepMs, `nobody came to finish its input for ${keepMs} ms`);
+    const { keepMs } = this.remembered;
+    if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
+    else if (this.#input?.open) this.#deadlines?.away(keepMs, `nobody came to finish its input for ${keepMs} ms`);
   }
 
   /** Tells a client that has just attached where everything stands. */
@@ -715,7 +730,7 @@ export class Run implements OutputEvents {
       started: this.started,
       exit: this.exit,
       treeEnded: this.treeEnded || undefined,
-      spec: this.#rawSpec,
+      spec: this.#rawSpec ?? this.remembered.rawSpec,
       reason: this.exit?.reason,
       screen: this.over ? undefined : this.#screen?.redo() || undefined,
     });

@@ -14,7 +14,8 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { recordsOf, replay, type Facts } from '../../dist/keeper/history.js';
-import { Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
+import { encodeRecords, Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
+import { Remembered } from '../../dist/keeper/remembered.js';
 import { KeeperClient } from './keeper-client.js';
 
 let folder: string;
@@ -298,7 +299,7 @@ describe('the journal', () => {
         const before = replay(records);
         journal.compact(
           before.forgottenBeforeMs,
-          before.runs.flatMap((facts) => [...recordsOf(facts)]),
+          before.runs.map((facts) => encodeRecords(recordsOf(facts))),
         );
         journal.append(intent(99));
         journal.close();
@@ -308,6 +309,36 @@ describe('the journal', () => {
         expect(after.runs.at(-1)!.intent.no).toBe(99);
       }),
       { numRuns: 50 },
+    );
+  });
+
+  test('a run that is over is remembered as the journal has it: nothing of it is lost, whenever it was packed', () => {
+    fc.assert(
+      fc.property(lives, fc.nat(12), fc.uint8Array({ maxLength: 40 }), (records, when, rawSpec) => {
+        const known = new Map<number, Remembered>();
+        for (const [i, record] of records.entries()) {
+          if (record.kind === 'intent')
+            known.set(
+              record.no,
+              new Remembered(
+                { intent: record, treeEnded: false, acked: false, dropped: false },
+                encodeRecords([record]),
+              ),
+            );
+          else if ('no' in record && record.kind !== 'forgotten')
+            known.get(record.no)!.learn(record, encodeRecords([record]));
+          if (i >= when) for (const each of known.values()) each.pack(rawSpec);
+        }
+        for (const { intent, ...facts } of replay(records).runs) {
+          const run = known.get(intent.no)!;
+          expect(summary(run.facts)).toEqual(summary({ intent, ...facts }));
+          expect([...run.facts.intent.runId]).toEqual([...intent.runId]);
+          expect(run).toMatchObject({ isDropped: facts.dropped, notAfterMs: intent.notAfterMs });
+          if (!facts.dropped) expect(run.isAcked).toBe(facts.acked);
+          if (run.rawSpec) expect([...run.rawSpec]).toEqual([...rawSpec]);
+          expect(replay(readJournal(run.records).records).runs.map(summary)).toEqual([summary(run.facts)]);
+        }
+      }),
     );
   });
 

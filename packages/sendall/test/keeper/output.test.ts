@@ -36,7 +36,7 @@ describe('output', () => {
   });
 
   test('small pieces come along, big ones are only announced', async () => {
-    const run = keeper.sh('echo small; read go; head -c 100000 /dev/zero', { stdin: true });
+    const run = keeper.sh('echo small; read go; dd if=/dev/zero bs=100000 count=1 2>/dev/null', { stdin: true });
     await run.reaches(1, 6);
     run.input(0, bytes('go\n'));
     await run.exit;

@@ -1,0 +1,86 @@
+/**
+ * What is known of one run, and remembered when it is over: then as the bytes that the journal has of it, for objects take
+ * several times as much, and a keeper remembers very many runs.
+ */
+import { learn, recordsOf, replay, type Facts, type LaterRecord } from './history.js';
+import { encodeRecords, readJournal } from './journal.js';
+
+/** Records in frames, and behind them the spec as it came. */
+interface Packed {
+  readonly bytes: Buffer;
+  readonly specAt: number;
+}
+
+function pack(records: Buffer, rawSpec: Uint8Array | undefined): Packed {
+  // Not from the pool: a piece of that would stay for as long as any of its neighbours.
+  const bytes = Buffer.allocUnsafeSlow(records.length + (rawSpec?.length ?? 0));
+  bytes.set(records);
+  if (rawSpec) bytes.set(rawSpec, records.length);
+  return { bytes, specAt: records.length };
+}
+
+export class Remembered {
+  // What is asked of all runs together is at hand.
+  readonly no: number;
+  readonly principal: string;
+  readonly keepMs: number;
+  readonly notAfterMs: number;
+  isAcked: boolean;
+  /** Only the id is remembered. */
+  isDropped: boolean;
+  /** When the command ended; when the run was opened, as long as it has not or when it never began. */
+  endMs: number;
+  #state: Facts | Packed;
+  /** All that was learned, in frames; undefined when it begins elsewhere. */
+  #frames: Buffer[] | undefined;
+
+  /** `frame`: the intent, when nothing else is known. */
+  constructor(facts: Facts, frame?: Buffer) {
+    const { no, principal, keepMs, notAfterMs, openedMs } = facts.intent;
+    this.no = no;
+    this.principal = principal;
+    this.keepMs = keepMs;
+    this.notAfterMs = notAfterMs;
+    this.isAcked = facts.acked;
+    this.isDropped = facts.dropped;
+    this.endMs = facts.exit?.exit.endMs ?? openedMs;
+    this.#state = facts;
+    this.#frames = frame && [frame];
+  }
+
+  /** Everything that the journal knows. */
+  get facts(): Facts {
+    return 'bytes' in this.#state ? replay(readJournal(this.records).records).runs[0]! : this.#state;
+  }
+
+  /** As few records as say it all, in frames. */
+  get records(): Buffer {
+    const state = this.#state;
+    return 'bytes' in state ? state.bytes.subarray(0, state.specAt) : encodeRecords(recordsOf(state));
+  }
+
+  /** The spec as it came, of a run that is over, if it was kept. */
+  get rawSpec(): Uint8Array | undefined {
+    const state = this.#state;
+    return 'bytes' in state && state.specAt < state.bytes.length ? state.bytes.subarray(state.specAt) : undefined;
+  }
+
+  learn(record: LaterRecord, frame: Buffer): void {
+    if (record.kind === 'exit') this.endMs = record.exit.endMs;
+    else if (record.kind === 'acked') this.isAcked = true;
+    else if (record.kind === 'dropped') this.isDropped = true;
+    if (!('bytes' in this.#state)) {
+      learn(this.#state, record);
+      this.#frames?.push(frame);
+    } else if (record.kind === 'dropped')
+      this.#state = pack(encodeRecords(recordsOf({ ...this.facts, dropped: true })), undefined);
+    else this.#state = pack(Buffer.concat([this.records, frame]), this.rawSpec);
+  }
+
+  /** The run is over: little more will be learned. */
+  pack(rawSpec?: Uint8Array): void {
+    if ('bytes' in this.#state) return;
+    this.#state = pack(this.#frames ? Buffer.concat(this.#frames) : this.records, rawSpec);
+    this.#frames = undefined;
+  }
+}
