@@ -1,6 +1,7 @@
 // @ts-check
-// npm run bench -- exact: what it costs to keep commands: memory of agent and keeper, idle and with a thousand idle runs
-// attached, and how many round trips pass before the first replayed byte. Limits, not peers: the ratio is cost to limit.
+// npm run bench -- exact: what it costs to keep commands: memory of agent and keeper, idle, with a thousand idle runs
+// attached and with many that have finished, and how many round trips pass before the first replayed byte. Limits, not
+// peers: the ratio is cost to limit.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,6 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { connect, resolveHome, testHosts } from 'sendall';
 
 const RUNS = 1000;
+/** With a quarter of it before, when the keeper's heap still finds its size, fewer than a keeper remembers. */
+const FINISHED = 15_000;
 const cli = fileURLToPath(new URL('../packages/sendall/bin/sendall.js', import.meta.url));
 
 /** Proportional set size of processes together, in KiB. @param {number[]} pids */
@@ -25,6 +28,17 @@ function report(name, value, limit, unit) {
   const ratio = value / limit;
   console.log(`${name.padEnd(52)} ${value.toFixed(1).padStart(9)} ${unit}, limit ${limit}: ${ratio.toFixed(2)}`);
   console.log(`result: ${JSON.stringify({ name, value, limit, unit, ratio })}`);
+}
+
+/** Runs so many short commands. @param {import('sendall').Host} host @param {number} count */
+async function finished(host, count) {
+  let begun = 0;
+  await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      while (begun++ < count) await host.run(['true']);
+    }),
+  );
+  await rest(1000);
 }
 
 async function memory() {
@@ -43,8 +57,13 @@ async function memory() {
   await Promise.all(runs.map(({ started }) => started));
   await rest(1000);
   report(`each of ${RUNS} idle runs attached`, (pss([pid, keeperPid]) - idle) / RUNS, 64, 'KiB Pss');
-  await host.ask('stop', { runs: true });
+  for (const run of runs) void run.kill('SIGKILL');
   await Promise.all(runs);
+  await finished(host, FINISHED / 4);
+  const early = pss([keeperPid]);
+  await finished(host, FINISHED);
+  report(`each finished run, of ${FINISHED}, remembered`, (pss([keeperPid]) - early) / FINISHED, 4, 'KiB Pss');
+  await host.ask('stop', { runs: true });
   await host.close();
   await rest(500);
   agent.kill('SIGKILL');
