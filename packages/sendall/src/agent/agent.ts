@@ -307,7 +307,21 @@ export class Agent implements AsyncDisposable {
     const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
     if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
+    if (what === 'callers-changed') return { ended: this.#endStrangers() };
     throw new SendallError('UNKNOWN', `this agent cannot answer "${what}": it may be older than the caller`);
+  }
+
+  /** Ends the links of callers who would not be let in now. Returns how many those were. */
+  #endStrangers(): number {
+    let ended = 0;
+    for (const { principal, origin, link } of this.#sessions)
+      try {
+        if (principal) this.#identify(origin);
+      } catch (error) {
+        link.fail(error as RefusedError);
+        ended++;
+      }
+    return ended;
   }
 
   async #stop(endRuns: boolean): Promise<unknown> {

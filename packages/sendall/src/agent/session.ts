@@ -59,7 +59,8 @@ export class AgentSession implements AttachmentOwner {
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
   readonly #services: SessionServices;
-  readonly #origin: Origin;
+  /** How the link came in. */
+  readonly origin: Origin;
   readonly #attachments = new Map<number, Attachment>();
   readonly #ready = new Set<Attachment>();
   readonly #deadline: NodeJS.Timeout;
@@ -78,7 +79,7 @@ export class AgentSession implements AttachmentOwner {
     this.resumes = services.resumes;
     this.readAhead = new ReadAhead(services.limits.readAhead);
     this.#services = services;
-    this.#origin = origin;
+    this.origin = origin;
     this.#deadline = setTimeout(
       () => link.fail(new ProtocolError('no valid HELLO and AUTH came in time')),
       services.limits.authTimeout,
@@ -95,6 +96,7 @@ export class AgentSession implements AttachmentOwner {
     });
   }
 
+  /** Whose runs it sees; empty until its key was recognized. */
   get principal(): string {
     return this.#principal.name;
   }
@@ -139,13 +141,13 @@ export class AgentSession implements AttachmentOwner {
     else if (this.#state === 'hello' && message.type === 'HELLO') this.#onHello(message);
     else if (this.#state === 'auth' && message.type === 'AUTH') this.#onAuth(message);
     else if (this.#state === 'auth' && message.type !== 'DATA' && message.type.startsWith('PAIR_'))
-      this.#services.pairing(this.link, message, this.#origin);
+      this.#services.pairing(this.link, message, this.origin);
     else throw new ProtocolError(`${message.type} is not accepted before AUTH_OK`);
   }
 
   #onHello(message: MessageNamed<'HELLO'>): void {
     if (message.protoMin > PROTOCOL_VERSION || message.protoMax < PROTOCOL_VERSION)
-      throw new RefusedError(otherVersion(message, this.#origin));
+      throw new RefusedError(otherVersion(message, this.origin));
     this.#state = 'auth';
     this.link.send({
       type: 'HELLO_OK',
@@ -163,10 +165,10 @@ export class AgentSession implements AttachmentOwner {
   }
 
   #onAuth(message: MessageNamed<'AUTH'>): void {
-    const expected = this.#origin.kind === 'tls' ? 'pin' : 'local';
+    const expected = this.origin.kind === 'tls' ? 'pin' : 'local';
     if (message.method !== expected)
       throw new RefusedError(`authentication by "${message.method}" is not offered here`);
-    this.#principal = this.#services.identify(this.#origin);
+    this.#principal = this.#services.identify(this.origin);
     const opened = this.gate.open();
     if (opened instanceof Promise) {
       opened.then(
@@ -285,7 +287,7 @@ export class AgentSession implements AttachmentOwner {
     } catch (cause) {
       throw new ProtocolError('the question is not JSON', { cause });
     }
-    const answer = await this.#services.answer(what, parsed, this.#origin, this.#principal);
+    const answer = await this.#services.answer(what, parsed, this.origin, this.#principal);
     return { type: 'ANSWER', alias: 0, opId: 0, body: answer === undefined ? undefined : JSON.stringify(answer) };
   }
 

@@ -146,9 +146,12 @@ test('who may call is listed on the machine, and shut out there by key', () => {
     code: 200,
     stderr: expect.stringContaining('give the key of one'),
   });
-  expect(lost.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(0);
-  expect(machine.user.call(['pair', '--remove', String(fingerprint)]).code).toBe(0);
-  expect(lost.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(202);
+  // Over a link that stays.
+  lost.bash('until sendall run -n web1 -- true && sendall links --json | grep -q tls:; do :; done');
+  const [removed] = machine.user.events(['pair', '--remove', String(fingerprint), '--json']);
+  expect(removed).toMatchObject({ removed: fingerprint, ended: 1 });
+  expect(lost.call(['run', '-n', 'web1', '--', 'true']).code).toBe(202);
+  expect(user.call(['run', '-n', 'web1', '--', 'true']).code).toBe(0);
 });
 
 describe('completion', () => {

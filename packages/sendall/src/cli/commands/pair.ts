@@ -1,12 +1,12 @@
 /** Pairing: a code on one machine, the same code on the other, and both know each other's key from then on. */
 import { hostname } from 'node:os';
 import { isatty } from 'node:tty';
-import { UsageError } from '../../errors.js';
+import { UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, table } from '../print.js';
-import { parseDuration } from '../units.js';
+import { count, parseDuration } from '../units.js';
 
 /** Characters of stdin that can be a code. */
 const LONGEST_CODE = 200;
@@ -80,8 +80,21 @@ async function callers(args: Arguments): Promise<number> {
         : `no caller has the key or the name "${wanted}": sendall pair --list shows those there are`,
     );
   await known.remove(found[0]!.fingerprint);
-  if (!args.on('json')) answer('it is let in no more; to end the links that it may still have: sendall agent restart');
+  const ended = await endLinks();
+  if (args.on('json')) json({ removed: found[0]!.fingerprint, ended });
+  else answer(`it is let in no more${ended ? `; ${count(ended, 'link')} of it ended` : ''}`);
   return 0;
+}
+
+/** Has the agent end the links of those who are let in no more. Where none runs there are no links. */
+async function endLinks(): Promise<number> {
+  try {
+    await using host = await connect('local');
+    return (await host.ask<{ ended: number }>('callers-changed')).ended;
+  } catch (error) {
+    if (error instanceof UnreachableError) return 0;
+    throw error;
+  }
 }
 
 async function explain({
