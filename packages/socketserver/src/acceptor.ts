@@ -86,7 +86,10 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
       this.drop(item, 'draining');
       return;
     }
-    if (server.transport.kind === 'stream' && !this.#budget.allows(server.connections.size + this.admission.pending)) {
+    if (
+      server.transport.kind === 'stream' &&
+      !this.#budget.allows(this.admission.places.taken + this.admission.pending)
+    ) {
       if (this.#budget.exhausted() && isHeard(server, 'emfile')) announce(server, 'emfile', this.#budget.state());
       this.drop(item, 'fd-budget');
       return;

@@ -42,9 +42,17 @@ class ThreadLink implements WorkerLink {
       return;
     }
     // All threads share the table of descriptors, but a number must have one owner: two closing it would end another.
-    const fd = this.#calls!.dup(from);
-    this.#onTheWay.set(id, { socket, fd, back });
     socket.on('error', () => {});
+    let fd: number;
+    try {
+      fd = this.#calls!.dup(from);
+    } catch {
+      // No descriptor is left: as where accept(2) finds none, the client is turned away.
+      socket.destroy();
+      setImmediate(back);
+      return;
+    }
+    this.#onTheWay.set(id, { socket, fd, back });
     this.post({ type: 'connection', id, fd });
   }
 
