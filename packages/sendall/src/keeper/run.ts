@@ -148,7 +148,7 @@ export class Run implements OutputEvents {
 
   /** The leader has ended, or never will have begun. */
   get over(): boolean {
-    return this.facts.refused !== undefined || this.exit !== undefined;
+    return this.remembered.isOver;
   }
 
   /** Told to callers: the exit with everything that was written before it. */
