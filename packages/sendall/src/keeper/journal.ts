@@ -85,6 +85,11 @@ const byCode = new Map<number, readonly [string, Fields]>(
 
 /** A record is at most this long; what outsiders can make long in it is cut before. */
 export const MAX_RECORD = 64 * 1024;
+/** Characters of a text that others have made. */
+const LONGEST_TEXT = 1000;
+/** A text as a record takes it. */
+export const cutText = (text: string): string =>
+  text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 /** Room an exit record needs in the worst case. */
 const EXIT_ROOM = 4 * 1024;
 const STEP = 1024 * 1024;

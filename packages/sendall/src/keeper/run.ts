@@ -23,7 +23,7 @@ import { fault } from './faults.js';
 import type { Facts, LaterRecord } from './history.js';
 import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
-import type { RecordOf } from './journal.js';
+import { cutText, type RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
@@ -282,7 +282,8 @@ export class Run implements OutputEvents {
   }
 
   /** The command did not start, and never will. */
-  refuse(code: string, message: string): void {
+  refuse(code: string, why: string): void {
+    const message = cutText(why);
     this.#launch?.abandon();
     this.#launch = undefined;
     this.#phase = 'over';
@@ -469,7 +470,7 @@ export class Run implements OutputEvents {
     }
     if (!this.exit) {
       this.#cause ??= cause;
-      this.#reason ??= reason;
+      this.#reason ??= reason && cutText(reason);
     }
     if (done) this.#endWaiters.push(done);
     const { native, children, limits } = this.#machine;
