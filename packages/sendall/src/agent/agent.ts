@@ -11,6 +11,7 @@ import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '..
 import { VERSION } from '../link/handshake.js';
 import { loadIdentity, type Identity } from '../link/identity.js';
 import { Link } from '../link/link.js';
+import { printable } from '../link/printable.js';
 import { acceptPeer, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from '../link/tls.js';
 import type { Control } from '../protocol/messages.js';
 import { Callers } from './callers.js';
@@ -303,11 +304,11 @@ export class Agent implements AsyncDisposable {
     if (what === 'ping') return {};
     if (what === 'status') return await this.#status();
     // The agent itself obeys only this machine's user.
-    if (origin.kind === 'tls') throw new RefusedError(`"${what}" is answered on the agent's own machine only`);
+    if (origin.kind === 'tls') throw new RefusedError(`"${printable(what, 40)}" is answered on the agent's own machine only`);
     const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
     if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
-    throw new SendallError('UNKNOWN', `this agent cannot answer "${what}": it may be older than the caller`);
+    throw new SendallError('UNKNOWN', `this agent cannot answer "${printable(what, 40)}": it may be older than the caller`);
   }
 
   async #stop(endRuns: boolean): Promise<unknown> {

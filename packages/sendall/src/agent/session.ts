@@ -6,6 +6,7 @@ import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
 import { VERSION } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
+import { printable } from '../link/printable.js';
 import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
@@ -165,7 +166,7 @@ export class AgentSession implements AttachmentOwner {
   #onAuth(message: MessageNamed<'AUTH'>): void {
     const expected = this.#origin.kind === 'tls' ? 'pin' : 'local';
     if (message.method !== expected)
-      throw new RefusedError(`authentication by "${message.method}" is not offered here`);
+      throw new RefusedError(`authentication by "${printable(message.method, 40)}" is not offered here`);
     this.#principal = this.#services.identify(this.#origin);
     const opened = this.gate.open();
     if (opened instanceof Promise) {

@@ -247,6 +247,19 @@ test('a caller that never reads makes the agent keep little, and others do not n
   await rogue.closed;
 }, 60_000);
 
+test('words that would not fit into the answer beside its own are told in part, and the agent goes on', async () => {
+  const rogue = await Rogue.authenticated();
+  const long = 'v'.repeat(1024 * 1024 - 20);
+  rogue.send({ type: 'ASK', alias: 0, opId: 1, what: long });
+  const [answer] = await rogue.hears('ANSWER');
+  expect(answer!.error).toMatch(/cannot answer "v{40}…"/);
+  const spec = encodeSpec({ verb: long.slice(60), argv: [], env: [], stdin: false, tags: [] });
+  rogue.send({ type: 'OPEN', alias: 1, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach: [] });
+  const [refused] = await rogue.hears('REFUSED');
+  expect(refused).toMatchObject({ code: 'badspec', message: 'spec.verb is neither exec nor sh' });
+  rogue.socket.destroy();
+});
+
 test('more questions than allowed at once are answered as too many', async () => {
   const rogue = await Rogue.authenticated();
   for (let opId = 1; opId <= 500; opId++) rogue.send({ type: 'ASK', alias: 0, opId, what: 'status' });
