@@ -412,7 +412,10 @@ export class Run implements OutputEvents {
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
     this.#outputs.find((output) => output.stream === stream)?.stop();
-    if (stream === STREAM.pty) this.#input?.discard();
+    if (stream !== STREAM.pty) return;
+    this.#input?.discard();
+    this.#terminal?.release();
+    this.#terminal = undefined;
   }
 
   acknowledgeExit(): void {
