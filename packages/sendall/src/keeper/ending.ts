@@ -52,7 +52,11 @@ export class Ending {
     if (this.#killing) return;
     this.#killing = true;
     for (const pid of this.#tree.members()) if (!this.#signalled.includes(pid)) this.#signalled.push(pid);
-    await this.#tree.kill();
+    try {
+      await this.#tree.kill();
+    } catch {
+      // Whatever kept it from that, such as no free descriptor: who lives is told.
+    }
     this.#finish();
   }
 
