@@ -51,6 +51,10 @@ export interface SessionServices {
   answer(what: string, body: unknown, origin: Origin, principal: Principal): Promise<unknown>;
 }
 
+/** Kept for as long as an attachment, and a hold's name for longer: see Resumes. */
+const MOST_POSITIONS = 16;
+const LONGEST_HOLDER = 64;
+
 type State = 'hello' | 'auth' | 'open' | 'closed';
 
 export class AgentSession implements AttachmentOwner {
@@ -221,6 +225,11 @@ export class AgentSession implements AttachmentOwner {
     if (alias <= this.#lastAlias)
       throw new ProtocolError(`alias ${alias} is not above ${this.#lastAlias}, the last one used on this link`);
     if (runId.length !== 16) throw new ProtocolError(`a run id of ${runId.length} bytes where 16 belong`);
+    const { length: positions } = message.type === 'OPEN' ? message.attach : message.from;
+    if (positions > MOST_POSITIONS)
+      throw new ProtocolError(`${positions} positions in streams, more than ${MOST_POSITIONS}`);
+    const holder = message.holder?.length ?? 0;
+    if (holder > LONGEST_HOLDER) throw new ProtocolError(`a holder of ${holder} bytes, more than ${LONGEST_HOLDER}`);
     this.#lastAlias = alias;
     const { maxRunsPerLink } = this.#services.limits;
     if (this.#attachments.size >= maxRunsPerLink) {

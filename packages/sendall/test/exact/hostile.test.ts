@@ -92,6 +92,10 @@ class Rogue {
     this.send({ type: 'OPEN', alias, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach });
   }
 
+  attach(alias: number, more: Partial<MessageNamed<'ATTACH'>>): void {
+    this.send({ type: 'ATTACH', alias, runId: newRunId(), from: [], mode: 'observe', ...more });
+  }
+
   async hears<N extends Message['type']>(type: N, count = 1): Promise<MessageNamed<N>[]> {
     for (;;) {
       const found = this.messages.filter((message) => message.type === type) as MessageNamed<N>[];
@@ -184,6 +188,16 @@ describe('a caller that is let in loses its link, and nothing else, when it send
         rogue.frame(frame);
       },
       /above 2\^53/,
+    ],
+    [
+      'a name of a hold that the agent would have to remember',
+      (rogue) => rogue.attach(2, { holder: Buffer.alloc(1000) }),
+      /holder of 1000 bytes/,
+    ],
+    [
+      'more positions than there are streams',
+      (rogue) => rogue.attach(2, { from: Array.from({ length: 1000 }, (_, stream) => ({ stream, limit: 0 })) }),
+      /1000 positions/,
     ],
     ['garbage for a message', (rogue) => rogue.frame(Buffer.from('1800000000000001ffffffff', 'hex')), /SIGNAL/],
   ])('%s', async (_what, act, message) => {
