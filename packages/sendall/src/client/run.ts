@@ -458,6 +458,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #onGap(number: number, from: number, to: number, reason: string): void {
+    if (number === STREAM.records) this.#records?.lose();
     const gap: Gap = { stream: number === STREAM.stderr ? 'stderr' : 'stdout', from, to, reason };
     this.#gaps.push(gap);
     this.#events?.push({ event: 'gap', ...gap });
