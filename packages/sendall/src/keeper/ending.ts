@@ -1,7 +1,7 @@
 /** Ends a whole tree: TERM, a grace, then KILL; and says what it could not end. */
 import type { ProcessInfo } from '../protocol/messages.js';
 import { describeAll } from './processes.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 import { signalAll, type Tree } from './tree.js';
 
 const SIGTERM = 15;

@@ -25,7 +25,7 @@ import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
 import { Spawner } from './spawner.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export interface KeeperSetup {
   readonly home: Home;

@@ -4,7 +4,7 @@ import { crc32 } from '../protocol/crc32.js';
 import type { SpoolBudget } from './budget.js';
 import { CHUNK, type Source } from './source.js';
 import { SpoolWriter } from './spool.js';
-import type { Watch } from './syscalls.js';
+import type { Watch } from './native.js';
 
 /** How often a write to a full disk is tried again. */
 const RETRY_MS = 500;

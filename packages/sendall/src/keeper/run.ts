@@ -34,7 +34,7 @@ import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
 import { spoolFolder, spooledRange } from './spool.js';
 import { Launch } from './start.js';
-import { SystemError, type Status } from './syscalls.js';
+import { SystemError, type Status } from './native.js';
 import type { Terminal } from './terminal.js';
 import { CgroupTree, LeftCgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { TerminalSource } from './source.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export class Terminal {
   /** NUL-terminated, for the start. */
