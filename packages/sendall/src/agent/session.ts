@@ -4,11 +4,11 @@
  */
 import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import { VERSION } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import { printable } from '../link/printable.js';
 import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { ReadAhead } from './read-ahead.js';

@@ -9,10 +9,10 @@ import {
   type MessageNamed,
   type RunInfo,
 } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { Machine } from './machine.js';
 import type { Run } from './run.js';
-import { VERSION } from './version.js';
 import { Wire } from './wire.js';
 
 /** Bytes in one RUNS message, about. */
