@@ -15,7 +15,8 @@ import {
   type Started,
   type StreamState,
 } from '../protocol/messages.js';
-import type { Attachment, ToAttachment } from './attachment.js';
+import type { Attachment } from './attachment.js';
+import { Audience } from './audience.js';
 import { Deadlines } from './deadlines.js';
 import { Ending, type EndReport } from './ending.js';
 import { publish } from './events.js';
@@ -83,13 +84,11 @@ export class Run implements OutputEvents {
   readonly remembered: Remembered;
   readonly #machine: Machine;
   readonly #owner: RunOwner;
-  readonly attachments = new Set<Attachment>();
-  controlEpoch = 0;
+  readonly audience = new Audience();
   /** Its intent is on the disk. */
   promised = false;
   /** What is being spent on it now: a process, or a place in the queue. */
   #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
-  #holder: Uint8Array | undefined;
   #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
   #launch: Launch | undefined;
@@ -250,7 +249,7 @@ export class Run implements OutputEvents {
     else this.#read();
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
-    this.#toAll({ type: 'STARTED', ...this.started! });
+    this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
@@ -288,9 +287,9 @@ export class Run implements OutputEvents {
     this.#launch = undefined;
     this.#phase = 'over';
     this.#record({ kind: 'refused', no: this.no, code, message });
-    this.#toAll({ type: 'REFUSED', runId: this.identity.runId, code, message });
+    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message });
     this.#doAfterStart();
-    this.attachments.clear();
+    this.audience.attachments.clear();
     this.#letGo();
   }
 
@@ -306,7 +305,7 @@ export class Run implements OutputEvents {
     this.#deadlines?.active();
     this.#screen?.watch(bytes);
     this.#gseq++;
-    for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
+    for (const attachment of this.audience.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
   }
 
   allowed({ stream }: Output, length: number): number {
@@ -321,7 +320,7 @@ export class Run implements OutputEvents {
   }
 
   dropped(output: Output, from: number, to: number, reason: string): void {
-    this.#toAll({ type: 'GAP', stream: output.stream, from, to, reason });
+    this.audience.tell({ type: 'GAP', stream: output.stream, from, to, reason });
   }
 
   overflowed({ stream }: Output): void {
@@ -332,7 +331,7 @@ export class Run implements OutputEvents {
   }
 
   ended(output: Output): void {
-    this.#toAll({ type: 'EOS', stream: output.stream, final: output.next });
+    this.audience.tell({ type: 'EOS', stream: output.stream, final: output.next });
     if (!this.#outputs.every((each) => each.ended)) return;
     if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
@@ -383,10 +382,11 @@ export class Run implements OutputEvents {
     const { native, limits } = this.#machine;
     const input = new Input(native, limits.stdinWindow, {
       moved: () => reports.moved(),
-      refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
+      refused: () => this.audience.controller?.send({ type: 'STOP', stream: STREAM.stdin }),
     });
     const reports = new InputReports(input, limits.stdinWindow, () => {
-      for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
+      const { controller } = this.audience;
+      if (controller) this.#tellInput(controller);
     });
     this.#input = input;
     this.#inputReports = reports;
@@ -545,7 +545,7 @@ export class Run implements OutputEvents {
     this.#record({ kind: 'exit', no: this.no, exit, drained: true });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
-    this.#toAll({ type: 'EXIT', ...exit });
+    this.audience.tell({ type: 'EXIT', ...exit });
     this.#owner.exited(this);
     if (this.checkTree()) this.#owner.watchTree(this);
   }
@@ -573,7 +573,7 @@ export class Run implements OutputEvents {
     // Sockets have no end of file of their own.
     for (const output of this.#outputs) if (output.stream === STREAM.records) output.finish();
     this.#record({ kind: 'treeEnd', no: this.no });
-    this.#toAll({ type: 'TREE_END', survivors: [] });
+    this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
   }
@@ -595,7 +595,7 @@ export class Run implements OutputEvents {
     this.#spec = undefined;
     this.#input = undefined;
     this.#screen = undefined;
-    this.#holder = undefined;
+    this.audience.forgetHolder();
     const raw = this.#rawSpec;
     this.#rawSpec = undefined;
     this.remembered.pack(raw && raw.length <= SMALL_SPEC ? raw : undefined);
@@ -684,36 +684,21 @@ export class Run implements OutputEvents {
 
   // -- attachments
 
-  /**
-   * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
-   * when nobody else took it since.
-   */
+  /** Adds a client; see `Audience`. */
   attach(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
-    const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);
-    if (attachment.control && other) attachment.control = false;
-    if (attachment.control) {
-      this.controlEpoch++;
-      this.#holder = holder && Uint8Array.from(holder);
-      for (const each of this.attachments) {
-        if (!each.control) continue;
-        each.control = false;
-        each.send({ type: 'CONTROL_LOST', controlEpoch: this.controlEpoch });
-      }
-    }
-    this.attachments.add(attachment);
+    this.audience.join(attachment, holder, again);
     this.#watchAlone();
   }
 
   detach(attachment: Attachment): void {
-    attachment.gone = true;
-    this.attachments.delete(attachment);
+    this.audience.leave(attachment);
     this.#watchAlone();
   }
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
     this.#deadlines?.back();
-    const attended = [...this.attachments].some(({ control }) => control);
+    const attended = this.audience.controller !== undefined;
     for (const output of this.#outputs) output.attended = attended;
     if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
@@ -730,7 +715,7 @@ export class Run implements OutputEvents {
       runId: this.identity.runId,
       state: this.state,
       streams,
-      controlEpoch: attachment.control ? this.controlEpoch : undefined,
+      controlEpoch: attachment.control ? this.audience.controlEpoch : undefined,
       started: this.started,
       exit: this.exit,
       treeEnded: this.treeEnded || undefined,
@@ -751,20 +736,12 @@ export class Run implements OutputEvents {
     return states;
   }
 
-  #toAll(message: ToAttachment): void {
-    for (const attachment of this.attachments) attachment.send(message);
-  }
-
   /** Tells once that the run is new and will start: its intent is on the disk. */
   opened(): void {
     if (this.#openedTold) return;
     this.#openedTold = true;
     const { runId, specHash } = this.identity;
-    this.#toAll({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.controlEpoch });
-  }
-
-  #toControllers(message: ToAttachment): void {
-    for (const attachment of this.attachments) if (attachment.control) attachment.send(message);
+    this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.audience.controlEpoch });
   }
 
   /** One line of a listing. */
@@ -786,8 +763,8 @@ export class Run implements OutputEvents {
       signal: exit?.signal,
       cause: exit?.cause ?? this.#cause,
       blocked: this.blocked,
-      attached: this.attachments.size,
-      controlled: [...this.attachments].some(({ control }) => control) || undefined,
+      attached: this.audience.attachments.size,
+      controlled: this.audience.controller !== undefined || undefined,
       stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty),
       stderrBytes: length(STREAM.stderr),
       principal,
@@ -796,5 +773,3 @@ export class Run implements OutputEvents {
     };
   }
 }
-
-const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
