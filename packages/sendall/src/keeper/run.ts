@@ -28,16 +28,17 @@ import { cutText, type RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
-import { describeAll, statOf } from './processes.js';
+import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
+import { statOf } from './processes.js';
 import { StartFailure } from './program.js';
 import { Remembered } from './remembered.js';
 import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
-import { spoolFolder, spooledRange } from './spool.js';
+import { spoolFolder } from './spool.js';
 import { Launch } from './start.js';
 import { SystemError, type Status } from './native.js';
 import type { Terminal } from './terminal.js';
-import { CgroupTree, LeftCgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
+import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why we ended a command. */
@@ -54,7 +55,6 @@ const FIRST_LOOK = 20;
 const TERMINAL_AHEAD = 256 * 1024;
 /** What ends the input of a terminal: Ctrl-D. */
 const END_OF_TRANSMISSION = Buffer.from([4]);
-const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
@@ -610,60 +610,19 @@ export class Run implements OutputEvents {
   restore(sameBoot: boolean): number {
     this.#phase = 'over';
     this.promised = true;
-    const { started, refused, exit, dropped } = this.facts;
+    const { facts } = this;
+    const { refused, exit, dropped, treeEnded } = facts;
     if (refused || dropped) {
       this.remembered.pack();
       return 0;
     }
-    if (started && !this.treeEnded && sameBoot) this.#tree = this.#whatIsLeft(started);
-    if (!exit?.drained) this.#lose(sameBoot);
-    if (!this.#tree && !this.treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
-    const { upto = [] } = this.exit ?? {};
+    if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#machine, facts);
+    if (!exit?.drained)
+      this.#record({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), drained: true });
+    if (!this.#tree && !treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
+    this.#streams = streamsLeftOf(this.folder, this.exit!);
     if (!this.#tree) this.remembered.pack();
-    this.#streams = [];
-    let kept = 0;
-    for (const stream of OUTPUTS) {
-      const range = spooledRange(this.folder, stream);
-      const told = upto.find((each) => each.stream === stream)?.offset;
-      if (!range && told === undefined) continue;
-      const next = range?.next ?? told ?? 0;
-      this.#streams.push({ stream, first: range?.first ?? next, next, final: next });
-      kept += range ? range.next - range.first : 0;
-    }
-    return kept;
-  }
-
-  #whatIsLeft(started: RecordOf<'started'>): Tree | undefined {
-    const { native, children } = this.#machine;
-    let tree: Tree;
-    if (started.cgroup !== undefined) tree = new LeftCgroupTree(native, started.cgroup);
-    else {
-      const scan = new ScanTree(native, children, formatRunId(this.identity.runId), () => false);
-      scan.adopt(started.pid, started.ticks);
-      tree = scan;
-    }
-    return tree.alive() ? tree : undefined;
-  }
-
-  #lose(sameBoot: boolean): void {
-    const { started, exit } = this.facts;
-    const who = sameBoot ? 'the keeper died' : 'the machine was restarted';
-    const reason = exit
-      ? `${who} before the last output was stored`
-      : started
-        ? `${who} while it ran`
-        : `${who} before its start was recorded: it may or may not have run`;
-    const now = Date.now();
-    const lost: Exit = {
-      upto: [],
-      startMs: started?.startMs ?? now,
-      endMs: now,
-      ...exit?.exit,
-      cause: 'lost',
-      reason,
-      survivors: this.#tree ? describeAll(this.#tree.members()) : [],
-    };
-    this.#record({ kind: 'exit', no: this.no, exit: lost, drained: true });
+    return this.#streams.reduce((bytes, { first, next }) => bytes + next - first, 0);
   }
 
   /** Output that is on the disk goes; the result stays. Returns the bytes freed. */
