@@ -8,11 +8,12 @@ import type { TLSSocket } from 'node:tls';
 import { serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
-import { VERSION } from '../link/handshake.js';
 import { loadIdentity, type Identity } from '../link/identity.js';
 import { Link } from '../link/link.js';
+import { printable } from '../link/printable.js';
 import { acceptPeer, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from '../link/tls.js';
 import type { Control } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { Callers } from './callers.js';
 import { KeeperGate } from './gate.js';
 import { PairingDesk } from './pairing.js';
@@ -287,6 +288,11 @@ export class Agent implements AsyncDisposable {
     if (origin.kind === 'local') return { name: 'owner', roles: ['owner'] };
     if (origin.kind === 'memory') return { name: origin.principal, roles: ['owner'] };
     const caller = this.#callers.find(origin.peer.spki);
+    // There are no rules for others yet.
+    if (caller && !caller.roles.includes('owner'))
+      throw new RefusedError(
+        `${caller.name} (${caller.roles.join(', ') || 'no role'}) is no owner: others may do nothing`,
+      );
     if (caller) return { name: caller.principal, roles: caller.roles };
     throw new RefusedError(
       `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
@@ -303,12 +309,16 @@ export class Agent implements AsyncDisposable {
     if (what === 'ping') return {};
     if (what === 'status') return await this.#status();
     // The agent itself obeys only this machine's user.
-    if (origin.kind === 'tls') throw new RefusedError(`"${what}" is answered on the agent's own machine only`);
+    if (origin.kind === 'tls')
+      throw new RefusedError(`"${printable(what, 40)}" is answered on the agent's own machine only`);
     const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
     if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
     if (what === 'callers-changed') return { ended: this.#endStrangers() };
-    throw new SendallError('UNKNOWN', `this agent cannot answer "${what}": it may be older than the caller`);
+    throw new SendallError(
+      'UNKNOWN',
+      `this agent cannot answer "${printable(what, 40)}": it may be older than the caller`,
+    );
   }
 
   /** Ends the links of callers who would not be let in now. Returns how many those were. */

@@ -5,8 +5,8 @@
 import { ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
 import { SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import { VERSION } from '../link/handshake.js';
 import type { Control, Message, MessageNamed } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 
 /** Who hears what the keeper says of one attachment. */
 export interface Listener {

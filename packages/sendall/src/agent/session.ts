@@ -4,10 +4,11 @@
  */
 import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import { VERSION } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
+import { printable } from '../link/printable.js';
 import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { ReadAhead } from './read-ahead.js';
@@ -49,6 +50,10 @@ export interface SessionServices {
   pairing(link: Link, message: Control, origin: Origin): void;
   answer(what: string, body: unknown, origin: Origin, principal: Principal): Promise<unknown>;
 }
+
+/** Kept for as long as an attachment, and a hold's name for longer: see Resumes. */
+const MOST_POSITIONS = 16;
+const LONGEST_HOLDER = 64;
 
 type State = 'hello' | 'auth' | 'open' | 'closed';
 
@@ -167,7 +172,7 @@ export class AgentSession implements AttachmentOwner {
   #onAuth(message: MessageNamed<'AUTH'>): void {
     const expected = this.origin.kind === 'tls' ? 'pin' : 'local';
     if (message.method !== expected)
-      throw new RefusedError(`authentication by "${message.method}" is not offered here`);
+      throw new RefusedError(`authentication by "${printable(message.method, 40)}" is not offered here`);
     this.#principal = this.#services.identify(this.origin);
     const opened = this.gate.open();
     if (opened instanceof Promise) {
@@ -222,6 +227,11 @@ export class AgentSession implements AttachmentOwner {
     if (alias <= this.#lastAlias)
       throw new ProtocolError(`alias ${alias} is not above ${this.#lastAlias}, the last one used on this link`);
     if (runId.length !== 16) throw new ProtocolError(`a run id of ${runId.length} bytes where 16 belong`);
+    const { length: positions } = message.type === 'OPEN' ? message.attach : message.from;
+    if (positions > MOST_POSITIONS)
+      throw new ProtocolError(`${positions} positions in streams, more than ${MOST_POSITIONS}`);
+    const holder = message.holder?.length ?? 0;
+    if (holder > LONGEST_HOLDER) throw new ProtocolError(`a holder of ${holder} bytes, more than ${LONGEST_HOLDER}`);
     this.#lastAlias = alias;
     const { maxRunsPerLink } = this.#services.limits;
     if (this.#attachments.size >= maxRunsPerLink) {

@@ -121,11 +121,19 @@ function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
   );
 }
 
-function milliseconds(name: keyof RunOptions, value: number | undefined): number | undefined {
-  if (value === undefined || value === 0) return undefined;
-  if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER))
+/** A time, rounded up to whole milliseconds. Throws UsageError. */
+export function milliseconds(name: string, value: number | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
     throw new UsageError(`${name}: ${value} is not a number of milliseconds`);
   return Math.ceil(value);
+}
+
+/** A number of bytes, columns and the like. Throws UsageError. */
+export function wholeNumber<T extends number | undefined>(name: string, value: T): T {
+  if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
+    throw new UsageError(`${name}: ${value} is not a whole number`);
+  return value;
 }
 
 function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, allowed: readonly T[]): T | undefined {
@@ -173,20 +181,20 @@ export function prepareRun(
     env,
     runAs: options.runAs,
     stdin: options.stdin !== undefined && options.stdin !== 'none',
-    pty: pty && { cols: pty.cols, rows: pty.rows, term: pty.term },
+    pty: pty && { cols: wholeNumber('cols', pty.cols), rows: wholeNumber('rows', pty.rows), term: pty.term },
     capture: oneOf('capture', options.capture, ['split', 'merged', 'exact']),
-    timeoutMs: milliseconds('timeout', options.timeout),
-    idleMs: milliseconds('idleTimeout', options.idleTimeout),
-    killGraceMs: options.killGrace === 0 ? 0 : milliseconds('killGrace', options.killGrace),
+    timeoutMs: milliseconds('timeout', options.timeout) || undefined,
+    idleMs: milliseconds('idleTimeout', options.idleTimeout) || undefined,
+    killGraceMs: milliseconds('killGrace', options.killGrace),
     termAfterMs:
-      typeof options.onDisconnect === 'object' ? Math.max(0, Math.ceil(options.onDisconnect.termAfter)) : undefined,
-    keepMs: milliseconds('keep', options.keep),
-    spoolMax: options.spoolMax,
+      typeof options.onDisconnect === 'object' ? milliseconds('termAfter', options.onDisconnect.termAfter) : undefined,
+    keepMs: milliseconds('keep', options.keep) || undefined,
+    spoolMax: wholeNumber('spoolMax', options.spoolMax),
     overflow: oneOf('overflow', options.overflow, ['block', 'stop', 'drop-old']),
     name: options.name,
     tags: [...(options.tags ?? [])],
     idempotent: options.idempotent,
-    maxOutput: options.maxOutput,
+    maxOutput: wholeNumber('maxOutput', options.maxOutput),
     sha256: options.sha256,
   };
   const rawSpec = encodeSpec(spec);
@@ -207,7 +215,7 @@ export function prepareRun(
     maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
     waitFor: oneOf('waitFor', options.waitFor, ['exit', 'eof', 'tree']) ?? 'exit',
     reject: options.reject ?? true,
-    startWithin: options.startWithin ?? 60_000,
+    startWithin: milliseconds('startWithin', options.startWithin) ?? 60_000,
     giveUpAfter: options.giveUpAfter,
     signal: options.signal,
     stdin: options.stdin,

@@ -13,7 +13,7 @@ import { EventQueue, type RunEvent } from './events.js';
 import { ExactRecords, type OutputRecord } from './exact-records.js';
 import { Inbound } from './inbound.js';
 import { LineCutter, type LineOptions } from './lines.js';
-import type { PreparedRun } from './options.js';
+import { milliseconds, wholeNumber, type PreparedRun } from './options.js';
 import { Output, type StreamName } from './output.js';
 import {
   addTexts,
@@ -29,6 +29,9 @@ import type { Session } from './session.js';
 import { signalNumber } from './signals.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
+
+/** Characters of a reason that the host keeps, and one by which it sees that there were more. */
+const LONGEST_REASON = 1001;
 
 export interface KillReport {
   /** "done", or why nothing was signalled. */
@@ -323,18 +326,19 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const scope = options.scope ?? 'group';
     return await this.#operate(
       scope === 'tree'
-        ? { type: 'CANCEL', graceMs: options.grace }
+        ? { type: 'CANCEL', graceMs: milliseconds('grace', options.grace) }
         : { type: 'SIGNAL', signal: signalNumber(signal), scope },
     );
   }
 
   /** Ends the run and its tree; its outcome is then cancelled. */
   async cancel(options: { grace?: number; reason?: string } = {}): Promise<KillReport> {
-    return await this.#operate({ type: 'CANCEL', graceMs: options.grace, reason: options.reason });
+    const reason = options.reason?.slice(0, LONGEST_REASON);
+    return await this.#operate({ type: 'CANCEL', graceMs: milliseconds('grace', options.grace), reason });
   }
 
   async resize(cols: number, rows: number): Promise<void> {
-    await this.#operate({ type: 'RESIZE', cols, rows });
+    await this.#operate({ type: 'RESIZE', cols: wholeNumber('cols', cols), rows: wholeNumber('rows', rows) });
   }
 
   /** Leaves the run to itself. It goes on; `host.attach(runId)` finds it again. */
@@ -454,6 +458,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #onGap(number: number, from: number, to: number, reason: string): void {
+    if (number === STREAM.records) this.#records?.lose();
     const gap: Gap = { stream: number === STREAM.stderr ? 'stderr' : 'stdout', from, to, reason };
     this.#gaps.push(gap);
     this.#events?.push({ event: 'gap', ...gap });

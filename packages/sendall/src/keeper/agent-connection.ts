@@ -9,10 +9,10 @@ import {
   type MessageNamed,
   type RunInfo,
 } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { Attachment, type AttachmentOwner } from './attachment.js';
 import type { Machine } from './machine.js';
 import type { Run } from './run.js';
-import { VERSION } from './version.js';
 import { Wire } from './wire.js';
 
 /** Bytes in one RUNS message, about. */
@@ -163,7 +163,7 @@ export class AgentConnection implements AttachmentOwner {
     const run = this.#keeper.find(message.principal ?? '', runId);
     if (!run) return refuse('unknown', 'there is no such run, or it was forgotten');
     if (run.facts.refused) return refuse(run.facts.refused.code, run.facts.refused.message);
-    if (run.attachments.size >= this.#keeper.limits.maxAttachments)
+    if (run.audience.attachments.size >= this.#keeper.limits.maxAttachments)
       return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
     run.welcome(this.attach(alias, run, mode === 'control', message.holder, message.again));
   }
@@ -218,7 +218,7 @@ export class AgentConnection implements AttachmentOwner {
       default:
         // Observers neither feed, trim, block nor stop anything.
         if (attachment.control) this.#control(run, attachment, message);
-        else attachment.send({ type: 'CONTROL_LOST', controlEpoch: run.controlEpoch });
+        else attachment.send({ type: 'CONTROL_LOST', controlEpoch: run.audience.controlEpoch });
     }
   }
 

@@ -40,9 +40,12 @@ export class SpoolBudget {
     for (const each of waiting) each.update();
   }
 
-  /** Remembers who waits for room, or that it does no longer. */
-  wait(who: Waiting, waits: boolean): void {
-    if (waits) this.#waiting.add(who);
-    else this.#waiting.delete(who);
+  /** Calls `update` once when there is room again. */
+  wait(who: Waiting): void {
+    this.#waiting.add(who);
+  }
+
+  leave(who: Waiting): void {
+    this.#waiting.delete(who);
   }
 }

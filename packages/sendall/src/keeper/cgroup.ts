@@ -46,7 +46,12 @@ export class Cgroup {
     this.path = path;
     this.#home = home;
     this.#threads = openSync(join(path, 'cgroup.threads'), 'r+');
-    this.#events = openSync(join(path, 'cgroup.events'), 'r');
+    try {
+      this.#events = openSync(join(path, 'cgroup.events'), 'r');
+    } catch (error) {
+      closeSync(this.#threads);
+      throw error;
+    }
   }
 
   /** Descriptors for a thread that is to step in and back by itself. */
@@ -170,8 +175,13 @@ export class Cgroups {
   #make(): Cgroup {
     const path = join(this.#base, `r${this.#made++}`);
     mkdirSync(path);
-    writeFileSync(join(path, 'cgroup.type'), 'threaded');
-    return new Cgroup(path, this.#home);
+    try {
+      writeFileSync(join(path, 'cgroup.type'), 'threaded');
+      return new Cgroup(path, this.#home);
+    } catch (error) {
+      rmdirSync(path);
+      throw error;
+    }
   }
 
   /** An empty group. */

@@ -3,7 +3,7 @@
  * reaped by its own pid: never "any child", never a wait that blocks.
  */
 import { readFileSync } from 'node:fs';
-import type { Native, Status } from './syscalls.js';
+import type { Native, Status } from './native.js';
 
 export class Children {
   readonly #native: Native;

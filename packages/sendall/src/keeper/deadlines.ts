@@ -1,15 +1,17 @@
 /** What ends a command that nobody ends: it ran too long, was quiet for too long, or its caller was away for too long. */
 import type { Spec } from '../protocol/messages.js';
 
+/** Milliseconds that one of Node's timers can take: 24.8 days. */
 const LONGEST_TIMER = 0x7fffffff;
 
 type End = (cause: 'timeout' | 'idle' | 'cancelled', reason: string) => void;
 
 export class Deadlines {
   readonly #end: End;
-  #timeout: NodeJS.Timeout | undefined;
-  #idle: NodeJS.Timeout | undefined;
-  #away: NodeJS.Timeout | undefined;
+  // What stops each.
+  #timeout: (() => void) | undefined;
+  #idle: (() => void) | undefined;
+  #away: (() => void) | undefined;
   #lastActivity = 0;
 
   constructor(end: End) {
@@ -44,15 +46,24 @@ export class Deadlines {
 
   /** Somebody is in control again. */
   back(): void {
-    clearTimeout(this.#away);
+    this.#away?.();
   }
 
   /** It has ended. */
   stop(): void {
-    clearTimeout(this.#timeout);
-    clearTimeout(this.#idle);
-    clearTimeout(this.#away);
+    this.#timeout?.();
+    this.#idle?.();
+    this.#away?.();
   }
 }
 
-const after = (ms: number, act: () => void): NodeJS.Timeout => setTimeout(act, Math.min(ms, LONGEST_TIMER));
+/** A timer for any length of time. Returns what stops it. */
+function after(ms: number, act: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = (left: number): void => {
+    const part = Math.min(left, LONGEST_TIMER);
+    timer = setTimeout(() => (part < left ? wait(left - part) : act()), part);
+  };
+  wait(ms);
+  return () => clearTimeout(timer);
+}

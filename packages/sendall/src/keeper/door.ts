@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { SendallError } from '../errors.js';
 import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../home.js';
 import { PROTOCOL_VERSION, type Control, type Message } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
-import { VERSION } from './version.js';
 import { Wire } from './wire.js';
 
 export { SpoolReader, spoolFolder } from './spool.js';

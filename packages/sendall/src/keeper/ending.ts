@@ -1,7 +1,7 @@
 /** Ends a whole tree: TERM, a grace, then KILL; and says what it could not end. */
 import type { ProcessInfo } from '../protocol/messages.js';
 import { describeAll } from './processes.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 import { signalAll, type Tree } from './tree.js';
 
 const SIGTERM = 15;
@@ -52,7 +52,11 @@ export class Ending {
     if (this.#killing) return;
     this.#killing = true;
     for (const pid of this.#tree.members()) if (!this.#signalled.includes(pid)) this.#signalled.push(pid);
-    await this.#tree.kill();
+    try {
+      await this.#tree.kill();
+    } catch {
+      // Whatever kept it from that, such as no free descriptor: who lives is told.
+    }
     this.#finish();
   }
 

@@ -1,6 +1,6 @@
 /** A command's stdin: bytes in the order the caller counts them, end-of-file only after the last of them. */
 import { ProtocolError } from '../errors.js';
-import { SystemError, type Native, type Watch } from './syscalls.js';
+import { SystemError, type Native, type Watch } from './native.js';
 
 /** What stdin tells its run. */
 export interface InputEvents {

@@ -16,6 +16,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -85,6 +86,11 @@ const byCode = new Map<number, readonly [string, Fields]>(
 
 /** A record is at most this long; what outsiders can make long in it is cut before. */
 export const MAX_RECORD = 64 * 1024;
+/** Characters of a text that others have made. */
+const LONGEST_TEXT = 1000;
+/** A text as a record takes it. */
+export const cutText = (text: string): string =>
+  text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 /** Room an exit record needs in the worst case. */
 const EXIT_ROOM = 4 * 1024;
 const STEP = 1024 * 1024;
@@ -222,24 +228,38 @@ export class Journal {
     const fresh = `${path}.new`;
     const fd = openSync(fresh, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW, 0o600);
     const journal = new Journal(path, fd, 0, 0, Buffer.from(header.epoch));
-    let frames = [encodeRecords([header])];
-    let length = 0;
-    for (const frame of records) {
-      frames.push(frame);
-      length += frame.length;
-      if (length < STEP) continue;
+    let folder = -1;
+    try {
+      let frames = [encodeRecords([header])];
+      let length = 0;
+      for (const frame of records) {
+        frames.push(frame);
+        length += frame.length;
+        if (length < STEP) continue;
+        journal.#write(Buffer.concat(frames));
+        frames = [];
+        length = 0;
+      }
       journal.#write(Buffer.concat(frames));
-      frames = [];
-      length = 0;
+      journal.#extend(1);
+      fsyncSync(fd);
+      folder = openSync(dirname(path), 'r');
+      fault('before-compaction-rename');
+      renameSync(fresh, path);
+      fault('after-compaction-rename');
+    } catch (error) {
+      // On a full disk every byte counts, and it will be tried again.
+      closeSync(fd);
+      if (folder >= 0) closeSync(folder);
+      rmSync(fresh, { force: true });
+      throw error;
     }
-    journal.#write(Buffer.concat(frames));
-    journal.#extend(1);
-    fsyncSync(fd);
-    fault('before-compaction-rename');
-    renameSync(fresh, path);
-    fault('after-compaction-rename');
-    const folder = openSync(dirname(path), 'r');
-    fsyncSync(folder);
+    // It is in its place now, whatever comes: who went on with the old one would write to a file without a name.
+    try {
+      fsyncSync(folder);
+    } catch (error) {
+      journal.#failed = error as Error;
+    }
     closeSync(folder);
     return journal;
   }
@@ -381,6 +401,7 @@ export class Journal {
     this.#fd = fresh.#fd;
     this.#end = fresh.#end;
     this.#size = fresh.#size;
+    this.#failed ??= fresh.#failed;
     // A sync that is under way still needs the old descriptor.
     if (this.#syncing) this.sync(() => closeSync(old));
     else closeSync(old);

@@ -25,7 +25,7 @@ import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
 import { Spawner } from './spawner.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export interface KeeperSetup {
   readonly home: Home;
@@ -219,7 +219,7 @@ export class Keeper implements Desk, RunOwner {
   #reopen(agent: AgentConnection, { alias, holder, again }: MessageNamed<'OPEN'>, run: Run): void {
     const attachment = agent.attach(alias, run, true, holder, again);
     const { runId, specHash } = run.identity;
-    const controlEpoch = attachment.control ? run.controlEpoch : undefined;
+    const controlEpoch = attachment.control ? run.audience.controlEpoch : undefined;
     attachment.send({ type: 'OPENED', runId, specHash, state: 'existing', controlEpoch });
     run.welcome(attachment);
   }

@@ -6,7 +6,7 @@ import type { Children } from './children.js';
 import type { Account } from './environment.js';
 import type { Journal } from './journal.js';
 import type { KeeperLimits } from './limits.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export interface Machine {
   readonly home: Home;

@@ -4,7 +4,7 @@ import { crc32 } from '../protocol/crc32.js';
 import type { SpoolBudget } from './budget.js';
 import { CHUNK, type Source } from './source.js';
 import { SpoolWriter } from './spool.js';
-import type { Watch } from './syscalls.js';
+import type { Watch } from './native.js';
 
 /** How often a write to a full disk is tried again. */
 const RETRY_MS = 500;
@@ -204,14 +204,16 @@ export class Output {
     const over = unacked >= this.#spoolMax && this.#overflow !== 'drop-old';
     if (over && this.#overflow === 'stop') this.#events.overflowed(this);
     const ahead = this.#attended && unacked >= this.#ahead;
-    const wait = this.#pending !== undefined || (over && this.#overflow === 'block') || ahead || this.#budget.full;
-    if (this.#watch && this.#watching === wait && !this.#atEnd) {
-      if (wait) this.#watch.stop();
-      else this.#watch.start();
-      this.#watching = !wait;
-      this.#budget.wait(this, this.#budget.full);
-      this.#events.changed(this);
-    }
+    const { full } = this.#budget;
+    const wait = this.#pending !== undefined || (over && this.#overflow === 'block') || ahead || full;
+    if (!this.#watch || this.#atEnd) return;
+    // Also when it waits for something else: that may be over before there is room.
+    if (full) this.#budget.wait(this);
+    if (this.#watching !== wait) return;
+    if (wait) this.#watch.stop();
+    else this.#watch.start();
+    this.#watching = !wait;
+    this.#events.changed(this);
   }
 
   /**
@@ -243,7 +245,7 @@ export class Output {
     this.#watch = undefined;
     this.#watching = false;
     this.#source.close();
-    this.#budget.wait(this, false);
+    this.#budget.leave(this);
     this.spool.rest();
   }
 

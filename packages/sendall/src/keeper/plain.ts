@@ -22,7 +22,7 @@ import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { join, resolve } from 'node:path';
 import { StartFailure } from './program.js';
-import { SystemError, type Native, type Status, type Watch, type Words } from './syscalls.js';
+import { SystemError, type Native, type Status, type Watch, type Words } from './native.js';
 
 /** FIFOs made with one call of mkfifo. */
 const BATCH = 16;

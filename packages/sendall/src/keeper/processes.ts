@@ -4,7 +4,11 @@ import type { ProcessInfo } from '../protocol/messages.js';
 
 /** Words of a process shown in a report: at most this many bytes. */
 const SHOWN = 512;
-const MOST_NAMED = 256;
+/** Bytes of a report: half of what a record of the journal may have. */
+const REPORT = 32 * 1024;
+/** What a process takes in a report beside its words, and what each of these takes beside its bytes, at most. */
+const PROCESS_FRAME = 16;
+const WORD_FRAME = 4;
 
 export interface ProcessStat {
   readonly pid: number;
@@ -72,7 +76,17 @@ export function variableOf(pid: number, name: string): string | undefined {
 }
 
 /** Processes as reports name them; not more than a report can hold. */
-export const describeAll = (pids: readonly number[]): ProcessInfo[] => pids.slice(0, MOST_NAMED).map(describe);
+export function describeAll(pids: readonly number[]): ProcessInfo[] {
+  const named: ProcessInfo[] = [];
+  let left = REPORT;
+  for (const pid of pids) {
+    const process = describe(pid);
+    left -= process.argv.reduce((size, word) => size + word.length + WORD_FRAME, PROCESS_FRAME);
+    if (left < 0) break;
+    named.push(process);
+  }
+  return named;
+}
 
 function describe(pid: number): ProcessInfo {
   let words: Buffer[] = [];

@@ -1,6 +1,6 @@
 /** Which file a command's first word means, and why it cannot run when it cannot. Source: POSIX execvp. */
 import { closeSync, constants, openSync, statSync } from 'node:fs';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 /** Why a command does not start, as REFUSED says it. */
 export class StartFailure extends Error {

@@ -19,6 +19,9 @@ function pack(records: Buffer, rawSpec: Uint8Array | undefined): Packed {
   return { bytes, specAt: records.length };
 }
 
+/** What was unpacked last: whoever asks for one fact asks for others. */
+let latest: { readonly of: Packed; readonly facts: Facts } | undefined;
+
 export class Remembered {
   // What is asked of all runs together is at hand.
   readonly no: number;
@@ -26,6 +29,8 @@ export class Remembered {
   readonly keepMs: number;
   readonly notAfterMs: number;
   isAcked: boolean;
+  /** The command has ended and all was stored that it wrote before, or it never began. */
+  isOver: boolean;
   /** Only the id is remembered. */
   isDropped: boolean;
   /** When the command ended; when the run was opened, as long as it has not or when it never began. */
@@ -42,6 +47,7 @@ export class Remembered {
     this.keepMs = keepMs;
     this.notAfterMs = notAfterMs;
     this.isAcked = facts.acked;
+    this.isOver = facts.dropped || facts.refused !== undefined || facts.exit?.drained === true;
     this.isDropped = facts.dropped;
     this.endMs = facts.exit?.exit.endMs ?? openedMs;
     this.#state = facts;
@@ -50,7 +56,10 @@ export class Remembered {
 
   /** Everything that the journal knows. */
   get facts(): Facts {
-    return 'bytes' in this.#state ? replay(readJournal(this.records).records).runs[0]! : this.#state;
+    const state = this.#state;
+    if (!('bytes' in state)) return state;
+    if (latest?.of !== state) latest = { of: state, facts: replay(readJournal(this.records).records).runs[0]! };
+    return latest.facts;
   }
 
   /** As few records as say it all, in frames. */
@@ -66,7 +75,10 @@ export class Remembered {
   }
 
   learn(record: LaterRecord, frame: Buffer): void {
-    if (record.kind === 'exit') this.endMs = record.exit.endMs;
+    if (record.kind === 'exit') {
+      this.endMs = record.exit.endMs;
+      this.isOver = record.drained;
+    } else if (record.kind === 'refused') this.isOver = true;
     else if (record.kind === 'acked') this.isAcked = true;
     else if (record.kind === 'dropped') this.isDropped = true;
     if (!('bytes' in this.#state)) {

@@ -72,7 +72,7 @@ export class Retention {
     this.#budget.free(run.dropOutput());
     removeSpool(run.folder);
     run.drop();
-    for (const attachment of run.attachments) run.detach(attachment);
+    for (const attachment of run.audience.attachments) run.detach(attachment);
     this.#ids.set(run, keyOf(run.remembered.principal, run.identity.runId));
   }
 

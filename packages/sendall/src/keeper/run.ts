@@ -15,7 +15,8 @@ import {
   type Started,
   type StreamState,
 } from '../protocol/messages.js';
-import type { Attachment, ToAttachment } from './attachment.js';
+import type { Attachment } from './attachment.js';
+import { Audience } from './audience.js';
 import { Deadlines } from './deadlines.js';
 import { Ending, type EndReport } from './ending.js';
 import { publish } from './events.js';
@@ -23,20 +24,21 @@ import { fault } from './faults.js';
 import type { Facts, LaterRecord } from './history.js';
 import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
-import type { RecordOf } from './journal.js';
+import { cutText, type RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Output, type OutputEvents, type Overflow } from './output.js';
-import { describeAll, statOf } from './processes.js';
+import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
+import { statOf } from './processes.js';
 import { StartFailure } from './program.js';
 import { Remembered } from './remembered.js';
 import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
-import { spoolFolder, spooledRange } from './spool.js';
+import { spoolFolder } from './spool.js';
 import { Launch } from './start.js';
-import { SystemError, type Status } from './syscalls.js';
+import { SystemError, type Status } from './native.js';
 import type { Terminal } from './terminal.js';
-import { CgroupTree, LeftCgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
+import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why we ended a command. */
@@ -53,7 +55,6 @@ const FIRST_LOOK = 20;
 const TERMINAL_AHEAD = 256 * 1024;
 /** What ends the input of a terminal: Ctrl-D. */
 const END_OF_TRANSMISSION = Buffer.from([4]);
-const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
@@ -83,13 +84,11 @@ export class Run implements OutputEvents {
   readonly remembered: Remembered;
   readonly #machine: Machine;
   readonly #owner: RunOwner;
-  readonly attachments = new Set<Attachment>();
-  controlEpoch = 0;
+  readonly audience = new Audience();
   /** Its intent is on the disk. */
   promised = false;
   /** What is being spent on it now: a process, or a place in the queue. */
   #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
-  #holder: Uint8Array | undefined;
   #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
   #launch: Launch | undefined;
@@ -148,7 +147,7 @@ export class Run implements OutputEvents {
 
   /** The leader has ended, or never will have begun. */
   get over(): boolean {
-    return this.facts.refused !== undefined || this.exit !== undefined;
+    return this.remembered.isOver;
   }
 
   /** Told to callers: the exit with everything that was written before it. */
@@ -250,7 +249,7 @@ export class Run implements OutputEvents {
     else this.#read();
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
     else this.#stdin().discard();
-    this.#toAll({ type: 'STARTED', ...this.started! });
+    this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
@@ -282,14 +281,15 @@ export class Run implements OutputEvents {
   }
 
   /** The command did not start, and never will. */
-  refuse(code: string, message: string): void {
+  refuse(code: string, why: string): void {
+    const message = cutText(why);
     this.#launch?.abandon();
     this.#launch = undefined;
     this.#phase = 'over';
     this.#record({ kind: 'refused', no: this.no, code, message });
-    this.#toAll({ type: 'REFUSED', runId: this.identity.runId, code, message });
+    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message });
     this.#doAfterStart();
-    this.attachments.clear();
+    this.audience.attachments.clear();
     this.#letGo();
   }
 
@@ -305,7 +305,7 @@ export class Run implements OutputEvents {
     this.#deadlines?.active();
     this.#screen?.watch(bytes);
     this.#gseq++;
-    for (const attachment of this.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
+    for (const attachment of this.audience.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
   }
 
   allowed({ stream }: Output, length: number): number {
@@ -320,7 +320,7 @@ export class Run implements OutputEvents {
   }
 
   dropped(output: Output, from: number, to: number, reason: string): void {
-    this.#toAll({ type: 'GAP', stream: output.stream, from, to, reason });
+    this.audience.tell({ type: 'GAP', stream: output.stream, from, to, reason });
   }
 
   overflowed({ stream }: Output): void {
@@ -331,7 +331,7 @@ export class Run implements OutputEvents {
   }
 
   ended(output: Output): void {
-    this.#toAll({ type: 'EOS', stream: output.stream, final: output.next });
+    this.audience.tell({ type: 'EOS', stream: output.stream, final: output.next });
     if (!this.#outputs.every((each) => each.ended)) return;
     if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
@@ -382,10 +382,11 @@ export class Run implements OutputEvents {
     const { native, limits } = this.#machine;
     const input = new Input(native, limits.stdinWindow, {
       moved: () => reports.moved(),
-      refused: () => this.#toControllers({ type: 'STOP', stream: STREAM.stdin }),
+      refused: () => this.audience.controller?.send({ type: 'STOP', stream: STREAM.stdin }),
     });
     const reports = new InputReports(input, limits.stdinWindow, () => {
-      for (const attachment of this.attachments) if (attachment.control) this.#tellInput(attachment);
+      const { controller } = this.audience;
+      if (controller) this.#tellInput(controller);
     });
     this.#input = input;
     this.#inputReports = reports;
@@ -411,7 +412,10 @@ export class Run implements OutputEvents {
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
     this.#outputs.find((output) => output.stream === stream)?.stop();
-    if (stream === STREAM.pty) this.#input?.discard();
+    if (stream !== STREAM.pty) return;
+    this.#input?.discard();
+    this.#terminal?.release();
+    this.#terminal = undefined;
   }
 
   acknowledgeExit(): void {
@@ -469,7 +473,7 @@ export class Run implements OutputEvents {
     }
     if (!this.exit) {
       this.#cause ??= cause;
-      this.#reason ??= reason;
+      this.#reason ??= reason && cutText(reason);
     }
     if (done) this.#endWaiters.push(done);
     const { native, children, limits } = this.#machine;
@@ -541,7 +545,7 @@ export class Run implements OutputEvents {
     this.#record({ kind: 'exit', no: this.no, exit, drained: true });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
-    this.#toAll({ type: 'EXIT', ...exit });
+    this.audience.tell({ type: 'EXIT', ...exit });
     this.#owner.exited(this);
     if (this.checkTree()) this.#owner.watchTree(this);
   }
@@ -569,7 +573,7 @@ export class Run implements OutputEvents {
     // Sockets have no end of file of their own.
     for (const output of this.#outputs) if (output.stream === STREAM.records) output.finish();
     this.#record({ kind: 'treeEnd', no: this.no });
-    this.#toAll({ type: 'TREE_END', survivors: [] });
+    this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
   }
@@ -591,7 +595,7 @@ export class Run implements OutputEvents {
     this.#spec = undefined;
     this.#input = undefined;
     this.#screen = undefined;
-    this.#holder = undefined;
+    this.audience.forgetHolder();
     const raw = this.#rawSpec;
     this.#rawSpec = undefined;
     this.remembered.pack(raw && raw.length <= SMALL_SPEC ? raw : undefined);
@@ -606,60 +610,19 @@ export class Run implements OutputEvents {
   restore(sameBoot: boolean): number {
     this.#phase = 'over';
     this.promised = true;
-    const { started, refused, exit, dropped } = this.facts;
+    const { facts } = this;
+    const { refused, exit, dropped, treeEnded } = facts;
     if (refused || dropped) {
       this.remembered.pack();
       return 0;
     }
-    if (started && !this.treeEnded && sameBoot) this.#tree = this.#whatIsLeft(started);
-    if (!exit?.drained) this.#lose(sameBoot);
-    if (!this.#tree && !this.treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
-    const { upto = [] } = this.exit ?? {};
+    if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#machine, facts);
+    if (!exit?.drained)
+      this.#record({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), drained: true });
+    if (!this.#tree && !treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
+    this.#streams = streamsLeftOf(this.folder, this.exit!);
     if (!this.#tree) this.remembered.pack();
-    this.#streams = [];
-    let kept = 0;
-    for (const stream of OUTPUTS) {
-      const range = spooledRange(this.folder, stream);
-      const told = upto.find((each) => each.stream === stream)?.offset;
-      if (!range && told === undefined) continue;
-      const next = range?.next ?? told ?? 0;
-      this.#streams.push({ stream, first: range?.first ?? next, next, final: next });
-      kept += range ? range.next - range.first : 0;
-    }
-    return kept;
-  }
-
-  #whatIsLeft(started: RecordOf<'started'>): Tree | undefined {
-    const { native, children } = this.#machine;
-    let tree: Tree;
-    if (started.cgroup !== undefined) tree = new LeftCgroupTree(native, started.cgroup);
-    else {
-      const scan = new ScanTree(native, children, formatRunId(this.identity.runId), () => false);
-      scan.adopt(started.pid, started.ticks);
-      tree = scan;
-    }
-    return tree.alive() ? tree : undefined;
-  }
-
-  #lose(sameBoot: boolean): void {
-    const { started, exit } = this.facts;
-    const who = sameBoot ? 'the keeper died' : 'the machine was restarted';
-    const reason = exit
-      ? `${who} before the last output was stored`
-      : started
-        ? `${who} while it ran`
-        : `${who} before its start was recorded: it may or may not have run`;
-    const now = Date.now();
-    const lost: Exit = {
-      upto: [],
-      startMs: started?.startMs ?? now,
-      endMs: now,
-      ...exit?.exit,
-      cause: 'lost',
-      reason,
-      survivors: this.#tree ? describeAll(this.#tree.members()) : [],
-    };
-    this.#record({ kind: 'exit', no: this.no, exit: lost, drained: true });
+    return this.#streams.reduce((bytes, { first, next }) => bytes + next - first, 0);
   }
 
   /** Output that is on the disk goes; the result stays. Returns the bytes freed. */
@@ -680,36 +643,21 @@ export class Run implements OutputEvents {
 
   // -- attachments
 
-  /**
-   * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
-   * when nobody else took it since.
-   */
+  /** Adds a client; see `Audience`. */
   attach(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
-    const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);
-    if (attachment.control && other) attachment.control = false;
-    if (attachment.control) {
-      this.controlEpoch++;
-      this.#holder = holder && Uint8Array.from(holder);
-      for (const each of this.attachments) {
-        if (!each.control) continue;
-        each.control = false;
-        each.send({ type: 'CONTROL_LOST', controlEpoch: this.controlEpoch });
-      }
-    }
-    this.attachments.add(attachment);
+    this.audience.join(attachment, holder, again);
     this.#watchAlone();
   }
 
   detach(attachment: Attachment): void {
-    attachment.gone = true;
-    this.attachments.delete(attachment);
+    this.audience.leave(attachment);
     this.#watchAlone();
   }
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
     this.#deadlines?.back();
-    const attended = [...this.attachments].some(({ control }) => control);
+    const attended = this.audience.controller !== undefined;
     for (const output of this.#outputs) output.attended = attended;
     if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
@@ -726,7 +674,7 @@ export class Run implements OutputEvents {
       runId: this.identity.runId,
       state: this.state,
       streams,
-      controlEpoch: attachment.control ? this.controlEpoch : undefined,
+      controlEpoch: attachment.control ? this.audience.controlEpoch : undefined,
       started: this.started,
       exit: this.exit,
       treeEnded: this.treeEnded || undefined,
@@ -747,20 +695,12 @@ export class Run implements OutputEvents {
     return states;
   }
 
-  #toAll(message: ToAttachment): void {
-    for (const attachment of this.attachments) attachment.send(message);
-  }
-
   /** Tells once that the run is new and will start: its intent is on the disk. */
   opened(): void {
     if (this.#openedTold) return;
     this.#openedTold = true;
     const { runId, specHash } = this.identity;
-    this.#toAll({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.controlEpoch });
-  }
-
-  #toControllers(message: ToAttachment): void {
-    for (const attachment of this.attachments) if (attachment.control) attachment.send(message);
+    this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.audience.controlEpoch });
   }
 
   /** One line of a listing. */
@@ -782,8 +722,8 @@ export class Run implements OutputEvents {
       signal: exit?.signal,
       cause: exit?.cause ?? this.#cause,
       blocked: this.blocked,
-      attached: this.attachments.size,
-      controlled: [...this.attachments].some(({ control }) => control) || undefined,
+      attached: this.audience.attachments.size,
+      controlled: this.audience.controller !== undefined || undefined,
       stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty),
       stderrBytes: length(STREAM.stderr),
       principal,
@@ -792,5 +732,3 @@ export class Run implements OutputEvents {
     };
   }
 }
-
-const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

@@ -1,6 +1,6 @@
 /** Where a command's output comes from: a pipe, a terminal, or a socket that keeps the order of single writes. */
 import { STREAM } from '../protocol/messages.js';
-import type { Native, Watch } from './syscalls.js';
+import type { Native, Watch } from './native.js';
 
 /** Most that is read at once. The buffer is shared: bytes are valid until the next read of any source. */
 export const CHUNK = 256 * 1024;

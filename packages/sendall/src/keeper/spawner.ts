@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { SpawnCall } from './syscalls.js';
+import type { SpawnCall } from './native.js';
 import type { Seat } from './tree.js';
 
 /** Number, call, and the descriptors of the group's and the keeper's own `cgroup.threads` (-1: none). */

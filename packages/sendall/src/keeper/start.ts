@@ -6,7 +6,7 @@ import { buildEnvironment } from './environment.js';
 import type { Machine } from './machine.js';
 import { findProgram, openFolder, startFailure, StartFailure } from './program.js';
 import { PipeSource, RecordSource, type Source } from './source.js';
-import { SystemError, type Arranged, type Native, type UserAccount } from './syscalls.js';
+import { SystemError, type Arranged, type Native, type UserAccount } from './native.js';
 import { Terminal } from './terminal.js';
 import type { Spawner } from './spawner.js';
 import type { Tree } from './tree.js';

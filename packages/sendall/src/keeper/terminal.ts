@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { TerminalSource } from './source.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export class Terminal {
   /** NUL-terminated, for the start. */
@@ -14,7 +14,7 @@ export class Terminal {
   readonly input: number;
   readonly #native: Native;
   readonly #master: number;
-  #hold: number;
+  #hold = -1;
 
   /** Throws SystemError when the system has no terminal left. */
   constructor(native: Native, cols: number, rows: number) {
@@ -27,6 +27,7 @@ export class Terminal {
       this.#hold = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
       this.input = native.duplicate(master);
     } catch (error) {
+      this.release();
       native.close(master);
       throw error;
     }

@@ -4,7 +4,7 @@ import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.j
 import type { Children } from './children.js';
 import { RUN_TAG } from './environment.js';
 import { allProcesses, isLive, processOfThread, statOf, variableOf, type ProcessStat } from './processes.js';
-import type { Native } from './syscalls.js';
+import type { Native } from './native.js';
 
 export const SIGKILL = 9;
 export const SIGCONT = 18;

@@ -85,9 +85,16 @@ export class Wire {
     this.#scheduled = false;
     if (this.#frames.length === 0) return;
     this.#leaving?.();
-    const batch = this.#encoder.encodeAll(this.#frames);
+    const frames = this.#frames;
     this.#frames = [];
-    if (!this.#socket.destroyed) this.#socket.write(batch);
+    try {
+      const batch = this.#encoder.encodeAll(frames);
+      if (!this.#socket.destroyed) this.#socket.write(batch);
+    } catch (error) {
+      // A message too long for a frame: the peer connects anew and hears where everything stands.
+      this.#error ??= error as Error;
+      this.#socket.destroy();
+    }
   }
 
   /** Says why, then closes. */

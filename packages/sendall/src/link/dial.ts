@@ -53,10 +53,10 @@ function dialUnix(path: string, options: DialOptions): Promise<Link> {
     const timer = setTimeout(() => socket.destroy(new Error('timed out')), options.timeoutMs ?? 5000);
     socket.once('connect', () => {
       clearTimeout(timer);
-      socket.removeAllListeners('error');
       resolve(new Link(socket, reads));
     });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
+    // Stays: an error that comes before the link listens must not end the process.
+    socket.on('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
       reject(unixError(path, error));
     });

@@ -1,12 +1,9 @@
 /** The first words on a link: who speaks which version, and who is calling. The caller's half. */
 import { randomBytes } from 'node:crypto';
-import { createRequire } from 'node:module';
 import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../errors.js';
 import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
+import { VERSION } from '../protocol/version.js';
 import type { Link } from './link.js';
-
-/** This program's version, as it is told to peers. */
-export const VERSION: string = (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
 
 export interface Greeting {
   readonly hello: MessageNamed<'HELLO_OK'>;

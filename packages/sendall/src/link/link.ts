@@ -293,7 +293,12 @@ export class Link {
     this.flushData();
     const frames = this.#pending;
     this.#pending = [];
-    this.#write(this.#encoder.encodeAll(frames));
+    try {
+      this.#write(this.#encoder.encodeAll(frames));
+    } catch (error) {
+      // A message too long for a frame costs this link, and not the process.
+      this.destroy(error as Error);
+    }
   }
 
   #write(bytes: Buffer, written?: (error?: Error | null) => void): void {

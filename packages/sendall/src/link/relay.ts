@@ -10,8 +10,9 @@ import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { MAX_FRAME, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { bindsAlias } from '../protocol/codec.js';
+import { VERSION } from '../protocol/version.js';
 import { dial } from './dial.js';
-import { greet, VERSION, type Greeting } from './handshake.js';
+import { greet, type Greeting } from './handshake.js';
 import { loadIdentity } from './identity.js';
 import { Link } from './link.js';
 import type { Wanted } from './relay-client.js';

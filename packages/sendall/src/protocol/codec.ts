@@ -102,13 +102,22 @@ export function encodeSpec(spec: Spec): Uint8Array {
 
 const NUL = 0;
 const VERBS = new Set(['exec', 'sh']);
+const CHOICES = {
+  capture: ['split', 'merged', 'exact'],
+  overflow: ['block', 'stop', 'drop-old'],
+} as const satisfies { [name in keyof Spec]?: readonly string[] };
 
 /** Decodes and checks a spec. Throws ProtocolError naming what is wrong; the run is then refused as badspec. */
 export function decodeSpec(raw: Uint8Array): Spec {
   const spec = decodeFields(specFields, raw, 'spec');
-  if (!VERBS.has(spec.verb)) throw new ProtocolError(`spec.verb "${spec.verb}" is neither exec nor sh`);
+  if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb is neither exec nor sh');
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
+  for (const [name, allowed] of Object.entries(CHOICES)) {
+    const value = spec[name as keyof typeof CHOICES];
+    if (value !== undefined && !(allowed as readonly string[]).includes(value))
+      throw new ProtocolError(`spec.${name} is none of ${allowed.join(', ')}`);
+  }
   const words: [string, Uint8Array | undefined][] = [
     ...spec.argv.map((word, i): [string, Uint8Array] => [`argv[${i}]`, word]),
     ...spec.env.map((pair, i): [string, Uint8Array] => [`env[${i}]`, pair]),

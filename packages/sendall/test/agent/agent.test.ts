@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,17 @@ describe('over TLS', () => {
     await new KnownHosts(home).add({ name: 'web1', url, pin: agent.fingerprint });
     await expect(connect('web1', { home })).rejects.toThrow(RefusedError);
     await expect(connect('web1', { home })).rejects.toThrow(/does not know the key SHA256:.*pair --new/);
+  });
+
+  test('a caller that is no owner is refused: what else it may do nobody has said', async () => {
+    const home = newHome();
+    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
+    const { callersFile } = homeIn('tls');
+    const owners = readFileSync(callersFile, 'utf8');
+    writeFileSync(callersFile, owners.replaceAll('"owner"\n', '"guest"\n'));
+    await expect(connect('web1', { home })).rejects.toThrow(/guest.* is no owner/);
+    writeFileSync(callersFile, owners);
+    await (await connect('web1', { home })).close();
   });
 
   test('an agent with another key than the pinned one is refused with both fingerprints', async () => {

@@ -412,6 +412,28 @@ describe('runs are objects', () => {
   });
 });
 
+test.each([
+  { startWithin: Infinity },
+  { startWithin: Number.NaN },
+  { timeout: -1 },
+  { killGrace: Number.NaN },
+  { onDisconnect: { termAfter: Number.NaN } },
+  { spoolMax: 1.5 },
+  { maxOutput: -1 },
+  { pty: { cols: 80.5, rows: 24 } },
+])('%j is refused at once, and not when it is sent', (options) => {
+  expect(() => host.run(['true'], options)).toThrow(UsageError);
+});
+
+test('times need not be whole', async () => {
+  const run = host.run(['sleep', '100'], { startWithin: 10_000.5, reject: false });
+  await run.started;
+  await expect(run.kill('TERM', { scope: 'tree', grace: Number.NaN })).rejects.toThrow(UsageError);
+  await expect(run.resize(Number.NaN, 24)).rejects.toThrow(UsageError);
+  expect(await run.cancel({ grace: 0.5, reason: 'r'.repeat(2 * 1024 * 1024) })).toMatchObject({ result: 'done' });
+  expect((await run).outcome).toBe('cancelled');
+});
+
 test('unknown options are refused by name', () => {
   expect(() => host.run(['true'], { timeuot: 5 } as object)).toThrow(/timeuot/);
 });

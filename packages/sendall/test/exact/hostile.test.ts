@@ -92,6 +92,10 @@ class Rogue {
     this.send({ type: 'OPEN', alias, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach });
   }
 
+  attach(alias: number, more: Partial<MessageNamed<'ATTACH'>>): void {
+    this.send({ type: 'ATTACH', alias, runId: newRunId(), from: [], mode: 'observe', ...more });
+  }
+
   async hears<N extends Message['type']>(type: N, count = 1): Promise<MessageNamed<N>[]> {
     for (;;) {
       const found = this.messages.filter((message) => message.type === type) as MessageNamed<N>[];
@@ -185,6 +189,16 @@ describe('a caller that is let in loses its link, and nothing else, when it send
       },
       /above 2\^53/,
     ],
+    [
+      'a name of a hold that the agent would have to remember',
+      (rogue) => rogue.attach(2, { holder: Buffer.alloc(1000) }),
+      /holder of 1000 bytes/,
+    ],
+    [
+      'more positions than there are streams',
+      (rogue) => rogue.attach(2, { from: Array.from({ length: 1000 }, (_, stream) => ({ stream, limit: 0 })) }),
+      /1000 positions/,
+    ],
     ['garbage for a message', (rogue) => rogue.frame(Buffer.from('1800000000000001ffffffff', 'hex')), /SIGNAL/],
   ])('%s', async (_what, act, message) => {
     const rogue = await Rogue.authenticated();
@@ -246,6 +260,19 @@ test('a caller that never reads makes the agent keep little, and others do not n
   rogue.socket.destroy();
   await rogue.closed;
 }, 60_000);
+
+test('words that would not fit into the answer beside its own are told in part, and the agent goes on', async () => {
+  const rogue = await Rogue.authenticated();
+  const long = 'v'.repeat(1024 * 1024 - 20);
+  rogue.send({ type: 'ASK', alias: 0, opId: 1, what: long });
+  const [answer] = await rogue.hears('ANSWER');
+  expect(answer!.error).toMatch(/cannot answer "v{40}…"/);
+  const spec = encodeSpec({ verb: long.slice(60), argv: [], env: [], stdin: false, tags: [] });
+  rogue.send({ type: 'OPEN', alias: 1, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach: [] });
+  const [refused] = await rogue.hears('REFUSED');
+  expect(refused).toMatchObject({ code: 'badspec', message: 'spec.verb is neither exec nor sh' });
+  rogue.socket.destroy();
+});
 
 test('more questions than allowed at once are answered as too many', async () => {
   const rogue = await Rogue.authenticated();

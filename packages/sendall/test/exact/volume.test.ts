@@ -80,3 +80,23 @@ test('a reader that stops reading ends the command by SIGPIPE', async () => {
   for await (const _ of run.stdout) break;
   expect(await run).toMatchObject({ outcome: 'signalled', signal: 'SIGPIPE' });
 });
+
+test('of exact capture every record up to a gap is as it was written; what is behind it is dropped and said to be', async () => {
+  const { host } = await oneHost();
+  const run = host.run(['sh', '-c', 'yes 0123456789abcdef | head -c 50000000'], {
+    capture: 'exact',
+    overflow: 'drop-old',
+    spoolMax: 16 * 1024 * 1024,
+    reject: false,
+  });
+  const records = run.records()[Symbol.asyncIterator]();
+  await records.next();
+  // Nobody reads meanwhile.
+  await run.exited;
+  for (let record = await records.next(); !record.done; record = await records.next())
+    expect(record.value.bytes.every((byte) => byte === 0x0a || (byte >= 0x30 && byte <= 0x66))).toBe(true);
+  const { outcome, gaps } = await run;
+  expect(outcome).toBe('truncated');
+  expect(gaps).not.toEqual([]);
+  expect(host.resumes).toBe(0);
+});

@@ -174,6 +174,14 @@ describe('signals', () => {
     expect(await run.text()).toBe('up\nhit\n');
   });
 
+  test('a reason longer than a record of the journal is told in part', async () => {
+    const run = keeper.exec('sleep', '100');
+    await run.operate({ type: 'CANCEL', graceMs: 0, reason: 'y'.repeat(100_000) });
+    const { cause, reason } = await run.exit;
+    expect(cause).toBe('cancelled');
+    expect(reason).toMatch(/^y{100,2000}…$/);
+  });
+
   test('one that comes before the start waits for it', async () => {
     const run = keeper.sh('sleep 300');
     await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' });

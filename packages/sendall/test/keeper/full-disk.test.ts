@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Journal } from '../../dist/keeper/journal.js';
 import { KeeperClient, until } from './keeper-client.js';
 
 // Only root may mount a disk small enough to be filled.
@@ -79,6 +80,17 @@ if (process.getuid?.() === 0) {
     });
     rmSync(filler);
     await keeper.end();
+  });
+
+  test('a journal that cannot be rewritten goes on, and nothing is left of the attempt', () => {
+    const path = join(folder, 'journal');
+    const { journal } = Journal.open(path, 'boot');
+    fill();
+    const open = readdirSync('/proc/self/fd').length;
+    expect(() => journal.compact(0, [])).toThrow(/ENOSPC/);
+    expect(readdirSync('/proc/self/fd')).toHaveLength(open);
+    expect(existsSync(`${path}.new`)).toBe(false);
+    journal.close();
   });
 
   test('a journal without room refuses new commands and says so; those that run end as they should', async () => {

@@ -333,7 +333,8 @@ describe('the journal', () => {
           const run = known.get(intent.no)!;
           expect(summary(run.facts)).toEqual(summary({ intent, ...facts }));
           expect([...run.facts.intent.runId]).toEqual([...intent.runId]);
-          expect(run).toMatchObject({ isDropped: facts.dropped, notAfterMs: intent.notAfterMs });
+          const isOver = facts.dropped || facts.refused !== undefined || facts.exit?.drained === true;
+          expect(run).toMatchObject({ isDropped: facts.dropped, isOver, notAfterMs: intent.notAfterMs });
           if (!facts.dropped) expect(run.isAcked).toBe(facts.acked);
           if (run.rawSpec) expect([...run.rawSpec]).toEqual([...rawSpec]);
           expect(replay(readJournal(run.records).records).runs.map(summary)).toEqual([summary(run.facts)]);

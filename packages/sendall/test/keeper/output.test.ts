@@ -178,6 +178,17 @@ describe('more output than may wait', () => {
     expect(await small.forget(second.runId)).toBe('done');
     await third.reaches(1, 4 * MiB);
   });
+
+  test('a command that waited for its reader, and then for the room of all, goes on when there is room', async () => {
+    await using small = await KeeperClient.start({ limits: { spoolTotal: 5 * MiB } });
+    const slow = small.sh(`head -c ${3 * MiB} /dev/zero`, { spoolMax: MiB });
+    await slow.reaches(1, MiB);
+    const other = small.sh(`head -c ${4 * MiB} /dev/zero`);
+    await other.wait('TREE_END');
+    slow.send({ type: 'ACK', stream: 1, durable: MiB });
+    expect(await small.forget(other.runId)).toBe('done');
+    await slow.reaches(1, 2 * MiB);
+  });
 });
 
 describe('a reader that has gone', () => {

@@ -130,6 +130,11 @@ describe('what cannot start is told apart', () => {
     expect(refused.message).toContain('interpreter');
   });
 
+  test('a program whose name is longer than a record of the journal: a part of it is told', async () => {
+    const refused = await keeper.exec('x'.repeat(100_000)).wait('REFUSED');
+    expect(refused).toMatchObject({ code: 'nofile', message: expect.stringMatching(/^"x{100,2000}…/) });
+  });
+
   test('a spec with a NUL, without words, or that is not one', async () => {
     expect(await keeper.exec('echo', 'a\0b').wait('REFUSED')).toMatchObject({ code: 'badspec' });
     expect(await keeper.open({ argv: [] }).wait('REFUSED')).toMatchObject({ code: 'badspec' });

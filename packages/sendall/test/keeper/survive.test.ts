@@ -72,6 +72,19 @@ describe('the death of the keeper', () => {
     expect(await lost.operate({ type: 'CANCEL', graceMs: 200 })).toMatchObject({ survivors: [], proof: 'unproven' });
   });
 
+  test('a tree of more and longer processes than a record of the journal holds: some are named', async () => {
+    await using keeper = await KeeperClient.start();
+    const run = keeper.sh(`for i in $(seq 150); do sh -c ': ${'z'.repeat(600)}; sleep 300' & done; echo; wait`, {
+      cwd: Buffer.from(keeper.home.state),
+    });
+    await run.reaches(1, 1);
+    await keeper.crash();
+    const lost = keeper.attach(run.runId, 'control');
+    const { survivors } = (await lost.wait('ATTACHED')).exit!;
+    expect(survivors.length).toBeGreaterThan(10);
+    expect(await lost.operate({ type: 'CANCEL', graceMs: 0 })).toMatchObject({ survivors: [] });
+  });
+
   test('an id that was used is not started again', async () => {
     await using keeper = await KeeperClient.start();
     const runId = newRunId();

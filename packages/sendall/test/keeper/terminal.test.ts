@@ -62,6 +62,14 @@ describe('a terminal', () => {
     expect((await listed())?.code).toBe(0);
   });
 
+  test('whose reader has gone is given back at once: what was its descriptor may be another terminal’s', async () => {
+    const run = keeper.sh('trap "" HUP; sleep 100', { pty });
+    await run.wait('STARTED');
+    run.send({ type: 'STOP', stream: PTY });
+    expect(await run.operate({ type: 'RESIZE', cols: 10, rows: 10 })).toMatchObject({ result: 'there is no terminal' });
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+  });
+
   test('the stream ends although a daemon outlives the command', async () => {
     const run = keeper.sh('setsid sleep 0.2 < /dev/null > /dev/null 2>&1 & echo out', { pty });
     await run.exit;

@@ -59,3 +59,12 @@ test('memory that a piece was written from is used again only when the stream is
   expect(held[1]!.chunk.at(-1)).toBe(2);
   link.destroy();
 });
+
+test('a message too long for a frame ends its link and nothing else', async () => {
+  const link = new Link(new Hungry());
+  const closed = new Promise<Error | undefined>((resolve) => {
+    link.start({ message: () => undefined, closed: resolve });
+  });
+  link.send({ type: 'LINK_ERROR', alias: 0, code: 'X', message: 'x'.repeat(2 * 1024 * 1024) });
+  expect((await closed)?.message).toMatch(/above/);
+});

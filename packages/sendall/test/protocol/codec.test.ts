@@ -102,6 +102,8 @@ describe('specs', () => {
     ['no words', { argv: [] }, /argv is empty/],
     ['an empty program', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
     ['another verb', { verb: 'eval' }, /neither exec nor sh/],
+    ['another capture', { capture: 'some' }, /spec.capture is none of split, merged, exact/],
+    ['another overflow', { overflow: 'never' }, /spec.overflow is none of block, stop, drop-old/],
     ['sh without text', { verb: 'sh' }, /script is missing/],
   ])('%s is refused, and named', (_, part, error) => {
     expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);
@@ -110,7 +112,8 @@ describe('specs', () => {
   test('every field of a spec comes back', () => {
     fc.assert(
       fc.property(fieldsOf(specFields), (value) => {
-        const clean = { ...value, verb: 'exec', argv: [Buffer.from('x')], env: [], cwd: undefined, script: undefined };
+        const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop' };
+        const clean = { ...value, ...sound, cwd: undefined, script: undefined };
         expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(
           Object.fromEntries(Object.entries(clean).filter(([, v]) => v !== undefined)),
         );

@@ -1,0 +1,50 @@
+/** Who is attached to a run, and which one of them is in control. */
+import type { Attachment, ToAttachment } from './attachment.js';
+
+export class Audience {
+  readonly attachments = new Set<Attachment>();
+  /** How often control was taken. */
+  controlEpoch = 0;
+  /** Names the hold, over all of its links, of who took it last. */
+  #holder: Uint8Array | undefined;
+
+  /**
+   * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
+   * when nobody else took it since.
+   */
+  join(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
+    const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);
+    if (attachment.control && other) attachment.control = false;
+    if (attachment.control) {
+      this.controlEpoch++;
+      this.#holder = holder && Uint8Array.from(holder);
+      const { controller } = this;
+      if (controller) {
+        controller.control = false;
+        controller.send({ type: 'CONTROL_LOST', controlEpoch: this.controlEpoch });
+      }
+    }
+    this.attachments.add(attachment);
+  }
+
+  leave(attachment: Attachment): void {
+    attachment.gone = true;
+    this.attachments.delete(attachment);
+  }
+
+  get controller(): Attachment | undefined {
+    for (const attachment of this.attachments) if (attachment.control) return attachment;
+    return undefined;
+  }
+
+  tell(message: ToAttachment): void {
+    for (const attachment of this.attachments) attachment.send(message);
+  }
+
+  /** The run is over: control means little from now on. */
+  forgetHolder(): void {
+    this.#holder = undefined;
+  }
+}
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

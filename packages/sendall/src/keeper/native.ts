@@ -1,0 +1,161 @@
+/**
+ * What the keeper needs of the system and Node lacks. `syscalls.ts` makes the calls; where it cannot be loaded, `plain.ts`
+ * stands in.
+ */
+import { constants } from 'node:os';
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
+/** The name of an errno, such as "ENOENT". */
+export const errnoName = (code: number): string => errnoNames.get(code) ?? `E${code}`;
+
+/** A system call failed. `errno` is its name, such as "ENOENT". */
+export class SystemError extends Error {
+  readonly errno: string;
+  constructor(call: string, code: number) {
+    const name = errnoName(code);
+    super(`${call}: ${name}`);
+    this.name = 'SystemError';
+    this.errno = name;
+  }
+}
+
+export interface Watch {
+  /** Stops reporting until `start`. */
+  stop(): void;
+  start(): void;
+  /** Must come before the descriptor is closed. */
+  close(): void;
+}
+
+/** What a child left behind. */
+export interface Status {
+  code?: number;
+  signal?: number;
+  core: boolean;
+  userUs?: number;
+  systemUs?: number;
+  maxRssKb?: number;
+}
+
+export interface SpawnPlan {
+  /** Program path, NUL-terminated. */
+  path: Buffer;
+  words: Words;
+  /** Folder to start in. */
+  cwd: number;
+  stdin: number;
+  stdout: number;
+  stderr: number;
+  /** A terminal's path, NUL-terminated: it becomes the controlling terminal and stdin, stdout and stderr. */
+  terminal?: Buffer | undefined;
+}
+
+/** argv and environment as the kernel wants them: arrays of pointers into one block of bytes. */
+export interface Words {
+  readonly block: Buffer;
+  readonly argv: Buffer;
+  readonly env: Buffer;
+}
+
+/** Everything that a spawn needs, laid out: starting it is one call then. */
+export interface Arranged {
+  readonly plan: SpawnPlan;
+  /** posix_spawn_file_actions_t, where that is used. */
+  readonly actions?: Buffer;
+}
+
+/** Where posix_spawn finds its path, file actions, words and environment: for another thread of this process. */
+export interface SpawnCall {
+  readonly path: bigint;
+  readonly actions: bigint;
+  readonly argv: bigint;
+  readonly env: bigint;
+}
+
+export interface UserAccount {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly home: string;
+  readonly shell: string;
+}
+
+export interface RecordSockets {
+  readonly receiver: number;
+  readonly senders: readonly { readonly fd: number; readonly address: string }[];
+  /** The longest write a sender can make. */
+  readonly longest: number;
+}
+
+export interface Native {
+  /** Whether orphans come to this process, so that none can be missed. */
+  readonly subreaper: boolean;
+  /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
+  pipe(ours: 'read' | 'write'): [number, number];
+  /** Bytes read, 0 at the end, -1 when it would block. Throws SystemError. */
+  read(fd: number, into: Buffer): number;
+  /** Bytes written, -1 when it would block. Throws SystemError (EPIPE is one). */
+  write(fd: number, bytes: Uint8Array): number;
+  close(fd: number): void;
+  /** Bytes a pipe or terminal holds right now. */
+  available(fd: number): number;
+  /** Tries to make a pipe this big. */
+  enlarge(fd: number, size: number): void;
+  /** Calls back whenever the descriptor is ready, until stopped. */
+  watch(fd: number, mode: 'read' | 'write', ready: () => void): Watch;
+  /** 0, or the errno's name. `path` is NUL-terminated and relative to `folder`. */
+  executable(folder: number, path: Buffer): string | 0;
+  words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
+  arrange(plan: SpawnPlan): Arranged;
+  /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
+  spawn(arranged: Arranged): number;
+  /**
+   * The same as a call for another thread; undefined when it has to be this one. The soft limit on descriptors must be
+   * the commands' own then: see `manyFiles`.
+   */
+  callOf(arranged: Arranged): SpawnCall | undefined;
+  /** Whether this process needs more descriptors than a command may have: each spawn then lowers the limit a moment. */
+  manyFiles(needed: boolean): void;
+  /** Gives back what was arranged for a spawn that will not be. */
+  discard(arranged: Arranged): void;
+  /** Calls back when a child may have ended. Returns how to stop that. */
+  onChildEnded(callback: () => void): () => void;
+  /** A child that has ended and was not reaped; 0 when there is none. Reaps nothing. */
+  endedChild(): number;
+  /** Reaps that child if it has ended. */
+  reap(pid: number): Status | undefined;
+  /** False when there is no such process. */
+  kill(pid: number, signal: number): boolean;
+  /**
+   * Signals the process that has this pid now, if `same` still says that it is the one that is meant: between the look
+   * and the signal the number cannot pass to another process.
+   */
+  signalExactly(pid: number, signal: number, same: () => boolean): boolean;
+  /** Orphans of our children become ours, so that they can be found and waited for. */
+  becomeSubreaper(): void;
+  /** A user of this machine; undefined when there is none of that name. */
+  account(name: string): UserAccount | undefined;
+  /**
+   * Runs `act` with this thread's credentials those of another user: files are opened and children born as theirs.
+   * Needs root. Throws SystemError.
+   */
+  as<T>(user: UserAccount, act: () => T): T;
+  duplicate(fd: number): number;
+  /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
+  openTerminal(): { master: number; path: string };
+  setTerminalSize(fd: number, cols: number, rows: number): void;
+  /**
+   * Two datagram sockets connected to a third, told apart by their addresses. `path` names the third while they
+   * connect: nobody else can reach it before (the folder is private) or after.
+   */
+  recordSockets(path: string): RecordSockets;
+  /** One datagram and its sender's address; undefined when there is none now. */
+  receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
+  /** Lets the disk begin with a file's written bytes, without waiting. Undefined where there is no such call. */
+  readonly startWriting: ((fd: number) => void) | undefined;
+  /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
+  lock(fd: number): boolean;
+  /** Removes what it left in the file system. */
+  dispose(): void;
+}

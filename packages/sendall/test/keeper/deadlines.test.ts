@@ -1,0 +1,26 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Deadlines } from '../../dist/keeper/deadlines.js';
+
+const DAY = 86_400_000;
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+test('a timeout of forty days ends nothing after a month', () => {
+  const ended: string[] = [];
+  const deadlines = new Deadlines((cause) => ended.push(cause));
+  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, timeoutMs: 40 * DAY });
+  vi.advanceTimersByTime(39 * DAY);
+  expect(ended).toEqual([]);
+  vi.advanceTimersByTime(DAY);
+  expect(ended).toEqual(['timeout']);
+});
+
+test('one that was stopped in its second part ends nothing', () => {
+  const ended: string[] = [];
+  const deadlines = new Deadlines((cause) => ended.push(cause));
+  deadlines.away(40 * DAY, 'away');
+  vi.advanceTimersByTime(30 * DAY);
+  deadlines.back();
+  vi.advanceTimersByTime(30 * DAY);
+  expect(ended).toEqual([]);
+});

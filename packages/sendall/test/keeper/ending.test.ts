@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { Ending, type EndReport } from '../../dist/keeper/ending.js';
+import { plainNative } from '../../dist/keeper/plain.js';
+import type { Tree } from '../../dist/keeper/tree.js';
+
+test('an end that cannot be brought about is over all the same, and names who lives', async () => {
+  const tree: Tree = {
+    proof: 'cgroup',
+    place: undefined,
+    within: (start) => start(),
+    lead: () => undefined,
+    alive: () => true,
+    members: () => [process.pid],
+    suspects: () => [],
+    kill: () => Promise.reject(new Error('EMFILE')),
+    release: () => undefined,
+  };
+  const report = await new Promise<EndReport>((done) => new Ending(plainNative('/nonexistent'), tree, 0, done));
+  expect(report.survivors).toMatchObject([{ pid: process.pid }]);
+});

@@ -1,0 +1,16 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { Terminal } from '../../dist/keeper/terminal.js';
+import { loadNative } from '../../dist/keeper/syscalls.js';
+
+const openFiles = (): number => readdirSync('/proc/self/fd').length;
+
+test.skipIf(!existsSync('/dev/ptmx'))('a terminal for which there is no descriptor leaves none behind', async () => {
+  const native = (await loadNative())!;
+  const duplicate = (): never => {
+    throw new Error('EMFILE');
+  };
+  const before = openFiles();
+  expect(() => new Terminal({ ...native, duplicate }, 80, 24)).toThrow('EMFILE');
+  expect(openFiles()).toBe(before);
+});
