@@ -180,7 +180,7 @@ function readKeys(
       const { bytes, escape, rest } = reader.read(keys);
       if (bytes.length) typed(bytes);
       keys = rest;
-      if (escape === 'help') for (const line of HELP) process.stderr.write(`${line}\r\n`);
+      if (escape === 'help') process.stderr.write(['', ...HELP, ''].join('\r\n'));
       else if (escape) escaped(escape);
     }
   };

@@ -118,6 +118,21 @@ describe('a shell', () => {
     expect(user.call(['wait', 'hung']).code).not.toBe(0);
   });
 
+  test('~? shows what else there is, on lines of its own', () => {
+    const { code, screen } = user.atTerminal(
+      ['shell', 'web1'],
+      [
+        { send: 'PS1="[rea""dy] "\r' },
+        { expect: '[ready] ' },
+        { send: '~?' },
+        { expect: '~?  this help' },
+        { send: 'exit 4\r' },
+      ],
+    );
+    expect(code).toBe(4);
+    expect(screen).toContain('[ready] \r\nTyped after a newline:\r\n');
+  });
+
   test('~d detaches in the middle of vim, undoes what vim did to the screen, and attach draws it again', () => {
     const first = user.atTerminal(
       ['shell', '--name', 'editing', 'web1'],
