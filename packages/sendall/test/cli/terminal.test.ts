@@ -34,9 +34,10 @@ describe('Ctrl-C on a terminal', () => {
 
   test('d detaches: the command goes on', () => {
     const { code, screen, sane } = user.atTerminal(
-      ['run', '--name', 'left', ...words.slice(1)],
+      ['run', '--name', 'left', 'web1', '--', 'sh', '-c', 'printf go; sleep 60'],
       [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
     );
+    expect(screen).toMatch(/^go\^C\r\nsendall: Ctrl-C again/);
     expect(code).toBe(0);
     expect(screen).toContain('sendall attach');
     expect(sane).toBe(true);
@@ -52,6 +53,16 @@ describe('Ctrl-C on a terminal', () => {
     expect(code).toBe(0);
     expect(user.call(['kill', 'piped']).code).toBe(0);
   });
+});
+
+test.each([
+  ['a command', []],
+  ['a terminal', ['--pty']],
+])('what ended %s is told on a line of its own', (_what, options) => {
+  const command = ['--timeout', '300ms', 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
+  const { code, screen } = user.atTerminal(['run', ...options, ...command], []);
+  expect(code).toBe(203);
+  expect(screen).toMatch(/half\r\nsendall: web1: the command was ended \(timeout\).*\r\n$/);
 });
 
 // Only root may mount a disk small enough to be filled.
