@@ -16,8 +16,22 @@ export function helpOf(command: Command): void {
   answer('');
   title('Options');
   const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
-  for (const [left, help] of rows)
-    answer(left.length > width ? `  ${left}\n  ${' '.repeat(width)}  ${help}` : `  ${left.padEnd(width)}  ${help}`);
+  const indent = ' '.repeat(width + 4);
+  for (const [left, help] of rows) {
+    const text = wrapped(help, (process.stdout.columns || Infinity) - indent.length).join(`\n${indent}`);
+    answer(left.length > width ? `  ${left}\n${indent}${text}` : `  ${left.padEnd(width)}  ${text}`);
+  }
+}
+
+/** Lines of whole words, where they fit. */
+function wrapped(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= columns) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Helps with all of them. */

@@ -2,6 +2,7 @@
 import { openSync } from 'node:fs';
 import { isatty, ReadStream } from 'node:tty';
 import { say } from './print.js';
+import { endLine } from './status-line.js';
 
 /** A second Ctrl-C within this many milliseconds cancels. */
 const TWICE_WITHIN = 2000;
@@ -52,7 +53,7 @@ export function watchSignals(run: Interruptible): SignalWatch {
     }
     askedAt = now;
     // The terminal has just shown ^C.
-    process.stderr.write('\n');
+    endLine(true);
     say('sendall: Ctrl-C again cancels the command, d detaches and lets it run');
     question?.close();
     question = ask({ interrupt, detach: () => depart('detached') });

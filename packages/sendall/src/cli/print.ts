@@ -3,10 +3,11 @@ import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit } from './columns.js';
 import { escapeControl } from './control-characters.js';
-import { makeWay } from './status-line.js';
+import { endLine, makeWay } from './status-line.js';
 
 /** Our own words, on stderr. */
 export function say(line: string): void {
+  endLine();
   print(2, `${escapeControl(line)}\n`);
 }
 

@@ -9,10 +9,10 @@ export const reachOptions: Readonly<Record<string, Option>> = {
 };
 
 /**
- * For somebody who sits at a terminal: a link that says nothing is soon given up for another. It is one of its own, for
- * those who share a warm one can wait.
+ * For somebody who sits at a terminal: a link that says nothing is soon given up for another, and a host that was away is
+ * soon found again. The link is one of its own, for those who share a warm one can wait.
  */
-export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000 };
+export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000, longestPause: 1000 };
 
 /** Connects to a target. Throws UsageError for an unknown host, with the name that may have been meant. */
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {

@@ -41,9 +41,15 @@ export function clearStatus(): void {
 
 /** Something else is about to be written. */
 export function makeWay(fd: number, bytes: Uint8Array): void {
-  if (!bytes.length || (redraw && !shown) || !isatty(fd)) return;
+  if (!bytes.length || !isatty(fd)) return;
   clearStatus();
   unfinished = bytes.at(-1) !== 0x0a;
+}
+
+/** Ends the line that a program, or with `anyhow` the terminal itself, has begun. */
+export function endLine(anyhow = false): void {
+  if (anyhow || (unfinished && isatty(2))) write('\n');
+  unfinished = false;
 }
 
 /** From now on the screen is a program's; without one that can be asked to draw it again, no longer. */

@@ -11,7 +11,7 @@ import { watchSignals } from './interrupt.js';
 import { say } from './print.js';
 import { Replay } from './replay.js';
 import { finish, put, standardSinks } from './sink.js';
-import { clearStatus, leaveScreenTo } from './status-line.js';
+import { clearStatus, leaveScreenTo, makeWay } from './status-line.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
 const LAST_WORDS = 1000;
@@ -180,7 +180,7 @@ function readKeys(
       const { bytes, escape, rest } = reader.read(keys);
       if (bytes.length) typed(bytes);
       keys = rest;
-      if (escape === 'help') for (const line of HELP) process.stderr.write(`${line}\r\n`);
+      if (escape === 'help') process.stderr.write(['', ...HELP, ''].join('\r\n'));
       else if (escape) escaped(escape);
     }
   };
@@ -242,6 +242,7 @@ class RawTerminal {
     this.#isRaw = false;
     clearStatus();
     leaveScreenTo(undefined);
+    makeWay(1, Buffer.from(modes));
     if (modes) process.stdout.write(modes);
     if (this.#saved) stty(this.#saved);
     else process.stdin.setRawMode(false);

@@ -21,6 +21,8 @@ export interface ConnectOptions {
   pingInterval?: number;
   /** Milliseconds of silence after which the link counts as lost. Default 45000. */
   pingDeadline?: number;
+  /** The pauses between tries to make a lost link again grow to about this many milliseconds. Default 10000. */
+  longestPause?: number;
   signal?: AbortSignal;
   /**
    * Use the warm link that another process of this user holds to a tls:// host. Called when no such process runs, to
@@ -36,7 +38,16 @@ export type DialEvent =
 
 const dialEvents = channel('sendall:dial');
 
-const OPTION_NAMES = new Set(['home', 'timeout', 'giveUpAfter', 'pingInterval', 'pingDeadline', 'signal', 'share']);
+const OPTION_NAMES = new Set([
+  'home',
+  'timeout',
+  'giveUpAfter',
+  'pingInterval',
+  'pingDeadline',
+  'longestPause',
+  'signal',
+  'share',
+]);
 
 /**
  * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known) or `unix:/path`.
@@ -51,6 +62,7 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     giveUpAfter: options.giveUpAfter ?? 600_000,
     pingInterval: options.pingInterval ?? 15_000,
     pingDeadline: options.pingDeadline ?? 45_000,
+    longestPause: options.longestPause ?? 10_000,
   });
   return new Host(target, session, target === 'local' ? { cwd: ownFolder() } : {});
 }

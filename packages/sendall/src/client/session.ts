@@ -41,7 +41,7 @@ export interface SessionOptions {
   pingDeadline: number;
   /** Milliseconds before the second try to make a lost link again; each later pause is twice as long. Default 100. */
   firstPause?: number;
-  /** The longest of those pauses in milliseconds. Default 10000. */
+  /** Those pauses grow to about this many milliseconds. Default 10000. */
   longestPause?: number;
 }
 

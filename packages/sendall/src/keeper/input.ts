@@ -10,6 +10,13 @@ export interface InputEvents {
   refused(): void;
 }
 
+/**
+ * Ends the input of a terminal when it is typed at the beginning of a line. Anywhere else it passes the line on as it is,
+ * and what follows is a beginning.
+ */
+const CTRL_D = 4;
+const ENDS_OF_LINE: readonly (number | undefined)[] = [undefined, 0x0a, 0x0d, CTRL_D];
+
 export class Input {
   readonly #native: Native;
   readonly #events: InputEvents;
@@ -25,7 +32,9 @@ export class Input {
   /** The command has closed its end. */
   #broken = false;
   #started = false;
-  #farewell: Buffer | undefined;
+  #endsWithKey = false;
+  /** Written last. */
+  #lastByte: number | undefined;
 
   constructor(native: Native, window: number, events: InputEvents) {
     this.#native = native;
@@ -33,10 +42,10 @@ export class Input {
     this.#events = events;
   }
 
-  /** The write end, once the command has started; `farewell` is written at the end of the stream. */
-  start(fd: number, farewell?: Buffer): void {
+  /** The write end, once the command has started; `toTerminal`: only a key tells the command that its input ends. */
+  start(fd: number, toTerminal = false): void {
     this.#fd = fd;
-    this.#farewell = farewell;
+    this.#endsWithKey = toTerminal;
     this.#started = true;
     this.#flush();
   }
@@ -96,6 +105,7 @@ export class Input {
     try {
       const n = Math.max(this.#native.write(this.#fd, bytes), 0);
       this.#written += n;
+      if (n > 0) this.#lastByte = bytes[n - 1];
       return n;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
@@ -141,8 +151,11 @@ export class Input {
 
   #closeAtEnd(): void {
     if (this.#final === undefined || this.#fd < 0 || this.#written < this.#final) return;
-    if (this.#farewell) this.#write(this.#farewell);
-    this.#close();
+    if (this.#endsWithKey) {
+      this.#endsWithKey = false;
+      this.#offer(Buffer.alloc(ENDS_OF_LINE.includes(this.#lastByte) ? 1 : 2, CTRL_D));
+    }
+    if (this.#queue.length === 0) this.#close();
   }
 
   #close(): void {

@@ -53,8 +53,6 @@ const SMALL_SPEC = 4096;
 const FIRST_LOOK = 20;
 /** Bytes of a terminal that may be on their way to whoever sits at it. */
 const TERMINAL_AHEAD = 256 * 1024;
-/** What ends the input of a terminal: Ctrl-D. */
-const END_OF_TRANSMISSION = Buffer.from([4]);
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
@@ -247,7 +245,7 @@ export class Run implements OutputEvents {
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
     if (crowd && !spec.stdin && !spec.pty) this.#firstLook = setTimeout(() => this.#read(), FIRST_LOOK);
     else this.#read();
-    if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal && END_OF_TRANSMISSION);
+    if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal !== undefined);
     else this.#stdin().discard();
     this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();

@@ -1,3 +1,4 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
@@ -15,6 +16,7 @@ import {
   resolveHome,
   UsageError,
   type Agent,
+  type DialEvent,
   type Home,
 } from 'sendall';
 import { decode, encode } from '../../src/protocol/codec.js';
@@ -289,6 +291,27 @@ describe('its folder', () => {
     expect((await host.run(['true'])).ok).toBe(true);
     expect(second.listening).toEqual([`unix:${home.agentSocket}`]);
   });
+});
+
+test('a host that is away for long is dialled with pauses no longer than asked for', async () => {
+  const home = homeIn('away');
+  const agent = await openAgent({ home, keeperIdleExit: 2000 });
+  await using host = await connect('local', { home, longestPause: 100 });
+  const run = host.run(['sh', '-c', 'read x; echo $x'], { stdin: 'pipe' });
+  await run.started;
+  let failed = 0;
+  const often = new Promise<void>((resolve) =>
+    subscribe('sendall:dial', (event) => {
+      if ((event as DialEvent).state === 'failed' && ++failed === 12) resolve();
+    }),
+  );
+  await agent.close();
+  // With pauses that double each time, the twelfth try would be minutes away.
+  await often;
+  await using again = await openAgent({ home, keeperIdleExit: 200 });
+  expect(again.listening).toEqual(agent.listening);
+  run.stdin.end('back\n');
+  expect((await run).stdout).toBe('back\n');
 });
 
 test('unknown agent and connect options are refused by name', async () => {

@@ -45,6 +45,13 @@ const complete = (...words: string[]) =>
     .filter(Boolean);
 
 describe('help', () => {
+  test('cuts no word on a terminal', () => {
+    const { screen } = user.atTerminal(['attach', '--help'], []);
+    const lines = screen.split('\r\n');
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(screen).toMatch(/\r\n {34}.*else has control\)\r\n/);
+  });
+
   test('--help and --version answer on stdout with 0', () => {
     expect(user.call(['--help'])).toMatchObject({ code: 0, stderr: '' });
     expect(user.call(['--version'])).toEqual({

@@ -34,9 +34,10 @@ describe('Ctrl-C on a terminal', () => {
 
   test('d detaches: the command goes on', () => {
     const { code, screen, sane } = user.atTerminal(
-      ['run', '--name', 'left', ...words.slice(1)],
+      ['run', '--name', 'left', 'web1', '--', 'sh', '-c', 'printf go; sleep 60'],
       [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
     );
+    expect(screen).toMatch(/^go\^C\r\nsendall: Ctrl-C again/);
     expect(code).toBe(0);
     expect(screen).toContain('sendall attach');
     expect(sane).toBe(true);
@@ -52,6 +53,16 @@ describe('Ctrl-C on a terminal', () => {
     expect(code).toBe(0);
     expect(user.call(['kill', 'piped']).code).toBe(0);
   });
+});
+
+test.each([
+  ['a command', []],
+  ['a terminal', ['--pty']],
+])('what ended %s is told on a line of its own', (_what, options) => {
+  const command = ['--timeout', '300ms', 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
+  const { code, screen } = user.atTerminal(['run', ...options, ...command], []);
+  expect(code).toBe(203);
+  expect(screen).toMatch(/half\r\nsendall: web1: the command was ended \(timeout\).*\r\n$/);
 });
 
 // Only root may mount a disk small enough to be filled.
@@ -116,6 +127,21 @@ describe('a shell', () => {
     expect(screen).toContain('sendall: left');
     expect(sane).toBe(true);
     expect(user.call(['wait', 'hung']).code).not.toBe(0);
+  });
+
+  test('~? shows what else there is, on lines of its own', () => {
+    const { code, screen } = user.atTerminal(
+      ['shell', 'web1'],
+      [
+        { send: 'PS1="[rea""dy] "\r' },
+        { expect: '[ready] ' },
+        { send: '~?' },
+        { expect: '~?  this help' },
+        { send: 'exit 4\r' },
+      ],
+    );
+    expect(code).toBe(4);
+    expect(screen).toContain('[ready] \r\nTyped after a newline:\r\n');
   });
 
   test('~d detaches in the middle of vim, undoes what vim did to the screen, and attach draws it again', () => {

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Input } from '../../dist/keeper/input.js';
+import type { Native } from '../../dist/keeper/syscalls.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
 
 let keeper: KeeperClient;
@@ -22,6 +24,36 @@ async function feed(run: Attached, data: Buffer, piece = 64 * 1024): Promise<voi
   }
   run.send({ type: 'EOS', stream: 0, final: data.length });
 }
+
+test('the end of a terminal’s input waits for room as bytes do', () => {
+  let room = 3;
+  let written = '';
+  let closed = false;
+  let roomAgain = () => {};
+  const full = {
+    write(_fd: number, data: Uint8Array) {
+      const piece = data.subarray(0, room);
+      room -= piece.length;
+      written += Buffer.from(piece).toString();
+      return piece.length || -1;
+    },
+    watch(_fd: number, _for: string, ready: () => void) {
+      roomAgain = ready;
+      return { close() {} };
+    },
+    close() {
+      closed = true;
+    },
+  };
+  const input = new Input(full as unknown as Native, 100, { moved() {}, refused() {} });
+  input.start(5, true);
+  input.take(0, bytes('ab\n'));
+  input.end(3);
+  expect([written, closed]).toEqual(['ab\n', false]);
+  room = 1;
+  roomAgain();
+  expect([written, closed]).toEqual(['ab\n\u0004', true]);
+});
 
 describe('stdin', () => {
   test('every byte arrives, whatever the pieces', async () => {

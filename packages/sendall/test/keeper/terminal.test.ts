@@ -43,6 +43,14 @@ describe('a terminal', () => {
     expect(await run.text(PTY)).toContain('typed');
   });
 
+  test('the end of the input ends an unfinished line, too', async () => {
+    const run = keeper.open({ argv: [bytes('sh'), bytes('-c'), bytes('sleep 0.1; exec cat')], pty, stdin: true });
+    run.input(0, bytes('typed'));
+    run.send({ type: 'EOS', stream: 0, final: 5 });
+    expect(await run.exit).toMatchObject({ code: 0 });
+    expect(await run.text(PTY)).toBe('typedtyped');
+  });
+
   test('loses no last words: 40 of 40 whole', async () => {
     for (let round = 0; round < 40; round++) {
       const run = keeper.sh('seq 1 5000', { pty });
