@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Input } from '../../dist/keeper/input.js';
-import type { Native } from '../../dist/keeper/syscalls.js';
+import type { Native } from '../../dist/keeper/native.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
 
 let keeper: KeeperClient;
