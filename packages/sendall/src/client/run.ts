@@ -157,8 +157,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#controlLost.promise;
   }
 
-  /** What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. */
+  /**
+   * What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. A run that was made
+   * without stdin gets one when it is asked for at once; later that is a UsageError.
+   */
   get stdin(): Writable {
+    this.#attachment.takeStdin();
     return this.#attachment.stdin;
   }
 
@@ -257,25 +261,28 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     stdout: ReadableStream<Uint8Array>;
     stderr: ReadableStream<Uint8Array>;
   } {
+    const run = this;
     return {
-      stdin: toWebWritable(this.stdin),
+      get stdin() {
+        return toWebWritable(run.stdin);
+      },
       stdout: Readable.toWeb(this.stdout) as ReadableStream<Uint8Array>,
       stderr: Readable.toWeb(this.stderr) as ReadableStream<Uint8Array>,
     };
   }
 
   /**
-   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way. A run that
-   * was made without stdin gets one when it is piped into at once; later that is a UsageError. Returns what it was given.
+   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way; a reader
+   * that has enough ends this command by SIGPIPE. When not all of its output came, a run that it is piped into is
+   * cancelled: what came must not pass for all. Returns what it was given; await this run too for its own result.
    */
   pipe<T extends Run | Writable>(next: T): T {
-    if (next instanceof Run) next.#attachment.takeStdin();
-    const target: Writable = next instanceof Run ? next.stdin : next;
-    pipeline(this.stdout, target).catch((error: unknown) => {
-      // The reader has gone: as in a shell, the writer is told by SIGPIPE.
-      if (target.destroyed) this.stopReading('stdout');
-      else target.destroy(error as Error);
-    });
+    if (next instanceof Run) next.#lead((stdin) => this.#pour(stdin));
+    else
+      pipeline(this.stdout, next).catch((error: unknown) => {
+        this.#readerGone(next);
+        next.destroy(error as Error);
+      });
     return next;
   }
 
@@ -553,11 +560,31 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #feed(stdin: PreparedRun['stdin']): void {
     if (stdin === undefined || stdin === 'none' || stdin === 'pipe') return;
     if (typeof stdin === 'string' || stdin instanceof Uint8Array) this.stdin.end(stdin);
-    else
-      pipeline(stdin as AsyncIterable<Uint8Array>, this.stdin).catch((error: unknown) => {
-        if (!this.#result.settled)
-          void this.cancel({ reason: `stdin failed: ${(error as Error).message}` }).catch(() => undefined);
-      });
+    else this.#lead((into) => pipeline(stdin, into));
+  }
+
+  /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
+  #lead(lead: (stdin: Writable) => Promise<void>): void {
+    const { stdin } = this.#attachment;
+    this.#attachment.takeStdin();
+    stdin.expectSource();
+    lead(stdin).catch((error: unknown) => {
+      if (!this.#result.settled && !stdin.stopped)
+        void this.cancel({ reason: `stdin failed: ${(error as Error).message}` }).catch(() => undefined);
+    });
+  }
+
+  /** All of stdout, and the end of it when it is known to be all. */
+  async #pour(stdin: Writable): Promise<void> {
+    await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
+    const result = await this.#result.promise;
+    if (!this.#attachment.exit || ['lost', 'truncated'].includes(result.outcome)) throw this.#errorOf(result);
+    stdin.end();
+  }
+
+  /** As in a shell, the writer is told by SIGPIPE. */
+  #readerGone(target: Writable): void {
+    if (target.destroyed) this.stopReading('stdout');
   }
 
   #watch(signal: AbortSignal | undefined): void {

@@ -132,6 +132,19 @@ describe('surroundings', () => {
 });
 
 describe('stdin', () => {
+  test('without an end is closed when the command has enough', async () => {
+    let closed = false;
+    async function* endless(): AsyncGenerator<string> {
+      try {
+        for (;;) yield 'line\n';
+      } finally {
+        closed = true;
+      }
+    }
+    expect((await host.run(['head', '-1'], { stdin: endless() })).stdout).toBe('line\n');
+    await expect.poll(() => closed).toBe(true);
+  });
+
   test('is empty unless given', async () => {
     expect((await host.run(['cat'])).stdout).toBe('');
   });
@@ -247,10 +260,43 @@ describe('output', () => {
     expect((await source).ok).toBe(true);
   });
 
-  test('started without stdin, it cannot be piped into afterwards, and says so', async () => {
+  test('that another run does not read to its end gets SIGPIPE, as in a shell', async () => {
+    const source = host.run(['yes'], { reject: false });
+    const sink = source.pipe(host.run(['head', '-1']));
+    expect((await sink).stdout).toBe('y\n');
+    expect((await source).signal).toBe('SIGPIPE');
+  });
+
+  test('that is piped into a command which is not there gets SIGPIPE too', async () => {
+    const source = host.run(['yes'], { reject: false });
+    expect((await failure(source.pipe(host.run(['no-such-command'])))).result.refusal).toBe('nofile');
+    expect((await source).signal).toBe('SIGPIPE');
+  });
+
+  test('cancels the run it is piped into when not all of it came', async () => {
+    const sink = host.run(['no-such-command']).pipe(host.run(['cat']));
+    const { result } = await failure(sink);
+    expect(result.outcome).toBe('cancelled');
+    expect(result.reason).toContain('"no-such-command" is not there');
+  });
+
+  test('started without stdin, it cannot be written or piped to afterwards, and says so', async () => {
     const late = host.run(['cat']);
     await late.started;
     expect(() => host.run(['true']).pipe(late)).toThrow(/started without stdin/);
+    expect(() => late.stdin).toThrow(/started without stdin/);
+  });
+
+  test('written to at once, it has a stdin', async () => {
+    const run = host.run(['cat']);
+    run.stdin.end('here');
+    expect((await run).stdout).toBe('here');
+  });
+
+  test('lines keep a byte order mark, as text does', async () => {
+    const lines: string[] = [];
+    for await (const line of host.run(['printf', '\\357\\273\\277a\\n\\357\\273\\277b']).lines()) lines.push(line);
+    expect(lines).toEqual(['\ufeffa', '\ufeffb']);
   });
 
   test('lines are cut by any delimiter', async () => {
