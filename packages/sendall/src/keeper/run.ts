@@ -99,6 +99,8 @@ export class Run implements OutputEvents {
   #terminal: Terminal | undefined;
   #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
+  /** Streams whose reader went before the command had started. */
+  #unread: Set<number> | undefined;
   #firstLook: NodeJS.Timeout | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
@@ -278,7 +280,9 @@ export class Run implements OutputEvents {
   #read(): void {
     clearTimeout(this.#firstLook);
     this.#firstLook = undefined;
-    for (const output of this.#outputs) output.start();
+    for (const output of this.#outputs)
+      if (this.#unread?.has(output.stream)) output.stop();
+      else output.start();
   }
 
   /** The command did not start, and never will. */
@@ -410,7 +414,9 @@ export class Run implements OutputEvents {
 
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
-    this.#outputs.find((output) => output.stream === stream)?.stop();
+    const output = this.#outputs.find((each) => each.stream === stream);
+    if (output) output.stop();
+    else if (!this.started) (this.#unread ??= new Set()).add(stream);
     if (stream === STREAM.pty) this.#input?.discard();
   }
 
