@@ -2,10 +2,18 @@
  * One command on one host. Await it for its result; iterate it for its lines; read, write and kill it while it runs.
  * It outlives its link: when one is lost the session finds another and the run goes on at the next byte.
  */
+import { setMaxListeners } from 'node:events';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../errors.js';
-import { STREAM, type Exit, type MessageNamed, type Started, type StreamState } from '../protocol/messages.js';
+import {
+  STREAM,
+  type Exit,
+  type MessageNamed,
+  type Spec,
+  type Started,
+  type StreamState,
+} from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
 import { Deferred } from './deferred.js';
@@ -261,10 +269,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     stdout: ReadableStream<Uint8Array>;
     stderr: ReadableStream<Uint8Array>;
   } {
-    const run = this;
+    let stdin: WritableStream<Uint8Array> | undefined;
+    // A run that nobody writes to keeps none.
+    const ask = (): WritableStream<Uint8Array> => (stdin ??= toWebWritable(this.stdin));
     return {
       get stdin() {
-        return toWebWritable(run.stdin);
+        return ask();
       },
       stdout: Readable.toWeb(this.stdout) as ReadableStream<Uint8Array>,
       stderr: Readable.toWeb(this.stderr) as ReadableStream<Uint8Array>,
@@ -509,6 +519,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #errorOf(result: Result): RunError {
     const { cause, refused } = this.#failure;
     return new RunError(result, {
+      command: this.#joins ? undefined : wordsOf(this.#prepared.spec),
       rule: refused?.rule,
       retryable: result.outcome === 'unreachable' || refused?.code === 'busy',
       cause,
@@ -595,10 +606,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     };
     if (signal.aborted) queueMicrotask(abort);
     else {
+      // One signal may be for any number of runs; Node would take them for a leak.
+      setMaxListeners(0, signal);
       signal.addEventListener('abort', abort, { once: true });
       void this.#result.promise.then(() => signal.removeEventListener('abort', abort));
     }
   }
+}
+
+function wordsOf({ argv, script }: Spec): string {
+  return (script ? [script] : argv).map((word) => Buffer.from(word).toString()).join(' ');
 }
 
 function toWebWritable(target: Writable): WritableStream<Uint8Array> {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -262,6 +262,12 @@ describe('its folder', () => {
     mkdirSync(shared);
     chmodSync(shared, 0o777);
     await expect(openAgent({ home: homeIn('shared/home') })).rejects.toThrow(/can be changed by other users/);
+  });
+
+  test('where a file stands is refused with the next step', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    for (const name of ['file', 'file/home'])
+      await expect(openAgent({ home: homeIn(name) })).rejects.toThrow(/cannot be made: .*set SENDALL_HOME/);
   });
 
   test('that makes the socket’s path too long is refused before anything listens', async () => {

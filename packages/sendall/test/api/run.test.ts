@@ -43,7 +43,7 @@ describe('a result', () => {
   test('of a failed command rejects with the result inside', async () => {
     const error = await failure(host.sh('echo why >&2; exit 7'));
     expect(error.result).toMatchObject({ ok: false, outcome: 'failed', code: 7, stderr: 'why\n' });
-    expect(error.message).toMatch(/code 7/);
+    expect(error.message).toMatch(/code 7 \(local: /);
   });
 
   test('resolves with reject: false and with nothrow()', async () => {
@@ -370,6 +370,21 @@ describe('ends', () => {
     await expect(host.run(['test', '-d', `/proc/${pid}`], { reject: false })).resolves.toMatchObject({ code: 1 });
   });
 
+  test('one abort signal is enough for any number of runs', async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error) => void warnings.push(warning);
+    process.on('warning', note);
+    const controller = new AbortController();
+    const runs = Array.from({ length: 20 }, () =>
+      host.run(['sleep', '60'], { signal: controller.signal, reject: false }),
+    );
+    await Promise.all(runs.map((run) => run.started));
+    controller.abort();
+    for (const run of runs) expect((await run).outcome).toBe('cancelled');
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+  });
+
   test('an abort before the start leaves nothing running', async () => {
     const { result } = await failure(host.run(['sleep', '60'], { signal: AbortSignal.abort() }));
     expect(result.outcome).toBe('cancelled');
@@ -460,6 +475,8 @@ describe('runs are objects', () => {
 
 test('unknown options are refused by name', () => {
   expect(() => host.run(['true'], { timeuot: 5 } as object)).toThrow(/timeuot/);
+  expect(() => host.run('ls -l' as never)).toThrow(UsageError);
+  expect(() => host.run(['echo', 5 as never])).toThrow(UsageError);
 });
 
 test('fifty runs at once keep their outputs apart', async () => {
