@@ -212,6 +212,10 @@ describe('doctor', () => {
     );
     const env = { SENDALL_HOME: join(user.home, 'identity.pem') };
     expect(user.call(['doctor'], { env }).stdout).toMatch(/^wrong +home .*is not a folder\n +-> set SENDALL_HOME/);
+    expect(user.call(['run', 'local', '--', 'true'], { env })).toMatchObject({
+      code: 201,
+      stderr: expect.stringMatching(/ENOTDIR; a part of its path is a file: set SENDALL_HOME/),
+    });
     expect(user.events(['doctor', 'web1', '--json'])).toContainEqual(
       expect.objectContaining({ event: 'check', host: 'web1', check: 'command', ok: true }),
     );
