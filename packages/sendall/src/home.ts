@@ -46,12 +46,29 @@ export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
   };
 }
 
+const MKDIR_ERRORS: Readonly<Record<string, string>> = {
+  EEXIST: 'a file is there',
+  ENOTDIR: 'a part of the path is a file',
+  EACCES: 'you may not write there',
+  EPERM: 'you may not write there',
+  EROFS: 'that disk is read-only',
+};
+
 /**
  * Makes the folder for this user alone (0700) or checks that it is. Throws UsageError when it belongs to someone else,
  * is open to others, is a link, or has a parent that others may write to (a sticky /tmp is fine).
  */
 export function ensurePrivateFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = MKDIR_ERRORS[code ?? ''];
+    if (!why) throw error;
+    throw new UsageError(`${folder} cannot be made: ${why}; set SENDALL_HOME to a folder of your own`, {
+      cause: error,
+    });
+  }
   const info = lstatSync(folder);
   const uid = process.getuid?.() ?? info.uid;
   if (!info.isDirectory()) throw new UsageError(`${folder} is not a folder: set SENDALL_HOME to one of your own`);

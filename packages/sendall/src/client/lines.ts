@@ -26,7 +26,7 @@ export class LineCutter {
     if (delimiter?.length === 0) throw new UsageError('lines(): the delimiter is empty');
     const options = { maxFrameLength: maxLine, keep: keepEnds, onEnd: 'deliver' } as const;
     this.#parser = (delimiter === undefined ? lines(options) : delimited(delimiter, options)).decoder();
-    this.#decoder = new TextDecoder(encoding);
+    this.#decoder = new TextDecoder(encoding, { ignoreBOM: true });
   }
 
   /** The lines that are whole with this piece. */

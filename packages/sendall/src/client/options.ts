@@ -110,8 +110,11 @@ export interface PreparedRun {
   readonly stdin: RunOptions['stdin'];
 }
 
+/** Throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
 export function toBytes(word: Word): Uint8Array {
-  return typeof word === 'string' ? Buffer.from(word, 'utf8') : word;
+  if (typeof word === 'string') return Buffer.from(word, 'utf8');
+  if (word instanceof Uint8Array) return word;
+  throw new UsageError(`a word is text or bytes, not ${word === null ? 'null' : typeof word}`);
 }
 
 function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
@@ -160,6 +163,8 @@ export function prepareRun(
 ): PreparedRun {
   for (const name of Object.keys(options))
     if (!(name in NAMES)) throw new UsageError(`there is no run option "${name}"`);
+  if (what.verb === 'exec' && !Array.isArray(what.argv))
+    throw new UsageError('run() takes an array of words: run(["ls", "-l"]); sh() takes shell text');
   const words = what.verb === 'exec' ? what.argv.map(toBytes) : [toBytes(what.script)];
   if (what.verb === 'exec' && !words.length) throw new UsageError('there is no command to run');
   const env = options.env ? envEntries(options.env) : [];

@@ -34,6 +34,7 @@ export class Outbound extends Writable {
   #finalSent = false;
   #ended: Done | undefined;
   #deaf = false;
+  #hasSource = false;
   /** Called when there is something to send. */
   wake: () => void = () => undefined;
 
@@ -44,6 +45,12 @@ export class Outbound extends Writable {
   /** Nothing can come of this stream any more. */
   get stopped(): boolean {
     return this.#deaf;
+  }
+
+  /** Some stream is led in here. It may have no end: when nobody reads any more, this one closes so that it learns it. */
+  expectSource(): void {
+    this.#hasSource = true;
+    if (this.#deaf) this.destroy();
   }
 
   /** The next piece that credit allows, at most 64 KiB. */
@@ -122,7 +129,8 @@ export class Outbound extends Writable {
     this.#blocks = [];
     this.#sent = this.#next;
     this.#release();
-    this.#finished();
+    if (this.#hasSource && this.#final === undefined) this.destroy();
+    else this.#finished();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {

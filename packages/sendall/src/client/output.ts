@@ -83,6 +83,8 @@ export class Output {
         done(error);
       },
     });
+    // It may be piped to any number of sinks.
+    readable.setMaxListeners(0);
     this.#flush = () => {
       let used = 0;
       while (wanted && held.length) {

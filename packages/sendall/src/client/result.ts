@@ -1,5 +1,6 @@
 /** What happened to a run: a result, and the error that carries one. A failure has the shape of a result. */
 import { SendallError } from '../errors.js';
+import { printable } from '../link/printable.js';
 import type { Exit, ProcessInfo } from '../protocol/messages.js';
 
 export type Outcome =
@@ -67,7 +68,7 @@ export interface Result {
   readonly reason: string;
 }
 
-/** A run whose result is not ok. */
+/** A run whose result is not ok. Its message says why, where, and, when it was started here, of which program. */
 export class RunError extends SendallError {
   readonly result: Result;
   /** The policy rule that refused. */
@@ -75,8 +76,13 @@ export class RunError extends SendallError {
   /** Trying again may help: nothing was started. */
   readonly retryable: boolean;
 
-  constructor(result: Result, options: { rule?: string | undefined; retryable?: boolean; cause?: unknown } = {}) {
-    super(result.outcome.toUpperCase(), result.reason, options.cause === undefined ? {} : { cause: options.cause });
+  constructor(
+    result: Result,
+    options: { program?: string | undefined; rule?: string | undefined; retryable?: boolean; cause?: unknown } = {},
+  ) {
+    const { outcome, reason, host } = result;
+    const where = options.program === undefined ? host : `${host}: ${printable(options.program, 100)}`;
+    super(outcome.toUpperCase(), `${reason} (${where})`, options.cause === undefined ? {} : { cause: options.cause });
     this.result = result;
     this.rule = options.rule;
     this.retryable = options.retryable ?? false;

@@ -2,10 +2,18 @@
  * One command on one host. Await it for its result; iterate it for its lines; read, write and kill it while it runs.
  * It outlives its link: when one is lost the session finds another and the run goes on at the next byte.
  */
+import { setMaxListeners } from 'node:events';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../errors.js';
-import { STREAM, type Exit, type MessageNamed, type Started, type StreamState } from '../protocol/messages.js';
+import {
+  STREAM,
+  type Exit,
+  type MessageNamed,
+  type Spec,
+  type Started,
+  type StreamState,
+} from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
 import { Deferred } from './deferred.js';
@@ -160,8 +168,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#controlLost.promise;
   }
 
-  /** What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. */
+  /**
+   * What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. A run that was made
+   * without stdin gets one when it is asked for at once; later that is a UsageError.
+   */
   get stdin(): Writable {
+    this.#attachment.takeStdin();
     return this.#attachment.stdin;
   }
 
@@ -260,25 +272,30 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     stdout: ReadableStream<Uint8Array>;
     stderr: ReadableStream<Uint8Array>;
   } {
+    let stdin: WritableStream<Uint8Array> | undefined;
+    // A run that nobody writes to keeps none.
+    const ask = (): WritableStream<Uint8Array> => (stdin ??= toWebWritable(this.stdin));
     return {
-      stdin: toWebWritable(this.stdin),
+      get stdin() {
+        return ask();
+      },
       stdout: Readable.toWeb(this.stdout) as ReadableStream<Uint8Array>,
       stderr: Readable.toWeb(this.stderr) as ReadableStream<Uint8Array>,
     };
   }
 
   /**
-   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way. A run that
-   * was made without stdin gets one when it is piped into at once; later that is a UsageError. Returns what it was given.
+   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way; a reader
+   * that has enough ends this command by SIGPIPE. When not all of its output came, a run that it is piped into is
+   * cancelled: what came must not pass for all. Returns what it was given; await this run too for its own result.
    */
   pipe<T extends Run | Writable>(next: T): T {
-    if (next instanceof Run) next.#attachment.takeStdin();
-    const target: Writable = next instanceof Run ? next.stdin : next;
-    pipeline(this.stdout, target).catch((error: unknown) => {
-      // The reader has gone: as in a shell, the writer is told by SIGPIPE.
-      if (target.destroyed) this.stopReading('stdout');
-      else target.destroy(error as Error);
-    });
+    if (next instanceof Run) next.#lead((stdin) => this.#pour(stdin));
+    else
+      pipeline(this.stdout, next).catch((error: unknown) => {
+        this.#readerGone(next);
+        next.destroy(error as Error);
+      });
     return next;
   }
 
@@ -507,6 +524,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #errorOf(result: Result): RunError {
     const { cause, refused } = this.#failure;
     return new RunError(result, {
+      program: this.#joins ? undefined : programOf(this.#prepared.spec),
       rule: refused?.rule,
       retryable: result.outcome === 'unreachable' || refused?.code === 'busy',
       cause,
@@ -558,11 +576,31 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #feed(stdin: PreparedRun['stdin']): void {
     if (stdin === undefined || stdin === 'none' || stdin === 'pipe') return;
     if (typeof stdin === 'string' || stdin instanceof Uint8Array) this.stdin.end(stdin);
-    else
-      pipeline(stdin as AsyncIterable<Uint8Array>, this.stdin).catch((error: unknown) => {
-        if (!this.#result.settled)
-          void this.cancel({ reason: `stdin failed: ${(error as Error).message}` }).catch(() => undefined);
-      });
+    else this.#lead((into) => pipeline(stdin, into));
+  }
+
+  /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
+  #lead(lead: (stdin: Writable) => Promise<void>): void {
+    const { stdin } = this.#attachment;
+    this.#attachment.takeStdin();
+    stdin.expectSource();
+    lead(stdin).catch((error: unknown) => {
+      if (!this.#result.settled && !stdin.stopped)
+        void this.cancel({ reason: `stdin failed: ${(error as Error).message}` }).catch(() => undefined);
+    });
+  }
+
+  /** All of stdout, and the end of it when it is known to be all. */
+  async #pour(stdin: Writable): Promise<void> {
+    await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
+    const result = await this.#result.promise;
+    if (!this.#attachment.exit || ['lost', 'truncated'].includes(result.outcome)) throw this.#errorOf(result);
+    stdin.end();
+  }
+
+  /** As in a shell, the writer is told by SIGPIPE. */
+  #readerGone(target: Writable): void {
+    if (target.destroyed) this.stopReading('stdout');
   }
 
   #watch(signal: AbortSignal | undefined): void {
@@ -573,11 +611,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     };
     if (signal.aborted) queueMicrotask(abort);
     else {
+      // One signal may be for any number of runs; Node would take them for a leak.
+      setMaxListeners(0, signal);
       signal.addEventListener('abort', abort, { once: true });
       void this.#result.promise.then(() => signal.removeEventListener('abort', abort));
     }
   }
 }
+
+/** Without its words, which may hold what is not for logs. */
+const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());
 
 function toWebWritable(target: Writable): WritableStream<Uint8Array> {
   return new WritableStream({

@@ -192,7 +192,7 @@ export class Keeper implements Desk, RunOwner {
       openedMs: Date.now(),
       notAfterMs: message.notAfterMs,
       keepMs: Math.min(spec.keepMs ?? this.limits.keepMs, this.limits.keepMs),
-      argv: spec.verb === 'sh' ? [Buffer.from('sh')] : shown(spec.argv),
+      argv: shown(spec.verb === 'sh' ? [Buffer.from('sh'), Buffer.from('-c'), spec.script!] : spec.argv),
       name: spec.name?.slice(0, SHOWN_NAME),
       tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
     };

@@ -96,6 +96,8 @@ export class Run implements OutputEvents {
   #terminal: Terminal | undefined;
   #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
+  /** Streams whose reader went before the command had started. */
+  #unread: Set<number> | undefined;
   #firstLook: NodeJS.Timeout | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
@@ -275,7 +277,9 @@ export class Run implements OutputEvents {
   #read(): void {
     clearTimeout(this.#firstLook);
     this.#firstLook = undefined;
-    for (const output of this.#outputs) output.start();
+    for (const output of this.#outputs)
+      if (this.#unread?.has(output.stream)) output.stop();
+      else output.start();
   }
 
   /** The command did not start, and never will. */
@@ -409,7 +413,9 @@ export class Run implements OutputEvents {
 
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
-    this.#outputs.find((output) => output.stream === stream)?.stop();
+    const output = this.#outputs.find((each) => each.stream === stream);
+    if (output) output.stop();
+    else if (!this.started && stream <= STREAM.records) (this.#unread ??= new Set()).add(stream);
     if (stream !== STREAM.pty) return;
     this.#input?.discard();
     this.#terminal?.release();

@@ -76,10 +76,17 @@ function checkOwner(path: string): void {
     throw new UsageError(`the socket ${path} belongs to user ${owner}, not to you: it is not your agent`);
 }
 
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  EACCES: 'it is for another user: set SENDALL_HOME to a folder of your own',
+  ENOTDIR: 'a part of its path is a file: set SENDALL_HOME to a folder of your own',
+};
+
 function unixError(path: string, error: NodeJS.ErrnoException): SendallError {
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
     return new UnreachableError(`no agent runs on this machine (${path}): start one with "sendall agent"`, {
       cause: error,
     });
-  return new UnreachableError(`the agent's socket ${path} cannot be opened: ${error.message}`, { cause: error });
+  const next = NEXT_STEPS[error.code ?? ''];
+  const why = next ? `${error.code}; ${next}` : error.message;
+  return new UnreachableError(`the agent's socket ${path} cannot be opened: ${why}`, { cause: error });
 }

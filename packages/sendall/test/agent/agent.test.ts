@@ -277,6 +277,12 @@ describe('its folder', () => {
     await expect(openAgent({ home: homeIn('shared/home') })).rejects.toThrow(/can be changed by other users/);
   });
 
+  test('where a file stands is refused with the next step', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    for (const name of ['file', 'file/home'])
+      await expect(openAgent({ home: homeIn(name) })).rejects.toThrow(/cannot be made: .*set SENDALL_HOME/);
+  });
+
   test('that makes the socket’s path too long is refused before anything listens', async () => {
     await expect(openAgent({ home: homeIn('x'.repeat(120)) })).rejects.toThrow(/longer than 107 bytes/);
   });

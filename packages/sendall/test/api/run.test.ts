@@ -43,7 +43,7 @@ describe('a result', () => {
   test('of a failed command rejects with the result inside', async () => {
     const error = await failure(host.sh('echo why >&2; exit 7'));
     expect(error.result).toMatchObject({ ok: false, outcome: 'failed', code: 7, stderr: 'why\n' });
-    expect(error.message).toMatch(/code 7/);
+    expect(error.message).toMatch(/code 7 \(local: sh\)$/);
   });
 
   test('resolves with reject: false and with nothrow()', async () => {
@@ -132,6 +132,19 @@ describe('surroundings', () => {
 });
 
 describe('stdin', () => {
+  test('without an end is closed when the command has enough', async () => {
+    let closed = false;
+    async function* endless(): AsyncGenerator<string> {
+      try {
+        for (;;) yield 'line\n';
+      } finally {
+        closed = true;
+      }
+    }
+    expect((await host.run(['head', '-1'], { stdin: endless() })).stdout).toBe('line\n');
+    await expect.poll(() => closed).toBe(true);
+  });
+
   test('is empty unless given', async () => {
     expect((await host.run(['cat'])).stdout).toBe('');
   });
@@ -247,10 +260,43 @@ describe('output', () => {
     expect((await source).ok).toBe(true);
   });
 
-  test('started without stdin, it cannot be piped into afterwards, and says so', async () => {
+  test('that another run does not read to its end gets SIGPIPE, as in a shell', async () => {
+    const source = host.run(['yes'], { reject: false });
+    const sink = source.pipe(host.run(['head', '-1']));
+    expect((await sink).stdout).toBe('y\n');
+    expect((await source).signal).toBe('SIGPIPE');
+  });
+
+  test('that is piped into a command which is not there gets SIGPIPE too', async () => {
+    const source = host.run(['yes'], { reject: false });
+    expect((await failure(source.pipe(host.run(['no-such-command'])))).result.refusal).toBe('nofile');
+    expect((await source).signal).toBe('SIGPIPE');
+  });
+
+  test('cancels the run it is piped into when not all of it came', async () => {
+    const sink = host.run(['no-such-command']).pipe(host.run(['cat']));
+    const { result } = await failure(sink);
+    expect(result.outcome).toBe('cancelled');
+    expect(result.reason).toContain('"no-such-command" is not there');
+  });
+
+  test('started without stdin, it cannot be written or piped to afterwards, and says so', async () => {
     const late = host.run(['cat']);
     await late.started;
     expect(() => host.run(['true']).pipe(late)).toThrow(/started without stdin/);
+    expect(() => late.stdin).toThrow(/started without stdin/);
+  });
+
+  test('written to at once, it has a stdin', async () => {
+    const run = host.run(['cat']);
+    run.stdin.end('here');
+    expect((await run).stdout).toBe('here');
+  });
+
+  test('lines keep a byte order mark, as text does', async () => {
+    const lines: string[] = [];
+    for await (const line of host.run(['printf', '\\357\\273\\277a\\n\\357\\273\\277b']).lines()) lines.push(line);
+    expect(lines).toEqual(['\ufeffa', '\ufeffb']);
   });
 
   test('lines are cut by any delimiter', async () => {
@@ -322,6 +368,21 @@ describe('ends', () => {
     controller.abort();
     expect((await failure(run)).result.outcome).toBe('cancelled');
     await expect(host.run(['test', '-d', `/proc/${pid}`], { reject: false })).resolves.toMatchObject({ code: 1 });
+  });
+
+  test('one abort signal is enough for any number of runs', async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error) => void warnings.push(warning);
+    process.on('warning', note);
+    const controller = new AbortController();
+    const runs = Array.from({ length: 20 }, () =>
+      host.run(['sleep', '60'], { signal: controller.signal, reject: false }),
+    );
+    await Promise.all(runs.map((run) => run.started));
+    controller.abort();
+    for (const run of runs) expect((await run).outcome).toBe('cancelled');
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
   });
 
   test('an abort before the start leaves nothing running', async () => {
@@ -436,6 +497,8 @@ test('times need not be whole', async () => {
 
 test('unknown options are refused by name', () => {
   expect(() => host.run(['true'], { timeuot: 5 } as object)).toThrow(/timeuot/);
+  expect(() => host.run('ls -l' as never)).toThrow(UsageError);
+  expect(() => host.run(['echo', 5 as never])).toThrow(UsageError);
 });
 
 test('fifty runs at once keep their outputs apart', async () => {

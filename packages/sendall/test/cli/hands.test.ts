@@ -217,6 +217,15 @@ describe('doctor', () => {
     const ill = user.call(['doctor']);
     expect(ill.code).toBe(1);
     expect(ill.stdout).toContain('start one with "sendall agent"');
+    expect(user.call(['doctor', 'nobody']).stdout).toMatch(
+      /link .*no host "nobody"\n +-> see "sendall hosts", or pair/,
+    );
+    const env = { SENDALL_HOME: join(user.home, 'identity.pem') };
+    expect(user.call(['doctor'], { env }).stdout).toMatch(/^wrong +home .*is not a folder\n +-> set SENDALL_HOME/);
+    expect(user.call(['run', 'local', '--', 'true'], { env })).toMatchObject({
+      code: 201,
+      stderr: expect.stringMatching(/ENOTDIR; a part of its path is a file: set SENDALL_HOME/),
+    });
     expect(user.events(['doctor', 'web1', '--json'])).toContainEqual(
       expect.objectContaining({ event: 'check', host: 'web1', check: 'command', ok: true }),
     );

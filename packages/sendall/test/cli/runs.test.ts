@@ -137,6 +137,14 @@ describe('a detached run', () => {
     expect(all.find(({ runId }) => runId === id)).toMatchObject({ event: 'run', host: 'web1', name: 'listed' });
   });
 
+  test('of shell text shows its text; one that never started has no time', () => {
+    user.call(['sh', 'web1', '-c', 'exit 9']);
+    user.call(['run', 'web1', '--', 'no-such-command']);
+    const { stdout } = user.call(['ps', 'web1', '--all']);
+    expect(stdout).toMatch(/exit 9 .* sh -c exit 9$/m);
+    expect(stdout).toMatch(/ refused +- +- +- +no-such-command$/m);
+  });
+
   test('is one line of ps, whatever its words hold; on a terminal a line of the screen', () => {
     const name = '任务\n\u001b[31m';
     user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', `\nsleep 60; : ${'x'.repeat(100)}`]);

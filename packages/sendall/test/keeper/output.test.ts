@@ -192,6 +192,12 @@ describe('more output than may wait', () => {
 });
 
 describe('a reader that has gone', () => {
+  test('a reader that goes before the command has started is not forgotten', async () => {
+    const run = keeper.sh('exec yes');
+    run.send({ type: 'STOP', stream: 1 });
+    expect((await run.exit).signal).toBe('SIGPIPE');
+  });
+
   test('the command gets SIGPIPE at its next write', async () => {
     const run = keeper.exec('yes');
     await run.reaches(1, 1);

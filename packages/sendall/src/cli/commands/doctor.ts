@@ -1,5 +1,5 @@
 /** How well a host can be used, what is wrong, and how to mend it. */
-import { existsSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
@@ -61,8 +61,11 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   try {
     host = await reach(target, args);
   } catch (error) {
-    const [found, ...mend] = (error as Error).message.split(/(?:: |; )(?=[^:;]*$)/);
-    yield { check: 'link', ok: false, found: found!, mend: mend.join('') || 'see sendall agent status there' };
+    // Its sentence says what is wrong; the next step stands behind a semicolon, else behind the last colon.
+    const { message } = error as Error;
+    const at = message.includes('; ') ? message.indexOf('; ') : message.lastIndexOf(': ');
+    const [found, mend] = at < 0 ? [message] : [message.slice(0, at), message.slice(at + 2)];
+    yield { check: 'link', ok: false, found: found!, mend: mend ?? 'see sendall agent status there' };
     return;
   }
   await using _ = host;
@@ -94,8 +97,21 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
 
 function homeFinding(): Finding {
   const { config } = resolveHome();
-  const there = existsSync(config);
-  return { check: 'home', ok: true, found: there ? config : `${config}, made when it is needed` };
+  const there = statSync(config, { throwIfNoEntry: false });
+  if (!there) return { check: 'home', ok: true, found: `${config}, made when it is needed` };
+  const wrong = (what: string): Finding => ({
+    check: 'home',
+    ok: false,
+    found: `${config} ${what}`,
+    mend: 'set SENDALL_HOME to a folder of your own',
+  });
+  if (!there.isDirectory()) return wrong('is not a folder');
+  try {
+    accessSync(config, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch {
+    return wrong('may not be written to by you');
+  }
+  return { check: 'home', ok: true, found: config };
 }
 
 function pinFinding(target: string): Finding {

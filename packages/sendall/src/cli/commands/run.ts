@@ -1,3 +1,4 @@
+import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, type Host, type Run } from '../../index.js';
 import { accompany } from '../accompany.js';
@@ -102,7 +103,7 @@ async function leave(args: Arguments, running: Run): Promise<number> {
   try {
     const { pid } = await running.started;
     if (args.on('json')) json({ event: 'started', host, runId, pid });
-    if (args.on('stdin')) await new Promise((resolve) => running.stdin.once('finish', resolve).once('close', resolve));
+    if (args.on('stdin')) await finished(running.stdin).catch(() => undefined);
     await running.detach();
     return 0;
   } catch {

@@ -16,7 +16,11 @@ import { showWaiting } from '../waiting.js';
 
 const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 
+/** States in which a run has no time that goes on. */
+const OVER = new Set(['exited', 'refused', 'lost']);
+
 function age(run: RunListing): string {
+  if (run.endMs === undefined && OVER.has(run.state)) return '-';
   const seconds = Math.max(0, Math.round(((run.endMs ?? Date.now()) - (run.startMs ?? run.openedMs)) / 1000));
   if (seconds < 60) return `${seconds}s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m${seconds % 60}s`;
