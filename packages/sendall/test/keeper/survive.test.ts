@@ -124,7 +124,8 @@ describe('the death of the keeper', () => {
     expect(readFileSync(journal).length).toBeLessThan(5 * 1024 * 1024);
     await keeper.crash({ limits: { maxEnded: 50 } });
     expect((await keeper.list()).length).toBeLessThanOrEqual(50);
-    for (const runId of ids)
+    // Of the last round any may be among those that are kept.
+    for (const runId of ids.slice(0, -1))
       expect(await keeper.open({ argv }, { runId }).wait('REFUSED')).toMatchObject({ code: 'expired' });
   });
 });
