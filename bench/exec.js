@@ -60,6 +60,7 @@ const table = {
   'process-web1': { what: 'node -e 0', want: '<=', bar: 1.8, unit: 'ms p50' },
   'process-modules': { what: '25 modules', want: '<=', bar: 1, unit: 'files loaded' },
   'shell-echo': { what: 'a local PTY, same terminal code', want: '<=', bar: 1.2, unit: 'ms p50, TLS' },
+  'shell-echo-host': { what: 'the same, keys shown when echoed', want: '<=', unit: 'ms p50, TLS' },
   'shell-echo-unix': { what: 'a local PTY, same terminal code', want: '<=', unit: 'ms p50' },
   'shell-echo-bare': { what: 'a local PTY, nothing between', want: '<=', unit: 'ms p50, TLS' },
   'delay-100ms': { what: '1 Gbit/s', want: '>=', bar: 1, unit: 'Gbit/s' },
@@ -315,13 +316,22 @@ async function delayed(site) {
 async function echo(env, folder) {
   const typist = async (/** @type {string} */ name, /** @type {readonly string[]} */ ...words) =>
     await contest(name, helper('typist.js', words, { ...env, HOME: folder }));
-  const shellOf = (/** @type {string} */ target) => [process.execPath, SENDALL, 'shell', target];
+  const shellOf = (/** @type {string[]} */ ...words) => [process.execPath, SENDALL, 'shell', ...words];
   const bash = ['/bin/bash', '--norc', '--noprofile'];
   const terminal = fileURLToPath(new URL('./exec/local-terminal.js', import.meta.url));
   /** @type {Record<string, Contestant>} */
   const all = {
     bare: await typist('a bare PTY', ...bash),
     same: await typist('the terminal code alone', process.execPath, terminal, ...bash),
+    sameHost: await typist(
+      'the same, without prediction',
+      '/usr/bin/env',
+      'NO_PREDICT=1',
+      process.execPath,
+      terminal,
+      ...bash,
+    ),
+    tlsHost: await typist('sendall shell --no-predict web1', ...shellOf('--no-predict', 'web1')),
     unix: await typist('sendall shell local', ...shellOf('local')),
     tls: await typist('sendall shell web1', ...shellOf('web1')),
   };
@@ -334,6 +344,7 @@ async function echo(env, folder) {
       (p50[name] ??= []).push(median(ms));
     }
   row('shell-echo', p50.tls, p50.same);
+  row('shell-echo-host', p50.tlsHost, p50.sameHost);
   row('shell-echo-unix', p50.unix, p50.same);
   row('shell-echo-bare', p50.tls, p50.bare);
 }

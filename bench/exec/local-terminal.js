@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The peer of `sendall shell`: its own terminal code, with a program on a pseudo-terminal of this very process where
- * the shell has a host. The words are the program's.
+ * the shell has a host. The words are the program's. NO_PREDICT=1: keys are shown when the program echoes them.
  */
 import { Writable } from 'node:stream';
 import { converse } from '../../packages/sendall/dist/cli/terminal.js';
@@ -48,4 +48,7 @@ const run = {
   }),
   resize: async (/** @type {number} */ cols, /** @type {number} */ rows) => terminal.resize(cols, rows),
 };
-await converse(/** @type {any} */ (run), /** @type {any} */ ({ on: () => false }));
+await converse(
+  /** @type {any} */ (run),
+  /** @type {any} */ ({ on: (/** @type {string} */ name) => name === 'no-predict' && process.env.NO_PREDICT }),
+);

@@ -5,6 +5,7 @@ import { reachOptions } from './reach.js';
 import { rolloutOptions } from './rollout-options.js';
 import { stdinFor } from './stdin.js';
 import { parseDuration, parseSize } from './units.js';
+import { echoOptions } from './predicted-echo.js';
 
 /** Starts the command on a host that was reached, or on many. */
 export type Begin = <T>(on: Starter<T>, options: RunOptions) => T;
@@ -31,6 +32,7 @@ export const runOptions: Record<string, Option> = {
   'idle-timeout': { value: 'TIME', help: 'end it after this time without output' },
   'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
   pty: { help: 'give it a terminal' },
+  ...echoOptions,
   encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
   json: { help: 'one JSON object a line on stdout' },
   quiet: { short: 'q', help: 'say nothing of our own' },

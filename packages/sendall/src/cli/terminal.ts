@@ -8,9 +8,10 @@ import { EscapeReader, type Escape } from './escapes.js';
 import { EXIT } from './exit-codes.js';
 import { conclude, type Followed } from './follow.js';
 import { watchSignals } from './interrupt.js';
+import { PredictedEcho } from './predicted-echo.js';
 import { say } from './print.js';
 import { Replay } from './replay.js';
-import { finish, put, standardSinks } from './sink.js';
+import { finish, put, standardSinks, type Sinks } from './sink.js';
 import { clearStatus, leaveScreenTo, makeWay } from './status-line.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
@@ -70,7 +71,9 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
   const watch = watchSignals(seat.watching ? { cancel: async () => escaped('detach') } : run);
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
-  const shown = show(run, modes, joined);
+  const sinks = standardSinks(SHOWN);
+  const echo = args.on('no-predict') ? undefined : new PredictedEcho();
+  const shown = show(run, sinks, modes, joined, echo);
   const tellTaken = () => process.stderr.write(`\r\n${seat.watching ? WATCHING : TAKEN}\r\n`);
   void run.controlLost.then(() => {
     watching = true;
@@ -86,6 +89,8 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       if (keys.includes(CTRL_C)) escaped('detach');
       else tellTaken();
     } else {
+      const now = echo?.typed(keys);
+      if (now?.length) sinks.out.write(now);
       type(run, keys);
       typed?.();
     }
@@ -141,8 +146,13 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
 }
 
 /** What the host draws, as it comes. */
-async function show(run: Run, modes: ScreenModes, joined: boolean): Promise<Followed> {
-  const sinks = standardSinks(SHOWN);
+async function show(
+  run: Run,
+  sinks: Sinks,
+  modes: ScreenModes,
+  joined: boolean,
+  echo: PredictedEcho | undefined,
+): Promise<Followed> {
   const replay = joined ? new Replay(run, modes) : undefined;
   let lostOutput: NodeJS.ErrnoException | undefined;
   sinks.out.on('error', (error) => {
@@ -153,7 +163,8 @@ async function show(run: Run, modes: ScreenModes, joined: boolean): Promise<Foll
   for await (const event of run.events()) {
     if (event.event === 'output') {
       if (!replay) modes.watch(event.bytes);
-      await put(sinks.out, replay ? replay.draw(event.bytes, event.offset) : event.bytes);
+      const drawn = replay ? replay.draw(event.bytes, event.offset) : event.bytes;
+      await put(sinks.out, echo?.drawn(drawn) ?? drawn);
     } else if (event.event === 'result') {
       await finish(sinks);
       return { result: event.result, gaps: false, lostOutput };

@@ -8,6 +8,7 @@ import type { Command, Option } from '../command.js';
 import { EXIT } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
 import { conclude, follow, speaks, viewOf } from '../follow.js';
+import { echoOptions } from '../predicted-echo.js';
 import { say } from '../print.js';
 import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../reach.js';
 import { stdinFor } from '../stdin.js';
@@ -31,6 +32,7 @@ export const attach: Command = {
   examples: ['sendall attach nightly', 'sendall attach nightly --from tail:4096'],
   options: {
     ...shown,
+    ...echoOptions,
     observe: { help: 'only read: no stdin, no say in what is kept (default while someone else has control)' },
     stdin: { value: 'FILE', optionalValue: true, help: 'go on with its stdin, from ours or a file; takes control' },
   },

@@ -1,6 +1,7 @@
 import { UsageError } from '../../errors.js';
 import type { Command } from '../command.js';
 import { noteRun } from '../history.js';
+import { echoOptions } from '../predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../reach.js';
 import { isOneTarget } from '../targets.js';
 import { converse, hasTerminal, ownTerminal } from '../terminal.js';
@@ -24,6 +25,7 @@ export const shell: Command = {
     as: { value: 'USER', help: 'run as this user of the host' },
     name: { value: 'NAME', help: 'a name to find it by' },
     quiet: { short: 'q', help: 'say nothing of our own' },
+    ...echoOptions,
     ...reachOptions,
   },
   complete: 'host',
