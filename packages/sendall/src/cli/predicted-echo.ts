@@ -13,9 +13,10 @@ export const echoOptions: Readonly<Record<string, Option>> = {
   'no-predict': { help: 'on a terminal: show keys only when their echo has come' },
 };
 
-/** Keys in a row that must have been echoed so before the next one is shown. */
+/** Keys in a row that must have been echoed so before others are shown. */
 const ENOUGH = 2;
 const TAKE_BACK = '\b \b';
+const NOTHING = Buffer.alloc(0);
 
 /** ASCII that takes one column. */
 const isPrintable = (key: number): boolean => key >= 0x20 && key < 0x7f;
@@ -23,39 +24,37 @@ const isPrintable = (key: number): boolean => key >= 0x20 && key < 0x7f;
 export class PredictedEcho {
   /** Keys whose echo has not come, oldest first. */
   #awaited: number[] = [];
-  /** So many of them, the newest, are on the screen. */
-  #shown = 0;
   /** Echoes in a row that were as foreseen. */
   #trust = 0;
   /** A key is on its way whose effect cannot be foreseen; nothing is until something came of it. */
   #unknown = false;
 
-  /** These keys are sent now. Returns what is to be shown of them now. */
-  typed(keys: Buffer): Buffer {
-    if (keys.length !== 1 || !isPrintable(keys[0]!)) this.#unknown = true;
-    if (this.#unknown) return keys.subarray(0, 0);
-    this.#awaited.push(keys[0]!);
-    if (this.#trust < ENOUGH || this.#shown < this.#awaited.length - 1) return keys.subarray(0, 0);
-    this.#shown++;
-    return keys;
+  /** Those awaited are on the screen. */
+  get #showing(): boolean {
+    return this.#trust >= ENOUGH;
   }
 
-  /** The host has sent this. Returns what is to be drawn of it. */
+  /** These keys are sent now. Returns what is to be shown of them. */
+  typed(keys: Buffer): Buffer {
+    if (keys.length !== 1 || !isPrintable(keys[0]!)) this.#unknown = true;
+    if (this.#unknown) return NOTHING;
+    this.#awaited.push(keys[0]!);
+    return this.#showing ? keys : NOTHING;
+  }
+
+  /** The host has sent this. Returns what is to be drawn. */
   drawn(bytes: Buffer): Buffer {
+    const showing = this.#showing;
     let echoed = 0;
     while (echoed < bytes.length && bytes[echoed] === this.#awaited[echoed]) echoed++;
-    const seen = Math.max(0, echoed - (this.#awaited.length - this.#shown));
     this.#awaited = this.#awaited.slice(echoed);
-    this.#shown -= seen;
     this.#trust += echoed;
-    // What is on the screen already are the last of them.
-    const echo = bytes.subarray(0, echoed - seen);
-    if (echoed === bytes.length) return echo;
-    const back = Buffer.from(TAKE_BACK.repeat(this.#shown));
+    const echo = showing ? NOTHING : bytes.subarray(0, echoed);
+    if (echoed === bytes.length) return !showing && this.#showing ? Buffer.from([...echo, ...this.#awaited]) : echo;
+    const tooMuch = showing ? Buffer.from(TAKE_BACK.repeat(this.#awaited.length)) : NOTHING;
     this.#awaited = [];
-    this.#shown = 0;
     this.#trust = 0;
     this.#unknown = false;
-    return Buffer.concat([echo, back, bytes.subarray(echoed)]);
+    return Buffer.concat([echo, tooMuch, bytes.subarray(echoed)]);
   }
 }

@@ -103,7 +103,7 @@ describe('a shell', () => {
         { expect: 'resized' },
         { expect: '[ready] ' },
         // It has the foreground once it speaks: between two commands an interrupt is nobody's.
-        { send: 'sh -c "echo wai\'\'ting; sleep 60"\r' },
+        { send: 'sh -c "echo wai\'\'ting; exec sleep 60"\r' },
         { expect: 'waiting\r\n' },
         { send: CTRL_C },
         { expect: '[ready] ' },
