@@ -70,6 +70,7 @@ export class Crew implements PoolHost {
       kind.acceptance = (address, link) => this.#acceptance(address, link);
     }
     this.#pool = new Pool(kind, rules, this, this.#places);
+    acceptor.beside = () => this.#pool.duplicates;
   }
 
   // ---- the address
