@@ -13,6 +13,8 @@ import { connect as tlsConnect } from 'node:tls';
  * @property {() => Promise<unknown>} [open] Before anything is timed.
  * @property {() => Promise<boolean>} [one] Runs `true`; whether it ended with 0.
  * @property {(command: string) => Promise<number>} [output] Runs shell text and counts the bytes of its stdout.
+ * @property {() => Promise<unknown>} [tidy] After the output was timed: what is left of it on the disk goes, for writing it back
+ *   would be a burden on whoever comes next.
  * @property {() => Promise<boolean>} [cold] A new connection, one `true`, and its end.
  */
 
@@ -123,6 +125,7 @@ const kinds = {
     let host;
     /** @type {typeof import('sendall')} */
     let api;
+    let latest = '';
     return {
       async open() {
         api = await import('sendall');
@@ -131,11 +134,13 @@ const kinds = {
       one: async () => (await host.run(['/bin/true'])).ok,
       async output(command) {
         const run = host.sh(command);
+        latest = run.runId;
         const bytes = await count(run.stdout);
         const result = await run;
         if (result.finals.stdout !== bytes) throw new Error(`${bytes} bytes were read of ${result.finals.stdout}`);
         return bytes;
       },
+      tidy: async () => await host.forget(latest),
       async cold() {
         const fresh = await api.connect(target);
         const { ok } = await fresh.run(['/bin/true']);
@@ -180,7 +185,9 @@ const answers = {
   output: async ({ command }) => {
     const start = performance.now();
     const bytes = await contestant.output?.(command);
-    return { bytes, secs: (performance.now() - start) / 1000 };
+    const secs = (performance.now() - start) / 1000;
+    await contestant.tidy?.();
+    return { bytes, secs };
   },
 };
 
