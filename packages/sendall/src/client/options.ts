@@ -1,5 +1,5 @@
 /** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
-import { encodeSpec } from '../protocol/codec.js';
+import { CHOICES, encodeSpec } from '../protocol/codec.js';
 import type { Spec } from '../protocol/messages.js';
 import { formatRunId, newRunId as makeRunId, parseRunId } from '../protocol/run-id.js';
 import { UsageError } from '../errors.js';
@@ -187,7 +187,7 @@ export function prepareRun(
     runAs: options.runAs,
     stdin: options.stdin !== undefined && options.stdin !== 'none',
     pty: pty && { cols: wholeNumber('cols', pty.cols), rows: wholeNumber('rows', pty.rows), term: pty.term },
-    capture: oneOf('capture', options.capture, ['split', 'merged', 'exact']),
+    capture: oneOf('capture', options.capture, CHOICES.capture),
     timeoutMs: milliseconds('timeout', options.timeout) || undefined,
     idleMs: milliseconds('idleTimeout', options.idleTimeout) || undefined,
     killGraceMs: milliseconds('killGrace', options.killGrace),
@@ -195,7 +195,7 @@ export function prepareRun(
       typeof options.onDisconnect === 'object' ? milliseconds('termAfter', options.onDisconnect.termAfter) : undefined,
     keepMs: milliseconds('keep', options.keep) || undefined,
     spoolMax: wholeNumber('spoolMax', options.spoolMax),
-    overflow: oneOf('overflow', options.overflow, ['block', 'stop', 'drop-old']),
+    overflow: oneOf('overflow', options.overflow, CHOICES.overflow),
     name: options.name,
     tags: [...(options.tags ?? [])],
     idempotent: options.idempotent,

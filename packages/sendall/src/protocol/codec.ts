@@ -102,7 +102,8 @@ export function encodeSpec(spec: Spec): Uint8Array {
 
 const NUL = 0;
 const VERBS = new Set(['exec', 'sh']);
-const CHOICES = {
+/** What these fields of a spec may say. */
+export const CHOICES = {
   capture: ['split', 'merged', 'exact'],
   overflow: ['block', 'stop', 'drop-old'],
 } as const satisfies { [name in keyof Spec]?: readonly string[] };
