@@ -19,8 +19,6 @@ import type { TransportSink } from './transport.js';
 export class Acceptor implements TransportSink<Socket | Datagram> {
   readonly admission: Admission<Socket | Datagram>;
   readonly alarms: Alarms;
-  /** Descriptors that are held beside those of the connections. */
-  beside: () => number = () => 0;
   /** In a worker that does not accept by itself: the main server admits and counts. */
   fed = false;
   readonly #server: ServerInside;
@@ -88,8 +86,8 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
       this.drop(item, 'draining');
       return;
     }
-    const { places, pending } = this.admission;
-    if (server.transport.kind === 'stream' && !this.#budget.allows(places.taken + pending + this.beside())) {
+    if (server.transport.kind === 'stream' && !this.#budget.allows(server.connections.size + this.admission.pending)) {
+      if (this.#budget.exhausted() && isHeard(server, 'emfile')) announce(server, 'emfile', this.#budget.state());
       this.drop(item, 'fd-budget');
       return;
     }
@@ -111,8 +109,6 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
         pending: this.admission.pending,
         limit: server.options.maxConnections,
       });
-    if (reason === 'fd-budget' && this.#budget.exhausted() && isHeard(server, 'emfile'))
-      announce(server, 'emfile', this.#budget.state());
     if (isHeard(server, 'drop')) announce(server, 'drop', { reason, peer: item && peerOf(item) });
     if (item !== undefined && server.transport.kind === 'stream') {
       (item as Socket).on('error', () => {});

@@ -3,7 +3,6 @@ import type { BoundAddress } from './address.js';
 import type { Holder } from './concurrency/holder.js';
 import type { Datagram } from './datagram.js';
 import type { DrainReport } from './drain.js';
-import type { DropReason } from './reasons.js';
 import type { Acceptance, FromWorker, ToWorker } from './worker-messages.js';
 
 /** Where requests run, when that is not this event loop. */
@@ -35,10 +34,8 @@ export interface WorkerLink {
   post(message: ToWorker): void;
   /** Whether it may be given anything: a process whose channel is closed has not ended yet, but is about to. */
   readonly usable: boolean;
-  /** Gives a socket away. `back` is called when the worker did not get it: the reason, should it be closed by then. */
-  handOver(id: number, socket: Socket, back: (reason: DropReason) => void): void;
-  /** Descriptors held of sockets on their way, beside the sockets themselves. */
-  readonly duplicates?: number;
+  /** Gives a socket away. `back` is called when the worker ended before it had it. */
+  handOver(id: number, socket: Socket, back: () => void): void;
   /** The worker has it. */
   got(id: number): void;
   /** Gives the worker a listening socket to accept from; only threads can. */

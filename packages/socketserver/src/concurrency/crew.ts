@@ -70,7 +70,6 @@ export class Crew implements PoolHost {
       kind.acceptance = (address, link) => this.#acceptance(address, link);
     }
     this.#pool = new Pool(kind, rules, this, this.#places);
-    acceptor.beside = () => this.#pool.duplicates;
   }
 
   // ---- the address

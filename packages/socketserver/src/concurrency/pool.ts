@@ -112,13 +112,6 @@ export class Pool implements Workers {
     return this.#members.size;
   }
 
-  /** Descriptors of sockets on their way to the workers, beside the sockets themselves. */
-  get duplicates(): number {
-    let held = 0;
-    for (const { link } of this.#members) held += link.duplicates ?? 0;
-    return held;
-  }
-
   start(address: BoundAddress): Promise<void> {
     this.#address = address;
     const ready = new Promise<void>((resolve, reject) => (this.#started = { resolve, reject }));
@@ -318,19 +311,19 @@ export class Pool implements Workers {
       const { data, peer, truncated } = item;
       member.link.post({ type: 'datagram', id, data, peer, truncated });
     } else {
-      member.link.handOver(id, item, (reason) => this.#back(member, id, item, reason));
+      member.link.handOver(id, item, () => this.#back(member, id, item));
     }
     if (last) this.#fill();
   }
 
-  /** The worker did not get the socket: another one does, if it is still open. */
-  #back(member: Member, id: number, socket: Socket, reason: DropReason): void {
+  /** The worker ended before it had the socket: another one gets it. */
+  #back(member: Member, id: number, socket: Socket): void {
     const entry = member.active.get(id);
     if (entry === undefined) return;
     member.active.delete(id);
     if (descriptorOf(socket) < 0 || this.#drain !== undefined) {
       this.#host.placeFreed();
-      this.#host.dropped(socket, reason);
+      this.#host.dropped(socket, 'no-worker');
       entry.done?.();
     } else {
       this.take(socket, entry.done);

@@ -2,7 +2,6 @@ import { fork, type ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { WorkerKind, WorkerLink } from '../concurrency.js';
-import type { DropReason } from '../reasons.js';
 import type { FromWorker, ToWorker } from '../worker-messages.js';
 
 const entry = fileURLToPath(new URL('./worker.js', import.meta.url));
@@ -12,7 +11,7 @@ export const processes: WorkerKind = { start: () => new ProcessLink() };
 
 class ProcessLink implements WorkerLink {
   readonly #child: ChildProcess;
-  readonly #onTheWay = new Map<number, { socket: Socket; back: (reason: DropReason) => void }>();
+  readonly #onTheWay = new Map<number, { socket: Socket; back: () => void }>();
 
   constructor() {
     this.#child = fork(entry, [], { serialization: 'advanced' });
@@ -35,7 +34,7 @@ class ProcessLink implements WorkerLink {
    * Our own descriptor stays open until the child says that it has its one: when it ends before, the connection goes
    * to another child, and nothing was lost.
    */
-  handOver(id: number, socket: Socket, back: (reason: DropReason) => void): void {
+  handOver(id: number, socket: Socket, back: () => void): void {
     socket.on('error', () => {});
     this.#onTheWay.set(id, { socket, back });
     this.#child.send({ type: 'connection', id } satisfies ToWorker, socket, { keepOpen: true }, () => {});
@@ -55,7 +54,7 @@ class ProcessLink implements WorkerLink {
     this.#child.once('exit', (code, signal) => {
       told = true;
       listener({ code, signal });
-      for (const { back } of this.#onTheWay.values()) back('no-worker');
+      for (const { back } of this.#onTheWay.values()) back();
     });
     // A child that could not be started has no exit.
     this.#child.once('error', (error) => {

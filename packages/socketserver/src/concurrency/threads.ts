@@ -3,7 +3,6 @@ import { Worker } from 'node:worker_threads';
 import type { WorkerKind, WorkerLink } from '../concurrency.js';
 import { descriptorOf } from '../node-internals.js';
 import type { SystemCalls } from '../system-calls.js';
-import type { DropReason } from '../reasons.js';
 import type { FromWorker, ToWorker } from '../worker-messages.js';
 import type { Holder } from './holder.js';
 
@@ -18,7 +17,7 @@ class ThreadLink implements WorkerLink {
   readonly threadId: number;
   readonly #worker: Worker;
   readonly #calls: SystemCalls | undefined;
-  readonly #onTheWay = new Map<number, { socket: Socket; fd: number; back: (reason: DropReason) => void }>();
+  readonly #onTheWay = new Map<number, { socket: Socket; fd: number; back: () => void }>();
   /** Listening descriptors that the worker may not have taken over yet; each is told when it has, or has ended. */
   readonly #shared = new Map<number, (ended: boolean) => void>();
 
@@ -36,14 +35,10 @@ class ThreadLink implements WorkerLink {
     return true;
   }
 
-  get duplicates(): number {
-    return this.#onTheWay.size;
-  }
-
-  handOver(id: number, socket: Socket, back: (reason: DropReason) => void): void {
+  handOver(id: number, socket: Socket, back: () => void): void {
     const from = descriptorOf(socket);
     if (from < 0) {
-      setImmediate(back, 'no-worker');
+      setImmediate(back);
       return;
     }
     // All threads share the table of descriptors, but a number must have one owner: two closing it would end another.
@@ -54,7 +49,7 @@ class ThreadLink implements WorkerLink {
     } catch {
       // No descriptor is left: as where accept(2) finds none, the client is turned away.
       socket.destroy();
-      setImmediate(back, 'fd-budget');
+      setImmediate(back);
       return;
     }
     this.#onTheWay.set(id, { socket, fd, back });
@@ -93,7 +88,7 @@ class ThreadLink implements WorkerLink {
       listener({ code, signal: null, ...(error && { error }) });
       for (const { fd, back } of this.#onTheWay.values()) {
         this.#calls!.close(fd);
-        back('no-worker');
+        back();
       }
       for (const done of this.#shared.values()) done(true);
     });
