@@ -4,8 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    globalSetup: 'test/support/home.js',
+    setupFiles: 'test/support/bounds.js',
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -1,0 +1,10 @@
+// @ts-check
+// Before each file: the runner's own bounds, as this machine is now.
+import { vi } from 'vitest';
+import { patience } from './waits.js';
+
+vi.setConfig({
+  testTimeout: patience(60_000),
+  hookTimeout: patience(60_000),
+  expect: { poll: { timeout: patience(15_000) } },
+});
