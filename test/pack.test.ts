@@ -30,7 +30,7 @@ beforeAll(() => {
     '--prefer-offline',
     ...tarballs.map((file) => `./${file}`),
   );
-}, 180_000);
+});
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 test('the four tarballs in one install work in an empty project, install scripts off', () => {

@@ -4,7 +4,7 @@ import { vi } from 'vitest';
 import { patience } from './waits.js';
 
 vi.setConfig({
-  testTimeout: patience(60_000),
-  hookTimeout: patience(60_000),
+  testTimeout: patience(90_000),
+  hookTimeout: patience(120_000),
   expect: { poll: { timeout: patience(15_000) } },
 });

@@ -37,7 +37,7 @@ beforeAll(() => {
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
   const tarball = readdirSync(project).find((file) => file.endsWith('.tgz'));
   inProject('npm', 'install', '--silent', '--offline', `./${tarball}`);
-}, 120_000);
+});
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 test('it brings nothing else along', () => {

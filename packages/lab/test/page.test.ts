@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
 import { Program, wirelab, soon } from './programs.js';
+import { patience } from '../../../test/support/waits.js';
 
 let lab: Program;
 let url: URL;
@@ -231,7 +232,7 @@ describe('the page', () => {
     await using page = await open(options);
     for (const view of ['workbench', 'phenomena', 'inspect', 'chaos']) {
       await page.locator(`#tab-${view}`).click();
-      if (view === 'phenomena') await page.waitForSelector('#view-phenomena .measured', { timeout: 20_000 });
+      if (view === 'phenomena') await page.waitForSelector('#view-phenomena .measured', { timeout: patience(20_000) });
       if (view === 'inspect') {
         await page.locator('#view-inspect').getByRole('button', { name: 'Start' }).click();
         await page.getByRole('button', { name: 'Send demonstration traffic' }).click();

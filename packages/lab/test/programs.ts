@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import { patience, within } from '../../../test/support/waits.js';
 
 const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
 const peers = fileURLToPath(new URL('./python/peers.py', import.meta.url));
@@ -27,19 +28,18 @@ export class Program implements AsyncDisposable {
 
   /** Resolves with what a pattern finds in the output, as soon as it is there. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`never said ${pattern}:\n${this.stdout}${this.stderr}`)), 20_000);
+    const found = new Promise<RegExpExecArray>((resolve, reject) => {
       const watch = () => {
-        const found = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
-        if (!found && this.child.exitCode === null) return;
-        clearTimeout(timer);
+        const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+        if (!match && this.child.exitCode === null) return;
         this.#watchers.delete(watch);
-        if (found) resolve(found);
+        if (match) resolve(match);
         else reject(new Error(`ended without ${pattern}:\n${this.stdout}${this.stderr}`));
       };
       this.#watchers.add(watch);
       watch();
     });
+    return within(found, () => `${pattern} in:\n${this.stdout}${this.stderr}`, 20_000);
   }
 
   write(text: string): void {
@@ -78,11 +78,11 @@ export async function portOf(program: Program): Promise<string> {
 export async function finished(program: Program): Promise<{ code: number | null; stdout: string; stderr: string }> {
   await using running = program;
   running.end();
-  const code = await running.ended;
+  const code = await within(running.ended, () => `the end of a program that said:\n${running.stdout}${running.stderr}`);
   return { code, stdout: running.stdout, stderr: running.stderr };
 }
 
 /** Asks again and again until it is so: long enough for a machine that has other things to do. */
 export function soon<T>(read: () => T) {
-  return expect.poll(read, { timeout: 15_000 });
+  return expect.poll(read, { timeout: patience(15_000) });
 }

@@ -3,7 +3,6 @@ import { chaos } from './support/chaos.js';
 
 test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(
   'after connects, resets, garbage, stalls and killed workers: it answers, holds nothing, its counts add up (%s)',
-  { timeout: 60_000 },
   async (mode) => {
     const seed = Math.floor(Math.random() * 1e6);
     const result = await chaos({ mode, ms: 3_000, seed });

@@ -130,25 +130,21 @@ test('requestsPerChild 1: a process for each request, warm ones kept ready, at m
   expect(server.activeChildren.size).toBeLessThanOrEqual(3);
 });
 
-test(
-  'bytes sent before the hand-over are seen by the child, 2,000 hand-overs leave nothing in the parent',
-  { timeout: 60_000 },
-  async () => {
-    const server = await start(tcp, Echo, { concurrency: processes });
-    const { readdirSync } = await import('node:fs');
-    const one = async (i: number) => {
-      const client = dial(server);
-      client.socket.end(`early ${i}`);
-      expect(await client.closed).toBe(`early ${i}`);
-    };
-    await one(0);
-    const before = readdirSync('/proc/self/fd').length;
-    for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 50 }, (_, k) => one(i * 50 + k)));
-    await server.waitForConnections('==', 0);
-    await eventually(() => readdirSync('/proc/self/fd').length <= before + 4);
-    expect(server.info()).toMatchObject({ connections: 0, pending: 0 });
-  },
-);
+test('bytes sent before the hand-over are seen by the child, 2,000 hand-overs leave nothing in the parent', async () => {
+  const server = await start(tcp, Echo, { concurrency: processes });
+  const { readdirSync } = await import('node:fs');
+  const one = async (i: number) => {
+    const client = dial(server);
+    client.socket.end(`early ${i}`);
+    expect(await client.closed).toBe(`early ${i}`);
+  };
+  await one(0);
+  const before = readdirSync('/proc/self/fd').length;
+  for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 50 }, (_, k) => one(i * 50 + k)));
+  await server.waitForConnections('==', 0);
+  await eventually(() => readdirSync('/proc/self/fd').length <= before + 4);
+  expect(server.info()).toMatchObject({ connections: 0, pending: 0 });
+});
 
 test.each<[string, ServerOptions]>([
   ['threads', { concurrency: { mode: 'threads', workers: 4 } }],
@@ -197,7 +193,6 @@ test.each([
   ['Unix', 'without', 'path'],
 ])(
   'threads on one socket close their own descriptors alone, whatever opens a number meanwhile: %s, %s koffi',
-  { timeout: 90_000 },
   async (_transport, koffi, address) => {
     const at = address === 'path' ? { path: join(folder(), 'socket') } : address;
     const hide = koffi === 'with' ? [] : ['--import', fixture('without-koffi.js')];

@@ -87,7 +87,7 @@ describe('help', () => {
       }
     }
     user.call(['kill', 'nightly']);
-  }, 90_000);
+  });
 });
 
 describe('slips', () => {

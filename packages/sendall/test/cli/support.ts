@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { patience } from '../../../../test/support/waits.js';
 
 export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 /** Drives a program in a terminal of its own; reads a script of steps as JSON. */
 const TERMINAL = fileURLToPath(new URL('../fixtures/terminal.py', import.meta.url));
+/** For one command line on a quiet machine, in milliseconds. */
 const DEADLINE = 20_000;
 
 export interface Ended {
@@ -39,13 +41,15 @@ export class User implements Disposable {
 
   /** Runs a command line to its end. */
   call(words: readonly string[], { input = '', env, cwd }: CallOptions = {}): Ended {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [SENDALL, ...words], {
+    const { status, stdout, stderr, error } = spawnSync(process.execPath, [SENDALL, ...words], {
       env: this.env(env),
       input,
-      timeout: DEADLINE,
+      timeout: patience(DEADLINE),
       maxBuffer: 256 * 1024 * 1024,
       ...(cwd === undefined ? {} : { cwd }),
     });
+    if (error)
+      throw new Error(`sendall ${words.join(' ')}: ${error.message}\n${stdout.toString()}${stderr.toString()}`);
     return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
   }
 
@@ -60,11 +64,12 @@ export class User implements Disposable {
   /** Shell text in which `sendall` is our program. */
   bash(text: string, { input = '', env }: CallOptions = {}): Ended {
     const script = `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`;
-    const { status, stdout, stderr } = spawnSync('bash', ['-c', script], {
+    const { status, stdout, stderr, error } = spawnSync('bash', ['-c', script], {
       env: this.env({ NODE: process.execPath, SENDALL, ...env }),
       input,
-      timeout: DEADLINE,
+      timeout: patience(DEADLINE),
     });
+    if (error) throw new Error(`${text}: ${error.message}\n${stdout.toString()}${stderr.toString()}`);
     return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
   }
 
@@ -80,7 +85,7 @@ export class User implements Disposable {
 
   /** As `atTerminal`, while something else goes on. */
   async alsoAtTerminal(words: readonly string[], steps: readonly Step[]): Promise<{ code: number; screen: string }> {
-    const env = this.env({ TERM: 'xterm-256color' });
+    const env = this.env({ TERM: 'xterm-256color', DEADLINE: String(patience(DEADLINE) / 1000) });
     const child = spawn('python3', [TERMINAL, process.execPath, SENDALL, ...words], { env });
     child.stdin.end(JSON.stringify(steps));
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
@@ -94,10 +99,11 @@ export class User implements Disposable {
   }
 
   #terminal(argv: readonly string[], steps: readonly Step[]) {
+    const deadline = patience(DEADLINE);
     const { status, stdout, stderr } = spawnSync('python3', [TERMINAL, ...argv], {
-      env: this.env({ TERM: 'xterm-256color', NODE: process.execPath, SENDALL }),
+      env: this.env({ TERM: 'xterm-256color', NODE: process.execPath, SENDALL, DEADLINE: String(deadline / 1000) }),
       input: JSON.stringify(steps),
-      timeout: DEADLINE,
+      timeout: 2 * deadline,
       maxBuffer: 256 * 1024 * 1024,
     });
     if (status !== 0) throw new Error(`the terminal: ${stderr.toString()}`);

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Machine, type User } from './support.js';
+import { patience } from '../../../../test/support/waits.js';
 
 let machine: Machine;
 let user: User;
@@ -221,7 +222,7 @@ describe('a shell', () => {
       ['shell', '--name', 'shared', 'web1'],
       [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { expect: 'has taken over' }, { send: '\r~.' }],
     );
-    await expect.poll(() => user.call(['logs', 'shared']).stdout, { timeout: 10_000 }).toContain('a2b');
+    await expect.poll(() => user.call(['logs', 'shared']).stdout, { timeout: patience(10_000) }).toContain('a2b');
     const second = user.alsoAtTerminal(
       ['attach', 'shared'],
       [{ expect: 'a2b' }, { send: 'read x\r' }, { expect: 'read x' }, { send: 'gone\r' }, { send: 'exit $((4+4))\r' }],
@@ -235,7 +236,7 @@ describe('a shell', () => {
       ['shell', '--name', 'shown', 'web1'],
       [{ send: 'PS1=; printf "\\033[?25lhid"; echo den; read x; exit 4\r' }],
     );
-    await expect.poll(() => user.call(['logs', 'shown']).stdout, { timeout: 10_000 }).toContain('hidden');
+    await expect.poll(() => user.call(['logs', 'shown']).stdout, { timeout: patience(10_000) }).toContain('hidden');
     const watched = user.atTerminal(
       ['attach', '--observe', 'shown'],
       [{ expect: 'hidden' }, { send: 'x' }, { expect: 'only watches' }, { send: CTRL_C }, { expect: '\u001b[?25h' }],

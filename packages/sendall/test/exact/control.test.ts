@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { fleetOf, oneHost, sha256, until, watch } from './support.js';
+import { fleetOf, oneHost, sha256, watch } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 test('two callers read the same run at once, each from its own offset', async () => {
   const { fleet, host } = await oneHost();
@@ -29,11 +30,11 @@ test('control moves to the newer caller, and the older one becomes an observer',
   await first.started;
   expect(first.controlEpoch).toBe(1);
   first.stdin.write('first ');
-  await until('the first word', () => first.offsets.stdout === 6);
+  await until(() => first.offsets.stdout === 6, 'the first word');
   const second = other.attach(first.runId, { mode: 'control' });
   await second.attached;
   expect(second.controlEpoch).toBe(2);
-  await until('the loss of control', () => first.controlEpoch === undefined);
+  await until(() => first.controlEpoch === undefined, 'the loss of control');
   first.stdin.end('ignored');
   second.stdin.end('second');
   expect((await first).stdout).toBe('first second');
@@ -51,11 +52,11 @@ test('a caller that lost its link does not take control back from the one that h
   const other = await fleet.connect(0);
   const second = other.attach(first.runId, { mode: 'control' });
   await second.attached;
-  await until('the resumed link', () => host.resumes >= 1);
+  await until(() => host.resumes >= 1, 'the resumed link');
   for (let i = 0; i < 3; i++) {
     const links = fleet.links;
     fleet.cut();
-    await until('both links again', () => fleet.links >= links + 2);
+    await until(() => fleet.links >= links + 2, 'both links again');
   }
   second.stdin.end('mine');
   expect((await second).stdout).toBe('mine');
@@ -78,7 +79,7 @@ test('operations of two callers do not answer for each other', async () => {
     reject: false,
   });
   const seen = watch(run);
-  await until('the traps', () => seen.stdout().toString() === 'ready\n');
+  await until(() => seen.stdout().toString() === 'ready\n', 'the traps');
   const second = other.attach(run.runId, { mode: 'observe', reject: false });
   await second.attached;
   const reports = await Promise.all([
@@ -86,7 +87,7 @@ test('operations of two callers do not answer for each other', async () => {
     second.kill('SIGUSR2', { scope: 'leader' }),
   ]);
   expect(reports.map(({ result }) => result)).toEqual(['done', 'done']);
-  await until('both traps', () => /usr1/.test(seen.stdout().toString()) && /usr2/.test(seen.stdout().toString()));
+  await until(() => /usr1/.test(seen.stdout().toString()) && /usr2/.test(seen.stdout().toString()), 'both traps');
   await run.cancel({ grace: 0 });
   await seen.over;
   expect((await second).outcome).toBe('cancelled');
@@ -129,7 +130,7 @@ test('detaching leaves the command to itself, and another connection finds it', 
   const { fleet, host } = await oneHost();
   const run = host.sh('echo one; read word; echo "$word"', { stdin: 'pipe' });
   run.nothrow();
-  await until('the first line', () => run.offsets.stdout === 4);
+  await until(() => run.offsets.stdout === 4, 'the first line');
   const left = await run.detach();
   await host.close();
   const other = await fleet.connect(0);
@@ -147,7 +148,7 @@ test('the same id with the same words joins the run; with other words it is a co
   const conflict = await other.run(['cat', '-'], { runId: run.runId, stdin: 'pipe', reject: false });
   expect(conflict.outcome).toBe('conflict');
   run.stdin.write('one ');
-  await until('the first word', () => run.offsets.stdout === 4);
+  await until(() => run.offsets.stdout === 4, 'the first word');
   // The repeat of a crashed caller feeds the same stdin from its start: what the host has is not taken twice.
   const repeat = other.run(['cat'], { runId: run.runId, stdin: 'pipe' });
   repeat.stdin.end('one two');

@@ -246,7 +246,7 @@ test('ten thousand OPENs on one link are each right or refused, and the agent st
   expect(ok + busy).toBe(10_000);
   // Caller and agent share this process.
   expect(process.memoryUsage().rss - before).toBeLessThan(600 * 1024 * 1024);
-}, 120_000);
+});
 
 test('a caller that never reads makes the agent keep little, and others do not notice', async () => {
   const rogue = await Rogue.authenticated();
@@ -259,7 +259,7 @@ test('a caller that never reads makes the agent keep little, and others do not n
   expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
   rogue.socket.destroy();
   await rogue.closed;
-}, 60_000);
+});
 
 test('words that would not fit into the answer beside its own are told in part, and the agent goes on', async () => {
   const rogue = await Rogue.authenticated();

@@ -2,7 +2,7 @@ import { rename } from 'node:fs/promises';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { Machine } from './machine.js';
-import { until } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 /** Stands between the agent and its keeper, and loses what the agent says when it is told to. */
 class Between {
@@ -45,7 +45,7 @@ class Between {
     this.deaf = true;
     this.lost = 0;
     const came = act();
-    await until('words to be lost', () => this.lost > 0);
+    await until(() => this.lost > 0, 'words to be lost');
     this.cut();
     return { came };
   }
@@ -90,7 +90,7 @@ test('a reader that has gone is told again', async () => {
   const host = await machine.connect();
   const run = host.run(['yes'], { reject: false, maxBuffer: 1024 * 1024 * 1024 });
   await run.started;
-  await until('output', () => run.offsets.stdout > 0);
+  await until(() => run.offsets.stdout > 0, 'output');
   await between.lose(() => run.stopReading('stdout'));
   expect((await run).signal).toBe('SIGPIPE');
 });

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { connect, resolveHome, type AgentStatus, type ConnectOptions, type Home, type Host } from 'sendall';
 import { ensureKeeper } from '../../dist/keeper/door.js';
-import { until } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 export const cli = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 
@@ -136,9 +136,9 @@ export class Machine {
     }
     this.#agent.kill('SIGKILL');
     if (keeper !== undefined) {
-      await until('the commands to end', async () => !hasChildren(keeper!), 10_000).catch(() => undefined);
+      await until(async () => !hasChildren(keeper!), 'the commands to end', 10_000).catch(() => undefined);
       if (alive(keeper)) process.kill(keeper, 'SIGKILL');
-      await until('the keeper to end', () => !alive(keeper!));
+      await until(() => !alive(keeper!), 'the keeper to end');
     }
     if (this.#mounted && existsSync(this.#mounted)) execFileSync('umount', ['-l', this.#mounted]);
     rmSync(this.home.state, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });

@@ -8,7 +8,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { chatterWords } from '../fixtures/traffic.js';
 import { expected, noise } from '../fixtures/chatter.js';
 import { alive, Machine, output } from './machine.js';
-import { sha256, until, watch } from './support.js';
+import { sha256, watch } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 const SEQ = 3_000_000;
 const seq = Array.from({ length: SEQ }, (_, i) => `${i + 1}\n`).join('');
@@ -29,9 +30,9 @@ describe('the agent', () => {
     for (let kill = 1; kill <= 8; kill++) {
       await machine.killAgent();
       await machine.startAgent();
-      await until('the resumed link', () => host.resumes >= kill);
+      await until(() => host.resumes >= kill, 'the resumed link');
       const { stdout } = runs[13]!.offsets;
-      await until('something to come of it', () => runs[13]!.offsets.stdout > stdout);
+      await until(() => runs[13]!.offsets.stdout > stdout, 'something to come of it');
     }
     writeFileSync(`${machine.home.state}.done`, '');
     onTestFinished(() => rmSync(`${machine.home.state}.done`));
@@ -43,7 +44,7 @@ describe('the agent', () => {
     expect(sha256(results[12]!.raw.stdout)).toBe(sha256(want.stdout));
     expect(sha256(results[12]!.raw.stderr)).toBe(sha256(want.stderr));
     expect(results[13]!.ok).toBe(true);
-  }, 90_000);
+  });
 
   test('restarted by its command keeps the runs and the keeper', async () => {
     const machine = await Machine.start();
@@ -77,7 +78,7 @@ describe('the agent', () => {
     const run = host.run(['sleep', '600'], { reject: false });
     const { pid } = await run.started;
     // Its loader has a library open for a moment.
-    await until('the program to be loaded', () => open(pid).length === 3);
+    await until(() => open(pid).length === 3, 'the program to be loaded');
     expect(open(pid)).toEqual(['/dev/null', expect.stringMatching(/^pipe:/), expect.anything()]);
     await run.kill();
   });
@@ -99,7 +100,7 @@ describe('the agent', () => {
     await run.started;
     process.kill(machine.agentPid, 'SIGSTOP');
     run.stdin.write('asleep ');
-    await until('the link to be given up', () => host.resumes > 0 || run.state === 'running', 3000);
+    await until(() => host.resumes > 0 || run.state === 'running', 'the link to be given up', 3000);
     await rest(600);
     process.kill(machine.agentPid, 'SIGCONT');
     run.stdin.end('awake');
@@ -111,7 +112,7 @@ describe('the agent', () => {
     const machine = await Machine.start();
     const caller = machine.spawn('run', 'local', '--give-up-after', '500ms', '--', 'sleep', '30');
     const ended = output(caller);
-    await until('the command', async () => (await machine.status()).runs === 1);
+    await until(async () => (await machine.status()).runs === 1, 'the command');
     await machine.killAgent();
     const { code, stderr } = await ended;
     expect(code).toBe(205);
@@ -134,7 +135,7 @@ describe('the keeper', () => {
       await rest(20);
     }
     expect((await run).sha256.stdout).toBe(sha256(Buffer.from(seq)));
-  }, 60_000);
+  });
 
   test('killed makes its runs lost, says why, and names what still lives of them', async () => {
     const machine = await Machine.start();
@@ -142,7 +143,7 @@ describe('the keeper', () => {
     const { keeperPid } = await machine.status();
     const run = host.sh('echo before; sleep 600', { reject: false });
     const { pid } = await run.started;
-    await until('its first line', () => run.offsets.stdout === 7);
+    await until(() => run.offsets.stdout === 7, 'its first line');
     process.kill(keeperPid!, 'SIGKILL');
     const result = await run;
     expect(result).toMatchObject({ ok: false, outcome: 'lost', stdout: 'before\n' });
@@ -175,7 +176,7 @@ describe('the caller', () => {
     const attached = await output(machine.spawn('attach', '0192f0c1-7d3a-7cc1-98ab-001122334455', '--on', 'local'));
     expect(attached.code).toBe(0);
     expect(sha256(attached.stdout)).toBe(sha256(Buffer.from(seq)));
-  }, 60_000);
+  });
 
   test('stopped for longer than the deadlines resumes where it was', async () => {
     const machine = await Machine.start();
@@ -188,7 +189,7 @@ describe('the caller', () => {
     const { stdout, code } = await ended;
     expect(code).toBe(0);
     expect(sha256(stdout)).toBe(sha256(Buffer.from(seq)));
-  }, 60_000);
+  });
 });
 
 test.runIf(process.getuid?.() === 0)(
@@ -228,7 +229,7 @@ test('clocks that jump end no run and shorten no grace', async () => {
     timeout: 60_000,
     idleTimeout: 60_000,
   });
-  await until('the trap', () => patient.offsets.stdout === 6);
+  await until(() => patient.offsets.stdout === 6, 'the trap');
   for (const ms of [86_400_000 * 20, -86_400_000 * 20, 7_200_000, 0]) {
     jump(ms);
     await rest(60);
@@ -254,10 +255,10 @@ test('a run followed over a restart shows one resumed event for each link', asyn
   await run.started;
   for (let i = 1; i <= 3; i++) {
     run.stdin.write(`${i} `);
-    await until('its echo', () => seen.stdout().length === 2 * i);
+    await until(() => seen.stdout().length === 2 * i, 'its echo');
     await machine.killAgent();
     await machine.startAgent();
-    await until('the resumed event', () => seen.seen.filter(({ event }) => event === 'resumed').length === i);
+    await until(() => seen.seen.filter(({ event }) => event === 'resumed').length === i, 'the resumed event');
   }
   run.stdin.end();
   await seen.over;

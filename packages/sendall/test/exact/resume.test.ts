@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { RunError, type AgentStatus } from 'sendall';
-import { fleetOf, oneHost, sha256, until, watch } from './support.js';
+import { fleetOf, oneHost, sha256, watch } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 describe('a lost link', () => {
   test('is made again, and the run goes on at the next byte with one resumed event', async () => {
@@ -10,9 +11,9 @@ describe('a lost link', () => {
     const run = host.run(['cat'], { stdin: 'pipe', reject: false });
     const seen = watch(run);
     run.stdin.write('before ');
-    await until('the first bytes', () => seen.stdout().toString() === 'before ');
+    await until(() => seen.stdout().toString() === 'before ', 'the first bytes');
     fleet.cut();
-    await until('another link', () => host.resumes === 1);
+    await until(() => host.resumes === 1, 'another link');
     run.stdin.end('after');
     await seen.over;
     expect(seen.stdout().toString()).toBe('before after');
@@ -79,13 +80,13 @@ describe('a lost link', () => {
     const { fleet, host } = await oneHost();
     const run = host.sh('trap "echo term" TERM; echo ready; while :; do sleep 0.05; done', { reject: false });
     const seen = watch(run);
-    await until('the trap', () => seen.stdout().toString() === 'ready\n');
+    await until(() => seen.stdout().toString() === 'ready\n', 'the trap');
     fleet.unplug(true);
     const asked = run.kill('SIGTERM', { scope: 'leader' });
     await new Promise((resolve) => setTimeout(resolve, 30));
     fleet.unplug(false);
     expect((await asked).result).toBe('done');
-    await until('the trap to speak', () => seen.stdout().toString() === 'ready\nterm\n');
+    await until(() => seen.stdout().toString() === 'ready\nterm\n', 'the trap to speak');
     await run.cancel({ grace: 0 });
     await seen.over;
     expect(seen.stdout().toString()).toBe('ready\nterm\n');
@@ -146,7 +147,7 @@ describe('stdin', () => {
     run.stdin.write('one ');
     const watcher = other.attach(run.runId, { mode: 'observe' });
     const seen = watch(watcher);
-    await until('the first word', () => seen.stdout().toString() === 'one ');
+    await until(() => seen.stdout().toString() === 'one ', 'the first word');
     await host.close();
     expect((await run).outcome).toBe('lost');
     const heir = other.attach(run.runId, { mode: 'control' });

@@ -1,4 +1,4 @@
-/** What the tests of exactness share: fleets that end with the test, digests, bounded waits. */
+/** What the tests of exactness share: fleets that end with the test, digests, events. */
 import { createHash } from 'node:crypto';
 import { onTestFinished } from 'vitest';
 import { testHosts, type Host, type RunEvent, type Run, type TestFleet, type TestHostsOptions } from 'sendall';
@@ -29,13 +29,4 @@ export function watch(run: Run): { seen: RunEvent[]; stdout: () => Buffer; over:
       seen.flatMap((event) => (event.event === 'output' && event.stream === 'stdout' ? [event.bytes] : [])),
     );
   return { seen, stdout, over };
-}
-
-/** Resolves once `done` says so; fails after `within` milliseconds. For states that no event tells. */
-export async function until(what: string, done: () => boolean | Promise<boolean>, within = 15_000): Promise<void> {
-  const end = performance.now() + within;
-  while (!(await done())) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${within} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { alive, Machine, otherVersion, output } from './machine.js';
-import { until } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 const OLD = '0.0.9';
 
@@ -11,7 +11,7 @@ test('an old keeper without commands makes room for the new one at once', async 
   expect(old).toMatchObject({ version: OLD, keeperVersion: OLD });
   const before = await host.sh('echo before; exit 3', { reject: false });
   expect((await output(machine.spawn('agent', 'restart'))).code).toBe(0);
-  await until('the new keeper', async () => (await machine.status()).keeperVersion !== OLD, 40_000);
+  await until(async () => (await machine.status()).keeperVersion !== OLD, 'the new keeper', 40_000);
   expect(alive(old.keeperPid!)).toBe(false);
   expect((await host.run(['echo', 'new'])).stdout).toBe('new\n');
   expect(await host.attach(before.runId).nothrow()).toMatchObject({ code: 3, stdout: 'before\n' });
@@ -36,12 +36,12 @@ test('one with commands goes on with them, takes new ones, and makes room when t
   await sleeper.cancel();
   expect((await sleeper).outcome).toBe('cancelled');
   // With its last command gone it ends, and the next one knows what it knew.
-  await until('the new keeper', async () => (await machine.status()).keeperVersion === status.version, 40_000);
+  await until(async () => (await machine.status()).keeperVersion === status.version, 'the new keeper', 40_000);
   expect(alive(old!)).toBe(false);
   expect(await host.attach(late.runId).nothrow()).toMatchObject({ code: 7, stdout: 'late\n' });
   expect(await host.attach(cat.runId).nothrow()).toMatchObject({ code: 0, stdout: 'over the upgrade' });
   expect((await host.run(['echo', 'new'])).stdout).toBe('new\n');
-}, 90_000);
+});
 
 test('commands opened while the keepers change start once each', async () => {
   const machine = await Machine.start({ program: otherVersion(OLD) });
@@ -54,5 +54,5 @@ test('commands opened while the keepers change start once each', async () => {
     return host.sh(`mkdir ${machine.home.state}/once-${i} && echo ${i}`, { reject: false });
   });
   expect((await Promise.all(runs)).map(({ stdout }) => stdout)).toEqual(runs.map((_, i) => `${i}\n`));
-  await until('the new keeper', async () => (await machine.status()).keeperVersion !== OLD, 40_000);
-}, 90_000);
+  await until(async () => (await machine.status()).keeperVersion !== OLD, 'the new keeper', 40_000);
+});

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Run } from 'sendall';
-import { fleetOf, oneHost, sha256, until } from './support.js';
+import { fleetOf, oneHost, sha256 } from './support.js';
+import { until } from '../../../../test/support/waits.js';
 
 const MiB = 1024 * 1024;
 const SIZE = 200 * MiB;
@@ -32,13 +33,13 @@ test('200 MiB of random bytes come out as they went in, over a link that is cut 
   const { fleet, host } = await oneHost({ faults: { cutEvery: 8 * MiB, seed: 2 }, firstPause: 1 });
   expect(await digestOf(host.run(['cat', file], { spoolMax: 300 * MiB }))).toBe(digest);
   expect(fleet.links).toBeGreaterThan(5);
-}, 120_000);
+});
 
 test('200 MiB of stdin arrive as they were sent', async () => {
   const { host } = await oneHost({ faults: { cutEvery: 16 * MiB, seed: 2 }, firstPause: 1 });
   const run = host.run(['sha256sum'], { stdin: createReadStream(file) });
   expect((await run).stdout).toBe(`${digest}  -\n`);
-}, 120_000);
+});
 
 test('fifty runs at once bring back 200 MiB together, each its own bytes', async () => {
   const fleet = await fleetOf(5, { faults: { cutEvery: 2 * MiB, seed: 9 }, firstPause: 1 });
@@ -50,7 +51,7 @@ test('fifty runs at once bring back 200 MiB together, each its own bytes', async
     }),
   );
   expect(sha256(Buffer.concat(results))).toBe(digest);
-}, 120_000);
+});
 
 test('a slow reader slows the command, and loses nothing', async () => {
   const { fleet, host } = await oneHost();
@@ -63,16 +64,16 @@ test('a slow reader slows the command, and loses nothing', async () => {
     hash.update(value);
     got += value.length;
   }
-  await until('the command to wait', async () => {
+  await until(async () => {
     for await (const each of host.runs()) if (each.runId === run.runId) return each.blocked === 'stdout';
     return false;
-  });
+  }, 'the command to wait');
   fleet.cut();
   await rest(20);
   for (let next = await reader.next(); !next.done; next = await reader.next()) hash.update(next.value);
   expect(hash.digest('hex')).toBe(digest);
   expect((await run).outcome).toBe('ok');
-}, 120_000);
+});
 
 test('a reader that stops reading ends the command by SIGPIPE', async () => {
   const { host } = await oneHost();

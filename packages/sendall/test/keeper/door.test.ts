@@ -7,7 +7,8 @@ import { lengthPrefixed } from '@sendall/framing';
 import { ensureKeeper } from '../../dist/keeper/door.js';
 import { resolveHome } from '../../dist/home.js';
 import { encode } from '../../dist/protocol/codec.js';
-import { bytes, KeeperClient, until } from './keeper-client.js';
+import { bytes, KeeperClient } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 let folder: string;
 beforeEach(() => {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { alive, KeeperClient, until, type Attached } from './keeper-client.js';
+import { alive, KeeperClient, type Attached } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 /** Pids that the command printed, one a line; waits until there are so many. */
 async function pidsOf(run: Attached, count: number): Promise<number[]> {

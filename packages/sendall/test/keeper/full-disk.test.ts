@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Journal } from '../../dist/keeper/journal.js';
-import { KeeperClient, until } from './keeper-client.js';
+import { KeeperClient } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 // Only root may mount a disk small enough to be filled.
 if (process.getuid?.() === 0) {

@@ -2,13 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { ensureKeeper, spoolFolder, SpoolReader, type KeeperLink, type KeeperOptions } from '../../dist/keeper/door.js';
 import { resolveHome, type Home } from '../../dist/home.js';
 import { encodeSpec } from '../../dist/protocol/codec.js';
 import type { Control, Exit, Message, MessageNamed, RunInfo, Spec } from '../../dist/protocol/messages.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
+import { within } from '../../../../test/support/waits.js';
 
 export const bytes = (text: string): Buffer => Buffer.from(text);
 export const PRINCIPAL = 'tester';
@@ -229,9 +229,12 @@ export class KeeperClient implements AsyncDisposable {
   async end(): Promise<void> {
     await this.ask({ type: 'ASK', what: 'end-runs' });
     await this.ask({ type: 'ASK', what: 'drain' });
-    const ended = await Promise.race([this.link.closed.then(() => true), delay(10_000, false, { ref: false })]);
-    if (!ended) process.kill(this.link.pid, 'SIGKILL');
-    if (!ended) throw new Error('the keeper did not end');
+    try {
+      await within(this.link.closed, 'the end of the keeper', 10_000);
+    } catch (error) {
+      process.kill(this.link.pid, 'SIGKILL');
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -246,14 +249,5 @@ export function alive(pid: number): boolean {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {
     return false;
-  }
-}
-
-/** Waits until `look` says so; for what no event tells (processes of others, files). */
-export async function until(look: () => boolean | Promise<boolean>, what: string, ms = 10_000): Promise<void> {
-  const end = Date.now() + ms;
-  while (!(await look())) {
-    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}`);
-    await delay(5);
   }
 }

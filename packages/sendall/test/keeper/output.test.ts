@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { spoolFolder, SpoolReader } from '../../dist/keeper/door.js';
-import { bytes, KeeperClient, PRINCIPAL, until } from './keeper-client.js';
+import { bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 const MiB = 1024 * 1024;
 let keeper: KeeperClient;

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { spoolFolder } from '../../dist/keeper/door.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
-import { alive, bytes, KeeperClient, PRINCIPAL, until } from './keeper-client.js';
+import { alive, bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 let folder: string;
 beforeAll(() => {

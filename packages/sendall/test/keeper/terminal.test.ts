@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bytes, KeeperClient, until, type Attached } from './keeper-client.js';
+import { bytes, KeeperClient, type Attached } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
 
 const PTY = 3;
 const RECORDS = 4;
