@@ -1,6 +1,7 @@
 /** sendall's TypeScript API. */
 export { Agent, openAgent, type AgentOptions, type AgentStatus } from './agent/agent.js';
 export { Callers, type Caller } from './agent/callers.js';
+export type { TerminalEcho } from './client/attachment.js';
 export { connect, type ConnectOptions, type DialEvent } from './client/connect.js';
 export type { OutputRecord } from './client/exact-records.js';
 export { Host, type AttachOptions, type HostInfo, type RunListing, type RunTag } from './client/host.js';

@@ -222,7 +222,7 @@ export class Attachment implements Listener {
 
   /** The keeper knows the run: from now on it is enough to attach to it. */
   #answered(): void {
-    const { alias, runId, principal, epoch, holder } = this.#beginning;
+    const { alias, runId, principal, epoch, holder, echo } = this.#beginning;
     const mode = this.#beginning.type === 'ATTACH' ? this.#beginning.mode : 'control';
     this.#beginning = {
       type: 'ATTACH',
@@ -234,6 +234,7 @@ export class Attachment implements Listener {
       epoch: epoch && Buffer.from(epoch),
       holder,
       again: true,
+      echo,
     };
   }
 

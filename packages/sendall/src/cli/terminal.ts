@@ -72,7 +72,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
   const sinks = standardSinks(SHOWN);
-  const echo = args.on('no-predict') ? undefined : new PredictedEcho();
+  const echo = args.on('no-predict') || watching ? undefined : predictedEcho(run, sinks);
   const shown = show(run, sinks, modes, joined, echo);
   const tellTaken = () => process.stderr.write(`\r\n${seat.watching ? WATCHING : TAKEN}\r\n`);
   void run.controlLost.then(() => {
@@ -89,8 +89,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       if (keys.includes(CTRL_C)) escaped('detach');
       else tellTaken();
     } else {
-      const now = echo?.typed(keys);
-      if (now?.length) sinks.out.write(now);
+      echo?.typed(keys);
       type(run, keys);
       typed?.();
     }
@@ -109,6 +108,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       });
     if (joined) nudge();
     const first = await Promise.race([shown, watch.departed, escape]);
+    echo?.stop();
     if (typeof first === 'object') {
       // What ended by itself has seen to it.
       terminal.restore(['ok', 'failed'].includes(first.result.outcome) ? '' : modes.undo());
@@ -145,13 +145,57 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
   return { words, code: EXIT.cancelled };
 }
 
+/** Keys shown on our screen before their echo has come, and taken back from it. */
+function predictedEcho(
+  run: Run,
+  sinks: Sinks,
+): { typed(keys: Buffer): void; drawn(bytes: Buffer): Buffer; stop(): void } {
+  let echo: PredictedEcho | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const draw = (bytes: Buffer) => {
+    if (bytes.length) sinks.out.write(bytes);
+  };
+  const watch = (): void => {
+    clearTimeout(timer);
+    const dueAt = echo?.dueAt;
+    if (dueAt === undefined) return;
+    timer = setTimeout(
+      () => {
+        draw(echo!.look());
+        watch();
+      },
+      Math.max(1, dueAt - performance.now()),
+    ).unref();
+  };
+  let left = false;
+  run.followEcho((bits) => {
+    if (left) return;
+    echo ??= new PredictedEcho(run.roundTripMs);
+    draw(echo.terminal(bits));
+  });
+  return {
+    typed(keys) {
+      if (!echo) return;
+      draw(echo.typed(keys));
+      watch();
+    },
+    drawn: (bytes) => echo?.drawn(bytes) ?? bytes,
+    stop() {
+      left = true;
+      clearTimeout(timer);
+      if (echo) draw(echo.terminal(undefined));
+      echo = undefined;
+    },
+  };
+}
+
 /** What the host draws, as it comes. */
 async function show(
   run: Run,
   sinks: Sinks,
   modes: ScreenModes,
   joined: boolean,
-  echo: PredictedEcho | undefined,
+  echo: { drawn(bytes: Buffer): Buffer } | undefined,
 ): Promise<Followed> {
   const replay = joined ? new Replay(run, modes) : undefined;
   let lostOutput: NodeJS.ErrnoException | undefined;

@@ -31,6 +31,14 @@ export type Beginning =
       readonly from: 'start' | 'end' | number | { tail: number };
     };
 
+/** How a terminal treats what is typed. */
+export interface TerminalEcho {
+  /** It hands over whole lines, and edits them itself (ICANON); else programs get each key at once. */
+  readonly canonical: boolean;
+  /** It shows what is typed (ECHO); else nothing does, or the program itself. */
+  readonly echo: boolean;
+}
+
 /** Whose attachment it is, and hears what happens. */
 export interface AttachmentOwner {
   /** The streams that the host sends: two pipes, one, a terminal, or the log of exact capture. */
@@ -43,6 +51,8 @@ export interface AttachmentOwner {
   started(started: Started): void;
   refused(message: MessageNamed<'REFUSED'>): void;
   gap(stream: number, from: number, to: number, reason: string): void;
+  /** How the terminal treats what is typed; undefined when that is not known any more. */
+  echo(bits: TerminalEcho | undefined): void;
   /** Another caller has taken control: this one only observes from now on. */
   controlLost(): void;
   exited(exit: Exit): void;
@@ -79,6 +89,7 @@ export class Attachment implements Rider {
   #alias = 0;
   #askedAt = 0;
   #roundTripMs = 0;
+  #followsEcho = false;
   #boarded = false;
   #opened = false;
   /** The host has said on this link where stdin stands. */
@@ -108,6 +119,11 @@ export class Attachment implements Rider {
     return this.#boarded;
   }
 
+  /** Milliseconds that the host's first answer took on the present link. */
+  get roundTripMs(): number {
+    return this.#roundTripMs;
+  }
+
   get giveUpAfter(): number | undefined {
     return this.#prepared.giveUpAfter;
   }
@@ -121,6 +137,12 @@ export class Attachment implements Rider {
     if (this.#boarded)
       throw new UsageError("this run was started without stdin: give it stdin: 'pipe', or pipe into it at once");
     this.#prepared = withStdin(this.#prepared);
+  }
+
+  /** The host is asked how the terminal treats what is typed. Throws UsageError when it is too late for that. */
+  followEcho(): void {
+    if (this.#boarded) throw new UsageError('followEcho() comes too late: call it as soon as the run is made');
+    this.#followsEcho = true;
   }
 
   /** Asks something of the run; repeated on the next link when this one goes before the answer. */
@@ -194,15 +216,16 @@ export class Attachment implements Rider {
     this.#restrain();
     const { runId, rawSpec: spec } = this.#prepared;
     const [holder, notAfterMs, mode] = [this.#holder, this.#notAfterMs, this.#mode];
+    const echo = this.#followsEcho || undefined;
     const known = this.#epoch;
     this.#epoch ??= session.greeting.auth.epoch;
     const positions = this.#positions();
     if (!this.#prepared.spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
     if (this.#beginning.kind === 'open' && !this.#opened) {
       const { epoch } = session.greeting.auth;
-      const named = { epoch: known ?? epoch, notAfterMs, holder, again };
+      const named = { epoch: known ?? epoch, notAfterMs, holder, again, echo };
       session.send({ type: 'OPEN', alias, runId, spec, attach: positions, ...named });
-    } else session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again });
+    } else session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again, echo });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control')
       for (const [stream, { abandoned }] of this.streams) if (abandoned) session.send({ type: 'STOP', alias, stream });
@@ -260,6 +283,9 @@ export class Attachment implements Rider {
         this.#progress();
         if (this.#ended) this.#leave();
         break;
+      case 'ECHO':
+        this.#owner.echo({ canonical: message.canonical, echo: message.echo });
+        break;
       case 'CONTROL_LOST':
         this.#lostEpoch = Math.max(this.#lostEpoch, message.controlEpoch);
         this.#loseControl();
@@ -285,6 +311,7 @@ export class Attachment implements Rider {
   linkLost(): void {
     this.#session = undefined;
     this.#stdinPlaced = false;
+    this.#owner.echo(undefined);
   }
 
   abandoned(error: SendallError): void {

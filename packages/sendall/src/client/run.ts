@@ -15,7 +15,7 @@ import {
   type StreamState,
 } from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
-import { Attachment, type AttachmentOwner, type Beginning, type Request } from './attachment.js';
+import { Attachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
 import { Deferred } from './deferred.js';
 import { EventQueue, type RunEvent } from './events.js';
 import { ExactRecords, type OutputRecord } from './exact-records.js';
@@ -105,6 +105,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #endedAt: number | undefined;
   #throws: boolean;
   #failure: Failure = {};
+  #echo: ((echo: TerminalEcho | undefined) => void) | undefined;
 
   /** @internal */
   constructor(host: string, prepared: PreparedRun, beginning: Beginning = { kind: 'open' }) {
@@ -153,6 +154,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
    */
   get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
     return this.#past;
+  }
+
+  /** Milliseconds that the host took for its first answer on the present link; 0 before it came. */
+  get roundTripMs(): number {
+    return this.#attachment.roundTripMs;
   }
 
   /** Of a run that was attached to: not all that was there when it was found has come so far. */
@@ -358,6 +364,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     await this.#operate({ type: 'RESIZE', cols: wholeNumber('cols', cols), rows: wholeNumber('rows', rows) });
   }
 
+  /**
+   * Calls back with how the run's terminal treats what is typed, at first and whenever a program changes it, and with
+   * undefined when that is not known any more. A host with an older sendall tells nothing. To be called as soon as the
+   * run is made: later it is a UsageError.
+   */
+  followEcho(listener: (echo: TerminalEcho | undefined) => void): void {
+    this.#attachment.followEcho();
+    this.#echo = listener;
+  }
+
   /** Leaves the run to itself. It goes on; `host.attach(runId)` finds it again. */
   async detach(): Promise<{ runId: string; host: string; offsets: { stdout: number; stderr: number } }> {
     await (this.#joins ? this.attached : this.started);
@@ -399,6 +415,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         const { stream, start } = this.#stdout.inbound;
         this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
       },
+      echo: (bits) => this.#echo?.(bits),
       controlLost: () => this.#controlLost.resolve(),
       started: (started) => this.#onStarted(started),
       refused: (message) => this.#onRefused(message),

@@ -39,6 +39,9 @@ export interface Desk extends Machine {
   left(agent: AgentConnection): void;
 }
 
+/** What OPEN and ATTACH say of who comes. */
+type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo'>;
+
 interface Attached {
   readonly attachment: Attachment;
   readonly run: Run;
@@ -74,10 +77,10 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   /** Binds an alias to a run. Throws ProtocolError when the alias was used before or there are too many. */
-  attach(alias: number, run: Run, control: boolean, holder: Uint8Array | undefined, again = false): Attachment {
+  attach(run: Run, control: boolean, { alias, holder, again = false, echo }: Hold): Attachment {
     if (alias === 0) throw new ProtocolError('alias 0 is the link itself');
     if (this.#attached.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
-    const attachment = new Attachment(this, alias, control);
+    const attachment = new Attachment(this, alias, control, echo);
     this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
@@ -165,7 +168,7 @@ export class AgentConnection implements AttachmentOwner {
     if (run.facts.refused) return refuse(run.facts.refused.code, run.facts.refused.message);
     if (run.audience.attachments.size >= this.#keeper.limits.maxAttachments)
       return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
-    run.welcome(this.attach(alias, run, mode === 'control', message.holder, message.again));
+    run.welcome(this.attach(run, mode === 'control', message));
   }
 
   #list({ alias, opId, principal, all }: MessageNamed<'LIST'>): void {

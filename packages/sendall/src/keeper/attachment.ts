@@ -19,16 +19,19 @@ export class Attachment {
   readonly alias: number;
   readonly #owner: AttachmentOwner;
   control: boolean;
+  /** Its client wants to know whether the terminal shows what is typed. */
+  readonly followsEcho: boolean;
   /** Its client has left: nothing is sent any more. */
   gone = false;
   /** Streams that grew by more than was sent along: stream and where it is now. */
   readonly #grown = new Map<number, number>();
   #scheduled = false;
 
-  constructor(owner: AttachmentOwner, alias: number, control: boolean) {
+  constructor(owner: AttachmentOwner, alias: number, control: boolean, followsEcho = false) {
     this.#owner = owner;
     this.alias = alias;
     this.control = control;
+    this.followsEcho = followsEcho;
   }
 
   /** Sends a message about the run; what was announced late goes before it. */

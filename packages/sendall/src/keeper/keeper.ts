@@ -202,7 +202,7 @@ export class Keeper implements Desk, RunOwner {
     run.specify(raw, spec);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
-    agent.attach(alias, run, true, message.holder);
+    agent.attach(run, true, { ...message, again: false });
     const immediate = this.#running.size < this.limits.maxRunning && this.#starting < BURST && this.#queue.size === 0;
     this.journal.sync((error) => this.#intentSynced(run, error));
     this.native.manyFiles(this.live >= FEW_FILES);
@@ -216,8 +216,8 @@ export class Keeper implements Desk, RunOwner {
     queueMicrotask(() => this.#prepare(run));
   }
 
-  #reopen(agent: AgentConnection, { alias, holder, again }: MessageNamed<'OPEN'>, run: Run): void {
-    const attachment = agent.attach(alias, run, true, holder, again);
+  #reopen(agent: AgentConnection, message: MessageNamed<'OPEN'>, run: Run): void {
+    const attachment = agent.attach(run, true, message);
     const { runId, specHash } = run.identity;
     const controlEpoch = attachment.control ? run.audience.controlEpoch : undefined;
     attachment.send({ type: 'OPENED', runId, specHash, state: 'existing', controlEpoch });

@@ -81,6 +81,12 @@ export interface UserAccount {
   readonly shell: string;
 }
 
+/** ICANON and ECHO of a terminal. */
+export interface TerminalBits {
+  readonly canonical: boolean;
+  readonly echo: boolean;
+}
+
 export interface RecordSockets {
   readonly receiver: number;
   readonly senders: readonly { readonly fd: number; readonly address: string }[];
@@ -145,6 +151,8 @@ export interface Native {
   /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
   openTerminal(): { master: number; path: string };
   setTerminalSize(fd: number, cols: number, rows: number): void;
+  /** Whether it hands over whole lines, and whether it shows what is typed; undefined when that cannot be asked. */
+  terminalBits(fd: number): TerminalBits | undefined;
   /**
    * Two datagram sockets connected to a third, told apart by their addresses. `path` names the third while they
    * connect: nobody else can reach it before (the folder is private) or after.

@@ -202,6 +202,7 @@ export function plainNative(folder: string): Native {
     duplicate: () => refuse('a terminal'),
     openTerminal: () => refuse('a terminal'),
     setTerminalSize() {},
+    terminalBits: () => undefined,
     recordSockets: () => refuse('exact capture'),
     receive: () => undefined,
     startWriting: undefined,

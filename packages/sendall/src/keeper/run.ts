@@ -18,6 +18,7 @@ import {
 import type { Attachment } from './attachment.js';
 import { Audience } from './audience.js';
 import { Deadlines } from './deadlines.js';
+import { EchoWatch } from './echo-watch.js';
 import { Ending, type EndReport } from './ending.js';
 import { publish } from './events.js';
 import { fault } from './faults.js';
@@ -94,6 +95,7 @@ export class Run implements OutputEvents {
   #input: Input | undefined;
   #inputReports: InputReports | undefined;
   #terminal: Terminal | undefined;
+  #echo: EchoWatch | undefined;
   #screen: ScreenModes | undefined;
   readonly #outputs: Output[] = [];
   /** Streams whose reader went before the command had started. */
@@ -243,7 +245,11 @@ export class Run implements OutputEvents {
     });
     fault('after-started');
     this.#terminal = launch.terminal;
-    if (launch.terminal) this.#screen = new ScreenModes();
+    if (launch.terminal) {
+      this.#screen = new ScreenModes();
+      this.#echo = new EchoWatch(launch.terminal);
+      for (const attachment of this.audience.attachments) this.#tellEcho(attachment);
+    }
     for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
     if (crowd && !spec.stdin && !spec.pty) this.#firstLook = setTimeout(() => this.#read(), FIRST_LOOK);
     else this.#read();
@@ -306,6 +312,7 @@ export class Run implements OutputEvents {
   grew(output: Output, offset: number, bytes: Buffer): void {
     this.#deadlines?.active();
     this.#screen?.watch(bytes);
+    this.#echo?.look();
     this.#gseq++;
     for (const attachment of this.audience.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
   }
@@ -334,6 +341,7 @@ export class Run implements OutputEvents {
 
   ended(output: Output): void {
     this.audience.tell({ type: 'EOS', stream: output.stream, final: output.next });
+    if (output.stream === STREAM.pty) this.#forgetEcho();
     if (!this.#outputs.every((each) => each.ended)) return;
     if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
@@ -367,6 +375,8 @@ export class Run implements OutputEvents {
   takeInput(offset: number, bytes: Uint8Array): void {
     if (this.#inputIsOver) return;
     this.#deadlines?.active();
+    // Before it is typed: where the echo is off now, the next key must not be shown.
+    this.#echo?.look();
     this.#stdin().take(offset, bytes);
   }
 
@@ -377,6 +387,15 @@ export class Run implements OutputEvents {
   /** Where stdin stands is not known any more: what still comes, sent before its caller heard of the end, goes nowhere. */
   get #inputIsOver(): boolean {
     return this.#input === undefined && this.over;
+  }
+
+  #tellEcho(attachment: Attachment): void {
+    if (attachment.followsEcho) this.#echo?.follow(attachment);
+  }
+
+  #forgetEcho(): void {
+    this.#echo?.stop();
+    this.#echo = undefined;
   }
 
   #stdin(): Input {
@@ -417,6 +436,7 @@ export class Run implements OutputEvents {
     if (output) output.stop();
     else if (!this.started && stream <= STREAM.records) (this.#unread ??= new Set()).add(stream);
     if (stream !== STREAM.pty) return;
+    this.#forgetEcho();
     this.#input?.discard();
     this.#terminal?.release();
     this.#terminal = undefined;
@@ -556,6 +576,7 @@ export class Run implements OutputEvents {
 
   #releaseTerminal(): void {
     if (!this.#terminal) return;
+    this.#forgetEcho();
     this.#terminal.release();
     this.#terminal = undefined;
     this.#input?.discard();
@@ -655,6 +676,7 @@ export class Run implements OutputEvents {
 
   detach(attachment: Attachment): void {
     this.audience.leave(attachment);
+    this.#echo?.leave(attachment);
     this.#watchAlone();
   }
 
@@ -688,6 +710,7 @@ export class Run implements OutputEvents {
     });
     if (attachment.control && !this.over) this.#tellInput(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);
+    this.#tellEcho(attachment);
   }
 
   streams(): StreamState[] {

@@ -17,6 +17,10 @@ const TCGETS = 0x5401;
 const TCSETS = 0x5402;
 /** In c_iflag, the first word of struct termios: erasing takes a whole character of UTF-8. */
 const IUTF8 = 0o40000;
+/** Where c_lflag stands in struct termios, and two of its bits. */
+const LFLAG = 12;
+const ICANON = 0o2;
+const ECHO = 0o10;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
@@ -391,6 +395,11 @@ function bind(koffi: Koffi): Native {
       int.writeUInt16LE(cols, 2);
       int.writeUInt32LE(0, 4);
       c.ioctl(fd, TIOCSWINSZ, int);
+    },
+    terminalBits(fd) {
+      if (c.ioctl(fd, TCGETS, info) !== 0) return undefined;
+      const bits = info.readUInt32LE(LFLAG);
+      return { canonical: (bits & ICANON) !== 0, echo: (bits & ECHO) !== 0 };
     },
     recordSockets(path) {
       const opened: number[] = [];

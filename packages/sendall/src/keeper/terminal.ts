@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { TerminalSource } from './source.js';
-import type { Native } from './native.js';
+import type { Native, TerminalBits } from './native.js';
 
 export class Terminal {
   /** NUL-terminated, for the start. */
@@ -36,6 +36,11 @@ export class Terminal {
 
   resize(cols: number, rows: number): void {
     this.#native.setTerminalSize(this.#master, cols & 0xffff, rows & 0xffff);
+  }
+
+  /** How it treats what is typed at this moment. */
+  get bits(): TerminalBits | undefined {
+    return this.#native.terminalBits(this.#master);
   }
 
   /** Lets go of the command's end. */

@@ -31,7 +31,7 @@ export function encodeFor(alias: number, message: Control): Buffer {
 
 const typesOf = (...names: MessageName[]): ReadonlySet<number | undefined> =>
   new Set(names.map((name) => messageTable[name][0]));
-const forCallers = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END');
+const forCallers = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO');
 const beginOrEnd = typesOf('OPEN', 'ATTACH', 'DETACH');
 
 // Whoever stands between two links need not decode what it passes on.

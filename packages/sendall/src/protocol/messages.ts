@@ -192,6 +192,8 @@ export const messageTable = {
       holder: opt(bytes(7)),
       /** This hold was announced before on another link: control is taken only if nobody else took it since. */
       again: opt(bool(8)),
+      /** The caller wants ECHO: of a terminal, whether it shows what is typed. */
+      echo: opt(bool(9)),
     },
   ],
   OPENED: [
@@ -220,6 +222,7 @@ export const messageTable = {
       /** As in OPEN. */
       holder: opt(bytes(6)),
       again: opt(bool(7)),
+      echo: opt(bool(8)),
     },
   ],
   ATTACHED: [
@@ -268,6 +271,8 @@ export const messageTable = {
   LIST: [0x1f, { opId: uint(1), all: bool(2), principal: opt(text(3)) }],
   ATTACH_REFUSED: [0x2a, { runId: bytes(1), code: text(2), message: text(3) }],
   CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
+  /** To those who asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
+  ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],
   RUNS: [0x2c, { opId: uint(1), runs: list(message(2, runInfo)), last: bool(3) }],
   // -- streams (DATA 0x20 has a body of its own: codec.ts)
   EOS: [0x21, { stream: uint(1), final: uint(2) }],

@@ -422,6 +422,22 @@ describe('runs are objects', () => {
     expect((await host.run(['cat', mark])).stdout).toBe('x\n');
   });
 
+  test('followEcho tells how its terminal treats what is typed; it has to be asked for at once', async () => {
+    const run = host.sh('stty -echo; echo ready; read a; stty echo', { pty: true, stdin: 'pipe' });
+    const told: unknown[] = [];
+    let hidden!: () => void;
+    const isHidden = new Promise<void>((resolve) => (hidden = resolve));
+    run.followEcho((bits) => {
+      told.push(bits);
+      if (bits?.echo === false) hidden();
+    });
+    await isHidden;
+    run.stdin.write('secret\n');
+    expect((await run).stdout).not.toContain('secret');
+    expect(told).toContainEqual({ canonical: true, echo: false });
+    expect(() => run.followEcho(() => undefined)).toThrow(UsageError);
+  });
+
   test('the same id with other words is a conflict', async () => {
     const first = host.run(['true']);
     await first;

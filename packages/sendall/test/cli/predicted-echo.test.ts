@@ -3,12 +3,20 @@ import { describe, expect, test } from 'vitest';
 import { PredictedEcho } from '../../dist/cli/predicted-echo.js';
 
 const SECRET = 'Password: ';
+/** How a terminal stands while a line editor, or a program that asks for a secret, reads from it. */
+const EDITED = { canonical: false, echo: false };
+const HIDDEN = { canonical: true, echo: false };
+const SHOWN = { canonical: true, echo: true };
 
 /** A line editor as readline is one: echoes what is typed at the end of a line, draws what it changes elsewhere. */
 class Editor {
   #line = '';
   #at = 0;
   #secret = false;
+
+  get terminal() {
+    return this.#secret ? HIDDEN : EDITED;
+  }
 
   type(key: string): string {
     if (key === '\r') return this.#enter();
@@ -66,6 +74,8 @@ const steps = fc.array(
     { weight: 2, arbitrary: fc.record({ hears: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ draws: fc.integer({ min: 1, max: 9 }) }) },
     { weight: 1, arbitrary: fc.constant({ says: '[1]+ Done\r\n$ ' }) },
+    { weight: 1, arbitrary: fc.record({ waits: fc.constantFrom(1, 20, 300) }) },
+    { weight: 1, arbitrary: fc.constant({ tells: true }) },
   ),
   { minLength: 20, maxLength: 200 },
 );
@@ -76,11 +86,17 @@ describe('keys shown before their echo', () => {
     fc.assert(
       fc.property(steps, (script) => {
         const host = new Editor();
-        const echo = new PredictedEcho();
+        let clock = 0;
+        let known = EDITED;
+        const echo = new PredictedEcho(50, () => clock);
         const typed: string[] = [];
         let sent = '';
         let plain = '';
         let shown = '';
+        const tell = (): void => {
+          known = host.terminal;
+          shown += echo.terminal(known).toString();
+        };
         const draw = (count: number): void => {
           const piece = sent.slice(0, count);
           sent = sent.slice(count);
@@ -91,20 +107,27 @@ describe('keys shown before their echo', () => {
           const key = typed.shift();
           if (key !== undefined) sent += host.type(key);
         };
+        tell();
         for (const step of script) {
           if ('type' in step) {
             typed.push(step.type);
             const now = echo.typed(Buffer.from(step.type)).toString();
-            early += now.length;
+            if (now === step.type) early += 1;
             shown += now;
-            // The prompt is on the screen: what is typed now is not.
-            if (plain.endsWith(SECRET)) expect(now).toBe('');
+            // The prompt is on the screen, or the terminal is known not to echo: what is typed now is not shown.
+            if (plain.endsWith(SECRET) || known === HIDDEN) expect(now).not.toContain(step.type);
+          } else if ('tells' in step) tell();
+          else if ('waits' in step) {
+            clock += step.waits;
+            shown += echo.look().toString();
           } else if ('hears' in step) for (let i = 0; i < step.hears; i++) hear();
           else if ('draws' in step) draw(step.draws);
           else sent += step.says;
         }
         while (typed.length) hear();
         draw(Infinity);
+        clock += 10_000;
+        shown += echo.look().toString();
         expect(screenOf(shown)).toEqual(screenOf(plain));
       }),
       { numRuns: 2000 },
@@ -113,7 +136,8 @@ describe('keys shown before their echo', () => {
   });
 
   test('begin when two were echoed as they are, and end with anything else', () => {
-    const echo = new PredictedEcho();
+    const echo = new PredictedEcho(50);
+    echo.terminal(EDITED);
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
     const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
     expect([type('a'), draw('a'), type('b'), draw('b'), type('c'), draw('c')]).toEqual(['', 'a', '', 'b', 'c', '']);
@@ -122,5 +146,61 @@ describe('keys shown before their echo', () => {
     // Over a slow link more were typed meanwhile.
     expect([type('h'), type('i'), type('j'), type('k'), draw('hi'), type('l')]).toEqual(['', '', '', '', 'hijk', 'l']);
     expect([draw('jk'), type('\r'), type('m'), draw('l\r\n$ ')]).toEqual(['', '', '', '\r\n$ ']);
+  });
+
+  test('are taken back when the terminal stops to show what is typed, and none is shown after that', () => {
+    const echo = new PredictedEcho(50, () => 0);
+    const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
+    const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
+    echo.terminal(SHOWN);
+    expect([type('a'), draw('a'), type('b'), draw('b'), type('c'), type('d')]).toEqual(['', 'a', '', 'b', 'c', 'd']);
+    expect(echo.terminal(HIDDEN).toString()).toBe('\b \b\b \b');
+    // The first was typed before, and its echo is on its way: it is drawn when it comes.
+    expect([type('e'), draw('c'), type('f'), type('g')]).toEqual(['', 'c', '', '']);
+    // A program that writes what was typed by chance.
+    expect([draw('ef'), type('h')]).toEqual(['ef', '']);
+    expect(echo.terminal(SHOWN).toString()).toBe('');
+    expect([type('i'), draw('i'), type('j'), draw('j'), type('k')]).toEqual(['', 'i', '', 'j', 'k']);
+    // The link was lost: what the terminal does now is not known.
+    expect([echo.terminal(undefined).toString(), type('l')]).toEqual(['\b \b', '']);
+  });
+
+  test('are none where the host says nothing of its terminal', () => {
+    const echo = new PredictedEcho(50);
+    for (const key of 'abcd') {
+      expect(echo.typed(Buffer.from(key)).toString()).toBe('');
+      expect(echo.drawn(Buffer.from(key)).toString()).toBe(key);
+    }
+  });
+
+  test('are taken back when no echo comes within two round trips, and none is shown until something has come', () => {
+    let clock = 0;
+    const echo = new PredictedEcho(50, () => clock);
+    const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
+    const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
+    echo.terminal(EDITED);
+    // The first ones come later than was thought.
+    for (const key of 'abcdef') {
+      type(key);
+      clock += 200;
+      draw(key);
+    }
+    expect(type('d')).toBe('d');
+    clock += 300;
+    expect([echo.look().toString(), type('e')]).toEqual(['', 'e']);
+    clock += 150;
+    expect([echo.look().toString(), type('f'), type('g')]).toEqual(['\b \b\b \b', '', '']);
+    // What comes so late is drawn, and proves nothing.
+    expect([draw('d'), type('h'), draw('efg'), type('i')]).toEqual(['d', '', 'efg', '']);
+  });
+
+  test('are none after echoes that a mask would give too', () => {
+    const echo = new PredictedEcho(50);
+    echo.terminal(EDITED);
+    for (const key of '****') {
+      expect(echo.typed(Buffer.from(key)).toString()).toBe('');
+      echo.drawn(Buffer.from(key));
+    }
+    expect(echo.typed(Buffer.from('s')).toString()).toBe('');
   });
 });

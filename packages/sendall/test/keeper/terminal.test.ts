@@ -87,6 +87,56 @@ describe('a terminal', () => {
   });
 });
 
+describe('whether a terminal shows what is typed', () => {
+  const spec = { verb: 'sh', pty, stdin: true } as const;
+  const isShown = (echo: boolean) => (message: { echo: boolean }) => message.echo === echo;
+  const told = ({ messages }: Attached) =>
+    messages.flatMap((message) => (message.type === 'ECHO' ? [[message.canonical, message.echo]] : []));
+
+  test('is told at first and when a program changes it without a word', async () => {
+    const script = bytes('stty -echo; read a; stty echo -icanon; read b; stty icanon');
+    const run = keeper.open({ ...spec, script }, { echo: true });
+    await run.wait('ECHO', isShown(false));
+    run.input(0, bytes('a\n'));
+    await run.wait('ECHO', ({ canonical, echo }) => echo && !canonical);
+    run.input(2, bytes('b\n'));
+    expect(await run.exit).toMatchObject({ code: 0 });
+    expect(told(run).filter(([canonical]) => canonical)).toContainEqual([true, false]);
+    expect(told(run)).toContainEqual([false, true]);
+    // Each was told once.
+    const changes = told(run).map(String);
+    expect(changes.filter((change, i) => change === changes[i - 1])).toEqual([]);
+  });
+
+  test('is told to those who attach and ask, and to nobody else', async () => {
+    const run = keeper.open({
+      ...spec,
+      script: bytes('stty -echo; echo ready; read a; stty echo; echo again; read b'),
+    });
+    await until(async () => (await screen(run)).includes('ready'), 'the echo to be off');
+    const asking = keeper.attach(run.runId, 'observe', { echo: true });
+    expect(await asking.wait('ECHO')).toMatchObject({ canonical: true, echo: false });
+    const silent = keeper.attach(run.runId, 'observe');
+    run.input(0, bytes('a\n'));
+    await asking.wait('ECHO', isShown(true));
+    run.input(2, bytes('b\n'));
+    for (const each of [run, silent, asking]) await each.exit;
+    expect(told(run)).toEqual([]);
+    expect(told(silent)).toEqual([]);
+    expect(told(asking)).toEqual([
+      [true, false],
+      [true, true],
+    ]);
+  });
+
+  test('is told of no command that has no terminal', async () => {
+    const run = keeper.open({ verb: 'sh', script: bytes('read a'), stdin: true }, { echo: true });
+    run.input(0, bytes('a\n'));
+    await run.exit;
+    expect(run.types).not.toContain('ECHO');
+  });
+});
+
 interface Record {
   readonly stream: number;
   readonly us: number;
