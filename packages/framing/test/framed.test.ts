@@ -127,6 +127,38 @@ describe('sending', () => {
     await expect(waiting).rejects.toThrow();
     expect(link.send('gone')).toBe(false);
   });
+
+  test('drained rejects when the last write of a full stream fails, though the stream still says drain', async () => {
+    const failure = new Error('the disk is full');
+    let first: (() => void) | undefined;
+    const stream = new Duplex({
+      writableHighWaterMark: 10,
+      read() {},
+      write(_chunk, _encoding, done) {
+        if (first === undefined) first = done;
+        else done(failure);
+      },
+    });
+    let drains = 0;
+    stream.on('drain', () => drains++).on('error', () => {});
+    const link = framed(stream, lengthPrefixed());
+    link.send(Buffer.alloc(100));
+    await tick();
+    link.send(Buffer.alloc(100));
+    const waiting = link.drained();
+    first!();
+    await expect(waiting).rejects.toBe(failure);
+    expect(drains).toBe(1);
+  });
+
+  test('drained rejects from the moment a write has failed, before its error is told', async () => {
+    const failure = new Error('the disk is full');
+    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(failure) });
+    stream.on('error', () => {});
+    const link = framed(stream, lengthPrefixed());
+    link.send('lost');
+    await expect(link.drained()).rejects.toBe(failure);
+  });
 });
 
 describe('pulling', () => {

@@ -80,6 +80,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
 
   arrived(item: Socket | Datagram): void {
     const server = this.#server;
+    server.relay?.catchUp?.();
     this.#accepted++;
     this.#shared?.countAccepted();
     if (server.status === 'closed') {

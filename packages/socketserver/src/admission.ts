@@ -1,3 +1,4 @@
+import { unseen, waitedOn } from './clock.js';
 import type { DropReason } from './reasons.js';
 
 /** Counts those being served; one for the whole server, whatever the number of workers. */
@@ -79,7 +80,7 @@ export class Admission<T> {
       this.#permits--;
       this.#desk.start(item);
     } else if (this.#pending.length < pendingConnections) {
-      this.#pending.push({ item, waited: 0 });
+      this.#pending.push({ item, waited: unseen });
     } else {
       this.#desk.drop(item, 'overload');
     }
@@ -123,7 +124,7 @@ export class Admission<T> {
     this.pump();
     const { pendingTimeout } = this.#desk.rules();
     if (this.#permits !== Infinity || pendingTimeout === 0) return;
-    for (const waiting of this.#pending) waiting.waited += elapsed;
+    for (const waiting of this.#pending) waiting.waited = waitedOn(waiting.waited, elapsed);
     while (this.#pending.length > 0 && this.#pending[0]!.waited >= pendingTimeout) {
       this.#desk.drop(this.#pending.shift()!.item, 'pending-timeout');
     }

@@ -1,6 +1,14 @@
 /** The longest that Node's timers wait, in milliseconds. */
 export const longest = 0x7fffffff;
 
+/** A wait that the clock has not looked at yet: its first look is where the wait begins. */
+export const unseen = -1;
+
+/** How long something has waited at this look, where the last one left it at `waited`. */
+export function waitedOn(waited: number, elapsed: number): number {
+  return waited === unseen ? 0 : waited + elapsed;
+}
+
 /** Something whose deadlines the clock looks at. `elapsed` is the time since the last look, in milliseconds. */
 export interface Timed {
   tick(elapsed: number): void;
@@ -10,8 +18,9 @@ export interface Timed {
  * One coarse timer for all the deadlines of a server.
  *
  * A timer per connection costs memory and a list operation for every chunk. Here a connection only counts how long
- * it has waited and sets that count to 0 when something happens; the clock comes by a few times a second. A deadline
- * is never early: a wait counts from the first look at it, so it is late by up to one interval.
+ * it has waited and sets that count to `unseen` when something happens; the clock comes by a few times a second. A
+ * deadline is never early: a wait counts from the first look at it, so it is late by up to two intervals. The clock
+ * looks when the loop has read what had come, so a loop that stood still charges its own time to nobody who had spoken.
  */
 export class Clock {
   #timer: NodeJS.Timeout | undefined;
@@ -49,7 +58,7 @@ export class Clock {
 
   #start(): void {
     this.#last = performance.now();
-    this.#timer = setInterval(() => this.#look(), this.#interval).unref();
+    this.#timer = setInterval(this.#lookSoon, this.#interval).unref();
   }
 
   #stop(): void {
@@ -57,7 +66,11 @@ export class Clock {
     this.#timer = undefined;
   }
 
+  /** Behind the loop's reading, which comes between its timers and its immediates. */
+  readonly #lookSoon = (): void => void setImmediate(() => this.#look());
+
   #look(): void {
+    if (this.#timer === undefined) return;
     const now = performance.now();
     const elapsed = now - this.#last;
     this.#last = now;

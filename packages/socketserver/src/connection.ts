@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';
 import type { PeerAddress } from './address.js';
-import type { Clock, Timed } from './clock.js';
+import { unseen, waitedOn, type Clock, type Timed } from './clock.js';
 import { ConnectionClosedError, isDisconnect, SocketServerError, TimeoutError } from './errors.js';
 import type { CloseReason } from './reasons.js';
 import type { ResolvedOptions } from './options.js';
@@ -92,8 +92,10 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #pausedBySink = false;
   #readTimeout: number | undefined;
   #readTimeoutOnce: number | undefined;
-  #idle = 0;
+  #idle = unseen;
+  /** How long the client has taken nothing, and by what that was seen: bytes of whole writes, and of the one under way. */
   #stalled = 0;
+  #taken = -1;
   #unsent = 0;
 
   /** @internal */
@@ -251,7 +253,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     if (this.sink !== undefined)
       throw new SocketServerError('READ_IN_PROGRESS', 'the bytes of this connection go to its push handler already');
     this.sink = sink;
-    this.#idle = 0;
+    this.#idle = unseen;
     if (this.closed) {
       sink.closed(this.failure);
       return;
@@ -279,18 +281,21 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** @internal */
   received(chunk: Buffer): void {
-    this.#idle = 0;
+    // What comes behind our end is thrown away, and buys no time.
+    if (this.#state === 'ending') return;
+    this.#idle = unseen;
     this.#readTimeoutOnce = undefined;
-    if (this.#state === 'ending' || this.sink === undefined) return;
+    if (this.sink === undefined) return;
     if (++this.#chunks === busyAfter && this.sink.lends !== undefined) process.nextTick(() => this.#readShared());
     this.sink.chunk(chunk);
   }
 
   /** @internal Bytes in the loop's read buffer: they are others' when this call returns. */
   receivedShared(lent: Buffer): void {
-    this.#idle = 0;
+    if (this.#state === 'ending') return;
+    this.#idle = unseen;
     this.#readTimeoutOnce = undefined;
-    if (this.#state === 'ending' || this.sink === undefined) return;
+    if (this.sink === undefined) return;
     if (this.sink.lends) this.sink.chunk(lent, true);
     else this.sink.chunk(Buffer.from(lent));
   }
@@ -333,7 +338,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     if (!(ms >= 0)) throw new SocketServerError('INVALID_OPTION', `a read timeout is 0 or more, not ${String(ms)}`);
     if (once) this.#readTimeoutOnce = ms;
     else this.#readTimeout = ms;
-    this.#idle = 0;
+    this.#idle = unseen;
     this.host.clock.sharpen(ms);
   }
 
@@ -354,7 +359,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Sends what this tick has queued now; resolves when the kernel has taken all of it. */
   flush(): Promise<void> {
     if (this.closed) return this.writer.pending === 0 ? Promise.resolve() : this.#gone();
-    if (this.wire.destroyed) return this.#wait('flush');
+    if (this.#broken) return this.#wait('flush');
     this.writer.flush();
     return this.writer.pending === 0 ? Promise.resolve() : this.#wait('flush');
   }
@@ -362,7 +367,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
   drain(): Promise<void> {
     if (this.closed || (this.#outputEnded && !this.#endedByHandler)) return this.#gone();
-    if (this.wire.destroyed) return this.#wait('drain');
+    if (this.#broken) return this.#wait('drain');
     if (this.writer.pending < this.highWaterMark) return Promise.resolve();
     this.writer.flush();
     return this.writer.pending < this.highWaterMark ? Promise.resolve() : this.#wait('drain');
@@ -390,6 +395,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     return this.wire.writableFinished ? Promise.resolve() : this.#wait('flush');
   }
 
+  /** Nothing more is sent. A failed write shows here first: its error and the end are told of a moment later. */
+  get #broken(): boolean {
+    return this.wire.destroyed || (this.wire.errored ?? null) !== null;
+  }
+
   #gone(): Promise<never> {
     const gone = Promise.reject((this.failure ??= new ConnectionClosedError()));
     gone.catch(noError);
@@ -399,8 +409,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #wait(want: 'drain' | 'flush' | 'close'): Promise<void> {
     const waiters = (this.#waiters ??= []);
     const waiting = new Promise<void>((resolve, reject) => waiters.push({ want, resolve, reject }));
-    // On a destroyed socket nothing is sent any more; the end, which is near, answers those who wait.
-    if (want !== 'close' && !this.wire.destroyed) this.writer.whenSent(() => this.drained());
+    // On a broken socket nothing is sent any more; the end, which is near, answers those who wait.
+    if (want !== 'close' && !this.#broken) this.writer.whenSent(() => this.drained());
     waiting.catch(noError);
     return waiting;
   }
@@ -408,7 +418,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal The socket sent something: who waited for that? */
   drained(): void {
     const waiters = this.#waiters;
-    if (waiters === undefined || this.wire.destroyed) return;
+    if (waiters === undefined || this.#broken) return;
     const { pending } = this.writer;
     this.#waiters = waiters.filter(({ want, resolve }) => {
       const met = want === 'drain' ? pending < this.highWaterMark : want === 'flush' && pending === 0;
@@ -459,7 +469,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal The handshake by itself: also what the server does before there is a handler. */
   async handshake(options?: TlsOptions): Promise<void> {
     this.#state = 'handshake';
-    this.#idle = 0;
+    this.#idle = unseen;
     const secure = await this.host.upgrade(this.wire, options);
     if ((this.state as string) === 'closed') {
       secure.destroy();
@@ -471,7 +481,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal What comes first has a deadline of its own. */
   awaitHandshake(): void {
     this.#state = 'handshake';
-    this.#idle = 0;
+    this.#idle = unseen;
   }
 
   /** @internal */
@@ -493,7 +503,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     this.writer.socket = socket;
     this.#adopt(socket);
     this.#state = 'open';
-    this.#idle = 0;
+    this.#idle = unseen;
     if (socket.destroyed) onClose.call(socket);
   }
 
@@ -514,7 +524,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
       return;
     }
     this.#state = 'ending';
-    this.#idle = 0;
+    this.#idle = unseen;
     this.sendEnd();
     if (this.#inputEnded) {
       this.#destroyWhenFlushed();
@@ -612,12 +622,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /** @internal Called by the clock. */
   tick(elapsed: number): void {
-    const { options, clock } = this.host;
-    const late = clock.interval;
-    this.#idle += elapsed;
+    const { options } = this.host;
+    this.#idle = waitedOn(this.#idle, elapsed);
     if (this.#state === 'handshake') {
       const { handshakeTimeout } = options;
-      if (handshakeTimeout > 0 && this.#idle >= handshakeTimeout + late)
+      if (handshakeTimeout > 0 && this.#idle >= handshakeTimeout)
         this.fail(
           new TimeoutError('HANDSHAKE_TIMEOUT', `the handshake took longer than ${handshakeTimeout} ms`),
           'handshake-timeout',
@@ -625,21 +634,21 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
       return;
     }
     if (this.#state === 'ending' && this.wire.writableFinished) {
-      if (this.#idle >= options.lingerTimeout + late) this.wire.destroy();
+      if (this.#idle >= options.lingerTimeout) this.wire.destroy();
       return;
     }
-    if (this.writer.pending > 0 && this.#stalls(elapsed, options.writeTimeout + late)) return;
+    if (this.writer.pending > 0 && this.#stalls(elapsed)) return;
     if (this.#state !== 'open') {
-      this.#idle = 0;
+      this.#idle = unseen;
       return;
     }
     if (this.sink === undefined || !this.sink.waiting || this.#pausedByUser || this.#inputEnded) {
-      this.#idle = 0;
+      this.#idle = unseen;
       return;
     }
     const readTimeout = this.#readTimeoutOnce ?? this.#readTimeout ?? options.readTimeout;
-    if (readTimeout > 0 && this.#idle >= readTimeout + late) {
-      this.#idle = 0;
+    if (readTimeout > 0 && this.#idle >= readTimeout) {
+      this.#idle = unseen;
       this.#readTimeoutOnce = undefined;
       const error = new TimeoutError('READ_TIMEOUT', `the client sent nothing for ${readTimeout} ms`);
       this.failure ??= error;
@@ -648,13 +657,15 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 
   /** Looks whether the client took any of what waits; ends the connection when it did not for too long. */
-  #stalls(elapsed: number, limit: number): boolean {
-    const unsent = unsentBytes(this.wire) + this.writer.pending;
-    if (unsent === this.#unsent) this.#stalled += elapsed;
+  #stalls(elapsed: number): boolean {
+    const taken = this.wire.bytesWritten - this.wire.writableLength;
+    const unsent = unsentBytes(this.wire);
+    if (taken === this.#taken && unsent === this.#unsent) this.#stalled += elapsed;
     else this.#stalled = 0;
+    this.#taken = taken;
     this.#unsent = unsent;
     const { writeTimeout } = this.host.options;
-    if (writeTimeout === 0 || this.#stalled < limit) return false;
+    if (writeTimeout === 0 || this.#stalled < writeTimeout) return false;
     const error = new TimeoutError('WRITE_TIMEOUT', `the client took nothing for ${writeTimeout} ms`);
     this.fail(error, 'write-timeout');
     return true;

@@ -7,6 +7,8 @@ import type { Request } from './server-interface.js';
 /** The way from a server inside a worker to the server that started it. */
 export interface Relay {
   wants(event: EventName): boolean;
+  /** Hears what the main server has said so far; where connections come by another way than its words. */
+  catchUp?(): void;
   event(event: EventName, info: object): void;
   /** A connection that was handed over is over; one does not count any longer. */
   closed(connection: Connection): void;

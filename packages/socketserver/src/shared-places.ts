@@ -27,9 +27,12 @@ export class SharedPlaces implements PlaceCounter {
   }
 
   take(limit: number): boolean {
-    if (Atomics.add(this.#slots, total, 1) >= limit) {
-      Atomics.sub(this.#slots, total, 1);
-      return false;
+    // Checked and taken in one step: the count is never above the limit, and no free place is refused.
+    for (let seen = this.taken; ;) {
+      if (seen >= limit) return false;
+      const found = Atomics.compareExchange(this.#slots, total, seen, seen + 1);
+      if (found === seen) break;
+      seen = found;
     }
     if (this.#mine !== undefined) Atomics.add(this.#slots, this.#mine, 1);
     this.#settled();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Chatty, Echo, Flood, Obedient } from './fixtures/handlers.js';
+import { Chatty, Echo, Flood, Obedient, WhatItIsTold } from './fixtures/handlers.js';
 import { Client, dial, eventually, start, streamRows, type Row } from './support/rows.js';
 import type { BaseServer, ServerOptions } from '@sendall/socketserver';
 
@@ -9,11 +9,9 @@ async function inUse(server: BaseServer): Promise<Client> {
   return client;
 }
 
-/** Workers that accept by themselves tell of closes when somebody listens: that takes a moment to reach them. */
-async function closesOf(server: BaseServer): Promise<Record<string, unknown>[]> {
+function closesOf(server: BaseServer): Record<string, unknown>[] {
   const closes: Record<string, unknown>[] = [];
   server.on('close', (info) => closes.push({ ...info }));
-  await new Promise((resolve) => setTimeout(resolve, 50));
   return closes;
 }
 
@@ -95,9 +93,28 @@ describe.each(streamRows)('$name', (row) => {
     expect(rung[0]).toMatchObject({ name: 'full' });
   });
 
+  test('what setOptions() and on() say counts for the very next connection', async () => {
+    const server = await start(row, WhatItIsTold);
+    const opened: unknown[] = [];
+    for (let i = 0; i < 20; i++) {
+      server.setOptions({ handlerOptions: `round ${i}` });
+      expect(await dial(server).closed).toBe(`round ${i}`);
+    }
+    server.on('connection', (info) => opened.push(info));
+    await dial(server).closed;
+    await eventually(() => opened.length === 1);
+    await server.waitForConnections('==', 0);
+    server.setOptions({ maxConnections: 1, pendingConnections: 0, handlerOptions: 'hold' });
+    expect(await dial(server).until('\n')).toBe('holds\n');
+    server.setOptions({ maxConnections: 2 });
+    expect(await dial(server).until('\n')).toBe('holds\n');
+    server.setOptions({ maxConnections: 1 });
+    expect(await dial(server).closed).toBe('');
+  });
+
   test("only the client's bytes postpone the read timeout: a server that writes all the time does not", async () => {
     const server = await start(row, Chatty, { readTimeout: 150 });
-    const closes = await closesOf(server);
+    const closes = closesOf(server);
     expect(await dial(server).closed).toMatch(/^(tick )+time is over$/);
     await eventually(() => closes.length === 1);
     expect(closes).toMatchObject([{ reason: 'read-timeout' }]);
@@ -105,7 +122,7 @@ describe.each(streamRows)('$name', (row) => {
 
   test('a read timeout of its own: for one connection, and once', async () => {
     const server = await obedient(row, { readTimeout: 30_000 });
-    const closes = await closesOf(server);
+    const closes = closesOf(server);
     const [own, once, other] = [dial(server), dial(server), dial(server)];
     expect(await once.ask('patience 100')).toBe('patience 100');
     expect(await once.ask('once 60000')).toBe('once 60000');
@@ -123,7 +140,7 @@ describe.each(streamRows)('$name', (row) => {
 
   test('a reader that reads nothing is closed by writeTimeout', async () => {
     const server = await start(row, Flood, { writeTimeout: 300 });
-    const closes = await closesOf(server);
+    const closes = closesOf(server);
     const client = dial(server);
     client.socket.pause();
     await client.connected;
@@ -147,7 +164,7 @@ describe.each(streamRows)('$name', (row) => {
 describe.each(streamRows.filter(({ transport }) => transport === 'tls'))('$name', (row) => {
   test('a stalled handshake holds up nobody, is closed after handshakeTimeout, counted once, its place freed', async () => {
     const server = await obedient(row, { handshakeTimeout: 1_000 });
-    const closes = await closesOf(server);
+    const closes = closesOf(server);
     const stalled = new Client(server);
     await stalled.connected;
     const other = await inUse(server);
@@ -160,7 +177,7 @@ describe.each(streamRows.filter(({ transport }) => transport === 'tls'))('$name'
 
   test('garbage in the handshake ends that connection alone', async () => {
     const server = await obedient(row, {});
-    const closes = await closesOf(server);
+    const closes = closesOf(server);
     const errors: Error[] = [];
     server.on('error', (error) => errors.push(error));
     const garbage = new Client(server);

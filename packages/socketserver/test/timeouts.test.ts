@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { StreamRequestHandler, type Connection } from '@sendall/socketserver';
-import { expect, test } from 'vitest';
+import { StreamRequestHandler, type BaseServer, type Connection } from '@sendall/socketserver';
+import { describe, expect, test } from 'vitest';
 import { Echo, Obedient } from './fixtures/handlers.js';
 import { Client, dial, eventually, start } from './support/rows.js';
 
@@ -145,4 +145,116 @@ test('a stalled handshake holds up nobody; garbage, a reset or a hang-up in it e
   expect(await dial(server).ask('and me')).toBe('and me');
   expect(errors).toEqual([]);
   expect(stalled.socket.destroyed).toBe(false);
+});
+
+describe('a loop that stood still is charged to no client', () => {
+  /** Blocks the loop, the server's and the clients' alike, for longer than any deadline here. */
+  const block = (): void => {
+    for (const until = performance.now() + 400; performance.now() < until;);
+  };
+  const timeout = 150;
+
+  async function closeAfterBlock(server: BaseServer, client: Client): Promise<{ reason: string; durationMs: number }> {
+    const closed = once(server, 'close');
+    await client.connected;
+    return (await closed)[0] as { reason: string; durationMs: number };
+  }
+
+  test('one that was accepted behind it has its whole read timeout', async () => {
+    const server = await start(tcp, Obedient, { readTimeout: timeout });
+    for (let i = 0; i < 3; i++) {
+      const client = dial(server);
+      block();
+      const { reason, durationMs } = await closeAfterBlock(server, client);
+      expect(reason).toBe('read-timeout');
+      expect(durationMs).toBeGreaterThanOrEqual(timeout);
+    }
+  });
+
+  test('and its whole handshake timeout, for TLS and a PROXY header alike', async () => {
+    for (const [transport, options] of [
+      ['tls', {}],
+      ['tcp', { proxyProtocol: true }],
+    ] as const) {
+      const server = await start({ transport }, Obedient, { handshakeTimeout: timeout, ...options });
+      const client = new Client(server);
+      block();
+      const { reason, durationMs } = await closeAfterBlock(server, client);
+      expect(reason).toBe('handshake-timeout');
+      expect(durationMs).toBeGreaterThanOrEqual(timeout);
+    }
+  });
+
+  test('one that waits for a place waits its whole pending timeout', async () => {
+    const server = await start(tcp, Obedient, { maxConnections: 1, pendingTimeout: timeout });
+    const holder = dial(server);
+    expect(await holder.ask('here')).toBe('here');
+    const dropped = once(server, 'drop');
+    dial(server);
+    block();
+    await eventually(() => server.info().pending === 1);
+    const began = performance.now();
+    expect((await dropped)[0]).toMatchObject({ reason: 'pending-timeout' });
+    expect(performance.now() - began).toBeGreaterThanOrEqual(timeout - 20);
+  });
+
+  test('what a client had sent before is read first', async () => {
+    const server = await start(tcp, Obedient, { readTimeout: timeout });
+    const client = dial(server);
+    for (let i = 0; i < 5; i++) {
+      expect(await client.ask(`${i}`)).toBe(`${i}`);
+      client.text = '';
+      client.socket.write('sent in time\n');
+      block();
+      expect(await client.until('\n')).toBe('sent in time\n');
+    }
+  });
+
+  test('what takes our last words has its whole linger time, however much it still sends', async () => {
+    class Last extends StreamRequestHandler {
+      override onData(): string {
+        this.connection.write('bye');
+        return 'close';
+      }
+    }
+    const server = await start(tcp, Last, { lingerTimeout: timeout });
+    const client = dial(server, { allowHalfOpen: true });
+    const closed = once(server, 'close');
+    client.socket.write('x');
+    await once(client.socket, 'end');
+    const began = performance.now();
+    block();
+    const dripping = setInterval(() => client.socket.write('more'), 5);
+    const [{ durationMs }] = (await closed) as [{ durationMs: number }];
+    clearInterval(dripping);
+    expect(durationMs).toBeGreaterThanOrEqual(timeout);
+    expect(performance.now() - began).toBeGreaterThanOrEqual(timeout);
+  });
+});
+
+test('flush and drain reject when the client resets, and never resolve', async () => {
+  const outcomes: string[] = [];
+  class Torrent extends StreamRequestHandler {
+    override async handle() {
+      const { connection } = this;
+      for (let i = 0; i < 12; i++) connection.write(Buffer.alloc(1 << 20));
+      const waits = { flush: connection.flush(), drain: connection.drain(), end: connection.end() };
+      for (const [name, wait] of Object.entries(waits))
+        outcomes.push(
+          await wait.then(
+            () => `${name} resolved`,
+            () => name,
+          ),
+        );
+    }
+  }
+  const server = await start(tcp, Torrent);
+  for (let i = 0; i < 20; i++) {
+    const client = dial(server);
+    await client.connected;
+    if (i % 2 === 0) client.socket.pause();
+    client.socket.resetAndDestroy();
+  }
+  await eventually(() => outcomes.length === 60);
+  expect(new Set(outcomes)).toEqual(new Set(['flush', 'drain', 'end']));
 });

@@ -184,13 +184,16 @@ class FramedStream implements Framed {
     if (this.#state === 'detached') throw new Error('framed: the stream was detached');
     this.#batch.flush();
     if (this.#failure !== undefined) throw this.#failure;
+    // A failed write sets `errored` first; `drain` may come before `error` and `close`, and means nothing then.
+    if (socket.errored) throw socket.errored;
     if (socket.destroyed) throw closedEarly();
     if (!socket.writableNeedDrain) return;
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: Error): void => {
         socket.off('drain', settle).off('close', gone).off('error', settle);
-        if (error === undefined) resolve();
-        else reject(error);
+        const failure = error ?? socket.errored;
+        if (failure) reject(failure);
+        else resolve();
       };
       const gone = (): void => settle(this.#failure ?? closedEarly());
       socket.on('drain', settle).on('close', gone).on('error', settle);

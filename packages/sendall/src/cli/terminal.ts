@@ -218,10 +218,15 @@ async function show(
 }
 
 function type(run: Run, keys: Buffer): void {
-  if (run.stdin.write(keys)) return;
+  const { stdin } = run;
+  if (stdin.write(keys) || stdin.errored || stdin.destroyed) return;
   // A paste that the host takes slowly; Ctrl-C is behind it, as on any terminal.
   process.stdin.pause();
-  run.stdin.once('drain', () => process.stdin.resume());
+  const goOn = (): void => {
+    stdin.off('drain', goOn).off('close', goOn);
+    process.stdin.resume();
+  };
+  stdin.on('drain', goOn).on('close', goOn);
 }
 
 function readKeys(

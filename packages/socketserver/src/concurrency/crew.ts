@@ -114,7 +114,9 @@ export class Crew implements PoolHost {
   }
 
   async start(): Promise<void> {
-    (this.#server as EventEmitter).on('newListener', () => setImmediate(() => this.tellWanted()));
+    (this.#server as EventEmitter).on('newListener', (event) => {
+      if (event === 'connection' || event === 'close') this.#pool.wantEvents(true);
+    });
     await this.#pool.start(this.#server.serverAddress);
   }
 

@@ -1,5 +1,5 @@
 import { createServer, Socket, type Server as NetServer } from 'node:net';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Connection } from '../connection.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
 import { SocketServerError } from '../errors.js';
@@ -95,11 +95,21 @@ let begun: Promise<void> = Promise.resolve();
 let wanted = false;
 let wasted = false;
 
+/**
+ * A connection that is accepted here overtakes the words of the main thread. Those that were sent before it arrived are
+ * heard first, so that the options of that moment count for it.
+ */
+function catchUp(): void {
+  for (let mail = receiveMessageOnPort(parentPort!); mail !== undefined; mail = receiveMessageOnPort(parentPort!))
+    heard(mail.message as ToWorker);
+}
+
 function relayFor(start: WorkerStart): Relay {
   const fed = start.places === undefined;
   return {
     wants: (event: EventName) =>
       event === 'connection' || event === 'close' ? wanted && !fed : event !== 'drain' && event !== 'listening',
+    ...(parentPort !== null && !fed && { catchUp }),
     event(event, info) {
       const { connection: _, error, ...rest } = info as { connection?: unknown; error?: unknown };
       post({ type: 'event', event, info: { ...rest, ...(error !== undefined && { error: errorNote(error) }) } });
