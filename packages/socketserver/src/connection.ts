@@ -10,6 +10,7 @@ import type { ResolvedOptions } from './options.js';
 import { Messages, type MessageEnds } from './messages.js';
 import { rawSocketOf, unsentBytes, withSharedBuffer } from './node-internals.js';
 import { PacketWriter } from './packet-writer.js';
+import type { ProxyHeader } from './proxy-protocol.js';
 import { Reader } from './reader.js';
 import type { Hooks, Sink, Source } from './sink.js';
 import { Writer } from './writer.js';
@@ -60,6 +61,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   readonly id: number;
   /** The client's address; what a PROXY header said, where one is used. */
   peer: PeerAddress;
+  /** What the PROXY header said, with its extensions; undefined where there was none. */
+  proxyHeader: ProxyHeader | undefined;
   /** @internal The socket below. */
   wire: Socket;
   /** Why it ended, once it has; why it is going to, before. */

@@ -8,7 +8,7 @@ import { Connection, type ConnectionHost } from './connection.js';
 import { announce, isHeard } from './events.js';
 import type { ResolvedOptions } from './options.js';
 import type { Pipeline } from './pipeline.js';
-import { readProxyHeader } from './proxy-protocol.js';
+import { readProxyHeader } from './proxy-reader.js';
 import type { ServerInside } from './server-inside.js';
 import type { StreamTransport } from './transport.js';
 import { makeHandshaker } from './transports/tls.js';

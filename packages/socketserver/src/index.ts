@@ -61,6 +61,7 @@ export {
 } from './handler.js';
 export type { Alarm, Concurrency, ProcessOptions, ProxyProtocol, ServerOptions, ThreadOptions } from './options.js';
 export type { Address, BoundAddress, PeerAddress } from './address.js';
+export { parseProxyHeader, parseProxyTlvs, type ProxyHeader, type ProxyTlv } from './proxy-protocol.js';
 export { serve, type HandlerFunction } from './serve.js';
 export { BaseServer } from './server.js';
 export type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
