@@ -15,6 +15,7 @@ import { acceptPeer, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from 
 import type { Control } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { Callers } from './callers.js';
+import { setAsideFolders } from '../keeper/door.js';
 import { KeeperGate } from './gate.js';
 import { PairingDesk } from './pairing.js';
 import { Resumes } from './resumes.js';
@@ -80,6 +81,8 @@ export interface AgentStatus {
   readonly native: boolean | undefined;
   /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
   readonly killProof: string | undefined;
+  /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
+  readonly setAside: readonly string[];
 }
 
 /** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
@@ -175,6 +178,11 @@ export class Agent implements AsyncDisposable {
       await this.close();
       throw error;
     }
+  }
+
+  /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
+  get setAside(): string[] {
+    return setAsideFolders(this.home);
   }
 
   get status(): Promise<AgentStatus> {
@@ -378,6 +386,7 @@ export class Agent implements AsyncDisposable {
       diskFree: freeBytes(this.home.state),
       native: keeper.native,
       killProof: keeper.proof,
+      setAside: this.setAside,
     };
   }
 }

@@ -11,6 +11,7 @@ import { VERSION } from '../protocol/version.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
 import { Wire } from './wire.js';
 
+export { setAsideFolders } from './set-aside.js';
 export { SpoolReader, spoolFolder } from './spool.js';
 export type { KeeperLimits } from './limits.js';
 

@@ -22,19 +22,30 @@ export interface History {
   bootId: string | undefined;
 }
 
-/** Reads records in order. Any prefix of a journal gives a true history: later records only add to it. */
+/**
+ * Reads records in order. Any prefix of a journal gives a true history: later records only add to it. A record that comes
+ * again, as on a disk that wrote a block twice, adds nothing.
+ */
 export function replay(records: readonly JournalRecord[]): History {
   const byNo = new Map<number, Facts>();
+  const forgotten = new Set<number>();
+  const keepers = new Set<string>();
   const history: History = { runs: [], forgottenBeforeMs: 0, nextNo: 1, bootId: undefined };
   for (const record of records) {
+    // Also of a run whose intent was lost: what is left of it must not be taken for another's.
+    if ('no' in record) history.nextNo = Math.max(history.nextNo, record.no + 1);
     if (record.kind === 'header') {
       history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, record.forgottenBeforeMs);
-    } else if (record.kind === 'keeper') history.bootId = record.bootId;
-    else if (record.kind === 'intent') {
-      byNo.set(record.no, { intent: record, treeEnded: false, acked: false, dropped: false });
-      history.nextNo = Math.max(history.nextNo, record.no + 1);
+    } else if (record.kind === 'keeper') {
+      const keeper = `${record.bootId} ${record.pid} ${record.startMs}`;
+      if (!keepers.has(keeper)) history.bootId = record.bootId;
+      keepers.add(keeper);
+    } else if (record.kind === 'intent') {
+      if (!byNo.has(record.no) && !forgotten.has(record.no))
+        byNo.set(record.no, { intent: record, treeEnded: false, acked: false, dropped: false });
     } else if (record.kind === 'forgotten') {
       byNo.delete(record.no);
+      forgotten.add(record.no);
       history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, record.notAfterMs);
     } else {
       const facts = byNo.get(record.no);
@@ -59,7 +70,7 @@ export function learn(facts: Facts, record: LaterRecord): void {
       return;
     case 'exit':
       // A second one says what the first could not: that all output is stored.
-      facts.exit = record;
+      if (!facts.exit?.drained) facts.exit = record;
       return;
     case 'treeEnd':
       facts.treeEnded = true;

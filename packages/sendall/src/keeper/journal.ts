@@ -3,10 +3,11 @@
  * starts; everything later is in the page cache when `append` returns, so it survives the keeper but not a power loss.
  *
  * The file is records in length-prefixed frames with a CRC-32, followed by zeros written ahead: a full disk cannot
- * refuse an exit record, and fdatasync has no metadata to write. Reading stops at the first frame that is not whole
- * and sound; as one fdatasync covers everything before it, nothing behind such a frame was ever promised.
+ * refuse an exit record, and fdatasync has no metadata to write. After a restart of the machine the last frames may be
+ * torn: what was never synced was never promised. Anything else that cannot be read is damage: reading goes on behind
+ * it, the damaged file is set aside, and the journal gets a new epoch.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomFillSync } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -19,15 +20,18 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { lengthPrefixed } from '@sendall/framing';
 import { SendallError } from '../errors.js';
+import type { Home } from '../home.js';
 import { bool, bytes, decodeFields, encodeFields, list, message, opt, text, uint } from '../protocol/fields.js';
 import type { Fields, MessageOf } from '../protocol/fields.js';
 import { messageTable } from '../protocol/messages.js';
 import { publish } from './events.js';
 import { fault } from './faults.js';
+
+export const journalFile = (home: Home): string => join(home.state, 'journal');
 
 /** Every kind of record. `no` is the run's number in this journal, given by its intent. */
 const recordTable = {
@@ -94,7 +98,7 @@ export const cutText = (text: string): string =>
 /** Room an exit record needs in the worst case. */
 const EXIT_ROOM = 4 * 1024;
 const STEP = 1024 * 1024;
-const VERSION = 1;
+const VERSION = 2;
 /** Syncs that usually take less than this are done in place: the way through the thread pool takes longer. */
 const QUICK_MS = 0.5;
 /** What a single slow sync counts for at most. */
@@ -107,12 +111,36 @@ const framing = lengthPrefixed({
   checksum: { bytes: 4, compute: (payload) => crc32(payload) },
 });
 
+/**
+ * Callers choose words that stand in records. Each record is masked by bytes that they cannot know, so that a part of one
+ * never passes for a whole one when reading goes on behind damage.
+ */
+const MASK = 4;
+const HEAD = 1 + MASK;
+const masks = Buffer.alloc(MASK * 1024);
+let nextMask = masks.length;
+
+/** Writes a new mask behind a record's kind. */
+function drawMask(payload: Buffer): void {
+  if (nextMask === masks.length) {
+    randomFillSync(masks);
+    nextMask = 0;
+  }
+  masks.copy(payload, 1, nextMask, (nextMask += MASK));
+}
+
+/** Masks `from` into `to`, or unmasks it, by the mask in `payload`. */
+function applyMask(payload: Buffer, from: Uint8Array, to: Uint8Array): void {
+  for (let i = 0; i < from.length; i++) to[i] = from[i]! ^ payload[1 + (i & (MASK - 1))]!;
+}
+
 function encodeRecord(record: JournalRecord): Buffer {
   const [code, fields] = recordTable[record.kind];
   const body = encodeFields(fields as Fields, record as unknown as MessageOf<Fields>);
-  const payload = Buffer.allocUnsafe(1 + body.length);
+  const payload = Buffer.allocUnsafe(HEAD + body.length);
   payload[0] = code;
-  payload.set(body, 1);
+  drawMask(payload);
+  applyMask(payload, body, payload.subarray(HEAD));
   return payload;
 }
 
@@ -126,18 +154,46 @@ function decodeRecord(payload: Buffer): JournalRecord {
   const entry = byCode.get(payload[0]!);
   if (!entry) throw new SendallError('JOURNAL', `the journal holds a record of unknown kind ${payload[0]}`);
   const [kind, fields] = entry;
-  // Copies: a view would keep the whole file in memory.
-  const record = decodeFields(fields as Fields, Uint8Array.from(payload.subarray(1)), kind);
+  const body = new Uint8Array(Math.max(payload.length - HEAD, 0));
+  applyMask(payload, payload.subarray(HEAD), body);
+  const record = decodeFields(fields as Fields, body, kind);
   return { kind, ...record } as unknown as JournalRecord;
 }
 
-/** What a journal file says: its sound records, where they end, and whether something unreadable follows. */
-export function readJournal(file: Uint8Array): { records: JournalRecord[]; end: number; torn: boolean } {
+/** What a journal file says. */
+export interface Reading {
+  /** Its sound records. */
+  readonly records: JournalRecord[];
+  /** Where the last of them ends. */
+  readonly end: number;
+  /** Something that cannot be read stands between them. */
+  readonly broken: boolean;
+  /** Something that cannot be read follows the last of them. */
+  readonly torn: boolean;
+}
+
+/** Reads a journal file; behind what is damaged it goes on with the next sound record. */
+export function readJournal(file: Uint8Array): Reading {
   const records: JournalRecord[] = [];
+  const bytes = Buffer.from(file.buffer, file.byteOffset, file.length);
+  const search: Search = { left: LONGEST_SEARCH };
+  let end = readSound(bytes, 0, records);
+  let broken = false;
+  for (;;) {
+    if (isBlank(bytes, end)) return { records, end, broken, torn: false };
+    const next = nextSound(bytes, end, search);
+    if (next === undefined) return { records, end, broken, torn: true };
+    broken = true;
+    end = readSound(bytes, next, records);
+  }
+}
+
+/** Reads sound frames from `from` on; returns where the last one ends. */
+function readSound(file: Buffer, from: number, records: JournalRecord[]): number {
   const decoder = framing.decoder();
-  let end = 0;
+  let end = from;
   try {
-    decoder.push(file, (payload) => {
+    decoder.push(file.subarray(from), (payload) => {
       // Zeros written ahead look like empty frames, whose CRC-32 is zero too.
       if (payload.length === 0) return false;
       records.push(decodeRecord(payload));
@@ -145,10 +201,50 @@ export function readJournal(file: Uint8Array): { records: JournalRecord[]; end: 
       return undefined;
     });
   } catch (error) {
-    // A frame that is not sound is the end of what was promised; a sound one that we cannot read is another matter.
+    // A frame that is not sound is looked at by the caller; a sound one that we cannot read is another matter.
     if (error instanceof SendallError) throw error;
   }
-  return { records, end, torn: file.subarray(end).some((byte) => byte !== 0) };
+  return end;
+}
+
+const BLANK = Buffer.alloc(64 * 1024);
+
+/** Whether only zeros follow. */
+function isBlank(file: Buffer, from: number): boolean {
+  for (let at = from; at < file.length; at += BLANK.length) {
+    const part = file.subarray(at, at + BLANK.length);
+    if (!part.equals(BLANK.subarray(0, part.length))) return false;
+  }
+  return true;
+}
+
+/** How many bytes may still be summed up in search of frames: bytes can be made so that each of them looks like one. */
+interface Search {
+  left: number;
+}
+const LONGEST_SEARCH = 1024 * 1024 * 1024;
+
+/** Where the next sound frame begins, behind a damaged one at `from`. */
+function nextSound(file: Buffer, from: number, search: Search): number | undefined {
+  for (let at = from + 1; at + 8 < file.length; at++) if (isSound(file, at, search)) return at;
+  return undefined;
+}
+
+function isSound(file: Buffer, at: number, search: Search): boolean {
+  if (at + 8 >= file.length || !byCode.has(file[at + 4]!)) return false;
+  const length = file.readUInt32BE(at);
+  const end = at + 4 + length;
+  if (length === 0 || length > MAX_RECORD || end + 4 > file.length || length > search.left) return false;
+  search.left -= length;
+  return crc32(file.subarray(at + 4, end)) === file.readUInt32BE(end);
+}
+
+/** Keeps what a damaged journal no longer leads to. */
+export interface Keeping {
+  /** Whether there is output of runs that these records do not know. */
+  hasStrays(records: readonly JournalRecord[]): boolean;
+  /** Sets such output and the journal's file aside, before the journal is written anew. Throws when it cannot. */
+  setAside(records: readonly JournalRecord[]): void;
 }
 
 /** Called when a sync is over; with the reason when nothing can be promised any more. */
@@ -190,32 +286,36 @@ export class Journal {
 
   /**
    * Opens or creates the journal at `path` and returns it with what it holds. Throws the file system's errors, and
-   * SendallError JOURNAL when the file is of another version. When `sameBoot` says that the records are from this boot
-   * and some cannot be read, the disk lost data that no crash explains: the epoch is changed, so that callers hear
-   * "unknown" about older runs instead of starting one twice.
+   * SendallError JOURNAL when the file is of another version.
+   *
+   * What no crash explains is damage: something unreadable between records, or at the end in the same boot; an end
+   * without the zeros that were written ahead; output of runs that the journal does not know. The file is set aside
+   * then, its sound records are written anew, and the epoch changes: callers hear "unknown" about runs that are not found
+   * instead of starting one twice.
    */
-  static open(path: string, bootId: string): { journal: Journal; records: JournalRecord[] } {
-    let file: Buffer;
+  static open(path: string, bootId: string, keeping: Keeping): { journal: Journal; records: JournalRecord[] } {
+    let file: Buffer | undefined;
     try {
       file = readFileSync(path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      return { journal: Journal.#create(path, newHeader(), []), records: [] };
     }
-    const { records, end, torn } = readJournal(file);
-    const header = records[0];
-    if (header?.kind !== 'header') {
-      if (file.some((byte) => byte !== 0))
-        throw new SendallError('JOURNAL', `${path} is not a run journal: move it away to begin a new one`);
-      return { journal: Journal.#create(path, newHeader(), []), records: [] };
+    const { records, end, broken, torn } = readJournal(file ?? Buffer.alloc(0));
+    const headers = records.filter((record) => record.kind === 'header');
+    const header = headers[0];
+    if (header && header.version !== VERSION)
+      throw new SendallError('JOURNAL', `${path} has version ${header.version}, this keeper writes ${VERSION}: move it away to begin a new one`);
+    const sameBoot = records.some((record) => record.kind === 'keeper' && record.bootId === bootId);
+    const damaged =
+      (file && (broken || !header || (torn && sameBoot) || end === file.length)) || keeping.hasStrays(records);
+    if (damaged) {
+      keeping.setAside(records);
+      const forgottenBeforeMs = headers.reduce((latest, each) => Math.max(latest, each.forgottenBeforeMs), 0);
+      const renewed = { ...newHeader(), forgottenBeforeMs };
+      const others = records.filter((record) => record.kind !== 'header');
+      return { journal: Journal.#create(path, renewed, [encodeRecords(others)]), records };
     }
-    if (header.version !== VERSION)
-      throw new SendallError('JOURNAL', `${path} has version ${header.version}, this keeper writes ${VERSION}`);
-    const lastKeeper = records.findLast((record) => record.kind === 'keeper');
-    if (torn && lastKeeper?.bootId === bootId) {
-      const renewed = { ...header, epoch: randomBytes(16) };
-      return { journal: Journal.#create(path, renewed, [encodeRecords(records.slice(1))]), records };
-    }
+    if (!file || !header) return { journal: Journal.#create(path, newHeader(), []), records };
     const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
     const journal = new Journal(path, fd, end, end, Buffer.from(header.epoch));
     // What is torn must not be read again behind new records.

@@ -5,7 +5,6 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import { openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { join } from 'node:path';
 import { ProtocolError } from '../errors.js';
 import type { Home } from '../home.js';
 import { decodeSpec } from '../protocol/codec.js';
@@ -18,11 +17,12 @@ import { ownAccount } from './environment.js';
 import { publish } from './events.js';
 import { fault } from './faults.js';
 import { replay } from './history.js';
-import { Journal, type RecordOf } from './journal.js';
+import { Journal, journalFile, type RecordOf } from './journal.js';
 import type { KeeperLimits } from './limits.js';
 import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
+import { SetAside } from './set-aside.js';
 import { Spawner } from './spawner.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
 import type { Native } from './native.js';
@@ -92,7 +92,7 @@ export class Keeper implements Desk, RunOwner {
     this.limits = setup.limits;
     this.native = setup.native;
     this.#finished = () => setup.finished();
-    const { journal, records } = Journal.open(join(setup.home.state, 'journal'), this.bootId);
+    const { journal, records } = Journal.open(journalFile(setup.home), this.bootId, new SetAside(setup.home));
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
@@ -114,18 +114,16 @@ export class Keeper implements Desk, RunOwner {
       if (facts.dropped) this.#retention.addId(key, run);
       else this.#retention.add(run);
     }
-    this.#removeStraySpools();
+    this.#removeDroppedOutput();
     this.#retention.sweep();
     this.#watchIdle();
   }
 
-  /** Output of runs that nobody knows: a crash between two removals. */
-  #removeStraySpools(): void {
-    const known = new Set<string>();
-    for (const { identity, facts } of this.#runs.values())
-      if (!facts.dropped) known.add(spoolFolderName(identity.principal, identity.runId));
-    for (const name of readdirSync(spoolRoot(this.home)))
-      if (!known.has(name)) removeSpool(join(spoolRoot(this.home), name));
+  /** Output of runs that were dropped: a crash between two removals. */
+  #removeDroppedOutput(): void {
+    const there = new Set(readdirSync(spoolRoot(this.home)));
+    for (const { remembered, identity, folder } of this.#runs.values())
+      if (remembered.isDropped && there.has(spoolFolderName(remembered.principal, identity.runId))) removeSpool(folder);
   }
 
   // -- agents

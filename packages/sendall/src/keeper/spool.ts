@@ -41,6 +41,9 @@ export function spoolFolderName(principal: string, runId: Uint8Array): string {
   return `${lastOwner}-${Buffer.from(runId).toString('hex')}`;
 }
 
+/** Whether a name is one that `spoolFolderName` gives: others are not ours. */
+export const isSpoolName = (name: string): boolean => /^[0-9a-f]{16}-[0-9a-f]{32}$/.test(name);
+
 /** The folder of a run's output. */
 export function spoolFolder(home: Home, principal: string, runId: Uint8Array): string {
   return join(spoolRoot(home), spoolFolderName(principal, runId));

@@ -6,6 +6,7 @@ import { startInBackground } from '../background.js';
 import { notAVerb, type Arguments, type Command } from '../command.js';
 import { answer, json, say } from '../print.js';
 import { count } from '../units.js';
+import { journalDamage } from './journal-damage.js';
 
 /** Milliseconds for the old agent to go and the new one to come. */
 const RESTART_WITHIN = 20_000;
@@ -42,6 +43,8 @@ async function foreground(args: Arguments): Promise<number> {
   const name = args.text('name');
   const running = await openAgent({ listen: args.texts('listen'), ...(name === undefined ? {} : { name }) });
   for (const url of running.listening) say(`listening ${url}`);
+  const damage = journalDamage(running.setAside);
+  if (damage) say(`${damage.found}: ${damage.mend}`);
   const end = () => void running.close();
   process.on('SIGINT', end).on('SIGTERM', end);
   // Node forgets that nohup had it ignored; without a terminal nobody hangs up on us on purpose.
@@ -70,6 +73,8 @@ async function status(args: Arguments): Promise<number> {
     );
     for (const url of said.listening) answer(`listening ${url}`);
     answer(`key ${said.fingerprint}`);
+    const damage = journalDamage(said.setAside);
+    if (damage) answer(`${damage.found}: ${damage.mend}`);
   }
   return 0;
 }

@@ -8,6 +8,7 @@ import { answer, json, title } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
 import { count, formatSize } from '../units.js';
 import { ownVersion } from '../version.js';
+import { journalDamage } from './journal-damage.js';
 
 /** Round trips that are measured; the median counts. */
 const ROUNDS = 9;
@@ -88,6 +89,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
       status.keeperPid === undefined ? 'not running' : `pid ${status.keeperPid}, ${count(status.runs, 'command')} now`,
     mend: status.keeperPid === undefined ? 'run a command: the agent starts it' : undefined,
   };
+  yield journalFinding(status);
   yield linksFinding(status, host.resumes);
   yield limitsFinding(status);
   yield roomFinding(status);
@@ -169,6 +171,11 @@ function limitsFinding({ limits }: AgentStatus): Finding {
     `a silent link is given up after ${pingDeadline / 1000} s`,
   ];
   return { check: 'limits', ok: true, found: found.join(', ') };
+}
+
+function journalFinding({ setAside }: AgentStatus): Finding {
+  const damage = journalDamage(setAside);
+  return damage ? { check: 'journal', ok: false, ...damage } : { check: 'journal', ok: true, found: 'sound' };
 }
 
 /** Output that nobody has fetched waits on the host's disk. */

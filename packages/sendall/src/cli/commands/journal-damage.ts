@@ -1,0 +1,12 @@
+/** How damage to a host's run journal is said, by `agent`, `agent status` and `doctor`. */
+
+/** What was found, and what to do about it; undefined when nothing is set aside. */
+export function journalDamage(setAside: readonly string[] = []): { found: string; mend: string } | undefined {
+  const [latest] = setAside.slice(-1);
+  if (latest === undefined) return undefined;
+  const more = setAside.length > 1 ? ` and ${setAside.length - 1} more beside it` : '';
+  return {
+    found: `the run journal was damaged, so some runs may be unknown; the damaged file and output without a run are kept in ${latest}${more}`,
+    mend: 'check that disk, take what you need from there, and remove it to end this notice',
+  };
+}
