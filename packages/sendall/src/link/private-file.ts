@@ -13,17 +13,16 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { ensurePrivateFolder } from '../home.js';
+import { LockFile, lockFile } from './lock-file.js';
 
 /** Largest file that is read; a thousand hosts take a few hundred KiB. */
 const MAX_SIZE = 16 * 1024 * 1024;
-/** A lock is held for a few file operations. One this old was left by a process that died. */
+/** A lock is held for a few file operations. One this old, of another machine's, was left by a process that died. */
 const LOCK_STALE_MS = 5000;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
@@ -114,21 +113,17 @@ export function createPrivateFile(path: string, text: string): boolean {
   return created;
 }
 
-async function lock(path: string): Promise<() => void> {
-  const deadline = performance.now() + 2 * LOCK_STALE_MS;
-  for (;;) {
-    try {
-      closeSync(openSync(path, 'wx', 0o600));
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw cannotWrite(path, error);
-    }
-    const info = statSync(path, { throwIfNoEntry: false });
-    if (info && Date.now() - info.mtimeMs > LOCK_STALE_MS) rmSync(path, { force: true });
-    else if (performance.now() > deadline)
-      throw new UsageError(`${path} is held by another process: try again, or remove it when no sendall runs`);
-    else await sleep(2 + Math.random() * 20);
+async function lock(path: string): Promise<LockFile> {
+  let lock: Awaited<ReturnType<typeof lockFile>>;
+  try {
+    lock = await lockFile(path, { patience: 2 * LOCK_STALE_MS, stale: LOCK_STALE_MS });
+  } catch (error) {
+    throw cannotWrite(path, error);
   }
+  if (lock instanceof LockFile) return lock;
+  throw new UsageError(
+    `${path} is held by another process${lock.pid === undefined ? '' : ` (pid ${lock.pid})`}: try again, or remove it when no sendall runs`,
+  );
 }
 
 /**
@@ -137,10 +132,10 @@ async function lock(path: string): Promise<() => void> {
  */
 export async function updatePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
   ensurePrivateFolder(dirname(path));
-  const unlock = await lock(`${path}.lock`);
+  const held = await lock(`${path}.lock`);
   try {
     write(path, change(readPrivateFile(path)), (beside) => renameSync(beside, path));
   } finally {
-    unlock();
+    held.release();
   }
 }

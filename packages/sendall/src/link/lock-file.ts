@@ -1,0 +1,173 @@
+/**
+ * A lock that is a file, for disks and platforms without locks of the kernel's. Its owner is named in it: a lock whose
+ * owner has died is taken over at once, one of another machine or container when it has not been renewed for a while.
+ *
+ * A lock that was left is not removed first: two who do so could both get in. It gets one successor, whose file is named
+ * by the owner that has died (`LOCK.after-TOKEN`), and a name can be taken once only. Tokens are never used again, so a
+ * successor that comes late sees that the lock itself is another by then, and steps back.
+ */
+import { randomBytes } from 'node:crypto';
+import { linkSync, readFileSync, readlinkSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Who holds a lock. */
+export interface Owner {
+  readonly pid: number;
+  /** Kernel clock ticks at its start: a pid that is used again has another. */
+  readonly ticks: string;
+  /** The boot and the container that its pid belongs to. */
+  readonly place: string;
+  readonly token: string;
+}
+
+export interface LockOptions {
+  /** Milliseconds to wait for an owner that lives. */
+  patience: number;
+  /** Milliseconds without a renewal after which a lock counts as left, where its owner's process cannot be looked at. */
+  stale: number;
+}
+
+function tryRead(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
+}
+
+/** The state of a process and its start in kernel clock ticks; empty where that cannot be known. */
+function look(pid: number): { state: string; ticks: string } {
+  // The program's name may hold anything; what follows its last parenthesis may not.
+  const words = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    .replace(/^.*\)/s, '')
+    .split(' ');
+  return { state: words[1] ?? '', ticks: words[20] ?? '' };
+}
+
+let ownPlace: string | undefined;
+function placeOfOurs(): string {
+  return (ownPlace ??= [
+    tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) || hostname(),
+    tryRead(() => readlinkSync('/proc/self/ns/pid')),
+  ].join(' '));
+}
+
+interface Found extends Partial<Owner> {
+  readonly token: string;
+  readonly modified: number;
+}
+
+/** Who holds the lock file, or undefined when it is not there. One without a name goes by its inode. */
+function read(path: string): Found | undefined {
+  try {
+    const { ino, mtimeMs } = statSync(path);
+    const [pid, ticks, place, token] = readFileSync(path, 'utf8').split('\n');
+    if (!token) return { token: `${ino}-${Math.floor(mtimeMs)}`, modified: mtimeMs };
+    return { pid: Number(pid), ticks: ticks!, place: place!, token, modified: mtimeMs };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function lives(pid: number, ticks: string | undefined): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+  }
+  const now = look(pid);
+  if (now.state === 'Z' || now.state === 'X') return false;
+  return !ticks || !now.ticks || now.ticks === ticks;
+}
+
+/** A lock that is held. */
+export class LockFile {
+  readonly #path: string;
+  readonly #root: string;
+  readonly #token: string;
+  /** All files from the lock to our own, in order. */
+  readonly #chain: readonly string[];
+
+  /** @internal Use lockFile. */
+  constructor(path: string, root: string, token: string, chain: readonly string[]) {
+    this.#path = path;
+    this.#root = root;
+    this.#token = token;
+    this.#chain = chain;
+  }
+
+  /** Whether it is still ours: nobody took it for left, or removed it. */
+  get held(): boolean {
+    return read(this.#path)?.token === this.#root && read(successor(this.#path, this.#token)) === undefined;
+  }
+
+  /** Says that its owner is alive, to those who cannot look. Throws when the file is gone. */
+  renew(): void {
+    const now = new Date();
+    utimesSync(this.#chain.at(-1)!, now, now);
+  }
+
+  release(): void {
+    // The lock itself first: behind that nobody trusts the rest of the chain.
+    if (read(this.#path)?.token === this.#root) rmSync(this.#path, { force: true });
+    for (const path of this.#chain.slice(1)) rmSync(path, { force: true });
+  }
+}
+
+const successor = (path: string, token: string): string => `${path}.after-${token}`;
+
+/**
+ * Takes the lock. Returns who has it instead when its owner lives for longer than `patience`. Throws the file system's
+ * errors.
+ */
+export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
+  const token = randomBytes(9).toString('base64url');
+  const own = `${path}.${process.pid}.${token}`;
+  writeFileSync(own, [process.pid, look(process.pid).ticks, placeOfOurs(), token, ''].join('\n'), { flag: 'wx', mode: 0o600 });
+  const isOurs = take(own);
+  /** Since when owners whose process cannot be looked at have not renewed it. */
+  const watched = new Map<string, { modified: number; since: number }>();
+  const isLeft = ({ pid, ticks, place, token, modified }: Found): boolean => {
+    if (pid !== undefined && place === placeOfOurs()) return !lives(pid, ticks);
+    const before = watched.get(token);
+    if (before?.modified !== modified) watched.set(token, { modified, since: performance.now() });
+    return Date.now() - modified > stale || (before !== undefined && performance.now() - before.since > stale);
+  };
+  const deadline = performance.now() + patience;
+  try {
+    for (;;) {
+      if (isOurs(path)) return new LockFile(path, token, token, [path]);
+      const root = read(path);
+      const chain = [path];
+      let owner = root;
+      while (owner && isLeft(owner)) {
+        const next = successor(path, owner.token);
+        chain.push(next);
+        if (!isOurs(next)) owner = read(next);
+        else if (read(path)?.token === root!.token) return new LockFile(path, root!.token, token, chain);
+        else {
+          // It was another's before we came: that one is done with it.
+          rmSync(next, { force: true });
+          owner = undefined;
+        }
+      }
+      if (performance.now() > deadline) return owner ?? {};
+      await sleep(2 + Math.random() * 20);
+    }
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** Gives `own` another name, which must be free. */
+const take = (own: string) => (name: string): boolean => {
+  try {
+    linkSync(own, name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+};

@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { lockFile, LockFile } from '../../dist/link/lock-file.js';
+import { updatePrivateFile } from '../../dist/link/private-file.js';
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lock-'));
+  path = join(folder, 'it.lock');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const HOLD = fileURLToPath(new URL('../fixtures/hold-lock.js', import.meta.url));
+
+/** A process that got the lock and was killed while it held it. */
+async function killedHolder(lock: string): Promise<void> {
+  const child = spawn(process.execPath, [HOLD, lock], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  expect(said.toString()).toBe('held\n');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+/** As left by a program that did not write its name into it. */
+function nameless(lock: string): void {
+  writeFileSync(lock, '');
+  utimesSync(lock, 1, 1);
+}
+
+async function held(patience = 60_000, stale = 60_000): Promise<LockFile> {
+  const lock = await lockFile(path, { patience, stale });
+  if (!(lock instanceof LockFile)) throw new Error('somebody else has it');
+  return lock;
+}
+
+const leftBy: [string, (lock: string) => Promise<void> | void][] = [
+  ['a process that was killed', killedHolder],
+  [
+    'two that were killed, one after the other',
+    async (lock) => {
+      await killedHolder(lock);
+      await killedHolder(lock);
+    },
+  ],
+  ['a program that did not name itself', nameless],
+  [
+    'one of those, and a process that was killed',
+    async (lock) => {
+      nameless(lock);
+      await killedHolder(lock);
+    },
+  ],
+];
+
+describe('a lock that was left', () => {
+  test.each(leftBy)('by %s goes to one of those who want it at a time, and no change is lost', async (_, leave) => {
+    const file = join(folder, 'records.json');
+    await leave(`${file}.lock`);
+    const names = Array.from({ length: 20 }, (_each, i) => `name${i}`);
+    let inside = 0;
+    await Promise.all(
+      names.map(
+        async (name) =>
+          await updatePrivateFile(file, (text) => {
+            expect(++inside).toBe(1);
+            const changed = JSON.stringify({ ...(JSON.parse(text ?? '{}') as object), [name]: 1 });
+            inside--;
+            return changed;
+          }),
+      ),
+    );
+    expect(Object.keys(JSON.parse(readFileSync(file, 'utf8')) as object).sort()).toEqual(names.sort());
+    expect(readdirSync(folder).filter((name) => name.includes('after'))).toEqual([]);
+  });
+});
+
+describe('a lock', () => {
+  test('whose owner lives is not taken, and the owner is named', async () => {
+    const lock = await held();
+    expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ pid: process.pid });
+    expect(lock.held).toBe(true);
+    lock.release();
+    const next = await held(0);
+    expect(lock.held).toBe(false);
+    next.release();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('of another machine is taken when it has not been renewed, and its owner sees that', async () => {
+    const lock = await held();
+    const elsewhere = readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine');
+    writeFileSync(path, elsewhere);
+    expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ place: 'another machine' });
+    utimesSync(path, 1, 1);
+    const next = await held();
+    expect(lock.held).toBe(false);
+    expect(next.held).toBe(true);
+    // The first owner, late: the lock is not its any more.
+    next.release();
+    const third = await held();
+    lock.release();
+    expect(third.held).toBe(true);
+  });
+
+  test('that is renewed is not left, however old the clock says it is', async () => {
+    const lock = await held();
+    const elsewhere = readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine');
+    writeFileSync(path, elsewhere);
+    utimesSync(path, 1, 1);
+    lock.renew();
+    expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ place: 'another machine' });
+  });
+
+  test('whose pid another process has by now was left', async () => {
+    const lock = await held();
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/^(\d+)\n\d+/, '$1\n1'));
+    await held(0);
+    expect(lock.held).toBe(false);
+  });
+});
