@@ -304,7 +304,10 @@ export class Journal {
     const headers = records.filter((record) => record.kind === 'header');
     const header = headers[0];
     if (header && header.version !== VERSION)
-      throw new SendallError('JOURNAL', `${path} has version ${header.version}, this keeper writes ${VERSION}: move it away to begin a new one`);
+      throw new SendallError(
+        'JOURNAL',
+        `${path} has version ${header.version}, this keeper writes ${VERSION}: move it away to begin a new one`,
+      );
     const sameBoot = records.some((record) => record.kind === 'keeper' && record.bootId === bootId);
     const damaged =
       (file && (broken || !header || (torn && sameBoot) || end === file.length)) || keeping.hasStrays(records);

@@ -53,6 +53,8 @@ const FEW_FILES = 100;
 const FEW_TREES = 8;
 const TREES_MS = 20;
 const ORPHANS_MS = 200;
+/** How long agents may take to hear why the keeper ends. */
+const GOODBYE_MS = 100;
 
 export class Keeper implements Desk, RunOwner {
   readonly home: Home;
@@ -415,6 +417,12 @@ export class Keeper implements Desk, RunOwner {
   retire(): void {
     this.#retiring = true;
     this.#watchIdle();
+  }
+
+  /** Another keeper has taken over: tells the agents why this one ends, and writes nothing more. */
+  abandon(error: Error, then: () => void): void {
+    for (const agent of this.#agents) agent.wire.fail(error);
+    setTimeout(then, GOODBYE_MS);
   }
 
   /** Ends every command. */

@@ -1,22 +1,21 @@
 /** The keeper's process: `node main.js CONFIG`, started by `door.ts`. Says "ready" or why not on descriptor 3. */
 import {
   appendFileSync,
-  chmodSync,
   closeSync,
   mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
-  rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
+import { Presence } from '../link/presence.js';
 import { Keeper } from './keeper.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
 import { plainNative } from './plain.js';
+import { SocketFile } from './socket-file.js';
 import { spoolRoot } from './spool.js';
 import { loadNative } from './syscalls.js';
 
@@ -80,6 +79,12 @@ async function main(config: KeeperConfig): Promise<void> {
   const native = (config.plain ? undefined : await loadNative()) ?? plainNative(home.runtime);
   const lock = openSync(join(home.state, 'keeper.lock'), 'a', 0o600);
   if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
+  // Some disks give the lock to everybody, and a lock file can be removed.
+  const presence = await Presence.take(join(home.state, 'keeper.owner'));
+  if (!(presence instanceof Presence))
+    throw new Error(
+      `another keeper${presence.pid === undefined ? '' : ` (pid ${presence.pid})`} writes in ${home.state}, although the lock of that folder was free: end it, or set SENDALL_HOME to a folder on a disk with locks`,
+    );
   // Children get the usual mask; the keeper's own files name their modes.
   process.umask(0o022);
   // A terminal or service manager must not take the commands' keeper away: it ends when it is idle.
@@ -89,7 +94,7 @@ async function main(config: KeeperConfig): Promise<void> {
   const log = join(home.state, 'keeper.log');
   process.on('uncaughtException', (error) => appendLog(log, error));
 
-  const server = createServer((socket) => keeper.accept(socket));
+  const server = new SocketFile(home.keeperSocket, (socket) => keeper.accept(socket));
   const keeper = new Keeper({
     home,
     limits,
@@ -97,20 +102,22 @@ async function main(config: KeeperConfig): Promise<void> {
     cgroups: config.cgroups ?? true,
     finished() {
       server.close();
-      rmSync(home.keeperSocket, { force: true });
       keeper.close();
       native.dispose();
+      presence.release();
       process.exit(0);
     },
   });
-  rmSync(home.keeperSocket, { force: true });
-  server.once('error', (error) => {
-    tell(error.message);
-    process.exit(1);
-  });
-  server.listen(home.keeperSocket, () => {
-    chmodSync(home.keeperSocket, 0o600);
-    tell('ready');
+  await server.listen();
+  tell('ready');
+  presence.watch(home.keeperSocket, {
+    unreachable: () => void server.listen().catch((error: Error) => appendLog(log, error)),
+    taken() {
+      const error = new Error(`another keeper writes in ${home.state} by now: this one (pid ${process.pid}) has ended`);
+      appendLog(log, error);
+      // Not by an exit: that would remove the other one's socket.
+      keeper.abandon(error, () => process.kill(process.pid, 'SIGKILL'));
+    },
   });
 }
 

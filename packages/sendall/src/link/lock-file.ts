@@ -22,7 +22,7 @@ export interface Owner {
 }
 
 export interface LockOptions {
-  /** Milliseconds to wait for an owner that lives. */
+  /** Milliseconds to wait for an owner that is known to live. */
   patience: number;
   /** Milliseconds without a renewal after which a lock counts as left, where its owner's process cannot be looked at. */
   stale: number;
@@ -98,9 +98,11 @@ export class LockFile {
     this.#chain = chain;
   }
 
-  /** Whether it is still ours: nobody took it for left, or removed it. */
-  get held(): boolean {
-    return read(this.#path)?.token === this.#root && read(successor(this.#path, this.#token)) === undefined;
+  /** `gone`: its file was removed. `taken`: another has it, who took it for left. */
+  get state(): 'held' | 'gone' | 'taken' {
+    if (read(successor(this.#path, this.#token))) return 'taken';
+    const root = read(this.#path);
+    return root === undefined ? 'gone' : root.token === this.#root ? 'held' : 'taken';
   }
 
   /** Says that its owner is alive, to those who cannot look. Throws when the file is gone. */
@@ -119,22 +121,16 @@ export class LockFile {
 const successor = (path: string, token: string): string => `${path}.after-${token}`;
 
 /**
- * Takes the lock. Returns who has it instead when its owner lives for longer than `patience`. Throws the file system's
- * errors.
+ * Takes the lock. Returns who has it instead when its owner is known to live for longer than `patience`. Throws the file
+ * system's errors.
  */
 export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
   const token = randomBytes(9).toString('base64url');
   const own = `${path}.${process.pid}.${token}`;
-  writeFileSync(own, [process.pid, look(process.pid).ticks, placeOfOurs(), token, ''].join('\n'), { flag: 'wx', mode: 0o600 });
+  const words = [process.pid, look(process.pid).ticks, placeOfOurs(), token, ''];
+  writeFileSync(own, words.join('\n'), { flag: 'wx', mode: 0o600 });
   const isOurs = take(own);
-  /** Since when owners whose process cannot be looked at have not renewed it. */
-  const watched = new Map<string, { modified: number; since: number }>();
-  const isLeft = ({ pid, ticks, place, token, modified }: Found): boolean => {
-    if (pid !== undefined && place === placeOfOurs()) return !lives(pid, ticks);
-    const before = watched.get(token);
-    if (before?.modified !== modified) watched.set(token, { modified, since: performance.now() });
-    return Date.now() - modified > stale || (before !== undefined && performance.now() - before.since > stale);
-  };
+  const judge = judgeOf(stale);
   const deadline = performance.now() + patience;
   try {
     for (;;) {
@@ -142,7 +138,8 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
       const root = read(path);
       const chain = [path];
       let owner = root;
-      while (owner && isLeft(owner)) {
+      let judgement: Judgement | undefined;
+      while (owner && (judgement = judge(owner)) === 'left') {
         const next = successor(path, owner.token);
         chain.push(next);
         if (!isOurs(next)) owner = read(next);
@@ -153,7 +150,7 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
           owner = undefined;
         }
       }
-      if (performance.now() > deadline) return owner ?? {};
+      if (owner && judgement === 'lives' && performance.now() > deadline) return owner;
       await sleep(2 + Math.random() * 20);
     }
   } finally {
@@ -161,13 +158,30 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
   }
 }
 
+type Judgement = 'left' | 'lives' | 'unknown';
+
+/** Tells whether owners live. Those whose process cannot be looked at are watched. */
+function judgeOf(stale: number): (owner: Found) => Judgement {
+  const watched = new Map<string, { modified: number; since: number }>();
+  return ({ pid, ticks, place, token, modified }) => {
+    if (pid !== undefined && place === placeOfOurs()) return lives(pid, ticks) ? 'lives' : 'left';
+    const before = watched.get(token);
+    if (before && before.modified !== modified) return 'lives';
+    if (!before) watched.set(token, { modified, since: performance.now() });
+    const silent = Math.max(Date.now() - modified, before ? performance.now() - before.since : 0);
+    return silent > stale ? 'left' : 'unknown';
+  };
+}
+
 /** Gives `own` another name, which must be free. */
-const take = (own: string) => (name: string): boolean => {
-  try {
-    linkSync(own, name);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-};
+const take =
+  (own: string) =>
+  (name: string): boolean => {
+    try {
+      linkSync(own, name);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+  };

@@ -195,7 +195,9 @@ test('a keeper goes on with a damaged journal: sound runs and their output are t
   const path = journalFile(keeper.home);
   const file = readFileSync(path);
   const before = readJournal(file).records;
-  const second = before.findIndex((record) => record.kind === 'intent' && Buffer.compare(record.runId, runs[1]!.runId) === 0);
+  const second = before.findIndex(
+    (record) => record.kind === 'intent' && Buffer.compare(record.runId, runs[1]!.runId) === 0,
+  );
   file[encodeRecords(before.slice(0, second)).length + 20]! ^= 1;
   writeFileSync(path, file);
 

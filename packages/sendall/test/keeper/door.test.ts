@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
 import { ensureKeeper } from '../../dist/keeper/door.js';
 import { resolveHome } from '../../dist/home.js';
+import { encodeRecords } from '../../dist/keeper/journal.js';
 import { encode } from '../../dist/protocol/codec.js';
 import { bytes, KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
@@ -25,6 +36,39 @@ async function talk(path: string, ...pieces: Buffer[]): Promise<Buffer> {
   for await (const chunk of socket) answer.push(chunk as Buffer);
   return Buffer.concat(answer);
 }
+
+describe('two keepers of one folder', () => {
+  test('without working locks: the second one does not start, and says why', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    // As on a disk that gives the lock to everybody.
+    rmSync(join(folder, 'keeper.lock'));
+    rmSync(keeper.home.keeperSocket);
+    await expect(ensureKeeper(keeper.home, nobody)).rejects.toThrow(
+      `another keeper (pid ${keeper.link.pid}) writes in ${folder}`,
+    );
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+  });
+
+  test('when the second one could not see the first, that one ends with a sentence', async () => {
+    const first = await KeeperClient.start({}, folder);
+    for (const name of readdirSync(folder)) if (/^keeper\./.test(name)) rmSync(join(folder, name));
+    await using second = await KeeperClient.start({}, folder);
+    expect(second.link.pid).not.toBe(first.link.pid);
+    expect((await first.link.closed)?.message ?? readFileSync(join(folder, 'keeper.log'), 'utf8')).toMatch(
+      /another keeper writes in/,
+    );
+    expect(await second.exec('true').exit).toMatchObject({ code: 0 });
+  });
+
+  test('a socket that was removed is made again', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    rmSync(keeper.home.keeperSocket);
+    await until(() => existsSync(keeper.home.keeperSocket), 'the socket', 20_000);
+    const again = await ensureKeeper(keeper.home, nobody);
+    expect(again.pid).toBe(keeper.link.pid);
+    again.close();
+  });
+});
 
 describe('the door', () => {
   test('ten agents at once end with one keeper', async () => {
@@ -87,9 +131,10 @@ describe('the door', () => {
 
   test('a keeper that cannot start says why', async () => {
     mkdirSync(join(folder, 'home'), { mode: 0o700 });
-    writeFileSync(join(folder, 'home', 'journal'), 'not a journal');
+    const header = { kind: 'header', version: 99, epoch: new Uint8Array(16), forgottenBeforeMs: 0 } as const;
+    writeFileSync(join(folder, 'home', 'journal'), encodeRecords([header]));
     await expect(ensureKeeper(resolveHome({ SENDALL_HOME: join(folder, 'home') }), nobody)).rejects.toThrow(
-      /could not start: .*not a run journal/,
+      /could not start: .*journal has version 99/,
     );
   });
 });

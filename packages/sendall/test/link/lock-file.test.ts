@@ -84,43 +84,47 @@ describe('a lock', () => {
   test('whose owner lives is not taken, and the owner is named', async () => {
     const lock = await held();
     expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ pid: process.pid });
-    expect(lock.held).toBe(true);
+    expect(lock.state).toBe('held');
     lock.release();
     const next = await held(0);
-    expect(lock.held).toBe(false);
+    expect(lock.state).not.toBe('held');
     next.release();
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  /** Makes it look as if its owner were where its process cannot be looked at. */
+  function fromElsewhere(): void {
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine'));
+  }
+
   test('of another machine is taken when it has not been renewed, and its owner sees that', async () => {
     const lock = await held();
-    const elsewhere = readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine');
-    writeFileSync(path, elsewhere);
-    expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ place: 'another machine' });
+    fromElsewhere();
     utimesSync(path, 1, 1);
     const next = await held();
-    expect(lock.held).toBe(false);
-    expect(next.held).toBe(true);
-    // The first owner, late: the lock is not its any more.
+    expect(lock.state).toBe('taken');
+    expect(next.state).toBe('held');
     next.release();
+    expect(lock.state).toBe('gone');
     const third = await held();
+    expect(lock.state).toBe('taken');
+    // The first owner, late: the lock is not its any more.
     lock.release();
-    expect(third.held).toBe(true);
+    expect(third.state).toBe('held');
   });
 
-  test('that is renewed is not left, however old the clock says it is', async () => {
+  test('of another machine that is renewed is not taken', async () => {
     const lock = await held();
-    const elsewhere = readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine');
-    writeFileSync(path, elsewhere);
-    utimesSync(path, 1, 1);
-    lock.renew();
+    fromElsewhere();
+    const renewals = setInterval(() => lock.renew(), 10);
     expect(await lockFile(path, { patience: 0, stale: 60_000 })).toMatchObject({ place: 'another machine' });
+    clearInterval(renewals);
   });
 
   test('whose pid another process has by now was left', async () => {
     const lock = await held();
     writeFileSync(path, readFileSync(path, 'utf8').replace(/^(\d+)\n\d+/, '$1\n1'));
     await held(0);
-    expect(lock.held).toBe(false);
+    expect(lock.state).not.toBe('held');
   });
 });
