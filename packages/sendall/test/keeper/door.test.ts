@@ -51,7 +51,7 @@ describe('two keepers of one folder', () => {
 
   test('when the second one could not see the first, that one ends with a sentence', async () => {
     const first = await KeeperClient.start({}, folder);
-    for (const name of readdirSync(folder)) if (/^keeper\./.test(name)) rmSync(join(folder, name));
+    for (const name of readdirSync(folder)) if (name.startsWith('keeper.')) rmSync(join(folder, name));
     await using second = await KeeperClient.start({}, folder);
     expect(second.link.pid).not.toBe(first.link.pid);
     expect((await first.link.closed)?.message ?? readFileSync(join(folder, 'keeper.log'), 'utf8')).toMatch(
