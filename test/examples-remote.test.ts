@@ -1,10 +1,14 @@
 import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 
 const run = async (name: string) =>
-  (await promisify(execFile)(process.execPath, [new URL(`../examples/dist/${name}.js`, import.meta.url).pathname]))
-    .stdout;
+  (
+    await promisify(execFile)(process.execPath, [
+      fileURLToPath(new URL(`../examples/dist/${name}.js`, import.meta.url)),
+    ])
+  ).stdout;
 
 test('examples/remote-own-agent runs a command on an agent of its own', async () => {
   expect(await run('remote-own-agent')).toBe('Linux, code 0, 6 bytes\na b; $(touch /tmp/no) "c"\n');

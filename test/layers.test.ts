@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = fileURLToPath(new URL('..', import.meta.url));
 const depcruise = join(root, 'node_modules/.bin/depcruise');
 const cruise = (cwd: string) =>
   execFileSync(depcruise, ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', 'packages'], {

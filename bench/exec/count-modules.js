@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { Module, register } from 'node:module';
+import { pathToFileURL } from 'node:url';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 const file = process.env.COUNT_MODULES ?? '';
@@ -26,7 +27,7 @@ for (const extension of ['.js', '.cjs', '.json', '.node']) {
   const extensions = /** @type {any} */ (Module)._extensions;
   const load = extensions[extension] ?? extensions['.js'];
   extensions[extension] = (/** @type {NodeModule} */ module, /** @type {string} */ name) => {
-    loaded.add(new URL(`file://${name}`).href);
+    loaded.add(pathToFileURL(name).href);
     return load(module, name);
   };
 }

@@ -4,6 +4,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { framed, lengthPrefixed } from '@sendall/framing';
 
 const [how = '', port] = process.argv.slice(2);
@@ -17,7 +18,7 @@ if (how === 'read') {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
-  const reader = fork(new URL(import.meta.url).pathname, ['read', String(address.port)]);
+  const reader = fork(fileURLToPath(import.meta.url), ['read', String(address.port)]);
   const [socket] = /** @type {[import('node:net').Socket]} */ (await once(server, 'connection'));
   socket.setNoDelay(true);
   const payload = Buffer.alloc(64, 65);

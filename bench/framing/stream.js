@@ -4,6 +4,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { framed, lengthPrefixed } from '@sendall/framing';
 import { Views } from './hand-written.js';
 
@@ -27,7 +28,7 @@ if (how === 'send') {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port: own } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  const sender = fork(new URL(import.meta.url).pathname, ['send', size, String(own)]);
+  const sender = fork(fileURLToPath(import.meta.url), ['send', size, String(own)]);
   const [socket] = await once(server, 'connection');
   let bytes = 0;
   let messages = 0;

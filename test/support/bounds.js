@@ -1,6 +1,7 @@
 // @ts-check
-// Before each file: the runner's own bounds, as this machine is now.
+// Before each file: the runner's own bounds, as this machine is now, and the seed of what is random.
 import { vi } from 'vitest';
+import './seed.js';
 import { patience } from './waits.js';
 
 vi.setConfig({

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
 import { finished, portOf, Program, python, wirelab } from './programs.js';
@@ -59,7 +60,7 @@ describe('what is different in each', () => {
         '-c',
         `import subprocess,sys; out=subprocess.run(sys.argv[1:],capture_output=True).stdout; print(out.hex())`,
         'python3',
-        new URL('./python/peers.py', import.meta.url).pathname,
+        fileURLToPath(new URL('./python/peers.py', import.meta.url)),
         `${inPython(name)}_client`,
         port,
         'true',

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { lengthPrefixed } from '@sendall/framing';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';
 import * as fc from 'fast-check';
@@ -207,7 +208,7 @@ describe('wirelab inspect', () => {
   });
 
   it('refuses what is not a record, by file and line', async () => {
-    const { code, stderr } = await finished(wirelab('replay', new URL('./inspect.test.ts', import.meta.url).pathname));
+    const { code, stderr } = await finished(wirelab('replay', fileURLToPath(import.meta.url)));
     expect(code).toBe(1);
     expect(stderr).toMatch(/inspect\.test\.ts line 1 is not part of a record/);
   });

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { chaos } from './support/chaos.js';
+import { drawSeed } from '../../../test/support/seed.js';
 
 test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(
   'after connects, resets, garbage, stalls and killed workers: it answers, holds nothing, its counts add up (%s)',
   async (mode) => {
-    const seed = Math.floor(Math.random() * 1e6);
+    const seed = drawSeed();
     const result = await chaos({ mode, ms: 3_000, seed });
     const told = `seed ${seed}: ${JSON.stringify(result)}`;
     expect(result.wrong, told).toEqual([]);

@@ -80,13 +80,13 @@ export class User implements Disposable {
 
   /** Runs a command line in a terminal, as a user who does these steps; `screen` is all that was drawn. */
   atTerminal(words: readonly string[], steps: readonly Step[]) {
-    return this.#terminal([process.execPath, SENDALL, ...words], steps);
+    return this.#terminal([process.execPath, SENDALL, ...this.#withHome(words)], steps);
   }
 
   /** As `atTerminal`, while something else goes on. */
   async alsoAtTerminal(words: readonly string[], steps: readonly Step[]): Promise<{ code: number; screen: string }> {
     const env = this.env({ TERM: 'xterm-256color', DEADLINE: String(patience(DEADLINE) / 1000) });
-    const child = spawn('python3', [TERMINAL, process.execPath, SENDALL, ...words], { env });
+    const child = spawn('python3', [TERMINAL, process.execPath, SENDALL, ...this.#withHome(words)], { env });
     child.stdin.end(JSON.stringify(steps));
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
     if (!stdout) throw new Error(`the terminal: ${stderr}`);
@@ -96,6 +96,11 @@ export class User implements Disposable {
   /** Shell text in a terminal. */
   bashAtTerminal(text: string, steps: readonly Step[]) {
     return this.#terminal(['/bin/bash', '-c', `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`], steps);
+  }
+
+  /** A shell that is opened has this home: it reads no profile of whoever runs the tests. */
+  #withHome([command = '', ...words]: readonly string[]): string[] {
+    return command === 'shell' ? [command, '--env', `HOME=${this.home}`, ...words] : [command, ...words];
   }
 
   #terminal(argv: readonly string[], steps: readonly Step[]) {

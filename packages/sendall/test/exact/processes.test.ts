@@ -3,7 +3,6 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFile
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { chatterWords } from '../fixtures/traffic.js';
 import { expected, noise } from '../fixtures/chatter.js';
@@ -216,7 +215,7 @@ test.runIf(process.getuid?.() === 0)(
 );
 
 test('clocks that jump end no run and shorten no grace', async () => {
-  const jumpy = fileURLToPath(new URL('../fixtures/jumpy-clock.js', import.meta.url));
+  const jumpy = new URL('../fixtures/jumpy-clock.js', import.meta.url).href;
   const JUMP_FILE = join(mkdtempSync(join(tmpdir(), 'sendall-clock-')), 'jump');
   onTestFinished(() => rmSync(dirname(JUMP_FILE), { recursive: true }));
   const jump = (ms: number) => writeFileSync(JUMP_FILE, String(ms));
