@@ -5,6 +5,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { faults, startProxy, type FaultOptions, type ProxyEvent } from '@sendall/lab';
 import { finished, portOf, Program, wirelab, soon } from './programs.js';
+import { patience } from '../../../test/support/waits.js';
 
 const loopback = { host: '127.0.0.1', port: 0 };
 
@@ -140,7 +141,7 @@ describe('faults', () => {
     await using server = await listening((socket) => {
       socket.on('data', (chunk) => seen.push(chunk.toString())).on('end', () => socket.end());
     });
-    await using proxy = await proxied(server.port, { coalesce: 300 });
+    await using proxy = await proxied(server.port, { coalesce: patience(300) });
     const socket = connect({ port: proxy.port, host: '127.0.0.1', noDelay: true });
     for (const word of ['a', 'b', 'c']) {
       socket.write(word);

@@ -8,6 +8,7 @@ import { StreamRequestHandler, type BaseServer } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
 import { Echo, Obedient } from './fixtures/handlers.js';
 import { dial, eventually, start, type Client } from './support/rows.js';
+import { patience } from '../../../test/support/waits.js';
 
 const tcp = { transport: 'tcp' } as const;
 const obedient = (options: ServerOptions) => start(tcp, Obedient, options);
@@ -98,7 +99,7 @@ test('a reader that is slow but reads is not ended by writeTimeout', async () =>
       this.wfile.write(Buffer.alloc(24 << 20)).catch(() => {});
     }
   }
-  const server = await start(tcp, Big, { writeTimeout: 250 });
+  const server = await start(tcp, Big, { writeTimeout: patience(250) });
   const client = dial(server);
   client.socket.removeAllListeners('data');
   let length = 0;

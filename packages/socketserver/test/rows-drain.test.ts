@@ -71,10 +71,11 @@ describe.each(streamRows)('$name', (row) => {
     const client = dial(server);
     await client.ask('hello');
     client.text = '';
-    client.socket.end('after 200\n');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // Both lines come in one piece: once the first is answered the second is in progress.
+    client.socket.end('first\nafter 200\n');
+    await client.until(/first\n/);
     const report = await server.shutdown();
-    expect(await client.closed).toBe('after 200\n');
+    expect(await client.closed).toBe('first\nafter 200\n');
     expect(report).toMatchObject({ open: 1, idle: 0, finished: 1, destroyed: 0 });
   });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Chatty, Echo, Flood, Obedient, WhatItIsTold } from './fixtures/handlers.js';
 import { Client, dial, eventually, start, streamRows, type Row } from './support/rows.js';
 import type { BaseServer, ServerOptions } from '@sendall/socketserver';
+import { patience } from '../../../test/support/waits.js';
 
 async function inUse(server: BaseServer): Promise<Client> {
   const client = dial(server);
@@ -124,9 +125,10 @@ describe.each(streamRows)('$name', (row) => {
     const server = await obedient(row, { readTimeout: 30_000 });
     const closes = closesOf(server);
     const [own, once, other] = [dial(server), dial(server), dial(server)];
-    expect(await once.ask('patience 100')).toBe('patience 100');
+    const brief = `patience ${patience(200)}`;
+    expect(await once.ask(brief)).toBe(brief);
     expect(await once.ask('once 60000')).toBe('once 60000');
-    expect(await own.ask('patience 100')).toBe('patience 100');
+    expect(await own.ask(brief)).toBe(brief);
     expect(await other.ask('hello')).toBe('hello');
     await own.closed;
     expect(once.socket.destroyed).toBe(false);

@@ -6,6 +6,7 @@ import { MessageRequestHandler, StreamRequestHandler, TCPServer, type Connection
 import { expect, test } from 'vitest';
 import { certificate } from './support/certificate.js';
 import { dial, eventually, start, type Client } from './support/rows.js';
+import { patience } from '../../../test/support/waits.js';
 
 // Busy connections read into a buffer that all of their loop share. Nothing of that may show.
 
@@ -178,7 +179,7 @@ test('a busy connection still counts its bytes, drains, closes, and is counted o
 });
 
 test('read timeout, shutdown and pause() hold for a busy connection', async () => {
-  const server = await start(tcp, Echo, { readTimeout: 150 });
+  const server = await start(tcp, Echo, { readTimeout: patience(150) });
   const closed = once(server, 'close');
   await makeBusy(dial(server));
   expect((await closed)[0]).toMatchObject({ reason: 'read-timeout' });

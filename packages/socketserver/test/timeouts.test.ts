@@ -3,6 +3,7 @@ import { StreamRequestHandler, type BaseServer, type Connection } from '@sendall
 import { describe, expect, test } from 'vitest';
 import { Echo, Obedient } from './fixtures/handlers.js';
 import { Client, dial, eventually, start } from './support/rows.js';
+import { patience } from '../../../test/support/waits.js';
 
 const tcp = { transport: 'tcp' } as const;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -25,25 +26,27 @@ test("only the client's bytes postpone the read timeout: a server that writes al
 });
 
 test('it runs from the last byte of the client, not the first', async () => {
-  const server = await start(tcp, Echo, { readTimeout: 1_500 });
+  const step = patience(300);
+  const server = await start(tcp, Echo, { readTimeout: 5 * step });
   const client = dial(server);
   await client.connected;
   for (let i = 0; i < 6; i++) {
     expect(await client.ask(`${i}`)).toBe(`${i}`);
-    await pause(300);
+    await pause(step);
   }
   expect(client.socket.destroyed).toBe(false);
   await client.closed;
 });
 
 test('time inside a call of the handler does not count', async () => {
+  const readTimeout = patience(100);
   class Slow extends StreamRequestHandler {
     override async onData(chunk: Buffer, connection: Connection) {
-      await pause(250);
+      await pause(2 * readTimeout);
       connection.write(chunk);
     }
   }
-  const server = await start(tcp, Slow, { readTimeout: 60 });
+  const server = await start(tcp, Slow, { readTimeout });
   const client = dial(server);
   expect(await client.ask('slow')).toBe('slow');
   await client.closed;

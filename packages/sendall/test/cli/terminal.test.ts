@@ -60,7 +60,7 @@ test.each([
   ['a command', []],
   ['a terminal', ['--pty']],
 ])('what ended %s is told on a line of its own', (_what, options) => {
-  const command = ['--timeout', '300ms', 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
+  const command = ['--timeout', `${patience(500)}ms`, 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
   const { code, screen } = user.atTerminal(['run', ...options, ...command], []);
   expect(code).toBe(203);
   expect(screen).toMatch(/half\r\nsendall: web1: the command was ended \(timeout\).*\r\n$/);

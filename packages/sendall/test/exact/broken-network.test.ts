@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { fleetOf } from './support.js';
 import { trafficOver } from '../fixtures/traffic.js';
+import { patience } from '../../../../test/support/waits.js';
 
 // Each of these ends links with an error, or changes nothing; none may ever change a byte that somebody reads.
 test.each([
@@ -13,7 +14,7 @@ test.each([
   ['small late pieces', { cutEvery: 100_000, slice: 300, delay: { min: 0, max: 4 } }],
   ['everything at once', { cutEvery: 60_000, duplicateFramesEvery: 40, reorderFramesEvery: 40, reorderEvery: 90_000 }],
 ])('%s corrupt nothing', async (_what, faults) => {
-  const fleet = await fleetOf(8, { faults: { ...faults, seed: 4 }, firstPause: 1, pingDeadline: 500 });
+  const fleet = await fleetOf(8, { faults: { ...faults, seed: 4 }, firstPause: 1, pingDeadline: patience(500) });
   let runs = 0;
   const report = await trafficOver(fleet, { seed: 30, until: () => runs >= 60, onRun: () => runs++ });
   expect(report.wrong).toEqual([]);

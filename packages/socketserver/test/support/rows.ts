@@ -24,6 +24,7 @@ import {
 } from '@sendall/socketserver';
 import { onTestFinished } from 'vitest';
 import { certificate } from './certificate.js';
+import { patience, until } from '../../../../test/support/waits.js';
 
 const peer = fileURLToPath(new URL('peer.py', import.meta.url));
 
@@ -165,15 +166,15 @@ export async function ask(
   server: { serverAddress: Address },
   row: Pick<Row, 'transport'>,
   text: string,
-  patience = 5_000,
+  ms = patience(5_000),
 ): Promise<string> {
-  if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text, patience);
+  if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text, ms);
   if (row.transport === 'unix-datagram' || row.transport === 'unix-seqpacket') {
     const kind = row.transport === 'unix-datagram' ? 'datagram' : 'seqpacket';
     const { path } = server.serverAddress as { path: string };
     const own = kind === 'datagram' ? [`@client-${process.pid}-${Math.random()}`] : [];
     const message = kind === 'datagram' ? text : `${text}\n`;
-    const [answer = ''] = await askPython(kind, path, own, [Buffer.from(message).toString('hex')], patience);
+    const [answer = ''] = await askPython(kind, path, own, [Buffer.from(message).toString('hex')], ms);
     return Buffer.from(answer.startsWith('error') ? '' : answer, 'hex')
       .toString()
       .trimEnd();
@@ -185,11 +186,11 @@ export async function ask(
   return answer;
 }
 
-async function askUdp(server: { host: string; port: number }, text: string, patience: number): Promise<string> {
+async function askUdp(server: { host: string; port: number }, text: string, ms: number): Promise<string> {
   const socket = createSocket('udp4');
   try {
     socket.send(text, server.port, server.host);
-    const [message] = (await Promise.race([once(socket, 'message'), delay(patience)])) as [Buffer];
+    const [message] = (await Promise.race([once(socket, 'message'), delay(ms)])) as [Buffer];
     return String(message);
   } finally {
     socket.close();
@@ -207,9 +208,9 @@ export async function askPython(
   path: string,
   own: string[],
   messages: string[],
-  patience = 5_000,
+  ms = patience(5_000),
 ): Promise<string[]> {
-  const env = { ...process.env, PEER_TIMEOUT: String(patience / 1000) };
+  const env = { ...process.env, PEER_TIMEOUT: String(ms / 1000) };
   const child = spawn('python3', [peer, kind, path.replace('\0', '@'), ...own], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env,
@@ -220,9 +221,9 @@ export async function askPython(
   return answers;
 }
 
-/** Resolves when `test` holds; looks every few milliseconds, and the test's own time limit ends it. */
+/** Resolves when `test` holds. */
 export async function eventually(test: () => unknown): Promise<void> {
-  while (!test()) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(test, () => String(test));
 }
 
 /** How many descriptors this process has open. */
