@@ -11,6 +11,7 @@ import {
   presets,
   slip,
   varint,
+  verifyFraming,
 } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
 
@@ -99,6 +100,54 @@ test.each<[string, Framing, string, string]>([
   ['a wrong version', presets.fcgi(), '\x02', 'MALFORMED_FRAME'],
 ])('%s: %#', (_name, framing, wire, code) => {
   expect(errorOf(framing, wire)).toMatchObject({ code, fatal: true, offset: 0, frameIndex: 0 });
+});
+
+describe('content-length', () => {
+  const block = (headers: string): string => `${headers}\r\n\r\n{}`;
+  const framings = [contentLength(), contentLength({ lenient: true })];
+
+  test.each([
+    ['a vertical tab', '\x0b2'],
+    ['a form feed', '2\x0c'],
+    ['no-break spaces', '\xa02\xa0'],
+    ['a bare CR', '2\r'],
+    ['a NUL', '2\0'],
+    ['a next-line character', '\x852'],
+  ])('knows no blank but SP and HTAB: %s', (_name, value) => {
+    for (const framing of framings) {
+      expect(errorOf(framing, block(`Content-Length: ${value}`)).code).toBe('MALFORMED_FRAME');
+    }
+    expect(
+      contentLength()
+        .decoder()
+        .decode(Buffer.from(block('Content-Length: \t 2\t '))),
+    ).toEqual([Buffer.from('{}')]);
+  });
+
+  test.each([
+    ['a bare CR that hides a second length', 'X: a\rContent-Length: 5\r\nContent-Length: 2'],
+    ['a NUL', 'X: a\0b\r\nContent-Length: 2'],
+    ['an escape character', 'X: \x1b[2J\r\nContent-Length: 2'],
+    ['a no-break space around a name', '\xa0Content-Length\xa0: 2'],
+    ['a vertical tab before the colon', 'Content-Length\x0b: 2'],
+  ])('refuses %s in a header line, and writes it out in the error', (_name, headers) => {
+    for (const framing of framings) {
+      const error = errorOf(framing, block(headers));
+      expect(error.code).toBe('MALFORMED_FRAME');
+      expect(error.message).toMatch(/^[ -~]+$/);
+    }
+  });
+
+  test('lenient: empty lines between frames are no header block', () => {
+    const bytes = Buffer.from('\r\nContent-Length: 1\n\na\n\r\n\nContent-Length: 1\r\n\r\nb\n');
+    verifyFraming(contentLength({ lenient: true }), [
+      { wire: bytes, frames: [Buffer.from('a'), Buffer.from('b')] },
+      { wire: Buffer.from('\rContent-Length: 1\n\na'), frames: [], error: 'MALFORMED_FRAME' },
+    ]);
+    expect(errorOf(contentLength(), 'Content-Length: 1\r\n\r\na\r\nContent-Length: 1\r\n\r\nb').code).toBe(
+      'MALFORMED_FRAME',
+    );
+  });
 });
 
 describe('a custom framing', () => {

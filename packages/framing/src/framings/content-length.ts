@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { FrameDecoder } from '../decoder.js';
+import { FrameDecoder, MORE } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { FrameTooLargeError, InvalidLengthError } from '../errors.js';
 import type { DecoderOptions, Framing, Limits } from '../framing.js';
@@ -10,14 +10,15 @@ import { makeFraming } from './make.js';
 export interface ContentLengthOptions extends Limits {
   /** Most bytes of the header block, its empty line included. @default 8192 */
   maxHeader?: number;
-  /** Accept lines that end with LF alone, and blanks around a header's name. @default false */
+  /** Accept lines that end with LF alone, blanks around a header's name, and empty lines between frames. @default false */
   lenient?: boolean;
 }
 
 /**
  * Frames behind a header block with their length, as the Language Server Protocol and the Debug Adapter Protocol have
  * it: `Content-Length: 2`, CR LF, an empty line, the payload. Names count in any case; other headers are ignored; a
- * missing or repeated Content-Length is refused (which of two counts is how requests are smuggled).
+ * missing or repeated Content-Length is refused (which of two counts is how requests are smuggled), and so is a control
+ * character in a header line. Blanks are SP and HTAB.
  * Source: Language Server Protocol 3.17, "Header Part"; RFC 9112 for the syntax of a header.
  * @throws TypeError, RangeError for options that make no sense
  */
@@ -36,6 +37,13 @@ export function contentLength(options?: ContentLengthOptions): Framing {
 const CR = 13;
 const LF = 10;
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+// `trim` and `\s` know more blanks than HTTP does, NBSP and vertical tab among them.
+const outerBlanks = /^[ \t]+|[ \t]+$/g;
+// oxlint-disable-next-line no-control-regex -- these are looked for
+const control = /[\0-\x08\n-\x1f\x7f]/;
+const ascii = /^[ -~\t]*$/;
+/** `from` of bytes between frames that are nothing. */
+const idle = -2;
 
 class ContentLengthDecoder extends FrameDecoder {
   /** Where the header line being read begins, from the frame's first byte on. */
@@ -52,6 +60,14 @@ class ContentLengthDecoder extends FrameDecoder {
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
+    if (this.lenient) {
+      const empty = emptyLine(buf, start, end);
+      if (empty === MORE) return this.more(2, false);
+      if (empty > 0) {
+        this.from = idle;
+        return start + empty;
+      }
+    }
     const payloadAt = this.#blockEnd(buf, start, end);
     if (payloadAt < 0) return payloadAt;
 
@@ -59,7 +75,7 @@ class ContentLengthDecoder extends FrameDecoder {
     if (length.malformed !== undefined) return this.malformed(buf, start, end, length.malformed);
     const { text } = length;
     if (!/^\d+$/.test(text)) {
-      const why = `Content-Length "${text.slice(0, 40)}" is not a number of bytes`;
+      const why = `Content-Length ${quoted(text)} is not a number of bytes`;
       const value = text === '' ? Number.NaN : Number(text);
       return this.refuse(buf, start, end, undefined, (place) => new InvalidLengthError(value, why, place));
     }
@@ -112,14 +128,16 @@ class ContentLengthDecoder extends FrameDecoder {
     for (const raw of block.split('\n')) {
       const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
       if (line === '') continue;
-      const colon = line.indexOf(':');
-      const name = this.lenient ? line.slice(0, Math.max(0, colon)).trim() : line.slice(0, Math.max(0, colon));
-      if (!token.test(name)) return { text: '', malformed: `"${line.slice(0, 40)}" is not a header line` };
+      if (control.test(line)) return bad(`${quoted(line)} holds a control character`);
+      const before = line.slice(0, Math.max(0, line.indexOf(':')));
+      const name = this.lenient ? before.replace(outerBlanks, '') : before;
+      if (!token.test(name)) return bad(`${quoted(line)} is not a header line`);
       if (name.toLowerCase() !== 'content-length') continue;
-      if (text !== undefined) return { text: '', malformed: 'Content-Length stands there twice' };
-      text = line.slice(colon + 1).trim();
+      if (text !== undefined) return bad('Content-Length stands there twice');
+      text = line.slice(before.length + 1).replace(outerBlanks, '');
+      if (!ascii.test(text)) return bad(`Content-Length ${quoted(text)} is not ASCII text`);
     }
-    return text === undefined ? { text: '', malformed: 'the header block has no Content-Length' } : { text };
+    return text === undefined ? bad('the header block has no Content-Length') : { text };
   }
 
   protected override finish(_buf: Buffer, start: number, end: number): boolean {
@@ -128,6 +146,26 @@ class ContentLengthDecoder extends FrameDecoder {
     this.to = end;
     return true;
   }
+}
+
+function bad(malformed: string): { text: string; malformed: string } {
+  return { text: '', malformed };
+}
+
+/** The length of an empty line at `start`; 0 when something else stands there, MORE when one more byte will tell. */
+function emptyLine(buf: Buffer, start: number, end: number): number {
+  if (buf[start] === LF) return 1;
+  if (buf[start] !== CR) return 0;
+  if (end - start === 1) return MORE;
+  return buf[start + 1] === LF ? 2 : 0;
+}
+
+/** The beginning of a text, with what a terminal could obey written out. */
+function quoted(text: string): string {
+  const shown = text
+    .slice(0, 40)
+    .replace(/[^ -~]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return `"${shown}"`;
 }
 
 class ContentLengthEncoder extends FrameEncoder {
