@@ -109,6 +109,17 @@ const cases = [
     measure: (who) => ({ rate: 1000 / (run('send', who).nanoseconds ?? Number.NaN) }),
     bars: [['framed', 'two writes', 15]],
   },
+  {
+    name: 'custom',
+    title: 'one Redis list in packets of 1,460 bytes: the speed must not depend on its length',
+    unit: 'MB/s',
+    contestants: ['720 KB', '5.76 MB'],
+    measure: (who) => {
+      const { frames, nanoseconds } = run('growth', who === '720 KB' ? '40000' : '320000');
+      return { rate: 1000 / (nanoseconds ?? Number.NaN), check: `${frames} frames` };
+    },
+    bars: [['5.76 MB', '720 KB', 0.67]],
+  },
 ];
 
 for (const each of cases) {

@@ -109,6 +109,8 @@ export abstract class FrameDecoder implements Decoder {
   #carry = nothing;
   #held = 0;
   #carryOffset = 0;
+  /** The frame in progress had the length it asked for and asked again: what it asks for is not its whole length. */
+  #asksAgain = false;
   /** The carry is a view of the caller's chunks, which follow each other in memory; nothing is written to it. */
   #borrowed = false;
   /** A carry whose frame was only lent to a callback: the next frame can have it. */
@@ -611,6 +613,7 @@ export abstract class FrameDecoder implements Decoder {
     this.#base = this.#carryOffset;
     // Only what is there, lest a search goes on into memory that nothing was written to.
     const seen = new View(carry.buffer, carry.byteOffset, this.#held);
+    const asked = this.sized;
     const next = compact(this.#look(seen, 0, this.#held));
     if (next >= 0) {
       this.#settle(next, before, began);
@@ -625,6 +628,8 @@ export abstract class FrameDecoder implements Decoder {
       this.#held -= keep;
       this.#carryOffset += keep;
       this.need = 0;
+    } else if (asked) {
+      this.#asksAgain = true;
     }
     if (this.#due !== undefined) this.#reportDue();
   }
@@ -657,17 +662,20 @@ export abstract class FrameDecoder implements Decoder {
     this.need = 0;
     this.sized = false;
     this.scanned = 0;
+    this.#asksAgain = false;
   }
 
   /**
    * Room for `size` bytes in the carry, `arrived` of which are here. A frame of known length gets it all at once when
-   * at most 64 KiB of that are a mere promise or more than 64 KiB have come, else 64 KiB first.
+   * at most 64 KiB of that are a mere promise or more than 64 KiB have come, else 64 KiB first. Where more may be asked
+   * for, room at least doubles, lest every chunk has all before it copied again.
    */
   #reserve(size: number, arrived: number): void {
     if (this.#carry.length >= size) return;
     let room: number;
     if (this.sized) {
       room = this.need <= arrived + promised || arrived > promised ? this.need : promised;
+      if (this.#asksAgain) room = Math.max(room, Math.min(2 * this.#carry.length, this.limit + promised));
       if (room > constants.MAX_LENGTH) {
         this.refuse(this.#carry, 0, this.#held, undefined, (place) => {
           return new FrameTooLargeError(this.need, constants.MAX_LENGTH, place, 'memory for a frame');

@@ -91,3 +91,65 @@ test('the same seed makes the same cuts', () => {
 test('options nobody knows are refused by name', () => {
   expect(() => verifyFraming(pairs, [], { sead: 1 } as object)).toThrow('sead');
 });
+
+describe('the state of a custom framing', () => {
+  /** Records of parts: a count, then so many parts behind a length byte each. Every byte that is looked at is counted. */
+  const parts = (looked: { bytes: number }): Framing =>
+    custom<{ at: number; left: number }>(
+      'parts',
+      (buf, start, end, _ended, state) => {
+        let { at, left } = state ?? { at: 4, left: -1 };
+        if (end - start < 4) return { need: 4 };
+        if (left < 0) left = buf.readUInt32BE(start);
+        for (; left > 0; left--) {
+          if (end - start <= at) return { need: at + 1, state: { at, left } };
+          const next = at + 1 + (buf[start + at] as number);
+          looked.bytes++;
+          if (end - start < next) return { need: next, state: { at, left } };
+          at = next;
+        }
+        return { frame: [start, start + at], consumed: at };
+      },
+      { maxFrameLength: 2 ** 26 },
+    );
+  const record = (count: number): Buffer => {
+    const head = Buffer.alloc(4);
+    head.writeUInt32BE(count);
+    return Buffer.concat([head, Buffer.from('\x03abc'.repeat(count))]);
+  };
+
+  test('begins anew with each frame and comes back in every cut', () => {
+    const frames = [record(3), record(0), record(1)];
+    verifyFraming(parts({ bytes: 0 }), [
+      { wire: Buffer.concat(frames), frames },
+      { wire: Buffer.concat([record(2), record(5).subarray(0, 9)]), frames: [record(2)], error: 'TRUNCATED_FRAME' },
+    ]);
+  });
+
+  test('a reset and taking the rest forget it', () => {
+    const decoder = parts({ bytes: 0 }).decoder();
+    decoder.decode(record(4).subarray(0, 10));
+    decoder.reset();
+    expect(decoder.decode(record(1))).toEqual([record(1)]);
+    decoder.decode(record(4).subarray(0, 10));
+    expect(decoder.takeRest()).toEqual(record(4).subarray(0, 10));
+    expect(decoder.decode(record(1))).toEqual([record(1)]);
+  });
+
+  test.each([1, 7, 1460])('lets a frame of many parts cost no more than its size, in chunks of %i', (size) => {
+    const cost = (count: number): { looked: number; copied: number } => {
+      const looked = { bytes: 0 };
+      const decoder = parts(looked).decoder();
+      const bytes = record(count);
+      const got: Buffer[] = [];
+      for (let at = 0; at < bytes.length; at += size) got.push(...decoder.decode(bytes.subarray(at, at + size)));
+      expect(got).toEqual([bytes]);
+      return { looked: looked.bytes / count, copied: decoder.stats.copiedBytes / bytes.length };
+    };
+    for (const count of [1000, 20_000]) {
+      const { looked, copied } = cost(count);
+      expect(looked).toBeLessThanOrEqual(size === 1 ? 4 : 2);
+      expect(copied).toBeLessThan(4);
+    }
+  });
+});

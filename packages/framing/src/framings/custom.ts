@@ -11,19 +11,31 @@ import { makeFraming } from './make.js';
  * What a user's framing says about the bytes it sees: `need` bytes of the frame in all before another look makes sense
  * (0 when it cannot tell), or that `consumed` bytes are done with, and which of them, from and to as positions in the
  * buffer, are the payload. Without `frame` they are no frame: noise, or an idle byte.
+ *
+ * `state` comes back with the next look at the same frame.
  */
-export type Split =
-  | { readonly need: number }
+export type Split<State = unknown> =
+  | { readonly need: number; readonly state?: State }
   | { readonly frame?: readonly [from: number, to: number]; readonly consumed: number };
 
 /**
  * Looks at [start, end) of `buf`, which begins with a frame's first byte. `ended`: the stream ends there. To refuse the
  * bytes, throw: the error becomes the cause of a {@link MalformedFrameError}.
  *
- * What it answers for some bytes it must answer for every longer run that begins with them; `verifyFraming` finds out
- * whether it does.
+ * `state` is what it answered with `need` at its last look at this frame, and undefined at the first one: how far it
+ * got, so that a frame of many parts is not looked through again for every chunk. Positions in it count from `start`,
+ * as the bytes move between two looks. It may be undefined again at the end of the stream.
+ *
+ * What it answers for some bytes it must answer for every longer run that begins with them, and the same with and
+ * without a state; `verifyFraming` finds out whether it does.
  */
-export type SplitFunction = (buf: Buffer, start: number, end: number, ended: boolean) => Split;
+export type SplitFunction<State = unknown> = (
+  buf: Buffer,
+  start: number,
+  end: number,
+  ended: boolean,
+  state: State | undefined,
+) => Split<State>;
 
 /** Options of {@link custom}. Frames that are too big cannot be skipped: nobody knows where the next one begins. */
 export interface CustomOptions extends Omit<Limits, 'onOversize' | 'report'> {
@@ -44,7 +56,7 @@ const overhead = 64 * 1024;
  * ```
  * @throws TypeError, RangeError for options that make no sense
  */
-export function custom(name: string, split: SplitFunction, options?: CustomOptions): Framing {
+export function custom<State = unknown>(name: string, split: SplitFunction<State>, options?: CustomOptions): Framing {
   if (typeof name !== 'string' || name === '') throw new TypeError('custom: the framing needs a name');
   if (typeof split !== 'function') throw new TypeError(`custom: ${name} needs a function that splits`);
   if (options !== undefined && ('onOversize' in options || 'report' in options)) {
@@ -61,10 +73,12 @@ export function custom(name: string, split: SplitFunction, options?: CustomOptio
   );
 }
 
-class CustomDecoder extends FrameDecoder {
+class CustomDecoder<State> extends FrameDecoder {
+  #state: State | undefined;
+
   constructor(
     name: string,
-    private readonly split: SplitFunction,
+    private readonly split: SplitFunction<State>,
     policy: Policy,
     options?: DecoderOptions,
   ) {
@@ -72,9 +86,11 @@ class CustomDecoder extends FrameDecoder {
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    let answer: Split;
+    const state = this.scanned === 0 ? undefined : this.#state;
+    this.#state = undefined;
+    let answer: Split<State>;
     try {
-      answer = this.split(buf, start, end, this.atEnd);
+      answer = this.split(buf, start, end, this.atEnd, state);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       return this.refuse(buf, start, end, undefined, (place) => new MalformedFrameError(why, place, { cause }));
@@ -83,6 +99,8 @@ class CustomDecoder extends FrameDecoder {
     if ('need' in answer) {
       if (!Number.isSafeInteger(answer.need) || answer.need < 0) throw this.#wrong(`need ${answer.need}`);
       if (Math.max(have, answer.need) > this.limit + overhead) return this.#tooMuch(buf, start, end);
+      this.#state = answer.state;
+      this.scanned = have;
       if (answer.need === 0) return this.more(0, false);
       // Not more than is there can only be meant as "that many more".
       return answer.need > have ? this.more(answer.need, true) : this.more(have + answer.need, false);
