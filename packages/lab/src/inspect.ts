@@ -67,6 +67,10 @@ export interface Framings {
 
 /** Below this a guess is not used. */
 const confident = 0.7;
+/** A framing is doubted when another one scores so much more. */
+const muchBetter = 0.5;
+/** So many reads are judged one by one; from then on only when the bytes have doubled, as each time all are read again. */
+const judgedSingly = 8;
 
 /** How a direction of a connection is followed. */
 interface Follower {
@@ -75,6 +79,8 @@ interface Follower {
   /** The first reads, for guesses. */
   readonly first: Buffer[];
   firstBytes: number;
+  /** Of how many first bytes the framing was judged last. */
+  judgedBytes: number;
   messages: number;
   warned: boolean;
 }
@@ -124,7 +130,7 @@ export class Inspector {
   #read(connection: number, direction: Direction, bytes: Buffer, atMs: number): void {
     const follower = this.#follower(connection, direction);
     const where = { atMs, connection, direction };
-    if (follower.firstBytes < guessBytes) {
+    if (follower.firstBytes < guessBytes && this.#framings[direction] !== 'raw') {
       follower.first.push(Buffer.from(bytes));
       follower.firstBytes += bytes.length;
     }
@@ -149,10 +155,26 @@ export class Inspector {
     if (!follower) {
       const named = this.#framings[direction];
       const framing = named === 'guess' ? (this.#settled[direction] ?? 'raw') : named;
-      follower = { framing, tap: new Tap(framing), first: [], firstBytes: 0, messages: 0, warned: false };
+      follower = {
+        framing,
+        tap: new Tap(framing),
+        first: [],
+        firstBytes: 0,
+        judgedBytes: 0,
+        messages: 0,
+        warned: false,
+      };
       this.#followers.set(key, follower);
     }
     return follower;
+  }
+
+  /** Whether there is enough to judge by that was not there last time. */
+  #mayJudge(follower: Follower): boolean {
+    const { first, firstBytes, judgedBytes } = follower;
+    if (firstBytes >= guessBytes || (first.length > judgedSingly && firstBytes < 2 * judgedBytes)) return false;
+    follower.judgedBytes = firstBytes;
+    return true;
   }
 
   /** Settles on a framing when one fits well, and gives it up when it fails. */
@@ -165,7 +187,7 @@ export class Inspector {
       delete this.#settled[where.direction];
       follower.framing = 'raw';
     }
-    if (follower.framing !== 'raw' || follower.firstBytes >= guessBytes) return;
+    if (follower.framing !== 'raw' || !this.#mayJudge(follower)) return;
     const guesses = guessFraming(follower.first).slice(0, 3);
     const best = guesses[0];
     if (!best || best.score < confident) return;
@@ -179,13 +201,15 @@ export class Inspector {
   /** A framing that finds nothing, or much less than another one would, is probably not the right one. */
   #doubt(follower: Follower, where: { atMs: number; connection: number; direction: Direction }): void {
     const { framing, first, firstBytes } = follower;
-    if (follower.warned || framing === 'raw' || firstBytes >= guessBytes) return;
+    if (follower.warned || framing === 'raw' || !this.#mayJudge(follower)) return;
+    // No guess scores above 1, so most named framings are done here, without trying all others.
+    const own = scoreFraming(framing, first);
+    if (follower.messages > 0 && own >= 1 - muchBetter) return;
     const best = guessFraming(first)[0];
     if (!best || best.framing === framing || best.score < confident) return;
-    const own = scoreFraming(framing, first);
     if (follower.messages === 0 && best.messages > 1) {
       this.#misfit(follower, where, `${framing} finds no message in the first ${firstBytes} bytes`);
-    } else if (follower.messages > 0 && best.messages > 2 && best.score - own > 0.5) {
+    } else if (follower.messages > 0 && best.messages > 2 && best.score - own > muchBetter) {
       this.#misfit(follower, where, `${framing} finds messages that do not look like any`);
     }
   }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { lengthPrefixed } from '@sendall/framing';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { guessFraming, Inspector, Tap, type InspectEvent } from '@sendall/lab';
 import { finished, portOf, Program, wirelab } from './programs.js';
 
@@ -135,6 +135,24 @@ describe('an inspector', () => {
     const events = inspect('guess', [frame('hello'), frame('world'), Buffer.concat([frame('a'), frame('b')])]);
     expect(events.find((event) => event.event === 'guess')).toMatchObject({ framing: 'u32be' });
     expect(events.at(-1)).toMatchObject({ event: 'read', glued: true });
+  });
+
+  it.each([
+    ['crlf', 'PING\r\n'],
+    ['u32be', 'PING\r\n'],
+    ['u16le', '\x04\0abcd'],
+    ['u16be', '\x04\0abcd'],
+    ['guess', '\xff\xfe\x81\x00'],
+    ['guess', 'hello, a bit of text '],
+  ])('looks at a small read a bounded number of times, however many come: %s, %j', (framing, read) => {
+    const looks = vi.spyOn(Tap.prototype, 'read');
+    try {
+      const count = 2500;
+      inspect(framing, Array<Buffer>(count).fill(Buffer.from(read, 'latin1')));
+      expect(looks.mock.calls.length).toBeLessThan(60 * count);
+    } finally {
+      looks.mockRestore();
+    }
   });
 });
 
