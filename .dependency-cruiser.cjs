@@ -15,7 +15,9 @@ const room = (from, ...allowed) => ({
   from: { path: `${src('sendall')}${from}/` },
   to: {
     path: src('sendall'),
-    pathNot: [`${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts)`],
+    pathNot: [
+      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|started\\.ts)`,
+    ],
   },
 });
 const index = 'index.ts';
@@ -59,7 +61,7 @@ module.exports = {
       from: { path: `${src('sendall')}cli/` },
       to: {
         path: src('sendall'),
-        pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|${index.replace('.', '\\.')})`],
+        pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|started\\.ts|${index.replace('.', '\\.')})`],
       },
     },
   ],

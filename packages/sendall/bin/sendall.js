@@ -1,5 +1,23 @@
-#!/usr/bin/env node
-// @ts-check
+#!/usr/bin/env sh
+':' /* sh reads this part, and Node reads what stands below it.
+# Node forgets at its start which signals were to be ignored, raises the soft limit of open files and opens closed
+# descriptors, all before a line of JavaScript: sh looks first, without starting another process, and hands on what it saw.
+SENDALL_START=
+true 2>/dev/null 3<&0 || SENDALL_START="$SENDALL_START closed=0"
+true 2>/dev/null 3>&1 || SENDALL_START="$SENDALL_START closed=1"
+true 3>&2 || SENDALL_START="$SENDALL_START closed=2"
+{
+  while read -r _k _v _; do
+    case $_k in SigIgn:) SENDALL_START="$SENDALL_START sigign=$_v" && break ;; esac
+  done </proc/self/status
+  while read -r _k _ _v _soft _; do
+    case $_k$_v in Maxfiles) SENDALL_START="$SENDALL_START nofile=$_soft" && break ;; esac
+  done </proc/self/limits
+} 2>/dev/null
+export SENDALL_START
+command -v node >/dev/null || { echo "sendall: there is no node on the PATH: install Node.js 20.19 or newer" >&2; exit 127; }
+exec node "$0" "$@"
+*/
 'use strict';
 // Starts the command line from its bundle, which reads few files and is compiled already. CommonJS, because Node's
 // loader of ES modules costs several milliseconds by itself.

@@ -1,6 +1,7 @@
 /** Processes of ours that go on when we end, and hold nothing of whoever started us. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { startVariable } from '../started.js';
 
 const O_CLOEXEC = 0o2000000;
 
@@ -15,7 +16,8 @@ export function startInBackground(words: readonly string[], stderr: 'ignore' | '
     while (stdio.length < fd) stdio.push('ignore');
     stdio[fd] = nothing;
   }
-  const child = spawn(process.execPath, [process.argv[1]!, ...words], { detached: true, cwd: '/', stdio });
+  const env = { ...process.env, ...startVariable() };
+  const child = spawn(process.execPath, [process.argv[1]!, ...words], { detached: true, cwd: '/', stdio, env });
   closeSync(nothing);
   child.unref();
   return child;

@@ -13,7 +13,10 @@ export const EXIT = {
   truncated: 206,
   notStarted: 207,
   conflict: 208,
-  /** What a shell shows for a program that died of SIGPIPE. */
+  /** What a shell shows for a program that died of SIGHUP, SIGINT, SIGTERM or SIGPIPE. */
+  hungUp: 128 + constants.signals.SIGHUP,
+  interrupted: 128 + constants.signals.SIGINT,
+  terminated: 128 + constants.signals.SIGTERM,
   brokenPipe: 128 + constants.signals.SIGPIPE,
 } as const;
 

@@ -4,6 +4,7 @@ import { parseArguments, textOf, type Command } from './command.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
 import { answer, OutputError, say } from './print.js';
+import { keepIgnored } from './signals.js';
 import { ownVersion } from './version.js';
 
 /** Each command is loaded when it is asked for. */
@@ -95,5 +96,6 @@ function leave(code: number): void {
   process.exit(code);
 }
 
+keepIgnored();
 // Whatever is still open (a pipe on stdin, a socket) has nothing to say any more.
 void main().catch(fail).then(leave);

@@ -1,14 +1,14 @@
 /** One command on many hosts: their lines with their names, or JSON events, or equal answers together. */
 import { subscribe } from 'node:diagnostics_channel';
-import { isatty } from 'node:tty';
 import { UsageError } from '../errors.js';
 import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../index.js';
-import type { Part } from './accompany.js';
+import { graceOf, type Part } from './accompany.js';
 import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { noteRun } from './history.js';
-import { watchSignals } from './interrupt.js';
+import { leaveMany } from './departure.js';
+import { watchLeaving, watchSignals } from './interrupt.js';
 import { PrefixedLines } from './prefixed-lines.js';
 import { say } from './print.js';
 import { printDiff, printGroups } from './print-groups.js';
@@ -41,20 +41,12 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
 /** Shows what happens on many hosts, and returns the process's exit code. */
 export async function showMany(args: Arguments, running: FleetRun, part: Part = 'own'): Promise<number> {
   const view = new View(running, args, part);
-  if (part === 'watching') {
-    await view.show();
-    return view.conclude();
-  }
-  const watch = watchSignals(running);
+  const watch = part === 'watching' ? watchLeaving() : watchSignals(running, graceOf(args));
   const ended = args.on('detach') ? view.launch() : view.show();
   const first = await Promise.race([ended, watch.departed]);
   watch.off();
   if (first === undefined) return view.conclude();
-  if (first === 'abandoned') return EXIT.cancelled;
-  await running.detach();
-  await ended;
-  if (!args.on('quiet') && isatty(2)) say(`sendall: detached, the commands go on: sendall attach ${running.runId}`);
-  return 0;
+  return await leaveMany(running, first, ended, args);
 }
 
 class View {

@@ -1,5 +1,5 @@
 /** The one place where the CLI speaks: escaped, so that nobody's text can play with the terminal. */
-import { writeSync } from 'node:fs';
+import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit } from './columns.js';
 import { escapeControl } from './control-characters.js';
@@ -14,6 +14,23 @@ export function say(line: string): void {
 /** An answer of our own on stdout. */
 export function answer(line: string): void {
   print(1, `${escapeControl(line)}\n`);
+}
+
+/**
+ * The last words of a process that leaves: written within a second or not at all, for whoever reads them may be stuck.
+ * What cannot be written is not complained about: nothing else would come of it either.
+ */
+export async function lastWords(fd: 1 | 2, line: string): Promise<void> {
+  if (fd === 2) endLine();
+  const bytes = Buffer.from(`${line}\n`);
+  makeWay(fd, bytes);
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, 1000);
+    write(fd, bytes, () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 /** One JSON object on one line of stdout. */

@@ -3,13 +3,16 @@ import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../errors.js';
 import { ScreenModes, type Run } from '../index.js';
+import { graceOf } from './accompany.js';
 import type { Arguments } from './command.js';
+import { CODES, detach, isDeparture } from './departure.js';
 import { EscapeReader, type Escape } from './escapes.js';
 import { EXIT } from './exit-codes.js';
+import { isInForeground } from './foreground.js';
 import { conclude, type Followed } from './follow.js';
-import { watchSignals } from './interrupt.js';
+import { watchLeaving, watchSignals, type Departure } from './interrupt.js';
 import { PredictedEcho } from './predicted-echo.js';
-import { say } from './print.js';
+import { lastWords } from './print.js';
 import { Replay } from './replay.js';
 import { finish, put, standardSinks, type Sinks } from './sink.js';
 import { clearStatus, leaveScreenTo, makeWay } from './status-line.js';
@@ -32,9 +35,9 @@ const TAKEN = '[sendall: another terminal has taken over, this one watches; Ctrl
 const WATCHING = '[sendall: this terminal only watches; Ctrl-C leaves]';
 const CTRL_C = 3;
 
-/** True when keys can be read and a screen drawn on. */
+/** True when keys can be read and a screen drawn on; a job in the background would be stopped for that. */
 export function hasTerminal(): boolean {
-  return isatty(0) && isatty(1);
+  return isatty(0) && isatty(1) && isInForeground();
 }
 
 /** The size of our screen, and what kind it is. */
@@ -67,10 +70,12 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
   const nudge = () => void (watching || size.nudge());
   const terminal = new RawTerminal(nudge);
   const modes = new ScreenModes();
-  // Whoever only watches leaves, whatever tells them to.
-  const watch = watchSignals(seat.watching ? { cancel: async () => escaped('detach') } : run);
+  const watch = seat.watching ? watchLeaving(['SIGHUP', 'SIGINT', 'SIGTERM']) : watchSignals(run, graceOf(args));
   let escaped!: (escape: Escape) => void;
   const escape = new Promise<Escape>((resolve) => (escaped = resolve));
+  let left!: (how: Departure) => void;
+  const departed = new Promise<Departure>((resolve) => (left = resolve));
+  void watch.departed.then(left);
   const sinks = standardSinks(SHOWN);
   const echo = args.on('no-predict') || watching ? undefined : predictedEcho(run, sinks);
   const shown = show(run, sinks, modes, joined, echo);
@@ -86,7 +91,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
   const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
   const onKeys = readKeys(onEscape, (keys) => {
     if (watching) {
-      if (keys.includes(CTRL_C)) escaped('detach');
+      if (keys.includes(CTRL_C)) left('interrupted');
       else tellTaken();
     } else {
       echo?.typed(keys);
@@ -95,31 +100,33 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     }
   });
   // The terminal itself has gone: nobody ended the shell.
-  const gone = () => escaped('detach');
+  const gone = () => left('hungUp');
   try {
     terminal.raw();
     process.stdin.on('data', onKeys).on('end', gone).on('error', gone);
+    process.stdout.on('error', gone);
     process
       .on('SIGWINCH', () => void (watching || size.changed()))
       .on('SIGCONT', () => {
+        if (!isInForeground()) return;
         terminal.raw();
         process.stdout.write(modes.redo());
         nudge();
       });
     if (joined) nudge();
-    const first = await Promise.race([shown, watch.departed, escape]);
+    const first = await Promise.race([shown, departed, escape]);
     echo?.stop();
     if (typeof first === 'object') {
       // What ended by itself has seen to it.
       terminal.restore(['ok', 'failed'].includes(first.result.outcome) ? '' : modes.undo());
       return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
-    const detached = first === 'detach' || first === 'detached' || watching;
     const taken = watching && !seat.watching;
-    const left = detached ? await detach(run, taken) : await endShell(run, shown);
+    const how = isDeparture(first) ? first : first === 'detach' || watching ? 'detached' : undefined;
+    const end = how ? await letGo(run, how, taken) : await endShell(run, shown);
     terminal.restore(`${modes.undo()}\r\n`);
-    if (!args.on('quiet') && isatty(2)) say(left.words);
-    return left.code;
+    if (!args.on('quiet') && (isatty(2) || end.code === EXIT.hungUp)) await lastWords(2, end.words);
+    return end.code;
   } finally {
     watch.off();
     process.stdin.off('data', onKeys).pause();
@@ -127,10 +134,12 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
   }
 }
 
-async function detach(run: Run, taken: boolean): Promise<{ words: string; code: number }> {
-  await run.detach();
-  const how = taken ? 'left it to the other terminal' : 'detached, it goes on';
-  return { words: `sendall: ${how}: sendall attach ${run.runId}`, code: 0 };
+async function letGo(run: Run, how: Departure, taken: boolean): Promise<{ words: string; code: number }> {
+  const words = await detach(run, how);
+  return {
+    words: taken ? `sendall: left it to the other terminal: sendall attach ${run.runId}` : `sendall: ${words}`,
+    code: CODES[how],
+  };
 }
 
 /** Hangs up as a terminal does that is closed, and makes sure of the rest; a host that does not answer is not waited for. */

@@ -124,6 +124,11 @@ export class Attachment implements Rider {
     return this.#roundTripMs;
   }
 
+  /** A link is up. */
+  get linked(): boolean {
+    return this.#session?.link !== undefined;
+  }
+
   get giveUpAfter(): number | undefined {
     return this.#prepared.giveUpAfter;
   }

@@ -138,6 +138,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#state;
   }
 
+  /** False while it needs a link to its host and there is none: one is being made, for the first time or again. */
+  get linked(): boolean {
+    return this.#result.settled || this.#attachment.linked;
+  }
+
   /** The newest epoch of control that this caller was granted; undefined while it only observes. */
   get controlEpoch(): number | undefined {
     return this.#attachment.controlEpoch;

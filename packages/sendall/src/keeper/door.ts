@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SendallError } from '../errors.js';
 import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../home.js';
+import { startVariable } from '../started.js';
 import { PROTOCOL_VERSION, type Control, type Message } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
@@ -113,7 +114,7 @@ async function startKeeper(
   deadline: number,
 ): Promise<void> {
   const program = options.program ?? fileURLToPath(new URL('./main.js', import.meta.url));
-  const env: NodeJS.ProcessEnv = { ...options.env };
+  const env: NodeJS.ProcessEnv = { ...startVariable(), ...options.env };
   for (const name of PASSED_ON) env[name] ??= process.env[name];
   const config = JSON.stringify({ home, limits, plain: options.plain ?? false, cgroups: options.cgroups ?? true });
   const child = spawn(process.execPath, [...FLAGS, program, config], {

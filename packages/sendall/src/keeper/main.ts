@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { Presence } from '../link/presence.js';
+import { started } from '../started.js';
 import { Keeper } from './keeper.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
 import { plainNative } from './plain.js';
@@ -70,6 +71,7 @@ function appendLog(path: string, error: Error): void {
 }
 
 async function main(config: KeeperConfig): Promise<void> {
+  started();
   closeStrays();
   const { home } = config;
   const limits = completeLimits(config.limits);

@@ -215,7 +215,7 @@ describe('signals without a terminal', () => {
     ]);
     await said(child, 'go');
     child.kill('SIGHUP');
-    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await once(child, 'exit')).toEqual([129, null]);
     expect(user.call(['wait', 'hung-up']).code).toBe(9);
   });
 });

@@ -109,7 +109,7 @@ describe('a detached run', () => {
     first.stdin!.write('one\n');
     await said(first, 'one\n');
     first.kill('SIGHUP');
-    expect(await once(first, 'exit')).toEqual([0, null]);
+    expect(await once(first, 'exit')).toEqual([129, null]);
     expect(user.call(['attach', '--stdin', 'fed'], { input: 'two\n' })).toMatchObject({
       code: 0,
       stdout: 'one\ntwo\n',

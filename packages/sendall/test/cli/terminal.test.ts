@@ -241,7 +241,7 @@ describe('a shell', () => {
       ['attach', '--observe', 'shown'],
       [{ expect: 'hidden' }, { send: 'x' }, { expect: 'only watches' }, { send: CTRL_C }, { expect: '\u001b[?25h' }],
     );
-    expect(watched).toMatchObject({ code: 0, sane: true });
+    expect(watched).toMatchObject({ code: 130, sane: true });
     const steps = [{ expect: 'hidden' }, { send: CTRL_C }, { expect: '\u001b[?25h' }];
     expect(user.atTerminal(['logs', '-f', 'shown'], steps).code).toBe(-2);
     expect(user.call(['attach', '--stdin', 'shown'], { input: 'end\n' }).code).toBe(4);

@@ -5,6 +5,7 @@ import { connect, type AgentStatus } from '../../index.js';
 import { startInBackground } from '../background.js';
 import { notAVerb, type Arguments, type Command } from '../command.js';
 import { answer, json, say } from '../print.js';
+import { onSignal } from '../signals.js';
 import { count } from '../units.js';
 import { journalDamage } from './journal-damage.js';
 
@@ -46,9 +47,10 @@ async function foreground(args: Arguments): Promise<number> {
   const damage = journalDamage(running.setAside);
   if (damage) say(`${damage.found}: ${damage.mend}`);
   const end = () => void running.close();
-  process.on('SIGINT', end).on('SIGTERM', end);
-  // Node forgets that nohup had it ignored; without a terminal nobody hangs up on us on purpose.
-  process.on('SIGHUP', isatty(2) ? end : () => undefined);
+  onSignal('SIGINT', end);
+  onSignal('SIGTERM', end);
+  // Without a terminal nobody hangs up on us on purpose.
+  onSignal('SIGHUP', isatty(2) ? end : () => undefined);
   await running.stopped;
   return 0;
 }

@@ -5,10 +5,12 @@ import { UsageError } from '../../errors.js';
 import { fleet, type AttachOptions, type Host, type Run } from '../../index.js';
 import { accompany } from '../accompany.js';
 import type { Command, Option } from '../command.js';
+import { leave } from '../departure.js';
 import { EXIT } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
-import { conclude, follow, speaks, viewOf } from '../follow.js';
+import { conclude, follow, speaks, viewOf, type FollowOptions } from '../follow.js';
 import { echoOptions } from '../predicted-echo.js';
+import { watchLeaving } from '../interrupt.js';
 import { say } from '../print.js';
 import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../reach.js';
 import { stdinFor } from '../stdin.js';
@@ -130,15 +132,23 @@ export const logs: Command = {
       throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
     const { target, runId } = places[0]!;
     await using host = await reach(target, args);
-    const options = {
+    const options: FollowOptions = {
       ...viewOf(args),
       only: args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout',
       joined: true,
       soFar: !args.on('follow'),
-    } as const;
+      left: false,
+    };
     const running = host.attach(runId, { mode: 'observe', from, reject: false });
     showWaiting(host, running, args);
-    const code = conclude(running, await follow(running, options), options);
+    const { departed } = watchLeaving();
+    const shown = follow(running, options);
+    const first = await Promise.race([shown, departed]);
+    if (typeof first === 'string') {
+      options.left = true;
+      return await leave(running, first, shown, args);
+    }
+    const code = conclude(running, first, options);
     // How the command ended is not what was asked; whether we could show all of it is.
     return code >= EXIT.usage || code === EXIT.brokenPipe ? code : 0;
   },

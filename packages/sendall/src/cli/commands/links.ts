@@ -5,6 +5,7 @@ import { askRelay, type RelayStatus } from '../../index.js';
 import { notAVerb, type Arguments, type Command } from '../command.js';
 import { startInBackground } from '../background.js';
 import { answer, json } from '../print.js';
+import { onSignal } from '../signals.js';
 import { count, parseDuration } from '../units.js';
 
 export const links: Command = {
@@ -48,10 +49,9 @@ async function serve(args: Arguments): Promise<number> {
   const idle = args.text('idle');
   const relay = await openRelay(resolveHome(), idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') });
   const end = () => void relay.close();
-  process
-    .on('SIGINT', end)
-    .on('SIGTERM', end)
-    .on('SIGHUP', () => undefined);
+  onSignal('SIGINT', end);
+  onSignal('SIGTERM', end);
+  onSignal('SIGHUP', () => undefined);
   await relay.stopped;
   return 0;
 }

@@ -5,11 +5,12 @@ import { KnownHosts, resolveTargets, type Result, type RunListing } from '../../
 import type { Arguments, Command, Option } from '../command.js';
 import { askEach } from '../each-host.js';
 import { resultJson } from '../event-json.js';
-import { exitCodeOf } from '../exit-codes.js';
+import { EXIT, exitCodeOf } from '../exit-codes.js';
 import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
 import { explain } from '../follow.js';
-import { answer, json, say, table } from '../print.js';
+import { answer, json, lastWords, say, table } from '../print.js';
 import { reach, reachOptions } from '../reach.js';
+import { onSignal } from '../signals.js';
 import { isOneTarget } from '../targets.js';
 import { parseDuration } from '../units.js';
 import { showWaiting } from '../waiting.js';
@@ -108,7 +109,7 @@ export const wait: Command = {
     if (!args.words.length) throw new UsageError('wait takes runs: their ids, beginnings of them, or names');
     const places: Place[] = [];
     for (const word of args.words) places.push(...(await findPlaces(word, args)));
-    const results = await Promise.all(
+    const results = Promise.all(
       places.map(async (place) => {
         const result = await endOf(place, args);
         if (args.on('json')) json(resultJson(result));
@@ -116,7 +117,7 @@ export const wait: Command = {
         return result;
       }),
     );
-    return codeOf(results);
+    return await orHungUp(results.then(codeOf), places);
   },
 };
 
@@ -129,16 +130,29 @@ export const result: Command = {
   complete: 'run',
   async run(args) {
     const places = await findPlaces(oneWord(args, 'result'), args);
-    const results: Result[] = [];
-    for (const place of places) {
-      const ended = await endOf(place, args);
-      results.push(ended);
-      if (args.on('json')) json(resultJson(ended));
-      else answer(`${places.length > 1 ? `${place.target}: ` : ''}${ended.outcome}: ${ended.reason}`);
-    }
-    return codeOf(results);
+    const all = async () => {
+      const results: Result[] = [];
+      for (const place of places) {
+        const ended = await endOf(place, args);
+        results.push(ended);
+        if (args.on('json')) json(resultJson(ended));
+        else answer(`${places.length > 1 ? `${place.target}: ` : ''}${ended.outcome}: ${ended.reason}`);
+      }
+      return codeOf(results);
+    };
+    return await orHungUp(all(), places);
   },
 };
+
+/** The code of those who wait, or that of SIGHUP with the runs that they waited for. */
+async function orHungUp(code: Promise<number>, places: readonly Place[]): Promise<number> {
+  const hungUp = new Promise<'hungUp'>((resolve) => onSignal('SIGHUP', () => resolve('hungUp')));
+  const first = await Promise.race([code, hungUp]);
+  if (first !== 'hungUp') return first;
+  const runs = [...new Set(places.map(({ runId }) => runId))].join(' ');
+  await lastWords(2, `sendall: hung up before the end was known: sendall wait ${runs}`);
+  return EXIT.hungUp;
+}
 
 export const kill: Command = {
   name: 'kill',

@@ -1,5 +1,6 @@
 import { UsageError } from '../../errors.js';
 import type { Command } from '../command.js';
+import { isInForeground } from '../foreground.js';
 import { noteRun } from '../history.js';
 import { echoOptions } from '../predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../reach.js';
@@ -35,6 +36,8 @@ export const shell: Command = {
     if (target === undefined || extra !== undefined || args.rest?.length)
       throw new UsageError('shell takes one target and nothing else: sendall shell web1');
     if (!isOneTarget(target)) throw new UsageError('shell is for one host: a terminal cannot be shared by a set');
+    if (!isInForeground())
+      throw new UsageError('shell needs the terminal, which another job has: start it without "&"');
     if (!hasTerminal()) throw new UsageError('shell needs a terminal: without one use sendall run or sendall sh');
     await using host = await reach(target, args, AT_A_TERMINAL);
     const running = host.sh(LOGIN_SHELL, {

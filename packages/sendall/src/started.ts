@@ -1,0 +1,66 @@
+/**
+ * How this process was started, as far as Node hides it: it resets ignored signals, raises the soft limit of open files and
+ * opens closed descriptors before our code runs. The lines of sh in `bin/` look first and hand on what they saw; without
+ * them (`node FILE`, no /proc) nothing is known, and all is as Node makes it.
+ */
+import { constants } from 'node:os';
+
+const VARIABLE = 'SENDALL_START';
+
+/** What was handed on is kept where every copy of this module finds it: the command line is a bundle. */
+const KEPT = Symbol.for('sendall.start');
+const shared = globalThis as { [KEPT]?: string };
+
+export interface Started {
+  /** The soft limit of open files; Infinity when there is none, undefined when it is not known. */
+  readonly nofile: number | undefined;
+  /** Signals that were ignored, and have to stay so. */
+  readonly ignored: ReadonlySet<NodeJS.Signals>;
+  /** Which of the descriptors 0, 1 and 2 were closed. */
+  readonly closed: ReadonlySet<number>;
+}
+
+let read: Started | undefined;
+
+/** How this process was started. Called first of all by each program of ours: no other program gets to see the variable. */
+export function started(): Started {
+  return (read ??= readStart(kept()));
+}
+
+function kept(): string {
+  shared[KEPT] ??= process.env[VARIABLE] ?? '';
+  delete process.env[VARIABLE];
+  return shared[KEPT];
+}
+
+/** The environment variable that tells a process of our own what whoever started us had set. */
+export function startVariable(): Record<string, string> {
+  const words = kept()
+    .split(' ')
+    .filter((word) => word && !word.startsWith('closed='));
+  return words.length ? { [VARIABLE]: words.join(' ') } : {};
+}
+
+/** Takes `sigign=HEX nofile=N closed=FD` apart; what it does not understand is not known. */
+export function readStart(text: string): Started {
+  const values = (name: string) =>
+    text
+      .split(' ')
+      .filter((word) => word.startsWith(`${name}=`))
+      .map((word) => word.slice(name.length + 1));
+  const [nofile = ''] = values('nofile');
+  const [mask = ''] = values('sigign');
+  return {
+    nofile: nofile === 'unlimited' ? Infinity : /^\d{1,15}$/.test(nofile) ? Number(nofile) : undefined,
+    ignored: signalsOf(/^[\da-f]{1,16}$/i.test(mask) ? BigInt(`0x${mask}`) : 0n),
+    closed: new Set(values('closed').map(Number)),
+  };
+}
+
+function signalsOf(mask: bigint): ReadonlySet<NodeJS.Signals> {
+  const names = Object.entries(constants.signals) as [NodeJS.Signals, number][];
+  const ignored = new Set(names.filter(([, number]) => (mask >> BigInt(number - 1)) & 1n).map(([name]) => name));
+  // A sh that is bash ignores SIGQUIT by itself; a shell that ignores it for `&` ignores SIGINT too.
+  if (!ignored.has('SIGINT')) ignored.delete('SIGQUIT');
+  return ignored;
+}

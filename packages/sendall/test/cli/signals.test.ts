@@ -1,0 +1,124 @@
+/** Signals that were ignored when we were started, and leaving a run whose end was not seen. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readStart } from '../../src/started.js';
+import { Machine, said, SENDALL, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1');
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+/** The program as it is installed: started through its first line, on this Node. */
+const installed = () => user.env({ PATH: `${dirname(process.execPath)}:${process.env.PATH}`, SENDALL });
+
+/** A shell that becomes the program, after it has set up what the program finds. */
+function inShell(script: string, ...words: string[]): ChildProcess {
+  return spawn('sh', ['-c', `${script}; exec "$SENDALL" "$@"`, 'sh', ...words], {
+    env: installed(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+describe('a signal that was ignored at the start', () => {
+  test.each(['HUP', 'INT', 'TERM', 'QUIT INT', 'USR2'])('stays ignored: %s', async (names) => {
+    // The command ends when a file is there that the signal's sender makes afterwards.
+    const flag = `${user.home}/flag-${names.replaceAll(' ', '-')}`;
+    const child = inShell(
+      `trap '' ${names}`,
+      'run',
+      'web1',
+      '--',
+      'sh',
+      '-c',
+      `echo go; until [ -e "${flag}" ]; do sleep 0.02; done; echo two; exit 7`,
+    );
+    const rest = text(child.stderr!);
+    await said(child, 'go');
+    for (const name of names.split(' ')) child.kill(`SIG${name}` as NodeJS.Signals);
+    spawnSync('touch', [flag]);
+    await said(child, 'two');
+    expect(await once(child, 'exit')).toEqual([7, null]);
+    expect(await rest).toBe('');
+  });
+
+  test('one that was not goes on to cancel, and a script’s job in the background is left by Ctrl-C', async () => {
+    const child = inShell("trap '' HUP", 'run', 'web1', '--', 'sh', '-c', 'echo go; sleep 60');
+    await said(child, 'go');
+    child.kill('SIGINT');
+    expect(await once(child, 'exit')).toEqual([204, null]);
+    // A shell without job control starts "&" with SIGINT and SIGQUIT ignored.
+    const script = `
+      "$SENDALL" run web1 -- sh -c 'echo go; sleep 0.5; exit 9' > "$SENDALL_HOME/job" & job=$!
+      until grep -q go "$SENDALL_HOME/job"; do sleep 0.02; done
+      kill -INT $job; wait $job; echo "code $?"`;
+    expect(spawnSync('sh', ['-c', script], { env: installed() }).stdout.toString()).toBe('code 9\n');
+  });
+
+  test('the commands themselves get every signal as usual, and nothing of our start', async () => {
+    const child = inShell("trap '' INT TERM", 'run', 'web1', '--', 'sh', '-c', 'grep SigIgn /proc/self/status; env');
+    const out = await text(child.stdout!);
+    expect(out).toMatch(/^SigIgn:\t0+$/m);
+    expect(out).not.toContain('SENDALL_START');
+  });
+});
+
+describe('what sh saw before Node began', () => {
+  test('is read: ignored signals, limit of files, closed descriptors', () => {
+    expect(readStart(' closed=1 sigign=0000000000004003 nofile=900')).toEqual({
+      nofile: 900,
+      ignored: new Set(['SIGHUP', 'SIGINT', 'SIGTERM']),
+      closed: new Set([1]),
+    });
+    expect(readStart('nofile=unlimited').nofile).toBe(Infinity);
+  });
+
+  test('a sh that ignores SIGQUIT for itself is not taken for a caller who does', () => {
+    expect(readStart('sigign=4').ignored.size).toBe(0);
+    expect([...readStart('sigign=6').ignored]).toEqual(['SIGINT', 'SIGQUIT']);
+  });
+
+  test.each(['', 'nonsense', 'nofile=-1 sigign=xyz', 'sigign=', 'nofile=1e9'])('%j tells nothing', (told) => {
+    expect(readStart(told)).toEqual({ nofile: undefined, ignored: new Set(), closed: new Set() });
+  });
+});
+
+describe('SIGHUP leaves what was not seen to end with 129 and the run’s id', () => {
+  const start = (name: string) =>
+    user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', 'echo go; exec sleep 60']);
+
+  test.each([
+    ['attach', 'attach', 'go'],
+    ['attach --observe', 'attach --observe', 'go'],
+    ['logs -f', 'logs -f', 'go'],
+    ['attach --json', 'attach --json', '"text":"go'],
+  ])('%s', async (_, words, sign) => {
+    const name = `hup-${words.replaceAll(/[ -]/g, '')}`;
+    const id = start(name).stderr.trim();
+    const child = inShell(':', ...words.split(' '), name);
+    const heard = text(child.stderr!);
+    await said(child, sign);
+    const rest = text(child.stdout!);
+    child.kill('SIGHUP');
+    expect(await once(child, 'exit')).toEqual([129, null]);
+    expect(await heard).toContain(id);
+    if (words.includes('json')) expect(await rest).toContain(`{"event":"detached","host":"web1","runId":"${id}"`);
+    expect(user.call(['ps', 'web1']).stdout).toMatch(new RegExp(`${id} +running`));
+    user.call(['kill', name]);
+  });
+
+  test('while logs without -f of a run that goes on ends with 0', () => {
+    start('so-far');
+    expect(user.call(['logs', 'so-far'])).toEqual({ code: 0, stdout: 'go\n', stderr: '' });
+    user.call(['kill', 'so-far']);
+  });
+});
