@@ -13,10 +13,11 @@ export async function askEach(
   ask: (name: string) => Promise<void>,
   told = (name: string, { message }: Error) => say(`sendall: ${name}: ${message}`),
 ): Promise<string[]> {
-  const waiting = [...names];
+  const waiting = names[Symbol.iterator]();
   const failed: string[] = [];
   const worker = async () => {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+    for (let next = waiting.next(); !next.done; next = waiting.next()) {
+      const name = next.value;
       try {
         await ask(name);
       } catch (error) {

@@ -195,7 +195,9 @@ class View {
     for (const { host, ok, outcome, code, signal, reason } of this.#results) {
       if (ok) continue;
       const what = outcome === 'failed' ? `exit ${code}` : outcome === 'signalled' ? `died by ${signal}` : reason;
-      failures.set(what, [...(failures.get(what) ?? []), host]);
+      const hosts = failures.get(what);
+      if (hosts) hosts.push(host);
+      else failures.set(what, [host]);
     }
     return failures;
   }

@@ -5,11 +5,16 @@ import type { Decoders } from './event-json.js';
 /** Bytes of a line that are held back until its end comes; a longer one is printed in pieces. */
 const LONGEST_LINE = 64 * 1024;
 const LF = 0x0a;
+const NEWLINE = Buffer.of(LF);
 
 export class PrefixedLines {
   readonly #prefix: Buffer;
   readonly #decoders: Decoders | undefined;
-  readonly #rest: Record<StreamName, Buffer> = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+  /** The beginning of a line whose end has not come, piece by piece. */
+  readonly #rest: Record<StreamName, { pieces: Buffer[]; size: number }> = {
+    stdout: { pieces: [], size: 0 },
+    stderr: { pieces: [], size: 0 },
+  };
 
   constructor(host: string, decoders: Decoders | undefined) {
     this.#prefix = Buffer.from(`${host}: `);
@@ -24,8 +29,8 @@ export class PrefixedLines {
   /** What is left when nothing more comes. */
   end(stream: StreamName): Buffer {
     const whole = this.#cut(stream, this.#decoded(stream, Buffer.alloc(0), false));
-    const rest = this.#rest[stream];
-    return rest.length ? Buffer.concat([whole, this.#prefix, rest, Buffer.from('\n')]) : whole;
+    const rest = this.#takeRest(stream);
+    return rest.length ? Buffer.concat([whole, this.#prefix, rest, NEWLINE]) : whole;
   }
 
   #decoded(stream: StreamName, bytes: Buffer, more: boolean): Buffer {
@@ -34,20 +39,26 @@ export class PrefixedLines {
   }
 
   #cut(stream: StreamName, bytes: Buffer): Buffer {
-    const all = this.#rest[stream].length ? Buffer.concat([this.#rest[stream], bytes]) : bytes;
     const parts: Buffer[] = [];
     let start = 0;
-    for (let end = all.indexOf(LF); end >= 0; end = all.indexOf(LF, start)) {
-      parts.push(this.#prefix, all.subarray(start, end + 1));
+    for (let end = bytes.indexOf(LF); end >= 0; end = bytes.indexOf(LF, start)) {
+      parts.push(this.#prefix, this.#takeRest(stream), bytes.subarray(start, end + 1));
       start = end + 1;
     }
-    let rest = all.subarray(start);
-    if (rest.length > LONGEST_LINE) {
-      parts.push(this.#prefix, rest, Buffer.from('\n'));
-      rest = Buffer.alloc(0);
+    if (start < bytes.length) {
+      // A view would keep the whole chunk.
+      this.#rest[stream].pieces.push(Buffer.from(bytes.subarray(start)));
+      this.#rest[stream].size += bytes.length - start;
     }
-    // A view would keep the whole chunk.
-    this.#rest[stream] = Buffer.from(rest);
+    if (this.#rest[stream].size > LONGEST_LINE) {
+      parts.push(this.#prefix, this.#takeRest(stream), NEWLINE);
+    }
     return Buffer.concat(parts);
+  }
+
+  #takeRest(stream: StreamName): Buffer {
+    const rest = Buffer.concat(this.#rest[stream].pieces);
+    this.#rest[stream] = { pieces: [], size: 0 };
+    return rest;
   }
 }

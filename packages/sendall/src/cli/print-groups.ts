@@ -35,10 +35,12 @@ export async function printDiff(groups: readonly Group[], sinks: Sinks, encoding
   await printGroups([majority], sinks, encoding);
   const most = texts(majority, encoding);
   for (const other of others) {
-    const { stdout, stderr } = texts(other, encoding);
+    const its = texts(other, encoding);
     await put(sinks.out, `${RULE}\n${headline(other)} against ${majority.hosts.toString()}\n${RULE}\n`);
-    for (const line of differences(most.stdout.toString(), stdout.toString())) await put(sinks.out, `${line}\n`);
-    for (const line of differences(most.stderr.toString(), stderr.toString())) await put(sinks.err, `${line}\n`);
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const lines = await differences(most[stream].toString(), its[stream].toString());
+      await put(stream === 'stderr' ? sinks.err : sinks.out, lines.map((line) => `${line}\n`).join(''));
+    }
   }
 }
 

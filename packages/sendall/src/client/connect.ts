@@ -107,12 +107,21 @@ async function dialOnce(target: string, home: Home, options: ConnectOptions): Pr
   return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }
 
+/** By file: whoever dials a thousand hosts reads the list once. */
+const lists = new Map<string, KnownHosts>();
+
+function hostsOf(home: Home): KnownHosts {
+  let list = lists.get(home.hostsFile);
+  if (!list) lists.set(home.hostsFile, (list = new KnownHosts(home)));
+  return list;
+}
+
 async function lookUp(target: string, home: Home): Promise<{ url: string; pin: string | undefined }> {
   if (target === 'local') return { url: `unix:${home.agentSocket}`, pin: undefined };
   if (target.startsWith('unix:')) return { url: target, pin: undefined };
-  const known = new KnownHosts(home);
+  const known = hostsOf(home);
   if (target.startsWith('tls://')) {
-    const entry = known.list().find((each) => each.url === target);
+    const entry = known.at(target);
     if (!entry)
       throw new RefusedError(
         `the key of ${target} is not known here: pair with it (sendall pair ${target} --code … --name …)`,

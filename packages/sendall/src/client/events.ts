@@ -1,4 +1,5 @@
 /** Everything that happens to a run, in order, for one reader. */
+import { Fifo } from './fifo.js';
 import type { StreamName } from './output.js';
 import type { Gap, Result } from './result.js';
 
@@ -11,8 +12,7 @@ export type RunEvent =
   | { readonly event: 'result'; readonly result: Result };
 
 export class EventQueue {
-  #events: RunEvent[] = [];
-  #at = 0;
+  readonly #events = new Fifo<RunEvent>();
   #wake: (() => void) | undefined;
 
   push(event: RunEvent): void {
@@ -23,11 +23,10 @@ export class EventQueue {
 
   /** The next event, once there is one. */
   async next(): Promise<RunEvent> {
-    while (this.#at === this.#events.length) {
-      this.#events = [];
-      this.#at = 0;
+    for (;;) {
+      const event = this.#events.shift();
+      if (event) return event;
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    return this.#events[this.#at++]!;
   }
 }

@@ -1,6 +1,7 @@
 /** The record log of `capture: 'exact'`: each write of the command, labelled, in true order. */
 import { lengthPrefixed } from '@sendall/framing';
 import { ProtocolError } from '../errors.js';
+import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 import type { StreamName } from './output.js';
 
@@ -23,7 +24,7 @@ export class ExactRecords {
   readonly #stdout: Inbound;
   readonly #stderr: Inbound;
   readonly #decoder = lengthPrefixed({ maxFrameLength: 16 * 1024 * 1024 }).decoder();
-  #queue: OutputRecord[] | undefined;
+  #queue: Fifo<OutputRecord> | undefined;
   #queued = 0;
   #wake: (() => void) | undefined;
   #ended = false;
@@ -56,7 +57,7 @@ export class ExactRecords {
 
   /** Each record as it comes; it counts as read when the next one is asked for. `used` is called then. */
   async *iterate(used: () => void): AsyncGenerator<OutputRecord, void, undefined> {
-    const queue = (this.#queue ??= []);
+    const queue = (this.#queue ??= new Fifo());
     for (;;) {
       const record = queue.shift();
       if (record) {

@@ -59,6 +59,8 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
  */
 export class KnownHosts {
   readonly #file: RecordFile<Entry>;
+  #indexed: ReadonlyMap<string, Entry> | undefined;
+  #byUrl: ReadonlyMap<string, string> = new Map();
 
   constructor(home: Home) {
     this.#file = new RecordFile(home.hostsFile, checkEntry);
@@ -73,6 +75,17 @@ export class KnownHosts {
   get(name: string): KnownHost | undefined {
     const entry = this.#file.read().get(name);
     return entry && { name, ...entry };
+  }
+
+  /** The host at an address. */
+  at(url: string): KnownHost | undefined {
+    const hosts = this.#file.read();
+    if (hosts !== this.#indexed) {
+      this.#indexed = hosts;
+      this.#byUrl = new Map([...hosts].map(([name, entry]) => [entry.url, name]));
+    }
+    const name = this.#byUrl.get(url);
+    return name === undefined ? undefined : this.get(name);
   }
 
   /** Adds a host. Throws UsageError when the name is taken. */
@@ -102,10 +115,10 @@ export class KnownHosts {
     return before && { name, ...before };
   }
 
-  /** Removes a host. Throws UsageError when there is none of that name. */
-  async remove(name: string): Promise<void> {
+  /** Removes hosts. Throws UsageError when there is none of one of the names; all stay then. */
+  async remove(...names: readonly string[]): Promise<void> {
     await this.#file.change((hosts) => {
-      if (!hosts.delete(name)) throw unknownHost(name);
+      for (const name of names) if (!hosts.delete(name)) throw unknownHost(name);
     });
   }
 

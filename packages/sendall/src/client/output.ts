@@ -1,5 +1,6 @@
 /** One output stream as its user sees it: collected until somebody reads it as a stream or as events. */
 import { Readable } from 'node:stream';
+import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 
 export type StreamName = 'stdout' | 'stderr';
@@ -67,7 +68,8 @@ export class Output {
 
   #makeReadable(): Readable {
     const { inbound } = this;
-    let held = this.#takeBacklog().map(({ bytes }) => bytes);
+    const held = new Fifo<Buffer>();
+    for (const { bytes } of this.#takeBacklog()) held.push(bytes);
     let wanted = false;
     const readable = new Readable({
       highWaterMark: 256 * 1024,
@@ -76,7 +78,7 @@ export class Output {
         this.#flush();
       },
       destroy: (error, done) => {
-        held = [];
+        held.clear();
         this.#flush = () => undefined;
         this.discard();
         if (!this.#ended) this.#hooks.stopped();
@@ -87,12 +89,13 @@ export class Output {
     readable.setMaxListeners(0);
     this.#flush = () => {
       let used = 0;
-      while (wanted && held.length) {
-        const chunk = held.shift()!;
+      while (wanted) {
+        const chunk = held.shift();
+        if (!chunk) break;
         used += chunk.length;
         wanted = readable.push(chunk);
       }
-      if (this.#ended && !held.length) {
+      if (this.#ended && !held.size) {
         this.#flush = () => undefined;
         readable.push(null);
       }

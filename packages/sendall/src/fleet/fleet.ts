@@ -5,6 +5,7 @@ import { KnownHosts } from '../client/known-hosts.js';
 import { newRunId, prepareRun, type RunOptions, type Word } from '../client/options.js';
 import type { Result } from '../client/result.js';
 import type { RunEvent } from '../client/events.js';
+import { Fifo } from '../client/fifo.js';
 import { Run } from '../client/run.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { resolveHome } from '../home.js';
@@ -331,7 +332,7 @@ function idsFor(
 
 /** Hands values from many producers to one reader, one at a time: a producer waits until its value was taken. */
 class Meeting<T> {
-  #offers: { value: T; taken: () => void }[] = [];
+  readonly #offers = new Fifo<{ value: T; taken: () => void }>();
   #wake: () => void = () => undefined;
   #abandoned = false;
   closed = false;
@@ -352,7 +353,7 @@ class Meeting<T> {
   /** Nobody takes any more. */
   abandon(): void {
     this.#abandoned = true;
-    for (const { taken } of this.#offers) taken();
+    for (let offer = this.#offers.shift(); offer; offer = this.#offers.shift()) offer.taken();
   }
 
   async *taken(): AsyncGenerator<T, void, undefined> {

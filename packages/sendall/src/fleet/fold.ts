@@ -1,24 +1,31 @@
 /** Names to the notation of node sets: what differs in numbers alone is written once. */
 
-/** A name taken apart: its text with `%` for each number, and the numbers, zeros and all. */
-interface Split {
-  readonly pattern: string;
-  readonly numbers: readonly string[];
-}
-
+/** Stands for a number in a pattern. */
+const GAP = '\0';
 /** Numbers of more digits are text: arithmetic on them would not be exact. */
-const NUMBER = /(?<!\d)\d{1,15}(?!\d)/g;
+const MOST_DIGITS = 15;
+const [ZERO, NINE] = [0x30, 0x39];
 
-function split(name: string): Split {
+/** A name as its text with a gap for each number, and the numbers, zeros and all. */
+function split(name: string): { pattern: string; numbers: readonly string[] } {
   // An address has numbers that do not count hosts.
-  if (/^[a-z]+:/.test(name)) return { pattern: name, numbers: [] };
+  if (name.includes(':') && /^[a-z]+:/.test(name)) return { pattern: name, numbers: [] };
   const numbers: string[] = [];
-  const pattern = name.replace(NUMBER, (digits) => {
-    numbers.push(digits);
-    return '\0';
-  });
-  return { pattern, numbers };
+  let pattern = '';
+  let text = 0;
+  for (let i = 0; i < name.length; i++) {
+    if (!isDigit(name.charCodeAt(i))) continue;
+    const first = i;
+    while (isDigit(name.charCodeAt(i + 1))) i++;
+    if (i - first >= MOST_DIGITS) continue;
+    numbers.push(name.slice(first, i + 1));
+    pattern += name.slice(text, first) + GAP;
+    text = i + 1;
+  }
+  return { pattern: pattern + name.slice(text), numbers };
 }
+
+const isDigit = (code: number): boolean => code >= ZERO && code <= NINE;
 
 /** Shorter first, so that 9 stands before 10 and 3 before 01; then by digits. */
 function compareNumbers(a: string, b: string): number {
@@ -35,7 +42,7 @@ function compareLists(a: readonly string[], b: readonly string[]): number {
 
 /** What patterns are ordered by. */
 function key(pattern: string): string {
-  return pattern.replaceAll('\0', '%');
+  return pattern.replaceAll(GAP, '%');
 }
 
 /** The names by pattern, each pattern's numbers in order. */
@@ -54,7 +61,7 @@ function grouped(names: Iterable<string>): [pattern: string, vectors: (readonly 
 
 function join(pattern: string, parts: readonly string[]): string {
   let at = 0;
-  return pattern.replaceAll('\0', () => parts[at++]!);
+  return pattern.replaceAll(GAP, () => parts[at++]!);
 }
 
 /** The names in the order that their notation has. */
@@ -69,18 +76,52 @@ export function fold(names: Iterable<string>): string {
     .join(',');
 }
 
+/** A word such as `rack[1-4]n[1-8]`: the numbers of each bracket, and what stands before, between and behind them. */
+export interface BracketWord {
+  /** One more than there are axes. */
+  readonly texts: readonly string[];
+  readonly axes: readonly (readonly string[])[];
+}
+
+/** The same as `fold` of all names of a word, without them. Undefined where a number is partly text, as in `n1[0-9]`. */
+export function foldWord({ texts, axes }: BracketWord): string | undefined {
+  const isPartly = axes.some((_, i) => {
+    const [before, behind] = [texts[i]!, texts[i + 1]!];
+    if (i > 0 && before === '') return true;
+    return isDigit(before.charCodeAt(before.length - 1)) || isDigit(behind.charCodeAt(0));
+  });
+  if (isPartly) return undefined;
+  const folded = axes.map((axis) => ranges([...new Set(axis)].sort(compareNumbers)));
+  return texts.map((text, i) => text + (folded[i] ?? '')).join('');
+}
+
 /** Blocks of numbers, axis by axis: blocks that are equal but for one axis become one. The last axis goes first. */
 function merge(vectors: readonly (readonly string[])[]): string[][][] {
-  let blocks = vectors.map((numbers) => numbers.map((number) => [number]));
-  for (let axis = (vectors[0]?.length ?? 0) - 1; axis >= 0; axis--) {
+  const axes = vectors[0]!.length;
+  let blocks = alongLastAxis(vectors);
+  for (let axis = axes - 2; axis >= 0; axis--) {
     const byRest = new Map<string, string[][]>();
     for (const block of blocks) {
       const rest = block.map((numbers, i) => (i === axis ? '' : numbers.join())).join(';');
       const same = byRest.get(rest);
-      if (same) same[axis] = [...same[axis]!, ...block[axis]!];
-      else byRest.set(rest, [...block]);
+      if (same) for (const number of block[axis]!) same[axis]!.push(number);
+      else byRest.set(rest, block);
     }
     blocks = [...byRest.values()];
+  }
+  return blocks;
+}
+
+/** Those that differ in the last number alone: they are in order, so they stand one after another. */
+function alongLastAxis(vectors: readonly (readonly string[])[]): string[][][] {
+  const last = vectors[0]!.length - 1;
+  const blocks: string[][][] = [];
+  for (const numbers of vectors) {
+    const before = blocks.at(-1);
+    // Along the other axes a block has one number each.
+    const isSame = before && numbers.every((number, axis) => axis === last || number === before[axis]![0]);
+    if (isSame && last >= 0) before[last]!.push(numbers[last]!);
+    else blocks.push(numbers.map((number) => [number]));
   }
   return blocks;
 }
@@ -101,5 +142,6 @@ function ranges(numbers: readonly string[]): string {
 
 /** 9 is followed by 10 and 09 by 10, but 9 not by 010. */
 function follows(number: string, next: string): boolean {
-  return next === String(Number(number) + 1).padStart(number.length, '0');
+  if (Number(next) - Number(number) !== 1) return false;
+  return next.length === number.length || (next.length > number.length && next[0] !== '0');
 }

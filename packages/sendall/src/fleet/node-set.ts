@@ -8,7 +8,7 @@
  * Source for the notation: ClusterShell's node sets (https://clustershell.readthedocs.io).
  */
 import { UsageError } from '../errors.js';
-import { fold, inOrder } from './fold.js';
+import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
 
 export interface NodeSetOptions {
   /** Names that one set may hold; an expression that stands for more is refused. Default 100000. */
@@ -24,8 +24,10 @@ const OPTION_NAMES: Record<keyof NodeSetOptions, true> = { maxSize: true, lookUp
 const MAX_SIZE = 100_000;
 
 export class NodeSet implements Iterable<string> {
-  readonly #names: ReadonlySet<string>;
   readonly #options: NodeSetOptions;
+  /** A set that one word stands for is written again without its names. */
+  readonly #word: BracketWord | undefined;
+  #set: ReadonlySet<string> | undefined;
   #ordered: readonly string[] | undefined;
 
   /** Reads an expression, or takes names as they are. Throws UsageError that shows where it is wrong. */
@@ -33,8 +35,14 @@ export class NodeSet implements Iterable<string> {
     for (const name of Object.keys(options))
       if (!(name in OPTION_NAMES)) throw new UsageError(`there is no node set option "${name}"`);
     this.#options = options;
-    this.#names = typeof from === 'string' ? evaluate(from, options) : new Set(from);
-    if (this.#names.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+    const read = typeof from === 'string' ? evaluate(from, options) : new Set(from);
+    if (read instanceof Set) this.#set = read;
+    else this.#word = read;
+    if (this.#set && this.#set.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+  }
+
+  get #names(): ReadonlySet<string> {
+    return (this.#set ??= expand(this.#word!));
   }
 
   get size(): number {
@@ -86,32 +94,35 @@ export class NodeSet implements Iterable<string> {
 
   /** The shortest way to write it that we know: `web[1-3,10],web[01-02]`. */
   toString(): string {
-    return fold(this.#names);
+    return (this.#word && foldWord(this.#word)) ?? fold(this.#names);
   }
 
   #combine(operator: Operator, other: Like): NodeSet {
     const set = other instanceof NodeSet ? other : new NodeSet(other, this.#options);
-    return new NodeSet(apply(operator, this.#names, set.#names), this.#options);
+    return new NodeSet(apply(operator, new Set(this.#names), set.#names), this.#options);
   }
 }
 
-function apply(operator: Operator, left: ReadonlySet<string>, right: ReadonlySet<string>): ReadonlySet<string> {
-  if (operator === ',') return new Set([...left, ...right]);
-  const common = new Set([...left].filter((name) => right.has(name)));
-  if (operator === '&') return common;
-  const rest = [...left].filter((name) => !common.has(name));
-  return operator === '!' ? new Set(rest) : new Set([...rest, ...[...right].filter((name) => !common.has(name))]);
+/** Changes `left`, and takes as long as `right` is large: an expression may have as many words as names. */
+function apply(operator: Operator, left: Set<string>, right: ReadonlySet<string>): Set<string> {
+  if (operator === '&') return new Set([...right].filter((name) => left.has(name)));
+  for (const name of right) {
+    const taken = operator !== ',' && left.delete(name);
+    if (!taken && operator !== '!') left.add(name);
+  }
+  return left;
 }
 
-function evaluate(text: string, options: NodeSetOptions): ReadonlySet<string> {
-  let result: ReadonlySet<string> | undefined;
+/** The names, or the one word that stands for them. */
+function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketWord {
+  let result: Set<string> | BracketWord | undefined;
   let operator: Operator = ',';
   let dangling: string | undefined;
   for (const token of tokens(text)) {
     if (token.kind === 'word') {
       const names = namesOf(token.text, options);
-      result = apply(operator, result ?? new Set(), names);
-      if (result.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+      result = result ? apply(operator, namesIn(result), namesIn(names)) : names;
+      if (result instanceof Set && result.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
       operator = ',';
       dangling = undefined;
     } else {
@@ -138,25 +149,35 @@ function* tokens(text: string): Generator<{ kind: 'word' | 'operator'; text: str
   }
 }
 
-function namesOf(word: string, options: NodeSetOptions): ReadonlySet<string> {
+const namesIn = (names: Set<string> | BracketWord): Set<string> => (names instanceof Set ? names : expand(names));
+
+function namesOf(word: string, options: NodeSetOptions): Set<string> | BracketWord {
   const found = options.lookUp?.(word);
   if (found) return new Set(found);
   if (word.startsWith('@') || word.includes('='))
     throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
   if (/^[a-z]+:/.test(word)) return new Set([word]);
-  return expand(word, options);
+  return readWord(word, options);
+}
+
+function readWord(word: string, options: NodeSetOptions): BracketWord {
+  const parts = word.split(/\[([^\]]*)\]/);
+  const texts = parts.filter((_, i) => i % 2 === 0);
+  const axes = parts.filter((_, i) => i % 2 === 1).map((part) => numbersOf(part, word, options));
+  if (axes.reduce((size, axis) => size * axis.length, 1) > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+  return { texts, axes };
 }
 
 /** Every name that a word with brackets stands for. */
-function expand(word: string, options: NodeSetOptions): ReadonlySet<string> {
-  const max = options.maxSize ?? MAX_SIZE;
-  let names = [''];
-  for (const part of word.split(/(\[[^\]]*\])/)) {
-    const numbers = part[0] === '[' ? numbersOf(part.slice(1, -1), word, options) : [part];
-    if (names.length * numbers.length > max) throw tooMany(options);
-    names = names.flatMap((name) => numbers.map((number) => name + number));
+function expand({ texts, axes }: BracketWord): Set<string> {
+  let names = new Set([texts[0]!]);
+  for (const [i, axis] of axes.entries()) {
+    const longer = new Set<string>();
+    const text = texts[i + 1]!;
+    for (const name of names) for (const number of axis) longer.add(name + number + text);
+    names = longer;
   }
-  return new Set(names);
+  return names;
 }
 
 /** `01-20,33` or `0-10/2` as numbers with their zeros. */

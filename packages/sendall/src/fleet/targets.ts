@@ -1,7 +1,7 @@
 /** TARGETS: which hosts a word or an expression names. */
 import { UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
-import { KnownHosts } from '../client/known-hosts.js';
+import { KnownHosts, type KnownHost } from '../client/known-hosts.js';
 import { NodeSet } from './node-set.js';
 
 /**
@@ -11,23 +11,32 @@ import { NodeSet } from './node-set.js';
  */
 export function resolveTargets(targets: string, home: Home = resolveHome()): NodeSet {
   const known = new KnownHosts(home).list();
-  const tagged = (matches: (key: string, value: string) => boolean) =>
-    known
-      .filter(({ tags }) => Object.entries(tags).some(([key, value]) => matches(key, value)))
-      .map(({ name }) => name);
+  // Made once for all words: there may be as many of them as hosts.
+  let byTag: ReadonlyMap<string, ReadonlySet<string>> | undefined;
+  const tagged = (word: string) => (byTag ??= hostsByTag(known)).get(word);
   const lookUp = (word: string) => {
     if (word === 'all') return known.map(({ name }) => name);
     if (word.startsWith('@')) {
-      const tag = word.slice(1);
-      const hosts = tagged((key, value) => key === tag || value === tag);
-      if (!hosts.length) throw new UsageError(`no host has the tag "${tag}": see "sendall hosts"`);
+      const hosts = tagged(word);
+      if (!hosts) throw new UsageError(`no host has the tag "${word.slice(1)}": see "sendall hosts"`);
       return hosts;
     }
-    const equals = word.indexOf('=');
-    if (equals < 0) return undefined;
-    return tagged((key, value) => key === word.slice(0, equals) && value === word.slice(equals + 1));
+    return word.includes('=') ? (tagged(word) ?? []) : undefined;
   };
   const set = new NodeSet(targets, { lookUp });
   if (!set.size) throw new UsageError(`"${targets}" names no host: see "sendall hosts"`);
   return set;
+}
+
+/** The hosts of `@key`, `@value` and `key=value`. */
+function hostsByTag(hosts: readonly KnownHost[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const byTag = new Map<string, Set<string>>();
+  for (const { name, tags } of hosts)
+    for (const [key, value] of Object.entries(tags))
+      for (const word of [`@${key}`, `@${value}`, `${key}=${value}`]) {
+        const names = byTag.get(word);
+        if (names) names.add(name);
+        else byTag.set(word, new Set([name]));
+      }
+  return byTag;
 }

@@ -51,7 +51,8 @@ export class Ending {
   async #kill(): Promise<void> {
     if (this.#killing) return;
     this.#killing = true;
-    for (const pid of this.#tree.members()) if (!this.#signalled.includes(pid)) this.#signalled.push(pid);
+    const known = new Set(this.#signalled);
+    for (const pid of this.#tree.members()) if (!known.has(pid)) this.#signalled.push(pid);
     try {
       await this.#tree.kill();
     } catch {

@@ -10,6 +10,8 @@ export interface InputEvents {
   refused(): void;
 }
 
+/** Pieces that wait are put together up to this many bytes. */
+const SMALL = 1024;
 /**
  * Ends the input of a terminal when it is typed at the beginning of a line. Anywhere else it passes the line on as it is,
  * and what follows is a beginning.
@@ -95,7 +97,10 @@ export class Input {
     let rest = bytes;
     if (this.#started && this.#queue.length === 0) rest = bytes.subarray(this.#write(bytes));
     if (rest.length > 0 && !this.#broken) {
-      this.#queue.push(Buffer.from(rest));
+      // Keys that nobody reads: a piece each would be moved each time when the first one goes.
+      const last = this.#queue.at(-1);
+      if (last && last.length + rest.length <= SMALL) this.#queue[this.#queue.length - 1] = Buffer.concat([last, rest]);
+      else this.#queue.push(Buffer.from(rest));
       if (this.#started) this.#awaitRoom();
     }
   }

@@ -88,7 +88,7 @@ async function add(args: Arguments, [name, url, ...more]: readonly string[]): Pr
 
 async function remove(_args: Arguments, names: readonly string[]): Promise<number> {
   if (!names.length) throw new UsageError('hosts rm needs a name: sendall hosts rm web1');
-  for (const name of names) await known().remove(name);
+  await known().remove(...names);
   return 0;
 }
 
@@ -129,7 +129,7 @@ async function nodeset(args: Arguments, words: readonly string[]): Promise<numbe
     throw new UsageError("hosts nodeset needs an expression: sendall hosts nodeset 'web[01-20]!web07'");
   const nodes = resolveTargets(words.join(','));
   if (args.on('json')) json({ nodeset: String(nodes), size: nodes.size, hosts: [...nodes] });
-  else if (args.on('expand')) for (const name of nodes) answer(name);
+  else if (args.on('expand')) answer([...nodes].join('\n'));
   else answer(String(nodes));
   return await Promise.resolve(0);
 }

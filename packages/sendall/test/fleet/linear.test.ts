@@ -1,0 +1,78 @@
+import { NodeSet } from 'sendall';
+import { describe, expect, test } from 'vitest';
+import { PrefixedLines } from '../../dist/cli/prefixed-lines.js';
+import { Fifo } from '../../dist/client/fifo.js';
+import { workOf } from './work.js';
+
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+/** The same numbers in an order of no use. */
+const mixed = (count: number): number[] => numbers(count).map((i) => (i * 7919) % count);
+const LF = Buffer.from('\n');
+
+/** What may be large, and what is done with so much of it. */
+const works: [what: string, work: (size: number) => void][] = [
+  ['a range is folded', (n) => void new NodeSet(`n[1-${n}]`).toString()],
+  ['a range is written out', (n) => void [...new NodeSet(`n[1-${n}]`)]],
+  ['names are folded', (n) => void new NodeSet(mixed(n).map((i) => `n${i}`)).toString()],
+  ['names in two dimensions are folded', (n) => void new NodeSet(mixed(n).map((i) => `n${i % 97}r${i}`)).toString()],
+  ['a full grid is folded', (n) => void new NodeSet(numbers(n).map((i) => `n${i % 50}r${i - (i % 50)}`)).toString()],
+  [
+    'many words are one set',
+    (n) =>
+      void new NodeSet(
+        numbers(n)
+          .map((i) => `n${i * 3}`)
+          .join(),
+      ).toString(),
+  ],
+  [
+    'names are taken away one by one',
+    (n) => void new NodeSet([`n[1-${n}]`, ...mixed(n).map((i) => `n${i}`)].join('!')),
+  ],
+  [
+    'words are compared one by one',
+    (n) => void new NodeSet([`n[1-${n}]`, ...numbers(n).map((i) => `n${i}`)].join('^')),
+  ],
+  [
+    'sets are joined',
+    (n) =>
+      void new NodeSet(`n[1-${n}]`)
+        .union(`n[${n / 2}-${2 * n}]`)
+        .xor(`n[1-${n}]`)
+        .toString(),
+  ],
+  [
+    'a long line comes byte by byte',
+    (n) => {
+      const lines = new PrefixedLines('host', undefined);
+      for (const _ of numbers(n)) lines.push('stdout', Buffer.of(0x78));
+      lines.push('stdout', LF);
+    },
+  ],
+];
+
+describe('twice as much is about twice the work', () => {
+  test.each(works)('when %s', (_what, work) => {
+    const small = workOf(() => work(4000));
+    const large = workOf(() => work(8000));
+    expect(small).toBeGreaterThan(4000);
+    expect(large / small).toBeLessThan(2.3);
+  });
+});
+
+test('a queue gives back what it got, in order, whatever was taken in between', () => {
+  const queue = new Fifo<number>();
+  const taken: (number | undefined)[] = [];
+  for (const i of numbers(100)) {
+    queue.push(2 * i);
+    queue.push(2 * i + 1);
+    taken.push(queue.shift());
+  }
+  expect(queue.size).toBe(100);
+  while (queue.size) taken.push(queue.shift());
+  expect(taken).toEqual(numbers(200));
+  expect(queue.shift()).toBeUndefined();
+  queue.push(1);
+  queue.clear();
+  expect([queue.size, queue.shift()]).toEqual([0, undefined]);
+});
