@@ -18,6 +18,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { cpuOf, median, percentile, print } from './exec/figures.js';
 import { envOf, openSite, SENDALL, sendall } from './exec/site.js';
 import { openSshd } from './exec/sshd.js';
+import { download, openPingPong, upload } from './exec/streams.js';
 
 /** @typedef {import('./exec/figures.js').Row} Row */
 
@@ -63,6 +64,13 @@ const table = {
   'shell-echo-host': { what: 'the same, keys shown when echoed', want: '<=', unit: 'ms p50, TLS' },
   'shell-echo-unix': { what: 'a local PTY, same terminal code', want: '<=', unit: 'ms p50' },
   'shell-echo-bare': { what: 'a local PTY, nothing between', want: '<=', unit: 'ms p50, TLS' },
+  'ping-direct': { what: 'ssh over a warm master', want: '<=', bar: 2.5, goal: 1.5, unit: 'ms, 100 B' },
+  'ping-warm': { what: 'ssh over a warm master', want: '<=', bar: 3, goal: 1.5, unit: 'ms, 100 B' },
+  'ping-unix': { what: 'ssh over a warm master', want: '<=', unit: 'ms, 100 B' },
+  'stdin-direct': { what: 'ssh over a warm master', want: '<=', bar: 1.1, goal: 0.8, unit: 's, 200 MiB' },
+  'stdin-warm': { what: 'ssh over a warm master', want: '<=', bar: 1.1, goal: 0.8, unit: 's, 200 MiB' },
+  'stdout-direct': { what: 'ssh over a warm master', want: '<=', bar: 1, goal: 0.7, unit: 's, 200 MiB' },
+  'stdout-warm': { what: 'ssh over a warm master', want: '<=', bar: 1, goal: 0.7, unit: 's, 200 MiB' },
   'delay-100ms': { what: '1 Gbit/s', want: '>=', bar: 1, unit: 'Gbit/s' },
 };
 
@@ -82,7 +90,7 @@ const rows = [];
 
 /** @param {string} name @param {readonly number[]} ours @param {readonly number[]} peer One figure a round. */
 function row(name, ours, peer) {
-  if (!isWanted(name) || !ours.length || !peer.length) return;
+  if (!table[name] || !isWanted(name) || !ours.length || !peer.length) return;
   const ratios = ours.map((value, i) => value / peer[i]);
   rows.push({ name, ...table[name], ratio: median(ratios), ratios, ours: median(ours), peer: median(peer) });
 }
@@ -127,7 +135,12 @@ async function contest(kind, child, far = []) {
 
 /** @typedef {Awaited<ReturnType<typeof contestant>>} Contestant */
 
-/** All of them, in another order each time. @param {Record<string, Contestant>} all @param {number} round */
+/**
+ * All of them, in another order each time.
+ * @template T
+ * @param {Record<string, T>} all
+ * @param {number} round
+ */
 function turns(all, round) {
   const list = Object.entries(all);
   return [...list.slice(round % list.length), ...list.slice(0, round % list.length)];
@@ -349,10 +362,63 @@ async function echo(env, folder) {
   row('shell-echo-bare', p50.tls, p50.bare);
 }
 
+/** Bytes of the large streams. */
+const STREAM_MIB = 200;
+
+/** @param {string} near The caller's home. @param {string} folder @param {{ shared: readonly string[] }} sshd */
+async function streams(near, folder, sshd) {
+  const env = envOf(near);
+  const program = (/** @type {readonly string[]} */ options, /** @type {string} */ target) => ({
+    words: [process.execPath, SENDALL, 'run', ...options, target, '--'],
+    env,
+  });
+  /** @type {Record<string, import('./exec/streams.js').Program>} */
+  const programs = {
+    ssh: { words: [...sshd.shared, 'bench'], env: process.env },
+    direct: program(['--no-share'], 'web1'),
+    warm: program([], 'web1'),
+    unix: program([], 'local'),
+  };
+  const running = (/** @type {string} */ name, /** @type {readonly string[]} */ ...command) => ({
+    words: [...programs[name].words, ...command],
+    env: programs[name].env,
+  });
+  /** @type {Record<string, number[]>} */
+  const times = {};
+  const add = (/** @type {string} */ name, /** @type {number} */ time) => (times[name] ??= []).push(time);
+  // The process of warm links is started by the first command that wants it.
+  await download(running('warm', 'echo'), 1);
+  if (group('ping')) {
+    /** @type {Record<string, ReturnType<typeof openPingPong>>} */
+    const all = {};
+    for (const name of Object.keys(programs)) all[name] = openPingPong(name, running(name, 'cat'), folder);
+    for (const { ping } of Object.values(all)) ping(500, 100);
+    for (let block = 0; block < ROUNDS * 4; block++)
+      for (const [name, { ping }] of turns(all, block)) add(`ping-${name}`, ping(100, 100));
+    for (const { close } of Object.values(all)) await close();
+  }
+  if (group('stdin') || group('stdout')) {
+    const file = await textFile(STREAM_MIB);
+    const names = ['ssh', 'direct', 'warm'];
+    for (let round = 0; round < ROUNDS; round++)
+      for (const name of [...names.slice(round % 3), ...names.slice(0, round % 3)]) {
+        if (group('stdin'))
+          add(`stdin-${name}`, await upload(running(name, 'dd', 'of=/dev/null', 'bs=256k', 'status=none'), file));
+        if (group('stdout'))
+          add(`stdout-${name}`, await download(running(name, 'cat', file), STREAM_MIB * 1024 * 1024));
+      }
+  }
+  for (const kind of ['ping', 'stdin', 'stdout'])
+    for (const name of ['direct', 'warm', 'unix'])
+      row(`${kind}-${name}`, times[`${kind}-${name}`] ?? [], times[`${kind}-ssh`] ?? []);
+}
+
 async function main() {
   const site = await openSite();
   endings.push(site.close);
-  const opened = ['true', 'rate', 'output', 'cold'].some(group) ? await openSshd() : { missing: 'it was not needed' };
+  const opened = ['true', 'rate', 'output', 'cold', 'ping', 'stdin', 'stdout'].some(group)
+    ? await openSshd()
+    : { missing: 'it was not needed' };
   const sshd = 'missing' in opened ? undefined : opened;
   if ('missing' in opened) console.log(`without OpenSSH: ${opened.missing}`);
   else endings.push(opened.close);
@@ -407,6 +473,7 @@ async function main() {
     await cold(all);
   }
 
+  if (sshd && ['ping', 'stdin', 'stdout'].some(group)) await streams(site.near, site.folder, sshd);
   if (group('process')) await processes(near, site.folder);
   if (group('delay')) await delayed(site);
   if (group('shell')) await echo(near, site.folder);
