@@ -2,8 +2,9 @@
  * Our stdout and stderr as streams that never block the loop: a reader that takes its time (`| less`) must not make us
  * deaf to the host. Node's own process.stdout writes to pipes synchronously.
  */
-import { fstatSync, write } from 'node:fs';
-import { Writable } from 'node:stream';
+import { constants, fstatSync, openSync, write } from 'node:fs';
+import { Socket, type SocketConstructorOpts } from 'node:net';
+import { Writable, type WritableOptions } from 'node:stream';
 import { makeWay } from './status-line.js';
 
 const RETRY_MS = 5;
@@ -56,6 +57,31 @@ function leadToTheSame(): boolean {
 }
 
 function descriptorSink(fd: number, highWaterMark: number): Writable {
+  return pipeSink(fd, highWaterMark) ?? threadSink(fd, highWaterMark);
+}
+
+/**
+ * A pipe, opened once more without blocking: those who share our descriptor notice nothing, a write needs no thread, and
+ * none is stuck in one when this process ends. Undefined for anything else, and where it may not be opened.
+ */
+function pipeSink(fd: number, highWaterMark: number): Writable | undefined {
+  try {
+    if (!fstatSync(fd).isFIFO()) return undefined;
+    const own = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    const options: SocketConstructorOpts & WritableOptions = {
+      fd: own,
+      readable: false,
+      writable: true,
+      highWaterMark,
+    };
+    return new Socket(options);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Anything else: a thread waits for the write. */
+function threadSink(fd: number, highWaterMark: number): Writable {
   return new Writable({
     highWaterMark,
     write: (chunk: Buffer, _encoding, done) => writeAll(fd, chunk, done),

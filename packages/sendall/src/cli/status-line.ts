@@ -17,6 +17,10 @@ let unfinished = false;
 /** While a program draws all of the screen: has it draw anew what our line has covered. */
 let redraw: (() => void) | undefined;
 
+/** What a descriptor leads to does not change, and the question costs a system call. */
+const terminals: (boolean | undefined)[] = [];
+const isTerminal = (fd: number): boolean => (terminals[fd] ??= isatty(fd));
+
 /** Whether there is anybody to read it. */
 export function hasStatusLine(): boolean {
   return isatty(2);
@@ -41,7 +45,7 @@ export function clearStatus(): void {
 
 /** Something else is about to be written. */
 export function makeWay(fd: number, bytes: Uint8Array): void {
-  if (!bytes.length || !isatty(fd)) return;
+  if (!bytes.length || !isTerminal(fd)) return;
   clearStatus();
   unfinished = bytes.at(-1) !== 0x0a;
 }
