@@ -34,26 +34,23 @@ export function onPath(command) {
   });
 }
 
-/** Finds every need, installs what is missing when root on Debian, or throws one line that names it. */
+/** @returns {string[]} what is missing and where it comes from, one line each; root on Debian installs it before */
 export function ensureNeeds() {
   let missing = needs.filter((need) => !onPath(need.command));
   if (missing.length && process.getuid?.() === 0 && onPath('apt-get')) {
     const packages = [...new Set(missing.map((need) => need.package))];
     console.log(`installing for the tests: ${packages.join(' ')}`);
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    try {
-      execFileSync('apt-get', ['update', '-qq'], { env, stdio: 'inherit' });
-      execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
-        env,
-        stdio: ['ignore', 'ignore', 'inherit'],
-      });
-    } catch (error) {
-      console.error(`apt-get failed: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    // Another apt may be at work: its lock is waited for.
+    const apt = ['-qq', '-o', 'DPkg::Lock::Timeout=600'];
+    // Old lists may do when new ones cannot be had.
+    for (const words of [['update'], ['install', '-y', '--no-install-recommends', ...packages]])
+      try {
+        execFileSync('apt-get', [...apt, ...words], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+      } catch (error) {
+        console.error(`apt-get failed: ${error instanceof Error ? error.message : String(error)}`);
+      }
     missing = needs.filter((need) => !onPath(need.command));
   }
-  if (missing.length) {
-    const list = missing.map((need) => `${need.command} (Debian package ${need.package}, for ${need.wantedBy})`);
-    throw new Error(`the tests need ${list.join(', ')}: install and run npm test again`);
-  }
+  return missing.map((need) => `${need.command} (Debian package ${need.package}), for ${need.wantedBy}`);
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
 import { finished, portOf, Program, python, wirelab } from './programs.js';
+import { rootTest } from '../../../test/support/root.js';
 
 const streams = ['recv', 'length-ready', 'struct-i'] as const;
 const all = [...streams, 'udp'] as const;
@@ -188,8 +189,7 @@ describe('who may have a command run', () => {
     expect(events.map((event) => event.type)).toEqual(['refused']);
   });
 
-  it('not another user: neither over TCP nor over UDP', async () => {
-    if (process.getuid?.() !== 0) return; // only root can be another user; otherwise there is nobody to try with
+  rootTest('not another user: neither over TCP nor over UDP', async () => {
     const nobody = 65_534;
     const events: CommandEvent[] = [];
     const onEvent = (event: CommandEvent) => events.push(event);

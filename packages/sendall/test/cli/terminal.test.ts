@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Machine, type User } from './support.js';
 import { patience } from '../../../../test/support/waits.js';
+import { rootTest } from '../../../../test/support/root.js';
 
 let machine: Machine;
 let user: User;
@@ -67,8 +68,9 @@ test.each([
 });
 
 // Only root may mount a disk small enough to be filled.
-if (process.getuid?.() === 0)
-  test('a command whose host has a full disk is said to wait, below what it has written; so is its cancelling', () => {
+rootTest(
+  'a command whose host has a full disk is said to wait, below what it has written; so is its cancelling',
+  () => {
     const spool = join(machine.user.home, 'spool');
     mkdirSync(spool, { recursive: true });
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', spool]);
@@ -90,7 +92,8 @@ if (process.getuid?.() === 0)
     } finally {
       execFileSync('umount', ['-l', spool]);
     }
-  });
+  },
+);
 
 describe('a shell', () => {
   test('is a terminal with our size and TERM; it is resized, interrupted, and ends with its code', () => {

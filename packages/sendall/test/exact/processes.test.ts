@@ -9,6 +9,7 @@ import { expected, noise } from '../fixtures/chatter.js';
 import { alive, Machine, output } from './machine.js';
 import { sha256, watch } from './support.js';
 import { patience, until } from '../../../../test/support/waits.js';
+import { rootTest } from '../../../../test/support/root.js';
 
 const SEQ = 3_000_000;
 const seq = Array.from({ length: SEQ }, (_, i) => `${i + 1}\n`).join('');
@@ -191,7 +192,7 @@ describe('the caller', () => {
   });
 });
 
-test.runIf(process.getuid?.() === 0)('a full disk makes the command wait, and nothing is lost', async () => {
+rootTest('a full disk makes the command wait, and nothing is lost', async () => {
   const machine = await Machine.start({ spoolBytes: 4 * 1024 * 1024 });
   const host = await machine.connect();
   const filler = join(machine.home.state, 'spool', 'filler');

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { alive, KeeperClient, type Attached } from './keeper-client.js';
+import { rootDescribe } from '../../../../test/support/root.js';
 import { until } from '../../../../test/support/waits.js';
 
 /** Pids that the command printed, one a line; waits until there are so many. */
@@ -36,10 +37,12 @@ const ways: Way[] = [
   { name: 'without koffi and cgroup', options: { cgroups: false, plain: true }, proof: 'unproven', children: nasty },
 ];
 // Only root may make cgroups everywhere.
-if (process.getuid?.() === 0)
-  ways.unshift({ name: 'with a cgroup', options: {}, proof: 'cgroup', children: { ...nasty, ...clean } });
+const root: Way = { name: 'with a cgroup', options: {}, proof: 'cgroup', children: { ...nasty, ...clean } };
 
-describe.each(ways)('$name', ({ options, proof, children }) => {
+rootDescribe.each([root])('$name', reaches);
+describe.each(ways)('$name', reaches);
+
+function reaches({ options, proof, children }: Way): void {
   let keeper: KeeperClient;
   beforeAll(async () => {
     keeper = await KeeperClient.start(options);
@@ -108,7 +111,7 @@ describe.each(ways)('$name', ({ options, proof, children }) => {
     const busy = keeper.sh('for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done', { idleMs: 250 });
     expect(await busy.exit).toMatchObject({ code: 0 });
   });
-});
+}
 
 describe('without a cgroup, a child that hides from group, session and tag and has no parent left', () => {
   const hiding = '(env -i setsid /bin/sh -c "echo \\$\\$; exec /bin/sleep 300" & exit); sleep 300';

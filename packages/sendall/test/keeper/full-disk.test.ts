@@ -6,9 +6,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Journal } from '../../dist/keeper/journal.js';
 import { KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
+import { rootDescribe } from '../../../../test/support/root.js';
 
 // Only root may mount a disk small enough to be filled.
-if (process.getuid?.() === 0) {
+rootDescribe('a full disk', () => {
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'full-'));
@@ -111,6 +112,4 @@ if (process.getuid?.() === 0) {
     for (const run of runs) expect(await run.exit).toMatchObject({ code: 7 });
     await keeper.end();
   });
-} else {
-  test('needs root to mount a small disk', () => expect(process.getuid?.()).not.toBe(0));
-}
+});

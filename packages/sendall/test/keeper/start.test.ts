@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newRunId } from '../../dist/protocol/run-id.js';
 import { bytes, KeeperClient } from './keeper-client.js';
+import { rootDescribe } from '../../../../test/support/root.js';
 
 let keeper: KeeperClient;
 let folder: string;
@@ -215,42 +216,41 @@ describe('limits', () => {
   });
 });
 
-if (process.getuid?.() === 0)
-  describe('as another user', () => {
-    test('files, streams and capabilities are that user’s', async () => {
-      const text = await keeper
-        .sh('id -un; grep -E "^Cap(Prm|Eff)" /proc/self/status | cut -f2; echo again > /dev/stdout; echo $HOME', {
-          runAs: 'daemon',
-          cwd: bytes('/'),
-        })
-        .text();
-      expect(text).toBe('daemon\n0000000000000000\n0000000000000000\nagain\n/usr/sbin\n');
-    });
-
-    test('it cannot reach the keeper', async () => {
-      const run = keeper.sh(`ls ${keeper.home.state}; kill -0 ${keeper.link.pid}`, {
+rootDescribe('as another user', () => {
+  test('files, streams and capabilities are that user’s', async () => {
+    const text = await keeper
+      .sh('id -un; grep -E "^Cap(Prm|Eff)" /proc/self/status | cut -f2; echo again > /dev/stdout; echo $HOME', {
         runAs: 'daemon',
         cwd: bytes('/'),
-      });
-      expect((await run.exit).code).not.toBe(0);
-      expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
-    });
-
-    test('variables that would put the user’s code into root are refused; the command itself may set them', async () => {
-      const env = [bytes('A=1'), bytes('LD_PRELOAD=/tmp/mine.so')];
-      const refused = await keeper.sh('true', { runAs: 'daemon', cwd: bytes('/'), env }).wait('REFUSED');
-      expect(refused).toMatchObject({ code: 'policy', message: expect.stringContaining('env LD_PRELOAD=') });
-      const argv = ['env', 'LD_BIND_NOW=1', 'sh', '-c', 'id -un; echo $LD_BIND_NOW'].map(bytes);
-      expect(await keeper.open({ argv, runAs: 'daemon', cwd: bytes('/') }).text()).toBe('daemon\n1\n');
-    });
-
-    test('an unknown user, and a folder closed to the user, are refused', async () => {
-      expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
-      const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
-      expect(await closed.wait('REFUSED')).toMatchObject({ code: 'nocwd' });
-      expect(await keeper.exec('id', '-u').text()).toBe('0\n');
-    });
+      })
+      .text();
+    expect(text).toBe('daemon\n0000000000000000\n0000000000000000\nagain\n/usr/sbin\n');
   });
+
+  test('it cannot reach the keeper', async () => {
+    const run = keeper.sh(`ls ${keeper.home.state}; kill -0 ${keeper.link.pid}`, {
+      runAs: 'daemon',
+      cwd: bytes('/'),
+    });
+    expect((await run.exit).code).not.toBe(0);
+    expect(await run.text(2)).toMatch(/Permission denied[\s\S]*not permitted/);
+  });
+
+  test('variables that would put the user’s code into root are refused; the command itself may set them', async () => {
+    const env = [bytes('A=1'), bytes('LD_PRELOAD=/tmp/mine.so')];
+    const refused = await keeper.sh('true', { runAs: 'daemon', cwd: bytes('/'), env }).wait('REFUSED');
+    expect(refused).toMatchObject({ code: 'policy', message: expect.stringContaining('env LD_PRELOAD=') });
+    const argv = ['env', 'LD_BIND_NOW=1', 'sh', '-c', 'id -un; echo $LD_BIND_NOW'].map(bytes);
+    expect(await keeper.open({ argv, runAs: 'daemon', cwd: bytes('/') }).text()).toBe('daemon\n1\n');
+  });
+
+  test('an unknown user, and a folder closed to the user, are refused', async () => {
+    expect(await keeper.sh('true', { runAs: 'no-such-user' }).wait('REFUSED')).toMatchObject({ code: 'badspec' });
+    const closed = keeper.sh('true', { runAs: 'daemon', cwd: bytes(keeper.home.state) });
+    expect(await closed.wait('REFUSED')).toMatchObject({ code: 'nocwd' });
+    expect(await keeper.exec('id', '-u').text()).toBe('0\n');
+  });
+});
 
 describe('commands that start together', () => {
   test('each have their own words, code, limits and streams, round after round', async () => {
