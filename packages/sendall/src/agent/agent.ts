@@ -77,7 +77,7 @@ export interface AgentStatus {
   /** Bytes of output on the disk, and what is free there. */
   readonly spooled: number | undefined;
   readonly diskFree: number;
-  /** The system calls that Node lacks are there: terminals, exact capture, another user's commands. */
+  /** The system calls that Node lacks are there: terminals, exact and ordered capture, another user's commands. */
   readonly native: boolean | undefined;
   /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
   readonly killProof: string | undefined;

@@ -15,11 +15,12 @@ interface Named {
   readonly host: string;
   readonly runId: string;
 }
-type Output = Pick<OutputEvent, 'stream' | 'offset'> & ({ readonly bytes: Buffer } | { readonly text: string });
+type Output = Pick<OutputEvent, 'stream' | 'offset' | 'order'> &
+  ({ readonly bytes: Buffer } | { readonly text: string });
 
 /** A piece of output: `text` when it is whole UTF-8 or was decoded, else `base64`. */
 export function outputJson({ host, runId }: Named, piece: Output, decoders?: Decoders): object {
-  const head = { event: 'output', host, runId, stream: piece.stream, offset: piece.offset };
+  const head = { event: 'output', host, runId, stream: piece.stream, offset: piece.offset, order: piece.order };
   if ('text' in piece) return { ...head, text: piece.text };
   if (decoders) return { ...head, text: decoders[piece.stream].decode(piece.bytes, { stream: true }) };
   const text = piece.bytes.toString();

@@ -46,9 +46,11 @@ export const runOptions: Record<string, Option> = {
     complete: ['exit', 'eof', 'tree'],
   },
   capture: {
-    value: 'split|merged|exact',
-    help: 'how stdout and stderr are taken',
-    complete: ['split', 'merged', 'exact'],
+    value: 'split|merged|exact|ordered',
+    help:
+      'how stdout and stderr are taken; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
+      'or ordered (true order; not for programs that open /dev/stdout, nor node, deno, bun)',
+    complete: ['split', 'merged', 'exact', 'ordered'],
   },
   'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
   overflow: {

@@ -41,7 +41,7 @@ export interface TerminalEcho {
 
 /** Whose attachment it is, and hears what happens. */
 export interface AttachmentOwner {
-  /** The streams that the host sends: two pipes, one, a terminal, or the log of exact capture. */
+  /** The streams that the host sends: two pipes, one, a terminal, or a log of single writes. */
   shape(streams: readonly number[]): Map<number, Inbound>;
   opened(specHash: string): void;
   /** The host has taken or found the run; `resumed` when that is not the first time. */
@@ -538,6 +538,6 @@ export class Attachment implements Rider {
 function shapeOf(spec: Spec): readonly number[] {
   if (spec.pty) return [STREAM.pty];
   if (spec.capture === 'merged') return [STREAM.stdout];
-  if (spec.capture === 'exact') return [STREAM.records];
+  if (spec.capture === 'exact' || spec.capture === 'ordered') return [STREAM.records];
   return [STREAM.stdout, STREAM.stderr];
 }

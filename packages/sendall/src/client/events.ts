@@ -6,7 +6,14 @@ import type { Gap, Result } from './result.js';
 /** What happens to a run, in order. Output pieces count as read when the next event is asked for. */
 export type RunEvent =
   | { readonly event: 'started'; readonly pid: number }
-  | { readonly event: 'output'; readonly stream: StreamName; readonly offset: number; readonly bytes: Buffer }
+  | {
+      readonly event: 'output';
+      readonly stream: StreamName;
+      readonly offset: number;
+      readonly bytes: Buffer;
+      /** With `capture: 'exact'` or `'ordered'`, where each event is one write: see `OutputRecord`. */
+      readonly order?: 'read' | 'written';
+    }
   | { readonly event: 'resumed'; readonly offsets: { readonly stdout: number; readonly stderr: number } }
   | ({ readonly event: 'gap' } & Gap)
   | { readonly event: 'result'; readonly result: Result };

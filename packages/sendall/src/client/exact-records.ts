@@ -1,4 +1,4 @@
-/** The record log of `capture: 'exact'`: each write of the command, labelled, in true order. */
+/** The record log of `capture: 'exact'` and `'ordered'`: each write of the command, labelled. */
 import { lengthPrefixed } from '@sendall/framing';
 import { ProtocolError } from '../errors.js';
 import { Fifo } from './fifo.js';
@@ -11,12 +11,22 @@ export interface OutputRecord {
   readonly offset: number;
   /** Microseconds since the command's start. */
   readonly timeUs: number;
-  /** Exactly what one write wrote. */
+  /**
+   * What one write wrote. With `capture: 'exact'` a write of more than 4,096 bytes is several records, and writes of a
+   * program that opens /dev/stdout anew may come together.
+   */
   readonly bytes: Buffer;
+  /**
+   * What the order of records of different streams says: "written", the true order (`capture: 'ordered'`), or "read",
+   * the order in which the host read them (`'exact'`). Within one stream it is always the true one.
+   */
+  readonly order: 'read' | 'written';
 }
 
 /** stream:u8 and time:u48be before the bytes of a record. */
 const HEADER = 7;
+/** In the stream's byte: the order between the streams is that of reading. */
+const AS_READ = 0x80;
 
 export class ExactRecords {
   /** The log itself, as the host sends it. */
@@ -28,6 +38,7 @@ export class ExactRecords {
   #queued = 0;
   #wake: (() => void) | undefined;
   #ended = false;
+  #order: OutputRecord['order'] = 'written';
 
   /** Feeds what the log says into the two streams. */
   constructor(log: Inbound, stdout: Inbound, stderr: Inbound) {
@@ -47,6 +58,11 @@ export class ExactRecords {
   /** Some of the log is missing: where a record begins behind that cannot be told, so the rest is taken and dropped. */
   lose(): void {
     this.log.deliver = (bytes) => this.log.consumed(bytes.length);
+  }
+
+  /** What is the same for all records. */
+  get mark(): Pick<OutputRecord, 'order'> {
+    return { order: this.#order };
   }
 
   /** Nothing more will come. */
@@ -78,11 +94,13 @@ export class ExactRecords {
 
   #record(frame: Buffer): void {
     if (frame.length < HEADER) throw new ProtocolError('a record shorter than its header');
-    const stream = frame[0] === 2 ? 'stderr' : 'stdout';
+    const stream = (frame[0]! & ~AS_READ) === 2 ? 'stderr' : 'stdout';
+    this.#order = frame[0]! & AS_READ ? 'read' : 'written';
     const inbound = stream === 'stderr' ? this.#stderr : this.#stdout;
     const bytes = frame.subarray(HEADER);
     if (this.#queue) {
-      this.#queue.push({ stream, offset: inbound.next, timeUs: frame.readUIntBE(1, 6), bytes: Buffer.from(bytes) });
+      const timeUs = frame.readUIntBE(1, 6);
+      this.#queue.push({ stream, offset: inbound.next, timeUs, bytes: Buffer.from(bytes), order: this.#order });
       this.#queued += bytes.length;
     }
     inbound.receive(inbound.next, bytes);

@@ -28,8 +28,13 @@ export interface RunOptions {
   encoding?: string;
   /** A terminal of this size on the host; output is one stream. */
   pty?: boolean | { cols: number; rows: number; term?: string };
-  /** "split" (default), "merged" into stdout, or "exact": write by write, in true order. */
-  capture?: 'split' | 'merged' | 'exact';
+  /**
+   * "split" (default), "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
+   * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
+   * writes whole, of programs that write to the descriptors they were given; those that open /dev/stdout fail, and node,
+   * deno and bun are refused.
+   */
+  capture?: 'split' | 'merged' | 'exact' | 'ordered';
   /** Milliseconds until the host ends the run (outcome timeout). 0: none (default). */
   timeout?: number;
   /** Milliseconds without output until the host ends the run (outcome idle). 0: none (default). */

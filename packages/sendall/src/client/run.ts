@@ -271,9 +271,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     for await (const line of this.lines()) if (line.trim()) yield JSON.parse(line) as T;
   }
 
-  /** With `capture: 'exact'`: each write of the command as it was made, both streams in true order. */
+  /**
+   * With `capture: 'exact'` or `'ordered'`: each write of the command, both streams in one order.
+   * @throws UsageError with another capture.
+   */
   records(): AsyncIterable<OutputRecord> {
-    if (!this.#records) throw new UsageError("records() needs capture: 'exact'");
+    if (!this.#records) throw new UsageError("records() needs capture: 'exact' or 'ordered'");
     return this.#records.iterate(() => this.#used());
   }
 
@@ -323,7 +326,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       };
       this.#outputOf(stream).redirect((bytes, offset) => {
         missedBefore(offset);
-        events.push({ event: 'output', stream, offset, bytes });
+        events.push({ event: 'output', stream, offset, bytes, ...this.#records?.mark });
       });
       missedBefore(Infinity);
     }
@@ -454,7 +457,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     });
   }
 
-  /** Says which streams the host sends: two pipes, one, a terminal, or the log of exact capture. */
+  /** Says which streams the host sends: two pipes, one, a terminal, or a log of single writes. */
   #shape(streams: readonly number[]): Map<number, Inbound> {
     const inbounds = new Map<number, Inbound>();
     const [stdout, stderr] = [this.#stdout.inbound, this.#stderr.inbound];

@@ -99,6 +99,8 @@ export interface Native {
   readonly subreaper: boolean;
   /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
   pipe(ours: 'read' | 'write'): [number, number];
+  /** As `pipe('read')`, in packet mode: what one write wrote is read at once and alone. */
+  packetPipe(): [number, number];
   /** Bytes read, 0 at the end, -1 when it would block. Throws SystemError. */
   read(fd: number, into: Buffer): number;
   /** Bytes written, -1 when it would block. Throws SystemError (EPIPE is one). */

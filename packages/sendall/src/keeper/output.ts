@@ -15,8 +15,8 @@ export type Overflow = 'block' | 'stop' | 'drop-old';
 
 /** What a stream tells its run. */
 export interface OutputEvents {
-  /** How many of `length` new bytes the run may keep; the others are dropped, and never were. */
-  allowed(output: Output, length: number): number;
+  /** How many of these new bytes the run may keep; the others are dropped, and never were. */
+  allowed(output: Output, bytes: Buffer): number;
   /** Bytes `offset`… are in the spool; the buffer is valid inside the call only. */
   grew(output: Output, offset: number, bytes: Buffer): void;
   /** Bytes `from` to `to` were dropped without having been acknowledged. */
@@ -136,7 +136,7 @@ export class Output {
   }
 
   #take(read: Buffer): void {
-    const bytes = read.subarray(0, this.#events.allowed(this, read.length));
+    const bytes = read.subarray(0, this.#events.allowed(this, read));
     if (bytes.length === 0) return;
     this.#crc = crc32(bytes, this.#crc);
     this.#sha?.update(bytes);
@@ -247,6 +247,16 @@ export class Output {
     this.#source.close();
     this.#budget.leave(this);
     this.spool.rest();
+  }
+
+  /** As `stop`, for one of the streams that this one brings. */
+  stopOne(stream: number): void {
+    if (!this.#atEnd && this.#source.stop?.(stream) === false) this.#end();
+  }
+
+  /** It ends by `finish` only. */
+  get endless(): boolean {
+    return this.#source.endless ?? false;
   }
 
   /** Nobody is left who could write: takes the rest, then ends. */

@@ -2,7 +2,7 @@
  * What stands in for `syscalls.ts` where koffi cannot be loaded: FIFOs and child_process. It keeps the promises about
  * output, input and exit codes, and loses:
  * words, variables and folders that are not UTF-8 (refused), the default limit of open files (Node's raised one is
- * inherited), terminals, exact capture and other users (refused), rusage, speed (a start takes twice as long), and
+ * inherited), terminals, exact and ordered capture and other users (refused), rusage, speed (a start takes twice as long), and
  * orphans are found by group, session and tag alone.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
@@ -89,6 +89,7 @@ export function plainNative(folder: string): Native {
       unlinkSync(path);
       return [read, writer];
     },
+    packetPipe: () => refuse('exact capture'),
     read(fd, into) {
       const inlet = sockets.get(fd);
       const waiting = inlet?.take(into);
@@ -203,7 +204,7 @@ export function plainNative(folder: string): Native {
     openTerminal: () => refuse('a terminal'),
     setTerminalSize() {},
     terminalBits: () => undefined,
-    recordSockets: () => refuse('exact capture'),
+    recordSockets: () => refuse('ordered capture'),
     receive: () => undefined,
     startWriting: undefined,
     lock(fd) {

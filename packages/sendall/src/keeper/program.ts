@@ -1,5 +1,6 @@
 /** Which file a command's first word means, and why it cannot run when it cannot. Source: POSIX execvp. */
-import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Native } from './native.js';
 
 /** Why a command does not start, as REFUSED says it. */
@@ -76,6 +77,45 @@ function absent(name: Uint8Array, problem: string, denied: boolean): StartFailur
   if (denied) return new StartFailure('notexec', `${show(name)} may not be executed (${problem})`);
   if (problem === 'ENOENT' || problem === 'ENOTDIR') return new StartFailure('nofile', `${show(name)} is not there`);
   return new StartFailure('nofile', `${show(name)} cannot be reached (${problem})`);
+}
+
+/** Programs whose runtimes see a socket where a datagram socket is, and drop what they write there. */
+const DROP_DATAGRAMS = new Set(['node', 'nodejs', 'deno', 'bun']);
+/** The first line of a script, at most. Source: Linux, BINPRM_BUF_SIZE. */
+const FIRST_LINE = 256;
+
+/**
+ * Ordered capture is for programs that write to datagram sockets as they are. Throws StartFailure for those that are
+ * known to lose what they print, by their file's own name or that of the interpreter in a script's first line.
+ */
+export function mustWriteToSockets(path: Buffer, cwd: number): void {
+  const name = path.subarray(0, -1);
+  const absolute = name[0] === SLASH ? name : Buffer.concat([Buffer.from(`/proc/self/fd/${cwd}/`), name]);
+  let found: string[] = [];
+  try {
+    const real = realpathSync(absolute);
+    found = [real, ...interpreterOf(real)].map((each) => basename(each));
+  } catch {
+    // What cannot be read is not one of them, or does not start.
+  }
+  const program = found.find((each) => DROP_DATAGRAMS.has(each));
+  if (program === undefined) return;
+  throw new StartFailure(
+    'badspec',
+    `${program} loses what it prints to the sockets of ordered capture: take --capture exact (capture: "exact")`,
+  );
+}
+
+/** The words behind "#!" of a script: "/usr/bin/env node" says node. */
+function interpreterOf(file: string): string[] {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const head = Buffer.alloc(FIRST_LINE);
+    const line = head.toString('latin1', 0, readSync(fd, head)).split('\n', 1)[0]!;
+    return line.startsWith('#!') ? line.slice(2).trim().split(/\s+/) : [];
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** What a failed start means, told by the system call's error. */

@@ -32,6 +32,7 @@ import { Output, type OutputEvents, type Overflow } from './output.js';
 import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
 import { statOf } from './processes.js';
 import { StartFailure } from './program.js';
+import { fitRecords } from './records.js';
 import { Remembered } from './remembered.js';
 import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
@@ -104,6 +105,8 @@ export class Run implements OutputEvents {
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
   #gseq = 0;
+  /** Bytes of output that count against `maxOutput`. */
+  #written = 0;
   #status: Status | undefined;
   #endedMs = 0;
   #startedAt = 0;
@@ -285,7 +288,10 @@ export class Run implements OutputEvents {
     this.#firstLook = undefined;
     for (const output of this.#outputs)
       if (this.#unread?.has(output.stream)) output.stop();
-      else output.start();
+      else {
+        for (const stream of this.#unread ?? []) output.stopOne(stream);
+        output.start();
+      }
   }
 
   /** The command did not start, and never will. */
@@ -317,15 +323,19 @@ export class Run implements OutputEvents {
     for (const attachment of this.audience.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
   }
 
-  allowed({ stream }: Output, length: number): number {
+  allowed({ stream }: Output, bytes: Buffer): number {
     const max = this.#spec?.maxOutput;
-    if (max === undefined) return length;
-    let left = max;
-    for (const each of this.#outputs) left -= each.next;
-    if (length <= left) return length;
+    if (max === undefined) return bytes.length;
+    // Records are not cut in two, and what stands before their bytes is not the command's.
+    const left = max - this.#written;
+    const fit = stream === STREAM.records ? fitRecords(bytes, left) : undefined;
+    const length = fit?.length ?? Math.min(bytes.length, left);
+    this.#written += fit?.output ?? length;
+    if (length === bytes.length) return length;
     if (this.#cause === undefined) this.end('limits', undefined, `it wrote more than ${max} bytes`);
-    // Records are not cut in two.
-    return stream === STREAM.records ? length : Math.max(left, 0);
+    // Nor is what comes behind one that was too long.
+    this.#written = max;
+    return length;
   }
 
   dropped(output: Output, from: number, to: number, reason: string): void {
@@ -434,6 +444,7 @@ export class Run implements OutputEvents {
   stopStream(stream: number): void {
     const output = this.#outputs.find((each) => each.stream === stream);
     if (output) output.stop();
+    else if (this.#outputs.length > 0) for (const each of this.#outputs) each.stopOne(stream);
     else if (!this.started && stream <= STREAM.records) (this.#unread ??= new Set()).add(stream);
     if (stream !== STREAM.pty) return;
     this.#forgetEcho();
@@ -596,7 +607,7 @@ export class Run implements OutputEvents {
     this.#tree = undefined;
     this.#input?.discard();
     // Sockets have no end of file of their own.
-    for (const output of this.#outputs) if (output.stream === STREAM.records) output.finish();
+    for (const output of this.#outputs) if (output.endless) output.finish();
     this.#record({ kind: 'treeEnd', no: this.no });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();

@@ -1,5 +1,4 @@
-/** Where a command's output comes from: a pipe, a terminal, or a socket that keeps the order of single writes. */
-import { STREAM } from '../protocol/messages.js';
+/** Where a command's output comes from: a pipe or a terminal. Single writes are told apart in records.ts. */
 import type { Native, Watch } from './native.js';
 
 /** Most that is read at once. The buffer is shared: bytes are valid until the next read of any source. */
@@ -19,9 +18,13 @@ export interface Source {
   available(): number;
   watch(ready: () => void): Watch;
   close(): void;
+  /** The reader of this stream has gone; false when no other is left. Only where one source brings several streams. */
+  stop?(stream: number): boolean;
+  /** Its end cannot be read: it has ended when the tree of the command has. */
+  readonly endless?: boolean;
 }
 
-class Descriptor {
+export class Descriptor {
   protected readonly native: Native;
   protected readonly fd: number;
 
@@ -74,48 +77,4 @@ export class TerminalSource extends Descriptor implements Source {
     // What the kernel still moves from one end to the other is not counted by FIONREAD.
     return TERMINAL_ROOM;
   }
-}
-
-/** u32be length of what follows, stream:u8, microseconds since the start:u48be. */
-const RECORD_HEADER = 4 + 1 + 6;
-/** Datagrams a receiver's queue may hold: far more than net.unix.max_dgram_qlen usually says. */
-const QUEUE = 4096;
-
-/**
- * Exact capture: stdout and stderr are datagram sockets connected to this one, so every write is one record and the
- * order of all is the true one. A socket has no end of file: the end comes when the tree has ended.
- */
-export class RecordSource extends Descriptor implements Source {
-  readonly #streams: ReadonlyMap<string, number>;
-  readonly #buffer: Buffer;
-  readonly #begun = process.hrtime.bigint();
-
-  /** `streams` tells the senders' addresses apart; `longest` is the biggest write they can make. */
-  constructor(native: Native, fd: number, streams: ReadonlyMap<string, number>, longest: number) {
-    super(native, fd);
-    this.#streams = streams;
-    this.#buffer = recordBuffer(RECORD_HEADER + longest);
-  }
-
-  read(): Buffer | 'none' | 'end' {
-    const record = this.#buffer;
-    const received = this.native.receive(this.fd, record.subarray(RECORD_HEADER));
-    if (received === undefined) return 'none';
-    const stream = this.#streams.get(received.from) ?? STREAM.stdout;
-    record.writeUInt32BE(7 + received.length, 0);
-    record[4] = stream;
-    record.writeUIntBE(Number((process.hrtime.bigint() - this.#begun) / 1000n), 5, 6);
-    return record.subarray(0, RECORD_HEADER + received.length);
-  }
-
-  available(): number {
-    return QUEUE * RECORD_HEADER;
-  }
-}
-
-let shared = Buffer.alloc(0);
-/** One buffer for all runs with exact capture, made when the first of them starts. */
-function recordBuffer(size: number): Buffer {
-  if (shared.length < size) shared = Buffer.allocUnsafeSlow(size);
-  return shared;
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { STREAM, type Spec } from '../protocol/messages.js';
 import { buildEnvironment } from './environment.js';
 import type { Machine } from './machine.js';
-import { findProgram, openFolder, startFailure, StartFailure } from './program.js';
-import { PipeSource, RecordSource, type Source } from './source.js';
+import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from './program.js';
+import { PacketSource, RecordSource } from './records.js';
+import { PipeSource, type Source } from './source.js';
 import { SystemError, type Arranged, type Native, type UserAccount } from './native.js';
 import { Terminal } from './terminal.js';
 import type { Spawner } from './spawner.js';
@@ -60,10 +61,11 @@ export class Launch {
       this.#asUser(() => {
         this.#cwd = openFolder(this.#native, spec.cwd ?? Buffer.from(account.home));
         this.#path = spec.verb === 'sh' ? SHELL : findProgram(this.#native, this.#name, path, this.#cwd);
+        if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(machine, spec);
       });
       // Not as the user: the socket's name is in the keeper's own folder for a moment.
-      if (!spec.pty && spec.capture === 'exact') this.#openRecords(machine);
+      if (!spec.pty && spec.capture === 'ordered') this.#openRecords(machine);
       this.#arranged = this.#arrange(this.#path, this.#argv);
     } catch (error) {
       this.abandon();
@@ -79,7 +81,8 @@ export class Launch {
   #openStreams(machine: Machine, spec: Spec): void {
     if (spec.pty) return this.#openTerminal(spec.pty.cols, spec.pty.rows);
     this.#stdin = spec.stdin ? this.#pipeIn() : machine.devNull;
-    if (spec.capture === 'exact') return;
+    if (spec.capture === 'ordered') return;
+    if (spec.capture === 'exact') return this.#openPackets();
     this.#stdout = this.#pipeOut(STREAM.stdout);
     this.#stderr = spec.capture === 'merged' ? this.#stdout : this.#pipeOut(STREAM.stderr);
   }
@@ -96,6 +99,17 @@ export class Launch {
     this.#theirs.push(write);
     this.outputs.push({ stream, source: new PipeSource(this.#native, read) });
     return write;
+  }
+
+  #openPackets(): void {
+    const ends = [STREAM.stdout, STREAM.stderr].map((stream) => {
+      const [fd, write] = this.#native.packetPipe();
+      this.#theirs.push(write);
+      return { stream, fd, write };
+    });
+    this.#stdout = ends[0]!.write;
+    this.#stderr = ends[1]!.write;
+    this.outputs.push({ stream: STREAM.records, source: new PacketSource(this.#native, ends) });
   }
 
   #openTerminal(cols: number, rows: number): void {

@@ -4,12 +4,14 @@
  *
  * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
  */
-import { rmSync } from 'node:fs';
+import { constants, rmSync } from 'node:fs';
 import { errnoName, SystemError, type Native, type SpawnCall, type Status } from './native.js';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const O_RDWR = 2;
+/** Of a pipe: packet mode. */
+const { O_DIRECT } = constants;
 const O_NOCTTY = 0o400;
 const F_DUPFD_CLOEXEC = 1030;
 const TIOCSWINSZ = 0x5414;
@@ -199,6 +201,12 @@ function bind(koffi: Koffi): Native {
       if (c.pipe2(int, O_CLOEXEC) !== 0) fail('pipe2');
       const ends: [number, number] = [int.readInt32LE(0), int.readInt32LE(4)];
       c.fcntl(ours === 'read' ? ends[0] : ends[1], F_SETFL, O_NONBLOCK);
+      return ends;
+    },
+    packetPipe() {
+      if (c.pipe2(int, O_CLOEXEC | O_DIRECT) !== 0) fail('pipe2');
+      const ends: [number, number] = [int.readInt32LE(0), int.readInt32LE(4)];
+      c.fcntl(ends[0], F_SETFL, O_NONBLOCK);
       return ends;
     },
     read(fd, into) {

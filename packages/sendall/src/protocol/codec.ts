@@ -104,7 +104,7 @@ const NUL = 0;
 const VERBS = new Set(['exec', 'sh']);
 /** What these fields of a spec may say. */
 export const CHOICES = {
-  capture: ['split', 'merged', 'exact'],
+  capture: ['split', 'merged', 'exact', 'ordered'],
   overflow: ['block', 'stop', 'drop-old'],
 } as const satisfies { [name in keyof Spec]?: readonly string[] };
 

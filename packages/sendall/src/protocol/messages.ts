@@ -18,7 +18,7 @@ export const MAX_FRAME_BEFORE_AUTH = 4096;
 /** Largest piece of output or input in one DATA frame. Control frames wait for at most one of these. */
 export const MAX_DATA = 64 * 1024;
 
-/** stdin, stdout (or merged output), stderr, the terminal, and exact capture's record log. */
+/** stdin, stdout (or merged output), stderr, the terminal, and the record log of exact and ordered capture. */
 export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as const;
 
 const position = { stream: uint(1), offset: uint(2) } satisfies Fields;
@@ -56,7 +56,7 @@ export const specFields = {
   /** A pipe the caller writes to; without it the command reads end-of-file at once. */
   stdin: bool(7),
   pty: opt(message(8, terminalSize)),
-  /** "split" (default) | "merged" | "exact". */
+  /** "split" (default) | "merged" | "exact" | "ordered". */
   capture: opt(text(9)),
   timeoutMs: opt(uint(10)),
   idleMs: opt(uint(11)),

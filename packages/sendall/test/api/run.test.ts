@@ -243,6 +243,32 @@ describe('output', () => {
     expect(result.stdout).toBe('a\nb\nc\n');
   });
 
+  test.each([
+    ['exact', 'read'],
+    ['ordered', 'written'],
+  ] as const)(
+    '%s capture has one record and one event for each write, and says what their order is',
+    async (capture, order) => {
+      const script = "printf a; printf 'b\\303'; printf '\\251'; printf c";
+      const run = host.sh(script, { capture });
+      await run.attached;
+      const records: [string, number, string, string][] = [];
+      for await (const record of run.records())
+        records.push([record.stream, record.offset, record.bytes.toString('latin1'), record.order]);
+      expect(records).toEqual([
+        ['stdout', 0, 'a', order],
+        ['stdout', 1, 'b\xc3', order],
+        ['stdout', 3, '\xa9', order],
+        ['stdout', 4, 'c', order],
+      ]);
+      expect((await run).stdout).toBe('abéc');
+      const events: unknown[] = [];
+      for await (const event of host.sh(script, { capture }).events())
+        if (event.event === 'output') events.push([event.bytes.toString('latin1'), event.order]);
+      expect(events).toEqual(records.map(([, , bytes]) => [bytes, order]));
+    },
+  );
+
   test('that is no longer iterated ends the command by SIGPIPE', async () => {
     const run = host.run(['yes'], { reject: false });
     for await (const line of run.lines()) {

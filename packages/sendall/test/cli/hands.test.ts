@@ -166,7 +166,7 @@ describe('completion', () => {
     user.call(['run', '--name', 'completed', 'web1', '--', 'true']);
     expect(complete('ru')).toEqual(['run']);
     expect(complete('run', '--caps'.slice(0, 5))).toEqual(['--capture']);
-    expect(complete('run', '--capture', '')).toEqual(['split', 'merged', 'exact']);
+    expect(complete('run', '--capture', '')).toEqual(['split', 'merged', 'exact', 'ordered']);
     expect(complete('run', 'web1')).toEqual(['web1']);
     expect(complete('run', 'web1,web0')).toEqual(['web1,web01', 'web1,web03']);
     expect(complete('attach', 'compl')).toEqual(['completed']);

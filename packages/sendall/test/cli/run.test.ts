@@ -46,6 +46,23 @@ describe('a command on one host', () => {
     expect(user.call(['run', 'web1', '--', 'echo', '--json']).stdout).toBe('--json\n');
   });
 
+  test('with --capture exact a program that knows only pipes is heard, each write is an event, and a reader may leave', () => {
+    const program = ['--', process.execPath, '-e', 'console.log("out"); console.error("err")'];
+    const events = user.events(['run', '--capture', 'exact', '--json', 'web1', ...program]);
+    expect(events.filter(({ event }) => event === 'output')).toMatchObject([
+      { stream: 'stdout', offset: 0, text: 'out\n', order: 'read' },
+      { stream: 'stderr', offset: 0, text: 'err\n', order: 'read' },
+    ]);
+    expect(user.call(['run', '--capture', 'exact', 'web1', ...program])).toEqual({
+      code: 0,
+      stdout: 'out\n',
+      stderr: 'err\n',
+    });
+    expect(user.bash('sendall run --capture exact web1 -- yes | head -1').stdout).toBe('y\n');
+    const refused = user.call(['run', '--capture', 'ordered', 'web1', ...program]);
+    expect([refused.code, refused.stderr]).toEqual([202, expect.stringContaining('take --capture exact')]);
+  });
+
   test('sh runs shell text, also one that looks like an option', () => {
     expect(user.call(['sh', 'web1', '-c', 'echo a | tr a b'])).toMatchObject({ code: 0, stdout: 'b\n' });
     expect(user.call(['sh', 'web1', '-c', '-x']).code).not.toBe(200);

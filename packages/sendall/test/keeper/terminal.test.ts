@@ -3,7 +3,6 @@ import { bytes, KeeperClient, type Attached } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
 
 const PTY = 3;
-const RECORDS = 4;
 let keeper: KeeperClient;
 beforeAll(async () => {
   keeper = await KeeperClient.start();
@@ -134,71 +133,5 @@ describe('whether a terminal shows what is typed', () => {
     run.input(0, bytes('a\n'));
     await run.exit;
     expect(run.types).not.toContain('ECHO');
-  });
-});
-
-interface Record {
-  readonly stream: number;
-  readonly us: number;
-  readonly bytes: Buffer;
-}
-
-function parse(log: Buffer): Record[] {
-  const records: Record[] = [];
-  for (let at = 0; at < log.length;) {
-    const end = at + 4 + log.readUInt32BE(at);
-    records.push({ stream: log[at + 4]!, us: log.readUIntBE(at + 5, 6), bytes: log.subarray(at + 11, end) });
-    at = end;
-  }
-  return records;
-}
-
-describe('exact capture', () => {
-  test('keeps every write as it was, labelled, in the true order of both streams', async () => {
-    const program = [
-      'import os, sys',
-      'for i in range(2000):',
-      '    os.write(1, b"o%d" % i)',
-      '    os.write(2, b"e%d" % i)',
-    ].join('\n');
-    const run = keeper.open({ argv: ['python3', '-c', program].map(bytes), capture: 'exact' });
-    const records = parse(await run.output(RECORDS));
-    expect(records.map(({ stream, bytes: b }) => `${stream}${b.toString()}`)).toEqual(
-      Array.from({ length: 2000 }, (_, i) => [`1o${i}`, `2e${i}`]).flat(),
-    );
-    expect(records.every(({ us }, i) => i === 0 || us >= records[i - 1]!.us)).toBe(true);
-  });
-
-  test('a long write is one record', async () => {
-    const run = keeper.open({
-      argv: ['python3', '-c', 'import os; os.write(1, b"x" * 100000)'].map(bytes),
-      capture: 'exact',
-    });
-    expect(parse(await run.output(RECORDS)).map(({ bytes: b }) => b.length)).toEqual([100_000]);
-  });
-
-  test('a slow reader slows the command, and nothing is lost', async () => {
-    const run = keeper.sh('i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done', {
-      capture: 'exact',
-      spoolMax: 10_000,
-    });
-    while (!run.find('EXIT')) {
-      const next = run.next(RECORDS);
-      run.send({ type: 'ACK', stream: RECORDS, durable: next });
-      await until(() => run.next(RECORDS) > next || run.find('EXIT') !== undefined, 'more');
-    }
-    const text = parse(await run.output(RECORDS)).map(({ bytes: b }) => b.toString());
-    expect(text).toEqual(Array.from({ length: 3000 }, (_, i) => `${i}\n`));
-  });
-
-  test('what a background child writes later follows, until the tree has ended', async () => {
-    const run = keeper.sh('echo now; (sleep 0.2; echo late >&2) &', { capture: 'exact' });
-    await run.exit;
-    const { final } = await run.wait('EOS');
-    const records = parse(await run.read(RECORDS, 0, final));
-    expect(records.map(({ stream, bytes: b }) => [stream, b.toString()])).toEqual([
-      [1, 'now\n'],
-      [2, 'late\n'],
-    ]);
   });
 });

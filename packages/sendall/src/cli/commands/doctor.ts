@@ -197,10 +197,10 @@ function nativeFinding({ native, killProof }: AgentStatus): Finding {
     ? {
         check: 'system',
         ok: false,
-        found: `no terminals and no exact capture; ${proof}`,
+        found: `no terminals, no exact and no ordered capture; ${proof}`,
         mend: 'npm install koffi there, beside sendall, and start its agent and keeper anew',
       }
-    : { check: 'system', ok: true, found: `terminals and exact capture; ${proof}` };
+    : { check: 'system', ok: true, found: `terminals, exact and ordered capture; ${proof}` };
 }
 
 /** A real command, from start to end. */
