@@ -66,6 +66,10 @@ export interface AttachmentOwner {
 /** Bytes asked for after a link that nothing came of; a quarter of it after the next such link, and so on. */
 const LARGEST_BURST = 16 * 1024;
 const SMALLEST_BURST = 64;
+/** Bytes that are acknowledged a moment later, should there not be enough more of them to do so before. */
+const WORTH_AN_ACK = 16 * 1024;
+/** That moment, in milliseconds. */
+const ACK_DELAY = 100;
 
 type WithoutPlace<T> = T extends unknown ? Omit<T, 'alias' | 'opId'> : never;
 export type Request = WithoutPlace<Operation>;
@@ -95,6 +99,9 @@ export class Attachment implements Rider {
   /** The host has said on this link where stdin stands. */
   #stdinPlaced = false;
   #ended = false;
+  /** Streams that nobody reads any more. */
+  readonly #unread = new Set<number>();
+  #ackTimer: NodeJS.Timeout | undefined;
   /** What the host is asked for at once on a new link; smaller after each one that nothing came of. */
   #burst = Infinity;
   #epoch: Uint8Array | undefined;
@@ -161,9 +168,11 @@ export class Attachment implements Rider {
 
   /** Nobody reads this stream any more. */
   stopReading(stream: number): void {
+    if (this.#unread.has(stream)) return;
+    this.#unread.add(stream);
+    // One that comes in a log of both has nothing of its own to wait for.
     const inbound = this.streams.get(stream);
-    if (!inbound || inbound.abandoned) return;
-    inbound.abandoned = true;
+    if (inbound) inbound.abandoned = true;
     if (this.#mode === 'control') this.#session?.send({ type: 'STOP', alias: this.#alias, stream });
     this.#owner.arrived();
   }
@@ -183,6 +192,7 @@ export class Attachment implements Rider {
   end(received: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
+    clearTimeout(this.#ackTimer);
     if (received && this.exit) this.#acknowledgeExit();
     this.stdin.stop();
     for (const inbound of this.streams.values()) inbound.release();
@@ -232,8 +242,7 @@ export class Attachment implements Rider {
       session.send({ type: 'OPEN', alias, runId, spec, attach: positions, ...named });
     } else session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again, echo });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
-    if (this.#mode === 'control')
-      for (const [stream, { abandoned }] of this.streams) if (abandoned) session.send({ type: 'STOP', alias, stream });
+    if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });
   }
 
   message(message: Message): void {
@@ -395,7 +404,17 @@ export class Attachment implements Rider {
     if (!inbound) throw new ProtocolError(`bytes of stream ${stream}, which this run does not have`);
     if (inbound.receive(offset, bytes)) this.#progress();
     this.grant();
+    if (inbound.unacknowledged >= WORTH_AN_ACK && !this.#ackTimer && this.#mode === 'control') this.#acknowledgeSoon();
     this.#owner.arrived();
+  }
+
+  /** A host with little room may not have enough of it for as many bytes as are acknowledged together otherwise. */
+  #acknowledgeSoon(): void {
+    this.#ackTimer = setTimeout(() => {
+      this.#ackTimer = undefined;
+      if (!this.#ended) this.#acknowledgeAll();
+    }, ACK_DELAY);
+    this.#ackTimer.unref();
   }
 
   /** A new link begins where the last one ended: the host may let go of what came before. */

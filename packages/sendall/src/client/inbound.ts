@@ -195,6 +195,10 @@ export class Inbound {
     return this.next - this.#acked < this.#ackEvery ? undefined : this.acknowledgeAll();
   }
 
+  get unacknowledged(): number {
+    return this.next - this.#acked;
+  }
+
   acknowledgeAll(): number {
     this.#acked = this.next;
     return this.next;

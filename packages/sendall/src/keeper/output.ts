@@ -60,6 +60,8 @@ export class Output {
   /** Read and summed, not yet stored: the disk is full. */
   #pending: Buffer | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** The room of all runs, or of the disk, was used up: what is acknowledged is given back at once from then on. */
+  #tight = false;
   #atEnd = false;
   #closed = false;
 
@@ -68,7 +70,7 @@ export class Output {
     this.#budget = budget;
     this.#events = events;
     this.stream = options.stream;
-    this.spool = new SpoolWriter(options.folder, options.stream);
+    this.spool = new SpoolWriter(options.folder, options.stream, options.spoolMax);
     this.#spoolMax = options.spoolMax;
     this.#overflow = options.overflow;
     this.#ahead = options.ahead ?? Infinity;
@@ -152,7 +154,10 @@ export class Output {
         n = this.spool.append(rest);
       } catch (error) {
         // A full disk: what readers already have makes room. Else nothing is lost, the command waits, and we try again.
-        if (FULL.has((error as NodeJS.ErrnoException).code) && this.#budget.makeRoom()) continue;
+        if (FULL.has((error as NodeJS.ErrnoException).code)) {
+          this.#save();
+          if (this.#budget.makeRoom()) continue;
+        }
         this.#pending = Buffer.from(rest);
         this.#retry = setTimeout(() => this.#storePending(), RETRY_MS);
         break;
@@ -165,6 +170,7 @@ export class Output {
   }
 
   #storePending(): void {
+    clearTimeout(this.#retry);
     const bytes = this.#pending;
     this.#pending = undefined;
     if (!bytes) return;
@@ -178,12 +184,25 @@ export class Output {
   acknowledge(durable: number): void {
     if (durable <= this.#acked) return;
     this.#acked = Math.min(durable, this.next);
+    if (this.#tight && this.#free() > 0 && this.#pending) this.#storePending();
     this.update();
   }
 
   /** Removes what is acknowledged: the room is needed. */
   trim(): void {
-    this.#budget.free(this.spool.dropBelow(this.#acked));
+    this.#save();
+    this.#free();
+  }
+
+  #save(): void {
+    this.#tight = true;
+    this.spool.divide();
+  }
+
+  #free(): number {
+    const freed = this.spool.dropBelow(this.#acked);
+    this.#budget.free(freed);
+    return freed;
   }
 
   /** Applies the limits anew: trims, drops, stops reading or starts again. */

@@ -109,7 +109,7 @@ export class Retention {
     }
     for (const run of this.#runs.values()) {
       if (enough()) return;
-      if (!run.over) run.trim();
+      run.trim();
     }
   }
 

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { connect, openAgent, resolveHome } from 'sendall';
 import { Journal } from '../../dist/keeper/journal.js';
 import { KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
@@ -50,6 +51,48 @@ rootDescribe('a full disk', () => {
       run.send({ type: 'ACK', stream: 1, durable: have });
     }
     expect(await run.exit).toMatchObject({ code: 3, upto: [{ stream: 1, offset: 100_000_000 }, { stream: 2 }] });
+    await keeper.end();
+  });
+
+  test('more output than the disk holds, of both streams, goes through it as its reader takes it', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const run = keeper.sh('head -c 30000000 /dev/zero; head -c 30000000 /dev/zero >&2; exit 3');
+    const have = new Map([
+      [1, 0],
+      [2, 0],
+    ]);
+    const take = async (stream: number) => {
+      for (let from = 0; from < 30_000_000; from = have.get(stream)!) {
+        await run.reaches(stream, from + 1);
+        have.set(stream, run.next(stream));
+        expect((await run.read(stream, from, have.get(stream)!)).every((byte) => byte === 0)).toBe(true);
+        run.send({ type: 'ACK', stream, durable: have.get(stream) });
+      }
+    };
+    await Promise.all([take(1), take(2)]);
+    expect(await run.exit).toMatchObject({ code: 3, upto: [{ offset: 30_000_000 }, { offset: 30_000_000 }] });
+    await keeper.end();
+  });
+
+  test('an agent and a caller that read all the time are enough for that, whatever they hold open', async () => {
+    const home = resolveHome({ SENDALL_HOME: folder });
+    await using agent = await openAgent({ home, keeperIdleExit: 200 });
+    await using host = await connect('local', { home });
+    const run = host.sh('head -c 50000000 /dev/zero | tr "\\0" x; echo end >&2', { reject: false });
+    const { outcome, stdout, stderr } = await run;
+    expect([outcome, stdout.length, stderr]).toEqual(['ok', 50_000_000, 'end\n']);
+    await agent.close();
+  });
+
+  test('what is left of a full disk is given to stderr too: nothing of it is lost, and no code is told before', async () => {
+    const keeper = await KeeperClient.start({}, folder);
+    const filler = fill();
+    const run = keeper.sh('head -c 100000 /dev/zero >&2; exit 0');
+    await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'disk'), 'a blocked run');
+    expect(run.find('EXIT')).toBeUndefined();
+    rmSync(filler);
+    expect(await run.exit).toMatchObject({ code: 0 });
+    expect(await run.output(2)).toHaveLength(100_000);
     await keeper.end();
   });
 

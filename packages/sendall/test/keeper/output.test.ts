@@ -107,13 +107,15 @@ describe('more output than may wait', () => {
     await run.reaches(1, 100_000);
     await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'stdout'), 'blocked(stdout)');
     expect(run.find('EXIT')).toBeUndefined();
-    let acknowledged = 0;
-    while (!run.find('EXIT')) {
-      await until(() => run.next(1) > acknowledged || run.find('EXIT') !== undefined, 'more output');
-      acknowledged = run.next(1);
-      run.send({ type: 'ACK', stream: 1, durable: acknowledged });
+    let read = 0;
+    while (read < 3_000_000) {
+      await run.reaches(1, read + 1);
+      const next = run.next(1);
+      expect(await run.read(1, read, next)).toHaveLength(next - read);
+      read = next;
+      run.send({ type: 'ACK', stream: 1, durable: read });
     }
-    expect(await run.output(1)).toHaveLength(3_000_000);
+    expect(await run.exit).toMatchObject({ code: 0, upto: [{ offset: 3_000_000 }, { offset: 0 }] });
   });
 
   test('block: an observer neither trims nor unblocks', async () => {
@@ -146,10 +148,12 @@ describe('more output than may wait', () => {
     const { upto } = await run.exit;
     expect(upto[0]!.offset).toBe(60 * MiB);
     const gaps = run.messages.filter((message) => message.type === 'GAP');
-    expect(gaps[0]).toMatchObject({ stream: 1, from: 0, to: 16 * MiB });
+    expect(gaps[0]).toMatchObject({ stream: 1, from: 0 });
     const kept = gaps.at(-1)!.to;
-    expect(kept).toBe(48 * MiB);
-    expect(await run.read(1, kept, 60 * MiB)).toHaveLength(12 * MiB);
+    const length = 60 * MiB - kept;
+    expect(length).toBeGreaterThanOrEqual(MiB);
+    expect(length).toBeLessThan(1.25 * MiB);
+    expect(await run.read(1, kept, 60 * MiB)).toHaveLength(length);
     await expect(run.read(1, 0, 1)).rejects.toMatchObject({ code: 'TRIMMED', first: kept });
   });
 
