@@ -30,6 +30,7 @@ export { NodeSet, type NodeSetOptions } from './fleet/node-set.js';
 export type { RolloutOptions, Share } from './fleet/rollout.js';
 export { resolveTargets } from './fleet/targets.js';
 export { ScreenModes } from './protocol/screen-modes.js';
+export { signalNumber } from './protocol/signals.js';
 export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
 export { resolveHome, type Home } from './home.js';
 export type { FaultPlan } from './link/faults.js';

@@ -1,6 +1,6 @@
 /** What the process's exit code means, beside the command's own. */
-import type { Outcome, Result } from '../index.js';
 import { constants } from 'node:os';
+import { signalNumber, type Outcome, type Result } from '../index.js';
 
 export const EXIT = {
   ok: 0,
@@ -37,7 +37,6 @@ const byOutcome: Partial<Record<Outcome, number>> = {
 export function exitCodeOf(result: Result): number {
   if (result.refusal === 'nofile') return 127;
   if (result.refusal === 'notexec') return 126;
-  if (result.outcome === 'signalled')
-    return 128 + ((constants.signals as Record<string, number>)[result.signal ?? ''] ?? 0);
+  if (result.outcome === 'signalled') return 128 + (signalNumber(result.signal ?? '') ?? 0);
   return byOutcome[result.outcome] ?? result.code ?? EXIT.lost;
 }

@@ -17,7 +17,7 @@ interface Starter<T> {
 export const runOptions: Record<string, Option> = {
   cwd: {
     value: 'DIR',
-    help: 'working folder on the host (default: home; on local the present one)',
+    help: 'working folder on the host, seen from home, on local from the present one (default: these)',
     complete: 'folder',
   },
   env: { value: 'K=V', help: 'add a variable to the environment' },

@@ -8,6 +8,7 @@ import { greet } from '../link/handshake.js';
 import { dialRelay } from '../link/relay-client.js';
 import { Host } from './host.js';
 import { KnownHosts } from './known-hosts.js';
+import { fromOwnFolder } from './own-folder.js';
 import { Session, type Dialled } from './session.js';
 
 export interface ConnectOptions {
@@ -64,16 +65,7 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     pingDeadline: options.pingDeadline ?? 45_000,
     longestPause: options.longestPause ?? 10_000,
   });
-  return new Host(target, session, target === 'local' ? { cwd: ownFolder() } : {});
-}
-
-/** Undefined when the present folder was removed: the command then begins in the user's home, as elsewhere. */
-function ownFolder(): string | undefined {
-  try {
-    return process.cwd();
-  } catch {
-    return undefined;
-  }
+  return new Host(target, session, target === 'local' ? fromOwnFolder : undefined);
 }
 
 function dialler(target: string, home: Home, options: ConnectOptions): () => Promise<Dialled> {

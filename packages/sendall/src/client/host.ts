@@ -2,7 +2,7 @@
 import { SendallError } from '../errors.js';
 import type { Control, RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
-import { prepareRun, type RunOptions, type Word } from './options.js';
+import { prepareRun, toBytes, type RunOptions, type Word } from './options.js';
 import type { Beginning } from './attachment.js';
 import { Run } from './run.js';
 import type { Session } from './session.js';
@@ -60,19 +60,22 @@ export interface RunListing {
   readonly tags: readonly string[];
 }
 
+/** Turns a run's `cwd` into a folder's full name. */
+type FolderFrom = (cwd: Uint8Array | undefined) => Uint8Array;
+
 export class Host implements AsyncDisposable {
   /** The name or address it was connected by. */
   readonly id: string;
   /** Runs a template as words: host.$`grep ${pattern} ${file}`. Never a shell. */
   readonly $: RunTag;
   readonly #session: Session;
-  readonly #defaults: RunOptions;
+  readonly #folderFrom: FolderFrom | undefined;
 
   /** @internal */
-  constructor(id: string, session: Session, defaults: RunOptions = {}) {
+  constructor(id: string, session: Session, folderFrom?: FolderFrom) {
     this.id = id;
     this.#session = session;
-    this.#defaults = defaults;
+    this.#folderFrom = folderFrom;
     this.$ = this.#tag({});
   }
 
@@ -96,12 +99,18 @@ export class Host implements AsyncDisposable {
 
   /** Runs `argv` exactly as it is. Throws UsageError at once when an option is wrong. */
   run(argv: readonly Word[], options: RunOptions = {}): Run {
-    return this.#begin(prepareRun({ verb: 'exec', argv }, { ...this.#defaults, ...options }), { kind: 'open' });
+    return this.#begin(prepareRun({ verb: 'exec', argv }, this.#placed(options)), { kind: 'open' });
   }
 
   /** Runs shell text with the host's /bin/sh: another verb, another permission. */
   sh(script: Word, options: RunOptions = {}): Run {
-    return this.#begin(prepareRun({ verb: 'sh', script }, { ...this.#defaults, ...options }), { kind: 'open' });
+    return this.#begin(prepareRun({ verb: 'sh', script }, this.#placed(options)), { kind: 'open' });
+  }
+
+  /** On this machine a command starts in our folder; elsewhere the host knows where. */
+  #placed(options: RunOptions): RunOptions {
+    if (!this.#folderFrom) return options;
+    return { ...options, cwd: this.#folderFrom(options.cwd === undefined ? undefined : toBytes(options.cwd)) };
   }
 
   /** Joins a run that exists, from any byte still kept. */

@@ -13,7 +13,10 @@ export interface RunOptions {
   /** A name to find the run by. */
   name?: string;
   tags?: readonly string[];
-  /** Working folder on the host. Default: the user's home; on `local` the caller's. */
+  /**
+   * Working folder on the host. A relative one is below the user's home, on `local` below the caller's present folder.
+   * @default the user's home; on `local` the caller's present folder
+   */
   cwd?: Word;
   /** Added to the rebuilt environment; undefined values are left out. An array holds NAME=VALUE entries. */
   env?: Readonly<Record<string, Word | undefined>> | readonly Word[];
@@ -53,7 +56,10 @@ export interface RunOptions {
   overflow?: 'block' | 'stop' | 'drop-old';
   /** Output above this many bytes ends the run (outcome limits) and is dropped. Default: none. */
   maxOutput?: number;
-  /** Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated). Default 64 MiB. */
+  /**
+   * Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated), and what fits is kept; the
+   * text leaves out a last character that was cut. Default 64 MiB.
+   */
   maxBuffer?: number;
   /** False: a result that is not ok resolves instead of rejecting. Default true. */
   reject?: boolean;
@@ -179,6 +185,7 @@ export function prepareRun(
     ['cwd', options.cwd === undefined ? new Uint8Array() : toBytes(options.cwd)] as const,
   ])
     if (bytes.includes(0)) throw new UsageError(`${where} holds a NUL byte, which no command can receive`);
+  if (options.cwd?.length === 0) throw new UsageError('cwd: an empty word names no folder');
   for (const entry of env)
     if (entry.indexOf(0x3d) < 1) throw new UsageError(`env: "${Buffer.from(entry).toString()}" is not NAME=VALUE`);
   if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');

@@ -1,5 +1,6 @@
 /** One output stream as its user sees it: collected until somebody reads it as a stream or as events. */
 import { Readable } from 'node:stream';
+import { SendallError } from '../errors.js';
 import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 
@@ -28,12 +29,18 @@ export class Output {
   #readable: Readable | undefined;
   #flush: () => void = () => undefined;
   #ended = false;
+  #isCut = false;
 
   constructor(inbound: Inbound, maxBuffer: number, hooks: OutputHooks) {
     this.inbound = inbound;
     this.#maxBuffer = maxBuffer;
     this.#hooks = hooks;
     inbound.deliver = (bytes, offset) => this.#collect(bytes, offset);
+  }
+
+  /** More came than may be collected: what did not fit is gone. */
+  get isCut(): boolean {
+    return this.#isCut;
   }
 
   /** What was collected; empty once somebody reads the stream. */
@@ -50,7 +57,7 @@ export class Output {
   /** Hands each piece to `sink`, what was collected so far first. The sink's owner says when bytes are used up. */
   redirect(sink: (bytes: Buffer, offset: number) => void): void {
     for (const { bytes, offset } of this.#takeBacklog()) sink(bytes, offset);
-    this.inbound.deliver = sink;
+    if (!this.#isCut) this.inbound.deliver = sink;
   }
 
   /** Takes the bytes and drops them. */
@@ -97,15 +104,17 @@ export class Output {
       }
       if (this.#ended && !held.size) {
         this.#flush = () => undefined;
-        readable.push(null);
+        if (this.#isCut) readable.destroy(new SendallError('TRUNCATED', 'more came than maxBuffer before it was read'));
+        else readable.push(null);
       }
       inbound.consumed(used);
       if (used) this.#hooks.used();
     };
-    inbound.deliver = (bytes) => {
-      held.push(bytes);
-      this.#flush();
-    };
+    if (!this.#isCut)
+      inbound.deliver = (bytes) => {
+        held.push(bytes);
+        this.#flush();
+      };
     if (this.#ended) this.#flush();
     return readable;
   }
@@ -120,13 +129,14 @@ export class Output {
 
   #collect(bytes: Buffer, offset: number): void {
     this.inbound.consumed(bytes.length);
-    this.#size += bytes.length;
-    if (this.#size > this.#maxBuffer) {
-      this.discard();
-      this.#hooks.overflowed();
-      return;
-    }
+    const fits = bytes.subarray(0, this.#maxBuffer - this.#size);
+    this.#size += fits.length;
     // A small piece would pin the whole chunk that it was cut from.
-    this.#chunks.push({ bytes: bytes.length * 4 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes, offset });
+    if (fits.length > 0)
+      this.#chunks.push({ bytes: fits.length * 4 < fits.buffer.byteLength ? Buffer.from(fits) : fits, offset });
+    if (fits.length === bytes.length) return;
+    this.#isCut = true;
+    this.inbound.deliver = (more) => this.inbound.consumed(more.length);
+    this.#hooks.overflowed();
   }
 }

@@ -92,11 +92,15 @@ export class RunError extends SendallError {
 /** Longer output becomes text only when somebody asks for it. */
 const SHORT = 64 * 1024;
 
-/** Decodes what was collected. */
-export function addTexts(result: { stdout: string; stderr: string; raw: Result['raw'] }, encoding: string): void {
+/** Decodes what was collected. Of a stream that was `cut`, the beginning of a last character is left out. */
+export function addTexts(
+  result: { stdout: string; stderr: string; raw: Result['raw'] },
+  encoding: string,
+  cut: { readonly stdout: boolean; readonly stderr: boolean },
+): void {
   for (const stream of ['stdout', 'stderr'] as const) {
     const bytes = result.raw[stream];
-    const decode = (): string => new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes);
+    const decode = (): string => new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes, { stream: cut[stream] });
     if (bytes.length > SHORT) {
       let text: string | undefined;
       // Not for every result: an object with accessors of its own takes as long to make as all the rest of it.

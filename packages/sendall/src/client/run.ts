@@ -301,15 +301,26 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /**
    * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way; a reader
    * that has enough ends this command by SIGPIPE. When not all of its output came, a run that it is piped into is
-   * cancelled: what came must not pass for all. Returns what it was given; await this run too for its own result.
+   * cancelled: what came must not pass for all. Several runs may be piped into one, as with `(a & b) | c`: their pieces
+   * come as they come, and the end is there once all have ended. Returns what it was given; await this run too for its
+   * own result.
+   * @throws UsageError when the next run was given its stdin already.
    */
   pipe<T extends Run | Writable>(next: T): T {
-    if (next instanceof Run) next.#lead((stdin) => this.#pour(stdin));
-    else
-      pipeline(this.stdout, next).catch((error: unknown) => {
-        this.#readerGone(next);
-        next.destroy(error as Error);
-      });
+    if (next instanceof Run) {
+      const { stdin } = next.#prepared;
+      if (stdin !== undefined && stdin !== 'none' && stdin !== 'pipe')
+        throw new UsageError('the run that is piped into was given its stdin already: leave out its option stdin');
+      next.#lead((into) => this.#pour(into));
+    } else {
+      const done = sources.add(next);
+      pipeline(this.stdout, next, { end: false })
+        .then(() => done() && !isOurs(next) && next.end())
+        .catch((error: unknown) => {
+          this.#readerGone(next);
+          next.destroy(error as Error);
+        });
+    }
     return next;
   }
 
@@ -589,7 +600,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       refusal: this.#failure.refused?.code,
       reason,
     };
-    addTexts(result, this.#prepared.encoding);
+    addTexts(result, this.#prepared.encoding, { stdout: this.#stdout.isCut, stderr: this.#stderr.isCut });
     return result;
   }
 
@@ -617,10 +628,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** All of stdout, and the end of it when it is known to be all. */
   async #pour(stdin: Writable): Promise<void> {
+    const done = sources.add(stdin);
     await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
     const result = await this.#result.promise;
     if (!this.#attachment.exit || ['lost', 'truncated'].includes(result.outcome)) throw this.#errorOf(result);
-    stdin.end();
+    if (done()) stdin.end();
   }
 
   /** As in a shell, the writer is told by SIGPIPE. */
@@ -643,6 +655,29 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     }
   }
 }
+
+/** What a pipeline puts on its target, for each event at most. */
+const LISTENERS = 4;
+
+/** These end with the process. */
+const isOurs = (target: Writable): boolean => target === process.stdout || target === process.stderr;
+
+/** Streams that runs are piped into, each with the number of runs that have not ended. */
+const sources = {
+  left: new WeakMap<Writable, number>(),
+  /** One more. Returns what says that it has ended, and whether it was the last. */
+  add(target: Writable): () => boolean {
+    const { left } = this;
+    left.set(target, (left.get(target) ?? 0) + 1);
+    target.setMaxListeners(target.getMaxListeners() + LISTENERS);
+    return () => {
+      target.setMaxListeners(target.getMaxListeners() - LISTENERS);
+      const others = left.get(target)! - 1;
+      left.set(target, others);
+      return others === 0;
+    };
+  },
+};
 
 /** Without its words, which may hold what is not for logs. */
 const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());

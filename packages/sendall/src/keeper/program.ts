@@ -20,6 +20,15 @@ const HERE = Buffer.from('.\0');
 
 const show = (name: Uint8Array): string => JSON.stringify(Buffer.from(name).toString());
 
+const NO_FOLDER: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  ENOTDIR: 'is not a folder',
+  ENAMETOOLONG: 'has a longer name than the system takes (4,095 bytes, and mostly 255 for each part)',
+  ELOOP: 'is behind links that lead in a circle',
+};
+/** Bytes of a folder's name in an error. */
+const SHOWN_PATH = 200;
+
 /** Opens the folder a command starts in. The caller closes it. */
 export function openFolder(native: Native, path: Uint8Array): number {
   const name = Buffer.from(path);
@@ -29,9 +38,9 @@ export function openFolder(native: Native, path: Uint8Array): number {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EMFILE' || code === 'ENFILE') throw error;
-    const why =
-      code === 'ENOENT' ? 'does not exist' : code === 'ENOTDIR' ? 'is not a folder' : `cannot be entered (${code})`;
-    throw new StartFailure('nocwd', `the working folder ${show(path)} ${why}`);
+    const why = NO_FOLDER[code ?? ''] ?? `cannot be entered (${code})`;
+    const shown = path.length > SHOWN_PATH ? `${show(path.subarray(0, SHOWN_PATH))}…` : show(path);
+    throw new StartFailure('nocwd', `the working folder ${shown} ${why}`);
   }
   if (native.executable(fd, HERE) !== 0) {
     closeSync(fd);

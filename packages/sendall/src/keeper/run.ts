@@ -5,6 +5,7 @@
 import { constants } from 'node:os';
 import { formatRunId } from '../protocol/run-id.js';
 import { ScreenModes } from '../protocol/screen-modes.js';
+import { HIGHEST_SIGNAL, signalName } from '../protocol/signals.js';
 import {
   MAX_FRAME,
   STREAM,
@@ -55,9 +56,6 @@ const SMALL_SPEC = 4096;
 const FIRST_LOOK = 20;
 /** Bytes of a terminal that may be on their way to whoever sits at it. */
 const TERMINAL_AHEAD = 256 * 1024;
-
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-const signalName = (signal: number): string => signalNames.get(signal) ?? `SIG${signal}`;
 
 let ownMax = 0;
 /** The most memory that this process ever had, in KiB; asked again only where it may have come to exceed `other`. */
@@ -487,7 +485,7 @@ export class Run implements OutputEvents {
   #signal({ signal, scope }: MessageNamed<'SIGNAL'>): Outcome {
     const { native, children } = this.#machine;
     if (!this.#tree) return { result: 'already over' };
-    if (signal < 1 || signal > 64) return { result: `there is no signal ${signal}` };
+    if (signal < 1 || signal > HIGHEST_SIGNAL) return { result: `there is no signal ${signal}` };
     if (scope === 'tree') return { result: 'done', signalled: signalAll(native, this.#tree.members(), signal) };
     // A reaped leader's pid and group id may be somebody else's by now.
     if (!children.isLeader(this.pid)) return { result: 'the leader has ended' };

@@ -12,6 +12,7 @@ import { Terminal } from './terminal.js';
 import type { Spawner } from './spawner.js';
 import type { Tree } from './tree.js';
 
+const SLASH = 0x2f;
 const SHELL = Buffer.from('/bin/sh\0');
 /** AT_FDCWD. */
 const HERE = -100;
@@ -59,7 +60,7 @@ export class Launch {
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
     try {
       this.#asUser(() => {
-        this.#cwd = openFolder(this.#native, spec.cwd ?? Buffer.from(account.home));
+        this.#cwd = openFolder(this.#native, folderOf(spec.cwd, account.home));
         this.#path = spec.verb === 'sh' ? SHELL : findProgram(this.#native, this.#name, path, this.#cwd);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(machine, spec);
@@ -229,6 +230,12 @@ export class Launch {
     if (this.input >= 0) this.#native.close(this.input);
     this.input = -1;
   }
+}
+
+/** Where a command starts: a relative folder is one below its user's home. */
+function folderOf(cwd: Uint8Array | undefined, home: string): Uint8Array {
+  if (!cwd) return Buffer.from(home);
+  return cwd[0] === SLASH ? cwd : Buffer.concat([Buffer.from(`${home}/`), cwd]);
 }
 
 /** The words that make a command of another user's. */

@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
-import { Readable, Writable } from 'node:stream';
+import { dirname, join } from 'node:path';
+import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RunError, UsageError, type Host, type LineOptions, type Result } from 'sendall';
+import { connect, RunError, UsageError, type Host, type LineOptions, type Result } from 'sendall';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
 let own: OwnAgent;
@@ -118,6 +118,13 @@ describe('surroundings', () => {
     const odd = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xe7, 0x2d, 0xff])]);
     mkdirSync(odd);
     expect((await host.run(['pwd'], { cwd: odd })).raw.stdout).toEqual(Buffer.concat([odd, Buffer.from('\n')]));
+  });
+
+  test('a relative cwd is below the present folder on local, and below the user’s home elsewhere', async () => {
+    expect((await host.run(['pwd'], { cwd: '..' })).stdout).toBe(`${dirname(process.cwd())}\n`);
+    await using other = await connect(own.agent.listening[0]!, { home: own.home });
+    expect((await other.run(['pwd'], { cwd: '.' })).stdout).toBe(`${userInfo().homedir}\n`);
+    expect(() => host.run(['pwd'], { cwd: '' })).toThrow(UsageError);
   });
 
   test('/dev/stdout and /dev/stderr work, for they are real pipes', async () => {
@@ -238,6 +245,30 @@ describe('output', () => {
     expect(result).toMatchObject({ ok: false, outcome: 'truncated' });
   });
 
+  test.each([
+    ['in one piece', "printf '%0100d' 7", 51, '0'.repeat(51)],
+    ['in pieces', 'printf 123; sleep 0.1; printf 456; sleep 0.1; printf 789', 5, '12345'],
+    ['but for a character that was cut', 'printf éééééééé', 9, 'éééé'],
+    ['of exactly so much', 'printf éé', 4, 'éé'],
+    ['of nothing', 'printf x', 0, ''],
+  ])('above maxBuffer what fits is kept, %s', async (_, script, maxBuffer, kept) => {
+    const result = await host.sh(script, { maxBuffer, reject: false });
+    const cut = maxBuffer !== 4;
+    expect([result.outcome, result.stdout]).toEqual([cut ? 'truncated' : 'ok', kept]);
+    expect(result.raw.stdout).toHaveLength(maxBuffer);
+  });
+
+  test('a stream that is asked for after maxBuffer was exceeded gives what was kept, and then an error', async () => {
+    const run = host.sh('printf 123456; exec sleep 60', { maxBuffer: 4, reject: false });
+    expect((await run).outcome).toBe('truncated');
+    const pieces: string[] = [];
+    const reading = async () => {
+      for await (const chunk of run.stdout) pieces.push(String(chunk));
+    };
+    await expect(reading()).rejects.toMatchObject({ code: 'TRUNCATED' });
+    expect(pieces.join('')).toBe('1234');
+  });
+
   test('merged capture has one stream', async () => {
     const result = await host.sh('echo a; echo b >&2; echo c', { capture: 'merged' });
     expect(result.stdout).toBe('a\nb\nc\n');
@@ -251,7 +282,6 @@ describe('output', () => {
     async (capture, order) => {
       const script = "printf a; printf 'b\\303'; printf '\\251'; printf c";
       const run = host.sh(script, { capture });
-      await run.attached;
       const records: [string, number, string, string][] = [];
       for await (const record of run.records())
         records.push([record.stream, record.offset, record.bytes.toString('latin1'), record.order]);
@@ -297,6 +327,35 @@ describe('output', () => {
     const source = host.run(['yes'], { reject: false });
     expect((await failure(source.pipe(host.run(['no-such-command'])))).result.refusal).toBe('nofile');
     expect((await source).signal).toBe('SIGPIPE');
+  });
+
+  test('of several runs goes into one, which has its end when all have ended', async () => {
+    const sink = host.run(['sort', '-u']);
+    const sources = ['echo quick', 'sleep 0.3; echo slow', 'seq 20000', 'true'].map((script) => host.sh(script));
+    for (const source of sources) source.pipe(sink);
+    const lines = (await sink).stdout.split('\n').filter(Boolean);
+    expect(lines).toHaveLength(20_002);
+    expect(lines).toEqual(expect.arrayContaining(['quick', 'slow', '20000']));
+    for (const source of sources) expect((await source).outcome).toBe('ok');
+  });
+
+  test('of several runs goes into one stream likewise', async () => {
+    const sink = new PassThrough();
+    host.sh('sleep 0.2; echo late').pipe(sink);
+    host.sh('echo early').pipe(sink);
+    expect(await text(sink)).toBe('early\nlate\n');
+  });
+
+  test('of several runs is not all of it when one of them fails to start: the run they go into is cancelled', async () => {
+    const sink = host.run(['cat'], { reject: false });
+    host.sh('echo fine').pipe(sink);
+    host.run(['no-such-command'], { reject: false }).pipe(sink);
+    expect((await sink).outcome).toBe('cancelled');
+  });
+
+  test('cannot be piped into a run that was given its stdin', () => {
+    const sink = host.run(['cat'], { stdin: 'given', reject: false });
+    expect(() => host.run(['true']).pipe(sink)).toThrow(/was given its stdin already/);
   });
 
   test('cancels the run it is piped into when not all of it came', async () => {

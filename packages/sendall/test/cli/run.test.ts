@@ -63,6 +63,42 @@ describe('a command on one host', () => {
     expect([refused.code, refused.stderr]).toEqual([202, expect.stringContaining('take --capture exact')]);
   });
 
+  test('on local it starts in the present folder, whatever that is called, and a relative --cwd is seen from there', () => {
+    const script = [
+      String.raw`cd "$(mktemp -d)"; mkdir -p sub plain $'odd\xff/in'; ln -s "$PWD/sub" link`,
+      'there() { sendall run local "$@" -- pwd -P | sed "s|^$top||"; }; top=$(pwd -P)',
+      String.raw`there; there --cwd sub; there --cwd link/../sub; there --cwd .; cd $'odd\xff'; there | od -An -c; there --cwd in | od -An -c`,
+    ].join('\n');
+    const shown = machine.user
+      .bash(script)
+      .stdout.split('\n')
+      .map((line) => line.replaceAll(/ +/g, ' '));
+    const odd = String.raw` / o d d 377`;
+    expect(shown).toEqual(['', '/sub', '/sub', '', `${odd} \\n`, `${odd} / i n \\n`, '']);
+  });
+
+  test('on local a present folder that was removed is refused, unless another one is named', () => {
+    const script = String.raw`cd "$(mktemp -d)"; rmdir "$PWD"; sendall run local -- pwd; echo $?; sendall run local --cwd . -- pwd; echo $?`;
+    const ended = machine.user.bash(`${script}; sendall run local --cwd / -- pwd`);
+    expect(ended.stdout).toBe('200\n200\n/\n');
+    expect(ended.stderr).toMatch(/^(sendall: the present folder was removed[^\n]+\n){2}$/);
+    const odd = String.raw`d=$(mktemp -d); mkdir $d/$'\xff'; cd $d/$'\xff'; rmdir $d/$'\xff'; sendall run local -- pwd; echo $?`;
+    expect(machine.user.bash(odd).stdout).toBe('200\n');
+  });
+
+  test('death by any signal is 128 and its number, and JSON names it', () => {
+    for (const [number, name] of [
+      [6, 'SIGABRT'],
+      [34, 'SIGRTMIN'],
+      [35, 'SIGRTMIN+1'],
+      [63, 'SIGRTMAX-1'],
+    ] as const) {
+      const words = ['web1', '--', 'sh', '-c', `kill -${number} $$`];
+      expect(user.call(['run', ...words])).toEqual({ code: 128 + number, stdout: '', stderr: '' });
+      expect(user.events(['run', '--json', ...words]).at(-1)).toMatchObject({ outcome: 'signalled', signal: name });
+    }
+  });
+
   test('sh runs shell text, also one that looks like an option', () => {
     expect(user.call(['sh', 'web1', '-c', 'echo a | tr a b'])).toMatchObject({ code: 0, stdout: 'b\n' });
     expect(user.call(['sh', 'web1', '-c', '-x']).code).not.toBe(200);

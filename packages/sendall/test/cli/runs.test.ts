@@ -153,6 +153,21 @@ describe('a detached run', () => {
     user.call(['kill', name]);
   });
 
+  test('kill -s takes real-time signals by name and number, and refuses what is no signal', async () => {
+    for (const signal of ['RTMIN+1', '35', 'SIGRTMAX-2']) {
+      detach('real-time', 'sleep 60');
+      expect(user.call(['kill', 'real-time', '-s', signal])).toEqual({ code: 0, stdout: '', stderr: '' });
+      expect(user.call(['wait', 'real-time']).code).toBe(128 + (signal === 'SIGRTMAX-2' ? 62 : 35));
+      user.call(['forget', 'real-time']);
+    }
+    detach('unharmed', 'sleep 60');
+    for (const signal of ['RTMAX+1', '65', '0', 'NOPE']) {
+      const refused = user.call(['kill', 'unharmed', '-s', signal]);
+      expect([refused.code, refused.stderr]).toEqual([200, expect.stringContaining(`there is no signal "${signal}"`)]);
+    }
+    user.call(['kill', 'unharmed']);
+  });
+
   test('each kill -s reaches it, also the second of the same signal', () => {
     detach('signalled', 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.05; done');
     user.bash('until sendall logs signalled | grep -q ready; do :; done');

@@ -118,11 +118,22 @@ describe('what cannot start is told apart', () => {
     ['a folder', ['/etc'], {}, 'notexec'],
     ['a working folder that is not there', ['true'], { cwd: bytes('/no/such') }, 'nocwd'],
     ['a working folder that is a file', ['true'], { cwd: bytes('/etc/passwd') }, 'nocwd'],
+    ['a working folder behind a file', ['true'], { cwd: bytes('/etc/passwd/x') }, 'nocwd'],
+    ['a working folder with too long a name', ['true'], { cwd: bytes(`/${'x'.repeat(300)}`) }, 'nocwd'],
     ['a word longer than the system takes', ['echo', 'x'.repeat(200_000)], {}, 'limits'],
   ])('%s', async (_, argv, spec, code) => {
     const refused = await keeper.open({ argv: argv.map(bytes), ...spec }).wait('REFUSED');
     expect(refused.code).toBe(code);
-    expect(refused.message).toMatch(/^.{10,200}$/);
+    expect(refused.message).toMatch(/^.{10,350}$/);
+  });
+
+  test('a working folder that is missing, is a file, or has too long a name says which', async () => {
+    const why = async (cwd: string) =>
+      (await keeper.open({ argv: [bytes('true')], cwd: bytes(cwd) }).wait('REFUSED')).message;
+    expect(await why('/no/such')).toContain('does not exist');
+    expect(await why('no-such-below-home')).toContain(`${userInfo().homedir}/no-such-below-home" does not exist`);
+    expect(await why('/etc/passwd')).toContain('is not a folder');
+    expect(await why(`/${'long/'.repeat(1000)}`)).toMatch(/^.*long…?.*longer name than the system takes.*$/);
   });
 
   test('a script whose interpreter is missing', async () => {

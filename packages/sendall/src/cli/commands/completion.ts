@@ -9,7 +9,7 @@ import { knownRuns } from '../history.js';
 const FILES = ':file';
 
 /** Those that people send. */
-const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'TERM', 'USR1', 'USR2', 'STOP', 'CONT', 'WINCH'];
+const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'TERM', 'USR1', 'USR2', 'STOP', 'CONT', 'WINCH', 'RTMIN', 'RTMAX'];
 
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_sendall() {
