@@ -9,7 +9,7 @@ const CLOSER_TO_MAX = 50;
 
 const numbers = new Map(Object.entries(constants.signals));
 // Some have two names. The first is the usual one.
-const names = new Map([...numbers].reverse().map(([name, number]) => [number, name]));
+const names = new Map([...numbers].toReversed().map(([name, number]) => [number, name]));
 
 /** "SIGTERM", "SIGRTMIN+3", or "SIG33" for one without a name. */
 export function signalName(signal: number): string {

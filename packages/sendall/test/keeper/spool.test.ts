@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { spooledRange, SpoolReader, SpoolWriter } from '../../dist/keeper/spool.js';
 import { KeeperClient } from './keeper-client.js';
@@ -14,7 +14,7 @@ const KiB = 1024;
 const STREAM = 1;
 /** The byte at an offset, so that any misplaced one shows. */
 const pattern = (from: number, length: number) =>
-  Buffer.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >> 8)) & 0xff);
+  Buffer.from(Array.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >> 8)) & 0xff));
 const size = () => readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 
 test('whatever is written, dropped and read in whatever order: bytes are those of their offset, or said to be gone', async () => {
