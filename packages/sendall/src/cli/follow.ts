@@ -5,6 +5,7 @@ import type { Arguments } from './command.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { undoneAtTheEnd } from './left-screen.js';
+import { Replay } from './replay.js';
 import { reasonOf, say } from './print.js';
 import { finish, put, standardSinks } from './sink.js';
 
@@ -63,6 +64,14 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
   if (out !== err) err.on('error', () => options.joined || run.stopReading('stderr'));
   const decoders = decodersFor(options.encoding);
   let modes: ScreenModes | undefined;
+  let replay: Replay | undefined;
+  /** What a terminal has drawn, on ours: what is of the past asks nothing. */
+  const draw = (bytes: Buffer, offset: number): Buffer => {
+    modes ??= undoneAtTheEnd();
+    if (options.joined) return (replay ??= new Replay(run, modes)).draw(bytes, offset);
+    modes.watch(bytes);
+    return bytes;
+  };
   let result!: Result;
   let gaps = false;
   const show = async (event: RunEvent) => {
@@ -70,8 +79,9 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       if (options.only && event.stream !== options.only) return;
       if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
       else {
-        const shown = decoders ? decoders[event.stream].decode(event.bytes, { stream: true }) : event.bytes;
-        if (run.hasTerminal && isatty(1)) (modes ??= undoneAtTheEnd()).watch(event.bytes);
+        const { bytes } = event;
+        const drawn = run.hasTerminal && isatty(1) ? draw(bytes, event.offset) : bytes;
+        const shown = decoders ? decoders[event.stream].decode(drawn, { stream: true }) : drawn;
         await put(event.stream === 'stderr' ? err : out, shown);
       }
       return;

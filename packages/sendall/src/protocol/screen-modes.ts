@@ -1,5 +1,6 @@
 /**
- * What a program has changed about its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste.
+ * What a program has changed about its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste,
+ * colours.
  * Whoever leaves in the middle undoes it; whoever sits down in the middle does it again. Source: xterm control
  * sequences, DEC private modes.
  */
@@ -8,11 +9,16 @@
 const UNDONE = new Set([1, 9, 47, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1047, 1049, 2004, 2026]);
 const CURSOR = 25;
 const LONGEST = 64;
+/** Parameters of colours that are remembered; most programs reset them long before. */
+const MOST_COLOURS = 128;
+const OTHER_SCREEN = [47, 1047, 1049];
 
 export class ScreenModes {
   readonly #on = new Set<number>();
   #cursorHidden = false;
   #keypad = false;
+  /** What SGR sequences have set since the last reset. */
+  #colours = '';
   #rest = '';
 
   /** Looks at what goes to the terminal. */
@@ -21,9 +27,10 @@ export class ScreenModes {
     const text = this.#rest + bytes.toString('latin1');
     let end = 0;
     // eslint-disable-next-line no-control-regex
-    for (const match of text.matchAll(/\u001b(?:\[\?([\d;]{1,40})([hl])|([=>c]))/g)) {
+    for (const match of text.matchAll(/\u001b(?:\[\?([\d;]{1,40})([hl])|\[([\d;:]{0,40})m|([=>c]))/g)) {
       end = match.index + match[0].length;
-      if (match[3]) this.#single(match[3]);
+      if (match[3] !== undefined) this.#colour(match[3]);
+      else if (match[4]) this.#single(match[4]);
       else for (const mode of match[1]!.split(';')) this.#set(Number(mode), match[2] === 'h');
     }
     // The beginning of a sequence that ends in the next piece.
@@ -33,18 +40,29 @@ export class ScreenModes {
 
   /** What undoes it; empty when there is nothing. */
   undo(): string {
-    const changed = this.#written('l', '\u001b[?25h', '\u001b>');
-    return changed && `${changed}\u001b[0m`;
+    return this.towards(new ScreenModes());
   }
 
   /** What does it again, on another terminal; empty when there is nothing. */
   redo(): string {
-    return this.#written('h', '\u001b[?25l', '\u001b=');
+    return new ScreenModes().towards(this);
   }
 
-  #written(letter: 'h' | 'l', cursor: string, keypad: string): string {
-    const modes = [...this.#on].map((mode) => `\u001b[?${mode}${letter}`).join('');
-    return `${modes}${this.#cursorHidden ? cursor : ''}${this.#keypad ? keypad : ''}`;
+  /** The program draws on the screen that has no lines above. */
+  get isOtherScreen(): boolean {
+    return OTHER_SCREEN.some((mode) => this.#on.has(mode));
+  }
+
+  /** What makes a terminal in these modes one in those; empty when they are the same. */
+  towards(target: ScreenModes): string {
+    const only = (a: ScreenModes, b: ScreenModes) => [...a.#on].filter((mode) => !b.#on.has(mode));
+    return [
+      ...only(this, target).map((mode) => `\u001b[?${mode}l`),
+      ...only(target, this).map((mode) => `\u001b[?${mode}h`),
+      this.#cursorHidden === target.#cursorHidden ? '' : `\u001b[?25${target.#cursorHidden ? 'l' : 'h'}`,
+      this.#keypad === target.#keypad ? '' : `\u001b${target.#keypad ? '=' : '>'}`,
+      this.#colours === target.#colours ? '' : `\u001b[0${target.#colours}m`,
+    ].join('');
   }
 
   #set(mode: number, on: boolean): void {
@@ -53,10 +71,18 @@ export class ScreenModes {
     else if (UNDONE.has(mode)) this.#on.add(mode);
   }
 
+  #colour(parameters: string): void {
+    const isReset = /^0*(?:;|$)/.test(parameters);
+    const added = isReset ? parameters.replace(/^0*;?/, '') : parameters;
+    const all = (isReset ? '' : this.#colours) + (added && `;${added}`);
+    this.#colours = all.length > MOST_COLOURS ? `;${added}` : all;
+  }
+
   #single(letter: string): void {
     if (letter === 'c') {
       this.#on.clear();
       this.#cursorHidden = false;
+      this.#colours = '';
     }
     this.#keypad = letter === '=';
   }

@@ -209,15 +209,23 @@ describe('a shell', () => {
     expect(again.screen).not.toContain('\u001b]11;?');
   });
 
-  test('attached after a long session, it draws all of what was; only the end when asked', () => {
+  test('attached after a long session, it draws the end of what was; all of it when asked', () => {
     user.atTerminal(
       ['shell', '--name', 'long', 'web1'],
-      [{ send: 'PS1=; echo begi""n; seq 10000000 10200000; echo en""d\r' }, { expect: '\nend' }, { send: '~d' }],
+      [{ send: 'PS1=; echo begi""n; seq 10000000 10030000; echo en""d\r' }, { expect: '\nend' }, { send: '~d' }],
     );
     const steps = [{ expect: '\nend' }, { send: '~d' }];
-    expect(user.atTerminal(['attach', 'long'], steps).screen.includes('begin')).toBe(true);
-    expect(user.atTerminal(['attach', 'long', '--from', 'tail:4096'], steps).screen.includes('begin')).toBe(false);
+    const { screen } = user.atTerminal(['attach', 'long'], steps);
+    expect(screen.includes('begin')).toBe(false);
+    expect(screen).toMatch(/^1002\d{4}\r\n/);
+    expect(screen).toContain('10030000\r\nend\r\n');
+    expect(user.atTerminal(['attach', 'long', '--from', '0'], steps).screen.includes('begin')).toBe(true);
+    expect(user.atTerminal(['attach', 'long', '--from', 'tail:4096'], steps).screen).toMatch(/^1002[7-9]\d{3}\r\n/);
     user.call(['kill', 'long']);
+    // It has ended: on a terminal the end of it, for programs all of it.
+    const over = user.atTerminal(['attach', 'long'], []).screen;
+    expect([over.includes('begin'), over.includes('\nend\r')]).toEqual([false, true]);
+    expect(user.call(['attach', 'long']).stdout).toContain('begin');
   });
 
   test('taken over by another terminal, the first one is told, and its ~. ends nothing', async () => {

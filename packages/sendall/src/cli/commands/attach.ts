@@ -23,9 +23,11 @@ const shown: Readonly<Record<string, Option>> = {
   json: { help: 'one JSON object a line on stdout' },
   quiet: { short: 'q', help: 'say nothing of our own' },
   encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
-  from: { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' },
   ...reachOptions,
 };
+const FROM = { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' };
+/** Bytes of a terminal's session that are drawn again: more than any screen and some lines above it. */
+const SCREENS = 64 * 1024;
 
 export const attach: Command = {
   name: 'attach',
@@ -34,6 +36,7 @@ export const attach: Command = {
   examples: ['sendall attach nightly', 'sendall attach nightly --from tail:4096'],
   options: {
     ...shown,
+    from: { ...FROM, help: 'where its stdout begins (default 0; of a terminal, on a terminal, its last 64 KiB)' },
     ...echoOptions,
     observe: { help: 'only read: no stdin, no say in what is kept (default while someone else has control)' },
     stdin: { value: 'FILE', optionalValue: true, help: 'go on with its stdin, from ours or a file; takes control' },
@@ -68,20 +71,25 @@ export const attach: Command = {
     await using host = await reach(target, args);
     const observe = args.on('observe') || (input === 'none' && (await isControlled(host, runId)));
     const running = host.attach(runId, { ...options, mode: observe ? 'observe' : 'control' });
-    const show = async () => {
+    const show = async (running: Run) => {
       showWaiting(host, running, args);
       if (observe && !args.on('observe') && speaks(args)) say(`sendall: ${TAKEN}`);
       if (input !== 'none') void pipeline(input as Readable, running.stdin).catch(() => undefined);
       return await accompany(running, args, observe ? 'watching' : 'joined');
     };
-    if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show();
+    if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show(running);
     const { converse, hasTerminal } = await import('../terminal.js');
-    if (!hasTerminal()) return await show();
+    if (!hasTerminal()) return await show(running);
+    const lives = running.state === 'running';
+    const ended = ['exited', 'ended', 'lost'].includes(running.state);
+    const seen = args.on('from') ? options : { ...options, from: { tail: SCREENS } };
+    if (!lives && (args.on('from') || !ended)) return await show(running);
     await running.detach();
+    if (ended) return await show(host.attach(runId, { ...seen, mode: 'observe' }));
     await using own = await reach(target, args, AT_A_TERMINAL);
     // A terminal follows whoever sits down at it.
     const watching = args.on('observe');
-    const seat = own.attach(runId, { ...options, mode: watching ? 'observe' : 'control' });
+    const seat = own.attach(runId, { ...seen, mode: watching ? 'observe' : 'control' });
     return await converse(seat, args, { joined: true, watching, typed: showWaiting(own, seat, args) });
   },
 };
@@ -92,14 +100,14 @@ async function isControlled(host: Host, runId: string): Promise<boolean> {
   return false;
 }
 
-/** Whether it is a terminal that still runs. */
+/** Whether its output is that of a terminal. */
 async function isTerminal(running: Run): Promise<boolean> {
   try {
     await running.attached;
   } catch {
     return false;
   }
-  return running.hasTerminal && running.state === 'running';
+  return running.hasTerminal;
 }
 
 function startOf(text: string | undefined): number | 'end' | { tail: number } {
@@ -118,6 +126,7 @@ export const logs: Command = {
   examples: ['sendall logs nightly', 'sendall logs nightly -f --stderr', 'sendall logs nightly -f --from tail:4096'],
   options: {
     ...shown,
+    from: FROM,
     follow: { short: 'f', help: 'go on until it ends' },
     stderr: { help: 'its stderr only' },
     stdout: { help: 'its stdout only' },
