@@ -21,7 +21,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 const PREFIX = 'sendall-keeper-';
 /** Empty groups kept for the next commands. */
@@ -142,12 +142,14 @@ export class LeftCgroup implements Killable {
 /** The groups of one keeper. */
 export class Cgroups {
   readonly #base: string;
+  readonly #name: string;
   readonly #home: number;
   readonly #spare: Cgroup[] = [];
   #made = 0;
 
   private constructor(base: string) {
     this.#base = base;
+    this.#name = basename(base);
     this.#home = openSync(join(base, 'cgroup.threads'), 'r+');
   }
 
@@ -200,6 +202,17 @@ export class Cgroups {
       rmdirSync(group.path);
     } catch {
       // Something was moved in from outside; it stays where it is.
+    }
+  }
+
+  /** The command's group that a process is in; undefined when it is in none of this keeper's. */
+  groupOf(pid: number): string | undefined {
+    try {
+      const place = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))?.[1] ?? '';
+      const name = place.split(`/${this.#name}/`)[1];
+      return name && join(this.#base, name);
+    } catch {
+      return undefined;
     }
   }
 

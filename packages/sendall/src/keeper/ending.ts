@@ -10,9 +10,12 @@ const POLL_MS = 50;
 export interface EndReport {
   readonly signalled: number[];
   readonly survivors: ProcessInfo[];
+  /** Whether these are all, or as far as could be seen. */
+  readonly proof: Tree['proof'];
 }
 
 export class Ending {
+  readonly #native: Native;
   readonly #tree: Tree;
   readonly #done: (report: EndReport) => void;
   readonly #signalled: number[];
@@ -24,6 +27,7 @@ export class Ending {
 
   /** Begins with TERM at once. `done` is called once, when nothing lives or what does survived KILL. */
   constructor(native: Native, tree: Tree, graceMs: number, done: (report: EndReport) => void) {
+    this.#native = native;
     this.#tree = tree;
     this.#done = done;
     this.#signalled = graceMs > 0 ? signalAll(native, tree.members(), SIGTERM) : [];
@@ -44,8 +48,13 @@ export class Ending {
 
   /** A process may have ended: perhaps it was the last. */
   check(): void {
+    if (this.#killing || this.#over || this.#tree.alive()) return;
     // The second look goes another way.
-    if (!this.#killing && !this.#over && !this.#tree.alive() && this.#tree.members().length === 0) this.#finish();
+    const members = this.#tree.members();
+    if (members.length === 0) this.#finish();
+    // It also finds those that had left before, and were not told to end yet.
+    const more = members.filter((pid) => !this.#signalled.includes(pid));
+    this.#signalled.push(...signalAll(this.#native, more, SIGTERM));
   }
 
   async #kill(): Promise<void> {
@@ -68,6 +77,7 @@ export class Ending {
     clearInterval(this.#poll);
     const survivors = describeAll([...this.#tree.members(), ...this.#tree.suspects()]);
     // Not at once: the constructor may still be running.
-    queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors }));
+    const { proof } = this.#tree;
+    queueMicrotask(() => this.#done({ signalled: this.#signalled, survivors, proof }));
   }
 }

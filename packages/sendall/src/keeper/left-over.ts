@@ -12,13 +12,9 @@ const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 /** What still lives of it. Call it in the same boot only: pids are given again after that. */
 export function treeLeftOf({ native, children }: Machine, { intent, started }: Facts): Tree | undefined {
   if (!started) return undefined;
-  let tree: Tree;
-  if (started.cgroup !== undefined) tree = new LeftCgroupTree(native, started.cgroup);
-  else {
-    const scan = new ScanTree(native, children, formatRunId(intent.runId), () => false);
-    scan.adopt(started.pid, started.ticks);
-    tree = scan;
-  }
+  const scan = new ScanTree(native, children, formatRunId(intent.runId), () => false);
+  scan.adopt(started.pid, started.ticks);
+  const tree: Tree = started.cgroup === undefined ? scan : new LeftCgroupTree(native, started.cgroup, scan);
   return tree.alive() ? tree : undefined;
 }
 

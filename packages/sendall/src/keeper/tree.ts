@@ -1,4 +1,5 @@
 /** All processes of one command: found, signalled, killed. */
+import { uptime } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.js';
 import type { Children } from './children.js';
@@ -9,6 +10,9 @@ import type { Native } from './native.js';
 export const SIGKILL = 9;
 export const SIGCONT = 18;
 const SIGSTOP = 19;
+
+/** Of the times in /proc. Source: proc(5), USER_HZ. */
+const TICKS_A_SECOND = 100;
 
 /** How long a kill may take before what still lives is reported (processes in uninterruptible sleep). */
 const KILL_PATIENCE_MS = 2000;
@@ -26,7 +30,10 @@ export interface Seat {
 }
 
 export interface Tree {
-  /** "cgroup": every process is found. "unproven": group, session, tag, descendants and orphans only. */
+  /**
+   * "cgroup": every process is found. "unproven": group, session, tag, descendants and orphans only, or some had left
+   * their cgroup. As far as it is known by now.
+   */
   readonly proof: 'cgroup' | 'unproven';
   /** The cgroup's path, for the journal. */
   readonly place: string | undefined;
@@ -55,16 +62,33 @@ export function signalAll(native: Native, pids: readonly number[], signal: numbe
   return reached;
 }
 
+/**
+ * With a cgroup. A command of root, or of a user to whom other groups were given, may leave it: once nothing lives inside,
+ * the parents of those that left are gone, and so they are children of the keeper. They are ended too, but that these are
+ * all of them is not certain then.
+ */
 export class CgroupTree implements Tree {
-  readonly proof = 'cgroup';
   readonly #native: Native;
   readonly #groups: Cgroups;
   readonly #group: Cgroup;
+  readonly #children: Children;
+  readonly #tag: string;
+  readonly #alone: () => boolean;
+  #begun = 0;
+  #escaped = false;
 
-  constructor(native: Native, groups: Cgroups) {
+  /** `alone` says that no other run lives: whatever orphan there is belongs to this one. */
+  constructor(native: Native, groups: Cgroups, children: Children, runId: string, alone: () => boolean) {
     this.#native = native;
     this.#groups = groups;
     this.#group = groups.take();
+    this.#children = children;
+    this.#tag = `${RUN_TAG}=${runId}`;
+    this.#alone = alone;
+  }
+
+  get proof(): 'cgroup' | 'unproven' {
+    return this.#escaped || this.suspects().length > 0 ? 'unproven' : 'cgroup';
   }
 
   get place(): string {
@@ -79,22 +103,57 @@ export class CgroupTree implements Tree {
     return this.#group.seat;
   }
 
-  lead(): void {}
+  lead(): void {
+    this.#begun = performance.now();
+  }
 
   alive(): boolean {
     return this.#group.populated;
   }
 
   members(): number[] {
-    return processesOf(this.#group);
+    return [...new Set([...processesOf(this.#group), ...this.#outside(true)])];
   }
 
   suspects(): number[] {
-    return [];
+    return this.#outside(false);
   }
 
-  kill(): Promise<void> {
-    return killGroup(this.#native, this.#group);
+  /** Orphans outside of the group, known by their tag where they have one: those that are ours for certain, or those that may be. */
+  #outside(certain: boolean): number[] {
+    const found = this.#children.orphans().filter((pid) => {
+      const group = this.#groups.groupOf(pid);
+      if (group === this.place) return false;
+      const stat = statOf(pid);
+      if (!stat || !isLive(stat)) return false;
+      const tag = variableOf(pid, RUN_TAG);
+      if (tag !== undefined || group !== undefined) return certain && tag === this.#tag;
+      return this.#alone() ? certain : !certain && stat.ticks >= this.#beginTicks();
+    });
+    if (certain && found.length > 0) this.#escaped = true;
+    return found;
+  }
+
+  /** What was born before the leader is of another run. */
+  #beginTicks(): number {
+    const ageSeconds = (performance.now() - this.#begun) / 1000;
+    // The time of the boot is known to the second.
+    return (uptime() - ageSeconds - 1) * TICKS_A_SECOND;
+  }
+
+  async kill(): Promise<void> {
+    await killGroup(this.#native, this.#group);
+    const end = performance.now() + KILL_PATIENCE_MS;
+    for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
+      // With a parent dead its children come to the keeper, and are found next.
+      const outside = this.#outside(true);
+      if (outside.length === 0) return;
+      for (const pid of outside) {
+        const ticks = statOf(pid)?.ticks;
+        this.#native.signalExactly(pid, SIGKILL, () => statOf(pid)?.ticks === ticks);
+      }
+      await delay(pause);
+    }
   }
 
   release(): void {
@@ -120,17 +179,24 @@ async function killGroup(native: Native, group: Killable): Promise<void> {
   }
 }
 
-/** What is left of a command whose keeper died, where it had a cgroup. */
+/** What is left of a command whose keeper died, where it had a cgroup. What left that is found by its tag. */
 export class LeftCgroupTree implements Tree {
-  readonly proof = 'cgroup';
   readonly place: string;
   readonly #native: Native;
   readonly #group: LeftCgroup;
+  readonly #scan: ScanTree;
+  #escaped = false;
 
-  constructor(native: Native, place: string) {
+  /** `scan` finds members without the group. */
+  constructor(native: Native, place: string, scan: ScanTree) {
     this.#native = native;
     this.place = place;
     this.#group = new LeftCgroup(place);
+    this.#scan = scan;
+  }
+
+  get proof(): 'cgroup' | 'unproven' {
+    return this.#escaped ? 'unproven' : 'cgroup';
   }
 
   within<T>(start: () => T): T {
@@ -140,19 +206,23 @@ export class LeftCgroupTree implements Tree {
   lead(): void {}
 
   alive(): boolean {
-    return this.#group.populated;
+    return this.#group.populated || this.members().length > 0;
   }
 
   members(): number[] {
-    return processesOf(this.#group);
+    const inside = processesOf(this.#group);
+    const outside = this.#scan.members().filter((pid) => !inside.includes(pid));
+    if (outside.length > 0) this.#escaped = true;
+    return [...inside, ...outside];
   }
 
   suspects(): number[] {
     return [];
   }
 
-  kill(): Promise<void> {
-    return killGroup(this.#native, this.#group);
+  async kill(): Promise<void> {
+    await killGroup(this.#native, this.#group);
+    await this.#scan.kill();
   }
 
   release(): void {

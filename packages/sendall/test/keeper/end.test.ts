@@ -113,6 +113,66 @@ function reaches({ options, proof, children }: Way): void {
   });
 }
 
+rootDescribe('a child that leaves its cgroup', () => {
+  const ROOT = `R=$(awk '/ - cgroup2 /{print $5}' /proc/self/mountinfo | head -1)`;
+  /** Leaves for `group`, says its pid, and sleeps. */
+  const leaver = (group: string, program = 'setsid sh -c') =>
+    `${ROOT}; ${program} 'echo $$ > '${group}'/cgroup.procs; echo $$; exec /bin/sleep 300' &`;
+  const outermost = '"$R"';
+
+  test.each([
+    ['in a session of its own', leaver(outermost)],
+    ['without its tag', leaver(outermost, 'env -i setsid /bin/sh -c')],
+    ['into the keeper’s own group', leaver('"$R$(sed -n "s/^0:://p" /proc/self/cgroup | xargs dirname)"')],
+    [
+      'and has a child there',
+      `${ROOT}; setsid sh -c 'echo $$ > '"$R"'/cgroup.procs; (echo $BASHPID; exec sleep 300) & wait' &`,
+    ],
+  ])('%s is killed, and the report claims no more than that', async (_, child) => {
+    await using keeper = await KeeperClient.start();
+    const run = keeper.sh(`${child.replace('$BASHPID', '$(exec sh -c "echo \\$PPID")')}\nsleep 300`);
+    const pids = await pidsOf(run, 1);
+    const report = await run.operate({ type: 'CANCEL', graceMs: 100 });
+    expect(report).toMatchObject({ result: 'done', proof: 'unproven', survivors: [] });
+    expect(pids.filter(alive)).toEqual([]);
+    expect(await run.exit).toMatchObject({ killProof: 'unproven', survivors: [] });
+  });
+
+  test('without its tag, when another run could own it, is reported', async () => {
+    await using keeper = await KeeperClient.start();
+    const other = keeper.sh('sleep 300');
+    await other.wait('STARTED');
+    const run = keeper.sh(`${leaver(outermost, 'env -i setsid /bin/sh -c')}\nsleep 300`);
+    const [pid] = await pidsOf(run, 1);
+    const report = await run.operate({ type: 'CANCEL', graceMs: 100 });
+    expect(report).toMatchObject({ proof: 'unproven', survivors: [{ pid }] });
+    process.kill(pid!, 'SIGKILL');
+  });
+
+  test('and had a keeper that died is found by its tag', async () => {
+    await using keeper = await KeeperClient.start();
+    const run = keeper.sh(`${leaver(outermost)}\nsleep 300`);
+    const pids = await pidsOf(run, 1);
+    await keeper.crash();
+    const again = keeper.attach(run.runId, 'control');
+    await again.wait('ATTACHED');
+    expect(await again.operate({ type: 'CANCEL', graceMs: 0 })).toMatchObject({ proof: 'unproven', survivors: [] });
+    expect(pids.filter(alive)).toEqual([]);
+  });
+
+  test('takes nothing from the proof of a run that it is not of', async () => {
+    await using keeper = await KeeperClient.start();
+    const leaving = keeper.sh(`${leaver(outermost)}\nsleep 0.1`);
+    const pids = await pidsOf(leaving, 1);
+    await leaving.exit;
+    const run = keeper.sh('sleep 300');
+    await run.wait('STARTED');
+    expect(await run.operate({ type: 'CANCEL', graceMs: 0 })).toMatchObject({ proof: 'cgroup', survivors: [] });
+    expect(pids.filter(alive)).toHaveLength(1);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+  });
+});
+
 describe('without a cgroup, a child that hides from group, session and tag and has no parent left', () => {
   const hiding = '(env -i setsid /bin/sh -c "echo \\$\\$; exec /bin/sleep 300" & exit); sleep 300';
 
