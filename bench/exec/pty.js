@@ -4,7 +4,7 @@ import { constants, openSync } from 'node:fs';
 import { Terminal } from '../../packages/sendall/dist/keeper/terminal.js';
 import { loadNative } from '../../packages/sendall/dist/keeper/syscalls.js';
 
-const loaded = await loadNative();
+const loaded = await loadNative({ nofile: undefined, umask: 0o022 });
 if (!loaded) throw new Error('terminals need koffi: npm ci');
 export const native = loaded;
 

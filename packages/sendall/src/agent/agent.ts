@@ -81,6 +81,8 @@ export interface AgentStatus {
   readonly native: boolean | undefined;
   /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
   readonly killProof: string | undefined;
+  /** When memory runs out the kernel ends commands before the keeper: it could lower its own OOM score. */
+  readonly keeperIsLastToGo: boolean | undefined;
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   readonly setAside: readonly string[];
 }
@@ -365,6 +367,7 @@ export class Agent implements AsyncDisposable {
       spoolBytes?: number;
       native?: boolean;
       proof?: string;
+      lastToGo?: boolean;
       limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
     };
     const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#limits;
@@ -386,6 +389,7 @@ export class Agent implements AsyncDisposable {
       diskFree: freeBytes(this.home.state),
       native: keeper.native,
       killProof: keeper.proof,
+      keeperIsLastToGo: keeper.lastToGo,
       setAside: this.setAside,
     };
   }

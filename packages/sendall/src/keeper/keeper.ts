@@ -47,8 +47,6 @@ const SHOWN_TAGS = 64;
 const BURST = 8;
 /** Commands that start within so many milliseconds start together. */
 const CROWD_MS = 1;
-/** Runs, at about seven descriptors each, with which the keeper stays below a command's own limit of 1024. */
-const FEW_FILES = 100;
 /** More trees than this are not looked at for every process that ends. */
 const FEW_TREES = 8;
 const TREES_MS = 20;
@@ -205,7 +203,7 @@ export class Keeper implements Desk, RunOwner {
     agent.attach(run, true, { ...message, again: false });
     const immediate = this.#running.size < this.limits.maxRunning && this.#starting < BURST && this.#queue.size === 0;
     this.journal.sync((error) => this.#intentSynced(run, error));
-    this.native.manyFiles(this.live >= FEW_FILES);
+    this.native.expectRuns(this.live);
     if (!immediate) {
       this.#queue.add(run);
       return;
@@ -400,6 +398,7 @@ export class Keeper implements Desk, RunOwner {
       spoolBytes: this.budget.used,
       native: this.native.subreaper,
       proof: this.cgroups ? 'cgroup' : 'unproven',
+      lastToGo: this.native.isLastToGo,
       draining: this.#draining,
       agents: this.#agents.size,
       syncs: this.journal.syncs,

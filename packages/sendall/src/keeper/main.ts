@@ -71,14 +71,17 @@ function appendLog(path: string, error: Error): void {
 }
 
 async function main(config: KeeperConfig): Promise<void> {
-  started();
+  const { nofile } = started();
   closeStrays();
   const { home } = config;
   const limits = completeLimits(config.limits);
   ensurePrivateFolder(home.state);
   ensurePrivateFolder(home.runtime);
   mkdirSync(spoolRoot(home), { recursive: true, mode: 0o700 });
-  const native = (config.plain ? undefined : await loadNative()) ?? plainNative(home.runtime);
+  // Commands get the mask of whoever started the agent; the keeper's own files name their modes.
+  const umask = process.umask(0o077);
+  process.umask(umask & 0o077);
+  const native = (config.plain ? undefined : await loadNative({ nofile, umask })) ?? plainNative(home.runtime);
   const lock = openSync(join(home.state, 'keeper.lock'), 'a', 0o600);
   if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
   // Some disks give the lock to everybody, and a lock file can be removed.
@@ -87,8 +90,6 @@ async function main(config: KeeperConfig): Promise<void> {
     throw new Error(
       `another keeper${presence.pid === undefined ? '' : ` (pid ${presence.pid})`} writes in ${home.state}, although the lock of that folder was free: end it, or set SENDALL_HOME to a folder on a disk with locks`,
     );
-  // Children get the usual mask; the keeper's own files name their modes.
-  process.umask(0o022);
   // A terminal or service manager must not take the commands' keeper away: it ends when it is idle.
   for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {});
 

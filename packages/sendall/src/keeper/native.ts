@@ -119,12 +119,15 @@ export interface Native {
   /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
   spawn(arranged: Arranged): number;
   /**
-   * The same as a call for another thread; undefined when it has to be this one. The soft limit on descriptors must be
-   * the commands' own then: see `manyFiles`.
+   * The same as a call for another thread, after which `callDone` is to be called; undefined when it has to be this one:
+   * where this process is not what the command is to be.
    */
   callOf(arranged: Arranged): SpawnCall | undefined;
-  /** Whether this process needs more descriptors than a command may have: each spawn then lowers the limit a moment. */
-  manyFiles(needed: boolean): void;
+  callDone(): void;
+  /** So many runs will soon be there, each with some descriptors of ours. */
+  expectRuns(count: number): void;
+  /** When memory runs out, commands are ended before this process. */
+  readonly isLastToGo: boolean;
   /** Gives back what was arranged for a spawn that will not be. */
   discard(arranged: Arranged): void;
   /** Calls back when a child may have ended. Returns how to stop that. */

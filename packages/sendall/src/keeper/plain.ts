@@ -141,7 +141,9 @@ export function plainNative(folder: string): Native {
     },
     arrange: (plan) => ({ plan }),
     callOf: () => undefined,
-    manyFiles() {},
+    callDone() {},
+    expectRuns() {},
+    isLastToGo: false,
     discard({ plan }) {
       words.delete(plan.words);
     },

@@ -190,9 +190,10 @@ export class Run implements OutputEvents {
     const { native, children, cgroups } = this.#machine;
     const id = formatRunId(this.identity.runId);
     try {
+      const alone = () => this.#owner.live === 1;
       const tree = cgroups
-        ? new CgroupTree(native, cgroups)
-        : new ScanTree(native, children, id, () => this.#owner.live === 1);
+        ? new CgroupTree(native, cgroups, children, id, alone)
+        : new ScanTree(native, children, id, alone);
       this.#launch = new Launch(this.#machine, this.#spec!, id, tree);
     } catch (error) {
       if (error instanceof StartFailure) throw error;
@@ -466,14 +467,13 @@ export class Run implements OutputEvents {
   }
 
   #operate(operation: Operation, answer: (outcome: Outcome) => void): void {
-    const proof = this.#tree?.proof;
-    if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof });
+    if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof: this.#tree?.proof });
     else if (operation.type === 'RESIZE') answer({ result: this.#resize(operation.cols, operation.rows) });
     else if (this.#phase === 'queued') {
       this.#owner.cancelQueued(this, operation.reason);
       answer({ result: 'done' });
     } else if (!this.#tree) answer({ result: 'already over' });
-    else this.end('cancelled', operation.graceMs, operation.reason, (r) => answer({ result: 'done', proof, ...r }));
+    else this.end('cancelled', operation.graceMs, operation.reason, (report) => answer({ result: 'done', ...report }));
   }
 
   #resize(cols: number, rows: number): string {
@@ -565,7 +565,7 @@ export class Run implements OutputEvents {
       // The kernel counts the starting process' size too: what is not above ours says nothing.
       maxRssKb: (status.maxRssKb ?? 0) > ownMaxRss(status.maxRssKb ?? 0) ? status.maxRssKb : undefined,
       survivors: this.#endReport?.survivors ?? [],
-      killProof: this.#endReport && this.#tree?.proof,
+      killProof: this.#endReport?.proof,
     };
     if (!stored) {
       // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.

@@ -158,6 +158,7 @@ export class Launch {
     if (!call) return false;
     this.#arranged = undefined;
     spawner.spawn(call, this.tree.seat, (errno, pid) => {
+      this.#native.callDone();
       this.#native.discard(arranged);
       if (errno === 0) {
         this.#closeTheirs();

@@ -5,6 +5,7 @@
  * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
  */
 import { constants, rmSync } from 'node:fs';
+import { Inheritance, OomScore, type Starter } from './inheritance.js';
 import { errnoName, SystemError, type Native, type SpawnCall, type Status } from './native.js';
 
 const O_NONBLOCK = 0o4000;
@@ -38,7 +39,6 @@ const WNOHANG = 1;
 const WEXITED = 4;
 const WNOWAIT = 0x01000000;
 const P_ALL = 0;
-const RLIMIT_NOFILE = 7;
 const PR_SET_CHILD_SUBREAPER = 36;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -49,8 +49,6 @@ const AT_EACCESS = 0x200;
 const SPAWN_SETSIGDEF = 0x04;
 const SPAWN_SETSIGMASK = 0x08;
 const SPAWN_SETSID = 0x80;
-/** The soft limit a login has; Node raises its own, and select() in the command would break above 1024. */
-const CHILD_NOFILE = 1024n;
 /** setgroups, setresuid, setresgid: libc's own would change all threads of the process. */
 const CREDENTIAL_CALLS: { [arch: string]: readonly [number, number, number] } = {
   x64: [116, 117, 119],
@@ -64,10 +62,10 @@ const PIDFD_OPEN = 434;
 const ROOM = 1024;
 
 /** Loads koffi and binds the calls. Undefined where that is not possible. */
-export async function loadNative(): Promise<Native | undefined> {
+export async function loadNative(starter: Starter): Promise<Native | undefined> {
   if (process.platform !== 'linux') return undefined;
   try {
-    return bind((await import('koffi')).default);
+    return bind((await import('koffi')).default, starter);
   } catch {
     // Not installed, or not for this machine: it is optional.
     return undefined;
@@ -110,7 +108,7 @@ function groupsOf(ids: readonly number[]): Buffer {
 
 type Koffi = (typeof import('koffi'))['default'];
 
-function bind(koffi: Koffi): Native {
+function bind(koffi: Koffi, starter: Starter): Native {
   const libc = koffi.load(null);
   const c = {
     pipe2: libc.func('int pipe2(void *fds, int flags)'),
@@ -166,15 +164,22 @@ function bind(koffi: Koffi): Native {
 
   const attr = spawnAttributes(libc);
 
-  const ownLimit = Buffer.alloc(16);
-  c.prlimit(0, RLIMIT_NOFILE, null, ownLimit);
-  const hard = ownLimit.readBigUInt64LE(8);
-  const childLimit = Buffer.alloc(16);
-  childLimit.writeBigUInt64LE(hard < CHILD_NOFILE ? hard : CHILD_NOFILE, 0);
-  childLimit.writeBigUInt64LE(hard, 8);
-  // What commands get by birth.
-  c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
-  let many = false;
+  const limit = Buffer.alloc(16);
+  const inheritance = new Inheritance(
+    {
+      get(resource) {
+        c.prlimit(0, resource, null, limit);
+        return { soft: limit.readBigUInt64LE(0), hard: limit.readBigUInt64LE(8) };
+      },
+      set(resource, { soft, hard }) {
+        limit.writeBigUInt64LE(soft, 0);
+        limit.writeBigUInt64LE(hard, 8);
+        return c.prlimit(0, resource, limit, null) === 0;
+      },
+    },
+    starter,
+  );
+  const oomScore = OomScore.lower();
 
   function statusOf(raw: number): Status {
     const signal = raw & 0x7f;
@@ -282,7 +287,8 @@ function bind(koffi: Koffi): Native {
       return { plan, actions };
     },
     callOf({ plan, actions }) {
-      if (many) return undefined;
+      if (!inheritance.isShared) return undefined;
+      oomScore?.lend();
       const { argv, env } = plan.words;
       const [path, argvAt, envAt] = [plan.path, argv, env].map((each) => koffi.address(each)) as [
         bigint,
@@ -291,16 +297,15 @@ function bind(koffi: Koffi): Native {
       ];
       return { path, actions: koffi.address(actions), argv: argvAt, env: envAt };
     },
-    manyFiles(needed) {
-      if (many === needed) return;
-      many = needed;
-      c.prlimit(0, RLIMIT_NOFILE, many ? ownLimit : childLimit, null);
-    },
+    callDone: () => oomScore?.giveBack(),
+    expectRuns: (count) => inheritance.expect(count),
+    isLastToGo: oomScore !== undefined,
     spawn({ plan, actions }) {
-      if (many) c.prlimit(0, RLIMIT_NOFILE, childLimit, null);
-      const code = c.posixSpawn(int, plan.path, actions, attr, plan.words.argv, plan.words.env) as number;
-      if (many) c.prlimit(0, RLIMIT_NOFILE, ownLimit, null);
-      // Before anything else is called: it would write where the pid is.
+      oomScore?.lend();
+      const code = inheritance.lend(
+        () => c.posixSpawn(int, plan.path, actions, attr, plan.words.argv, plan.words.env) as number,
+      );
+      oomScore?.giveBack();
       const pid = int.readInt32LE(0);
       discard(actions!);
       if (code !== 0) throw new SystemError('posix_spawn', code);

@@ -190,9 +190,12 @@ function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
   };
 }
 
-function nativeFinding({ native, killProof }: AgentStatus): Finding {
-  const proof =
-    killProof === 'cgroup' ? 'a kill is sure to reach all (cgroup)' : 'a kill finds what it can (no cgroup)';
+function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Finding {
+  const kill = killProof === 'cgroup' ? 'a kill is sure to reach all (cgroup)' : 'a kill finds what it can (no cgroup)';
+  const memory = keeperIsLastToGo
+    ? 'when memory runs out commands end before the keeper'
+    : 'when memory runs out the keeper may end like any command (no CAP_SYS_RESOURCE: the OOM scores are equal)';
+  const proof = `${kill}; ${memory}`;
   return native === false
     ? {
         check: 'system',

@@ -1,0 +1,110 @@
+/** What commands get of whoever started the agent: limits, niceness, umask, OOM score. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { expect, test } from 'vitest';
+import { rootDescribe } from '../../../../test/support/root.js';
+import { SENDALL, User } from './support.js';
+
+/** An agent of this user's, started by shell text that ends with `agent`. */
+async function startedBy(text: string): Promise<{ user: User } & AsyncDisposable> {
+  const user = new User();
+  const script = `agent() { exec "$SENDALL" agent; }; ${text}`;
+  const child = spawn('bash', ['-c', script], { env: user.env({ SENDALL }), stdio: ['ignore', 'ignore', 'pipe'] });
+  for await (const line of createInterface({ input: child.stderr })) {
+    if (!line.startsWith('listening ')) throw new Error(`the agent said: ${line}`);
+    break;
+  }
+  child.stderr.resume();
+  return {
+    user,
+    async [Symbol.asyncDispose]() {
+      const [status] = user.events(['agent', 'status', '--json']);
+      user.call(['agent', 'stop', '--runs']);
+      if (child.exitCode === null) await once(child, 'exit');
+      if (typeof status?.keeperPid === 'number') process.kill(status.keeperPid, 'SIGKILL');
+      user[Symbol.dispose]();
+    },
+  };
+}
+
+const LOOK =
+  'ulimit -S -n; ulimit -S -f; ulimit -S -s; ulimit -S -t; ulimit -S -c; umask; nice; cat /proc/self/oom_score_adj';
+
+/** What a shell sees that is set up by `text`, and what a command of its agent sees. */
+async function both(text: string, more = '', look = LOOK): Promise<[string, string]> {
+  await using agent = await startedBy(`${text}; ${more} agent`);
+  const here = agent.user.bash(`bash -c '${text}; exec bash -c "$1"' bash "$LOOK"`, { env: { LOOK: look } });
+  const { stdout, stderr } = agent.user.call(['run', 'local', '--', 'bash', '-c', look]);
+  return [here.stdout, stdout + stderr];
+}
+
+test.each([
+  ['little', 'ulimit -S -n 700; ulimit -S -f 4096; ulimit -S -s 4096; ulimit -S -t 500; ulimit -S -c 0; umask 027'],
+  ['fewer files than the keeper needs', 'ulimit -S -n 40'],
+  ['many files', 'ulimit -S -n $(ulimit -H -n)'],
+  ['a mask for their owner', 'umask 277'],
+  ['a low priority', 'renice -n 5 $$ > /dev/null; echo 300 > /proc/self/oom_score_adj'],
+])('commands get what the starter of the agent had: %s', async (_, text) => {
+  const [expected, seen] = await both(text);
+  expect(seen).toBe(expected);
+});
+
+test('many commands at once get the same', async () => {
+  await using agent = await startedBy('ulimit -S -n 500; umask 027; agent');
+  const many = `for i in $(seq 24); do sendall run local -- sh -c 'ulimit -S -n; umask; cat /proc/self/oom_score_adj' & done; wait`;
+  const own = agent.user.bash('cat /proc/self/oom_score_adj').stdout;
+  expect(agent.user.bash(many).stdout.split('\n').filter(Boolean).toSorted()).toEqual(
+    Array.from({ length: 24 }, () => ['500', '0027', own.trim()])
+      .flat()
+      .toSorted(),
+  );
+});
+
+test('a limit on the length of files holds for commands, and not for their output', async () => {
+  await using agent = await startedBy('ulimit -S -f 2048; agent');
+  const ended = agent.user.bash('sendall run local -- head -c 20000000 /dev/zero | wc -c');
+  expect(ended.stdout.trim()).toBe('20000000');
+  const script = 'trap "" XFSZ; f=$(mktemp); head -c 4000000 /dev/zero > $f 2> /dev/null; stat -c %s $f; rm $f';
+  expect(agent.user.call(['sh', 'local', '-c', script]).stdout).toBe(`${2048 * 1024}\n`);
+});
+
+// Only root may lower a score, and give up that right.
+rootDescribe('the keeper', () => {
+  const scoreOf = (agent: { user: User }) => {
+    const [status] = agent.user.events(['agent', 'status', '--json']);
+    return agent.user.bash(`cat /proc/${String(status!.keeperPid)}/oom_score_adj`).stdout.trim();
+  };
+  const WEAK = 'setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource';
+
+  // CAP_SYS_RESOURCE, which root in a container may lack.
+  const effective = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'}`);
+  const mayLower = ((effective >> 24n) & 1n) === 1n;
+
+  test.skipIf(!mayLower)(
+    'ends last when memory runs out, and commands can get no lower than their own score',
+    async () => {
+      await using agent = await startedBy('agent');
+      expect(agent.user.call(['run', 'local', '--', 'true']).code).toBe(0);
+      expect(scoreOf(agent)).toBe('-900');
+      const lower = `${WEAK} sh -c 'echo -1 > /proc/self/oom_score_adj' 2> /dev/null; echo $?`;
+      expect(agent.user.call(['sh', 'local', '-c', lower]).stdout).not.toBe('0\n');
+      expect(agent.user.call(['doctor']).stdout).toContain('commands end before the keeper');
+    },
+  );
+
+  test('that may not lower its score has that of its commands, and doctor says so', async () => {
+    await using agent = await startedBy(`${WEAK} bash -c 'exec "$0" agent' "$SENDALL"`);
+    expect(scoreOf(agent)).toBe(
+      agent.user.call(['run', 'local', '--', 'cat', '/proc/self/oom_score_adj']).stdout.trim(),
+    );
+    expect(agent.user.call(['doctor']).stdout).toContain('the OOM scores are equal');
+  });
+
+  test('that may not raise its own limit on the length of files keeps output in shorter ones', async () => {
+    await using agent = await startedBy(`ulimit -f 4096; ${WEAK} bash -c 'exec "$0" agent' "$SENDALL"`);
+    const ended = agent.user.bash('sendall run local -- head -c 20000000 /dev/zero | wc -c; echo ${PIPESTATUS[0]}');
+    expect(ended.stdout.trim()).toBe('20000000\n0');
+  });
+});
