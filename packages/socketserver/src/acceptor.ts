@@ -27,8 +27,12 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
   #dropped = 0;
   #shared: SharedPlaces | undefined;
 
-  constructor(server: ServerInside, start: (item: Socket | Datagram) => void) {
+  /** Sends away one that is not established; false: there is none here. */
+  readonly #displace: () => boolean;
+
+  constructor(server: ServerInside, start: (item: Socket | Datagram) => void, displace: () => boolean) {
     this.#server = server;
+    this.#displace = displace;
     this.alarms = new Alarms(server.options.alarms);
     this.#budget = new FdBudget(server.options.fdReserve);
     this.admission = new Admission({
@@ -38,6 +42,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
         start(item);
       },
       drop: (item, reason) => this.drop(item, reason),
+      displace,
     });
   }
 
@@ -58,6 +63,17 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
 
   get dropped(): number {
     return this.#shared?.dropped ?? this.#dropped;
+  }
+
+  /** Who waits for a place, in all threads. */
+  get pending(): number {
+    return this.admission.places.waiting;
+  }
+
+  /** Descriptors that clients have in this process, as far as the server knows; its threads share them. */
+  get #held(): number {
+    const { taken, waiting } = this.admission.places;
+    return Math.max(this.#server.connections.size + this.admission.pending, taken + waiting);
   }
 
   get options(): ResolvedOptions {
@@ -87,7 +103,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
       this.drop(item, 'draining');
       return;
     }
-    if (server.transport.kind === 'stream' && !this.#budget.allows(server.connections.size + this.admission.pending)) {
+    if (server.transport.kind === 'stream' && !this.#budget.allows(this.#held) && !this.#displace()) {
       if (this.#budget.exhausted() && isHeard(server, 'emfile')) announce(server, 'emfile', this.#budget.state());
       this.drop(item, 'fd-budget');
       return;
@@ -107,7 +123,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
     if (reason === 'overload' && isHeard(server, 'overload'))
       announce(server, 'overload', {
         connections: this.admission.places.taken,
-        pending: this.admission.pending,
+        pending: this.pending,
         limit: server.options.maxConnections,
       });
     if (isHeard(server, 'drop')) announce(server, 'drop', { reason, peer: item && peerOf(item) });
@@ -115,6 +131,11 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
       (item as Socket).on('error', () => {});
       (item as Socket).destroy();
     }
+  }
+
+  /** How many of this loop's connections are not established. */
+  countUnestablished(count: number): void {
+    if (this.#shared !== undefined) this.#shared.unestablished = count;
   }
 
   acceptFailed(error: NodeJS.ErrnoException): void {

@@ -1,17 +1,23 @@
 import { unseen, waitedOn } from './clock.js';
 import type { DropReason } from './reasons.js';
 
-/** Counts those being served; one for the whole server, whatever the number of workers. */
+/** Counts those being served and those who wait; one for the whole server, whatever the number of workers. */
 export interface PlaceCounter {
   readonly taken: number;
+  readonly waiting: number;
   /** Takes a place when fewer than `limit` are taken. */
   take(limit: number): boolean;
   give(): void;
+  /** Begins to wait when fewer than `limit` do. */
+  queue(limit: number): boolean;
+  /** Waits no longer. */
+  leave(): void;
 }
 
 /** The counter of a server on one loop. */
 export class LocalPlaces implements PlaceCounter {
   taken = 0;
+  waiting = 0;
   take(limit: number): boolean {
     if (this.taken >= limit) return false;
     this.taken++;
@@ -19,6 +25,14 @@ export class LocalPlaces implements PlaceCounter {
   }
   give(): void {
     this.taken--;
+  }
+  queue(limit: number): boolean {
+    if (this.waiting >= limit) return false;
+    this.waiting++;
+    return true;
+  }
+  leave(): void {
+    this.waiting--;
   }
 }
 
@@ -34,7 +48,12 @@ export interface AdmissionDesk<T> {
   start(item: T): void;
   /** There is none: turn it away. */
   drop(item: T, reason: DropReason): void;
+  /** Frees a place by sending away one that is not established, where there is one. */
+  displace(): void;
 }
+
+/** Those who wait displace one after this many milliseconds, where no newcomer does it for them. */
+const patience = 250;
 
 interface Waiting<T> {
   item: T;
@@ -44,9 +63,10 @@ interface Waiting<T> {
 /**
  * Who may come in.
  *
- * Three situations. There is a place and the server serves: the item starts at once. There is none, or the server
- * is not serving yet: it waits, in order, among at most `pendingConnections`. That queue is full too: it is dropped.
- * One that waited `pendingTimeout` while the server served is dropped as well.
+ * Four situations. There is a place and the server serves: the item starts at once. There is none, but one that is not
+ * established holds one: that one goes. There is none, or the server is not serving yet: it waits, in order, among at
+ * most `pendingConnections`. That queue is full too: it is dropped. One that waited `pendingTimeout` while the server
+ * served is dropped as well.
  */
 export class Admission<T> {
   places: PlaceCounter;
@@ -54,6 +74,8 @@ export class Admission<T> {
   #pending: Waiting<T>[] = [];
   #permits = 0;
   #pumping = false;
+  /** How long those who wait have seen no place, in milliseconds. */
+  #stuck = 0;
 
   constructor(desk: AdmissionDesk<T>, places: PlaceCounter = new LocalPlaces()) {
     this.#desk = desk;
@@ -76,14 +98,22 @@ export class Admission<T> {
 
   offer(item: T): void {
     const { maxConnections, pendingConnections } = this.#desk.rules();
-    if (this.#permits > 0 && this.#pending.length === 0 && this.places.take(maxConnections)) {
+    const { places } = this;
+    // The place goes to whoever waits already, else to this one.
+    if (this.#permits > 0 && places.taken >= maxConnections) this.#desk.displace();
+    if (this.#permits > 0 && this.#pending.length === 0 && places.take(maxConnections)) {
       this.#permits--;
       this.#desk.start(item);
-    } else if (this.#pending.length < pendingConnections) {
+    } else if (places.queue(pendingConnections)) {
       this.#pending.push({ item, waited: unseen });
     } else {
       this.#desk.drop(item, 'overload');
     }
+  }
+
+  #shift(): T {
+    this.places.leave();
+    return this.#pending.shift()!.item;
   }
 
   /** A place is free again. */
@@ -98,7 +128,7 @@ export class Admission<T> {
     this.#pumping = true;
     while (this.#pending.length > 0 && this.#permits > 0 && this.places.take(this.#desk.rules().maxConnections)) {
       this.#permits--;
-      this.#desk.start(this.#pending.shift()!.item);
+      this.#desk.start(this.#shift());
     }
     this.#pumping = false;
   }
@@ -108,6 +138,7 @@ export class Admission<T> {
     const at = this.#pending.findIndex((waiting) => waiting.item === item);
     if (at < 0) return false;
     this.#pending.splice(at, 1);
+    this.places.leave();
     return true;
   }
 
@@ -115,18 +146,27 @@ export class Admission<T> {
   clear(reason: DropReason): void {
     const waiting = this.#pending;
     this.#pending = [];
-    for (const { item } of waiting) this.#desk.drop(item, reason);
+    for (const { item } of waiting) {
+      this.places.leave();
+      this.#desk.drop(item, reason);
+    }
   }
 
   /** Time passed: those who waited too long are turned away; places freed by other workers are taken. */
   tick(elapsed: number): void {
     if (this.#pending.length === 0) return;
     this.pump();
-    const { pendingTimeout } = this.#desk.rules();
+    const { pendingTimeout, maxConnections } = this.#desk.rules();
+    const full = this.#permits > 0 && this.#pending.length > 0 && this.places.taken >= maxConnections;
+    this.#stuck = full ? this.#stuck + elapsed : 0;
+    if (this.#stuck >= patience) {
+      this.#stuck = 0;
+      this.#desk.displace();
+    }
     if (this.#permits !== Infinity || pendingTimeout === 0) return;
     for (const waiting of this.#pending) waiting.waited = waitedOn(waiting.waited, elapsed);
     while (this.#pending.length > 0 && this.#pending[0]!.waited >= pendingTimeout) {
-      this.#desk.drop(this.#pending.shift()!.item, 'pending-timeout');
+      this.#desk.drop(this.#shift(), 'pending-timeout');
     }
   }
 }

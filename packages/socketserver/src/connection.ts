@@ -30,6 +30,8 @@ export interface ConnectionHost {
   report(connection: Connection, error: unknown): void;
   /** The connection does not count any longer. */
   placeFreed(connection: Connection): void;
+  /** It has shown who it is; called at most once. */
+  connectionEstablished(connection: Connection): void;
 }
 
 export interface ConnectionStats {
@@ -83,6 +85,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #waiters: { want: 'drain' | 'flush' | 'close'; resolve: () => void; reject: (error: Error) => void }[] | undefined;
   #messages: Messages | undefined;
   #counted = true;
+  #established = true;
   #goodbyes = 0;
   #reading = false;
   /** Whether the connection may go on in a socket that reads into the loop's buffer; how many chunks came so far. */
@@ -183,6 +186,34 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
       if (this.closed) this.#abort.abort(this.failure ?? new ConnectionClosedError());
     }
     return this.#abort.signal;
+  }
+
+  /**
+   * Whether the server must keep it when it is full: at once, or behind the TLS handshake and the PROXY header; with
+   * the option `establishedBy: 'handler'` from `establish()` on. Others are sent away for newcomers then, the oldest of
+   * the source that has most of them first.
+   */
+  get established(): boolean {
+    return this.#established;
+  }
+
+  /** The client has shown who it is. For servers whose option `establishedBy` is `'handler'`. */
+  establish(): void {
+    if (this.#established || this.closed) return;
+    this.#established = true;
+    this.host.connectionEstablished(this);
+  }
+
+  /** @internal */
+  beginUnestablished(): void {
+    this.#established = false;
+  }
+
+  /** @internal Makes room for another: its place and its descriptor are free when this returns. */
+  displace(): void {
+    this.reason ??= 'displaced';
+    this.uncount();
+    this.destroy('displaced');
   }
 
   /** Takes this connection out of the server's count, once: for long-lived ones that must not use up the limit. */

@@ -12,6 +12,7 @@ import { readProxyHeader } from './proxy-reader.js';
 import type { ServerInside } from './server-inside.js';
 import type { StreamTransport } from './transport.js';
 import { makeHandshaker } from './transports/tls.js';
+import { beginsUnestablished, isFailure, Unestablished } from './unestablished.js';
 
 /**
  * The connections of this loop, from the raw socket to the end: socket options, PROXY header and TLS handshake before
@@ -25,6 +26,7 @@ export class Connections implements ConnectionHost {
   readonly #acceptor: Acceptor;
   readonly #pipeline: Pipeline;
   readonly #counts: Condition;
+  readonly #unestablished = new Unestablished<Connection>();
 
   constructor(server: ServerInside, acceptor: Acceptor, pipeline: Pipeline, counts: Condition) {
     this.#server = server;
@@ -55,6 +57,11 @@ export class Connections implements ConnectionHost {
     if (options.keepAlive !== false) raw.setKeepAlive(true, options.keepAlive === true ? undefined : options.keepAlive);
     const connection = new Connection(this, raw, 'path' in serverAddress ? serverAddress.path : undefined, id);
     this.all.add(connection);
+    if (beginsUnestablished(this.#server)) {
+      connection.beginUnestablished();
+      this.#unestablished.add(connection, connection.peer);
+      this.#countUnestablished();
+    }
     if (isHeard(this.#server, 'connection')) {
       const { id, peer, local } = connection;
       announce(this.#server, 'connection', { id, peer, local, connection });
@@ -66,7 +73,10 @@ export class Connections implements ConnectionHost {
   async #shakeHands(connection: Connection, transport: StreamTransport): Promise<void> {
     const { proxyProtocol } = this.options;
     try {
-      if (proxyProtocol !== false) await readProxyHeader(connection, proxyProtocol);
+      if (proxyProtocol !== false) {
+        await readProxyHeader(connection, proxyProtocol);
+        this.#unestablished.move(connection, connection.peer);
+      }
       if (transport.handshake !== undefined) await connection.handshake();
     } catch (error) {
       connection.fail(error as Error, 'handshake-error');
@@ -74,7 +84,38 @@ export class Connections implements ConnectionHost {
       if (admission.permits !== Infinity && this.#pipeline.awaited) admission.permits++;
       return;
     }
-    if (!connection.closed) this.#pipeline.dispatch(connection);
+    if (connection.closed) return;
+    if (this.options.establishedBy === 'server') connection.establish();
+    this.#pipeline.dispatch(connection);
+  }
+
+  /** Frees a place for a newcomer, where a connection here is not established. */
+  displace(): boolean {
+    const connection = this.#unestablished.next;
+    if (connection !== undefined) connection.displace();
+    // One that could go may be in another thread.
+    else this.#server.relay?.makeRoom?.();
+    return connection !== undefined;
+  }
+
+  /** The same where the main server has chosen; one that is established by now stays. */
+  displaceFed(id: number): void {
+    for (const connection of this.all)
+      if (connection.id === id && !connection.established) return connection.displace();
+  }
+
+  get unestablished(): number {
+    return this.#unestablished.size;
+  }
+
+  #countUnestablished(): void {
+    this.#acceptor.countUnestablished(this.#unestablished.size);
+  }
+
+  connectionEstablished(connection: Connection): void {
+    this.#unestablished.delete(connection);
+    this.#countUnestablished();
+    if (this.#acceptor.fed) this.#server.relay!.established(connection);
   }
 
   upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket> {
@@ -85,6 +126,7 @@ export class Connections implements ConnectionHost {
 
   connectionClosed(connection: Connection): void {
     this.all.delete(connection);
+    if (this.#unestablished.delete(connection, isFailure(connection.reason))) this.#countUnestablished();
     if (isHeard(this.#server, 'close')) {
       const { id, peer, local, failure } = connection;
       const { bytesRead, bytesWritten, durationMs } = connection.stats;
@@ -105,6 +147,8 @@ export class Connections implements ConnectionHost {
   }
 
   placeFreed(connection: Connection): void {
+    // One without a place has none to give away.
+    if (this.#unestablished.delete(connection)) this.#countUnestablished();
     if (!this.#acceptor.fed) this.#acceptor.admission.release();
     else if (!connection.closed) this.#server.relay!.uncounted(connection);
     this.#counts.changed();

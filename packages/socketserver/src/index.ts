@@ -85,4 +85,5 @@ export {
   UnixSeqpacketServer,
   UnixStreamServer,
 } from './servers.js';
+export { sourceOf } from './unestablished.js';
 export { isWorker } from './worker-context.js';

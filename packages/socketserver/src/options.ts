@@ -82,6 +82,13 @@ export interface ServerOptions {
   maxConnections?: number;
   /** Accepted but waiting for a free place. Default 1024. */
   pendingConnections?: number;
+  /**
+   * When a connection counts as established. `server`: at once, or when its TLS handshake and PROXY header are done.
+   * `handler`: when the handler calls `connection.establish()`, after it knows who calls. When there is no place, the
+   * oldest connection that is not established, of the address that has most of them, is sent away for a newcomer.
+   * Default `server`.
+   */
+  establishedBy?: 'server' | 'handler';
   /** How long one waits for a place. Default 5 s. */
   pendingTimeout?: number;
   /** File descriptors left for the rest of the process. Default 64, at most a quarter of the limit. */
@@ -122,6 +129,7 @@ export const defaults = {
   maxConnections: 16384,
   pendingConnections: 1024,
   pendingTimeout: 5_000,
+  establishedBy: 'server' as 'server' | 'handler',
   fdReserve: 64,
   readTimeout: 60_000,
   writeTimeout: 30_000,
@@ -176,6 +184,7 @@ const checks: Record<keyof ServerOptions, Check> = {
   maxConnections: count(1),
   pendingConnections: count(0),
   pendingTimeout: time,
+  establishedBy: oneOf('server', 'handler'),
   fdReserve: count(0),
   readTimeout: time,
   writeTimeout: time,

@@ -1,6 +1,7 @@
 /**
  * Why a connection ended. `end`: the client ended it and was answered. `server`: the handler was done. `refused`: by
- * `verifyRequest()`. `drain`: by `shutdown()`. `worker`: the thread or process that served it died.
+ * `verifyRequest()`. `drain`: by `shutdown()`. `worker`: the thread or process that served it died. `displaced`: the server
+ * was full, and this one was not established.
  */
 export type CloseReason =
   | 'end'
@@ -15,6 +16,7 @@ export type CloseReason =
   | 'handler-error'
   | 'drain'
   | 'worker'
+  | 'displaced'
   | 'error';
 
 /** Why a client was turned away before it became a connection. */

@@ -13,6 +13,10 @@ export interface Relay {
   /** A connection that was handed over is over; one does not count any longer. */
   closed(connection: Connection): void;
   uncounted(connection: Connection): void;
+  /** One that was handed over has shown who it is. */
+  established(connection: Connection): void;
+  /** There is no place, and here nobody to send away; for threads that accept by themselves. */
+  makeRoom?(): void;
   /** A datagram that was handed over is handled. */
   done(request: Request): void;
   error(error: unknown, request: Request | undefined): void;

@@ -22,6 +22,8 @@ export interface ServerInfo {
   address: BoundAddress;
   /** Being served now. */
   connections: number;
+  /** Of these: not established yet (see the option `establishedBy`). */
+  unestablished: number;
   /** Accepted, waiting for a place. */
   pending: number;
   /** Since the start. */

@@ -95,7 +95,11 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     const { readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout } = this.options;
     const times = [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout];
     this.clock = new Clock(Math.min(...times.filter((time) => time > 0), longest));
-    this.#acceptor = new Acceptor(this, (item) => this.#start(item));
+    this.#acceptor = new Acceptor(
+      this,
+      (item) => this.#start(item),
+      () => (this.#crew ?? this.#connections).displace(),
+    );
     this.#pipeline = new Pipeline(this, BaseServer.prototype, this.#acceptor, this.#counts, {
       serving: () => this.#serving !== undefined,
       served: () => {
@@ -119,7 +123,8 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
       status: this.#status,
       address: this.serverAddress,
       connections: this.#places.taken,
-      pending: this.#admission.pending,
+      pending: this.#acceptor.pending,
+      unestablished: (this.#crew ?? this.#connections).unestablished,
       accepted: this.#acceptor.accepted,
       dropped: this.#acceptor.dropped,
       workers: this.#crew?.alive ?? 0,
@@ -240,6 +245,14 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   feedDatagram(datagram: Datagram): void {
     this.#acceptor.handedOver();
     this.#pipeline.dispatch(datagram);
+  }
+
+  /** @internal Sends away a connection that is not established: that one, where it was handed over. */
+  displace(id?: number): void {
+    const { taken, waiting } = this.#places;
+    if (id !== undefined) this.#connections.displaceFed(id);
+    // The one it was asked for may have its place by now.
+    else if (waiting > 0 && taken >= this.options.maxConnections) this.#connections.displace();
   }
 
   /** @internal Resolves when this server, in a worker, has drained. */

@@ -1,12 +1,13 @@
 import type { PlaceCounter } from './admission.js';
 
-/** Slots before the workers': the sum, those accepted, those dropped. */
+/** Slots before the workers': the places taken, those who wait for one, those accepted, those dropped. */
 const total = 0;
-const accepted = 1;
-const dropped = 2;
-/** Two for each worker: the places it holds, and those it accepted that wait for one. */
-const firstWorker = 3;
-const perWorker = 2;
+const queued = 1;
+const accepted = 2;
+const dropped = 3;
+/** Three for each worker: the places it holds, those who wait in it, those in it that are not established. */
+const firstWorker = 4;
+const perWorker = 3;
 
 /** One count of connections for all threads that accept by themselves, in memory that they share. */
 export class SharedPlaces implements PlaceCounter {
@@ -26,37 +27,73 @@ export class SharedPlaces implements PlaceCounter {
     return Atomics.load(this.#slots, total);
   }
 
+  get waiting(): number {
+    return Atomics.load(this.#slots, queued);
+  }
+
   take(limit: number): boolean {
-    // Checked and taken in one step: the count is never above the limit, and no free place is refused.
-    for (let seen = this.taken; ;) {
-      if (seen >= limit) return false;
-      const found = Atomics.compareExchange(this.#slots, total, seen, seen + 1);
-      if (found === seen) break;
-      seen = found;
-    }
-    if (this.#mine !== undefined) Atomics.add(this.#slots, this.#mine, 1);
-    this.#settled();
-    return true;
+    return this.#addBelow(total, limit, 0);
   }
 
   give(): void {
-    if (this.#mine !== undefined) Atomics.sub(this.#slots, this.#mine, 1);
-    Atomics.sub(this.#slots, total, 1);
+    this.#subtract(total, 0);
+  }
+
+  queue(limit: number): boolean {
+    return this.#addBelow(queued, limit, 1);
+  }
+
+  leave(): void {
+    this.#subtract(queued, 1);
+  }
+
+  /** Checked and added in one step: the count is never above the limit, and no free place is refused. */
+  #addBelow(slot: number, limit: number, own: number): boolean {
+    for (let seen = Atomics.load(this.#slots, slot); seen < limit;) {
+      const found = Atomics.compareExchange(this.#slots, slot, seen, seen + 1);
+      if (found === seen) {
+        if (this.#mine !== undefined) Atomics.add(this.#slots, this.#mine + own, 1);
+        return true;
+      }
+      seen = found;
+    }
+    return false;
+  }
+
+  #subtract(slot: number, own: number): void {
+    if (this.#mine !== undefined) Atomics.sub(this.#slots, this.#mine + own, 1);
+    Atomics.sub(this.#slots, slot, 1);
+  }
+
+  /** How many are not established; a thread sets its own number. */
+  get unestablished(): number {
+    let sum = 0;
+    for (let slot = firstWorker + 2; slot < this.#slots.length; slot += perWorker)
+      sum += Atomics.load(this.#slots, slot);
+    return sum;
+  }
+
+  set unestablished(count: number) {
+    if (this.#mine !== undefined) Atomics.store(this.#slots, this.#mine + 2, count);
+  }
+
+  /** The worker that has most of those. */
+  get mostUnestablished(): number | undefined {
+    let most = 0;
+    let worker: number | undefined;
+    for (let slot = firstWorker + 2; slot < this.#slots.length; slot += perWorker) {
+      const count = Atomics.load(this.#slots, slot);
+      if (count > most) [most, worker] = [count, (slot - 2 - firstWorker) / perWorker];
+    }
+    return worker;
   }
 
   countAccepted(): void {
     Atomics.add(this.#slots, accepted, 1);
-    if (this.#mine !== undefined) Atomics.add(this.#slots, this.#mine + 1, 1);
-  }
-
-  /** One that was accepted waits no longer: it has a place, or was turned away. */
-  #settled(): void {
-    if (this.#mine !== undefined) Atomics.sub(this.#slots, this.#mine + 1, 1);
   }
 
   countDropped(): void {
     Atomics.add(this.#slots, dropped, 1);
-    this.#settled();
   }
 
   get accepted(): number {
@@ -72,7 +109,9 @@ export class SharedPlaces implements PlaceCounter {
     const slot = firstWorker + worker * perWorker;
     const held = Atomics.exchange(this.#slots, slot, 0);
     const waiting = Atomics.exchange(this.#slots, slot + 1, 0);
+    Atomics.store(this.#slots, slot + 2, 0);
     Atomics.sub(this.#slots, total, held);
+    Atomics.sub(this.#slots, queued, waiting);
     return { held, waiting };
   }
 }

@@ -61,6 +61,8 @@ export type ToWorker =
   /** With an acceptance: it has closed its socket, and gets another. */
   | { type: 'resume'; acceptance?: Acceptance }
   | { type: 'drain'; timeout: number }
+  /** One that is not established has to go: this one, where the main server admits. */
+  | { type: 'displace'; id?: number }
   | { type: 'ping' };
 
 export interface ClosedNote {
@@ -82,6 +84,9 @@ export type FromWorker =
   | { type: 'failed'; error: ErrorNote }
   | ({ type: 'closed'; id: number; peer: PeerAddress; local: PeerAddress } & ClosedNote)
   | { type: 'uncounted'; id: number }
+  | { type: 'established'; id: number }
+  /** There is no place, and in this worker nobody to send away. */
+  | { type: 'room' }
   | { type: 'done'; id: number }
   | { type: 'event'; event: string; info: Record<string, unknown> }
   | { type: 'verify'; call: number; request: RequestNote }

@@ -196,8 +196,8 @@ export class Agent implements AsyncDisposable {
     return this.#desk.issue(options);
   }
 
-  /** Serves a link that was made some other way, for example in memory. @internal */
-  adopt(link: Link, origin: Origin): AgentSession {
+  /** Serves a link, also one that was made some other way, for example in memory. `known`: it is clear who calls. @internal */
+  adopt(link: Link, origin: Origin, known: () => void = () => undefined): AgentSession {
     const { handshakeTimeout = 5000, maxRunsPerLink, pingDeadline } = this.#limits;
     const { maxQuestions = 64, readAhead = 16 * 1024 * 1024 } = this.#options;
     const session = new AgentSession(link, origin, {
@@ -207,7 +207,11 @@ export class Agent implements AsyncDisposable {
       bootId: this.#bootId,
       resumes: this.#resumes,
       limits: { maxRunsPerLink, maxQuestions, readAhead, authTimeout: handshakeTimeout, pingDeadline },
-      identify: (from) => this.#identify(from),
+      identify: (from) => {
+        const principal = this.#identify(from);
+        known();
+        return principal;
+      },
       pairing: (to, message, from) => this.#pair(to, message, from),
       answer: (what, body, from) => this.#answer(what, body, from),
     });
@@ -263,7 +267,12 @@ export class Agent implements AsyncDisposable {
       }
     };
     try {
-      const server = await serve(address, accept, { ...this.#serverOptions(), tls: serverTls(this.#identity) });
+      const server = await serve(address, accept, {
+        ...this.#serverOptions(),
+        tls: serverTls(this.#identity),
+        // Strangers never keep callers out: when all places are taken, the oldest of theirs goes for a newcomer.
+        establishedBy: 'handler',
+      });
       const bound = server.serverAddress as { host: string; port: number };
       this.#add(server, formatTlsUrl({ host: address.host, port: bound.port }));
     } catch (error) {
@@ -281,7 +290,9 @@ export class Agent implements AsyncDisposable {
   #serverOptions() {
     const { handshakeTimeout = 5000, maxConnections } = this.#limits;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
-    return { readTimeout: 0, writeTimeout: 0, handshakeTimeout, maxConnections, drainTimeout: 1000 };
+    const silence = { readTimeout: 0, writeTimeout: 0 };
+    // Who waits for a place has a descriptor too: the limit is that of both.
+    return { ...silence, handshakeTimeout, maxConnections, pendingConnections: 0, drainTimeout: 1000 };
   }
 
   #add(server: Server, url: string): void {
@@ -290,7 +301,7 @@ export class Agent implements AsyncDisposable {
   }
 
   async #serve(connection: Connection, origin: Origin): Promise<void> {
-    const session = this.adopt(new Link(connection.socket), origin);
+    const session = this.adopt(new Link(connection.socket), origin, () => connection.establish());
     await session.closed;
   }
 

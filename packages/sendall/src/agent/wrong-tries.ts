@@ -1,16 +1,5 @@
 /** Counting failures by where they come from, so that guessing is slow and costs others nothing. */
-import { isIPv6 } from 'node:net';
-
-/** What counts as one address: an IPv4 address, or the /64 that one user of IPv6 has. */
-export function sourceOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '');
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail] = plain.split('::');
-  const before = head ? head.split(':') : [];
-  const after = tail ? tail.split(':') : [];
-  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0');
-  return `${[...before, ...zeros, ...after].slice(0, 4).join(':')}::/64`;
-}
+export { sourceOf } from '@sendall/socketserver';
 
 /** Names that are remembered; beyond that the one that failed longest ago is forgotten. */
 const MAX_NAMES = 10_000;

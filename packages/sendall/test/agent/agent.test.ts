@@ -110,6 +110,39 @@ describe('over TLS', () => {
     expect((await host.run(['true'])).ok).toBe(true);
   });
 
+  test('strangers that take all places make room for callers, and never for more than the limit', async () => {
+    await using small = await openAgent({
+      home: homeIn('small'),
+      listen: ['tls://127.0.0.1:0'],
+      maxConnections: 6,
+      keeperIdleExit: 200,
+    });
+    const address = small.listening.find((each) => each.startsWith('tls:'))!;
+    const port = Number(new URL(address).port);
+    const home = newHome();
+    await pair(home, address, { code: small.issueCode().code, name: 'small' });
+    await using before = await connect('small', { home });
+    const silent: Socket[] = [];
+    for (let i = 0; i < 30; i++) {
+      // Some say nothing, some begin a handshake, some finish it and then say nothing.
+      const socket =
+        i % 3 === 2
+          ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+          : connectSocket(port, '127.0.0.1');
+      socket.on('error', () => {}).resume();
+      if (i % 3 === 1) socket.write(Buffer.from([0x16, 3, 1, 2, 0, 1, 0]));
+      silent.push(socket);
+      await once(socket, 'connect');
+    }
+    await using during = await connect('small', { home });
+    expect((await during.run(['echo', 'served'])).stdout).toBe('served\n');
+    expect((await before.run(['echo', 'not disturbed'])).stdout).toBe('not disturbed\n');
+    const open = (): number => silent.filter((socket) => !socket.closed).length;
+    while (open() > 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect((await small.status).links).toBeLessThanOrEqual(6);
+    for (const socket of silent) socket.destroy();
+  });
+
   test('questions to the agent itself are answered on its own machine only', async () => {
     const home = newHome();
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });

@@ -14,6 +14,7 @@ import type { DropReason } from '../reasons.js';
 import type { Request } from '../server-interface.js';
 import type { ServerInside, Steps } from '../server-inside.js';
 import { SharedPlaces } from '../shared-places.js';
+import { beginsUnestablished } from '../unestablished.js';
 import {
   errorFrom,
   type Acceptance,
@@ -107,6 +108,14 @@ export class Crew implements PoolHost {
 
   get alive(): number {
     return this.#pool.alive;
+  }
+
+  get unestablished(): number {
+    return this.#pool.unestablished;
+  }
+
+  displace(): boolean {
+    return this.#pool.displace();
   }
 
   get pids(): ReadonlySet<number> {
@@ -242,6 +251,14 @@ export class Crew implements PoolHost {
   placeFreed(): void {
     if (!this.#acceptor.sharing) this.#acceptor.admission.release();
     this.#counts.changed();
+  }
+
+  get beginsUnestablished(): boolean {
+    return beginsUnestablished(this.#server);
+  }
+
+  placeKept(): void {
+    this.#acceptor.admission.places.take(Infinity);
   }
 
   dropped(item: Socket | Datagram | undefined, reason: DropReason): void {

@@ -8,6 +8,7 @@ import { descriptorOf } from '../node-internals.js';
 import type { ServerEvents } from '../events.js';
 import type { DropReason } from '../reasons.js';
 import type { SharedPlaces } from '../shared-places.js';
+import { isFailure, Unestablished } from '../unestablished.js';
 import {
   errorFrom,
   errorNote,
@@ -41,6 +42,10 @@ export interface PoolHost {
   /** It is over. */
   closed(worker: number, request: RequestNote, note: ClosedNote | undefined): void;
   placeFreed(): void;
+  /** One that was sent away had shown who it is just before: it stays, and counts again. */
+  placeKept(): void;
+  /** Whether connections begin without being established. */
+  readonly beginsUnestablished: boolean;
   /** Without an item: it waited in a worker that died. */
   dropped(item: Socket | Datagram | undefined, reason: DropReason): void;
   failed(error: Error, request: RequestNote | undefined): void;
@@ -50,9 +55,11 @@ export interface PoolHost {
 }
 
 interface Active {
+  member: Member;
   request: RequestNote;
   counted: boolean;
   opened: boolean;
+  displaced: boolean;
   done: (() => void) | undefined;
 }
 
@@ -84,6 +91,7 @@ export class Pool implements Workers {
   readonly #rules: PoolRules;
   readonly #places: SharedPlaces | undefined;
   readonly #members = new Set<Member>();
+  readonly #unestablished = new Unestablished<Active>();
   #address!: BoundAddress;
   #waiting: { item: Socket | Datagram; done: (() => void) | undefined }[] = [];
   #next = 0;
@@ -176,10 +184,12 @@ export class Pool implements Workers {
     if (link.pid !== undefined) (this.pids as Set<number>).delete(link.pid);
     const { held: lostHere, waiting } = this.#places?.clear(number) ?? { held: 0, waiting: 0 };
     const lost = Math.max(lostHere, [...active.values()].filter(({ opened }) => opened).length);
-    for (const [id, { request, counted, opened, done }] of active) {
+    for (const [id, entry] of active) {
+      const { request, counted, opened, done } = entry;
       // What it did not have yet comes back and goes to another one.
       if (!opened) continue;
       active.delete(id);
+      this.#unestablished.delete(entry);
       if (counted) this.#host.placeFreed();
       this.#host.closed(number, request, { ...nothingKnown, reason: 'worker' });
       done?.();
@@ -306,7 +316,9 @@ export class Pool implements Workers {
     if (last) member.state = 'retiring';
     const request: RequestNote =
       'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
-    member.active.set(id, { request, counted: true, opened: 'reply' in item, done });
+    const entry = { member, request, counted: true, opened: 'reply' in item, displaced: false, done };
+    member.active.set(id, entry);
+    if (!('reply' in item) && this.#host.beginsUnestablished) this.#unestablished.add(entry, request.peer);
     if ('reply' in item) {
       const { data, peer, truncated } = item;
       member.link.post({ type: 'datagram', id, data, peer, truncated });
@@ -321,8 +333,9 @@ export class Pool implements Workers {
     const entry = member.active.get(id);
     if (entry === undefined) return;
     member.active.delete(id);
+    this.#unestablished.delete(entry);
     if (descriptorOf(socket) < 0 || this.#drain !== undefined) {
-      this.#host.placeFreed();
+      if (entry.counted) this.#host.placeFreed();
       this.#host.dropped(socket, 'no-worker');
       entry.done?.();
     } else {
@@ -342,10 +355,30 @@ export class Pool implements Workers {
     }
   }
 
+  /** Of those that were handed over, and of those that accept by themselves. */
+  get unestablished(): number {
+    return this.#places?.unestablished ?? this.#unestablished.size;
+  }
+
+  /** Frees a place by sending away one that was handed over and is not established; false: there is none. */
+  displace(): boolean {
+    const entry = this.#unestablished.next;
+    if (entry === undefined) return false;
+    this.#unestablished.delete(entry);
+    entry.displaced = true;
+    entry.member.link.post({ type: 'displace', id: entry.request.id });
+    if (entry.counted) {
+      entry.counted = false;
+      this.#host.placeFreed();
+    }
+    return true;
+  }
+
   #over(member: Member, id: number, note: ClosedNote | undefined): void {
     const entry = member.active.get(id);
     if (entry === undefined) return;
     member.active.delete(id);
+    this.#unestablished.delete(entry, isFailure(note?.reason));
     if (entry.counted) this.#host.placeFreed();
     this.#host.closed(member.number, entry.request, note);
     entry.done?.();
@@ -389,7 +422,23 @@ export class Pool implements Workers {
         const entry = member.active.get(message.id);
         if (entry?.counted !== true) break;
         entry.counted = false;
+        this.#unestablished.delete(entry);
         this.#host.placeFreed();
+        break;
+      }
+      case 'established': {
+        const entry = member.active.get(message.id);
+        if (entry === undefined) break;
+        this.#unestablished.delete(entry);
+        if (!entry.displaced) break;
+        entry.displaced = false;
+        entry.counted = true;
+        this.#host.placeKept();
+        break;
+      }
+      case 'room': {
+        const most = this.#places?.mostUnestablished;
+        for (const { number: other, link: way } of this.#members) if (other === most) way.post({ type: 'displace' });
         break;
       }
       case 'event':

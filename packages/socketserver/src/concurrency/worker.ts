@@ -122,6 +122,8 @@ function relayFor(start: WorkerStart): Relay {
       post({ type: 'closed', id, peer, local, reason, bytesRead, bytesWritten, durationMs, ...(error && { error }) });
     },
     uncounted: (connection) => post({ type: 'uncounted', id: connection.id }),
+    established: (connection) => post({ type: 'established', id: connection.id }),
+    ...(!fed && { makeRoom: () => post({ type: 'room' }) }),
     done: (request) => post({ type: 'done', id: idOf(request) }),
     error: (error, request) =>
       post({ type: 'error', error: errorNote(error), ...(request && { request: noteOf(request) }) }),
@@ -263,6 +265,9 @@ function heard(message: ToWorker, socket?: Socket): void {
       break;
     case 'drain':
       void end(message.timeout);
+      break;
+    case 'displace':
+      server?.displace(message.id);
       break;
     case 'ping':
       post({ type: 'pong' });
