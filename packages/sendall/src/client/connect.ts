@@ -6,6 +6,7 @@ import { resolveHome, type Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
 import { dialRelay } from '../link/relay-client.js';
+import { abortSignal, callback, check, checkOptions, milliseconds, name, type Rules } from './check.js';
 import { Host } from './host.js';
 import { KnownHosts } from './known-hosts.js';
 import { fromOwnFolder } from './own-folder.js';
@@ -39,24 +40,29 @@ export type DialEvent =
 
 const dialEvents = channel('sendall:dial');
 
-const OPTION_NAMES = new Set([
-  'home',
-  'timeout',
-  'giveUpAfter',
-  'pingInterval',
-  'pingDeadline',
-  'longestPause',
-  'signal',
-  'share',
-]);
+/** What each option may be. */
+export const CONNECT_RULES: Rules<ConnectOptions> = {
+  home: { allowed: 'what resolveHome() returns', fits: isHome },
+  timeout: milliseconds,
+  giveUpAfter: milliseconds,
+  pingInterval: milliseconds,
+  pingDeadline: milliseconds,
+  longestPause: milliseconds,
+  signal: abortSignal,
+  share: callback,
+};
+
+function isHome(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as Home).agentSocket === 'string';
+}
 
 /**
  * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known) or `unix:/path`.
  * Throws UnreachableError, RefusedError (unknown, changed or unpaired key) or UsageError.
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<Host> {
-  for (const name of Object.keys(options))
-    if (!OPTION_NAMES.has(name)) throw new UsageError(`there is no connect option "${name}"`);
+  check('the host to connect to', target ?? null, name);
+  checkOptions<ConnectOptions>('connect', options, CONNECT_RULES);
   const home = options.home ?? resolveHome();
   const dialHost = dialler(target, home, options);
   const session = new Session(await dialHost(), dialHost, {

@@ -2,7 +2,8 @@
 import { SendallError } from '../errors.js';
 import type { Control, RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
-import { prepareRun, toBytes, type RunOptions, type Word } from './options.js';
+import { check, checkOptions, either, flag, objectOf, oneOf, whole } from './check.js';
+import { prepareRun, RUN_RULES, toBytes, type RunOptions, type Word } from './options.js';
 import type { Beginning } from './attachment.js';
 import { Run } from './run.js';
 import type { Session } from './session.js';
@@ -34,6 +35,19 @@ export interface AttachOptions extends Pick<
   /** "control" (default) writes stdin and trims the spool; "observe" only reads. */
   mode?: 'observe' | 'control';
 }
+
+const { encoding, maxBuffer, reject, waitFor, signal, sha256, giveUpAfter } = RUN_RULES;
+const ATTACH_RULES = {
+  encoding,
+  maxBuffer,
+  reject,
+  waitFor,
+  signal,
+  sha256,
+  giveUpAfter,
+  from: either(oneOf('start', 'end'), whole('bytes'), objectOf({ tail: whole('bytes') }, 'tail')),
+  mode: oneOf('observe', 'control'),
+};
 
 /** A run in the host's list. */
 export interface RunListing {
@@ -110,11 +124,14 @@ export class Host implements AsyncDisposable {
   /** On this machine a command starts in our folder; elsewhere the host knows where. */
   #placed(options: RunOptions): RunOptions {
     if (!this.#folderFrom) return options;
+    checkOptions<RunOptions>('run', options, RUN_RULES);
     return { ...options, cwd: this.#folderFrom(options.cwd === undefined ? undefined : toBytes(options.cwd)) };
   }
 
   /** Joins a run that exists, from any byte still kept. */
   attach(runId: string, options: AttachOptions = {}): Run {
+    checkOptions<AttachOptions>('attach', options, ATTACH_RULES);
+    check('the run to attach to', runId ?? null, RUN_RULES.runId);
     const { from = 'start', mode = 'control', ...rest } = options;
     // The words are not sent: the host knows them.
     const prepared = prepareRun({ verb: 'exec', argv: ['attach'] }, { ...rest, runId, stdin: 'pipe' });
@@ -123,6 +140,7 @@ export class Host implements AsyncDisposable {
 
   /** Runs of this identity on the host: those that have not ended, or `all` that are still kept. */
   async *runs(query: { all?: boolean } = {}): AsyncGenerator<RunListing, void, undefined> {
+    checkOptions('runs()', query, { all: flag });
     const answer = await this.#session.ask({ type: 'LIST', all: query.all ?? false });
     if (answer.type === 'RUNS') for (const run of answer.runs) yield listing(this.id, run);
     else throw notDone(answer);

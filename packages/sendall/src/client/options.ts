@@ -1,8 +1,25 @@
 /** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
 import { CHOICES, encodeSpec } from '../protocol/codec.js';
 import type { Spec } from '../protocol/messages.js';
-import { formatRunId, newRunId as makeRunId, parseRunId } from '../protocol/run-id.js';
+import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../protocol/run-id.js';
 import { UsageError } from '../errors.js';
+import {
+  abortSignal,
+  check,
+  checkOptions,
+  either,
+  flag,
+  having,
+  listOf,
+  milliseconds,
+  name,
+  objectOf,
+  oneOf,
+  whole,
+  word,
+  type Rule,
+  type Rules,
+} from './check.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
@@ -29,8 +46,8 @@ export interface RunOptions {
   stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
   /** How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows. Default "utf-8". */
   encoding?: string;
-  /** A terminal of this size on the host; output is one stream. */
-  pty?: boolean | { cols: number; rows: number; term?: string };
+  /** A terminal of this size on the host, each from 1 to 65535; output is one stream. Default 80 columns and 24 rows. */
+  pty?: boolean | { cols?: number | undefined; rows?: number | undefined; term?: string | undefined };
   /**
    * "split" (default), "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
    * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
@@ -75,34 +92,51 @@ export interface RunOptions {
   signal?: AbortSignal;
 }
 
-const NAMES: Record<keyof RunOptions, true> = {
-  runId: true,
-  name: true,
-  tags: true,
-  cwd: true,
-  env: true,
-  runAs: true,
-  stdin: true,
-  encoding: true,
-  pty: true,
-  capture: true,
-  timeout: true,
-  idleTimeout: true,
-  killGrace: true,
-  waitFor: true,
-  onDisconnect: true,
-  keep: true,
-  spoolMax: true,
-  overflow: true,
-  maxOutput: true,
-  maxBuffer: true,
-  reject: true,
-  idempotent: true,
-  sha256: true,
-  startWithin: true,
-  giveUpAfter: true,
-  signal: true,
+const size = (what: string): Rule => whole(what, 1, 65_535);
+const readable: Rule = {
+  allowed: 'a stream or a generator of bytes or text',
+  fits: (value) =>
+    [Symbol.asyncIterator, 'getReader', Symbol.iterator].some((method) => having('', method).fits(value)),
 };
+const variables: Rule = {
+  allowed: 'an object of text or bytes by name',
+  fits: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !(value instanceof Uint8Array) &&
+    Object.values(value).every((each) => each === undefined || word.fits(each)),
+};
+
+/** What each option may be. */
+export const RUN_RULES: Rules<RunOptions> = {
+  runId: { allowed: 'a run id', fits: (value) => typeof value === 'string' && isRunId(value) },
+  name,
+  tags: listOf(name),
+  cwd: word,
+  env: either(listOf(word), variables),
+  runAs: name,
+  stdin: either(word, readable),
+  encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
+  pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
+  capture: oneOf(...CHOICES.capture),
+  timeout: milliseconds,
+  idleTimeout: milliseconds,
+  killGrace: milliseconds,
+  waitFor: oneOf('exit', 'eof', 'tree'),
+  onDisconnect: either(oneOf('keep'), objectOf({ termAfter: milliseconds }, 'termAfter')),
+  keep: milliseconds,
+  spoolMax: whole('bytes'),
+  overflow: oneOf(...CHOICES.overflow),
+  maxOutput: whole('bytes'),
+  maxBuffer: either(whole('bytes'), { allowed: 'Infinity', fits: (value) => value === Infinity }),
+  reject: flag,
+  idempotent: flag,
+  sha256: flag,
+  startWithin: milliseconds,
+  giveUpAfter: milliseconds,
+  signal: abortSignal,
+};
+
 /** Argument lists and environments above this cannot be passed by Linux either (ARG_MAX is 2 MiB by default). */
 const MAX_SPEC = 1024 * 1024 - 4096;
 
@@ -135,25 +169,23 @@ function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
   );
 }
 
-/** A time, rounded up to whole milliseconds. Throws UsageError. */
-export function milliseconds(name: string, value: number | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
-    throw new UsageError(`${name}: ${value} is not a number of milliseconds`);
-  return Math.ceil(value);
+/** A time, rounded up to whole milliseconds. */
+export const rounded = (value: number | undefined): number | undefined =>
+  value === undefined ? undefined : Math.ceil(value);
+
+/** A terminal's size. Throws UsageError. */
+export function checkSize(cols: number, rows: number): { cols: number; rows: number } {
+  check('cols', cols ?? null, size('columns'));
+  check('rows', rows ?? null, size('rows'));
+  return { cols, rows };
 }
 
-/** A number of bytes, columns and the like. Throws UsageError. */
-export function wholeNumber<T extends number | undefined>(name: string, value: T): T {
-  if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
-    throw new UsageError(`${name}: ${value} is not a whole number`);
-  return value;
-}
-
-function oneOf<T extends string>(name: keyof RunOptions, value: T | undefined, allowed: readonly T[]): T | undefined {
-  if (value !== undefined && !allowed.includes(value))
-    throw new UsageError(`${name}: "${value}" is none of ${allowed.join(', ')}`);
-  return value;
+function isEncoding(label: unknown): boolean {
+  try {
+    return typeof label === 'string' && Boolean(new TextDecoder(label));
+  } catch {
+    return false;
+  }
 }
 
 /** The same run, whose stdin will be written to. */
@@ -172,8 +204,7 @@ export function prepareRun(
   what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
   options: RunOptions = {},
 ): PreparedRun {
-  for (const name of Object.keys(options))
-    if (!(name in NAMES)) throw new UsageError(`there is no run option "${name}"`);
+  checkOptions<RunOptions>('run', options, RUN_RULES);
   if (what.verb === 'exec' && !Array.isArray(what.argv))
     throw new UsageError('run() takes an array of words: run(["ls", "-l"]); sh() takes shell text');
   const words = what.verb === 'exec' ? what.argv.map(toBytes) : [toBytes(what.script)];
@@ -187,9 +218,10 @@ export function prepareRun(
     if (bytes.includes(0)) throw new UsageError(`${where} holds a NUL byte, which no command can receive`);
   if (options.cwd?.length === 0) throw new UsageError('cwd: an empty word names no folder');
   for (const entry of env)
-    if (entry.indexOf(0x3d) < 1) throw new UsageError(`env: "${Buffer.from(entry).toString()}" is not NAME=VALUE`);
+    if (entry.indexOf(0x3d) < 1)
+      throw new UsageError(`env: an entry of ${entry.length} bytes is not NAME=VALUE: its name is missing`);
   if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');
-  const pty = options.pty === true ? { cols: 80, rows: 24 } : options.pty || undefined;
+  const pty = options.pty === true ? {} : options.pty || undefined;
   const spec: Spec = {
     verb: what.verb,
     argv: what.verb === 'exec' ? words : [],
@@ -198,41 +230,35 @@ export function prepareRun(
     env,
     runAs: options.runAs,
     stdin: options.stdin !== undefined && options.stdin !== 'none',
-    pty: pty && { cols: wholeNumber('cols', pty.cols), rows: wholeNumber('rows', pty.rows), term: pty.term },
-    capture: oneOf('capture', options.capture, CHOICES.capture),
-    timeoutMs: milliseconds('timeout', options.timeout) || undefined,
-    idleMs: milliseconds('idleTimeout', options.idleTimeout) || undefined,
-    killGraceMs: milliseconds('killGrace', options.killGrace),
-    termAfterMs:
-      typeof options.onDisconnect === 'object' ? milliseconds('termAfter', options.onDisconnect.termAfter) : undefined,
-    keepMs: milliseconds('keep', options.keep) || undefined,
-    spoolMax: wholeNumber('spoolMax', options.spoolMax),
-    overflow: oneOf('overflow', options.overflow, CHOICES.overflow),
+    pty: pty && { cols: pty.cols ?? 80, rows: pty.rows ?? 24, term: pty.term },
+    capture: options.capture,
+    timeoutMs: rounded(options.timeout) || undefined,
+    idleMs: rounded(options.idleTimeout) || undefined,
+    killGraceMs: rounded(options.killGrace),
+    termAfterMs: typeof options.onDisconnect === 'object' ? rounded(options.onDisconnect.termAfter) : undefined,
+    keepMs: rounded(options.keep) || undefined,
+    spoolMax: options.spoolMax,
+    overflow: options.overflow,
     name: options.name,
     tags: [...(options.tags ?? [])],
     idempotent: options.idempotent,
-    maxOutput: wholeNumber('maxOutput', options.maxOutput),
+    maxOutput: options.maxOutput,
     sha256: options.sha256,
   };
   const rawSpec = encodeSpec(spec);
   if (rawSpec.length > MAX_SPEC)
     throw new UsageError(
-      `the command and its environment are ${rawSpec.length} bytes, more than ${MAX_SPEC}: pass the data on stdin`,
+      `the command and its environment are ${rawSpec.length} bytes together, and sendall sends at most ${MAX_SPEC}: pass the data on stdin`,
     );
-  try {
-    if (options.encoding !== undefined) void new TextDecoder(options.encoding);
-  } catch {
-    throw new UsageError(`encoding: "${options.encoding}" is not known; try utf-8, gbk, gb18030, big5, shift_jis`);
-  }
   return {
     runId: options.runId === undefined ? makeRunId() : parseRunId(options.runId),
     spec,
     rawSpec,
     encoding: options.encoding ?? 'utf-8',
     maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
-    waitFor: oneOf('waitFor', options.waitFor, ['exit', 'eof', 'tree']) ?? 'exit',
+    waitFor: options.waitFor ?? 'exit',
     reject: options.reject ?? true,
-    startWithin: milliseconds('startWithin', options.startWithin) ?? 60_000,
+    startWithin: rounded(options.startWithin) ?? 60_000,
     giveUpAfter: options.giveUpAfter,
     signal: options.signal,
     stdin: options.stdin,

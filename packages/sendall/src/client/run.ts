@@ -21,7 +21,8 @@ import { EventQueue, type RunEvent } from './events.js';
 import { ExactRecords, type OutputRecord } from './exact-records.js';
 import { Inbound } from './inbound.js';
 import { LineCutter, type LineOptions } from './lines.js';
-import { milliseconds, wholeNumber, type PreparedRun } from './options.js';
+import { checkOptions, flag, milliseconds, oneOf, text, whole, word } from './check.js';
+import { checkSize, rounded, type PreparedRun } from './options.js';
 import { Output, type StreamName } from './output.js';
 import {
   addTexts,
@@ -40,6 +41,15 @@ export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 
 
 /** Characters of a reason that the host keeps, and one by which it sees that there were more. */
 const LONGEST_REASON = 1001;
+
+const LINE_RULES = {
+  from: oneOf('stdout', 'stderr', 'both'),
+  maxLine: whole('bytes', 1),
+  delimiter: word,
+  keepEnds: flag,
+};
+const CANCEL_RULES = { grace: milliseconds, reason: text };
+const KILL_RULES = { grace: milliseconds, scope: oneOf('leader', 'group', 'tree') };
 
 export interface KillReport {
   /** "done", or why nothing was signalled. */
@@ -105,6 +115,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #endedAt: number | undefined;
   #throws: boolean;
   #failure: Failure = {};
+  /** Why its AbortSignal was aborted. */
+  #aborted: unknown;
   #echo: ((echo: TerminalEcho | undefined) => void) | undefined;
 
   /** @internal */
@@ -235,6 +247,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** Lines as they come, without their ends. `from`: "stdout" (default), "stderr", or "both" in the order of arrival. */
   async *lines(options: LineOptions & { from?: StreamName | 'both' } = {}): AsyncGenerator<string, void, undefined> {
+    checkOptions('lines()', options, LINE_RULES);
     const { from = 'stdout' } = options;
     const cutter = (): LineCutter => new LineCutter(this.#prepared.encoding, options);
     if (from === 'both') {
@@ -365,22 +378,24 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     signal: string | number = 'SIGTERM',
     options: { scope?: 'leader' | 'group' | 'tree'; grace?: number } = {},
   ): Promise<KillReport> {
+    checkOptions('kill()', options, KILL_RULES);
     const scope = options.scope ?? 'group';
     return await this.#operate(
       scope === 'tree'
-        ? { type: 'CANCEL', graceMs: milliseconds('grace', options.grace) }
+        ? { type: 'CANCEL', graceMs: rounded(options.grace) }
         : { type: 'SIGNAL', signal: signalNumber(signal), scope },
     );
   }
 
   /** Ends the run and its tree; its outcome is then cancelled. */
   async cancel(options: { grace?: number; reason?: string } = {}): Promise<KillReport> {
+    checkOptions('cancel()', options, CANCEL_RULES);
     const reason = options.reason?.slice(0, LONGEST_REASON);
-    return await this.#operate({ type: 'CANCEL', graceMs: milliseconds('grace', options.grace), reason });
+    return await this.#operate({ type: 'CANCEL', graceMs: rounded(options.grace), reason });
   }
 
   async resize(cols: number, rows: number): Promise<void> {
-    await this.#operate({ type: 'RESIZE', cols: wholeNumber('cols', cols), rows: wholeNumber('rows', rows) });
+    await this.#operate({ type: 'RESIZE', ...checkSize(cols, rows) });
   }
 
   /**
@@ -558,7 +573,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #errorOf(result: Result): RunError {
-    const { cause, refused } = this.#failure;
+    const { refused } = this.#failure;
+    const cause = this.#failure.cause ?? (result.outcome === 'cancelled' ? this.#aborted : undefined);
     return new RunError(result, {
       program: this.#joins ? undefined : programOf(this.#prepared.spec),
       rule: refused?.rule,
@@ -643,6 +659,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #watch(signal: AbortSignal | undefined): void {
     if (!signal) return;
     const abort = () => {
+      this.#aborted = signal.reason;
       if (this.#attachment.boarded) void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
       else this.#end('cancelled', 'aborted by the caller before it was sent');
     };

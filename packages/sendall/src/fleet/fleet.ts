@@ -1,8 +1,9 @@
 /** The same command on many hosts, one question with many answers. */
-import { connect, type ConnectOptions } from '../client/connect.js';
+import { checkOptions, type Rules } from '../client/check.js';
+import { connect, CONNECT_RULES, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
 import { KnownHosts } from '../client/known-hosts.js';
-import { newRunId, prepareRun, type RunOptions, type Word } from '../client/options.js';
+import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options.js';
 import type { Result } from '../client/result.js';
 import type { RunEvent } from '../client/events.js';
 import { Fifo } from '../client/fifo.js';
@@ -12,7 +13,7 @@ import { resolveHome } from '../home.js';
 import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { NodeSet } from './node-set.js';
-import { Rollout, type RolloutOptions } from './rollout.js';
+import { Rollout, ROLLOUT_RULES, type RolloutOptions } from './rollout.js';
 import { resolveTargets } from './targets.js';
 
 /** Bytes of one stdin stream that are kept for hosts that begin later. */
@@ -20,13 +21,9 @@ const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
 export interface FleetRunOptions extends Omit<RunOptions, 'pty'>, RolloutOptions {}
 
-const ROLLOUT_NAMES: Record<keyof RolloutOptions, true> = {
-  window: true,
-  batch: true,
-  maxFail: true,
-  pause: true,
-  order: true,
-};
+/** A fleet has no terminal: it cannot be shared. */
+const { pty: _none, ...SHARED_RULES } = RUN_RULES;
+const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES };
 
 /** What happens on a host, and where. */
 export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
@@ -53,6 +50,7 @@ export interface FleetResult {
  * connected to before a command is run.
  */
 export function fleet(targets: string | Iterable<string>, options: ConnectOptions = {}): Fleet {
+  checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
   const names = typeof targets === 'string' ? resolveTargets(targets, options.home) : [...targets];
   const known = new Set(new KnownHosts(options.home ?? resolveHome()).list().map(({ name }) => name));
   const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !known.has(name));
@@ -94,6 +92,7 @@ export class Fleet {
   }
 
   #start(begin: (host: Host, options: RunOptions) => Run, options: FleetRunOptions): FleetRun {
+    checkOptions<FleetRunOptions>('fleet run', options, FLEET_RULES);
     const runId = options.runId ?? newRunId();
     const ids = idsFor(this.#names, runId, this.#options);
     return new FleetRun(this.#names, this.#options, begin, { ...options, runId }, ids);
@@ -127,7 +126,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     options: FleetRunOptions,
     ids: ReadonlyMap<string, string>,
   ) {
-    const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !(name in ROLLOUT_NAMES)));
+    const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !(name in ROLLOUT_RULES)));
     this.#names = names;
     this.#connect = connectOptions;
     this.#begin = begin;

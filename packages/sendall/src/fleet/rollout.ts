@@ -1,5 +1,5 @@
 /** In which order and how many at a time: window, batches, and when to stop. */
-import { UsageError } from '../errors.js';
+import { either, milliseconds, oneOf, whole, type Rule, type Rules } from '../client/check.js';
 
 /** A number of hosts, or a share of all of them. */
 export type Share = number | `${number}%`;
@@ -17,12 +17,23 @@ export interface RolloutOptions {
   order?: 'listed' | 'random';
 }
 
-/** Reads `10` or `25%`. A share of something is at least one host. Throws UsageError. */
-function hostsOf(name: string, share: Share, total: number, least: number): number {
-  const percent = typeof share === 'string' ? /^(\d+(?:\.\d+)?)%$/.exec(share)?.[1] : undefined;
-  const count = percent === undefined ? share : Math.floor((Number(percent) * total) / 100);
-  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || (percent === undefined && count < least))
-    throw new UsageError(`${name}: ${JSON.stringify(share)} is neither a number of hosts nor a share such as 25%`);
+const SHARE: Rule = {
+  allowed: 'a share such as 25%',
+  fits: (value) => typeof value === 'string' && /^\d+(?:\.\d+)?%$/.test(value),
+};
+
+/** What each option may be. */
+export const ROLLOUT_RULES: Rules<RolloutOptions> = {
+  window: whole('hosts', 1),
+  batch: either(whole('hosts', 1), SHARE),
+  maxFail: either(whole('hosts'), SHARE),
+  pause: milliseconds,
+  order: oneOf('listed', 'random'),
+};
+
+/** Reads `10` or `25%`. A share of something is at least one host. */
+function hostsOf(share: Share, total: number, least: number): number {
+  const count = typeof share === 'number' ? share : Math.floor((Number.parseFloat(share) * total) / 100);
   return Math.max(count, least);
 }
 
@@ -36,13 +47,12 @@ export class Rollout {
   #stopped = false;
   #wake: () => void = () => undefined;
 
-  /** Throws UsageError when an option is wrong. */
   constructor(names: readonly string[], options: RolloutOptions) {
     const total = names.length;
     this.#names = options.order === 'random' ? shuffled(names) : names;
-    this.#window = hostsOf('window', options.window ?? 64, total, 1);
-    this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf('batch', options.batch, total, 1);
-    this.#maxFail = options.maxFail === undefined ? total : hostsOf('maxFail', options.maxFail, total, 0);
+    this.#window = options.window ?? 64;
+    this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf(options.batch, total, 1);
+    this.#maxFail = options.maxFail === undefined ? total : hostsOf(options.maxFail, total, 0);
     this.#pause = options.pause ?? 0;
   }
 

@@ -137,8 +137,6 @@ export function startFailure(name: Uint8Array, errno: string): StartFailure {
     case 'ETXTBSY':
     case 'ENOEXEC':
       return new StartFailure('notexec', `${show(name)} may not be executed (${errno})`);
-    case 'E2BIG':
-      return new StartFailure('limits', 'the words and the environment together are longer than the system takes');
     default:
       return new StartFailure('limits', `the system could not start ${show(name)} (${errno})`);
   }

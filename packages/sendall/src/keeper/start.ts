@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { STREAM, type Spec } from '../protocol/messages.js';
 import { buildEnvironment } from './environment.js';
+import { shellWords, tooLong } from './long-words.js';
 import type { Machine } from './machine.js';
 import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from './program.js';
 import { PacketSource, RecordSource } from './records.js';
@@ -56,7 +57,7 @@ export class Launch {
     const account = this.#user ?? machine.account;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
-    this.#argv = spec.verb === 'sh' ? [Buffer.from('sh'), Buffer.from('-c'), spec.script!] : spec.argv;
+    this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
     try {
       this.#asUser(() => {
@@ -178,6 +179,7 @@ export class Launch {
 
   #fail(error: unknown): never {
     this.abandon();
+    if (error instanceof SystemError && error.errno === 'E2BIG') throw tooLong(this.#argv, this.#env);
     if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
     throw error;
   }

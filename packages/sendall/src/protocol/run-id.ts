@@ -32,9 +32,11 @@ export function formatRunId(id: Uint8Array): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
+export const isRunId = (text: string): boolean => /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
+
 /** Parses the text form. Throws UsageError when it is not a UUID. */
 export function parseRunId(text: string): Buffer {
-  if (!/^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text))
+  if (!isRunId(text))
     throw new UsageError(`"${text}" is not a run id: it looks like 0192f0c1-7d3a-7cc1-98ab-001122334455`);
   return Buffer.from(text.replaceAll('-', ''), 'hex');
 }
