@@ -28,6 +28,8 @@ export interface AttachmentOwner {
   readonly resumes: Resumes;
   /** This attachment has output to send. */
   wake(attachment: Attachment): void;
+  /** The keeper has answered its beginning. */
+  answered(attachment: Attachment): void;
   ended(attachment: Attachment): void;
 }
 
@@ -38,6 +40,7 @@ type Beginning = MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>;
 
 export class Attachment implements Listener {
   readonly alias: number;
+  readonly runId: Uint8Array;
   readonly #owner: AttachmentOwner;
   readonly #keeperAlias: number;
   readonly #folder: string;
@@ -60,15 +63,21 @@ export class Attachment implements Listener {
     if (this.#again) owner.resumes.count++;
     this.#keeperAlias = owner.gate.enter(this);
     this.#folder = spoolFolder(owner.home, owner.principal, message.runId);
+    this.runId = Buffer.from(message.runId);
     this.#beginning = {
       ...message,
       // Views of the link's buffer would keep all of it.
-      runId: Buffer.from(message.runId),
+      runId: this.runId,
       holder: message.holder && Buffer.from(message.holder),
       alias: this.#keeperAlias,
       principal: owner.principal,
     };
-    owner.gate.send(this.#beginning);
+    try {
+      owner.gate.send(this.#beginning);
+    } catch (error) {
+      owner.gate.drop(this.#keeperAlias);
+      throw error;
+    }
   }
 
   fromCaller(message: Message): void {
@@ -140,6 +149,7 @@ export class Attachment implements Listener {
         break;
       case 'REFUSED':
       case 'ATTACH_REFUSED':
+        this.#owner.answered(this);
         this.#owner.gate.drop(this.#keeperAlias);
         this.#owner.ended(this);
         this.#stop();
@@ -151,6 +161,7 @@ export class Attachment implements Listener {
 
   /** There is a keeper again: it is told where this attachment belongs, and what may have been lost on the way. */
   keeperBack(): void {
+    this.#inflow.unplace();
     this.#owner.gate.send(this.#beginning);
     for (const operation of this.#asked.values()) this.#forward(operation);
     for (const [stream, outflow] of this.#outflows)
@@ -160,6 +171,7 @@ export class Attachment implements Listener {
   /** There is no keeper and none can be started. */
   keeperLost(reason: string): void {
     const now = Date.now();
+    this.#owner.answered(this);
     this.#owner.link.send({
       type: 'EXIT',
       alias: this.alias,
@@ -222,6 +234,7 @@ export class Attachment implements Listener {
 
   /** The keeper knows the run: from now on it is enough to attach to it. */
   #answered(): void {
+    this.#owner.answered(this);
     const { alias, runId, principal, epoch, holder, echo } = this.#beginning;
     const mode = this.#beginning.type === 'ATTACH' ? this.#beginning.mode : 'control';
     this.#beginning = {

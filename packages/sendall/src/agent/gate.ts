@@ -2,10 +2,11 @@
  * The agent's side of the keeper: one link for all sessions, made again when it goes. Each attachment of a caller has an
  * alias of its own here.
  */
-import { ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
-import { SendallError } from '../errors.js';
+import { defaultLimits, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
+import { ProtocolError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import type { Control, Message, MessageNamed } from '../protocol/messages.js';
+import { Share } from '../link/share.js';
+import type { Control, Message } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 
 /** Who hears what the keeper says of one attachment. */
@@ -18,12 +19,9 @@ export interface Listener {
   keeperLost(reason: string): void;
 }
 
-type Page = MessageNamed<'RUNS'>;
-
 interface Question {
   readonly message: Control;
-  readonly onPage: (page: Page) => void;
-  /** It has been asked on two links, or a part of its answer was passed on: it is not asked again. */
+  /** It has been asked on two links: it is not asked again. */
   final: boolean;
   resolve(message: Control): void;
   reject(error: Error): void;
@@ -45,10 +43,28 @@ export class KeeperGate {
   #nextOp = 1;
   #closed = false;
   #lostAt = -Infinity;
+  /** Runs that all callers of all agents here may hold at once. */
+  readonly #places: Share;
+  /** What each caller has of them, while it has a link. */
+  readonly #callers = new Map<string, { readonly share: Share; links: number }>();
 
   constructor(home: Home, options: KeeperOptions = {}) {
     this.#home = home;
     this.#options = options;
+    this.#places = new Share(options.limits?.maxAliases ?? defaultLimits.maxAliases);
+  }
+
+  /** A link of this caller's begins: its share of the runs that can be held. `done` gives all of it back. */
+  share(caller: string): { readonly share: Share; readonly done: () => void } {
+    const known = this.#callers.get(caller) ?? { share: new Share(this.#places), links: 0 };
+    this.#callers.set(caller, known);
+    known.links++;
+    const share = new Share(known.share);
+    const done = (): void => {
+      share.give(share.held);
+      if (--known.links === 0) this.#callers.delete(caller);
+    };
+    return { share, done };
   }
 
   get pid(): number | undefined {
@@ -86,8 +102,10 @@ export class KeeperGate {
     this.#listeners.delete(alias);
   }
 
+  /** Throws ProtocolError for a message that is too long for the keeper's link. */
   send(message: Control, alias = message.alias): void {
-    this.#link?.send(message, alias);
+    if (this.#link?.send(message, alias) === false)
+      throw new ProtocolError(`${message.type} is too long to be passed on`);
   }
 
   sendData(alias: number, offset: number, bytes: Uint8Array): void {
@@ -105,16 +123,16 @@ export class KeeperGate {
   }
 
   /**
-   * Asks the keeper something that has an opId and may be asked twice; `make` gets the number to use. A list comes in pages.
-   * When the link goes before the answer, it is asked once more on the next one.
+   * Asks the keeper something that has one answer and may be asked twice; `make` gets the number to use. When the link goes
+   * before the answer, it is asked once more on the next one.
    */
-  async ask(make: (opId: number) => Control, onPage: (page: Page) => void = () => undefined): Promise<Control> {
+  async ask(make: (opId: number) => Control): Promise<Control> {
     const link = await this.open();
     const opId = this.#nextOp++;
     return await new Promise((resolve, reject) => {
       const message = make(opId);
-      this.#questions.set(opId, { message, onPage, final: false, resolve, reject });
-      (this.#link ?? link).send(message);
+      if ((this.#link ?? link).send(message)) this.#questions.set(opId, { message, final: false, resolve, reject });
+      else reject(new ProtocolError(`${message.type} is too long to be passed on`));
     });
   }
 
@@ -158,11 +176,6 @@ export class KeeperGate {
   #answer(message: Extract<Control, { opId: number }>): void {
     const question = this.#questions.get(message.opId);
     if (!question) return;
-    if (message.type === 'RUNS') {
-      question.final = true;
-      question.onPage(message);
-      if (!message.last) return;
-    }
     this.#questions.delete(message.opId);
     question.resolve(message);
   }

@@ -1,6 +1,6 @@
 /**
  * A caller's stdin on its way to the keeper. What the keeper would have to refuse is refused here, as an error of that
- * caller's link: one caller must not spoil the agent's connection to the keeper for the others.
+ * caller's link, before it takes any of the keeper's time.
  */
 import { ProtocolError } from '../errors.js';
 
@@ -10,11 +10,18 @@ export class Inflow {
   /** The keeper takes bytes below this offset. */
   #limit = 0;
   #final: number | undefined;
+  #adrift = false;
+
+  /** The keeper's link was lost: until it says where the stream stands what comes goes nowhere, and is sent again then. */
+  unplace(): void {
+    this.#adrift = this.#next !== undefined;
+  }
 
   /** The keeper's next byte is `next`. */
   place(next: number, final: number | undefined): void {
     this.#next = next;
     this.#final = final;
+    this.#adrift = false;
   }
 
   allow(limit: number): void {
@@ -24,6 +31,7 @@ export class Inflow {
   /** What of a piece is new, if any. Throws ProtocolError for a hole, and for bytes beyond credit or end. */
   take(offset: number, bytes: Buffer): { offset: number; bytes: Buffer } | undefined {
     const next = this.#placed();
+    if (this.#adrift) return undefined;
     const end = offset + bytes.length;
     if (offset > next) throw new ProtocolError(`stdin: bytes from ${offset} came where ${next} is next`);
     if (end <= next) return undefined;
@@ -37,6 +45,7 @@ export class Inflow {
   /** The stream ends. False when that was known. Throws ProtocolError when it contradicts what came. */
   end(final: number): boolean {
     const next = this.#placed();
+    if (this.#adrift) return false;
     if (this.#final === final) return false;
     if (this.#final !== undefined) throw new ProtocolError(`stdin ended at ${this.#final} and again at ${final}`);
     if (final < next) throw new ProtocolError(`stdin ends at ${final}, but ${next} bytes have come`);

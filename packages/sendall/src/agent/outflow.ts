@@ -103,7 +103,10 @@ export class Outflow {
   /** The bytes below `to` are gone. */
   skip(to: number, reason: string): void {
     if (this.stopped || this.#fetched >= to) return;
-    this.#blocks.push({ kind: 'gap', from: this.#fetched, to, reason });
+    const last = this.#blocks.at(-1);
+    // A reader that is slow for a day finds one gap, and not each step of it.
+    if (last?.kind === 'gap') this.#blocks[this.#blocks.length - 1] = { ...last, to };
+    else this.#blocks.push({ kind: 'gap', from: this.#fetched, to, reason });
     this.#fetched = to;
     this.#known = Math.max(this.#known, to);
     this.#wake();

@@ -3,6 +3,9 @@
  *
  * Codes live in memory and end with the agent. What an answer tells depends on what was proved: "used" and "expired"
  * are said only to who proves that very code; to everybody else every code is just wrong.
+ *
+ * A code of 130 bits is not guessed. A key that tries wrong ones pauses all the same, for the sake of the machine, and no
+ * other key does: many callers may come from one address.
  */
 import type { KeyObject } from 'node:crypto';
 import diagnostics from 'node:diagnostics_channel';
@@ -29,8 +32,6 @@ export interface PairingOptions {
   readonly rememberMs?: number;
   /** Wrong tries of one key from one address before it must pause. Default 5. */
   readonly triesPerKey?: number;
-  /** Wrong tries from one address (one /64 of IPv6), whatever the keys, before it must pause. Default 50. */
-  readonly triesPerSource?: number;
   /** Milliseconds. Default one minute. */
   readonly pauseMs?: number;
   /** Milliseconds since the epoch. Default Date.now. */
@@ -67,10 +68,10 @@ export class PairingDesk {
 
   constructor(identity: Identity, callers: Callers, options: PairingOptions = {}) {
     const { name = hostname(), maxCodes = 64, rememberMs = DAY_MS, now = Date.now } = options;
-    const { triesPerKey = 5, triesPerSource = 50, pauseMs = 60_000 } = options;
+    const { triesPerKey = 5, pauseMs = 60_000 } = options;
     this.#identity = identity;
     this.#callers = callers;
-    this.#options = { name, maxCodes, rememberMs, triesPerKey, triesPerSource, pauseMs, now };
+    this.#options = { name, maxCodes, rememberMs, triesPerKey, pauseMs, now };
     this.#tries = new WrongTries(pauseMs, now);
   }
 
@@ -108,7 +109,7 @@ export class PairingDesk {
 
   /** False when the caller must pause: it is told so, and its proof is not looked at. */
   #admit(caller: Arrival): boolean {
-    const waitMs = Math.max(this.#tries.pauseOf(caller.source), this.#tries.pauseOf(keyAt(caller)));
+    const waitMs = this.#tries.pauseOf(keyAt(caller));
     if (!waitMs) return true;
     this.#fail(caller, 'busy', `too many wrong codes: wait ${Math.ceil(waitMs / 1000)} seconds`);
     return false;
@@ -121,7 +122,6 @@ export class PairingDesk {
     this.#forget();
     const code = this.#codes.find(({ key }) => sameProof(pairingProof(key, 'client', input), message.proof));
     if (!code) {
-      this.#tries.count(caller.source, this.#options.triesPerSource);
       this.#tries.count(keyAt(caller), this.#options.triesPerKey);
       return this.#fail(caller, 'wrong', 'no such code waits here');
     }

@@ -4,6 +4,7 @@
  */
 import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
+import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import { printable } from '../link/printable.js';
 import type { Peer } from '../link/tls.js';
@@ -51,6 +52,8 @@ export interface SessionServices {
   answer(what: string, body: unknown, origin: Origin, principal: Principal): Promise<unknown>;
 }
 
+/** Runs of a link whose beginnings the keeper has not answered: an answer may be a thousand times as long. */
+const MOST_JOINING = 64;
 /** Kept for as long as an attachment, and a hold's name for longer: see Resumes. */
 const MOST_POSITIONS = 16;
 const LONGEST_HOLDER = 64;
@@ -71,8 +74,17 @@ export class AgentSession implements AttachmentOwner {
   readonly #deadline: NodeJS.Timeout;
   #state: State = 'hello';
   #principal: Principal = { name: '', roles: [] };
+  /** Its part of the runs that all callers may hold together. */
+  #room: ReturnType<KeeperGate['share']> | undefined;
+  /** Attachments that the keeper has not answered. */
+  readonly #joining = new Set<Attachment>();
+  /** Several callers use this link: what is wrong with one run ends that run. */
+  #shared = false;
   #lastAlias = 0;
   #pumping = false;
+  /** Lists are told one after the other. */
+  #lists: Promise<unknown> = Promise.resolve();
+  readonly #whenRoomy: (() => void)[] = [];
   #questions = 0;
   /** Resolves when the link is over. */
   readonly closed: Promise<void>;
@@ -92,7 +104,10 @@ export class AgentSession implements AttachmentOwner {
     this.closed = new Promise((resolve) => {
       link.start({
         message: (message) => this.#message(message),
-        roomy: () => this.#pump(),
+        roomy: () => {
+          this.#pump();
+          for (const then of this.#whenRoomy.splice(0)) then();
+        },
         closed: () => {
           this.#close();
           resolve();
@@ -121,9 +136,14 @@ export class AgentSession implements AttachmentOwner {
     this.#pump();
   }
 
+  answered(attachment: Attachment): void {
+    if (this.#joining.delete(attachment)) this.#pace();
+  }
+
   ended(attachment: Attachment): void {
     this.#ready.delete(attachment);
-    this.#attachments.delete(attachment.alias);
+    this.#joining.delete(attachment);
+    if (this.#attachments.delete(attachment.alias)) this.#room?.share.give();
   }
 
   /** One frame from each attachment in turn, while the link has room. */
@@ -154,19 +174,9 @@ export class AgentSession implements AttachmentOwner {
     if (message.protoMin > PROTOCOL_VERSION || message.protoMax < PROTOCOL_VERSION)
       throw new RefusedError(otherVersion(message, this.origin));
     this.#state = 'auth';
-    this.link.send({
-      type: 'HELLO_OK',
-      alias: 0,
-      proto: PROTOCOL_VERSION,
-      name: this.#services.name,
-      bootId: this.#services.bootId,
-      features: [],
-      maxFrame: MAX_FRAME,
-      maxRuns: this.#services.limits.maxRunsPerLink,
-      window: 1024 * 1024,
-      clockMs: Date.now(),
-      version: VERSION,
-    });
+    this.#shared = message.features.includes(SHARED);
+    // It may be a stranger: who we are comes with AUTH_OK.
+    this.link.send({ type: 'HELLO_OK', alias: 0, proto: PROTOCOL_VERSION });
   }
 
   #onAuth(message: MessageNamed<'AUTH'>): void {
@@ -189,8 +199,9 @@ export class AgentSession implements AttachmentOwner {
     clearTimeout(this.#deadline);
     this.#state = 'open';
     this.link.trust();
-    const deadline = this.#services.limits.pingDeadline;
-    this.link.keepAlive(deadline / 3, deadline);
+    this.#room = this.gate.share(callerOf(this.origin));
+    const { limits, name, bootId } = this.#services;
+    this.link.keepAlive(limits.pingDeadline / 3, limits.pingDeadline);
     this.link.send({
       type: 'AUTH_OK',
       alias: 0,
@@ -198,10 +209,29 @@ export class AgentSession implements AttachmentOwner {
       roles: this.#principal.roles,
       policyRev: 0,
       epoch,
+      name,
+      bootId,
+      features: [],
+      maxFrame: MAX_FRAME,
+      maxRuns: limits.maxRunsPerLink,
+      window: 1024 * 1024,
+      clockMs: Date.now(),
+      version: VERSION,
     });
   }
 
   #onOpen(message: Message): void {
+    if (!this.#shared || !message.alias) this.#take(message);
+    else
+      try {
+        this.#take(message);
+      } catch (error) {
+        this.#refuse(message, error as Error);
+      }
+    this.#pace();
+  }
+
+  #take(message: Message): void {
     if (message.type === 'OPEN' || message.type === 'ATTACH') this.#begin(message);
     else if (message.alias) {
       const attachment = this.#attachments.get(message.alias);
@@ -213,14 +243,29 @@ export class AgentSession implements AttachmentOwner {
         throw new ProtocolError(`${message.type} for a run that was not opened`);
       // What a caller sent before it learned that its run had gone is no error.
     } else this.#onLink(message);
-    if (this.gate.congested) this.#waitForKeeper();
   }
 
-  /** The keeper is behind: this caller is not read until it has caught up. */
-  #waitForKeeper(): void {
-    this.link.pauseReading();
-    this.gate.drained(() => this.link.continueReading());
+  /** Ends one run's attachment for what was wrong with a message of it. */
+  #refuse(message: Message, { message: why }: Error): void {
+    const { alias } = message;
+    const attachment = this.#attachments.get(alias);
+    const runId = 'runId' in message ? message.runId : (attachment?.runId ?? new Uint8Array(16));
+    attachment?.close();
+    if (attachment) this.ended(attachment);
+    const type = message.type === 'OPEN' ? 'REFUSED' : 'ATTACH_REFUSED';
+    this.link.send({ type, alias, runId, code: 'protocol', message: why });
   }
+
+  /** This caller is not read while the keeper is behind, or has much of its to answer. */
+  #pace(): void {
+    if (this.gate.congested) {
+      this.link.pauseReading();
+      this.gate.drained(this.#goOn);
+    } else if (this.#joining.size >= MOST_JOINING) this.link.pauseReading();
+    else this.link.continueReading();
+  }
+
+  readonly #goOn = (): void => this.#pace();
 
   #begin(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
     const { alias, runId } = message;
@@ -234,21 +279,39 @@ export class AgentSession implements AttachmentOwner {
     if (holder > LONGEST_HOLDER) throw new ProtocolError(`a holder of ${holder} bytes, more than ${LONGEST_HOLDER}`);
     this.#lastAlias = alias;
     const { maxRunsPerLink } = this.#services.limits;
-    if (this.#attachments.size >= maxRunsPerLink) {
-      const text = `this link holds ${maxRunsPerLink} runs already (maxRunsPerLink): wait for some to end`;
+    const full = this.#attachments.size >= maxRunsPerLink;
+    if (full || !this.#room?.share.take()) {
+      const text = full
+        ? `this link holds ${maxRunsPerLink} runs already (maxRunsPerLink): wait for some to end`
+        : `this link holds ${this.#attachments.size} runs, and what is left is for others: wait for some to end`;
       if (message.type === 'OPEN')
         this.link.send({ type: 'REFUSED', alias, runId, code: 'busy', message: text, retryAfterMs: 1000 });
       else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
       return;
     }
-    this.#attachments.set(alias, new Attachment(this, message));
+    const attachment = this.#attach(message);
+    this.#attachments.set(alias, attachment);
+    if (message.type === 'ATTACH') this.#joining.add(attachment);
+  }
+
+  #attach(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): Attachment {
+    try {
+      return new Attachment(this, message);
+    } catch (error) {
+      this.#room?.share.give();
+      throw error;
+    }
   }
 
   #onLink(message: Message): void {
     switch (message.type) {
       case 'LIST':
+        void this.#answer(message.opId, () => this.#list(message));
+        break;
       case 'FORGET':
-        void this.#answer(message.opId, () => this.#relay({ ...message, principal: this.#principal.name }));
+        void this.#answer(message.opId, () =>
+          this.gate.ask((opId) => ({ ...message, opId, principal: this.#principal.name })),
+        );
         break;
       case 'ASK':
         void this.#answer(message.opId, () => this.#ask(message));
@@ -280,14 +343,30 @@ export class AgentSession implements AttachmentOwner {
     }
   }
 
-  async #relay(message: MessageNamed<'LIST'> | MessageNamed<'FORGET'>): Promise<Control> {
-    const { opId } = message;
-    return await this.gate.ask(
-      (keeperOp) => ({ ...message, opId: keeperOp }),
-      (page) => {
-        if (!page.last) this.link.send({ ...page, opId });
-      },
-    );
+  /** One list after the other, and each page of it when the caller has taken the one before. */
+  #list(message: MessageNamed<'LIST'>): Promise<Control> {
+    const list = this.#lists.then(() => this.#pages(message));
+    this.#lists = list.catch(() => undefined);
+    return list;
+  }
+
+  async #pages(message: MessageNamed<'LIST'>): Promise<Control> {
+    for (let { after } = message; ;) {
+      while (!this.link.roomy) {
+        if (this.#state === 'closed') throw new SendallError('CLOSED', 'the asker has gone');
+        await new Promise<void>((resolve) => this.#whenRoomy.push(resolve));
+      }
+      const page = await this.gate.ask((opId) => ({
+        ...message,
+        opId,
+        principal: this.#principal.name,
+        page: true,
+        after,
+      }));
+      if (page.type !== 'RUNS' || page.next === undefined || message.page) return page;
+      this.link.send({ ...page, opId: message.opId, next: undefined });
+      after = page.next;
+    }
   }
 
   async #ask({ what, body }: MessageNamed<'ASK'>): Promise<Control> {
@@ -306,11 +385,21 @@ export class AgentSession implements AttachmentOwner {
     clearTimeout(this.#deadline);
     for (const attachment of this.#attachments.values()) attachment.close(true);
     this.#attachments.clear();
+    this.#joining.clear();
     this.#ready.clear();
+    this.#room?.done();
+    this.#room = undefined;
+    for (const then of this.#whenRoomy.splice(0)) then();
   }
 }
 
-/** Says which of the two has to be upgraded, and how. */
+/** Who shares what this link has: the links of one key belong together. */
+function callerOf(origin: Origin): string {
+  if (origin.kind === 'tls') return origin.peer.fingerprint;
+  return origin.kind === 'memory' ? `memory ${origin.principal}` : 'local';
+}
+
+/** Says which of the two has to be upgraded, and how. A stranger learns no more of us than our protocol. */
 function otherVersion({ protoMin, protoMax, version }: MessageNamed<'HELLO'>, origin: Origin): string {
   const theirs = protoMin === protoMax ? `${protoMin}` : `${protoMin} to ${protoMax}`;
   const here =
@@ -319,5 +408,6 @@ function otherVersion({ protoMin, protoMax, version }: MessageNamed<'HELLO'>, or
     protoMin > PROTOCOL_VERSION
       ? (here ?? "upgrade sendall on the agent's machine and start its agent anew")
       : "upgrade the caller's sendall";
-  return `this agent (sendall ${VERSION}) speaks protocol ${PROTOCOL_VERSION} and its caller (sendall ${version}) protocol ${theirs}: ${next}`;
+  const us = origin.kind === 'local' ? ` (sendall ${VERSION})` : '';
+  return `this agent${us} speaks protocol ${PROTOCOL_VERSION} and its caller (sendall ${printable(version, 40)}) protocol ${theirs}: ${next}`;
 }

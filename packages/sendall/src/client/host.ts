@@ -94,12 +94,12 @@ export class Host implements AsyncDisposable {
   }
 
   get info(): HostInfo {
-    const { hello, auth } = this.#session.greeting;
+    const { auth } = this.#session.greeting;
     return {
-      name: hello.name,
-      version: hello.version,
-      bootId: hello.bootId,
-      features: hello.features,
+      name: auth.name ?? '',
+      version: auth.version ?? '',
+      bootId: auth.bootId ?? '',
+      features: auth.features,
       principal: auth.principal,
       roles: auth.roles,
       clockSkewMs: this.#session.hostNow() - Date.now(),
@@ -141,9 +141,13 @@ export class Host implements AsyncDisposable {
   /** Runs of this identity on the host: those that have not ended, or `all` that are still kept. */
   async *runs(query: { all?: boolean } = {}): AsyncGenerator<RunListing, void, undefined> {
     checkOptions('runs()', query, { all: flag });
-    const answer = await this.#session.ask({ type: 'LIST', all: query.all ?? false });
-    if (answer.type === 'RUNS') for (const run of answer.runs) yield listing(this.id, run);
-    else throw notDone(answer);
+    let after: number | undefined;
+    do {
+      const answer = await this.#session.ask({ type: 'LIST', all: query.all ?? false, page: true, after });
+      if (answer.type !== 'RUNS') throw notDone(answer);
+      for (const run of answer.runs) yield listing(this.id, run);
+      after = answer.next;
+    } while (after !== undefined);
   }
 
   /** Forgets a finished run and its output. */

@@ -105,7 +105,7 @@ export class Session {
 
   /** The host's clock, as far as one exchange can tell, in milliseconds since the epoch. */
   hostNow(): number {
-    return Math.floor(this.#greeting.hello.clockMs + performance.now() - this.#greetedAt);
+    return Math.floor(this.#greeting.clockMs + performance.now() - this.#greetedAt);
   }
 
   /** Takes a run aboard. It is told at once when a link is up. */
@@ -235,7 +235,7 @@ export class Session {
     if (!question) return;
     if (message.type === 'RUNS') {
       question.runs.push(...message.runs);
-      if (!message.last) return;
+      if (!message.last && message.next === undefined) return;
     }
     this.#questions.delete(message.opId);
     this.#ref();

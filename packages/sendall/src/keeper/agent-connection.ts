@@ -1,6 +1,6 @@
 /** One agent's connection: its messages go to the runs they name. */
 import type { Socket } from 'node:net';
-import { ProtocolError } from '../errors.js';
+import { ProtocolError, SendallError } from '../errors.js';
 import {
   MAX_FRAME,
   PROTOCOL_VERSION,
@@ -30,7 +30,13 @@ export interface Desk extends Machine {
   readonly live: number;
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void;
   find(principal: string, runId: Uint8Array): Run | undefined;
-  list(principal: string | undefined, all: boolean): RunInfo[];
+  /** Tells `take` of runs behind number `after` until it has enough: the number to go on behind, if there are more. */
+  list(
+    principal: string | undefined,
+    all: boolean,
+    after: number,
+    take: (run: RunInfo) => boolean,
+  ): number | undefined;
   forget(principal: string, runId: Uint8Array): string;
   status(): object;
   drain(): void;
@@ -52,6 +58,8 @@ export class AgentConnection implements AttachmentOwner {
   readonly #keeper: Desk;
   readonly #attached = new Map<number, Attached>();
   readonly #behind = new Set<Attachment>();
+  /** Lists that are not told to their ends. */
+  readonly #lists: MessageNamed<'LIST'>[] = [];
   #greeted = false;
 
   constructor(keeper: Desk, socket: Socket) {
@@ -60,9 +68,11 @@ export class AgentConnection implements AttachmentOwner {
       socket,
       {
         message: (message) => this.#dispatch(message),
+        paced: true,
         drained: () => {
           for (const attachment of this.#behind) attachment.flush();
           this.#behind.clear();
+          for (const list of this.#lists.splice(0)) this.#list(list);
         },
         // Nobody hears of anything that the journal does not know.
         leaving: () => keeper.journal.flush(),
@@ -76,19 +86,23 @@ export class AgentConnection implements AttachmentOwner {
     this.#behind.add(attachment);
   }
 
-  /** Binds an alias to a run. Throws ProtocolError when the alias was used before or there are too many. */
+  /** Binds an alias to a run. */
   attach(run: Run, control: boolean, { alias, holder, again = false, echo }: Hold): Attachment {
-    if (alias === 0) throw new ProtocolError('alias 0 is the link itself');
-    if (this.#attached.has(alias)) throw new ProtocolError(`alias ${alias} is in use`);
     const attachment = new Attachment(this, alias, control, echo);
     this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
   }
 
+  released(attachment: Attachment): void {
+    this.#attached.delete(attachment.alias);
+    this.#behind.delete(attachment);
+  }
+
   #closed(): void {
     for (const { attachment, run } of this.#attached.values()) run.detach(attachment);
     this.#attached.clear();
+    this.#lists.length = 0;
     this.#keeper.left(this);
   }
 
@@ -98,6 +112,14 @@ export class AgentConnection implements AttachmentOwner {
       this.#greet(message);
       return;
     }
+    try {
+      this.#handle(message);
+    } catch (error) {
+      this.#refuse(message, error as Error);
+    }
+  }
+
+  #handle(message: Message): void {
     switch (message.type) {
       case 'OPEN':
         this.#checkRoom(message.alias);
@@ -110,12 +132,12 @@ export class AgentConnection implements AttachmentOwner {
       case 'FORGET': {
         const result = this.#keeper.forget(message.principal ?? '', message.runId);
         const { alias, opId } = message;
-        return this.wire.send({ type: 'OP_OK', alias, opId, result, signalled: [], survivors: [] });
+        return void this.wire.send({ type: 'OP_OK', alias, opId, result, signalled: [], survivors: [] });
       }
       case 'ASK':
         return this.#ask(message);
       case 'PING':
-        return this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.live });
+        return void this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.live });
       case 'PONG':
         return undefined;
       default:
@@ -124,9 +146,27 @@ export class AgentConnection implements AttachmentOwner {
   }
 
   #checkRoom(alias: number): void {
-    if (this.#attached.size >= this.#keeper.limits.maxAliases)
-      throw new ProtocolError(`more than ${this.#keeper.limits.maxAliases} runs on one connection`);
+    const { maxAliases } = this.#keeper.limits;
+    if (this.#attached.size >= maxAliases)
+      throw new SendallError('busy', `the agent holds ${maxAliases} runs already (maxAliases): wait for some to end`);
     if (alias === 0 || this.#attached.has(alias)) throw new ProtocolError(`alias ${alias} cannot be used`);
+  }
+
+  /** One caller sent it, and that caller alone hears of it: the link serves all others too. */
+  #refuse(message: Message, error: Error): void {
+    const { alias, type } = message;
+    const code = error instanceof ProtocolError ? 'protocol' : error instanceof SendallError ? error.code : 'failed';
+    const why = error.message;
+    if (type === 'LIST' || type === 'FORGET' || type === 'ASK')
+      return void this.wire.send({ type: 'ANSWER', alias, opId: message.opId, error: why });
+    const attached = this.#attached.get(alias);
+    if (attached && type !== 'OPEN' && type !== 'ATTACH') {
+      this.#attached.delete(alias);
+      attached.run.detach(attached.attachment);
+    }
+    const runId = 'runId' in message ? message.runId : (attached?.run.identity.runId ?? new Uint8Array(16));
+    if (type === 'OPEN') this.wire.send({ type: 'REFUSED', alias, runId, code, message: why });
+    else this.wire.send({ type: 'ATTACH_REFUSED', alias, runId, code, message: why });
   }
 
   #greet(hello: MessageNamed<'HELLO'>): void {
@@ -140,10 +180,14 @@ export class AgentConnection implements AttachmentOwner {
     }
     this.#greeted = true;
     const { limits, bootId, journal } = this.#keeper;
+    this.wire.send({ type: 'HELLO_OK', alias: 0, proto: PROTOCOL_VERSION });
     this.wire.send({
-      type: 'HELLO_OK',
+      type: 'AUTH_OK',
       alias: 0,
-      proto: PROTOCOL_VERSION,
+      principal: '',
+      roles: [],
+      policyRev: 0,
+      epoch: journal.epoch,
       name: 'keeper',
       bootId,
       features: [],
@@ -154,13 +198,12 @@ export class AgentConnection implements AttachmentOwner {
       version: VERSION,
       pid: process.pid,
     });
-    this.wire.send({ type: 'AUTH_OK', alias: 0, principal: '', roles: [], policyRev: 0, epoch: journal.epoch });
   }
 
   #attachTo(message: MessageNamed<'ATTACH'>): void {
     const { alias, runId, mode } = message;
     const refuse = (code: string, text: string): void =>
-      this.wire.send({ type: 'ATTACH_REFUSED', alias, runId, code, message: text });
+      void this.wire.send({ type: 'ATTACH_REFUSED', alias, runId, code, message: text });
     if (message.epoch && !this.#keeper.journal.epoch.equals(message.epoch))
       return refuse('unknown', 'this machine has a new run journal: the run is not known');
     const run = this.#keeper.find(message.principal ?? '', runId);
@@ -171,24 +214,28 @@ export class AgentConnection implements AttachmentOwner {
     run.welcome(this.attach(run, mode === 'control', message));
   }
 
-  #list({ alias, opId, principal, all }: MessageNamed<'LIST'>): void {
-    let page: RunInfo[] = [];
-    let size = 0;
-    const send = (last: boolean): void => this.wire.send({ type: 'RUNS', alias, opId, runs: page, last });
-    for (const run of this.#keeper.list(principal, all)) {
-      page.push(run);
-      size += weight(run);
-      if (size < PAGE) continue;
-      send(false);
-      page = [];
-      size = 0;
+  /** One page, or all of them, each when there is room for it. */
+  #list(message: MessageNamed<'LIST'>): void {
+    const { alias, opId, principal, all, page } = message;
+    for (let after: number | undefined = message.after ?? 0; after !== undefined;) {
+      if (this.wire.congested) return void this.#lists.push({ ...message, after });
+      const runs: RunInfo[] = [];
+      let size = 0;
+      after = this.#keeper.list(principal, all, after, (run) => {
+        runs.push(run);
+        size += weight(run);
+        return size < PAGE;
+      });
+      const next = page ? after : undefined;
+      this.wire.send({ type: 'RUNS', alias, opId, runs, last: after === undefined, next });
+      if (page) return;
     }
-    send(true);
   }
 
   #ask(message: MessageNamed<'ASK'>): void {
     const { alias, opId, what } = message;
-    const answer = (body: object): void => this.wire.send({ type: 'ANSWER', alias, opId, body: JSON.stringify(body) });
+    const answer = (body: object): void =>
+      void this.wire.send({ type: 'ANSWER', alias, opId, body: JSON.stringify(body) });
     if (what === 'status') answer(this.#keeper.status());
     else if (what === 'drain') {
       answer({ draining: true });

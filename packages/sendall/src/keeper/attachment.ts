@@ -13,6 +13,8 @@ export interface AttachmentOwner {
   readonly wire: Wire;
   /** Asks for `flush` when the wire has room again. */
   whenDrained(attachment: Attachment): void;
+  /** The run has let go of it: its alias leads nowhere from now on. */
+  released(attachment: Attachment): void;
 }
 
 export class Attachment {
@@ -37,7 +39,15 @@ export class Attachment {
   /** Sends a message about the run; what was announced late goes before it. */
   send(message: ToAttachment): void {
     this.flush();
-    this.#owner.wire.send(message as Control, this.alias);
+    if (this.#owner.wire.send(message as Control, this.alias) || message.type !== 'OP_OK') return;
+    const { opId, result } = message;
+    this.#owner.wire.send({ type: 'OP_OK', alias: this.alias, opId, result, signalled: [], survivors: [] });
+  }
+
+  /** The run is nothing to hold on to any more. */
+  release(): void {
+    this.gone = true;
+    this.#owner.released(this);
   }
 
   /** A stream has grown. */

@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { SendallError } from '../errors.js';
 import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../home.js';
 import { startVariable } from '../started.js';
-import { PROTOCOL_VERSION, type Control, type Message } from '../protocol/messages.js';
+import { PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { completeLimits, type KeeperLimits } from './limits.js';
 import { Wire } from './wire.js';
 
 export { setAsideFolders } from './set-aside.js';
 export { SpoolReader, spoolFolder } from './spool.js';
-export type { KeeperLimits } from './limits.js';
+export { defaultLimits, type KeeperLimits } from './limits.js';
 
 /** A connection to the keeper. */
 export interface KeeperLink {
@@ -25,8 +25,10 @@ export interface KeeperLink {
   readonly bootId: string;
   /** stdin bytes the keeper takes ahead of a command. */
   readonly window: number;
-  /** Messages of one tick go out in one write. */
-  send(message: Control, alias?: number): void;
+  /** Aliases that may be in use at once. */
+  readonly maxRuns: number;
+  /** Messages of one tick go out in one write. False when a message is too long for a frame: it was not sent. */
+  send(message: Control, alias?: number): boolean;
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void;
   /** More than a megabyte waits for the keeper. */
   readonly congested: boolean;
@@ -152,7 +154,7 @@ async function startKeeper(
 
 function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise<KeeperLink> {
   return new Promise((resolve, reject) => {
-    let hello: Extract<Message, { type: 'HELLO_OK' }> | undefined;
+    let greeted = false;
     let linked = false;
     let close: (error: Error | undefined) => void;
     const closed = new Promise<Error | undefined>((done) => (close = done));
@@ -167,13 +169,13 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       ...(options.onRelay ? { relay: options.onRelay.bind(options) } : {}),
       message(message) {
         if (linked) return options.onMessage(message);
-        if (message.type === 'HELLO_OK') hello = message;
+        if (message.type === 'HELLO_OK') greeted = true;
         else if (message.type === 'LINK_ERROR')
           reject(new SendallError('KEEPER', `the keeper does not agree: ${message.message}`));
-        else if (message.type === 'AUTH_OK' && hello) {
+        else if (message.type === 'AUTH_OK' && greeted) {
           linked = true;
           clearTimeout(timer);
-          resolve(linkOf(wire, closed, hello, Buffer.from(message.epoch)));
+          resolve(linkOf(wire, closed, message));
         }
         return undefined;
       },
@@ -201,15 +203,15 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
 function linkOf(
   wire: Wire,
   closed: Promise<Error | undefined>,
-  hello: Extract<Message, { type: 'HELLO_OK' }>,
-  epoch: Buffer,
+  { pid = 0, version = '', bootId = '', window = 0, maxRuns = 0, epoch }: MessageNamed<'AUTH_OK'>,
 ): KeeperLink {
   return {
-    pid: hello.pid ?? 0,
-    version: hello.version,
-    bootId: hello.bootId,
-    window: hello.window,
-    epoch,
+    pid,
+    version,
+    bootId,
+    window,
+    maxRuns,
+    epoch: Buffer.from(epoch),
     closed,
     send: (message, alias) => wire.send(message, alias),
     sendData: (...piece) => wire.sendData(...piece),

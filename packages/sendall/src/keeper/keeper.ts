@@ -47,6 +47,8 @@ const SHOWN_TAGS = 64;
 const BURST = 8;
 /** Commands that start within so many milliseconds start together. */
 const CROWD_MS = 1;
+/** Runs that are looked at for one page of a list: others want an answer too. */
+const LOOKS = 20_000;
 /** More trees than this are not looked at for every process that ends. */
 const FEW_TREES = 8;
 const TREES_MS = 20;
@@ -76,6 +78,8 @@ export class Keeper implements Desk, RunOwner {
   readonly #watched = new Set<Run>();
   #treeTimer: NodeJS.Timeout | undefined;
   readonly #agents = new Set<AgentConnection>();
+  /** Where the last page of a list ended. */
+  #lastPage: { readonly end: number; readonly walk: Iterator<Run, unknown> } | undefined;
   #nextNo = 1;
   /** Prepared or about to be, not started yet. */
   #starting = 0;
@@ -160,12 +164,12 @@ export class Keeper implements Desk, RunOwner {
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void {
     const { alias, runId } = message;
     const refuse = ({ code, message }: Refusal): void =>
-      agent.wire.send({ type: 'REFUSED', alias, runId, code, message });
+      void agent.wire.send({ type: 'REFUSED', alias, runId, code, message });
     const principal = message.principal ?? '';
     const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
     if (existing) {
-      const refusal = mayReopen(existing, specHash);
+      const refusal = mayReopen(existing, specHash, this.limits.maxAttachments);
       if (refusal) refuse(refusal);
       else this.#reopen(agent, message, existing);
       return;
@@ -368,15 +372,31 @@ export class Keeper implements Desk, RunOwner {
     return run?.remembered.isDropped ? undefined : run;
   }
 
-  /** Runs of a principal (of all when it is undefined); finished ones only when asked for. */
-  list(principal: string | undefined, all: boolean): RunInfo[] {
-    const runs: RunInfo[] = [];
-    for (const run of this.#runs.values()) {
-      const { remembered } = run;
-      if (remembered.isDropped || (principal !== undefined && remembered.principal !== principal)) continue;
-      if (all || !run.over || this.#lingering.has(run)) runs.push(run.info());
+  /** Runs of a principal (of all when it is undefined), oldest first; finished ones only when asked for. */
+  list(
+    principal: string | undefined,
+    all: boolean,
+    after: number,
+    take: (run: RunInfo) => boolean,
+  ): number | undefined {
+    // Whoever asks for the next page mostly is who had the last one: it need not be looked for.
+    const walk = after > 0 && after === this.#lastPage?.end ? this.#lastPage.walk : this.#runs.values();
+    this.#lastPage = undefined;
+    let looks = 0;
+    for (let step = walk.next(); !step.done; step = walk.next()) {
+      const run = step.value;
+      const { remembered, no } = run;
+      const wanted =
+        no > after &&
+        !remembered.isDropped &&
+        (principal === undefined || remembered.principal === principal) &&
+        (all || !run.over || this.#lingering.has(run));
+      const more = wanted ? take(run.info()) : true;
+      if (more && (no <= after || ++looks < LOOKS)) continue;
+      this.#lastPage = { end: no, walk };
+      return no;
     }
-    return runs;
+    return undefined;
   }
 
   /** Drops a finished run's output and result. Says why not. */
@@ -446,10 +466,12 @@ function failureOf(error: unknown): Refusal {
 }
 
 /** Why the run that is there cannot be had again. */
-function mayReopen({ identity, facts }: Run, specHash: Buffer): Refusal | undefined {
+function mayReopen({ identity, facts, audience }: Run, specHash: Buffer, most: number): Refusal | undefined {
   if (!timingSafeEqual(identity.specHash, specHash))
     return { code: 'conflict', message: 'this run id is taken by another command' };
   if (facts.dropped) return { code: 'expired', message: 'this run is over and was forgotten' };
+  if (!facts.refused && audience.attachments.size >= most)
+    return { code: 'busy', message: `maxAttachments (${most}) of this run are attached` };
   return facts.refused;
 }
 

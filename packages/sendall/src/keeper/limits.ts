@@ -30,7 +30,7 @@ export const defaultLimits = {
   stdinWindow: 256 * 1024,
   /** Attachments of one run. */
   maxAttachments: 64,
-  /** Runs attached by one agent's connection. */
+  /** Runs that all callers of one agent hold together. The agent shares them out, so that no caller can take them all. */
   maxAliases: 65_536,
   maxAgents: 64,
   /** Bytes waiting for one agent before output is announced instead of sent along. */

@@ -302,6 +302,7 @@ export class Run implements OutputEvents {
     this.#record({ kind: 'refused', no: this.no, code, message });
     this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message });
     this.#doAfterStart();
+    for (const attachment of this.audience.attachments) attachment.release();
     this.audience.attachments.clear();
     this.#letGo();
   }

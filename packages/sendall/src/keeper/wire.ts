@@ -4,8 +4,9 @@ import { lengthPrefixed } from '@sendall/framing';
 import { aliasOf, decode, encodeData, encodeFor, isForCallers } from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
-// More than a caller may send, as agents add a few fields to what they pass on.
-const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME + 64 * 1024 });
+/** More than a caller may send, as agents add a few fields to what they pass on. */
+const LONGEST = MAX_FRAME + 64 * 1024;
+const framing = lengthPrefixed({ maxFrameLength: LONGEST });
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
@@ -14,6 +15,11 @@ export interface WireEvents {
   message(message: Message): void;
   /** What was waiting has gone out, after `congested` was true. */
   drained(): void;
+  /**
+   * Nothing is read while `congested`: what is asked has answers, and those wait already. For one of the two ends only,
+   * or each would wait for the other.
+   */
+  readonly paced?: boolean;
   /** What was sent is about to leave this process. */
   leaving?(): void;
   /** Called once. `error` is there when the peer broke the protocol or the socket failed. */
@@ -27,6 +33,9 @@ export class Wire {
   readonly #leaving: (() => void) | undefined;
   readonly #encoder = framing.encoder();
   #frames: Buffer[] = [];
+  /** Bytes in `#frames`. */
+  #gathered = 0;
+  #held = false;
   #scheduled = false;
   #error: Error | undefined;
 
@@ -35,19 +44,27 @@ export class Wire {
     this.#backlog = backlog;
     this.#leaving = events.leaving?.bind(events);
     const decoder = framing.decoder();
-    const onFrame = (frame: Buffer): void => {
+    const onFrame = (frame: Buffer): false | undefined => {
       const alias = aliasOf(frame);
       if (alias && events.relay && isForCallers(frame)) events.relay(alias, frame);
       else events.message(decode(frame));
+      return events.paced && this.congested ? this.#hold() : undefined;
     };
-    socket.on('data', (chunk) => {
+    const decoding = (step: () => void): void => {
       try {
-        decoder.push(chunk, onFrame);
+        step();
       } catch (error) {
         this.fail(error as Error);
       }
+    };
+    socket.on('data', (chunk) => decoding(() => decoder.push(chunk, onFrame)));
+    socket.on('drain', () => {
+      events.drained();
+      if (!this.#held || this.congested) return;
+      this.#held = false;
+      decoding(() => decoder.resume(onFrame));
+      if (!this.#held) socket.resume();
     });
-    socket.on('drain', () => events.drained());
     socket.on('error', (error) => (this.#error ??= error));
     socket.on('end', () => {
       try {
@@ -62,17 +79,33 @@ export class Wire {
 
   /** More waits for this peer than it should: send less until `drained`. */
   get congested(): boolean {
-    return this.#socket.writableLength > this.#backlog;
+    return this.#socket.writableLength + this.#gathered > this.#backlog;
   }
 
-  send(message: Control, alias = message.alias): void {
-    this.#frames.push(encodeFor(alias, message));
-    this.#flushSoon();
+  /** False when the message is too long for a frame: nothing was sent then. */
+  send(message: Control, alias = message.alias): boolean {
+    const frame = encodeFor(alias, message);
+    if (frame.length > LONGEST) return false;
+    this.#gather(frame);
+    return true;
   }
 
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    this.#frames.push(encodeData(alias, stream, gseq, offset, bytes));
+    this.#gather(encodeData(alias, stream, gseq, offset, bytes));
+  }
+
+  #gather(frame: Buffer): void {
+    this.#frames.push(frame);
+    this.#gathered += frame.length;
     this.#flushSoon();
+  }
+
+  /** Stops at this frame; what was answered so far leaves at once, and its `drain` brings the next one. */
+  #hold(): false {
+    this.#held = true;
+    this.#socket.pause();
+    this.flush();
+    return false;
   }
 
   #flushSoon(): void {
@@ -85,16 +118,10 @@ export class Wire {
     this.#scheduled = false;
     if (this.#frames.length === 0) return;
     this.#leaving?.();
-    const frames = this.#frames;
+    const batch = this.#encoder.encodeAll(this.#frames);
     this.#frames = [];
-    try {
-      const batch = this.#encoder.encodeAll(frames);
-      if (!this.#socket.destroyed) this.#socket.write(batch);
-    } catch (error) {
-      // A message too long for a frame: the peer connects anew and hears where everything stands.
-      this.#error ??= error as Error;
-      this.#socket.destroy();
-    }
+    this.#gathered = 0;
+    if (!this.#socket.destroyed) this.#socket.write(batch);
   }
 
   /** Says why, then closes. */

@@ -6,11 +6,15 @@ import { VERSION } from '../protocol/version.js';
 import type { Link } from './link.js';
 
 export interface Greeting {
-  readonly hello: MessageNamed<'HELLO_OK'>;
   readonly auth: MessageNamed<'AUTH_OK'>;
+  /** The agent's clock at that moment, in milliseconds since the epoch. */
+  readonly clockMs: number;
 }
 
-export function helloMessage(name: string): MessageNamed<'HELLO'> {
+/** A feature: several callers use the link, and a fault in one run may end that run alone. */
+export const SHARED = 'shared';
+
+export function helloMessage(name: string, features: readonly string[] = []): MessageNamed<'HELLO'> {
   return {
     type: 'HELLO',
     alias: 0,
@@ -18,7 +22,7 @@ export function helloMessage(name: string): MessageNamed<'HELLO'> {
     protoMax: PROTOCOL_VERSION,
     name,
     nonce: randomBytes(16),
-    features: [],
+    features,
     clockMs: Date.now(),
     version: VERSION,
   };
@@ -31,10 +35,10 @@ export function helloMessage(name: string): MessageNamed<'HELLO'> {
  */
 export function greet(
   link: Link,
-  options: { method: string; name: string; timeoutMs: number; proof?: Uint8Array },
+  options: { method: string; name: string; timeoutMs: number; proof?: Uint8Array; features?: readonly string[] },
 ): Promise<Greeting> {
   return new Promise((resolve, reject) => {
-    let hello: MessageNamed<'HELLO_OK'> | undefined;
+    let greeted = false;
     const fail = (error: Error) => {
       clearTimeout(timer);
       reject(error);
@@ -46,13 +50,13 @@ export function greet(
     );
     link.start({
       message(message) {
-        if (message.type === 'HELLO_OK') hello = message;
-        else if (message.type === 'AUTH_OK' && hello) {
+        if (message.type === 'HELLO_OK') greeted = true;
+        else if (message.type === 'AUTH_OK' && greeted) {
           clearTimeout(timer);
           link.trust();
           // What follows is for whoever owns the link next.
           link.hold();
-          resolve({ hello, auth: message });
+          resolve({ auth: message, clockMs: message.clockMs ?? Date.now() });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));
         else fail(new ProtocolError(`the agent sent ${message.type} before it let us in`));
       },
@@ -63,7 +67,7 @@ export function greet(
             : new UnreachableError(`the agent closed the link${error ? `: ${error.message}` : ' without a word'}`),
         ),
     });
-    link.send(helloMessage(options.name));
+    link.send(helloMessage(options.name, options.features));
     link.send({ type: 'AUTH', alias: 0, method: options.method, proof: options.proof });
   });
 }

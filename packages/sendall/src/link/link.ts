@@ -55,6 +55,7 @@ export class Link {
   #flushing = false;
   #held = false;
   #paused = false;
+  #trusted = false;
   #closed = false;
   #error: Error | undefined;
   #heardAt = performance.now();
@@ -65,7 +66,7 @@ export class Link {
     if (this.#closed || this.#error) return false;
     const alias = aliasOf(frame);
     if (!alias || !this.#handlers?.relay?.(alias, frame)) this.#message(decode(frame));
-    return this.#held ? false : undefined;
+    return this.#held || this.#paused ? false : undefined;
   };
 
   /** Until `trust()` frames above 4 KiB are refused. `reads`: how a stream is read that was made with them. */
@@ -114,19 +115,24 @@ export class Link {
     }
   }
 
-  /** Reads nothing until `continueReading`: what this peer asks for has to wait. */
+  /** Delivers nothing behind the present frame until `continueReading`: what this peer asks for has to wait. */
   pauseReading(): void {
+    if (this.#paused) return;
     this.#paused = true;
     this.stream.pause();
   }
 
   continueReading(): void {
+    if (!this.#paused || this.#closed) return;
     this.#paused = false;
-    if (!this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
+    if (this.#held) return;
+    this.#decode(() => this.#decoder.resume(this.#frame));
+    if (!this.#paused && !this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
   }
 
-  /** The peer is authenticated: frames up to 1 MiB may come. */
+  /** The peer is authenticated: frames up to 1 MiB may come, and its PINGs are answered. */
   trust(): void {
+    this.#trusted = true;
     this.#decoder.maxFrameLength = MAX_FRAME;
   }
 
@@ -323,7 +329,7 @@ export class Link {
   }
 
   #message(message: Message): void {
-    if (message.type === 'PING') this.send({ type: 'PONG', alias: 0, token: message.token });
+    if (message.type === 'PING' && this.#trusted) this.send({ type: 'PONG', alias: 0, token: message.token });
     else if (message.type === 'PONG') {
       if (this.#pinged && message.token >= this.#pinged.token) {
         this.rttMs = performance.now() - this.#pinged.at;

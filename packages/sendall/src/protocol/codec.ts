@@ -42,6 +42,10 @@ export const isForCallers = (frame: Buffer): boolean => forCallers.has(frame[0])
 /** Whether a frame of a caller's says that its alias is used from now on, or no more. */
 export const bindsAlias = (frame: Buffer): boolean => beginOrEnd.has(frame[0]);
 
+const refusals = typesOf('REFUSED', 'ATTACH_REFUSED');
+/** Whether a frame says that an alias leads nowhere, and why. */
+export const isRefusal = (frame: Buffer): boolean => refusals.has(frame[0]);
+
 /** The alias in a frame's header; 0, the link's own, when the frame is too short to have one. */
 export const aliasOf = (frame: Buffer): number => (frame.length < HEADER ? 0 : frame.readUInt32BE(4));
 

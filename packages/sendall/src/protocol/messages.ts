@@ -149,29 +149,35 @@ export const messageTable = {
       protoMax: uint(2),
       name: text(3),
       nonce: bytes(4),
+      /** "shared": several callers use this link, and a fault in one run is answered by the end of that run alone. */
       features: list(text(5)),
       clockMs: uint(6),
       version: text(7),
     },
   ],
-  HELLO_OK: [
-    0x02,
+  /** The version alone: its reader may be a stranger. */
+  HELLO_OK: [0x02, { proto: uint(1) }],
+  AUTH: [0x03, { method: text(1), proof: opt(bytes(2)) }],
+  AUTH_OK: [
+    0x04,
     {
-      proto: uint(1),
-      name: text(2),
-      bootId: text(3),
-      features: list(text(4)),
-      maxFrame: uint(5),
-      maxRuns: uint(6),
-      window: uint(7),
-      clockMs: uint(8),
-      version: text(9),
+      principal: text(1),
+      roles: list(text(2)),
+      policyRev: uint(3),
+      epoch: bytes(4),
+      name: opt(text(5)),
+      bootId: opt(text(6)),
+      features: list(text(7)),
+      maxFrame: opt(uint(8)),
+      /** Runs that this link may hold at once; from the keeper: that all callers of the agent may. */
+      maxRuns: opt(uint(9)),
+      window: opt(uint(10)),
+      clockMs: opt(uint(11)),
+      version: opt(text(12)),
       /** Keeper to agent. */
-      pid: opt(uint(10)),
+      pid: opt(uint(13)),
     },
   ],
-  AUTH: [0x03, { method: text(1), proof: opt(bytes(2)) }],
-  AUTH_OK: [0x04, { principal: text(1), roles: list(text(2)), policyRev: uint(3), epoch: bytes(4) }],
   PING: [0x05, { token: uint(1) }],
   PONG: [0x06, { token: uint(1), runs: opt(uint(2)) }],
   GOAWAY: [0x07, { reason: text(1), drainMs: opt(uint(2)), retryAfterMs: opt(uint(3)) }],
@@ -268,12 +274,23 @@ export const messageTable = {
   EXIT_ACK: [0x1c, { received: list(message(1, position)) }],
   TREE_END: [0x1d, { survivors: list(message(1, processInfo)) }],
   FORGET: [0x1e, { opId: uint(1), runId: bytes(2), principal: opt(text(3)) }],
-  LIST: [0x1f, { opId: uint(1), all: bool(2), principal: opt(text(3)) }],
+  LIST: [
+    0x1f,
+    {
+      opId: uint(1),
+      all: bool(2),
+      principal: opt(text(3)),
+      /** One RUNS is wanted, and more is asked for with its `next` as `after`. */
+      page: opt(bool(4)),
+      after: opt(uint(5)),
+    },
+  ],
   ATTACH_REFUSED: [0x2a, { runId: bytes(1), code: text(2), message: text(3) }],
   CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
   /** To those who asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
   ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],
-  RUNS: [0x2c, { opId: uint(1), runs: list(message(2, runInfo)), last: bool(3) }],
+  /** `next` is there when a page was asked for and is not the last. */
+  RUNS: [0x2c, { opId: uint(1), runs: list(message(2, runInfo)), last: bool(3), next: opt(uint(4)) }],
   // -- streams (DATA 0x20 has a body of its own: codec.ts)
   EOS: [0x21, { stream: uint(1), final: uint(2) }],
   STOP: [0x22, { stream: uint(1) }],

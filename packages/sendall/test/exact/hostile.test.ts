@@ -1,13 +1,11 @@
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, openAgent, resolveHome, type Agent, type Home, type Host } from 'sendall';
-import { decode, encode, encodeData, encodeSpec } from '../../dist/protocol/codec.js';
-import type { Control, Message, MessageNamed } from '../../dist/protocol/messages.js';
+import { encodeData, encodeSpec } from '../../dist/protocol/codec.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
+import { Rogue } from './rogue.js';
 import { fleetOf } from './support.js';
 
 let home: Home;
@@ -26,96 +24,6 @@ afterAll(async () => {
   rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
 });
 
-/** A caller that says whatever it wants, frame by frame. */
-class Rogue {
-  readonly socket: Socket;
-  readonly messages: Message[] = [];
-  readonly closed: Promise<void>;
-  #rest = Buffer.alloc(0);
-  #waiting: (() => void) | undefined;
-
-  constructor(socket: Socket) {
-    this.socket = socket;
-    this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
-    socket.on('error', () => undefined);
-    socket.on('data', (chunk: Buffer) => {
-      this.#rest = Buffer.concat([this.#rest, chunk]);
-      while (this.#rest.length >= 4 && this.#rest.length >= 4 + this.#rest.readUInt32BE(0)) {
-        const end = 4 + this.#rest.readUInt32BE(0);
-        this.messages.push(decode(Buffer.from(this.#rest.subarray(4, end))));
-        this.#rest = this.#rest.subarray(end);
-      }
-      this.#waiting?.();
-    });
-  }
-
-  static async connect(): Promise<Rogue> {
-    const socket = dial(home.agentSocket);
-    await once(socket, 'connect');
-    return new Rogue(socket);
-  }
-
-  /** A caller that has been let in. */
-  static async authenticated(): Promise<Rogue> {
-    const rogue = await Rogue.connect();
-    const nonce = Buffer.alloc(16);
-    const words = { protoMin: 1, protoMax: 1, name: 'rogue', nonce, features: [], clockMs: 0, version: '0' };
-    rogue.send({ type: 'HELLO', alias: 0, ...words });
-    rogue.send({ type: 'AUTH', alias: 0, method: 'local' });
-    await rogue.hears('AUTH_OK');
-    return rogue;
-  }
-
-  raw(bytes: Uint8Array): void {
-    this.socket.write(bytes);
-  }
-
-  frame(payload: Uint8Array): void {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(payload.length);
-    this.raw(Buffer.concat([length, payload]));
-  }
-
-  send(message: Control): void {
-    this.frame(encode(message));
-  }
-
-  /** Opens `cat` and waits until it takes stdin. */
-  async openCat(alias: number): Promise<void> {
-    this.open(alias, ['cat'], true);
-    await this.hears('CREDIT');
-  }
-
-  open(alias: number, argv: readonly string[], stdin = false): void {
-    const spec = encodeSpec({ verb: 'exec', argv: argv.map((word) => Buffer.from(word)), env: [], stdin, tags: [] });
-    const attach = [1, 2].map((stream) => ({ stream, offset: 0, limit: 1 << 20 }));
-    this.send({ type: 'OPEN', alias, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach });
-  }
-
-  attach(alias: number, more: Partial<MessageNamed<'ATTACH'>>): void {
-    this.send({ type: 'ATTACH', alias, runId: newRunId(), from: [], mode: 'observe', ...more });
-  }
-
-  async hears<N extends Message['type']>(type: N, count = 1): Promise<MessageNamed<N>[]> {
-    for (;;) {
-      const found = this.messages.filter((message) => message.type === type) as MessageNamed<N>[];
-      if (found.length >= count) return found;
-      if (this.socket.closed) throw new Error(`closed before ${type}`);
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve;
-        this.socket.once('close', resolve);
-      });
-    }
-  }
-
-  /** What the agent said before it hung up. */
-  async lastWords(): Promise<string> {
-    await this.closed;
-    const error = this.messages.find((message) => message.type === 'LINK_ERROR');
-    return error?.type === 'LINK_ERROR' ? error.message : 'no LINK_ERROR';
-  }
-}
-
 const data = (alias: number, stream: number, offset: number, bytes: Uint8Array): Buffer =>
   encodeData(alias, stream, 0, offset, bytes);
 
@@ -128,7 +36,7 @@ describe('before it is let in, a link ends with a clear error when it sends', ()
     ['a frame without a header', Buffer.from('0000000101', 'hex'), /shorter than its header/],
     ['a run', Buffer.from('000000081600000000000001', 'hex'), /before AUTH_OK/],
   ])('%s', async (_what, bytes, message) => {
-    const rogue = await Rogue.connect();
+    const rogue = await Rogue.connect(home.agentSocket);
     rogue.raw(bytes);
     expect(await rogue.lastWords()).toMatch(message);
   });
@@ -201,7 +109,7 @@ describe('a caller that is let in loses its link, and nothing else, when it send
     ],
     ['garbage for a message', (rogue) => rogue.frame(Buffer.from('1800000000000001ffffffff', 'hex')), /SIGNAL/],
   ])('%s', async (_what, act, message) => {
-    const rogue = await Rogue.authenticated();
+    const rogue = await Rogue.authenticated(home.agentSocket);
     await rogue.openCat(1);
     act(rogue);
     expect(await rogue.lastWords()).toMatch(message);
@@ -209,7 +117,7 @@ describe('a caller that is let in loses its link, and nothing else, when it send
   });
 
   test('stdin beyond its credit', async () => {
-    const rogue = await Rogue.authenticated();
+    const rogue = await Rogue.authenticated(home.agentSocket);
     rogue.open(1, ['sleep', '5'], true);
     await rogue.hears('CREDIT');
     for (let at = 0; at < 40; at++) rogue.frame(data(1, 0, at * 65_536, Buffer.alloc(65_536)));
@@ -220,7 +128,7 @@ describe('a caller that is let in loses its link, and nothing else, when it send
   test('noise of every length', async () => {
     const { noise } = await import('../fixtures/chatter.js');
     for (let seed = 0; seed < 60; seed++) {
-      const rogue = await Rogue.authenticated();
+      const rogue = await Rogue.authenticated(home.agentSocket);
       const bytes = noise(`garbage ${seed}`, 64 + seed * 37);
       if (seed % 2) rogue.frame(bytes);
       else rogue.raw(bytes);
@@ -249,7 +157,7 @@ test('ten thousand OPENs on one link are each right or refused, and the agent st
 });
 
 test('a caller that never reads makes the agent keep little, and others do not notice', async () => {
-  const rogue = await Rogue.authenticated();
+  const rogue = await Rogue.authenticated(home.agentSocket);
   rogue.socket.pause();
   const before = process.memoryUsage().rss;
   for (let alias = 1; alias <= 200; alias++) rogue.open(alias, ['head', '-c', '900000', '/dev/zero']);
@@ -262,7 +170,7 @@ test('a caller that never reads makes the agent keep little, and others do not n
 });
 
 test('words that would not fit into the answer beside its own are told in part, and the agent goes on', async () => {
-  const rogue = await Rogue.authenticated();
+  const rogue = await Rogue.authenticated(home.agentSocket);
   const long = 'v'.repeat(1024 * 1024 - 20);
   rogue.send({ type: 'ASK', alias: 0, opId: 1, what: long });
   const [answer] = await rogue.hears('ANSWER');
@@ -275,7 +183,7 @@ test('words that would not fit into the answer beside its own are told in part, 
 });
 
 test('more questions than allowed at once are answered as too many', async () => {
-  const rogue = await Rogue.authenticated();
+  const rogue = await Rogue.authenticated(home.agentSocket);
   for (let opId = 1; opId <= 500; opId++) rogue.send({ type: 'ASK', alias: 0, opId, what: 'status' });
   const answers = await rogue.hears('ANSWER', 500);
   expect(new Set(answers.map(({ opId }) => opId)).size).toBe(500);

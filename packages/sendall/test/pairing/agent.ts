@@ -23,14 +23,6 @@ export const HELLO_OK: Control = {
   type: 'HELLO_OK',
   alias: 0,
   proto: 1,
-  name: 'test',
-  bootId: '',
-  features: [],
-  maxFrame: 4096,
-  maxRuns: 0,
-  window: 0,
-  clockMs: 0,
-  version: '0',
 };
 
 /** `source` stands for the address that callers come from. */
