@@ -8,6 +8,7 @@ const O_CLOEXEC = 0o2000000;
 /**
  * Starts `sendall WORDS` in a session of its own. Its stdin and stdout are empty; `stderr` may be read. Descriptors that
  * we were given ourselves are not passed on: a shell that waits for the end of `>(…)` would wait for that process too.
+ * A process that cannot be made is told by the child's `error`, or thrown.
  */
 export function startInBackground(words: readonly string[], stderr: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   const nothing = openSync('/dev/null', 'r+');
@@ -17,10 +18,13 @@ export function startInBackground(words: readonly string[], stderr: 'ignore' | '
     stdio[fd] = nothing;
   }
   const env = { ...process.env, ...startVariable() };
-  const child = spawn(process.execPath, [process.argv[1]!, ...words], { detached: true, cwd: '/', stdio, env });
-  closeSync(nothing);
-  child.unref();
-  return child;
+  try {
+    const child = spawn(process.execPath, [process.argv[1]!, ...words], { detached: true, cwd: '/', stdio, env });
+    child.unref();
+    return child;
+  } finally {
+    closeSync(nothing);
+  }
 }
 
 /** Open descriptors above stderr that a new program would get: our own ones are closed on exec. */

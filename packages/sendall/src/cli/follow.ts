@@ -2,6 +2,7 @@
 import { isatty } from 'node:tty';
 import type { Result, Run, RunEvent, ScreenModes, StreamName } from '../index.js';
 import type { Arguments } from './command.js';
+import { jsonLine } from './control-characters.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { undoneAtTheEnd } from './left-screen.js';
@@ -77,7 +78,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
   const show = async (event: RunEvent) => {
     if (event.event === 'output') {
       if (options.only && event.stream !== options.only) return;
-      if (options.json) await put(out, `${JSON.stringify(outputJson(run, event, decoders))}\n`);
+      if (options.json) await put(out, `${jsonLine(outputJson(run, event, decoders))}\n`);
       else {
         const { bytes } = event;
         const drawn = run.hasTerminal && isatty(1) ? draw(bytes, event.offset) : bytes;
@@ -92,7 +93,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       await flush();
       if (options.left) return;
     }
-    if (options.json) await put(out, `${JSON.stringify(eventJson(run, event))}\n`);
+    if (options.json) await put(out, `${jsonLine(eventJson(run, event))}\n`);
     else if (event.event === 'gap' && !options.quiet)
       say(`sendall: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
   };
@@ -102,7 +103,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       const text = decoders?.[stream].decode();
       if (!text || (options.only && stream !== options.only)) continue;
       if (options.json)
-        await put(out, `${JSON.stringify(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
+        await put(out, `${jsonLine(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
       else await put(stream === 'stderr' ? err : out, text);
     }
   };

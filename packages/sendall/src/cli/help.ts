@@ -4,7 +4,7 @@ import { answer, title } from './print.js';
 
 /** Helps with one command. */
 export function helpOf(command: Command): void {
-  answer(`${command.summary}\n\n  sendall ${command.name} ${command.usage}`.trimEnd());
+  answer(command.summary, '', `  sendall ${command.name} ${command.usage}`.trimEnd());
   answer('');
   title(command.examples.length > 1 ? 'Examples' : 'Example');
   for (const example of command.examples) answer(`  ${example}`);
@@ -18,8 +18,10 @@ export function helpOf(command: Command): void {
   const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
   const indent = ' '.repeat(width + 4);
   for (const [left, help] of rows) {
-    const text = wrapped(help, (process.stdout.columns || Infinity) - indent.length).join(`\n${indent}`);
-    answer(left.length > width ? `  ${left}\n${indent}${text}` : `  ${left.padEnd(width)}  ${text}`);
+    const [first = '', ...more] = wrapped(help, (process.stdout.columns || Infinity) - indent.length);
+    if (left.length > width) answer(`  ${left}`, indent + first);
+    else answer(`  ${left.padEnd(width)}  ${first}`);
+    for (const line of more) answer(indent + line);
   }
 }
 
@@ -36,8 +38,8 @@ function wrapped(text: string, columns: number): string[] {
 
 /** Helps with all of them. */
 export function helpOfAll(commands: readonly Command[]): void {
-  answer('sendall: run a command on a machine, or on many, and get back every byte of the answer\n');
-  answer('  sendall COMMAND [OPTIONS] [WORDS] [-- PROGRAM ARGUMENTS]\n');
+  answer('sendall: run a command on a machine, or on many, and get back every byte of the answer', '');
+  answer('  sendall COMMAND [OPTIONS] [WORDS] [-- PROGRAM ARGUMENTS]', '');
   title('Commands');
   for (const { name, summary } of commands) answer(`  ${name.padEnd(12)}${summary}`);
   answer('');
@@ -46,6 +48,7 @@ export function helpOfAll(commands: readonly Command[]): void {
   answer('  sendall run local -- uname -a            run a command through it, from another terminal');
   answer('  sendall pair --new                       let another machine in: shows what to type there');
   answer(
-    '\nsendall COMMAND --help tells more of a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
+    '',
+    'sendall COMMAND --help tells more of a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
   );
 }

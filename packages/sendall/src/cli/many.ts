@@ -4,6 +4,7 @@ import { UsageError } from '../errors.js';
 import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../index.js';
 import { graceOf, type Part } from './accompany.js';
 import type { Arguments } from './command.js';
+import { jsonLine } from './control-characters.js';
 import { decodersFor, eventJson, outputJson } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { noteRun } from './history.js';
@@ -86,7 +87,7 @@ class View {
   }
 
   async #json(value: object): Promise<void> {
-    await put(this.#sinks.out, `${JSON.stringify(value)}\n`);
+    await put(this.#sinks.out, `${jsonLine(value)}\n`);
   }
 
   async #events(): Promise<void> {

@@ -1,5 +1,6 @@
 /** Equal answers of many hosts printed once, and how the others differ from most. */
 import type { Group } from '../index.js';
+import { escapeControl } from './control-characters.js';
 import { decodersFor } from './event-json.js';
 import { put, type Sinks } from './sink.js';
 import { differences } from './text-diff.js';
@@ -7,7 +8,7 @@ import { differences } from './text-diff.js';
 const RULE = '-'.repeat(15);
 
 function headline({ hosts, outcome, code, signal }: Group): string {
-  const how = outcome === 'ok' ? '' : outcome === 'failed' ? `, exit ${code}` : `, ${signal ?? outcome}`;
+  const how = outcome === 'ok' ? '' : outcome === 'failed' ? `, exit ${code}` : `, ${escapeControl(signal ?? outcome)}`;
   return `${hosts.toString()} (${hosts.size})${how}`;
 }
 

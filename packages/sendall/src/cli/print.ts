@@ -2,18 +2,18 @@
 import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit } from './columns.js';
-import { escapeControl } from './control-characters.js';
+import { escapeControl, jsonLine } from './control-characters.js';
 import { endLine, makeWay } from './status-line.js';
 
-/** Our own words, on stderr. */
+/** Our own words, one line on stderr. */
 export function say(line: string): void {
   endLine();
   print(2, `${escapeControl(line)}\n`);
 }
 
-/** An answer of our own on stdout. */
-export function answer(line: string): void {
-  print(1, `${escapeControl(line)}\n`);
+/** An answer of our own on stdout, line by line. */
+export function answer(...lines: readonly string[]): void {
+  print(1, lines.map((line) => `${escapeControl(line)}\n`).join(''));
 }
 
 /**
@@ -35,7 +35,7 @@ export async function lastWords(fd: 1 | 2, line: string): Promise<void> {
 
 /** One JSON object on one line of stdout. */
 export function json(value: unknown): void {
-  print(1, `${JSON.stringify(value)}\n`);
+  print(1, `${jsonLine(value)}\n`);
 }
 
 /** Whether a descriptor may be coloured: a terminal, and nobody asked for none (https://no-color.org). */
@@ -53,7 +53,7 @@ export function title(line: string): void {
  * longer than a line.
  */
 export function table(rows: readonly (readonly string[])[], cut = false): void {
-  const cells = rows.map((row) => row.map(onOneLine));
+  const cells = rows.map((row) => row.map(escapeControl));
   const widths: number[] = [];
   for (const row of cells) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columnsOf(cell))));
   const most = cut && isatty(1) ? process.stdout.columns || Infinity : Infinity;
@@ -65,10 +65,6 @@ export function table(rows: readonly (readonly string[])[], cut = false): void {
   };
   title(padded(cells[0]!));
   for (const row of cells.slice(1)) answer(padded(row));
-}
-
-function onOneLine(text: string): string {
-  return escapeControl(text).replaceAll('\n', '\\n').replaceAll('\t', '\\t');
 }
 
 /** Our reader has gone (`| head`) or its disk is full: there is nobody left to answer. */

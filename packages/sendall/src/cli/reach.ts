@@ -29,7 +29,9 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
 /** Warm links unless the user wants one of their own. */
 export function shareOf(args: Arguments): ConnectOptions {
   if (args.on('no-share')) return {};
-  return { share: () => void import('./commands/links.js').then(({ startHolder }) => startHolder()) };
+  const share = async (): Promise<void> => (await import('./commands/links.js')).startHolder();
+  // Also when it is not even to be loaded: no descriptor may be free.
+  return { share: () => void share().catch(() => undefined) };
 }
 
 async function suggest(target: string): Promise<void> {

@@ -95,7 +95,11 @@ async function restart(args: Arguments): Promise<number> {
   const words = ['--name', args.text('name') ?? before.name, ...urls.flatMap((url) => ['--listen', url])];
   const child = startInBackground(['agent', ...words], 'pipe');
   let heard = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (heard += text));
+  child.once('error', (error) => {
+    heard = error.message;
+    failed = true;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (heard += text));
   let failed = false;
   child.once('exit', () => (failed = true));
   await until(async () => {

@@ -59,9 +59,13 @@ async function serve(args: Arguments): Promise<number> {
 /** Many hosts are reached at a time, and one holder is enough. */
 let started = false;
 
-/** Starts it in the background, for the commands to come. */
+/** Starts it in the background, for the commands to come. Where there is no room for it, this command does without. */
 export function startHolder(): void {
   if (started) return;
   started = true;
-  startInBackground(['links', 'serve']);
+  try {
+    startInBackground(['links', 'serve']).on('error', () => undefined);
+  } catch {
+    // No descriptor is free, for example.
+  }
 }
