@@ -30,6 +30,8 @@ interface Question {
 /** Milliseconds before a keeper is started again that has died twice within this time. */
 const CRASH_PAUSE = 1000;
 const LARGEST_ALIAS = 0xffff_ffff;
+/** Runs that each link may hold even where the other links of its caller hold all that this caller may. */
+const FEW_PLACES = 4;
 
 export class KeeperGate {
   readonly #home: Home;
@@ -59,7 +61,7 @@ export class KeeperGate {
     const known = this.#callers.get(caller) ?? { share: new Share(this.#places), links: 0 };
     this.#callers.set(caller, known);
     known.links++;
-    const share = new Share(known.share);
+    const share = new Share(known.share, FEW_PLACES);
     const done = (): void => {
       share.give(share.held);
       if (--known.links === 0) this.#callers.delete(caller);

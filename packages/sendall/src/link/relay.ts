@@ -32,6 +32,8 @@ const PING_DEADLINE = 45_000;
 const MOST_ASKED = 48;
 /** Questions that one caller may have open; those that the link does not carry yet wait here. */
 const MOST_OPEN = 64;
+/** Runs that each caller may hold even where others hold very many. */
+const FEW_RUNS = 4;
 /** Runs of all callers of one link where the host does not say how many it takes. */
 const MOST_RUNS = 8192;
 
@@ -193,7 +195,7 @@ class Trunk {
   /** Returns the caller's share of the runs that the link can hold. */
   join(caller: Caller): Share {
     this.#callers.add(caller);
-    return new Share(this.#room);
+    return new Share(this.#room, FEW_RUNS);
   }
 
   /** Whoever leaves lets go of its runs: they go on. */

@@ -2,15 +2,17 @@
 
 /**
  * A part of some room, and what is held of it. Who holds as much as is left for others gets no more: one greedy holder
- * takes a third to a half, a thousand of them leave something too, and what nobody else wants is not kept from them.
+ * takes a third to a half, and what no other wants is not kept from it. Parts of a part are shared out the same way.
  */
 export class Share {
   readonly #of: Share | number;
+  readonly #few: number;
   #held = 0;
 
-  /** Of so many places, or of what another share has. */
-  constructor(of: Share | number) {
+  /** Of so many places, or of what another share has. `few` places it gets even where its neighbours left none. */
+  constructor(of: Share | number, few = 0) {
     this.#of = of;
+    this.#few = few;
   }
 
   get held(): number {
@@ -19,7 +21,7 @@ export class Share {
 
   /** Takes a place. False when others need what is left. */
   take(): boolean {
-    if (this.#held >= this.#roomOf) return false;
+    if (this.#held >= this.#room && (this.#held >= this.#few || this.#unused <= 0)) return false;
     for (let share: Share | number = this; share instanceof Share; share = share.#of) share.#held++;
     return true;
   }
@@ -30,11 +32,16 @@ export class Share {
   }
 
   /** What is left for others. */
-  get left(): number {
-    return this.#roomOf - this.#held;
+  get #left(): number {
+    return this.#room - this.#held;
   }
 
-  get #roomOf(): number {
-    return this.#of instanceof Share ? this.#of.left : this.#of;
+  get #room(): number {
+    return this.#of instanceof Share ? this.#of.#left : this.#of;
+  }
+
+  /** Places that nobody at all has. */
+  get #unused(): number {
+    return this.#of instanceof Share ? this.#of.#unused : this.#left;
   }
 }

@@ -1,0 +1,59 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Share } from '../../dist/link/share.js';
+
+const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+const takeAll = (share: Share): number => {
+  while (share.take());
+  return share.held;
+};
+
+describe('a share', () => {
+  test('of a room gets half of it when it takes all that it can', () => {
+    const room = new Share(100);
+    expect(takeAll(new Share(room))).toBe(50);
+    expect(room.held).toBe(50);
+  });
+
+  test('leaves something to each that comes later', () => {
+    const room = new Share(1000);
+    for (let i = 0; i < 8; i++) expect(takeAll(new Share(room))).toBeGreaterThan(0);
+  });
+
+  test('of a share that its neighbours have used up gets its few', () => {
+    const room = new Share(1000);
+    const caller = new Share(room);
+    for (let i = 0; i < 20; i++) takeAll(new Share(caller));
+    expect(takeAll(new Share(caller))).toBe(0);
+    expect(takeAll(new Share(caller, 4))).toBe(4);
+    expect(takeAll(new Share(new Share(room)))).toBeGreaterThan(100);
+  });
+
+  test('is given back in all that it is a part of', () => {
+    const room = new Share(10);
+    const link = new Share(new Share(room));
+    expect([link.take(), link.take()]).toEqual([true, true]);
+    link.give(link.held);
+    expect([link.held, room.held]).toEqual([0, 0]);
+  });
+
+  test('never makes the room hold more than it has, and no caller has more than half', () => {
+    const steps = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 3 }), fc.boolean()), { maxLength: 400 });
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 60 }), steps, (size, all) => {
+        const room = new Share(size);
+        const callers = Array.from({ length: 3 }, () => new Share(room));
+        const links = callers.map((caller) => Array.from({ length: 4 }, () => new Share(caller)));
+        for (const [caller, link, takes] of all) {
+          const share = links[caller]![link]!;
+          if (takes) share.take();
+          else if (share.held) share.give();
+          expect(room.held).toBe(callers.reduce((sum, { held }) => sum + held, 0));
+          expect(room.held).toBeLessThanOrEqual(size);
+        }
+        for (const { held } of callers) expect(held).toBeLessThanOrEqual(Math.ceil(size / 2));
+      }),
+      { seed: SEED },
+    );
+  });
+});
