@@ -102,8 +102,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
     for (const stream of ['stdout', 'stderr'] as const) {
       const text = decoders?.[stream].decode();
       if (!text || (options.only && stream !== options.only)) continue;
-      if (options.json)
-        await put(out, `${jsonLine(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
+      if (options.json) await put(out, `${jsonLine(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
       else await put(stream === 'stderr' ? err : out, text);
     }
   };

@@ -80,7 +80,8 @@ function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
   const message = error instanceof Error ? error.message : String(error);
   say(`sendall: ${message}${message.includes('ENOSPC') ? ': the disk is full, make room and try again' : ''}`);
-  if (process.env.SENDALL_DEBUG && error instanceof Error) for (const line of (error.stack ?? '').split('\n')) say(line);
+  if (process.env.SENDALL_DEBUG && error instanceof Error)
+    for (const line of (error.stack ?? '').split('\n')) say(line);
   const { code } = error as { code?: unknown };
   return (typeof code === 'string' && CODES[code]) || 1;
 }

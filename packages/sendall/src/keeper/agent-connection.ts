@@ -31,12 +31,7 @@ export interface Desk extends Machine {
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void;
   find(principal: string, runId: Uint8Array): Run | undefined;
   /** Tells `take` of runs behind number `after` until it has enough: the number to go on behind, if there are more. */
-  list(
-    principal: string | undefined,
-    all: boolean,
-    after: number,
-    take: (run: RunInfo) => boolean,
-  ): number | undefined;
+  list(principal: string | undefined, all: boolean, after: number, take: (run: RunInfo) => boolean): number | undefined;
   forget(principal: string, runId: Uint8Array): string;
   status(): object;
   drain(): void;

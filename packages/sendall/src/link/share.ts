@@ -22,13 +22,18 @@ export class Share {
   /** Takes a place. False when others need what is left. */
   take(): boolean {
     if (this.#held >= this.#room && (this.#held >= this.#few || this.#unused <= 0)) return false;
-    for (let share: Share | number = this; share instanceof Share; share = share.#of) share.#held++;
+    this.#add(1);
     return true;
   }
 
   /** Gives places back that were taken. */
   give(places = 1): void {
-    for (let share: Share | number = this; share instanceof Share; share = share.#of) share.#held -= places;
+    this.#add(-places);
+  }
+
+  #add(places: number): void {
+    this.#held += places;
+    if (this.#of instanceof Share) this.#of.#add(places);
   }
 
   /** What is left for others. */

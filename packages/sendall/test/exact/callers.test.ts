@@ -1,5 +1,5 @@
 /** What one caller takes, asks or gets wrong costs that caller: the others of its agent, and of its warm links, go on. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -23,10 +23,12 @@ async function started(options: ConstructorParameters<typeof KeeperGate>[1] = {}
   const agent = new Agent({ home }, new KeeperGate(home, { idleExitMs: 200, ...options }));
   await agent.open();
   const host = await connect('local', { home });
+  const { keeperPid } = await host.ask<{ keeperPid: number }>('status');
   onTestFinished(async () => {
     await host.ask('stop', { runs: true }).catch(() => undefined);
     await host.close();
     await agent.close();
+    await until(() => !existsSync(`/proc/${keeperPid}`), 'the keeper ends');
     remove(home);
   });
   return { home, host };
@@ -96,7 +98,9 @@ describe('a list', () => {
     const pages = rogue.messages.flatMap((message) => (message.type === 'RUNS' ? [message] : []));
     expect(pages.length).toBeGreaterThan(1);
     expect(pages.every(({ opId, next }) => opId === 7 && next === undefined)).toBe(true);
-    expect(new Set(pages.flatMap(({ runs }) => runs.map(({ runId }) => Buffer.from(runId).toString('hex')))).size).toBe(50);
+    expect(new Set(pages.flatMap(({ runs }) => runs.map(({ runId }) => Buffer.from(runId).toString('hex')))).size).toBe(
+      50,
+    );
     rogue.socket.destroy();
   });
 });
@@ -209,7 +213,8 @@ describe('callers who share a warm link', () => {
     rogue.socket.pause();
     for (let opId = 1; opId <= 500; opId++) rogue.send({ type: 'LIST', alias: 0, opId, all: true });
     const other = await join();
-    for (let opId = 1; opId <= 40; opId++) other.send({ type: opId % 2 ? 'LIST' : 'ASK', alias: 0, opId, all: true, what: 'ping' } as never);
+    for (let opId = 1; opId <= 40; opId++)
+      other.send({ type: opId % 2 ? 'LIST' : 'ASK', alias: 0, opId, all: true, what: 'ping' } as never);
     await until(() => other.messages.filter((message) => 'opId' in message).length >= 40, 'every answer');
     for (const message of other.messages) if (message.type === 'ANSWER') expect(message.error).toBeUndefined();
     rogue.socket.resume();
