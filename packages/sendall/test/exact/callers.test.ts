@@ -147,10 +147,10 @@ describe('callers who share a warm link', () => {
   });
   afterAll(async () => {
     const host = await connect('local', { home: agentHome });
-    for (const end of ends.reverse().slice(0, 1)) await end();
+    await ends.pop()?.();
     await host.ask('stop', { runs: true });
     await host.close();
-    for (const end of ends.slice(1)) await end();
+    await ends.pop()?.();
     remove(agentHome);
     remove(home);
   });

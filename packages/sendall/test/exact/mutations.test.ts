@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, resolveHome, type Home, type Host } from 'sendall';
 import { Agent } from '../../dist/agent/agent.js';
@@ -207,16 +207,16 @@ test('a keeper refuses what it cannot take to the run that it came for, and goes
       wake();
     },
   });
-  let gone = false;
+  const state = { gone: false };
   void keeper.closed.then(() => {
-    gone = true;
+    state.gone = true;
     wake();
   });
   let opId = 1_000_000_000;
   const answered = async (): Promise<void> => {
     const asked = ++opId;
     keeper.send({ type: 'ASK', alias: 0, opId: asked, what: 'status' });
-    while (!gone && !heard.some((message) => message.type === 'ANSWER' && message.opId === asked))
+    while (!state.gone && !heard.some((message) => message.type === 'ANSWER' && message.opId === asked))
       await new Promise<void>((resolve) => (wake = resolve));
     heard.length = 0;
   };
@@ -227,7 +227,7 @@ test('a keeper refuses what it cannot take to the run that it came for, and goes
       for (const message of all) if (!own.has(message.type)) keeper.send(message);
       keeper.sendData(1, 0, 0, 5, Buffer.from('x'));
       await answered();
-      expect(gone).toBe(false);
+      expect(state.gone).toBe(false);
     }),
     { seed: SEED, numRuns: RUNS },
   );
