@@ -3,8 +3,28 @@
 import { relative } from 'node:path';
 import { BaseSequencer } from 'vitest/node';
 
-/** @type {Record<string, number>} Seconds on a quiet machine of two processors; what is not named takes less. */
-const seconds = {};
+/** @type {Record<string, number>} Seconds on a quiet machine of two processors, roughly; what is not named takes less. */
+const seconds = {
+  'packages/sendall/test/exact/cuts.test.ts': 120,
+  'packages/sendall/test/cli/terminal.test.ts': 40,
+  'packages/socketserver/test/rows-overload.test.ts': 40,
+  'packages/socketserver/test/contract.test.ts': 40,
+  'packages/socketserver/test/rows-drain.test.ts': 35,
+  'packages/sendall/test/exact/broken-network.test.ts': 30,
+  'packages/sendall/test/exact/hostile.test.ts': 30,
+  'packages/socketserver/test/rows-requests.test.ts': 25,
+  'packages/sendall/test/exact/volume.test.ts': 25,
+  'packages/sendall/test/cli/hands.test.ts': 25,
+  'packages/socketserver/test/chaos.test.ts': 20,
+  'packages/socketserver/test/workers.test.ts': 20,
+  'packages/lab/test/page.test.ts': 20,
+  'packages/sendall/test/exact/upgrade.test.ts': 15,
+  'packages/sendall/test/exact/processes.test.ts': 15,
+  'packages/sendall/test/cli/fleet.test.ts': 15,
+  'packages/sendall/test/cli/links.test.ts': 15,
+  'packages/framing/test/laws.test.ts': 15,
+  'packages/lab/test/show.test.ts': 15,
+};
 
 /** @param {import('vitest/node').TestSpecification} file */
 const expected = (file) => seconds[relative(file.project.config.root, file.moduleId)] ?? 0;

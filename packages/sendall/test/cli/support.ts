@@ -98,9 +98,9 @@ export class User implements Disposable {
     return this.#terminal(['/bin/bash', '-c', `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`], steps);
   }
 
-  /** A shell that is opened has this home: it reads no profile of whoever runs the tests. */
+  /** A shell that is opened has the tests' home: it reads no profile of the user's, and its prompt is always the same. */
   #withHome([command = '', ...words]: readonly string[]): string[] {
-    return command === 'shell' ? [command, '--env', `HOME=${this.home}`, ...words] : [command, ...words];
+    return command === 'shell' ? [command, '--env', `HOME=${process.env.HOME}`, ...words] : [command, ...words];
   }
 
   #terminal(argv: readonly string[], steps: readonly Step[]) {
