@@ -10,6 +10,7 @@ import {
 import { FrameClock } from './frame-clock.js';
 import type { Bytes, Decoder, DecoderOptions, DecoderStats, OnFrame, OnSpan } from './framing.js';
 import { hintFor } from './hints.js';
+import { allocate, copyOf } from './memory.js';
 import { checkNames, type Policy, whole, word } from './options.js';
 import { Shelf } from './shelf.js';
 import { asBuffer, View } from './view.js';
@@ -220,7 +221,7 @@ export abstract class FrameDecoder implements Decoder {
     make: (place: ErrorPlace) => FramingError,
     hint?: string,
   ): typeof FAULT {
-    const head = Buffer.from(buf.subarray(start, Math.min(end, start + 64)));
+    const head = copyOf(buf, start, Math.min(end, start + 64));
     const error = make({
       framing: this.framing,
       offset: this.#base + start,
@@ -396,7 +397,7 @@ export abstract class FrameDecoder implements Decoder {
     this.#bytes += buf.length;
     if (this.#busy || this.stopped) {
       if (buf.length === 0) return !this.stopped;
-      if (this.#always) buf = Buffer.from(buf);
+      if (this.#always) buf = copyOf(buf);
       this.#queue.push({ chunk: buf, mode, on: this.#busy ? on : undefined });
       return !this.stopped;
     }
@@ -623,7 +624,7 @@ export abstract class FrameDecoder implements Decoder {
     } else if (this.#skipLeft === RESYNC) {
       const { keep } = this;
       this.#skippedBytes += keep;
-      this.#carry = Buffer.from(carry.subarray(keep, this.#held));
+      this.#carry = copyOf(carry, keep, this.#held);
       this.#borrowed = false;
       this.#held -= keep;
       this.#carryOffset += keep;
@@ -649,7 +650,7 @@ export abstract class FrameDecoder implements Decoder {
     } else {
       this.at = began;
       this.#carryOffset += next;
-      this.#carry = Buffer.from(carry.subarray(next, before));
+      this.#carry = copyOf(carry, next, before);
       this.#borrowed = false;
       this.#held = before - next;
       this.limit = this.max;
@@ -687,7 +688,7 @@ export abstract class FrameDecoder implements Decoder {
     }
     const spare = this.#spare;
     this.#spare = nothing;
-    const bigger = spare.length >= room ? spare : Buffer.allocUnsafe(room);
+    const bigger = spare.length >= room ? spare : allocate(room);
     if (this.#held > 0) {
       this.#carry.copy(bigger, 0, 0, this.#held);
       this.#copiedBytes += this.#held;
@@ -740,7 +741,7 @@ export abstract class FrameDecoder implements Decoder {
       this.#report(error);
       return;
     }
-    const rest = Buffer.from(chunk.subarray(start, till));
+    const rest = copyOf(chunk, start, till);
     const need = this.sized ? this.need : undefined;
     this.refuse(chunk, start, till, undefined, (place) => new TruncatedFrameError(rest, need, place));
     this.#fail();
@@ -783,7 +784,7 @@ export abstract class FrameDecoder implements Decoder {
   protected cut(buf: Buffer, from: number, to: number): Buffer {
     // What is not the chunk was put together for this frame alone.
     if (buf === this.chunk) {
-      if (this.#always) return Buffer.from(buf.subarray(from, to));
+      if (this.#always) return copyOf(buf, from, to);
       if (this.#shelf !== undefined) return this.#shelf.cut(buf, from, to, this.till);
     }
     return new View(buf.buffer, buf.byteOffset + from, to - from);
@@ -792,7 +793,7 @@ export abstract class FrameDecoder implements Decoder {
   /** With `copy: 'always'` nothing of the caller's chunk outlives the call. */
   #ownChunk(): void {
     this.#origin += this.at;
-    this.chunk = Buffer.from(this.chunk.subarray(this.at, this.till));
+    this.chunk = copyOf(this.chunk, this.at, this.till);
     this.till -= this.at;
     this.at = 0;
   }

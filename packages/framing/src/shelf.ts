@@ -1,10 +1,9 @@
 import { Buffer } from 'node:buffer';
+import { copyOf, slabBytes } from './memory.js';
 import { View } from './view.js';
 
 /** Frames smaller than a quarter of the memory they lie in are copied. */
 const keptShare = 4;
-/** Copies share memory of this size, so that one kept frame holds no more alive. */
-const shelfBytes = 8 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 /**
@@ -20,14 +19,14 @@ export class Shelf {
   /** The frame at [from, to) of a chunk of which [from, till) is left. */
   cut(chunk: Buffer, from: number, to: number, till: number): Buffer {
     const size = to - from;
-    if (size * keptShare >= chunk.buffer.byteLength || size > shelfBytes / 2) {
+    if (size * keptShare >= chunk.buffer.byteLength || size > slabBytes / 2) {
       return new View(chunk.buffer, chunk.byteOffset + from, size);
     }
     if (this.#of !== chunk || from < this.#from || to > this.#to) {
       this.#of = chunk;
       this.#from = from;
-      this.#to = Math.min(till, from + shelfBytes);
-      this.#copy = Buffer.from(chunk.subarray(from, this.#to));
+      this.#to = Math.min(till, from + slabBytes);
+      this.#copy = copyOf(chunk, from, this.#to);
     }
     return new View(this.#copy.buffer, this.#copy.byteOffset + from - this.#from, size);
   }

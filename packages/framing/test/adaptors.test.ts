@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { ReadableStream } from 'node:stream/web';
 import {
   decodeAsync,
+  type DecoderOptions,
   decodeStream,
   decodeWeb,
   encodeStream,
@@ -13,6 +14,7 @@ import {
   lengthPrefixed,
   lines,
   netstring,
+  slip,
 } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
 import { cutEvery } from './fixtures/cutting.js';
@@ -86,6 +88,28 @@ describe.each(Object.entries(adaptors))('%s', (_name, frames) => {
     for await (const frame of source) sizes.push(frame.buffer.byteLength);
     expect(sizes[0]).toBeLessThanOrEqual(8192);
     expect(sizes[1]).toBe(65_536);
+  });
+});
+
+describe('a small frame that is kept', () => {
+  // Whatever size Buffer's own pool has.
+  const most = 8192;
+  test.each<[string, Framing, DecoderOptions, string]>([
+    ['cut in two', lines(), {}, 'sma|ll\n'],
+    ['copied', lines(), { copy: 'always' }, 'small\n|'],
+    ['behind a length', lengthPrefixed({ bytes: 1 }), {}, '\x05sm|all'],
+    ['put together from its escapes', slip(), {}, '\xdb\xdcmall\xc0|'],
+  ])('holds at most 8 KiB alive: %s', (_name, framing, options, wire) => {
+    const decoder = framing.decoder(options);
+    const frames = wire.split('|').flatMap((part) => decoder.decode(Buffer.from(part, 'latin1')));
+    expect(frames).toHaveLength(1);
+    expect(frames[0]?.buffer.byteLength).toBeLessThanOrEqual(most);
+  });
+
+  test('shares no byte with another one', () => {
+    const decoder = lines().decoder({ copy: 'always' });
+    const kept = Array.from({ length: 3000 }, (_, i) => decoder.decode(Buffer.from(`line ${i}\n`))[0]);
+    kept.forEach((frame, i) => expect(String(frame)).toBe(`line ${i}`));
   });
 });
 

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { FrameDecoder, MORE, RESYNC } from '../decoder.js';
 import { FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import { allocate } from '../memory.js';
 import { type Policy, policyOf, word } from '../options.js';
 import { makeFraming } from './make.js';
 
@@ -86,7 +87,7 @@ class CobsDecoder extends FrameDecoder {
       this.to = end;
       return;
     }
-    const made = Buffer.allocUnsafe(this.#size);
+    const made = allocate(this.#size);
     let length = 0;
     for (let at = start; at < end;) {
       const code = buf[at] as number;

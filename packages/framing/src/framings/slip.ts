@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { FrameDecoder, MORE, RESYNC } from '../decoder.js';
 import { FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
+import { allocate } from '../memory.js';
 import { flag, type Policy, policyOf, whole, word } from '../options.js';
 import { makeFraming } from './make.js';
 
@@ -121,7 +122,7 @@ class SlipDecoder extends FrameDecoder {
     this.to = end;
     if (!this.#escaped) return;
     const { esc, escEnd, escEsc } = this.codes;
-    const made = Buffer.allocUnsafe(this.#size);
+    const made = allocate(this.#size);
     let length = 0;
     for (let at = start; at < end; at++) {
       let byte = buf[at] as number;
