@@ -16,16 +16,50 @@ export interface TextDecoderStream {
 
 export function textDecoder(encoding: Encoding | 'auto'): TextDecoderStream {
   if (encoding === 'auto') return new AutoDecoder();
+  if (encoding === 'gbk') return gbkDecoder();
   let decoder = new TextDecoder(encoding, { ignoreBOM: true });
-  // GBK's sign for the euro (A2 E3), which the platform's decoder gives as a character of private use.
-  const decode = (bytes?: Uint8Array) =>
-    decoder.decode(bytes, { stream: bytes !== undefined }).replaceAll('\ue76c', '€');
   return {
-    write: decode,
+    write: (bytes) => decoder.decode(bytes, { stream: true }),
     end() {
-      const rest = decode();
+      const rest = decoder.decode();
       decoder = new TextDecoder(encoding, { ignoreBOM: true });
       return rest;
+    },
+  };
+}
+
+/** Most bytes of a character in GBK (as GB 18030 extends it) that can be here without its end. */
+const longestBegun = 3;
+
+/**
+ * GBK by the platform's decoder, which throws in the middle of a stream where bytes that are no text are cut apart
+ * (81 30 | 00, since Node 24: what waited becomes more text than it has made room for). So bytes that wait for their rest
+ * are kept here, and each piece is decoded from the beginning of a character.
+ */
+function gbkDecoder(): TextDecoderStream {
+  const decoder = new TextDecoder('gbk', { ignoreBOM: true });
+  let waiting = Buffer.alloc(0);
+  // GBK's sign for the euro (A2 E3), which the platform's decoder gives as a character of private use.
+  const shown = (text: string) => text.replaceAll('\ue76c', '€');
+  return {
+    write(piece) {
+      const bytes = Buffer.concat([waiting, piece]);
+      const text = decoder.decode(bytes, { stream: true });
+      let whole = bytes.length;
+      if (decoder.decode() !== '') {
+        const least = Math.max(0, bytes.length - longestBegun);
+        // So many of the last bytes wait as the text does not need.
+        for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
+          if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;
+        }
+      }
+      waiting = Buffer.from(bytes.subarray(whole));
+      return shown(text);
+    },
+    end() {
+      const rest = decoder.decode(waiting);
+      waiting = Buffer.alloc(0);
+      return shown(rest);
     },
   };
 }

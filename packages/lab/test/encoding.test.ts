@@ -54,6 +54,17 @@ describe('--encoding auto', () => {
     );
   });
 
+  it.each(['813000', '81308130', 'fe7f41', 'a2e380ff', '81'])(
+    'reads %s, which is no text, as one would uncut',
+    (hex) => {
+      const bytes = Buffer.from(hex, 'hex');
+      const whole = textDecoder('gbk');
+      const text = whole.write(bytes) + whole.end();
+      const cut = textDecoder('gbk');
+      expect([...bytes].map((byte) => cut.write(Uint8Array.of(byte))).join('') + cut.end()).toBe(text);
+    },
+  );
+
   it('decides for each answer anew', () => {
     const decoder = textDecoder('auto');
     expect(decoder.write(gbk('执行成功')) + decoder.end()).toBe('执行成功');

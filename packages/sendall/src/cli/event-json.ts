@@ -1,14 +1,14 @@
 /** Events and results in the words of --json. */
 import type { Result, RunEvent, StreamName } from '../index.js';
+import { TextStream } from './text-stream.js';
 
 type OutputEvent = Extract<RunEvent, { event: 'output' }>;
-export type Decoders = Readonly<Record<StreamName, InstanceType<typeof TextDecoder>>>;
+export type Decoders = Readonly<Record<StreamName, TextStream>>;
 
 /** Streaming decoders for the two streams of a run: a piece may end in the middle of a character. */
 export function decodersFor(encoding: string | undefined): Decoders | undefined {
   if (encoding === undefined) return undefined;
-  const options = { ignoreBOM: true };
-  return { stdout: new TextDecoder(encoding, options), stderr: new TextDecoder(encoding, options) };
+  return { stdout: new TextStream(encoding), stderr: new TextStream(encoding) };
 }
 
 interface Named {

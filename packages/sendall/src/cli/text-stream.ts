@@ -1,0 +1,60 @@
+/** Text in legacy encodings, piece by piece. */
+
+/** Encodings whose platform decoder cannot be given bytes piece by piece, by the names that TextDecoder gives them. */
+const fragile = new Set(['gbk', 'gb18030', 'euc-jp']);
+/** Most bytes of a character that can be here without its end. */
+const longest = 3;
+
+/**
+ * As a streaming TextDecoder. That one throws ERR_ENCODING_INVALID_ENCODED_DATA where bytes that are no text are cut apart
+ * (81 30 | 00 in GBK, on Node 24): what waited becomes more text than it has made room for. Here bytes that wait for
+ * their rest are kept outside, and each piece is decoded from the beginning of a character. ISO-2022-JP cannot be begun
+ * anywhere, as it has character sets to change between: there such bytes become one U+FFFD.
+ */
+export class TextStream {
+  readonly #decoder;
+  readonly #fragile: boolean;
+  #waiting = Buffer.alloc(0);
+
+  /** @throws RangeError for an encoding that TextDecoder does not know */
+  constructor(encoding: string) {
+    this.#decoder = new TextDecoder(encoding, { ignoreBOM: true });
+    this.#fragile = fragile.has(this.#decoder.encoding);
+  }
+
+  /** As TextDecoder's: with `stream` more follows, without it what waits is decided on and the next piece begins anew. */
+  decode(piece: Uint8Array = new Uint8Array(0), { stream = false } = {}): string {
+    if (!this.#fragile) return this.#passedOn(piece, stream);
+    const text = this.#whole(piece);
+    if (stream) return text;
+    const rest = this.#decoder.decode(this.#waiting);
+    this.#waiting = Buffer.alloc(0);
+    return text + rest;
+  }
+
+  #passedOn(piece: Uint8Array, stream: boolean): string {
+    try {
+      return this.#decoder.decode(piece, { stream });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
+      return '\ufffd';
+    }
+  }
+
+  /** The characters that are whole with this piece. */
+  #whole(piece: Uint8Array): string {
+    const decoder = this.#decoder;
+    const bytes = Buffer.concat([this.#waiting, piece]);
+    const text = decoder.decode(bytes, { stream: true });
+    let whole = bytes.length;
+    if (decoder.decode() !== '') {
+      const least = Math.max(0, bytes.length - longest);
+      // So many of the last bytes wait as the text does not need.
+      for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
+        if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;
+      }
+    }
+    this.#waiting = Buffer.from(bytes.subarray(whole));
+    return text;
+  }
+}
