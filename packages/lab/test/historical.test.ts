@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
-import { finished, portOf, Program, python, wirelab } from './programs.js';
+import { finished, portOf, Program, python, soon, wirelab } from './programs.js';
 import { rootTest } from '../../../test/support/root.js';
 
 const streams = ['recv', 'length-ready', 'struct-i'] as const;
@@ -29,7 +29,13 @@ describe.each(all)('the tutorial’s %s', (name) => {
     await using server = wirelab('serve', name);
     const port = await portOf(server);
     const client = await finished(python(`${inPython(name)}_client`, port, 'echo one', 'echo two; echo three'));
-    expect(answers(client.stdout)).toEqual(['one\n', 'two\nthree\n']);
+    const [first, ...rest] = answers(client.stdout);
+    expect(first).toBe('one\n');
+    if (name === 'recv') {
+      // The chapter's own lesson: without a framing an answer is what one read brings, and the rest comes later or never.
+      expect(rest).toHaveLength(1);
+      expect(['two\n', 'two\nthree\n']).toContain(rest[0]);
+    } else expect(rest).toEqual(['two\nthree\n']);
     expect(server.stderr).toContain('warning');
   });
 
@@ -201,6 +207,44 @@ describe('who may have a command run', () => {
     await stranger.ended;
     expect(stranger.stdout).toBe('');
     expect(events.map((event) => event.type)).toEqual(['refused', 'refused']);
+  });
+});
+
+// Another user sends from a port on which this user has a socket, and closes his own before the server can look.
+describe.skipIf(process.getuid?.() !== 0)('a datagram of another user is not run', () => {
+  const nobody = 65_534;
+  const ours = (code: string) =>
+    `import socket,sys\ns=${code}\nprint('bound', s.getsockname()[1], flush=True)\nsys.stdin.read()`;
+  const reused = `socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('0.0.0.0',0))`;
+  const onlyV6 = `socket.socket(socket.AF_INET6,socket.SOCK_DGRAM); s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_V6ONLY,1); s.bind(('::',0))`;
+  const send = (address: string, tail: string) => `import socket,sys,time
+for i in range(10):
+  s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+  s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
+  s.bind(('${address}',int(sys.argv[2])))
+  s.sendto(b'echo run',('127.0.0.1',int(sys.argv[1])))
+  ${tail}
+print('sent', flush=True)`;
+
+  it.each([
+    ['that shares its port and is gone', reused, send('127.0.0.1', 's.close()')],
+    ['beside a socket for IPv6 alone', onlyV6, send('127.0.0.1', 's.close()')],
+    ['from another address of this machine', reused, send('127.0.0.2', 's.close()')],
+    [
+      'that comes and goes, and shares no longer when it has its port',
+      reused,
+      send('127.0.0.1', 's.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,0); time.sleep(i/2000); s.close()'),
+    ],
+    ['that stays', onlyV6, send('127.0.0.1', 'time.sleep(0.05)')],
+  ])('%s', async (_name, victim, stranger) => {
+    const events: CommandEvent[] = [];
+    await using server = await serveCommands({ protocol: 'udp', onEvent: (event) => events.push(event) });
+    await using owner = new Program('python3', ['-c', ours(victim)]);
+    const port = (await owner.says(/bound (\d+)/))[1]!;
+    await using other = new Program('python3', ['-c', stranger, String(server.port), port], { uid: nobody });
+    await other.says(/sent/);
+    await soon(() => events.length).toBe(10);
+    expect(new Set(events.map((event) => event.type))).toEqual(new Set(['refused']));
   });
 });
 

@@ -18,28 +18,45 @@ interface Entry {
 
 /**
  * Whether the peer of a loopback connection belongs to the user that runs this process: Linux writes the uid of each
- * socket into /proc/net/tcp and /proc/net/udp. A socket that nobody owns any more (its process closed it) reads as
- * uid 0 with inode 0 there and is nobody's, root's neither. False whenever it cannot be known.
+ * socket into /proc/net/tcp. A socket that nobody owns any more (its process closed it) reads as uid 0 with inode 0 there
+ * and is nobody's, root's neither. False whenever it cannot be known.
  *
- * @param ours our end as the peer sees it; for UDP only the peer's own entry is looked at
+ * @param ours our end as the peer sees it
  */
-export async function isSameUser(protocol: 'tcp' | 'udp', peer: End, ours: End): Promise<boolean> {
-  const uid = process.getuid?.();
-  if (uid === undefined) return false;
-  const entries = [...(await table(`/proc/net/${protocol}`)), ...(await table(`/proc/net/${protocol}6`))];
+export async function isSameUser(peer: End, ours: End): Promise<boolean> {
+  const entries = [...(await table('/proc/net/tcp')), ...(await table('/proc/net/tcp6'))];
   const peerAddress = hexAddress(peer.address);
   const ourAddress = hexAddress(ours.address);
-  const owners = entries.filter(
-    protocol === 'tcp'
-      ? (entry) =>
-          same(entry.local, peerAddress) &&
-          entry.localPort === peer.port &&
-          same(entry.remote, ourAddress) &&
-          entry.remotePort === ours.port
-      : // An unconnected datagram socket is bound to every address; two users' sockets may even share a port.
-        (entry) => entry.localPort === peer.port && (same(entry.local, peerAddress) || /^0+$/.test(entry.local)),
+  return areOurs(
+    entries.filter(
+      (entry) =>
+        same(entry.local, peerAddress) &&
+        entry.localPort === peer.port &&
+        same(entry.remote, ourAddress) &&
+        entry.remotePort === ours.port,
+    ),
   );
-  return owners.length > 0 && owners.every((entry) => entry.uid === uid && entry.inode !== 0);
+}
+
+/** What /proc says of the sockets that a datagram from an address can have come from. */
+export async function whoseDatagram(peer: End): Promise<'ours' | 'others' | 'none'> {
+  const address = hexAddress(peer.address);
+  const local = (entry: Entry) => entry.localPort === peer.port;
+  const v4 = (await table('/proc/net/udp')).filter((each) => local(each) && (each.local === address || wild(each)));
+  const v6 = (await table('/proc/net/udp6')).filter((each) => local(each) && (same(each.local, address) || wild(each)));
+  // An IPv6 socket for every address may be one for IPv6 alone, which sends nothing to IPv4: by itself it proves nothing,
+  // but another user's could be the sender.
+  if (v4.length === 0 && !v6.some((each) => !wild(each))) return v6.length === 0 ? 'none' : 'others';
+  return areOurs([...v4, ...v6]) ? 'ours' : 'others';
+}
+
+function wild(entry: Entry): boolean {
+  return /^0+$/.test(entry.local);
+}
+
+function areOurs(entries: readonly Entry[]): boolean {
+  const uid = process.getuid?.();
+  return uid !== undefined && entries.length > 0 && entries.every((entry) => entry.uid === uid && entry.inode !== 0);
 }
 
 /** Whether this machine lets us know whose a connection is. */

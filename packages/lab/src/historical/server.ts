@@ -6,6 +6,7 @@ import { Line } from './line.js';
 import type { Protocol, Run } from './protocol.js';
 import { recv } from './recv.js';
 import { whyRefuse } from './refuse.js';
+import { whyNotOurs } from './datagram-sender.js';
 import { canTellUsers, isSameUser } from './same-user.js';
 import { runShell } from './shell.js';
 import { largestLength, structI } from './struct-i.js';
@@ -80,7 +81,6 @@ function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions
     const client = `${peer.host}:${peer.port}`;
     const local = connection.local as { host: string; port: number };
     const sameUser = await isSameUser(
-      'tcp',
       { address: peer.host, port: peer.port },
       { address: local.host, port: local.port },
     );
@@ -119,10 +119,8 @@ async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<
       const peer = this.clientAddress as { host: string; port: number };
       const client = `${peer.host}:${peer.port}`;
       const refuse = (reason: string) => onEvent({ type: 'refused', client, reason });
-      if (!(await isSameUser('udp', { address: peer.host, port: peer.port }, { address: host, port: 0 }))) {
-        refuse('it is not a process of this user');
-        return;
-      }
+      const stranger = await whyNotOurs({ address: peer.host, port: peer.port });
+      if (stranger !== undefined) return refuse(stranger);
       if (this.packet.length === 0 || this.packet.length > largestCommand) return refuse('no command has this size');
       const reason = whyRefuse(this.packet);
       if (reason !== undefined) return refuse(`not run: ${reason}`);

@@ -1,0 +1,51 @@
+import { createSocket } from 'node:dgram';
+import { randomBytes } from 'node:crypto';
+import { type End, whoseDatagram } from './same-user.js';
+
+// A datagram says an address and a port, and its sender may be gone when it is read. Linux tells whose sockets are on
+// that port now, and a port can be shared: by sockets that all say SO_REUSEADDR, or by one for IPv6 alone. So a stranger
+// can send from the port of another socket of ours and close his own, and what is found is ours.
+
+/**
+ * How often it is looked. Each look asks one of two questions, by chance: is a socket on that port that shares it with
+ * none, and are all sockets there ours? A sender of ours passes either. A stranger who stays fails the second one, and one
+ * who has gone the first: to pass he would have to guess for each look which of them it is.
+ */
+const looks = 24;
+/** The table is not read in one step: a socket can be missed while others come and go. */
+const rereads = 3;
+
+/** Why a datagram from this machine may not be from a process of this user; undefined when it is from one. */
+export async function whyNotOurs(sender: End): Promise<string | undefined> {
+  for (const byte of randomBytes(looks)) {
+    const reason = byte % 2 === 0 ? await whyShared(sender) : await whyOthers(sender);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** Binds the sender's own address and port beside it, which a socket that shares with none does not allow. */
+async function whyShared({ address, port }: End): Promise<string | undefined> {
+  const socket = createSocket({ type: 'udp4', reuseAddr: true });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject).once('listening', resolve);
+      socket.bind({ address, port, exclusive: true });
+    });
+    return `port ${port} could be shared with a socket of another user: send from an IPv4 socket without SO_REUSEADDR`;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'EADDRINUSE' ? undefined : `it cannot be known whose port ${port} is: ${code}`;
+  } finally {
+    socket.close();
+  }
+}
+
+async function whyOthers(sender: End): Promise<string | undefined> {
+  for (let read = 0; read < rereads; read++) {
+    const whose = await whoseDatagram(sender);
+    if (whose === 'ours') return undefined;
+    if (whose === 'others') break;
+  }
+  return 'it is not a process of this user, or its socket is gone';
+}
