@@ -19,6 +19,7 @@ export type ProxyEvent =
       readonly afterBytes: number;
     }
   | {
+      /** `up`, `down`: bytes that were written, which are not those that were read when a fault or an end came between. */
       readonly type: 'close';
       readonly connection: number;
       readonly up: number;
@@ -108,7 +109,6 @@ async function relay(
   const pass = async (direction: Direction, from: Socket, into: Socket) => {
     async function* source() {
       for await (const chunk of reads(from)) {
-        bytes[direction] += chunk.length;
         onEvent({ type: 'read', connection, direction, bytes: chunk });
         yield chunk;
       }
@@ -120,7 +120,10 @@ async function relay(
         onEvent({ type: 'fault', connection, direction, fault: fault.name, what, afterBytes });
       pieces = fault.stage({ direction, random, note, cut, reset })(pieces);
     }
-    for await (const piece of pieces) await write(into, piece);
+    for await (const piece of pieces) {
+      await write(into, piece);
+      bytes[direction] += piece.length;
+    }
     if (from.readableEnded) onEvent({ type: 'end', connection, direction });
     from.resume(); // a fault may end a direction before its sender does: the rest is let go
     into.end();

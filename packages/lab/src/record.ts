@@ -1,4 +1,4 @@
-import { createReadStream, closeSync, openSync, writeSync } from 'node:fs';
+import { createReadStream, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { decodeAsync, lines } from '@sendall/framing';
 import type { Direction } from './faults/fault.js';
 import type { Framings } from './inspect.js';
@@ -20,12 +20,28 @@ const longestLine = 1 << 18;
 
 /** Writes what a proxy sees into a file: one JSON object a line, the bytes of each read in base64. */
 export class Recorder {
-  readonly #file: number;
+  readonly #path: string;
+  readonly #onStop: (sentence: string) => void;
+  /** Undefined when the recording has stopped. */
+  #file: number | undefined;
+  /** Bytes of whole lines. */
+  #length = 0;
 
-  /** @throws the file system's error when the file cannot be made */
-  constructor(path: string, framings: Framings) {
-    this.#file = openSync(path, 'w', 0o600);
-    this.#line({ wirelab: version, ...framings, begunAt: new Date().toISOString() });
+  /**
+   * @param onStop told once when the file cannot be written any more: recording is over then, what was seen before stands
+   *   in the file in whole lines, and the traffic goes on
+   * @throws Error when the file cannot be made
+   */
+  constructor(path: string, framings: Framings, onStop: (sentence: string) => void = () => {}) {
+    this.#path = path;
+    this.#onStop = onStop;
+    try {
+      this.#file = openSync(path, 'w', 0o600);
+      this.#write({ wirelab: version, ...framings, begunAt: new Date().toISOString() });
+    } catch (error) {
+      this.close();
+      throw new Error(`cannot record into ${path}: ${reason(error)}`, { cause: error });
+    }
   }
 
   /** Waits for the disk: what is not written yet cannot pile up in memory. */
@@ -39,12 +55,42 @@ export class Recorder {
   }
 
   close(): void {
-    closeSync(this.#file);
+    const file = this.#file;
+    this.#file = undefined;
+    if (file === undefined) return;
+    try {
+      closeSync(file);
+    } catch (error) {
+      this.#onStop(`the record ${this.#path} may not be whole: ${reason(error)}`);
+    }
   }
 
   #line(value: object): void {
-    writeSync(this.#file, `${JSON.stringify(value)}\n`);
+    const file = this.#file;
+    if (file === undefined) return;
+    try {
+      this.#write(value);
+    } catch (error) {
+      try {
+        ftruncateSync(file, this.#length); // half a line is no part of a record
+      } catch {
+        // not a file that can be cut (a device, a pipe)
+      }
+      this.close();
+      this.#onStop(`recording into ${this.#path} has stopped: ${reason(error)}; the traffic goes on`);
+    }
   }
+
+  #write(value: object): void {
+    const line = Buffer.from(`${JSON.stringify(value)}\n`);
+    // A disk that is nearly full takes a part.
+    for (let at = 0; at < line.length;) at += writeSync(this.#file!, line, at);
+    this.#length += line.length;
+  }
+}
+
+function reason(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error);
 }
 
 export interface ReadRecord {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import type { Address } from './address.js';
@@ -5,63 +6,165 @@ import { reach } from './historical/client.js';
 import type { ProxyEvent } from './proxy.js';
 import { reads } from './reads.js';
 
-/** How long answers may still take when the last recorded byte has been sent. */
+/** How long a line must be quiet behind the last recorded byte until a client that never ended is taken to have ended. */
 const lastAnswersMs = 2000;
+/** Bytes that may wait for a slow server before the record waits too. */
+const mostWaiting = 8 << 20;
+
+export interface ReplayOptions {
+  /** 2 is twice as fast as it was. Default 1. */
+  readonly speed?: number;
+  /** Milliseconds for which a server may neither take nor say anything, nor end, until it is given up. Default 10000. */
+  readonly patienceMs?: number;
+  readonly onEvent: (event: ProxyEvent, atMs: number) => void;
+}
 
 /**
  * Sends what the clients of a record sent to a server again: the same bytes, cut and timed as their reads were. What
- * the server says now is told beside it.
+ * the server says now is told beside it. Each connection goes on until the server has taken everything and ended.
  *
- * @param speed 2 is twice as fast as it was
+ * @returns what did not arrive or was not seen to end, a sentence for each connection: nothing when all did
+ * @throws Error when the server cannot be reached
  */
 export async function replayTo(
   address: Address,
   events: AsyncIterable<{ readonly event: ProxyEvent; readonly atMs: number }>,
-  speed: number,
-  onEvent: (event: ProxyEvent, atMs: number) => void,
-): Promise<void> {
+  { speed = 1, patienceMs = 10_000, onEvent }: ReplayOptions,
+): Promise<string[]> {
   const begun = performance.now();
   const now = () => performance.now() - begun;
-  const sockets = new Map<number, Socket>();
-  const listening: Promise<void>[] = [];
-  const counts = new Map<number, { up: number; down: number }>();
-  for await (const { event, atMs } of events) {
-    if (!('connection' in event) || (event.type !== 'open' && !('direction' in event && event.direction === 'up')))
-      continue;
-    const wait = atMs / speed - now();
-    if (wait > 0) await sleep(wait);
-    const { connection } = event;
-    if (event.type === 'open') {
-      const socket = await reach(address);
-      socket.on('error', () => {});
-      sockets.set(connection, socket);
-      counts.set(connection, { up: 0, down: 0 });
+  const flows = new Map<number, Flow>();
+  try {
+    for await (const { event, atMs } of events) {
+      if (!('connection' in event)) continue;
+      if (event.type !== 'open' && !('direction' in event && event.direction === 'up')) continue;
+      const wait = atMs / speed - now();
+      if (wait > 0) await sleep(wait);
+      const { connection } = event;
+      if (event.type === 'open') {
+        const socket = await reach(address);
+        flows.get(connection)?.destroy();
+        onEvent(event, now());
+        flows.set(connection, new Flow(connection, socket, (told) => onEvent(told, now())));
+        continue;
+      }
+      const flow = flows.get(connection);
+      if (flow === undefined) throw new Error(`the record has bytes of connection ${connection} before it opened`);
+      if (event.type === 'read') await flow.send(event.bytes, patienceMs);
+      else flow.end();
       onEvent(event, now());
-      listening.push(listen(socket, connection));
-    } else if (event.type === 'read') {
-      sockets.get(connection)?.write(event.bytes);
-      counts.get(connection)!.up += event.bytes.length;
-      onEvent(event, now());
-    } else if (event.type === 'end') {
-      sockets.get(connection)?.end();
-      onEvent(event, now());
+    }
+    const troubles = await Promise.all([...flows.values()].map((flow) => flow.finish(patienceMs)));
+    return troubles.filter((trouble) => trouble !== undefined);
+  } finally {
+    for (const flow of flows.values()) flow.destroy();
+  }
+}
+
+/** One connection that is played again. */
+class Flow {
+  readonly #connection: number;
+  readonly #socket: Socket;
+  /** Bytes to send, and those that the kernel has taken, which it does as the server makes room. */
+  #sent = 0;
+  #taken = 0;
+  #back = 0;
+  #ended = false;
+  #heardEnd = false;
+  #failure: string | undefined;
+  #lastMoved = performance.now();
+  #moved = () => {};
+  readonly #listening: Promise<void>;
+
+  constructor(connection: number, socket: Socket, onEvent: (event: ProxyEvent) => void) {
+    this.#connection = connection;
+    this.#socket = socket;
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
+    socket.on('drain', () => this.#move());
+    this.#listening = this.#listen(onEvent);
+  }
+
+  /** Writes one recorded read; waits when too much of what was written waits for the server. */
+  async send(bytes: Buffer, patienceMs: number): Promise<void> {
+    this.#sent += bytes.length;
+    if (this.#failure !== undefined || this.#socket.destroyed) return;
+    if (this.#socket.writableLength === 0) this.#lastMoved = performance.now();
+    this.#socket.write(bytes, (error) => {
+      if (error) return;
+      this.#taken += bytes.length;
+      this.#move();
+    });
+    await this.#until(() => this.#socket.writableLength < mostWaiting, patienceMs);
+  }
+
+  end(): void {
+    this.#ended = true;
+    if (!this.#socket.destroyed) this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Waits until the server has everything and ends; what went wrong otherwise. */
+  async finish(patienceMs: number): Promise<string | undefined> {
+    this.#lastMoved = performance.now();
+    const all = await this.#until(() => this.#taken === this.#sent, patienceMs);
+    if (all && !this.#ended && !this.#heardEnd) {
+      await this.#until(() => this.#heardEnd, lastAnswersMs);
+      this.end();
+    }
+    if (!(await this.#until(() => this.#heardEnd, patienceMs))) {
+      const what = this.#taken < this.#sent ? 'took nothing more' : 'did not end';
+      this.#failure ??= `the server ${what} for ${patienceMs / 1000} s`;
+    }
+    this.#socket.destroy();
+    await this.#listening;
+    if (this.#failure === undefined && this.#taken === this.#sent) return undefined;
+    const why = this.#failure ?? 'the server ended before';
+    return `connection ${this.#connection}: ${this.#taken} of ${this.#sent} bytes were taken: ${why}`;
+  }
+
+  /** Waits until it is so: false when nothing moved for `ms`, or the connection broke. */
+  async #until(reached: () => boolean, ms: number): Promise<boolean> {
+    for (;;) {
+      if (reached()) return true;
+      const left = this.#lastMoved + ms - performance.now();
+      if (left <= 0 || this.#failure !== undefined || this.#socket.destroyed) return false;
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#moved = resolve;
+        timer = setTimeout(resolve, left);
+      });
+      clearTimeout(timer);
     }
   }
-  await Promise.race([Promise.all(listening), sleep(lastAnswersMs, undefined, { ref: false })]);
-  for (const socket of sockets.values()) socket.destroy();
-  await Promise.all(listening);
 
-  async function listen(socket: Socket, connection: number): Promise<void> {
-    const count = counts.get(connection)!;
-    let failure: string | undefined;
+  async #listen(onEvent: (event: ProxyEvent) => void): Promise<void> {
+    const connection = this.#connection;
     try {
-      for await (const bytes of reads(socket)) {
-        count.down += bytes.length;
-        onEvent({ type: 'read', connection, direction: 'down', bytes }, now());
+      for await (const bytes of reads(this.#socket)) {
+        this.#back += bytes.length;
+        this.#move();
+        onEvent({ type: 'read', connection, direction: 'down', bytes });
       }
+      this.#heardEnd = !this.#socket.destroyed || this.#socket.readableEnded;
     } catch (error) {
-      failure = (error as NodeJS.ErrnoException).code ?? String(error);
+      this.#fail((error as NodeJS.ErrnoException).code ?? String(error));
     }
-    onEvent({ type: 'close', connection, ...count, ...(failure !== undefined && { error: failure }) }, now());
+    this.#move();
+    if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => {});
+    const error = this.#failure;
+    onEvent({ type: 'close', connection, up: this.#taken, down: this.#back, ...(error !== undefined && { error }) });
+  }
+
+  #fail(why: string): void {
+    this.#failure ??= why;
+    this.#move();
+  }
+
+  #move(): void {
+    this.#lastMoved = performance.now();
+    this.#moved();
   }
 }

@@ -113,6 +113,47 @@ describe('wirelab probe', () => {
     expect(report.minimal?.plan.copies).toBe(2);
   });
 
+  /** Greets (at once, late, or in two lines), answers each read and forgets what stood behind its first line. */
+  const greets = (lines: string[], afterMs: number, forgets: boolean) => (socket: Socket) => {
+    const greet = () => lines.forEach((line) => socket.write(line));
+    if (afterMs > 0) setTimeout(greet, afterMs);
+    else greet();
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk.toString();
+      const whole = text.split('\n').length - 1;
+      if (whole === 0) return;
+      text = forgets ? '' : text.slice(text.lastIndexOf('\n') + 1);
+      socket.write('250 ok\r\n'.repeat(forgets ? 1 : whole));
+    });
+  };
+
+  it.each([
+    ['a line', ['220 hello\r\n'], 0],
+    ['two lines', ['220-hello\r\n', '220 there\r\n'], 0],
+    ['a line that comes late', ['220 hello\r\n'], 300],
+  ])('finds the same fault behind a greeting: %s', async (_name, lines, afterMs) => {
+    await using server = await listening(greets(lines, afterMs, true));
+    const options = { address: server.address, framing: 'crlf', requests: [Buffer.from('NOOP\r\n')], timeoutMs: 1000 };
+    const report = await probe(options);
+    expect(report.greeting).toHaveLength(lines.length);
+    expect(report.repeatable).toBe(true);
+    const failed = new Set(report.cases.filter((each) => each.verdict !== 'same').map((each) => each.family));
+    expect(failed).toContain('glued');
+    expect(failed).not.toContain('split at every offset');
+  });
+
+  it('passes a server that greets and whose framing is right, and shows the greeting', async () => {
+    await using server = await listening(greets(['220 hello\r\n'], 0, false));
+    const target = `127.0.0.1:${server.address.port}`;
+    const { code, stdout } = await finished(
+      wirelab('probe', target, '--framing', 'crlf', '--request', hex('NOOP\r\n')),
+    );
+    expect(stdout).toContain('greeting, waited for and not compared: "220 hello"');
+    expect(stdout).toContain('no cut changes the answer');
+    expect(code).toBe(0);
+  });
+
   it('says when there is no answer to compare with, and exits with 3', async () => {
     await using server = await listening((socket) => socket.resume());
     const { code, stderr } = await finished(

@@ -89,6 +89,17 @@ describe('a proxy without faults', () => {
     expect((await through(proxy.port, Buffer.from('hello'))).error).toBe('ECONNRESET');
   });
 
+  it.each<[string, FaultOptions, number, number]>([
+    ['a reset after 10 bytes', { resetAfter: 10 }, 10, 0],
+    ['a half-close behind the first piece', { halfClose: true, slice: 100 }, 1000, 1000],
+    ['pieces that arrive whole', { slice: 100 }, 1000, 1000],
+  ])('counts what it wrote: %s', async (_name, options, up, down) => {
+    await using server = await listening(echo);
+    await using proxy = await proxied(server.port, options);
+    await through(proxy.port, Buffer.alloc(1000));
+    await soon(() => proxy.events.at(-1)).toMatchObject({ type: 'close', up, down });
+  });
+
   it('tells when the server cannot be reached', async () => {
     await using proxy = await proxied(1);
     await through(proxy.port, Buffer.from('hello'));

@@ -48,7 +48,11 @@ async function overview(): Promise<string> {
 }
 
 // A reader of our output that has gone (| head) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`wirelab: the output cannot be written: ${error.code ?? error.message}\n`);
+  process.exit(1);
+});
 
 try {
   process.exitCode = await main(process.argv.slice(2));

@@ -11,7 +11,9 @@ interface Item {
  * for a piece while the one before it still waits.
  */
 export class Buffered {
-  readonly #items: Item[] = [];
+  #items: Item[] = [];
+  /** Those before it are done with: a list of many small pieces is not moved for each of them. */
+  #next = 0;
   #bytes = 0;
   #done = false;
   #error: unknown;
@@ -40,7 +42,7 @@ export class Buffered {
 
   /** The next piece; `undefined` at the end, or when none came within `patience` milliseconds. */
   async next(patience?: number): Promise<Item | undefined> {
-    if (this.#items.length === 0 && !this.#done) {
+    if (this.#next === this.#items.length && !this.#done) {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((wake) => {
         this.#wakeReader = wake;
@@ -48,8 +50,12 @@ export class Buffered {
       });
       clearTimeout(timer);
     }
-    const item = this.#items.shift();
+    const item = this.#items[this.#next];
     if (item) {
+      if (++this.#next > this.#items.length / 2) {
+        this.#items = this.#items.slice(this.#next);
+        this.#next = 0;
+      }
       this.#bytes -= item.bytes.length;
       this.#wakeSource();
     } else if (this.#error !== undefined) throw this.#error;
@@ -57,7 +63,7 @@ export class Buffered {
   }
 
   get ended(): boolean {
-    return this.#done && this.#items.length === 0;
+    return this.#done && this.#next === this.#items.length;
   }
 
   /** Nobody reads any more: the source is let go at its next piece. */

@@ -39,6 +39,8 @@ export interface ProbeReport {
   /** The request's bytes on the wire, and whether the framing was put around what was given. */
   readonly request: Buffer;
   readonly framed: boolean;
+  /** What the server says before it is asked. It is waited for on each connection, and not compared. */
+  readonly greeting: readonly Buffer[];
   readonly answers: readonly Buffer[];
   readonly answerMs: number;
   /** Bytes of the answers that differ by themselves and were not compared. */
@@ -69,6 +71,7 @@ export class Probe {
   readonly framed: boolean;
   readonly repeatable: boolean;
   readonly answerMs: number;
+  readonly greeting: readonly Buffer[];
   readonly expected: Expected;
   readonly #options: ProbeOptions;
   readonly #parts: readonly Buffer[];
@@ -80,6 +83,7 @@ export class Probe {
     this.framed = framed;
     this.repeatable = baseline.repeatable;
     this.answerMs = baseline.heard.ms;
+    this.greeting = baseline.greeting;
     this.expected = new Expected(baseline.heard, options.framing === 'raw');
   }
 
@@ -154,9 +158,8 @@ export class Probe {
   }
 
   async #once(plan: Plan, family: string, timeoutMs: number): Promise<ProbeFailure> {
-    const { address, framing } = this.#options;
     const sent = pieces(plan, this.request);
-    const talk = await Talk.open(address, framing);
+    const talk = await this.#talk();
     try {
       await talk.send(sent, plan.pauseMs);
       const heard = await talk.hear({ enough: this.expected.enough(plan.copies), timeoutMs, settleMs });
@@ -168,6 +171,14 @@ export class Probe {
     } finally {
       talk.close();
     }
+  }
+
+  /** A connection whose greeting has been heard, where the server sends one. */
+  async #talk(): Promise<Talk> {
+    const { address, framing, timeoutMs = defaultTimeoutMs } = this.#options;
+    const talk = await Talk.open(address, framing);
+    if (this.greeting.length > 0) await hearGreeting(talk, framing, this.greeting.length, timeoutMs);
+    return talk;
   }
 
   #verdict(heard: Heard, reason: string | undefined, copies: number): Verdict {
@@ -188,8 +199,8 @@ export class Probe {
 
   /** Finds out what differs by itself. */
   async #askAgain(): Promise<void> {
-    const { address, framing, timeoutMs = defaultTimeoutMs } = this.#options;
-    const talk = await Talk.open(address, framing);
+    const { timeoutMs = defaultTimeoutMs } = this.#options;
+    const talk = await this.#talk();
     try {
       const answers: Buffer[] = [];
       for (const part of this.#parts) {
@@ -210,11 +221,29 @@ export class Probe {
 }
 
 interface Baseline {
+  readonly greeting: readonly Buffer[];
   readonly heard: Heard;
   readonly repeatable: boolean;
 }
 
+/**
+ * Asks twice on one connection. What comes before the first request is a greeting; so is, where the first request gets
+ * more messages than the second, what the server says in front, if it says so much unasked to those who wait longer.
+ */
 async function ask(options: ProbeOptions, parts: readonly Buffer[]): Promise<Baseline | { reason: string }> {
+  const { timeoutMs = defaultTimeoutMs } = options;
+  const quick = await askTwice(options, parts, undefined, quietMs);
+  if ('reason' in quick || quick.repeatable || quick.greeting.length > 0 || quick.more <= 0) return quick;
+  const patient = await askTwice(options, parts, quick.more, timeoutMs);
+  return 'reason' in patient || !patient.repeatable ? quick : patient;
+}
+
+async function askTwice(
+  options: ProbeOptions,
+  parts: readonly Buffer[],
+  greetings: number | undefined,
+  greetingMs: number,
+): Promise<(Baseline & { more: number }) | { reason: string }> {
   const { address, framing, timeoutMs = defaultTimeoutMs } = options;
   const talk = await Talk.open(address, framing);
   const round = async (): Promise<Heard | { reason: string }> => {
@@ -236,14 +265,26 @@ async function ask(options: ProbeOptions, parts: readonly Buffer[]): Promise<Bas
     return { answers, bytes: Buffer.concat(bytes), ms };
   };
   try {
+    const { answers: greeting, unfinished } = await hearGreeting(talk, framing, greetings, greetingMs);
+    if (unfinished !== undefined) return { reason: `before it is asked it says what does not fit: ${unfinished}` };
     const first = await round();
     if ('reason' in first) return first;
     const second = await round();
     const repeatable = !('reason' in second) && sameShape(first, second);
-    return { heard: first, repeatable };
+    const more = 'reason' in second ? 0 : first.answers.length - second.answers.length;
+    return { greeting, heard: first, repeatable, more };
   } finally {
     talk.close();
   }
+}
+
+/** What a server says unasked: so many messages, or any until it is quiet. */
+function hearGreeting(talk: Talk, framing: string, count: number | undefined, timeoutMs: number): Promise<Heard> {
+  const enough =
+    count === undefined
+      ? () => false
+      : (answers: number, bytes: number) => (framing === 'raw' ? bytes > 0 : answers >= count);
+  return talk.hear({ enough, timeoutMs, settleMs: framing === 'raw' ? quietMs : settleMs });
 }
 
 /** The same request gets the same kind of answer a second time: as many messages, of the same sizes. */
@@ -303,6 +344,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeReport> {
   return {
     request,
     framed,
+    greeting: subject.greeting,
     answers: subject.expected.bytes,
     answerMs,
     varyingBytes: subject.expected.varyingBytes,

@@ -11,7 +11,7 @@ const shownBytes = 48;
 
 /** What a probe found, as lines for a terminal. */
 export function renderProbed(report: ProbeReport, repeat: string | undefined): string[] {
-  const { request, framed, answers, answerMs, varyingBytes, repeatable, cases, skipped, minimal } = report;
+  const { request, framed, greeting, answers, answerMs, varyingBytes, repeatable, cases, skipped, minimal } = report;
   const families = [...new Set(cases.map((each) => each.family))];
   const rows = families.map((family) => {
     const own = cases.filter((each) => each.family === family);
@@ -19,6 +19,9 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
   });
   return [
     `request: ${request.length} bytes${framed ? ', the framing put around what was given' : ''}: ${preview(request)}`,
+    ...(greeting.length > 0
+      ? [`greeting, waited for and not compared: ${greeting.slice(0, 3).map(preview).join(' | ')}`]
+      : []),
     `answer, when sent whole: ${answers.length} ${answers.length === 1 ? 'message' : 'messages'} after ${answerMs} ms: ${answers.slice(0, 3).map(preview).join(' | ')}`,
     ...(varyingBytes > 0 ? [`${varyingBytes} bytes of it differ from time to time and were not compared`] : []),
     ...(repeatable
@@ -60,12 +63,13 @@ function preview(bytes: Buffer): string {
 }
 
 export function probedJson(report: ProbeReport, repeat: string | undefined): object {
-  const { request, answers, cases, minimal, ...rest } = report;
+  const { request, greeting, answers, cases, minimal, ...rest } = report;
   const plan = (each: { plan: Parameters<typeof formatPlan>[0] }) => formatPlan(each.plan, request.length);
   return {
     ok: minimal === undefined,
     ...rest,
     request: request.toString('hex'),
+    greeting: all(greeting),
     answers: all(answers),
     cases: cases.map((each) => ({
       family: each.family,

@@ -17,7 +17,7 @@ pass unaltered, and a side that does not read holds the other one back. "→" is
   --framing        u32be, varint, lines, … ; "raw": none; "guess": find out. It says when a framing cannot be right
   --framing-back   of what the server says, when it is another one (the tutorial's struct-i: raw there, i32le back)
   --json           one object a line
-  --record FILE    keeps everything, for wirelab replay
+  --record FILE    keeps everything, for wirelab replay; a disk that is full stops the recording, not the traffic
 
 Reads are those of this proxy: what a socket can see. Segments only a capture sees (wirelab show sticky).
 
@@ -45,7 +45,12 @@ example: wirelab inspect --listen 7000 --to 127.0.0.1:6379 --framing crlf`,
           printLive(...(values.json ? [JSON.stringify(inspectedJson(event))] : renderInspected(event))),
         ),
     );
-    const recorder = values.record === undefined ? undefined : new Recorder(values.record, framings);
+    // A file size limit is told by a signal that would end us; with a listener the write fails instead.
+    if (values.record !== undefined) process.on('SIGXFSZ', () => {});
+    const recorder =
+      values.record === undefined
+        ? undefined
+        : new Recorder(values.record, framings, (sentence) => say(`wirelab: ${sentence}`));
     const begun = performance.now();
     const proxy = await startProxy({
       listen: checked(() => parseAddress(listen)),

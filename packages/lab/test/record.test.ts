@@ -1,0 +1,144 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { finished, portOf, Program, wirelab } from './programs.js';
+
+const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'wirelab-record-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function listening(handle: (socket: Socket) => void) {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket.on('error', () => {}));
+    handle(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+/** A record of one client that sends so many bytes, and ends if `ends`. */
+async function recordOf(bytes: number, ends = true): Promise<string> {
+  const read = Buffer.alloc(65_536, 97).toString('base64');
+  const events: object[] = [
+    { wirelab: 1, framing: 'raw', begunAt: '2026-01-01T00:00:00Z' },
+    { atMs: 0, event: 'open', connection: 1, client: 'x' },
+  ];
+  for (let at = 0; at < bytes; at += 65_536) {
+    events.push({ atMs: 1, event: 'read', connection: 1, direction: 'up', base64: read });
+  }
+  if (ends) events.push({ atMs: 2, event: 'end', connection: 1, direction: 'up' });
+  const file = join(folder, `${bytes}-${ends}.jsonl`);
+  await writeFile(file, events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+  return file;
+}
+
+const size = 16 << 20;
+
+describe('wirelab replay --to', () => {
+  it.each([
+    ['that ends its clients', true],
+    ['whose clients never ended', false],
+  ])('brings every byte to a server that is slow to read, of a record %s', async (_name, ends) => {
+    let got = 0;
+    let ended = false;
+    // Longer than it waits for answers behind the last byte; then it reads and ends.
+    await using server = await listening((socket) => {
+      socket.pause();
+      setTimeout(() => socket.resume(), 2500);
+      socket
+        .on('data', (bytes) => (got += bytes.length))
+        .on('end', () => {
+          ended = true;
+          socket.end('thank you');
+        });
+    });
+    const replay = wirelab('replay', await recordOf(size, ends), '--to', `127.0.0.1:${server.port}`);
+    const { code, stdout, stderr } = await finished(replay);
+    expect({ code, stderr, got, ended }).toEqual({ code: 0, stderr: '', got: size, ended: true });
+    expect(stdout).toContain(`closed after ${size} bytes there and 9 back`);
+  });
+
+  it.each<[string, (socket: Socket) => void, RegExp]>([
+    [
+      'reads nothing',
+      (socket) => socket.pause(),
+      /of 16777216 bytes were taken: the server took nothing more for 0.3 s/,
+    ],
+    ['resets', (socket) => void socket.once('data', () => socket.resetAndDestroy()), /ECONNRESET|EPIPE/],
+    ['does not end', (socket) => void socket.resume(), /16777216 of 16777216 .* did not end for 0.3 s/],
+  ])('gives up on a server that %s, says what was taken and ends with 1', async (_name, handle, why) => {
+    await using server = await listening(handle);
+    const to = `127.0.0.1:${server.port}`;
+    const { code, stderr } = await finished(wirelab('replay', await recordOf(size), '--to', to, '--patience', '0.3'));
+    expect(stderr).toMatch(/^wirelab: connection 1: \d+ of 16777216 bytes were taken: /);
+    expect(stderr).toMatch(why);
+    expect(code).toBe(1);
+  });
+});
+
+describe('wirelab inspect --record, when the file takes no more', () => {
+  const total = 3_000_000;
+
+  /** Three megabytes through an inspector, which is run by this shell text with the file as $1. */
+  async function passed(shell: string, file: string): Promise<{ got: number; stderr: string }> {
+    await using server = await listening((socket) => void socket.end(Buffer.alloc(total, 'x')));
+    const words = [
+      'inspect',
+      '--listen',
+      '0',
+      '--to',
+      `127.0.0.1:${server.port}`,
+      '--framing',
+      'raw',
+      '--record',
+      file,
+    ];
+    await using inspect = new Program('/bin/sh', ['-c', shell, 'sh', file, process.execPath, bin, ...words]);
+    const socket = connect(Number(await portOf(inspect)), '127.0.0.1');
+    let got = 0;
+    socket.on('data', (bytes) => (got += bytes.length));
+    await once(socket, 'close');
+    await inspect.says(/closed after/);
+    inspect.child.kill('SIGINT');
+    expect(await inspect.ended).toBe(0);
+    return { got, stderr: inspect.stderr };
+  }
+
+  it('goes on at a limit of file sizes, and what it recorded can be replayed', async () => {
+    const file = join(folder, 'limited.jsonl');
+    // dash counts in blocks of 512 bytes.
+    const { got, stderr } = await passed('ulimit -f 800; shift; exec "$@"', file);
+    expect(got).toBe(total);
+    expect(stderr).toBe(`wirelab: recording into ${file} has stopped: EFBIG; the traffic goes on\n`);
+    expect((await readFile(file, 'utf8')).endsWith('}\n')).toBe(true);
+    expect((await finished(wirelab('replay', file))).code).toBe(0);
+  });
+
+  it('goes on when the reader of a pipe has gone', async () => {
+    const file = join(folder, 'pipe');
+    const { got, stderr } = await passed('mkfifo "$1"; head -c 5000 "$1" > /dev/null & shift; exec "$@"', file);
+    expect(got).toBe(total);
+    expect(stderr).toBe(`wirelab: recording into ${file} has stopped: EPIPE; the traffic goes on\n`);
+  });
+
+  it('does not begin when the file takes nothing at all', async () => {
+    const words = ['inspect', '--listen', '0', '--to', '127.0.0.1:1', '--framing', 'raw', '--record', '/dev/full'];
+    const { code, stderr } = await finished(wirelab(...words));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'wirelab: cannot record into /dev/full: ENOSPC\n' });
+  });
+});
