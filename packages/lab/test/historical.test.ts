@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
 import { finished, portOf, Program, python, soon, wirelab } from './programs.js';
-import { rootTest } from '../../../test/support/root.js';
+import { rootDescribe, rootTest } from '../../../test/support/root.js';
 
 const streams = ['recv', 'length-ready', 'struct-i'] as const;
 const all = [...streams, 'udp'] as const;
@@ -211,7 +211,7 @@ describe('who may have a command run', () => {
 });
 
 // Another user sends from a port on which this user has a socket, and closes his own before the server can look.
-describe.skipIf(process.getuid?.() !== 0)('a datagram of another user is not run', () => {
+rootDescribe('a datagram of another user is not run', () => {
   const nobody = 65_534;
   const ours = (code: string) =>
     `import socket,sys\ns=${code}\nprint('bound', s.getsockname()[1], flush=True)\nsys.stdin.read()`;
