@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test } from 'vitest';
+import { readJournal } from '../../dist/keeper/journal.js';
 import { formatRunId, newRunId } from '../../dist/protocol/run-id.js';
 import { KeeperClient } from './keeper-client.js';
 
@@ -85,12 +86,20 @@ test('the kernel saw the sync of its intent return before each command was start
       for (const run of runs) await run.exit;
     }
   });
+  const intents = calls
+    .filter(({ name }) => name === 'pwrite64')
+    .map((call) => ({
+      call,
+      of: readJournal(bytesIn(call)).records.flatMap((each) =>
+        each.kind === 'intent' ? [formatRunId(each.runId)] : [],
+      ),
+    }));
   const syncs = calls.filter(({ name, text }) => name === 'fdatasync' && text.endsWith(' = 0'));
   expect(syncs.length).toBeLessThanOrEqual(ids.length);
   for (const runId of ids) {
-    const intent = calls.find((call) => call.name === 'pwrite64' && bytesIn(call).includes(runId))!;
+    const intent = intents.find(({ of }) => of.includes(formatRunId(runId)))?.call;
     const start = calls.find((call) => call.name === 'execve' && bytesIn(call).includes(formatRunId(runId)))!;
-    expect(intent, 'the intent was written').toBeDefined();
+    if (!intent) throw new Error('the intent was not written');
     expect(start, 'the command was started').toBeDefined();
     // The child's first call comes after the clone that made it: the last one the keeper had begun by then.
     const clone = calls.findLast(({ name, begun }) => begun < start.begun && /^(clone3?|vfork)$/.test(name))!;
