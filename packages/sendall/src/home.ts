@@ -1,7 +1,17 @@
 /** Where sendall keeps things: one folder when SENDALL_HOME is set, else the XDG base directories. */
-import { chmodSync, lstatSync, mkdirSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  type Stats,
+} from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { UsageError } from './errors.js';
 
 /** The folders and files of one sendall installation. Source: XDG Base Directory Specification 0.8. */
@@ -10,7 +20,10 @@ export interface Home {
   readonly config: string;
   /** Journal, spool, audit. */
   readonly state: string;
-  /** Sockets. */
+  /**
+   * Sockets of agent and keeper. The state folder, so that one state has one agent, whoever asks for it: a login's own
+   * XDG_RUNTIME_DIR is another under cron and sudo, and goes with the logout. Only a path too long for sockets is avoided.
+   */
   readonly runtime: string;
   readonly agentSocket: string;
   readonly keeperSocket: string;
@@ -25,38 +38,61 @@ export interface Home {
 /** Longest Unix socket path the kernel takes; Node cuts longer ones silently. */
 export const MAX_SOCKET_PATH = 107;
 
-/** Resolves the folders for `env`. Nothing is created. */
+/** Resolves the folders for `env`. Nothing is created. Throws UsageError when it names none and the user has no home. */
 export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
-  const one = env.SENDALL_HOME;
-  const user = env.HOME || homedir();
-  const folder = (variable: string | undefined, fallback: string) => join(variable || join(user, fallback), 'sendall');
-  const config = one || folder(env.XDG_CONFIG_HOME, '.config');
-  const state = one || folder(env.XDG_STATE_HOME, '.local/state');
-  const runtime = one || (env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'sendall') : state);
+  const one = env.SENDALL_HOME && resolve(env.SENDALL_HOME);
+  // As the specification has it, one that is not absolute does not count.
+  const xdg = (path: string | undefined) => (path && isAbsolute(path) ? join(path, 'sendall') : undefined);
+  const below = (path: string) => join(env.HOME || ownHome(), path, 'sendall');
+  const config = one || xdg(env.XDG_CONFIG_HOME) || below('.config');
+  const state = one || xdg(env.XDG_STATE_HOME) || below('.local/state');
+  const ofLogin = (!one && xdg(env.XDG_RUNTIME_DIR)) || state;
+  const fits = Buffer.byteLength(join(state, 'keeper.sock')) <= MAX_SOCKET_PATH;
+  const runtime = fits ? state : ofLogin;
   return {
     config,
     state,
     runtime,
     agentSocket: join(runtime, 'agent.sock'),
     keeperSocket: join(runtime, 'keeper.sock'),
-    linksSocket: join(runtime, 'links.sock'),
+    linksSocket: join(ofLogin, 'links.sock'),
     identityFile: join(config, 'identity.pem'),
     hostsFile: join(config, 'hosts.json'),
     callersFile: join(config, 'callers.json'),
   };
 }
 
+function ownHome(): string {
+  try {
+    return homedir();
+  } catch (cause) {
+    const who = `user ${process.getuid?.() ?? ''} has no entry in the password file`;
+    throw new UsageError(`HOME is not set and ${who}: set HOME, or SENDALL_HOME to a folder of your own`, { cause });
+  }
+}
+
+/** Says that a folder is sendall's: it is made in new and empty ones. */
+const MARK = '.sendall';
+/** What sendall makes in its folders, with the names of files on their way to these. */
+const OURS =
+  /^(?:\.sendall|identity\.pem|hosts\.json|callers\.json|started\.jsonl|journal|spool|damaged|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+/** One of these is in every folder of sendall's from before there were marks, or that a person has prepared. */
+const TYPICAL = ['identity.pem', 'hosts.json', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
+
 const MKDIR_ERRORS: Readonly<Record<string, string>> = {
   EEXIST: 'a file is there',
   ENOTDIR: 'a part of the path is a file',
+  ENOENT: 'a part of the path is a link to nothing',
   EACCES: 'you may not write there',
   EPERM: 'you may not write there',
   EROFS: 'that disk is read-only',
+  ENOSPC: 'that disk is full, or has no inodes left',
+  EDQUOT: 'your share of that disk is used up',
 };
 
 /**
- * Makes the folder for this user alone (0700) or checks that it is. Throws UsageError when it belongs to someone else,
- * is open to others, is a link, or has a parent that others may write to (a sticky /tmp is fine).
+ * Makes the folder for this user alone (0700), or checks that it is one of sendall's: nothing is changed in another one.
+ * Throws UsageError when it cannot be made, or is not as `checkPrivateFolder` wants it.
  */
 export function ensurePrivateFolder(folder: string): void {
   try {
@@ -69,18 +105,71 @@ export function ensurePrivateFolder(folder: string): void {
       cause: error,
     });
   }
-  const info = lstatSync(folder);
+  checkPrivateFolder(folder);
+  if (existsSync(join(folder, MARK))) return;
+  try {
+    closeSync(openSync(join(folder, MARK), 'a', 0o600));
+  } catch {
+    // A full disk: it is known by its other names, too.
+  }
+}
+
+/**
+ * Looks at a folder that is there. Throws UsageError when it is a link, belongs to someone else, is open to others, holds
+ * what sendall did not make, or has a parent that others may write to (a sticky /tmp is fine).
+ */
+export function checkPrivateFolder(folder: string): void {
+  const path = resolve(folder);
+  const info = lstatSync(path);
   const uid = process.getuid?.() ?? info.uid;
-  if (!info.isDirectory()) throw new UsageError(`${folder} is not a folder: set SENDALL_HOME to one of your own`);
-  if (info.uid !== uid)
+  const another = 'set SENDALL_HOME to a folder of your own';
+  if (info.isSymbolicLink())
+    throw new UsageError(`${path} is a symbolic link: set SENDALL_HOME to the folder it leads to`);
+  if (!info.isDirectory()) throw new UsageError(`${path} is not a folder: ${another}`);
+  if (info.uid !== uid) throw new UsageError(`${path} belongs to user ${info.uid}, not to you (${uid}): ${another}`);
+  if (!existsSync(join(path, MARK))) {
+    const names = readdirSync(path);
+    const known = TYPICAL.some((name) => names.includes(name));
+    const foreign = names.find((name) => !known || !OURS.test(name));
+    if (foreign !== undefined)
+      throw new UsageError(
+        `${path} is not a folder of sendall's, it holds ${JSON.stringify(foreign)}: set SENDALL_HOME to a new folder or an empty one`,
+      );
+  }
+  if (info.mode & 0o077)
     throw new UsageError(
-      `${folder} belongs to user ${info.uid}, not to you (${uid}): set SENDALL_HOME to a folder of your own`,
+      `${path} is open to other users (mode ${(info.mode & 0o777).toString(8)}): chmod 700 it, or set SENDALL_HOME to another folder`,
     );
-  if (info.mode & 0o077) chmodSync(folder, 0o700);
-  const parent = statSync(dirname(folder));
+  const parent = statSync(dirname(path));
   const foreign = parent.uid !== uid && parent.uid !== 0;
-  if (foreign || (parent.mode & 0o022 && !(parent.mode & 0o1000)))
+  if (foreign || othersMayWrite(parent))
     throw new UsageError(
-      `${dirname(folder)} can be changed by other users, so ${folder} is not safe: set SENDALL_HOME to a folder inside your home`,
+      `${dirname(path)} can be changed by other users, so ${path} is not safe: chmod go-w it, or set SENDALL_HOME to a folder inside your home`,
     );
+}
+
+function othersMayWrite({ mode, gid }: Stats): boolean {
+  if (mode & 0o1000) return false;
+  return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && !isOwnGroup(gid));
+}
+
+/** Whether a group is this user's alone, as systems make one for each user and give it write access (umask 002). */
+function isOwnGroup(gid: number): boolean {
+  const uid = process.getuid?.();
+  if (gid !== process.getgid?.()) return false;
+  try {
+    const lines = (path: string) =>
+      readFileSync(path, 'utf8')
+        .split('\n')
+        .map((line) => line.split(':'));
+    const users = lines('/etc/passwd');
+    const name = users.find((user) => Number(user[2]) === uid && user.length > 3)?.[0];
+    const group = lines('/etc/group').find((each) => Number(each[2]) === gid && each.length > 3);
+    if (users.some((user) => Number(user[3]) === gid && Number(user[2]) !== uid && user.length > 3)) return false;
+    if (group?.[3]?.split(',').some((member) => member && member !== name)) return false;
+    // Users may be known elsewhere than in these files, so the group must bear the user's name or number.
+    return gid === uid || (name !== undefined && group?.[0] === name);
+  } catch {
+    return false;
+  }
 }

@@ -2,14 +2,16 @@
  * The agent: listens for callers, knows who may call, and hands their commands to the keeper. It holds no command
  * itself, so it may be killed and upgraded at any time.
  */
-import { readFileSync, statfsSync } from 'node:fs';
+import { lstatSync, readFileSync, statfsSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
 import { loadIdentity, type Identity } from '../link/identity.js';
 import { Link } from '../link/link.js';
+import { Presence } from '../link/presence.js';
 import { printable } from '../link/printable.js';
 import { acceptPeer, exportBinding, formatTlsUrl, parseTlsUrl, serverTls } from '../link/tls.js';
 import type { Control } from '../protocol/messages.js';
@@ -132,6 +134,7 @@ export class Agent implements AsyncDisposable {
   #callers!: Callers;
   #desk!: PairingDesk;
   #bootId = 'unknown';
+  #presence: Presence | undefined;
   #closing: Promise<void> | undefined;
   #stopped!: () => void;
 
@@ -172,8 +175,14 @@ export class Agent implements AsyncDisposable {
   /** @internal */
   async open(): Promise<void> {
     await this.prepare();
+    await this.#beTheOne();
     try {
       await this.#listenUnix();
+      this.#presence!.watch(this.home.agentSocket, {
+        // Two agents of one home do no harm: the keeper judges all runs.
+        taken: () => undefined,
+        unreachable: () => void this.#listenUnix().catch(() => undefined),
+      });
       await this.#gate.open();
       for (const url of this.#options.listen ?? []) await this.#listenTls(url);
     } catch (error) {
@@ -185,6 +194,21 @@ export class Agent implements AsyncDisposable {
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   get setAside(): string[] {
     return setAsideFolders(this.home);
+  }
+
+  /** One agent for a state folder. */
+  async #beTheOne(): Promise<void> {
+    const presence = await Presence.take(join(this.home.state, 'agent.owner'));
+    if (!(presence instanceof Presence)) throw this.#runsAlready(presence.pid);
+    this.#presence = presence;
+  }
+
+  #runsAlready(pid: number | undefined, cause?: unknown): UsageError {
+    const who = pid === undefined ? '' : ` (pid ${pid})`;
+    return new UsageError(
+      `an agent${who} runs already on ${this.home.agentSocket}: stop it first (sendall agent stop)`,
+      { cause },
+    );
   }
 
   get status(): Promise<AgentStatus> {
@@ -234,6 +258,7 @@ export class Agent implements AsyncDisposable {
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
     await Promise.all(this.#servers.map((server) => server.shutdown({ timeout: 1000 })));
     await this.#gate.close();
+    this.#presence?.release();
     this.#stopped();
   }
 
@@ -247,8 +272,9 @@ export class Agent implements AsyncDisposable {
       );
       this.#add(server, `unix:${path}`);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE')
-        throw new UsageError(`an agent runs already on ${path}: stop it first (sendall agent stop)`, { cause: error });
+      if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false)
+        throw new UsageError(`${path} is not a socket: move it away`, { cause: error });
+      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw this.#runsAlready(undefined, error);
       throw error;
     }
   }
@@ -297,7 +323,7 @@ export class Agent implements AsyncDisposable {
 
   #add(server: Server, url: string): void {
     this.#servers.push(server);
-    this.listening.push(url);
+    if (!this.listening.includes(url)) this.listening.push(url);
   }
 
   async #serve(connection: Connection, origin: Origin): Promise<void> {

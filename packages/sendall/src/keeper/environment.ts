@@ -14,8 +14,13 @@ export interface Account {
 
 /** The account this process runs as. */
 export function ownAccount(): Account {
-  const { username, homedir, shell } = userInfo();
-  return { name: username, home: homedir, shell: shell || '/bin/sh' };
+  try {
+    const { username, homedir, shell } = userInfo();
+    return { name: username, home: homedir, shell: shell || '/bin/sh' };
+  } catch {
+    // A user without an entry in the password file, as in a container that runs under some number.
+    return { name: String(process.getuid?.() ?? 'user'), home: process.env.HOME || '/', shell: '/bin/sh' };
+  }
 }
 
 const bases = new WeakMap<Account, ReadonlyMap<string, Uint8Array>>();

@@ -2,6 +2,8 @@
 import {
   appendFileSync,
   closeSync,
+  constants,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -29,6 +31,7 @@ export interface KeeperConfig {
   readonly cgroups?: boolean;
 }
 
+const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
 const READY = 3;
 const LOG_MAX = 1024 * 1024;
 /** Another keeper has the lock: its agent will find it. */
@@ -71,6 +74,8 @@ function appendLog(path: string, error: Error): void {
 }
 
 async function main(config: KeeperConfig): Promise<void> {
+  if (process.platform === 'linux' && !existsSync('/proc/self/fd'))
+    throw new Error('/proc is not mounted, and processes are found there: mount -t proc proc /proc');
   const { nofile } = started();
   closeStrays();
   const { home } = config;
@@ -82,7 +87,7 @@ async function main(config: KeeperConfig): Promise<void> {
   const umask = process.umask(0o077);
   process.umask(umask & 0o077);
   const native = (config.plain ? undefined : await loadNative({ nofile, umask })) ?? plainNative(home.runtime);
-  const lock = openSync(join(home.state, 'keeper.lock'), 'a', 0o600);
+  const lock = openSync(join(home.state, 'keeper.lock'), O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
   if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
   // Some disks give the lock to everybody, and a lock file can be removed.
   const presence = await Presence.take(join(home.state, 'keeper.owner'));

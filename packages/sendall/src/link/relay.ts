@@ -5,6 +5,7 @@
  * their runs go on at the next byte.
  */
 import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { serve, type Connection } from '@sendall/socketserver';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import { ensurePrivateFolder, type Home } from '../home.js';
@@ -75,7 +76,7 @@ export class Relay {
 
   /** @internal */
   async open(): Promise<void> {
-    ensurePrivateFolder(this.#home.runtime);
+    ensurePrivateFolder(dirname(this.#home.linksSocket));
     const path = this.#home.linksSocket;
     const accept = async (connection: Connection): Promise<void> => await this.#accept(connection);
     try {

@@ -1,9 +1,19 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { lengthPrefixed } from '@sendall/framing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -293,14 +303,41 @@ describe('its folder', () => {
     expect(statSync(agent.home.agentSocket).mode & 0o777).toBe(0o600);
   });
 
-  test('that others may enter is closed to them; one that is a link is refused', async () => {
+  test('that others may enter is refused, and stays as it was; a link too', async () => {
     const open = homeIn('open');
     mkdirSync(open.config);
     chmodSync(open.config, 0o755);
-    await using _ = await openAgent({ home: open, keeperIdleExit: 100 });
-    expect(statSync(open.config).mode & 0o777).toBe(0o700);
+    await expect(openAgent({ home: open })).rejects.toThrow(/is open to other users \(mode 755\): chmod 700 it/);
+    expect(statSync(open.config).mode & 0o777).toBe(0o755);
     symlinkSync(open.config, join(folder, 'link'));
-    await expect(openAgent({ home: homeIn('link') })).rejects.toThrow(/is not a folder/);
+    await expect(openAgent({ home: homeIn('link') })).rejects.toThrow(/is a symbolic link: set SENDALL_HOME/);
+    await expect(openAgent({ home: homeIn('link/') })).rejects.toThrow(/is a symbolic link/);
+    expect(readdirSync(open.config)).toEqual([]);
+  });
+
+  test.each([
+    ['files of others', 'spool/mail/root'],
+    ['one hidden file', '.bashrc'],
+    ['a name that only begins like ours', 'journals'],
+  ])('that holds %s is refused, and stays as it was', async (_, name) => {
+    const home = homeIn('theirs');
+    mkdirSync(dirname(join(home.state, name)), { recursive: true, mode: 0o700 });
+    writeFileSync(join(home.state, name), 'important');
+    await expect(openAgent({ home })).rejects.toThrow(/is not a folder of sendall's, it holds ".*": set SENDALL_HOME/);
+    expect(readFileSync(join(home.state, name), 'utf8')).toBe('important');
+    expect(readdirSync(home.state)).toEqual([name.split('/')[0]]);
+  });
+
+  test('that holds our own names only is taken; in one of ours, files of others stay', async () => {
+    const home = homeIn('ours');
+    mkdirSync(home.config, { mode: 0o700 });
+    writeFileSync(home.hostsFile, '{}', { mode: 0o600 });
+    await (await openAgent({ home, keeperIdleExit: 100 })).close();
+    writeFileSync(join(home.state, 'notes.txt'), 'mine');
+    mkdirSync(join(home.state, 'spool', 'mail'));
+    await using _ = await openAgent({ home, keeperIdleExit: 100 });
+    expect(readdirSync(join(home.state, 'spool'))).toEqual(['mail']);
+    expect(readFileSync(join(home.state, 'notes.txt'), 'utf8')).toBe('mine');
   });
 
   test('inside a folder that anyone may change is refused', async () => {

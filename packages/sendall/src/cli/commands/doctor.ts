@@ -1,7 +1,7 @@
 /** How well a host can be used, what is wrong, and how to mend it. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
-import { resolveHome } from '../../home.js';
+import { checkPrivateFolder, resolveHome } from '../../home.js';
 import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
 import type { Arguments, Command } from '../command.js';
 import { answer, json, title } from '../print.js';
@@ -107,7 +107,13 @@ function homeFinding(): Finding {
     found: `${config} ${what}`,
     mend: 'set SENDALL_HOME to a folder of your own',
   });
-  if (!there.isDirectory()) return wrong('is not a folder');
+  try {
+    checkPrivateFolder(config);
+  } catch (error) {
+    const { message } = error as Error;
+    const at = message.lastIndexOf(': ');
+    return { check: 'home', ok: false, found: message.slice(0, at), mend: message.slice(at + 2) };
+  }
   try {
     accessSync(config, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch {
