@@ -98,8 +98,7 @@ export function ensurePrivateFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = MKDIR_ERRORS[code ?? ''];
+    const why = MKDIR_ERRORS[reasonOf(folder, error as NodeJS.ErrnoException) ?? ''];
     if (!why) throw error;
     throw new UsageError(`${folder} cannot be made: ${why}; set SENDALL_HOME to a folder of your own`, {
       cause: error,
@@ -112,6 +111,17 @@ export function ensurePrivateFolder(folder: string): void {
   } catch {
     // A full disk: it is known by its other names, too.
   }
+}
+
+/** The code of what kept a folder from being made. On a read-only disk Node says of several that the parent is not there. */
+function reasonOf(folder: string, { code }: NodeJS.ErrnoException): string | undefined {
+  if (code !== 'ENOENT') return code;
+  try {
+    mkdirSync(folder, 0o700);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+  return code;
 }
 
 /**

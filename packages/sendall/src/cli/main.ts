@@ -4,6 +4,7 @@ import { parseArguments, textOf, type Command } from './command.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
 import { answer, OutputError, say } from './print.js';
+import { withNextStep } from './scarce.js';
 import { keepIgnored } from './signals.js';
 import { ownVersion } from './version.js';
 
@@ -79,7 +80,7 @@ const CODES: Readonly<Record<string, number>> = {
 function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
   const message = error instanceof Error ? error.message : String(error);
-  say(`sendall: ${message}${message.includes('ENOSPC') ? ': the disk is full, make room and try again' : ''}`);
+  say(`sendall: ${withNextStep(message)}`);
   if (process.env.SENDALL_DEBUG && error instanceof Error)
     for (const line of (error.stack ?? '').split('\n')) say(line);
   const { code } = error as { code?: unknown };

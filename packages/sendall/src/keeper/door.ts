@@ -9,7 +9,7 @@ import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../home.js';
 import { startVariable } from '../started.js';
 import { PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { completeLimits, type KeeperLimits } from './limits.js';
+import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './limits.js';
 import { Wire } from './wire.js';
 
 export { setAsideFolders } from './set-aside.js';
@@ -126,9 +126,10 @@ async function startKeeper(
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
   child.unref();
-  const ready = child.stdio[3] as Readable;
+  // Not there when the process could not be made for want of descriptors.
+  const ready = child.stdio?.[3] as Readable | undefined;
   let word = '';
-  ready.setEncoding('utf8').on('data', (text: string) => (word += text));
+  ready?.setEncoding('utf8').on('data', (text: string) => (word += text));
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(
       () => {
@@ -137,14 +138,22 @@ async function startKeeper(
       },
       Math.max(deadline - performance.now(), 0),
     );
-    const settle = (): void => {
+    const settle = (end?: string): void => {
       clearTimeout(timer);
       child.removeAllListeners();
-      // "" : it ended at once because another one has the lock, or it is coming up elsewhere.
-      if (word === 'ready' || word === '') resolve();
-      else reject(new SendallError('KEEPER', `the keeper could not start: ${word}`));
+      if (word === 'ready' || (word === '' && end === undefined)) resolve();
+      else reject(new SendallError('KEEPER', `the keeper could not start: ${word || end}`));
     };
-    ready.once('close', settle);
+    ready?.once('close', () => {
+      if (word) settle();
+    });
+    child.once('close', (code, signal) => {
+      if (word) settle();
+      // It ended at once because another one has the lock.
+      else if (code === ALREADY_RUNNING || code === 0) settle();
+      else
+        settle(`it ended with ${signal ?? code} before it could say why; look at the limits on memory and processes`);
+    });
     child.once('error', (error) => {
       clearTimeout(timer);
       reject(new SendallError('KEEPER', `the keeper could not start: ${error.message}`, { cause: error }));

@@ -48,7 +48,7 @@ const recordTable = {
       specHash: bytes(4),
       notAfterMs: uint(5),
       openedMs: uint(6),
-      /** The words `ps` shows; "sh" alone for shell text. */
+      /** The words `ps` shows; "sh -c" alone for shell text. */
       argv: list(bytes(7)),
       name: opt(text(8)),
       tags: list(text(9)),

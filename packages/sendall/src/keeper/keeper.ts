@@ -23,6 +23,7 @@ import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
 import { SetAside } from './set-aside.js';
+import { journalWords } from './shown-words.js';
 import { Spawner } from './spawner.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './spool.js';
 import type { Native } from './native.js';
@@ -39,8 +40,7 @@ export interface KeeperSetup {
 
 type Refusal = { code: string; message: string };
 
-/** Words of a command that listings and the journal show, in bytes; names and tags likewise. */
-const SHOWN_ARGV = 2048;
+/** Characters of a name or tag that listings and the journal show, and how many tags. */
 const SHOWN_NAME = 256;
 const SHOWN_TAGS = 64;
 /** Commands started in one turn of the event loop. */
@@ -194,7 +194,7 @@ export class Keeper implements Desk, RunOwner {
       openedMs: Date.now(),
       notAfterMs: message.notAfterMs,
       keepMs: Math.min(spec.keepMs ?? this.limits.keepMs, this.limits.keepMs),
-      argv: shown(spec.verb === 'sh' ? [Buffer.from('sh'), Buffer.from('-c'), spec.script!] : spec.argv),
+      argv: journalWords(spec),
       name: spec.name?.slice(0, SHOWN_NAME),
       tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
     };
@@ -227,10 +227,9 @@ export class Keeper implements Desk, RunOwner {
   }
 
   #mayOpen(message: MessageNamed<'OPEN'>): Refusal | undefined {
-    const { runId, epoch, notAfterMs } = message;
+    const { epoch, notAfterMs } = message;
     const { maxNotAfterMs, maxIds, maxRunning, maxQueued } = this.limits;
     const now = Date.now();
-    if (runId.length !== 16) return { code: 'badspec', message: `a run id has 16 bytes, not ${runId.length}` };
     if (epoch && !this.journal.epoch.equals(epoch))
       return { code: 'unknown', message: 'this machine has a new run journal: whether the command ran is not known' };
     if (notAfterMs <= now || notAfterMs <= this.#retention.forgottenBeforeMs)
@@ -473,17 +472,4 @@ function mayReopen({ identity, facts, audience }: Run, specHash: Buffer, most: n
   if (!facts.refused && audience.attachments.size >= most)
     return { code: 'busy', message: `maxAttachments (${most}) of this run are attached` };
   return facts.refused;
-}
-
-/** The beginning of an argv, cut to a bounded size. */
-function shown(argv: readonly Uint8Array[]): Uint8Array[] {
-  const words: Uint8Array[] = [];
-  let left = SHOWN_ARGV;
-  for (const word of argv) {
-    if (left <= 0) break;
-    // A copy: a view would keep the whole spec alive.
-    words.push(Uint8Array.from(word.subarray(0, left)));
-    left -= word.length + 1;
-  }
-  return words;
 }

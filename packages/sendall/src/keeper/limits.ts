@@ -1,6 +1,9 @@
 /** What one keeper will hold at most. Every number has a name, and an unknown name is refused. */
 import { UsageError } from '../errors.js';
 
+/** The exit code of a keeper that ends because another one has the lock. */
+export const ALREADY_RUNNING = 75;
+
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
 const hour = 3_600_000;

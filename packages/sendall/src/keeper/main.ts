@@ -16,7 +16,7 @@ import { ensurePrivateFolder, type Home } from '../home.js';
 import { Presence } from '../link/presence.js';
 import { started } from '../started.js';
 import { Keeper } from './keeper.js';
-import { completeLimits, type KeeperLimits } from './limits.js';
+import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './limits.js';
 import { plainNative } from './plain.js';
 import { SocketFile } from './socket-file.js';
 import { spoolRoot } from './spool.js';
@@ -34,8 +34,6 @@ export interface KeeperConfig {
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
 const READY = 3;
 const LOG_MAX = 1024 * 1024;
-/** Another keeper has the lock: its agent will find it. */
-export const ALREADY_RUNNING = 75;
 
 function tell(word: string): void {
   try {

@@ -3,6 +3,7 @@
  * what callers hear of each is in the journal first.
  */
 import { constants } from 'node:os';
+import { decodeSpec } from '../protocol/codec.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { ScreenModes } from '../protocol/screen-modes.js';
 import { HIGHEST_SIGNAL, signalName } from '../protocol/signals.js';
@@ -38,6 +39,7 @@ import { Remembered } from './remembered.js';
 import type { Source } from './source.js';
 import type { Spawner } from './spawner.js';
 import { spoolFolder } from './spool.js';
+import { listedWords } from './shown-words.js';
 import { Launch } from './start.js';
 import { SystemError, type Status } from './native.js';
 import type { Terminal } from './terminal.js';
@@ -741,8 +743,14 @@ export class Run implements OutputEvents {
   }
 
   /** One line of a listing. */
+  get #words(): readonly Uint8Array[] {
+    const { rawSpec } = this.remembered;
+    const spec = this.#spec ?? (rawSpec && decodeSpec(rawSpec));
+    return spec?.verb === 'sh' ? listedWords(spec) : this.identity.argv;
+  }
+
   info(): RunInfo {
-    const { runId, name, argv, openedMs, tags, principal } = this.identity;
+    const { runId, name, openedMs, tags, principal } = this.identity;
     const { started, exit } = this;
     const streams = this.streams();
     const length = (stream: number): number | undefined => streams.find((state) => state.stream === stream)?.next;
@@ -750,7 +758,7 @@ export class Run implements OutputEvents {
       runId,
       state: this.state,
       name,
-      argv,
+      argv: this.#words,
       pid: started?.pid,
       openedMs,
       startMs: started?.startMs,

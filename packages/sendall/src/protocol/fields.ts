@@ -11,6 +11,8 @@ export interface Field {
   readonly of: Scalar | Fields;
   readonly repeated: boolean;
   readonly optional: boolean;
+  /** Bytes that it has; any number when undefined. */
+  readonly length?: number | undefined;
 }
 export type Fields = { readonly [name: string]: Field };
 
@@ -28,6 +30,7 @@ export interface FieldOf<S, R extends boolean, O extends boolean> {
   readonly of: S;
   readonly repeated: R;
   readonly optional: O;
+  readonly length?: number | undefined;
 }
 const one = <S extends Scalar | Fields>(no: number, of: S): FieldOf<S, false, false> => ({
   no,
@@ -38,7 +41,11 @@ const one = <S extends Scalar | Fields>(no: number, of: S): FieldOf<S, false, fa
 export const uint = (no: number) => one<'uint'>(no, 'uint');
 export const bool = (no: number) => one<'bool'>(no, 'bool');
 export const text = (no: number) => one<'string'>(no, 'string');
-export const bytes = (no: number) => one<'bytes'>(no, 'bytes');
+/** `length`: the only one that is taken. Names of things have one, or a longer name could pass for another's. */
+export const bytes = (no: number, length?: number): FieldOf<'bytes', false, false> => ({
+  ...one<'bytes'>(no, 'bytes'),
+  length,
+});
 export const message = <T extends Fields>(no: number, of: T) => one<T>(no, of);
 export const opt = <S, R extends boolean>(field: FieldOf<S, R, false>): FieldOf<S, R, true> => ({
   ...field,
@@ -48,7 +55,6 @@ export const opt = <S, R extends boolean>(field: FieldOf<S, R, false>): FieldOf<
 export const list = <S>(field: FieldOf<S, false, false>): FieldOf<S, true, false> => ({ ...field, repeated: true });
 
 const DEEPEST = 8;
-const LARGEST_TAG = 0xffff_ffff;
 
 /** A field as the loops below want it. */
 interface Slot {
@@ -57,6 +63,7 @@ interface Slot {
   readonly of: Scalar | 'message';
   readonly repeated: boolean;
   readonly inner: Plan | undefined;
+  readonly length: number | undefined;
 }
 
 /** A table of fields, made ready once. */
@@ -77,10 +84,17 @@ function planOf(fields: Fields): Plan {
 
 function makePlan(fields: Fields): Plan {
   const byNumber: (Slot | undefined)[] = [];
-  const slots = Object.entries(fields).map(([name, { no, of, repeated }]): Slot => {
+  const slots = Object.entries(fields).map(([name, { no, of, repeated, length }]): Slot => {
     const wire = of === 'uint' || of === 'bool' ? WIRE.varint : WIRE.length;
     const inner = typeof of === 'object' ? planOf(of) : undefined;
-    return (byNumber[no] = { name, tag: no * 8 + wire, of: typeof of === 'object' ? 'message' : of, repeated, inner });
+    return (byNumber[no] = {
+      name,
+      tag: no * 8 + wire,
+      of: typeof of === 'object' ? 'message' : of,
+      repeated,
+      inner,
+      length,
+    });
   });
   const lists = slots.filter(({ repeated }) => repeated).map(({ name }) => name);
   const required = slots.map(({ name }) => name).filter((name) => !fields[name]!.optional && !fields[name]!.repeated);
@@ -121,7 +135,12 @@ export function encodeFields<T extends Fields>(fields: T, value: MessageOf<T>, r
 function readOne(reader: Reader, slot: Slot, depth: number, where: string): unknown {
   if (slot.of === 'bool') return reader.varint() !== 0;
   if (slot.of === 'string') return reader.text();
-  if (slot.of === 'bytes') return reader.bytes();
+  if (slot.of === 'bytes') {
+    const value = reader.bytes();
+    if (slot.length !== undefined && value.length !== slot.length)
+      throw new ProtocolError(`${where}.${slot.name}: ${value.length} bytes, and it has ${slot.length}`);
+    return value;
+  }
   if (slot.of === 'uint') {
     const value = reader.varint();
     if (!Number.isSafeInteger(value)) throw new ProtocolError(`${where}.${slot.name}: ${value} is above 2^53 - 1`);
@@ -139,8 +158,7 @@ function readFields(reader: Reader, plan: Plan, depth: number, where: string): R
   const result: Record<string, unknown> = {};
   for (const name of plan.lists) result[name] = [];
   while (reader.at < reader.end) {
-    const tag = reader.varint();
-    if (tag < 8 || tag > LARGEST_TAG) throw new ProtocolError(`${where}: ${tag} is no field's tag`);
+    const tag = reader.tag();
     const slot = plan.byNumber[tag >>> 3];
     if (!slot) {
       // Newer peers may add fields.

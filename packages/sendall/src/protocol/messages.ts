@@ -21,6 +21,11 @@ export const MAX_DATA = 64 * 1024;
 /** stdin, stdout (or merged output), stderr, the terminal, and the record log of exact and ordered capture. */
 export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as const;
 
+/** Bytes of names and hashes. */
+const RUN_ID = 16;
+const ID = 16;
+const HASH = 32;
+
 const position = { stream: uint(1), offset: uint(2) } satisfies Fields;
 const from = {
   stream: uint(1),
@@ -36,7 +41,7 @@ const upto = {
   offset: uint(2),
   /** CRC-32 of bytes 0..offset, taken at the pipe. */
   crc32: uint(3),
-  sha256: opt(bytes(4)),
+  sha256: opt(bytes(4, HASH)),
   /** The pipe was still open in another process when the leader ended: more may follow. */
   open: opt(bool(5)),
 } satisfies Fields;
@@ -106,7 +111,7 @@ const exitFields = {
 } satisfies Fields;
 
 const runInfo = {
-  runId: bytes(1),
+  runId: bytes(1, RUN_ID),
   state: text(2),
   name: opt(text(3)),
   argv: list(bytes(4)),
@@ -148,7 +153,7 @@ export const messageTable = {
       protoMin: uint(1),
       protoMax: uint(2),
       name: text(3),
-      nonce: bytes(4),
+      nonce: bytes(4, ID),
       /** "shared": several callers use this link, and a fault in one run is answered by the end of that run alone. */
       features: list(text(5)),
       clockMs: uint(6),
@@ -164,7 +169,7 @@ export const messageTable = {
       principal: text(1),
       roles: list(text(2)),
       policyRev: uint(3),
-      epoch: bytes(4),
+      epoch: bytes(4, ID),
       name: opt(text(5)),
       bootId: opt(text(6)),
       features: list(text(7)),
@@ -186,11 +191,11 @@ export const messageTable = {
   OPEN: [
     0x10,
     {
-      runId: bytes(1),
+      runId: bytes(1, RUN_ID),
       /** An encoded spec: hashed as it came. */
       spec: bytes(2),
       notAfterMs: uint(3),
-      epoch: opt(bytes(4)),
+      epoch: opt(bytes(4, ID)),
       attach: list(message(5, from)),
       /** Agent to keeper only. */
       principal: opt(text(6)),
@@ -205,8 +210,8 @@ export const messageTable = {
   OPENED: [
     0x11,
     {
-      runId: bytes(1),
-      specHash: bytes(2),
+      runId: bytes(1, RUN_ID),
+      specHash: bytes(2, HASH),
       state: text(3),
       policyRule: opt(text(4)),
       auditSeq: opt(uint(5)),
@@ -214,17 +219,20 @@ export const messageTable = {
     },
   ],
   /** policy conflict expired busy nofile notexec nocwd badspec unpaired limits unknown … */
-  REFUSED: [0x12, { runId: bytes(1), code: text(2), message: text(3), rule: opt(text(4)), retryAfterMs: opt(uint(5)) }],
+  REFUSED: [
+    0x12,
+    { runId: bytes(1, RUN_ID), code: text(2), message: text(3), rule: opt(text(4)), retryAfterMs: opt(uint(5)) },
+  ],
   STARTED: [0x13, startedFields],
   ATTACH: [
     0x14,
     {
-      runId: bytes(1),
+      runId: bytes(1, RUN_ID),
       from: list(message(2, from)),
       /** "observe" | "control". */
       mode: text(3),
       principal: opt(text(4)),
-      epoch: opt(bytes(5)),
+      epoch: opt(bytes(5, ID)),
       /** As in OPEN. */
       holder: opt(bytes(6)),
       again: opt(bool(7)),
@@ -234,7 +242,7 @@ export const messageTable = {
   ATTACHED: [
     0x15,
     {
-      runId: bytes(1),
+      runId: bytes(1, RUN_ID),
       state: text(2),
       streams: list(message(3, streamState)),
       controlEpoch: opt(uint(4)),
@@ -273,7 +281,7 @@ export const messageTable = {
   EXIT: [0x1b, exitFields],
   EXIT_ACK: [0x1c, { received: list(message(1, position)) }],
   TREE_END: [0x1d, { survivors: list(message(1, processInfo)) }],
-  FORGET: [0x1e, { opId: uint(1), runId: bytes(2), principal: opt(text(3)) }],
+  FORGET: [0x1e, { opId: uint(1), runId: bytes(2, RUN_ID), principal: opt(text(3)) }],
   LIST: [
     0x1f,
     {
@@ -285,7 +293,7 @@ export const messageTable = {
       after: opt(uint(5)),
     },
   ],
-  ATTACH_REFUSED: [0x2a, { runId: bytes(1), code: text(2), message: text(3) }],
+  ATTACH_REFUSED: [0x2a, { runId: bytes(1, RUN_ID), code: text(2), message: text(3) }],
   CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
   /** To those who asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
   ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],

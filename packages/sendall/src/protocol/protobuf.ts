@@ -6,6 +6,10 @@
  */
 export const WIRE = { varint: 0, i64: 1, length: 2, startGroup: 3, endGroup: 4, i32: 5 } as const;
 const LONGEST_VARINT = 10;
+/** What is left of 64 bits for the last byte of the longest varint, and of a tag's 32 bits for its fifth. */
+const LARGEST_TENTH = 0x01;
+const LARGEST_FIFTH = 0x0f;
+const LONGEST_TAG = 5;
 /** Memory that a writer keeps between messages. */
 const KEPT = 16 * 1024;
 /** UTF-8 takes at most so many bytes for a unit of a string. */
@@ -106,19 +110,31 @@ export class Reader {
     this.end = bytes.length;
   }
 
+  /** A field's tag. Other implementations refuse longer forms of one, too. */
+  tag(): number {
+    const from = this.at;
+    const tag = this.varint();
+    const length = this.at - from;
+    if (length > LONGEST_TAG || (length === LONGEST_TAG && this.#bytes[this.at - 1]! > LARGEST_FIFTH))
+      throw new Error('a tag above 2^32 - 1');
+    if (tag < 8 || (tag & 7) > WIRE.i32) throw new Error(`${tag} is no field's tag`);
+    return tag;
+  }
+
   /** A number below 2^64: exact up to 2^53 - 1, above that not. */
   varint(): number {
     const bytes = this.#bytes;
     let value = 0;
     let weight = 1;
-    for (let count = 0; count < LONGEST_VARINT; count++) {
+    for (let count = 1; count <= LONGEST_VARINT; count++) {
       if (this.at >= this.end) throw new Error('it ends inside a number');
       const byte = bytes[this.at++]!;
+      if (count === LONGEST_VARINT && byte > LARGEST_TENTH) break;
       if (byte < 0x80) return value + byte * weight;
       value += (byte - 0x80) * weight;
       weight *= 0x80;
     }
-    throw new Error(`a number of more than ${LONGEST_VARINT} bytes`);
+    throw new Error('a number above 2^64 - 1');
   }
 
   /** Reads a length; returns where what it counts ends. */

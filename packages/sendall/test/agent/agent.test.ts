@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { lengthPrefixed } from '@sendall/framing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -320,7 +320,7 @@ describe('its folder', () => {
     ['one hidden file', '.bashrc'],
     ['a name that only begins like ours', 'journals'],
   ])('that holds %s is refused, and stays as it was', async (_, name) => {
-    const home = homeIn('theirs');
+    const home = homeIn(`theirs-${basename(name)}`);
     mkdirSync(dirname(join(home.state, name)), { recursive: true, mode: 0o700 });
     writeFileSync(join(home.state, name), 'important');
     await expect(openAgent({ home })).rejects.toThrow(/is not a folder of sendall's, it holds ".*": set SENDALL_HOME/);

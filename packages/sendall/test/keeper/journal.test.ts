@@ -345,3 +345,32 @@ describe('the journal', () => {
     expect(records).toEqual([]);
   });
 });
+
+/** Records as text, bytes as the characters they stand for. */
+const inspectBytes = (records: readonly JournalRecord[]): string =>
+  JSON.stringify(records, (_, value: { type?: string; data?: number[] } | undefined) =>
+    value?.type === 'Buffer' ? Buffer.from(value.data!).toString('latin1') : value,
+  );
+
+test('shell text, variables and stdin are not in the journal, and listings show the text while it is known', async () => {
+  const home = join(folder, 'home');
+  const keeper = await KeeperClient.start({}, home);
+  const run = keeper.sh('read line; echo "text-$line-$WHAT"', { env: [Buffer.from('WHAT=variable')], stdin: true });
+  await run.wait('STARTED');
+  run.input(0, Buffer.from('stdin\n'));
+  expect(await run.text()).toBe('text-stdin-variable\n');
+  await run.wait('TREE_END');
+  const [shown] = await keeper.list();
+  expect(shown!.argv.map((word) => Buffer.from(word).toString())).toEqual([
+    'sh',
+    '-c',
+    'read line; echo "text-$line-$WHAT"',
+  ]);
+  expect(await keeper.forget(run.runId)).toBe('done');
+  await keeper.end();
+  // As it is understood: on the disk records are masked.
+  const { records } = readJournal(readFileSync(join(home, 'journal')));
+  const said = inspectBytes(records);
+  expect(said).toContain('"-c"');
+  for (const secret of ['text-', 'variable', 'stdin']) expect(said).not.toContain(secret);
+});

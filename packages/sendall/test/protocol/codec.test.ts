@@ -10,11 +10,12 @@ const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array)
 const whole = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
 function valueOf(field: Field): fc.Arbitrary<unknown> {
-  const { of } = field;
+  const { of, length } = field;
+  const sized = length === undefined ? bytes : fc.uint8Array({ minLength: length, maxLength: length }).map(Buffer.from);
   const one =
     typeof of === 'object'
       ? fieldsOf(of)
-      : { uint: whole, bool: fc.boolean(), string: fc.string({ unit: 'grapheme' }), bytes }[of];
+      : { uint: whole, bool: fc.boolean(), string: fc.string({ unit: 'grapheme' }), bytes: sized }[of];
   return field.repeated ? fc.array(one as fc.Arbitrary<unknown>, { maxLength: 3 }) : one;
 }
 
@@ -55,6 +56,32 @@ describe('control messages', () => {
   test('a message that lacks a field is refused, and the field is named', () => {
     const frame = encode({ type: 'PING', alias: 0, token: 7 });
     expect(() => decode(frame.subarray(0, 8))).toThrow(/PING: token is missing/);
+  });
+
+  const named = Object.entries(messageTable).flatMap(([type, [, fields]]) =>
+    Object.entries(fields as Fields).flatMap(([name, { length }]) =>
+      length === undefined ? [] : [[type, name, length] as const],
+    ),
+  );
+
+  test('every name of a run, a journal or a link has a length of its own', () => {
+    const names = new Set(named.map(([, name]) => name));
+    expect(names).toEqual(new Set(['nonce', 'epoch', 'runId', 'specHash']));
+    for (const [type, [, fields]] of Object.entries(messageTable))
+      for (const [name, { length }] of Object.entries(fields as Fields))
+        if (names.has(name)) expect([type, name, length]).toEqual([type, name, expect.any(Number)]);
+  });
+
+  test.each(named)('%s with a %s that has not %d bytes is refused, and the field is named', (type, name, length) => {
+    const [, fields] = messageTable[type as keyof typeof messageTable];
+    fc.assert(
+      fc.property(fieldsOf(fields), bytes, (body, other) => {
+        fc.pre(other.length !== length);
+        const message = { ...body, [name]: other, type, alias: 1 } as unknown as Control;
+        expect(() => decode(encode(message))).toThrow(`${type}.${name}: ${other.length} bytes, and it has ${length}`);
+      }),
+      { numRuns: 20 },
+    );
   });
 
   test('a field that is not known is passed over', () => {

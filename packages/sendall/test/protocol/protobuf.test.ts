@@ -91,44 +91,135 @@ test('numbers are those of another implementation, and others are refused', () =
   for (const wrong of [-1, 0.5, NaN, Infinity, 2 ** 53]) expect(() => writer.varint(wrong)).toThrow(RangeError);
 });
 
+/**
+ * The other implementation, without its leniences: it passes over numbers of any length, and drops bits above 64, and of
+ * a length those above 32.
+ */
+class StrictReader extends BinaryReader {
+  #number(): bigint {
+    let value = 0n;
+    for (let i = 0; i < 10; i++) {
+      const byte = this.buf[this.pos + i];
+      if (byte === undefined) break;
+      value |= BigInt(byte & 0x7f) << BigInt(7 * i);
+      if (byte < 0x80 && value < 2n ** 64n) return value;
+    }
+    throw new Error('no number');
+  }
+
+  number(): number {
+    const value = this.#number();
+    if (BigInt(this.uint64()) !== value) return NaN;
+    return Number(value);
+  }
+
+  piece(): Buffer {
+    if (this.#number() >= 2n ** 32n) throw new Error('too long');
+    return Buffer.from(this.bytes());
+  }
+
+  pass(wire: WireType): void {
+    if (wire === WireType.StartGroup || wire === WireType.EndGroup) throw new Error('a group');
+    if (wire === WireType.Varint) this.#number();
+    else if (wire === WireType.LengthDelimited && this.#number() >= 2n ** 32n) throw new Error('too long');
+    this.skip(wire);
+  }
+}
+
+/** Numbers above 2^53 - 1 are refused by their readers: what they are does not matter. */
+const exact = (number: number): number | string => (number > Number.MAX_SAFE_INTEGER ? 'large' : number);
+
+function theirs(raw: Uint8Array): unknown[] {
+  const reader = new StrictReader(raw);
+  const seen: unknown[] = [];
+  while (reader.pos < reader.len) {
+    const [no, wire] = reader.tag();
+    if (no === 1 && wire === WireType.Varint) seen.push(exact(reader.number()));
+    else if (no === 4 && wire === WireType.LengthDelimited) seen.push(reader.piece());
+    else reader.pass(wire);
+  }
+  return seen;
+}
+
+function ours(raw: Uint8Array): unknown[] {
+  const reader = new Reader(raw, 0);
+  const seen: unknown[] = [];
+  while (reader.at < reader.end) {
+    const tag = reader.tag();
+    if (tag === 8) seen.push(exact(reader.varint()));
+    else if (tag === 34) seen.push(Buffer.from(reader.bytes()));
+    else reader.skip(tag & 7);
+  }
+  return seen;
+}
+
+function outcome(read: (raw: Uint8Array) => unknown, raw: Uint8Array): unknown {
+  try {
+    return read(raw);
+  } catch {
+    return 'refused';
+  }
+}
+
+/** A number, small or at the edges of 32, 53 and 64 bits, in as many bytes as it needs or more. */
+const number = fc
+  .record({
+    value: fc.oneof(
+      fc.bigInt(0n, 40n),
+      fc
+        .constantFrom(2n ** 31n, 2n ** 32n, 2n ** 35n, 2n ** 53n, 2n ** 63n, 2n ** 64n, 2n ** 70n)
+        .chain((edge) => fc.bigInt(edge - 3n, edge + 3n)),
+    ),
+    longer: fc.oneof(fc.constant(0), fc.nat(11)),
+  })
+  .map(({ value, longer }) => {
+    const bytes = [];
+    let left = value;
+    do {
+      bytes.push(Number(left & 0x7fn));
+      left >>= 7n;
+    } while (left);
+    bytes.push(...Array<number>(longer).fill(0));
+    return bytes.map((byte, i) => (i < bytes.length - 1 ? byte | 0x80 : byte));
+  });
+const alike = fc.oneof(fc.constantFrom(8, 34, 0x80, 0xff, 1, 0, 5, 0x7f), fc.nat(255));
+const junk = fc
+  .array(
+    fc.oneof(
+      fc.array(alike, { maxLength: 12 }),
+      number,
+      fc.constantFrom([8], [34], [0x10], [0x22], [0x88, 0x80, 0x80, 0x80, 0]),
+    ),
+    { maxLength: 8 },
+  )
+  .map((pieces) => Uint8Array.from(pieces.flat()));
+
 test('random bytes are taken or refused as another implementation does', () => {
-  const theirs = (raw: Uint8Array): unknown => {
-    const reader = new BinaryReader(raw);
-    const seen: unknown[] = [];
-    while (reader.pos < reader.len) {
-      const [no, wire] = reader.tag();
-      if (wire === WireType.StartGroup || wire === WireType.EndGroup) throw new Error('a group');
-      if (no === 1 && wire === WireType.Varint) seen.push(Number(reader.uint64()) <= Number.MAX_SAFE_INTEGER);
-      else if (no === 4 && wire === WireType.LengthDelimited) seen.push(Buffer.from(reader.bytes()));
-      else reader.skip(wire);
-    }
-    return seen;
-  };
-  const ours = (raw: Uint8Array): unknown => {
-    const reader = new Reader(raw, 0);
-    const seen: unknown[] = [];
-    while (reader.at < reader.end) {
-      const tag = reader.varint();
-      if (tag < 8 || tag > 0xffff_ffff) throw new Error('no tag');
-      if (tag === 8) seen.push(reader.varint() <= Number.MAX_SAFE_INTEGER);
-      else if (tag === 34) seen.push(Buffer.from(reader.bytes()));
-      else reader.skip(tag & 7);
-    }
-    return seen;
-  };
-  const outcome = (read: (raw: Uint8Array) => unknown, raw: Uint8Array): unknown => {
-    try {
-      return read(raw);
-    } catch {
-      return 'refused';
-    }
-  };
-  const alike = fc.oneof(fc.constantFrom(8, 34, 0x80, 0xff, 1, 0, 5, 0x7f), fc.nat(255));
   fc.assert(
-    fc.property(fc.array(alike, { maxLength: 30 }), (array) => {
-      const raw = Uint8Array.from(array);
+    fc.property(junk, (raw) => {
       expect(outcome(ours, raw)).toEqual(outcome(theirs, raw));
     }),
-    { numRuns: 20_000 },
+    { numRuns: 30_000 },
   );
+});
+
+const long = (count: number, last: number): number[] => [...Array<number>(count - 1).fill(0x80), last];
+
+test.each([
+  ['a tag in six bytes', [0x88, ...long(5, 0), 1]],
+  ['a tag in ten bytes', [0x88, ...long(9, 0), 1]],
+  ['a tag above 32 bits', [0x88, 0x80, 0x80, 0x80, 0x10, 1]],
+  ['a length of 2^32 and one', [34, 0x81, 0x80, 0x80, 0x80, 0x10, 1]],
+  ['a length of 2^63', [34, ...long(10, 1), 1]],
+  ['a skipped length of 2^32', [0x12, 0x80, 0x80, 0x80, 0x80, 0x10]],
+  ['a tenth byte above 1', [8, ...long(10, 2)]],
+  ['eleven bytes', [8, ...long(11, 0)]],
+  ['a skipped number of eleven bytes', [0x10, ...long(11, 0)]],
+  ['a skipped number whose tenth byte is above 1', [0x10, ...long(10, 0x7f)]],
+])('%s is refused', (_, raw) => {
+  expect(outcome(ours, Uint8Array.from(raw))).toBe('refused');
+});
+
+test('the longest forms that count are taken', () => {
+  expect(ours(Uint8Array.from([0x88, ...long(4, 0), ...long(10, 1)]))).toEqual(['large']);
 });

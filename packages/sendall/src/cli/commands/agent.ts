@@ -1,4 +1,5 @@
 /** The agent: in the foreground, and questions to the one that runs. */
+import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { connect, type AgentStatus } from '../../index.js';
@@ -6,6 +7,7 @@ import { startInBackground } from '../background.js';
 import { notAVerb, type Arguments, type Command } from '../command.js';
 import { answer, json, say } from '../print.js';
 import { onSignal } from '../signals.js';
+import { tooFewFiles } from '../scarce.js';
 import { count } from '../units.js';
 import { journalDamage } from './journal-damage.js';
 
@@ -39,6 +41,8 @@ export const agent: Command = {
 };
 
 async function foreground(args: Arguments): Promise<number> {
+  const few = existsSync('/proc/self/limits') && tooFewFiles(readFileSync('/proc/self/limits', 'latin1'));
+  if (few) throw new UsageError(few);
   // Loaded here alone: no other command needs the agent's code.
   const { openAgent } = await import('../../index.js');
   const name = args.text('name');
