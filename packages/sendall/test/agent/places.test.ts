@@ -1,0 +1,195 @@
+/** Strange places for an agent: users without names, limits, other logins, lost sockets. Each works or is one sentence. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { resolveHome } from '../../dist/home.js';
+import { rootDescribe } from '../../../../test/support/root.js';
+import { patience, until } from '../../../../test/support/waits.js';
+
+const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
+/** A user that no password file has. */
+const UID = 12_399;
+
+let folder: string;
+const agents: ChildProcess[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'places-'));
+});
+afterEach(async () => {
+  for (const agent of agents.splice(0)) {
+    agent.kill();
+    if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit');
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+type Env = Record<string, string>;
+const program = (env: Env, words: readonly string[], uid?: number): [string, string[]] => {
+  const own = [
+    'env',
+    '-i',
+    `PATH=${process.env.PATH}`,
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
+  ];
+  const as = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
+  const [first, ...rest] = [...as, ...own, process.execPath, SENDALL, ...words];
+  return [first!, rest];
+};
+
+/** Runs sendall to its end. */
+function call(env: Env, words: readonly string[], uid?: number): { code: number | null; out: string; said: string } {
+  const { status, stdout, stderr } = spawnSync(...program(env, words, uid), {
+    encoding: 'utf8',
+    timeout: patience(30_000),
+  });
+  return { code: status, out: stdout, said: stderr };
+}
+
+/** Starts an agent and waits until it listens. */
+async function agent(env: Env, uid?: number): Promise<void> {
+  const child = spawn(...program(env, ['agent'], uid), { stdio: ['ignore', 'ignore', 'pipe'] });
+  agents.push(child);
+  let said = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (said += text));
+  await until(() => said.includes('listening') || child.exitCode !== null, 'the agent');
+  expect(said).toContain('listening');
+}
+
+describe('one state folder', () => {
+  test('has one agent for a login, for cron, for another login, and after its runtime folder went', async () => {
+    const login = { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'run') };
+    mkdirSync(login.XDG_RUNTIME_DIR, { mode: 0o700 });
+    await agent(login);
+    const others = [{ HOME: folder }, { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'not-there') }];
+    for (const env of [login, ...others])
+      expect(call(env, ['run', 'local', '--', 'echo', 'hi'])).toMatchObject({ out: 'hi\n' });
+    expect(call({ HOME: folder }, ['agent'])).toMatchObject({
+      code: 200,
+      said: expect.stringMatching(/^sendall: an agent \(pid \d+\) runs already on .*\n$/),
+    });
+    rmSync(login.XDG_RUNTIME_DIR, { recursive: true });
+    expect(call(login, ['run', 'local', '--', 'echo', 'hi'])).toMatchObject({ out: 'hi\n' });
+  });
+
+  test('gets its agent’s socket back when a cleaner has removed it', async () => {
+    const env = { SENDALL_HOME: join(folder, 'home') };
+    await agent(env);
+    const { agentSocket } = resolveHome(env);
+    rmSync(agentSocket);
+    await until(() => existsSync(agentSocket), 'the socket');
+    expect(call(env, ['run', 'local', '--', 'echo', 'hi'])).toMatchObject({ out: 'hi\n' });
+  });
+});
+
+describe('where sendall keeps things', () => {
+  test('is absolute, and in the state folder for sockets unless that is too long for them', () => {
+    expect(resolveHome({ SENDALL_HOME: 'x' }).state).toBe(join(process.cwd(), 'x'));
+    const xdg = { HOME: '/h', XDG_RUNTIME_DIR: '/run/user/1', XDG_STATE_HOME: 'not/absolute' };
+    expect(resolveHome(xdg)).toMatchObject({
+      state: '/h/.local/state/sendall',
+      agentSocket: '/h/.local/state/sendall/agent.sock',
+      linksSocket: '/run/user/1/sendall/links.sock',
+    });
+    const long = { ...xdg, HOME: `/${'h'.repeat(100)}` };
+    expect(resolveHome(long)).toMatchObject({ agentSocket: '/run/user/1/sendall/agent.sock' });
+  });
+});
+
+rootDescribe('a user without an entry in the password file', () => {
+  beforeEach(() => {
+    chmodSync(folder, 0o755);
+    mkdirSync(join(folder, 'u'));
+    chownSync(join(folder, 'u'), UID, UID);
+  });
+
+  test('gets an agent, and the commands a home', async () => {
+    const env = { HOME: join(folder, 'u') };
+    await agent(env, UID);
+    const { out } = call(env, ['run', 'local', '--cwd', '/', '--', 'sh', '-c', 'echo $HOME $USER $SHELL'], UID);
+    expect(out).toBe(`${env.HOME} ${UID} /bin/sh\n`);
+  });
+
+  test('and without HOME is told what to set, and needs none with SENDALL_HOME', async () => {
+    expect(call({}, ['run', 'local', '--', 'true'], UID)).toMatchObject({
+      code: 200,
+      said: expect.stringMatching(
+        /^sendall: HOME is not set and user 12399 has no entry.*: set HOME, or SENDALL_HOME.*\n$/,
+      ),
+    });
+    await agent({ SENDALL_HOME: join(folder, 'u', 's') }, UID);
+  });
+
+  test('may have folders that its own group may write to, and not those that another group may', async () => {
+    const config = join(folder, 'u', '.config');
+    mkdirSync(config);
+    chmodSync(config, 0o775);
+    chownSync(config, UID, UID);
+    await agent({ HOME: join(folder, 'u') }, UID);
+    chownSync(config, UID, 0);
+    chmodSync(config, 0o775);
+    expect(call({ HOME: join(folder, 'u') }, ['agent'], UID).said).toMatch(/\.config can be changed by other users/);
+  });
+});
+
+describe('what the system refuses is one sentence with the next step', () => {
+  test.each([20, 64, 100])('%d open files', (files) => {
+    const { status, stderr } = spawnSync(
+      'sh',
+      ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', process.execPath, SENDALL, 'agent'],
+      {
+        env: { ...process.env, SENDALL_HOME: join(folder, 'home') },
+        encoding: 'utf8',
+        timeout: patience(30_000),
+      },
+    );
+    expect(stderr).toBe(
+      `sendall: an agent needs at least 128 open files, and this process may have ${files}: raise its limit, for example with "ulimit -n 1024"\n`,
+    );
+    expect(status).toBe(200);
+  });
+
+  rootDescribe('of a disk', () => {
+    const disks: string[] = [];
+    const disk = (options: string): string => {
+      const path = mkdtempSync(join(folder, 'disk-'));
+      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', `mode=700,${options}`, 'tmpfs', path]).status).toBe(0);
+      disks.push(path);
+      return path;
+    };
+    afterEach(() => {
+      for (const path of disks.splice(0)) spawnSync('umount', ['-l', path]);
+    });
+
+    test.each([
+      ['that is read-only', 'size=10m', true, /that disk is read-only/],
+      ['without room', 'size=4k', false, /(disk is full or has no inodes left; make room|that disk is full)/],
+      ['without inodes', 'size=10m,nr_inodes=3', false, /disk is full or has no inodes left/],
+      ['with too few inodes for the keeper', 'size=10m,nr_inodes=8', false, /disk is full or has no inodes left/],
+    ])('%s', (_, options, readOnly, said) => {
+      const path = disk(options);
+      if (readOnly) spawnSync('mount', ['-o', 'remount,ro', path]);
+      const answer = call({ SENDALL_HOME: join(path, 'home') }, ['agent']);
+      expect(answer.said).toMatch(/^sendall: [^\n]*\n$/);
+      expect(answer.said).toMatch(said);
+      expect(answer.code).not.toBe(0);
+    });
+  });
+});
+
+test('the sentence about a journal that was damaged is said by the agent and by its status', async () => {
+  const env = { SENDALL_HOME: join(folder, 'home') };
+  const { state } = resolveHome(env);
+  await agent(env);
+  const said = () => call(env, ['agent', 'status']).out;
+  expect(said()).not.toContain('damaged');
+  const kept = join(state, 'damaged', '2026-01-01T00-00-00.000Z');
+  mkdirSync(kept, { recursive: true });
+  expect(said()).toContain(`are kept in ${kept}: check that disk`);
+  expect(JSON.parse(call(env, ['agent', 'status', '--json']).out)).toMatchObject({ setAside: [kept] });
+  expect(call(env, ['doctor']).out).toMatch(/^wrong {2}journal +the run journal was damaged/m);
+  expect(readFileSync(join(state, '.sendall'), 'utf8')).toBe('');
+});
