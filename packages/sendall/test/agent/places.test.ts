@@ -64,7 +64,7 @@ describe('one state folder', () => {
     const login = { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'run') };
     mkdirSync(login.XDG_RUNTIME_DIR, { mode: 0o700 });
     await agent(login);
-    const others = [{ HOME: folder }, { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'not-there') }];
+    const others: Env[] = [{ HOME: folder }, { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'not-there') }];
     for (const env of [login, ...others])
       expect(call(env, ['run', 'local', '--', 'echo', 'hi'])).toMatchObject({ out: 'hi\n' });
     expect(call({ HOME: folder }, ['agent'])).toMatchObject({

@@ -11,7 +11,10 @@ const whole = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
 function valueOf(field: Field): fc.Arbitrary<unknown> {
   const { of, length } = field;
-  const sized = length === undefined ? bytes : fc.uint8Array({ minLength: length, maxLength: length }).map(Buffer.from);
+  const sized =
+    length === undefined
+      ? bytes
+      : fc.uint8Array({ minLength: length, maxLength: length }).map((array) => Buffer.from(array));
   const one =
     typeof of === 'object'
       ? fieldsOf(of)

@@ -96,10 +96,17 @@ test('numbers are those of another implementation, and others are refused', () =
  * a length those above 32.
  */
 class StrictReader extends BinaryReader {
+  readonly #raw: Uint8Array;
+
+  constructor(raw: Uint8Array) {
+    super(raw);
+    this.#raw = raw;
+  }
+
   #number(): bigint {
     let value = 0n;
     for (let i = 0; i < 10; i++) {
-      const byte = this.buf[this.pos + i];
+      const byte = this.#raw[this.pos + i];
       if (byte === undefined) break;
       value |= BigInt(byte & 0x7f) << BigInt(7 * i);
       if (byte < 0x80 && value < 2n ** 64n) return value;
