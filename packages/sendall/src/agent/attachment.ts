@@ -24,6 +24,8 @@ export interface AttachmentOwner {
   readonly gate: KeeperGate;
   readonly home: Home;
   readonly principal: string;
+  /** Names this link among all of the agent's. */
+  readonly number: number;
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
   /** This attachment has output to send. */
@@ -71,6 +73,7 @@ export class Attachment implements Listener {
       holder: message.holder && Buffer.from(message.holder),
       alias: this.#keeperAlias,
       principal: owner.principal,
+      ...(message.type === 'OPEN' ? { link: owner.number } : {}),
     };
     try {
       owner.gate.send(this.#beginning);

@@ -58,6 +58,9 @@ const MOST_JOINING = 64;
 const MOST_POSITIONS = 16;
 const LONGEST_HOLDER = 64;
 
+/** Links so far. */
+let sessions = 0;
+
 type State = 'hello' | 'auth' | 'open' | 'closed';
 
 export class AgentSession implements AttachmentOwner {
@@ -66,6 +69,7 @@ export class AgentSession implements AttachmentOwner {
   readonly home: Home;
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
+  readonly number = ++sessions;
   readonly #services: SessionServices;
   /** How the link came in. */
   readonly origin: Origin;

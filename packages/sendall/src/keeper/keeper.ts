@@ -22,6 +22,7 @@ import type { KeeperLimits } from './limits.js';
 import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
+import { WaitingRuns } from './waiting-runs.js';
 import { SetAside } from './set-aside.js';
 import { journalWords } from './shown-words.js';
 import { Spawner } from './spawner.js';
@@ -71,7 +72,7 @@ export class Keeper implements Desk, RunOwner {
   readonly #retention: Retention;
   readonly #runs = new Map<string, Run>();
   readonly #running = new Set<Run>();
-  readonly #queue = new Set<Run>();
+  readonly #queue = new WaitingRuns();
   /** Their leader has ended, their output or tree has not. */
   readonly #lingering = new Set<Run>();
   /** Somebody waits for the end of these trees. */
@@ -209,7 +210,7 @@ export class Keeper implements Desk, RunOwner {
     this.journal.sync((error) => this.#intentSynced(run, error));
     this.native.expectRuns(this.live);
     if (!immediate) {
-      this.#queue.add(run);
+      this.#queue.add(run, message.link ?? 0);
       return;
     }
     this.#running.add(run);
@@ -301,8 +302,8 @@ export class Keeper implements Desk, RunOwner {
   /** The next of the queue, when there is room; a few at a time, so that those who run are heard in between. */
   #next(): void {
     let started = 0;
-    for (const run of this.#queue) {
-      if (this.#running.size >= this.limits.maxRunning || !run.promised) break;
+    for (let run = this.#queue.next; run; run = this.#queue.next) {
+      if (this.#running.size >= this.limits.maxRunning) break;
       if (++started > BURST) {
         this.#nextSoon();
         break;
@@ -445,7 +446,7 @@ export class Keeper implements Desk, RunOwner {
 
   /** Ends every command. */
   endRuns(reason: string): void {
-    for (const run of this.#queue) this.cancelQueued(run, reason);
+    for (const run of this.#queue.all) this.cancelQueued(run, reason);
     for (const run of [...this.#running, ...this.#lingering]) run.end('cancelled', undefined, reason);
   }
 

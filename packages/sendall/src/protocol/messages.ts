@@ -205,6 +205,8 @@ export const messageTable = {
       again: opt(bool(8)),
       /** The caller wants ECHO: of a terminal, whether it shows what is typed. */
       echo: opt(bool(9)),
+      /** Agent to keeper only: the caller's link. Runs that wait take turns by link. */
+      link: opt(uint(10)),
     },
   ],
   OPENED: [

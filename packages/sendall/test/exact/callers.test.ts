@@ -224,3 +224,13 @@ describe('callers who share a warm link', () => {
     rogue.socket.destroy();
   });
 });
+
+test('a run waits for no more than a turn of a link that has opened a thousand', async () => {
+  const { home, host } = await started({ limits: { maxRunning: 2 } });
+  const rogue = await Rogue.authenticated(home.agentSocket);
+  for (let alias = 1; alias <= 1000; alias++) rogue.open(alias, ['true']);
+  await rogue.hears('OPENED', 100);
+  expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
+  expect(rogue.messages.filter(({ type }) => type === 'EXIT').length).toBeLessThan(1000);
+  rogue.socket.destroy();
+});
