@@ -141,7 +141,16 @@ export class Machine {
       await until(() => !alive(keeper!), 'the keeper to end');
     }
     if (this.#mounted && existsSync(this.#mounted)) execFileSync('umount', ['-l', this.#mounted]);
-    rmSync(this.home.state, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    // A keeper that was to follow the one that ended may still write here; without an agent it ends.
+    const removed = (): boolean => {
+      try {
+        rmSync(this.home.state, { recursive: true, force: true });
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    await until(removed, `${this.home.state} to be left alone`);
   }
 }
 
