@@ -46,9 +46,25 @@ const run = {
       done();
     },
   }),
+  roundTripMs: 1,
+  // As the keeper's own watch: at once and every 50 ms.
+  followEcho: (/** @type {(bits: object | undefined) => void} */ listener) => {
+    let told = '';
+    const look = () => {
+      const { bits } = terminal;
+      if (JSON.stringify(bits) === told) return;
+      told = JSON.stringify(bits);
+      listener(bits);
+    };
+    setImmediate(look);
+    setInterval(look, 50).unref();
+  },
   resize: async (/** @type {number} */ cols, /** @type {number} */ rows) => terminal.resize(cols, rows),
 };
 await converse(
   /** @type {any} */ (run),
-  /** @type {any} */ ({ on: (/** @type {string} */ name) => name === 'no-predict' && process.env.NO_PREDICT }),
+  /** @type {any} */ ({
+    on: (/** @type {string} */ name) => name === 'no-predict' && process.env.NO_PREDICT,
+    text: () => undefined,
+  }),
 );
