@@ -488,6 +488,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     const ahead = sink instanceof Reader ? sink.takeAll() : undefined;
     await this.flush();
     this.#stopReading();
+    this.#idle = unseen;
     if (ahead !== undefined && ahead.length > 0) socket.unshift(ahead);
     try {
       await this.handshake(options);
@@ -500,10 +501,12 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     this.flowTo(sink);
   }
 
-  /** @internal The handshake by itself: also what the server does before there is a handler. */
+  /**
+   * @internal The handshake by itself: also what the server does before there is a handler. Behind a PROXY header the
+   * time that this one took counts: the deadline is for both.
+   */
   async handshake(options?: TlsOptions): Promise<void> {
     this.#state = 'handshake';
-    this.#idle = unseen;
     const secure = await this.host.upgrade(this.wire, options);
     if ((this.state as string) === 'closed') {
       secure.destroy();

@@ -235,6 +235,21 @@ describe('a loop that stood still is charged to no client', () => {
   });
 });
 
+test('a PROXY header and the TLS handshake behind it have one deadline together', async () => {
+  const server = await start({ transport: 'tls' }, Obedient, { handshakeTimeout: 600, proxyProtocol: true });
+  const closes: number[] = [];
+  server.on('close', ({ id }) => closes.push(id));
+  const first = new Client(server);
+  await eventually(() => [...server.connections].some(({ stats }) => stats.durationMs > 250));
+  const second = new Client(server);
+  await eventually(() => server.connections.size === 2);
+  const ids = [...server.connections].map(({ id }) => id);
+  first.socket.write('PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n');
+  await second.closed;
+  await eventually(() => closes.length === 2);
+  expect(closes).toEqual(ids);
+});
+
 test('flush and drain reject when the client resets, and never resolve', async () => {
   const outcomes: string[] = [];
   class Torrent extends StreamRequestHandler {
