@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { sourceOf, type BaseServer, type ServerOptions } from '@sendall/socketserver';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Obedient, Password } from './fixtures/handlers.js';
+import { Obedient, Password, WhatItIsTold } from './fixtures/handlers.js';
 import { Client, dial, eventually, start, streamRows } from './support/rows.js';
 
 const tcp = { transport: 'tcp', concurrency: 'inline' } as const;
@@ -149,6 +149,34 @@ describe('who goes', () => {
     await known(server);
     await eventually(() => silent.closed);
     expect(await long.ask('secret')).toBe('welcome');
+  });
+});
+
+describe('what counts', () => {
+  test('one whose PROXY header has not come holds a place, and makes room', async () => {
+    const server = await start(tcp, Obedient, { proxyProtocol: true, maxConnections: 1 });
+    const silent = await stranger(server);
+    expect(server.info()).toMatchObject({ connections: 1, unestablished: 1 });
+    const client = dial(server);
+    client.socket.write('PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n');
+    expect(await client.ask('hello')).toBe('hello');
+    await eventually(() => silent.closed);
+    expect(server.info()).toMatchObject({ connections: 1, unestablished: 0 });
+  });
+
+  test('one that has had our end and does not close holds its place', async () => {
+    const server = await start(tcp, WhatItIsTold, {
+      maxConnections: 1,
+      lingerTimeout: 600_000,
+      pendingTimeout: 600_000,
+    });
+    const lingering = dial(server, { allowHalfOpen: true });
+    await once(lingering.socket, 'end');
+    const next = dial(server);
+    await eventually(() => server.info().pending === 1);
+    expect(server.info()).toMatchObject({ connections: 1, unestablished: 0 });
+    lingering.socket.end();
+    expect(await next.closed).toBe('undefined');
   });
 });
 
