@@ -48,7 +48,7 @@ export interface AdmissionDesk<T> {
   start(item: T): void;
   /** There is none: turn it away. */
   drop(item: T, reason: DropReason): void;
-  /** Frees a place by sending away one that is not established, where there is one. */
+  /** Sends away one that is not established, where there is one: its place is free at once, or soon. */
   displace(): void;
 }
 

@@ -70,10 +70,12 @@ describe.each(streamRows)('$name', (row) => {
     expect(connections).toBeLessThanOrEqual(12);
     expect(pending).toBeLessThanOrEqual(4);
     await eventually(() => open(silent).filter(Boolean).length <= 15);
+    await eventually(() => server.info().pending === 0);
     const late = await known(server);
     expect(await friend.ask('still')).toBe('still');
     expect(await late.ask('still')).toBe('still');
-    if (inOrder) expect(open(silent.slice(0, 40))).not.toContain(true);
+    // Elsewhere some of the flood are turned away while the ones before them are still on their way out.
+    if (row.mode === 'inline') expect(open(silent.slice(0, 40))).not.toContain(true);
   });
 });
 

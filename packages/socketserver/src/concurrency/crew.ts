@@ -257,10 +257,6 @@ export class Crew implements PoolHost {
     return beginsUnestablished(this.#server);
   }
 
-  placeKept(): void {
-    this.#acceptor.admission.places.take(Infinity);
-  }
-
   dropped(item: Socket | Datagram | undefined, reason: DropReason): void {
     this.#acceptor.drop(item, reason);
   }

@@ -42,8 +42,6 @@ export interface PoolHost {
   /** It is over. */
   closed(worker: number, request: RequestNote, note: ClosedNote | undefined): void;
   placeFreed(): void;
-  /** One that was sent away had shown who it is just before: it stays, and counts again. */
-  placeKept(): void;
   /** Whether connections begin without being established. */
   readonly beginsUnestablished: boolean;
   /** Without an item: it waited in a worker that died. */
@@ -59,7 +57,6 @@ interface Active {
   request: RequestNote;
   counted: boolean;
   opened: boolean;
-  displaced: boolean;
   done: (() => void) | undefined;
 }
 
@@ -316,7 +313,7 @@ export class Pool implements Workers {
     if (last) member.state = 'retiring';
     const request: RequestNote =
       'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
-    const entry = { member, request, counted: true, opened: 'reply' in item, displaced: false, done };
+    const entry = { member, request, counted: true, opened: 'reply' in item, done };
     member.active.set(id, entry);
     if (!('reply' in item) && this.#host.beginsUnestablished) this.#unestablished.add(entry, request.peer);
     if ('reply' in item) {
@@ -360,17 +357,12 @@ export class Pool implements Workers {
     return this.#places?.unestablished ?? this.#unestablished.size;
   }
 
-  /** Frees a place by sending away one that was handed over and is not established; false: there is none. */
+  /** Sends away one that was handed over and is not established; its place is free when it has gone. False: none. */
   displace(): boolean {
     const entry = this.#unestablished.next;
     if (entry === undefined) return false;
     this.#unestablished.delete(entry);
-    entry.displaced = true;
     entry.member.link.post({ type: 'displace', id: entry.request.id });
-    if (entry.counted) {
-      entry.counted = false;
-      this.#host.placeFreed();
-    }
     return true;
   }
 
@@ -428,12 +420,8 @@ export class Pool implements Workers {
       }
       case 'established': {
         const entry = member.active.get(message.id);
-        if (entry === undefined) break;
-        this.#unestablished.delete(entry);
-        if (!entry.displaced) break;
-        entry.displaced = false;
-        entry.counted = true;
-        this.#host.placeKept();
+        // One that is sent away may have shown who it is just before: it stays.
+        if (entry !== undefined) this.#unestablished.delete(entry);
         break;
       }
       case 'room': {
