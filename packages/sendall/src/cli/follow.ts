@@ -8,7 +8,7 @@ import { EXIT, exitCodeOf } from './exit-codes.js';
 import { undoneAtTheEnd } from './left-screen.js';
 import { Replay } from './replay.js';
 import { reasonOf, say } from './print.js';
-import { finish, put, standardSinks } from './sink.js';
+import { finish, put, standardSinks, type LostOutput } from './sink.js';
 
 export interface FollowOptions {
   readonly json: boolean;
@@ -29,8 +29,8 @@ export interface Followed {
   readonly result: Result;
   /** Some of the output could not be shown, for the host had dropped it. */
   readonly gaps: boolean;
-  /** Why our stdout did not take all of the output. */
-  readonly lostOutput: NodeJS.ErrnoException | undefined;
+  /** What our stdout or stderr did not take. */
+  readonly lostOutput: LostOutput | undefined;
 }
 
 /** What the options that all who show a run have in common ask for. */
@@ -47,13 +47,13 @@ export function speaks(args: Arguments): boolean {
 export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
   const sinks = standardSinks();
   const { out, err } = sinks;
-  let lostOutput: NodeJS.ErrnoException | undefined;
+  let lostOutput: LostOutput | undefined;
   const leave = () => {
     options.left = true;
     void run.detach().catch(() => undefined);
   };
   out.on('error', (error) => {
-    lostOutput ??= error;
+    lostOutput ??= { stream: 'stdout', error };
     if (options.joined) {
       leave();
       return;
@@ -62,7 +62,12 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
     run.stopReading('stdout');
     if (out === err) run.stopReading('stderr');
   });
-  if (out !== err) err.on('error', () => options.joined || run.stopReading('stderr'));
+  if (out !== err)
+    err.on('error', (error: NodeJS.ErrnoException) => {
+      // A reader that has had enough is its own affair, as for any command.
+      if (error.code !== 'EPIPE') lostOutput ??= { stream: 'stderr', error };
+      if (!options.joined) run.stopReading('stderr');
+    });
   const decoders = decodersFor(options.encoding);
   let modes: ScreenModes | undefined;
   let replay: Replay | undefined;
@@ -120,9 +125,10 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
 /** Says what the command did not say itself, and returns the process's exit code. */
 export function conclude(run: Run, { result, gaps, lostOutput }: Followed, options: FollowOptions): number {
   const code = !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
-  if (lostOutput?.code === 'EPIPE') return code || EXIT.brokenPipe;
+  if (lostOutput?.error.code === 'EPIPE') return code || EXIT.brokenPipe;
   if (lostOutput) {
-    say(`sendall: cannot write to stdout: ${reasonOf(lostOutput)}; the output is kept: sendall attach ${run.runId}`);
+    const { stream, error } = lostOutput;
+    say(`sendall: cannot write to ${stream}: ${reasonOf(error)}; the output is kept: sendall attach ${run.runId}`);
     return EXIT.truncated;
   }
   if (!options.left && !options.json && !options.quiet) explain(result);

@@ -1,6 +1,7 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { isatty } from 'node:tty';
 import { parseArguments, textOf, type Command } from './command.js';
+import { exit } from './exit.js';
 import { EXIT } from './exit-codes.js';
 import { ownWords } from './own-words.js';
 import { answer, OutputError, say } from './print.js';
@@ -90,12 +91,12 @@ function fail(error: unknown): number {
 const terminals = [0, 1, 2].filter((fd) => isatty(fd));
 
 /** Node would abort when it cannot give back a terminal that has gone: it ends as others do whose window was closed. */
-function leave(code: number): void {
+async function leave(code: number): Promise<void> {
   if (!terminals.every((fd) => isatty(fd))) {
     process.removeAllListeners('SIGHUP');
     process.kill(process.pid, 'SIGHUP');
   }
-  process.exit(code);
+  await exit(code);
 }
 
 keepIgnored();

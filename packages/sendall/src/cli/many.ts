@@ -11,12 +11,12 @@ import { noteRun } from './history.js';
 import { leaveMany } from './departure.js';
 import { watchLeaving, watchSignals } from './interrupt.js';
 import { PrefixedLines } from './prefixed-lines.js';
-import { say } from './print.js';
+import { reasonOf, say } from './print.js';
 import { printDiff, printGroups } from './print-groups.js';
 import type { Begin } from './run-options.js';
 import { shareOf } from './reach.js';
 import { rolloutOf } from './rollout-options.js';
-import { finish, put, standardSinks, type Sinks } from './sink.js';
+import { finish, put, standardSinks, type LostOutput, type Sinks } from './sink.js';
 import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
 
 /** Starts the command on all hosts of a set, shows what happens and returns the process's exit code. */
@@ -55,14 +55,14 @@ class View {
   readonly #args: Arguments;
   readonly #sinks: Sinks = standardSinks();
   readonly #results: Result[] = [];
-  #lostOutput: NodeJS.ErrnoException | undefined;
+  #lostOutput: LostOutput | undefined;
 
   constructor(run: FleetRun, args: Arguments, part: Part) {
     this.#run = run;
     this.#args = args;
     for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
       sink.on('error', (error) => {
-        this.#lostOutput ??= error;
+        this.#lostOutput ??= { stream: sink === this.#sinks.out ? 'stdout' : 'stderr', error };
         // `| head`: nobody wants the rest.
         void (part === 'own' ? run.cancel({ reason: 'the reader of the output went away' }) : run.detach());
       });
@@ -176,11 +176,12 @@ class View {
   conclude(): number {
     const { total, ok, failed } = this.#run.progress;
     const { notStarted } = this.#run;
-    if (this.#lostOutput && this.#lostOutput.code !== 'EPIPE') {
-      say(`sendall: cannot write to stdout: ${this.#lostOutput.message}`);
+    const { stream, error } = this.#lostOutput ?? {};
+    if (error && error.code !== 'EPIPE') {
+      say(`sendall: cannot write to ${stream}: ${reasonOf(error)}`);
       return EXIT.truncated;
     }
-    if (this.#lostOutput) return EXIT.brokenPipe;
+    if (error) return EXIT.brokenPipe;
     if (!this.#args.on('json') && !this.#args.on('quiet')) {
       for (const [what, hosts] of this.#failures()) say(`sendall: ${new NodeSet(hosts).toString()}: ${what}`);
       if (notStarted.size)

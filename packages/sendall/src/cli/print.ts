@@ -3,6 +3,7 @@ import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit } from './columns.js';
 import { escapeControl, jsonLine } from './control-characters.js';
+import { closedError } from './sink.js';
 import { endLine, makeWay } from './status-line.js';
 
 /** Our own words, one line on stderr. */
@@ -87,6 +88,8 @@ export function reasonOf(error: NodeJS.ErrnoException): string {
 /** Writes all of it before it returns. Answers are short; what commands write goes through sink.ts. */
 function print(fd: 1 | 2, text: string): void {
   const bytes = Buffer.from(text);
+  const closed = closedError(fd);
+  if (closed && fd === 1) throw new OutputError(closed);
   makeWay(fd, bytes);
   for (let at = 0; at < bytes.length;) {
     try {

@@ -5,6 +5,8 @@
 import { constants, fstatSync, openSync, write } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { Writable, type WritableOptions } from 'node:stream';
+import type { StreamName } from '../index.js';
+import { started } from '../started.js';
 import { makeWay } from './status-line.js';
 
 const RETRY_MS = 5;
@@ -20,6 +22,17 @@ export interface Sinks {
 export function standardSinks(highWaterMark = HIGH_WATER): Sinks {
   const out = descriptorSink(1, highWaterMark);
   return { out, err: leadToTheSame() ? out : descriptorSink(2, highWaterMark) };
+}
+
+/** What our stdout or stderr did not take, and why. */
+export interface LostOutput {
+  readonly stream: StreamName;
+  readonly error: NodeJS.ErrnoException;
+}
+
+/** What a write meets when the descriptor was closed before we began: Node has put the null device in its place. */
+export function closedError(fd: number): NodeJS.ErrnoException | undefined {
+  return started().closed.has(fd) ? Object.assign(new Error('it is closed'), { code: 'EBADF' }) : undefined;
 }
 
 /** Waits until the sink takes more; at once when it has room or is gone. */
@@ -48,6 +61,8 @@ export async function finish({ out, err }: Sinks): Promise<void> {
 }
 
 function leadToTheSame(): boolean {
+  const { closed } = started();
+  if (closed.has(1) !== closed.has(2)) return false;
   try {
     const [one, two] = [fstatSync(1), fstatSync(2)];
     return one.dev === two.dev && one.ino === two.ino && one.rdev === two.rdev;
@@ -90,6 +105,11 @@ function threadSink(fd: number, highWaterMark: number): Writable {
 }
 
 function writeAll(fd: number, bytes: Buffer, done: (error?: Error | null) => void): void {
+  const closed = closedError(fd);
+  if (closed) {
+    done(closed);
+    return;
+  }
   makeWay(fd, bytes);
   write(fd, bytes, 0, bytes.length, null, (error, written) => {
     // Someone who shares the descriptor made it non-blocking.

@@ -14,7 +14,7 @@ import { watchLeaving, watchSignals, type Departure } from './interrupt.js';
 import { PredictedEcho } from './predicted-echo.js';
 import { lastWords } from './print.js';
 import { Replay } from './replay.js';
-import { finish, put, standardSinks, type Sinks } from './sink.js';
+import { finish, put, standardSinks, type LostOutput, type Sinks } from './sink.js';
 import { clearStatus, leaveScreenTo, makeWay } from './status-line.js';
 
 /** Milliseconds that `~.` waits for the far shell to end. */
@@ -207,9 +207,9 @@ async function show(
   echo: { drawn(bytes: Buffer): Buffer } | undefined,
 ): Promise<Followed> {
   const replay = joined ? new Replay(run, modes) : undefined;
-  let lostOutput: NodeJS.ErrnoException | undefined;
+  let lostOutput: LostOutput | undefined;
   sinks.out.on('error', (error) => {
-    lostOutput ??= error;
+    lostOutput ??= { stream: 'stdout', error };
     run.stopReading('stdout');
   });
   if (replay) await run.attached.then(async () => await put(sinks.out, replay.begin())).catch(() => undefined);

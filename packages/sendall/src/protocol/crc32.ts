@@ -2,6 +2,7 @@
  * CRC-32 (RFC 1952, section 8) of a stream. Node's own takes as long as encrypting the same bytes. Once there are many, an
  * optional library goes on that uses the processor's instruction for carry-less multiplication.
  */
+import { createRequire } from 'node:module';
 import { crc32 as portable } from 'node:zlib';
 
 /** Bytes in this process after which loading the library pays. */
@@ -10,13 +11,14 @@ const MANY = 4 * 1024 * 1024;
 let summed = 0;
 let sum: (bytes: Uint8Array, value: number) => number = (bytes, value) => {
   summed += bytes.length;
-  if (summed > MANY && summed - bytes.length <= MANY) void load();
+  if (summed > MANY && summed - bytes.length <= MANY) load();
   return portable(bytes, value);
 };
 
-async function load(): Promise<void> {
+function load(): void {
   try {
-    sum = (await import('@node-rs/crc32')).crc32;
+    // Not import(): a bundle that was compiled beforehand cannot.
+    sum = (createRequire(import.meta.url)('@node-rs/crc32') as typeof import('@node-rs/crc32')).crc32;
   } catch {
     // Not installed, or not for this system: it goes on as it began.
   }
