@@ -62,7 +62,7 @@ export async function detach(run: Run, how: Departure, shown?: Promise<unknown>)
   const heard = await within(run.detach().then(async () => await shown));
   return !heard && (state === 'queued' || state === 'starting')
     ? `${LEFT[how]} before it was known to have started: ${see}`
-    : `${LEFT[how]}, the command goes on: ${see}`;
+    : `${LEFT[how]}${state === 'exited' ? ' before all of its output was shown' : ', the command goes on'}: ${see}`;
 }
 
 const LEFT: Readonly<Record<Exclude<Departure, 'abandoned'>, string>> = {

@@ -25,7 +25,7 @@ export const runOptions: Record<string, Option> = {
   stdin: {
     value: 'FILE',
     optionalValue: true,
-    help: 'give it our stdin even from a terminal, or a file: --stdin=FILE',
+    help: 'give it our stdin even from a terminal, or a file of any kind: --stdin=FILE',
   },
   'no-stdin': { short: 'n', help: 'leave stdin alone' },
   timeout: { value: 'TIME', help: 'end it after this time: 30s, 500ms, 10m (exit 203)' },

@@ -1,0 +1,169 @@
+/** Our own stdin, stdout and stderr, of any kind, and an end that does not wait for them. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { patience } from '../../../../test/support/waits.js';
+import { Machine, SENDALL, type User } from './support.js';
+
+let machine: Machine;
+let user: User;
+beforeAll(async () => {
+  machine = await Machine.start();
+  user = machine.pairedUser('web1', 'web2');
+  mkdirSync(`${user.home}/folder`);
+  writeFileSync(`${user.home}/file`, 'from a file\n');
+});
+afterAll(async () => {
+  user[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+
+/** Shell text in which `sendall` is the program as it is installed. */
+function script(text: string) {
+  const { status, stdout, stderr } = spawnSync(
+    'bash',
+    ['-c', `cd "$SENDALL_HOME"\nsendall() { "$SENDALL" "$@"; }\n${text}`],
+    {
+      env: user.env({ PATH: `${dirname(process.execPath)}:${process.env.PATH}`, SENDALL }),
+      timeout: patience(30_000),
+    },
+  );
+  return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
+}
+
+/** Runs it with a descriptor as stdin that a Python program has made. */
+const given = (made: string, command: string) =>
+  script(`python3 - <<'E'
+import os, socket, subprocess, sys
+${made}
+sys.exit(subprocess.run([os.environ['SENDALL'], 'run', 'web1', '--', ${command}], stdin=fd).returncode)
+E`);
+
+describe('stdin of every kind reaches the command', () => {
+  test.each([
+    ['a pipe', 'echo in | sendall run web1 -- cat', 'in\n'],
+    ['a file', 'sendall run web1 -- cat < file', 'from a file\n'],
+    ['the rest of a file', '{ read -r -n 5 x; sendall run web1 -- cat; } < file', 'a file\n'],
+    ['a here-document', 'sendall run web1 -- cat <<< here', 'here\n'],
+    ['a device', 'sendall run web1 -- head -c 3 < /dev/zero | od -An -tx1', ' 00 00 00\n'],
+    ['a device that was asked for', 'sendall run web1 --stdin=/dev/zero -- head -c 3 | od -An -tx1', ' 00 00 00\n'],
+    ['the null device', 'sendall run web1 --stdin -- cat < /dev/null', ''],
+    ['a FIFO', 'mkfifo f; { echo in > f; } & sendall run web1 --stdin=f -- cat', 'in\n'],
+    ['a substituted process', 'sendall run web1 --stdin=<(echo in) -- cat', 'in\n'],
+    ['our own, by its name', 'echo in | sendall run web1 --stdin=/dev/stdin -- cat', 'in\n'],
+  ])('%s', (_, text, stdout) => {
+    expect(script(text)).toEqual({ code: 0, stdout, stderr: '' });
+  });
+
+  test.each([
+    ['a stream socket', 'SOCK_STREAM'],
+    ['a socket of packets', 'SOCK_SEQPACKET'],
+  ])('%s', (_, kind) => {
+    const made = `a, b = socket.socketpair(socket.AF_UNIX, socket.${kind})\na.send(b'one\\n'); a.send(b'two\\n'); a.close()\nfd = b`;
+    expect(given(made, "'cat'")).toEqual({ code: 0, stdout: 'one\ntwo\n', stderr: '' });
+  });
+
+  test('an event descriptor, whose next read would wait for ever', () => {
+    // Number 0 is not there in Python before 3.10.
+    const made = 'fd = os.eventfd(3)';
+    expect(given(made, "'od', '-An', '-tx1', '-N', '2'")).toEqual({ code: 0, stdout: ' 03 00\n', stderr: '' });
+  });
+
+  test('a FIFO that nobody writes to holds up neither the command nor our end', () => {
+    expect(script('mkfifo quiet; sendall run web1 --stdin=quiet -- true')).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(script('mkfifo mute; sendall run web1,web2 --stdin=mute -- true').code).toBe(0);
+  });
+
+  test('one FIFO or device is read once for all hosts of a set', () => {
+    const { stdout } = script('mkfifo once; { echo in > once; } & sendall run web1,web2 --stdin=once -- cat');
+    expect(
+      stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => line.replace(/^\S+\s+/, '')),
+    ).toEqual(['in', 'in']);
+  });
+});
+
+describe('stdin that cannot be read is refused with a sentence', () => {
+  test.each([
+    ['a folder', 'sendall run web1 -- cat < folder', /our stdin is a folder.*-n/],
+    ['a folder that was asked for', 'sendall run web1 --stdin -- cat < folder', /our stdin is a folder.*--stdin=FILE/],
+    ['a named folder', 'sendall run web1 --stdin=folder -- cat', /"folder" is a folder/],
+    ['a named socket', 'sendall run web1 --stdin=agent.sock -- cat', /"agent.sock" does not exist/],
+    ['a file for writing', 'sendall run web1 -- cat 0> written', /open for writing only/],
+    ['the end of a pipe for writing', 'sendall run web1 -- cat 0> >(cat)', /open for writing only/],
+    ['a closed one that was asked for', 'sendall run web1 --stdin -- cat <&-', /our stdin is closed/],
+  ])('%s', (_, text, sentence) => {
+    const { code, stdout, stderr } = script(text);
+    expect({ code, stdout }).toEqual({ code: 200, stdout: '' });
+    expect(stderr).toMatch(sentence);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  test('what fails while it is read ends the command, and says why', () => {
+    const { code, stderr } = given("fd = os.open('/proc/self/mem', os.O_RDONLY)", "'cat'");
+    expect(code).toBe(204);
+    expect(stderr).toMatch(/stdin failed: EIO/);
+  });
+
+  test('a closed one that was not asked for is none', () => {
+    expect(script('sendall run web1 -- cat <&-')).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+});
+
+describe('output that our own stdout or stderr does not take is 206', () => {
+  test.each([
+    ['stderr on a full disk', "sendall run web1 -- sh -c 'echo lost >&2' 2> /dev/full"],
+    ['stdout on a full disk', "sendall run web1 -- sh -c 'echo lost' > /dev/full"],
+    ['stderr above a limit of size', "ulimit -f 1; sendall run web1 -- sh -c 'head -c 9999 /dev/zero >&2' 2> limited"],
+    ['a closed stdout', "sendall run web1 -- sh -c 'echo lost' >&-"],
+    ['a closed stderr', "sendall run web1 -- sh -c 'echo lost >&2' 2>&-"],
+    ['a closed stderr beside the null device', "sendall run web1 -- sh -c 'echo lost >&2' > /dev/null 2>&-"],
+    ['stderr of many hosts', "sendall run web1,web2 -- sh -c 'echo lost >&2' 2> /dev/full"],
+    ['stderr of many hosts, gathered', "sendall run web1,web2 --gather -- sh -c 'echo lost >&2' 2> /dev/full"],
+  ])('%s', (_, text) => {
+    expect(script(text).code).toBe(206);
+  });
+
+  test.each([
+    ["sendall run web1 -- sh -c 'exit 3' <&- >&- 2>&-", 3, ''],
+    ["sendall run web1 -- sh -c 'echo out' 2>&-", 0, 'out\n'],
+    ["sendall run web1 -- sh -c 'echo out' 2> /dev/full", 0, 'out\n'],
+  ])('and what was not written to is not missed: %s', (text, code, stdout) => {
+    expect(script(text)).toMatchObject({ code, stdout });
+  });
+
+  test('an answer of our own that a closed stdout does not take is a failure', () => {
+    expect(script('sendall ps web1 >&-')).toMatchObject({
+      code: 1,
+      stderr: 'sendall: cannot write to stdout: it is closed\n',
+    });
+  });
+});
+
+describe('a reader of our output that is stuck does not hold up our end', () => {
+  test.each([
+    ['the second SIGTERM', ['SIGTERM', 'SIGTERM'], 204],
+    ['SIGHUP', ['SIGHUP'], 129],
+  ] as const)('%s ends us', async (_, signals, code) => {
+    const child = machine.user.start(['run', 'local', '--name', `stuck-${code}`, '--', 'yes']);
+    const ended = once(child, 'exit');
+    // What came is taken once and never again.
+    await once(child.stdout!, 'readable');
+    for (const signal of signals) {
+      child.kill(signal);
+      if (signal === 'SIGTERM')
+        await vi.waitFor(
+          () =>
+            expect(machine.user.call(['ps', '--all', 'local']).stdout).toMatch(new RegExp(`cancelled.*stuck-${code}`)),
+          patience(20_000),
+        );
+    }
+    expect(await ended).toEqual([code, null]);
+    child.stdout!.destroy();
+    machine.user.call(['kill', `stuck-${code}`]);
+  });
+});
