@@ -1,6 +1,7 @@
 /** Leaving a run whose end was not seen: what is said of it, and the code, which is 0 only where leaving was asked for. */
 import type { FleetRun, Run } from '../index.js';
 import type { Arguments } from './command.js';
+import { jsonLine } from './control-characters.js';
 import { EXIT } from './exit-codes.js';
 import { speaks } from './follow.js';
 import type { Departure } from './interrupt.js';
@@ -33,8 +34,7 @@ export function isDeparture(how: string): how is Departure {
 export async function leave(run: Run, how: Departure, shown: Promise<unknown>, args: Arguments): Promise<number> {
   const words = await detach(run, how, shown);
   const { host, runId, offsets } = run;
-  if (args.on('json'))
-    await lastWords(1, JSON.stringify({ event: 'detached', host, runId, offsets, reason: REASONS[how] }));
+  if (args.on('json')) await lastWords(1, jsonLine({ event: 'detached', host, runId, offsets, reason: REASONS[how] }));
   await speak(words, how, args);
   return CODES[how];
 }
@@ -48,7 +48,7 @@ export async function leaveMany(
 ): Promise<number> {
   if (how !== 'abandoned') await within(runs.detach().then(async () => await shown));
   const { runId } = runs;
-  if (args.on('json')) await lastWords(1, JSON.stringify({ event: 'detached', runId, reason: REASONS[how] }));
+  if (args.on('json')) await lastWords(1, jsonLine({ event: 'detached', runId, reason: REASONS[how] }));
   const words = how === 'abandoned' ? 'left before all were cancelled' : `${LEFT[how]}, the commands go on`;
   await speak(`${words}: sendall attach ${runId}`, how, args);
   return CODES[how];
