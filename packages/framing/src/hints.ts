@@ -1,11 +1,14 @@
 // A port is hit by what was meant for another one more often than by an attack, and "a frame of 1195725856 bytes" does
 // not tell anybody that these are the letters "GET ".
 
+// oxlint-disable no-control-regex -- these are looked for
 const beginnings: readonly (readonly [string, RegExp])[] = [
   ['the bytes begin like an HTTP request', /^(?:GET|PUT|POST|HEAD|DELE|OPTI|PATC|CONN|TRAC|PRI) ?/],
   ['the bytes begin like an HTTP answer', /^HTTP/],
   ['the bytes begin like an SSH banner', /^SSH-/],
   ['the bytes begin like a PROXY protocol header', /^PROX/],
+  ['the bytes begin like an AMQP protocol header', /^AMQP/],
+  ["the bytes begin like a PostgreSQL client's first message", /^\0\0..(?:\0\x03\0|\x04\xd2\x16[./0])/s],
   ['the bytes begin like JSON text', /^[{[]\s*["{[\]}\d]/],
 ];
 

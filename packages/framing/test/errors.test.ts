@@ -102,6 +102,14 @@ test.each<[string, Framing, string, string]>([
   expect(errorOf(framing, wire)).toMatchObject({ code, fatal: true, offset: 0, frameIndex: 0 });
 });
 
+test.each([
+  ['an AMQP protocol header', 'AMQP\0\0\x09\x01'],
+  ["a PostgreSQL client's first message", '\0\0\0\x08\x04\xd2\x16\x2f'],
+  ["a PostgreSQL client's first message", '\0\0\0\x29\0\x03\0\0user\0'],
+])('hints at %s', (what, wire) => {
+  expect(errorOf(lengthPrefixed({ bytes: 8 }), wire).hint).toBe(`the bytes begin like ${what}`);
+});
+
 describe('content-length', () => {
   const block = (headers: string): string => `${headers}\r\n\r\n{}`;
   const framings = [contentLength(), contentLength({ lenient: true })];
