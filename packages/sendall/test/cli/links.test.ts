@@ -101,3 +101,9 @@ test('it ends when it is idle, and there is one of it', async () => {
   });
   expect(await once(holder, 'exit')).toEqual([0, null]);
 });
+
+test('a command goes on where no process can be started that would hold its link', () => {
+  user.call(['links', 'stop']);
+  const tries = `for n in 20 22 24 26; do (ulimit -n $n; sendall run web1 -n -- echo said); sendall links stop > /dev/null; done`;
+  expect(user.bash(tries)).toEqual({ code: 0, stdout: 'said\n'.repeat(4), stderr: '' });
+});
