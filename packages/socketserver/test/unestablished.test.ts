@@ -34,7 +34,8 @@ async function strangers(server: BaseServer, count: number, localAddress?: strin
 const open = (sockets: Socket[]): boolean[] => sockets.map((socket) => !socket.closed);
 
 describe.each(streamRows)('$name', (row) => {
-  const inOrder = !row.name.endsWith('one socket');
+  // Threads that accept by themselves, which newer versions of Node do by default, choose among their own first.
+  const inOrder = row.mode !== 'threads';
 
   test('a full house sends away the oldest that it does not know, for every newcomer, and keeps those it knows', async () => {
     const server = await start(row, Password, { establishedBy: 'handler', maxConnections: 4 });
