@@ -61,6 +61,7 @@ export {
 } from './handler.js';
 export type { Alarm, Concurrency, ProcessOptions, ProxyProtocol, ServerOptions, ThreadOptions } from './options.js';
 export type { Address, BoundAddress, PeerAddress } from './address.js';
+export { readInto } from './node-internals.js';
 export { parseProxyHeader, parseProxyTlvs, type ProxyHeader, type ProxyTlv } from './proxy-protocol.js';
 export { serve, type HandlerFunction } from './serve.js';
 export { BaseServer } from './server.js';

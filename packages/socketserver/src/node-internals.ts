@@ -1,5 +1,5 @@
 /* oxlint-disable no-underscore-dangle -- the one file that uses names Node does not promise */
-import net, { type Server, type Socket } from 'node:net';
+import net, { type OnReadOpts, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
 /**
@@ -78,6 +78,29 @@ export function withSharedBuffer(
   to.server = from.server;
   from._server = from.server = null;
   return made;
+}
+
+/**
+ * From now on a connected socket, plain or TLS, reads into memory of the caller's, as one made by `net.connect({ onread })`
+ * does: no memory is allocated for each read, and a callback gets its bytes. Bytes that were read before are still
+ * delivered as `data`. False, and nothing changes, where this cannot be.
+ */
+export function readInto(socket: Socket, onread: OnReadOpts): boolean {
+  const inside = socket as unknown as Record<symbol, unknown> & {
+    _handle?: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
+  };
+  const symbols = Object.getOwnPropertySymbols(socket);
+  const [buffer, callback, make] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) =>
+    symbols.find(({ description }) => description === name),
+  );
+  const handle = inside._handle;
+  if (!buffer || !callback || !make || !handle?.useUserBuffer || socket.destroyed || inside[buffer]) return false;
+  const first = typeof onread.buffer === 'function' ? onread.buffer() : onread.buffer;
+  if (typeof onread.buffer === 'function') inside[make] = onread.buffer;
+  inside[buffer] = first;
+  inside[callback] = (length: number, bytes: Uint8Array) => onread.callback(length, bytes);
+  handle.useUserBuffer(first);
+  return true;
 }
 
 /** The socket that a TLSSocket was made over. */
