@@ -6,7 +6,7 @@ import { lstatSync, readFileSync, statfsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { serve, type Connection } from '@sendall/socketserver';
+import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
 import { loadIdentity, type Identity } from '../link/identity.js';
@@ -327,7 +327,7 @@ export class Agent implements AsyncDisposable {
   }
 
   async #serve(connection: Connection, origin: Origin): Promise<void> {
-    const session = this.adopt(new Link(connection.socket), origin, () => connection.establish());
+    const session = this.adopt(new Link(connection.socket, readInto), origin, () => connection.establish());
     await session.closed;
   }
 

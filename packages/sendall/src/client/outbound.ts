@@ -3,8 +3,9 @@ import { Writable } from 'node:stream';
 import { ProtocolError } from '../errors.js';
 import { MAX_DATA } from '../protocol/messages.js';
 
-/** Bytes kept for a resume before the writer has to wait. */
+/** Bytes kept for a resume before the writer has to wait; more, while the host allows more. */
 const KEPT = 1024 * 1024;
+const MOST_KEPT = 16 * 1024 * 1024;
 const SMALLEST_BLOCK = 4 * 1024;
 
 /** Bytes that were written, in memory of our own: the writer may reuse its buffer. */
@@ -75,6 +76,7 @@ export class Outbound extends Writable {
   allow(limit: number): void {
     if (limit <= this.#limit) return;
     this.#limit = limit;
+    if (this.#roomy) this.#release();
     this.wake();
   }
 
@@ -87,7 +89,7 @@ export class Outbound extends Writable {
       if (this.#burst !== Infinity) this.wake();
     }
     while (this.#blocks.length && this.#blocks[0]!.offset + this.#blocks[0]!.used <= this.#acked) this.#blocks.shift();
-    if (this.#next - this.#acked < KEPT) this.#release();
+    if (this.#roomy) this.#release();
     if (ended && this.#final !== undefined) this.#finished();
     return news;
   }
@@ -141,7 +143,7 @@ export class Outbound extends Writable {
     const known = Math.min(Math.max(this.#acked - this.#next, 0), chunk.length);
     this.#next += known;
     if (known < chunk.length) this.#keep(chunk.subarray(known));
-    if (this.#next - this.#acked < KEPT) done();
+    if (this.#roomy) done();
     else this.#waiting = done;
     this.wake();
   }
@@ -160,6 +162,11 @@ export class Outbound extends Writable {
     this.#waiting = undefined;
     this.#ended = undefined;
     done(error);
+  }
+
+  /** Whether the writer may go on. */
+  get #roomy(): boolean {
+    return this.#next - this.#acked < Math.min(Math.max(KEPT, this.#limit - this.#acked), MOST_KEPT);
   }
 
   #keep(bytes: Buffer): void {

@@ -2,6 +2,7 @@
  * When callers hear where stdin stands: once a tick when they may wait for room or for its end, a little later when it is
  * only a few bytes, so that a key's echo does not wait behind that.
  */
+import type { InputWindow } from './input-window.js';
 import type { Input } from './input.js';
 
 /** Milliseconds after which callers hear that a few bytes have come. */
@@ -9,7 +10,7 @@ const PATIENCE = 20;
 
 export class InputReports {
   readonly #input: Input;
-  readonly #step: number;
+  readonly #window: InputWindow;
   readonly #tell: () => void;
   #scheduled = false;
   #later: NodeJS.Timeout | undefined;
@@ -17,10 +18,9 @@ export class InputReports {
   #next = 0;
   #limit = 0;
 
-  /** `window`: bytes that the keeper takes ahead of the command. */
-  constructor(input: Input, window: number, tell: () => void) {
+  constructor(input: Input, window: InputWindow, tell: () => void) {
     this.#input = input;
-    this.#step = window / 8;
+    this.#window = window;
     this.#tell = tell;
   }
 
@@ -28,7 +28,8 @@ export class InputReports {
   moved(): void {
     if (this.#scheduled) return;
     const { next, limit, final } = this.#input;
-    if (final === undefined && next - this.#next < this.#step && limit - this.#limit < this.#step) {
+    const step = this.#window.size / 8;
+    if (final === undefined && next - this.#next < step && limit - this.#limit < step) {
       this.#later ??= setTimeout(() => this.#report(), PATIENCE);
       return;
     }

@@ -1,5 +1,6 @@
 /** A command's stdin: bytes in the order the caller counts them, end-of-file only after the last of them. */
 import { ProtocolError } from '../errors.js';
+import type { InputWindow } from './input-window.js';
 import { SystemError, type Native, type Watch } from './native.js';
 
 /** What stdin tells its run. */
@@ -10,6 +11,8 @@ export interface InputEvents {
   refused(): void;
 }
 
+/** A pipe that was filled once is made this big: every time it is full costs a wake-up. */
+const BIG_PIPE = 1024 * 1024;
 /** Pieces that wait are put together up to this many bytes. */
 const SMALL = 1024;
 /**
@@ -22,7 +25,7 @@ const ENDS_OF_LINE: readonly (number | undefined)[] = [undefined, 0x0a, 0x0d, CT
 export class Input {
   readonly #native: Native;
   readonly #events: InputEvents;
-  readonly #window: number;
+  readonly #window: InputWindow;
   #fd = -1;
   #watch: Watch | undefined;
   #queue: Buffer[] = [];
@@ -30,15 +33,17 @@ export class Input {
   next = 0;
   /** Written to the command, or thrown away because it reads no more. */
   #written = 0;
+  #limit = 0;
   #final: number | undefined;
   /** The command has closed its end. */
   #broken = false;
   #started = false;
   #endsWithKey = false;
+  #big = false;
   /** Written last. */
   #lastByte: number | undefined;
 
-  constructor(native: Native, window: number, events: InputEvents) {
+  constructor(native: Native, window: InputWindow, events: InputEvents) {
     this.#native = native;
     this.#window = window;
     this.#events = events;
@@ -48,6 +53,7 @@ export class Input {
   start(fd: number, toTerminal = false): void {
     this.#fd = fd;
     this.#endsWithKey = toTerminal;
+    this.#big = toTerminal;
     this.#started = true;
     this.#flush();
   }
@@ -60,8 +66,10 @@ export class Input {
     this.#queue = [];
   }
 
+  /** The caller may send the bytes below it. It never shrinks. */
   get limit(): number {
-    return this.#written + this.#window;
+    this.#limit = Math.max(this.#limit, this.#written + this.#window.size);
+    return this.#limit;
   }
 
   get final(): number | undefined {
@@ -95,7 +103,10 @@ export class Input {
 
   #offer(bytes: Uint8Array): void {
     let rest = bytes;
-    if (this.#started && this.#queue.length === 0) rest = bytes.subarray(this.#write(bytes));
+    if (this.#started && this.#queue.length === 0) {
+      rest = bytes.subarray(this.#write(bytes));
+      if (rest.length === 0 && !this.#broken) this.#window.keptUp(this.#written);
+    }
     if (rest.length > 0 && !this.#broken) {
       // Keys that nobody reads: a piece each would be moved each time when the first one goes.
       const last = this.#queue.at(-1);
@@ -121,6 +132,8 @@ export class Input {
   }
 
   #awaitRoom(): void {
+    if (!this.#big) this.#native.enlarge(this.#fd, BIG_PIPE);
+    this.#big = true;
     this.#watch ??= this.#native.watch(this.#fd, 'write', () => this.#flush());
   }
 
@@ -140,6 +153,7 @@ export class Input {
     }
     this.#watch?.close();
     this.#watch = undefined;
+    if (!this.#broken) this.#window.keptUp(this.#written);
     this.#closeAtEnd();
     this.#events.moved();
   }
@@ -164,6 +178,7 @@ export class Input {
   }
 
   #close(): void {
+    this.#window.release();
     if (this.#fd < 0) return;
     this.#watch?.close();
     this.#watch = undefined;

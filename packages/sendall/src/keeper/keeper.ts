@@ -11,6 +11,7 @@ import { decodeSpec } from '../protocol/codec.js';
 import type { MessageNamed, RunInfo, Spec } from '../protocol/messages.js';
 import { AgentConnection, type Desk } from './agent-connection.js';
 import { SpoolBudget } from './budget.js';
+import { WindowShare } from './input-window.js';
 import { Cgroups } from './cgroup.js';
 import { Children } from './children.js';
 import { ownAccount } from './environment.js';
@@ -65,6 +66,7 @@ export class Keeper implements Desk, RunOwner {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
+  readonly inputShare: WindowShare;
   readonly account = ownAccount();
   readonly devNull = openSync('/dev/null', 'r+');
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -101,6 +103,7 @@ export class Keeper implements Desk, RunOwner {
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
+    this.inputShare = new WindowShare(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.children = new Children(
       setup.native,

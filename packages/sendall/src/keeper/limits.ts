@@ -31,6 +31,10 @@ export const defaultLimits = {
   killGraceMs: 5000,
   /** stdin bytes taken from the caller ahead of the command. */
   stdinWindow: 256 * 1024,
+  /** The same for a command that keeps up with a fast caller. */
+  stdinWindowMax: 16 * MiB,
+  /** What such windows of all runs may hold beyond the first. */
+  stdinTotal: 64 * MiB,
   /** Attachments of one run. */
   maxAttachments: 64,
   /** Runs that all callers of one agent hold together. The agent shares them out, so that no caller can take them all. */

@@ -4,6 +4,7 @@ import type { SpoolBudget } from './budget.js';
 import type { Cgroups } from './cgroup.js';
 import type { Children } from './children.js';
 import type { Account } from './environment.js';
+import type { WindowShare } from './input-window.js';
 import type { Journal } from './journal.js';
 import type { KeeperLimits } from './limits.js';
 import type { Native } from './native.js';
@@ -17,6 +18,7 @@ export interface Machine {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
+  readonly inputShare: WindowShare;
   readonly account: Account;
   /** An open /dev/null. */
   readonly devNull: number;

@@ -27,6 +27,7 @@ import { fault } from './faults.js';
 import type { Facts, LaterRecord } from './history.js';
 import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
+import { InputWindow } from './input-window.js';
 import { cutText, type RecordOf } from './journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
@@ -412,12 +413,13 @@ export class Run implements OutputEvents {
 
   #stdin(): Input {
     if (this.#input) return this.#input;
-    const { native, limits } = this.#machine;
-    const input = new Input(native, limits.stdinWindow, {
+    const { native, limits, inputShare } = this.#machine;
+    const window = new InputWindow(limits.stdinWindow, limits.stdinWindowMax, inputShare);
+    const input = new Input(native, window, {
       moved: () => reports.moved(),
       refused: () => this.audience.controller?.send({ type: 'STOP', stream: STREAM.stdin }),
     });
-    const reports = new InputReports(input, limits.stdinWindow, () => {
+    const reports = new InputReports(input, window, () => {
       const { controller } = this.audience;
       if (controller) this.#tellInput(controller);
     });

@@ -1,12 +1,22 @@
 /** Frames over the Unix socket between an agent and the keeper: both ends use this. */
 import type { Socket } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';
-import { aliasOf, decode, encodeData, encodeFor, isForCallers } from '../protocol/codec.js';
+import {
+  aliasOf,
+  DATA_HEADER,
+  decode,
+  encodeData,
+  encodeFor,
+  isForCallers,
+  writeDataHeader,
+} from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
 /** More than a caller may send, as agents add a few fields to what they pass on. */
 const LONGEST = MAX_FRAME + 64 * 1024;
 const framing = lengthPrefixed({ maxFrameLength: LONGEST });
+/** Pieces from this size on are not copied to be sent with others. */
+const LARGE = 8 * 1024;
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
@@ -98,6 +108,23 @@ export class Wire {
     this.#frames.push(frame);
     this.#gathered += frame.length;
     this.#flushSoon();
+  }
+
+  /** The same for bytes that stay as they are: large ones are not copied. */
+  sendLasting(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
+    if (bytes.length < LARGE) return this.sendData(alias, stream, gseq, offset, bytes);
+    this.flush();
+    if (this.#socket.destroyed) return undefined;
+    const head = Buffer.allocUnsafe(4 + DATA_HEADER);
+    head.writeUInt32BE(DATA_HEADER + bytes.length, 0);
+    writeDataHeader(head.subarray(4), alias, stream, gseq, offset);
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(() => this.#socket.uncork());
+    }
+    this.#socket.write(head);
+    this.#socket.write(bytes);
+    return undefined;
   }
 
   /** Stops at this frame; what was answered so far leaves at once, and its `drain` brings the next one. */

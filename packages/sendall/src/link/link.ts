@@ -4,11 +4,12 @@
  * Control messages of one tick go out in one write. DATA is pulled by whoever has some, only while little is queued
  * (`roomy`), so a control message never waits behind more than `HIGH_WATER` bytes of output.
  */
+import type { OnReadOpts, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import { aliasOf, DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
-import type { SharedReads } from './shared-reads.js';
+import { SharedReads } from './shared-reads.js';
 import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
 /** Bytes of queued output above which no more DATA is offered. */
@@ -29,6 +30,12 @@ export const PIECE = 64 * 1024 - DATA_ROOM;
 const spare: Buffer[] = [];
 const MOST_SPARE = 16;
 
+/** A frame this long says that a stream is coming. */
+const STREAMING = 32 * 1024;
+
+/** Has a socket read into memory of the caller's from now on. False when that cannot be. */
+export type ReadInto = (socket: Socket, onread: OnReadOpts) => boolean;
+
 export interface LinkHandlers {
   /** Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. */
   relay?(alias: number, frame: Buffer): boolean;
@@ -45,7 +52,8 @@ export class Link {
   readonly stream: Duplex;
   /** Round-trip time of the last PING in milliseconds; undefined before the first. */
   rttMs: number | undefined;
-  readonly #reads: SharedReads | undefined;
+  #reads: SharedReads | undefined;
+  #readInto: ReadInto | undefined;
   #decoder: Decoder;
   #encoder: Encoder;
   #handlers: LinkHandlers | undefined;
@@ -64,17 +72,23 @@ export class Link {
   #token = 0;
   readonly #frame = (frame: Buffer): false | undefined => {
     if (this.#closed || this.#error) return false;
+    if (frame.length >= STREAMING && this.#readInto) this.#shareReads(this.#readInto);
     const alias = aliasOf(frame);
     if (!alias || !this.#handlers?.relay?.(alias, frame)) this.#message(decode(frame));
     return this.#held || this.#paused ? false : undefined;
   };
 
-  /** Until `trust()` frames above 4 KiB are refused. `reads`: how a stream is read that was made with them. */
-  constructor(stream: Duplex, reads?: SharedReads) {
+  /**
+   * Until `trust()` frames above 4 KiB are refused. `reads`: how a stream is read that was made with them, or how a socket
+   * begins to be read so, which it does once large frames come.
+   */
+  constructor(stream: Duplex, reads?: SharedReads | ReadInto) {
     this.stream = stream;
-    this.#reads = reads;
+    if (typeof reads === 'function') this.#readInto = reads;
+    else this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    this.#decoder = framing.decoder({ copy: reads ? 'never' : 'auto' });
+    // Nothing is written to the memory of a read afterwards, whoever made it.
+    this.#decoder = framing.decoder({ copy: 'never' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();
   }
@@ -317,6 +331,19 @@ export class Link {
     this.#heardAt = performance.now();
     this.#decode(() => this.#decoder.push(chunk, this.#frame));
     if (this.#decoder.state !== 'partial') this.#reads?.beginFrame();
+  }
+
+  /** Not inside a read, which would go on in the memory that it began with. */
+  #shareReads(readInto: ReadInto): void {
+    this.#readInto = undefined;
+    setImmediate(() => {
+      const { stream } = this;
+      if (stream.destroyed || stream.readableLength > 0) return;
+      const reads = new SharedReads();
+      if (!readInto(stream as Socket, reads.onread)) return;
+      reads.deliver((chunk) => this.#receive(chunk));
+      this.#reads = reads;
+    });
   }
 
   #decode(step: () => void): void {

@@ -6,7 +6,7 @@
  */
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { serve, type Connection } from '@sendall/socketserver';
+import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
@@ -134,7 +134,7 @@ export class Relay {
 
   async #accept(connection: Connection): Promise<void> {
     clearTimeout(this.#idle);
-    const caller = new Caller(new Link(connection.socket), this);
+    const caller = new Caller(new Link(connection.socket, readInto), this);
     this.#callers.add(caller);
     await caller.closed;
     this.#callers.delete(caller);

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { InputWindow, WindowShare } from '../../dist/keeper/input-window.js';
 import { Input } from '../../dist/keeper/input.js';
 import type { Native } from '../../dist/keeper/native.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
@@ -45,7 +46,10 @@ test('the end of a terminal’s input waits for room as bytes do', () => {
       closed = true;
     },
   };
-  const input = new Input(full as unknown as Native, 100, { moved() {}, refused() {} });
+  const input = new Input(full as unknown as Native, new InputWindow(100, 100, new WindowShare(0)), {
+    moved() {},
+    refused() {},
+  });
   input.start(5, true);
   input.take(0, bytes('ab\n'));
   input.end(3);
@@ -53,6 +57,50 @@ test('the end of a terminal’s input waits for room as bytes do', () => {
   room = 1;
   roomAgain();
   expect([written, closed]).toEqual(['ab\n\u0004', true]);
+});
+
+describe('the window of stdin', () => {
+  const window = 64 * 1024;
+
+  test('grows while the command keeps up, to its largest, and from the share of all runs', () => {
+    const share = new WindowShare(3 * window);
+    const [one, other] = [new InputWindow(window, 4 * window, share), new InputWindow(window, 4 * window, share)];
+    for (let written = 0; written < 100 * window; written += window) one.keptUp(written);
+    expect(one.size).toBe(4 * window);
+    for (let written = 0; written < 100 * window; written += window) other.keptUp(written);
+    expect(other.size).toBe(window);
+    one.release();
+    one.release();
+    for (let written = 100 * window; written < 200 * window; written += window) other.keptUp(written);
+    expect(other.size).toBe(4 * window);
+  });
+
+  test('stays as it is for a few bytes', () => {
+    const one = new InputWindow(window, 4 * window, new WindowShare(3 * window));
+    for (let written = 0; written < window; written++) one.keptUp(written);
+    expect(one.size).toBe(window);
+  });
+
+  test('a command that never reads makes the keeper hold no more than pipe and first window', async () => {
+    const run = keeper.sh('sleep 600', { stdin: true });
+    let [sent, limit] = [0, keeper.link.window];
+    const piece = Buffer.alloc(64 * 1024);
+    // A pipe of 1 MiB at most, and what waits behind it.
+    const most = 1024 * 1024 + 2 * 1024 * 1024;
+    for (;;) {
+      while (sent + piece.length <= limit) {
+        run.input(sent, piece);
+        sent += piece.length;
+      }
+      await run.wait('ACK', ({ durable }) => durable === sent);
+      const more = Math.max(limit, ...run.messages.map((each) => (each.type === 'CREDIT' ? each.limit : 0)));
+      if (more === limit) break;
+      limit = more;
+    }
+    expect(limit).toBeLessThanOrEqual(most);
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+    await run.exit;
+  });
 });
 
 describe('stdin', () => {
@@ -117,7 +165,7 @@ describe('stdin', () => {
     const data = Buffer.alloc(keeper.link.window);
     for (let at = 0; at < data.length; at += 65_536) run.input(at, data.subarray(at, at + 65_536));
     await run.wait('ACK', ({ durable }) => durable === data.length);
-    await run.wait('CREDIT', ({ limit }) => limit === 2 * data.length);
+    await run.wait('CREDIT', ({ limit }) => limit >= 2 * data.length);
     run.send({ type: 'EOS', stream: 0, final: data.length });
     await run.wait('ACK', ({ ended }) => ended === true);
     expect(await run.exit).toMatchObject({ code: 0 });
