@@ -320,10 +320,9 @@ export class Journal {
     }
     if (!file || !header) return { journal: Journal.#create(path, newHeader(), []), records };
     const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
-    const journal = new Journal(path, fd, end, end, Buffer.from(header.epoch));
-    // What is torn must not be read again behind new records.
-    journal.#size = end;
-    journal.#extend(Math.max(file.length - end, 1));
+    const journal = new Journal(path, fd, end, torn ? end : file.length, Buffer.from(header.epoch));
+    // What is torn must not be read again behind new records. Otherwise nothing is written here: the disk may be full.
+    if (torn) journal.#fit(file.length - end - 1);
     return { journal, records };
   }
 
@@ -344,7 +343,7 @@ export class Journal {
         length = 0;
       }
       journal.#write(Buffer.concat(frames));
-      journal.#extend(1);
+      journal.#fit(0);
       fsyncSync(fd);
       folder = openSync(dirname(path), 'r');
       fault('before-compaction-rename');
@@ -377,13 +376,19 @@ export class Journal {
     return this.#failed;
   }
 
-  /** Writes zeros ahead and makes them durable, so that later records only overwrite. */
-  #extend(atLeast: number): void {
-    const zeros = Buffer.alloc(STEP);
-    let left = Math.ceil(atLeast / STEP) * STEP;
-    while (left > 0) {
-      this.#size += writeSync(this.#fd, zeros, 0, STEP, this.#size);
-      left -= STEP;
+  /**
+   * Writes zeros ahead and makes them durable, so that later records only overwrite. Throws when not even `length` bytes
+   * of records fit, with a zero behind them.
+   */
+  #fit(length: number): void {
+    const missing = this.#end + length + 1 - this.#size;
+    const goal = this.#size + Math.ceil(missing / STEP) * STEP;
+    try {
+      const zeros = Buffer.alloc(STEP);
+      while (this.#size < goal)
+        this.#size += writeSync(this.#fd, zeros, 0, Math.min(STEP, goal - this.#size), this.#size);
+    } catch (error) {
+      if (this.#size - this.#end <= length) throw error;
     }
     fsyncSync(this.#fd);
   }
@@ -395,8 +400,7 @@ export class Journal {
   reserve(running: number): void {
     if (this.#failed) throw this.#failed;
     const needed = MAX_RECORD + (running + 1) * EXIT_ROOM;
-    const free = this.#size - this.#end;
-    if (free < needed) this.#extend(needed - free);
+    if (this.#size - this.#end <= needed) this.#fit(needed);
   }
 
   /**
@@ -418,7 +422,10 @@ export class Journal {
     this.#frames = [];
     if (this.#failed) return;
     try {
-      this.#write(Buffer.concat(frames));
+      const bytes = Buffer.concat(frames);
+      // First the room: a record that stands there in part would be damage to the next keeper.
+      if (this.#size - this.#end <= bytes.length) this.#fit(bytes.length);
+      this.#write(bytes);
       fault('after-flush');
     } catch (error) {
       this.#failed = error as Error;

@@ -2,12 +2,15 @@
  * A lock that is a file, for disks and platforms without locks of the kernel's. Its owner is named in it: a lock whose
  * owner has died is taken over at once, one of another machine or container when it has not been renewed for a while.
  *
+ * The file is a symbolic link that leads nowhere: it is made with its owner's name in one step, and a name this short lies
+ * in the inode, so that a full disk still takes it.
+ *
  * A lock that was left is not removed first: two who do so could both get in. It gets one successor, whose file is named
  * by the owner that has died (`LOCK.after-TOKEN`), and a name can be taken once only. Tokens are never used again, so a
  * successor that comes late sees that the lock itself is another by then, and steps back.
  */
-import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, readlinkSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hash, randomBytes } from 'node:crypto';
+import { lstatSync, lutimesSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -16,7 +19,7 @@ export interface Owner {
   readonly pid: number;
   /** Kernel clock ticks at its start: a pid that is used again has another. */
   readonly ticks: string;
-  /** The boot and the container that its pid belongs to. */
+  /** The boot and the container that its pid belongs to, hashed. */
   readonly place: string;
   readonly token: string;
 }
@@ -47,10 +50,9 @@ function look(pid: number): { state: string; ticks: string } {
 
 let ownPlace: string | undefined;
 function placeOfOurs(): string {
-  return (ownPlace ??= [
-    tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) || hostname(),
-    tryRead(() => readlinkSync('/proc/self/ns/pid')),
-  ].join(' '));
+  const boot = () => tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) || hostname();
+  const container = () => tryRead(() => readlinkSync('/proc/self/ns/pid'));
+  return (ownPlace ??= hash('sha256', `${boot()} ${container()}`, 'base64url').slice(0, 12));
 }
 
 interface Found extends Partial<Owner> {
@@ -61,8 +63,9 @@ interface Found extends Partial<Owner> {
 /** Who holds the lock file, or undefined when it is not there. One without a name goes by its inode. */
 function read(path: string): Found | undefined {
   try {
-    const { ino, mtimeMs } = statSync(path);
-    const [pid, ticks, place, token] = readFileSync(path, 'utf8').split('\n');
+    // The words first: another lock's time would make this one look left.
+    const [pid, ticks, place, token] = tryRead(() => readlinkSync(path)).split('.');
+    const { ino, mtimeMs } = lstatSync(path);
     if (!token) return { token: `${ino}-${Math.floor(mtimeMs)}`, modified: mtimeMs };
     return { pid: Number(pid), ticks: ticks!, place: place!, token, modified: mtimeMs };
   } catch (error) {
@@ -108,7 +111,7 @@ export class LockFile {
   /** Says that its owner is alive, to those who cannot look. Throws when the file is gone. */
   renew(): void {
     const now = new Date();
-    utimesSync(this.#chain.at(-1)!, now, now);
+    lutimesSync(this.#chain.at(-1)!, now, now);
   }
 
   release(): void {
@@ -122,39 +125,32 @@ const successor = (path: string, token: string): string => `${path}.after-${toke
 
 /**
  * Takes the lock. Returns who has it instead when its owner is known to live for longer than `patience`. Throws the file
- * system's errors.
+ * system's errors; an owner that is known to live is found on a full disk, too.
  */
 export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
   const token = randomBytes(9).toString('base64url');
-  const own = `${path}.${process.pid}.${token}`;
-  const words = [process.pid, look(process.pid).ticks, placeOfOurs(), token, ''];
-  writeFileSync(own, words.join('\n'), { flag: 'wx', mode: 0o600 });
-  const isOurs = take(own);
+  const words = [process.pid, look(process.pid).ticks, placeOfOurs(), token].join('.');
   const judge = judgeOf(stale);
   const deadline = performance.now() + patience;
-  try {
-    for (;;) {
-      if (isOurs(path)) return new LockFile(path, token, token, [path]);
-      const root = read(path);
-      const chain = [path];
-      let owner = root;
-      let judgement: Judgement | undefined;
-      while (owner && (judgement = judge(owner)) === 'left') {
-        const next = successor(path, owner.token);
-        chain.push(next);
-        if (!isOurs(next)) owner = read(next);
-        else if (read(path)?.token === root!.token) return new LockFile(path, root!.token, token, chain);
-        else {
-          // It was another's before we came: that one is done with it.
-          rmSync(next, { force: true });
-          owner = undefined;
-        }
+  for (;;) {
+    if (take(path, words)) return new LockFile(path, token, token, [path]);
+    const root = read(path);
+    const chain = [path];
+    let owner = root;
+    let judgement: Judgement | undefined;
+    while (owner && (judgement = judge(owner)) === 'left') {
+      const next = successor(path, owner.token);
+      chain.push(next);
+      if (!take(next, words)) owner = read(next);
+      else if (read(path)?.token === root!.token) return new LockFile(path, root!.token, token, chain);
+      else {
+        // It was another's before we came: that one is done with it.
+        rmSync(next, { force: true });
+        owner = undefined;
       }
-      if (owner && judgement === 'lives' && performance.now() > deadline) return owner;
-      await sleep(2 + Math.random() * 20);
     }
-  } finally {
-    rmSync(own, { force: true });
+    if (owner && judgement === 'lives' && performance.now() > deadline) return owner;
+    await sleep(2 + Math.random() * 20);
   }
 }
 
@@ -173,15 +169,13 @@ function judgeOf(stale: number): (owner: Found) => Judgement {
   };
 }
 
-/** Gives `own` another name, which must be free. */
-const take =
-  (own: string) =>
-  (name: string): boolean => {
-    try {
-      linkSync(own, name);
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-      throw error;
-    }
-  };
+/** Makes a file with these words, whose name must be free. */
+function take(path: string, words: string): boolean {
+  try {
+    symlinkSync(words, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}

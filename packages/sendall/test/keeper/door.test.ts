@@ -131,6 +131,7 @@ describe('the door', () => {
 
   test('a keeper that cannot start says why', async () => {
     mkdirSync(join(folder, 'home'), { mode: 0o700 });
+    writeFileSync(join(folder, 'home', '.sendall'), '');
     const header = { kind: 'header', version: 99, epoch: new Uint8Array(16), forgottenBeforeMs: 0 } as const;
     writeFileSync(join(folder, 'home', 'journal'), encodeRecords([header]));
     await expect(ensureKeeper(resolveHome({ SENDALL_HOME: join(folder, 'home') }), nobody)).rejects.toThrow(
@@ -152,16 +153,18 @@ describe('an agent that does not keep to the protocol', () => {
     await keeper.end();
   });
 
-  test('an alias that is used twice ends that connection; the run goes on', async () => {
-    const keeper = await KeeperClient.start({}, folder);
-    const run = keeper.sh('sleep 0.2; exit 8');
+  test('an alias that is used twice is refused to who used it; the link and the run go on', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    const run = keeper.sh('read x; exit 8', { stdin: true });
     await run.wait('STARTED');
     run.send({ type: 'ATTACH', runId: run.runId, principal: 'x', from: [], mode: 'observe' });
-    await keeper.link.closed;
-    await keeper.connect();
-    const again = keeper.attach(run.runId);
-    expect((await again.wait('ATTACHED')).exit ?? (await again.exit)).toMatchObject({ code: 8 });
-    await keeper.end();
+    expect(await run.wait('ATTACH_REFUSED')).toMatchObject({
+      code: 'protocol',
+      message: expect.stringMatching(/alias \d+ cannot be used/) as string,
+    });
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+    run.send({ type: 'EOS', stream: 0, final: 0 });
+    expect(await run.exit).toMatchObject({ code: 8 });
   });
 });
 

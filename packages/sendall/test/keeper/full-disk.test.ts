@@ -1,13 +1,16 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect, openAgent, resolveHome } from 'sendall';
 import { Journal } from '../../dist/keeper/journal.js';
 import { KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
 import { rootDescribe } from '../../../../test/support/root.js';
+
+const cli = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 
 // Only root may mount a disk small enough to be filled.
 rootDescribe('a full disk', () => {
@@ -25,6 +28,14 @@ rootDescribe('a full disk', () => {
     const filler = join(folder, 'filler');
     const { bavail, bsize } = statfsSync(folder);
     writeFileSync(filler, Buffer.alloc(bavail * bsize));
+    return filler;
+  };
+
+  /** Uses up the places for files. */
+  const fillInodes = (): string => {
+    const filler = join(folder, 'spool', 'filler');
+    mkdirSync(filler);
+    for (let left = statfsSync(folder).ffree; left > 0; left--) writeFileSync(join(filler, String(left)), '');
     return filler;
   };
 
@@ -125,6 +136,73 @@ rootDescribe('a full disk', () => {
     });
     rmSync(filler);
     await keeper.end();
+  });
+
+  test.each<[string, () => string, string]>([
+    ['without a free byte', fill, 'size=8m'],
+    ['without an inode', fillInodes, 'nr_inodes=200'],
+  ])('on a disk %s a keeper follows one that died, and says what became of its runs', async (_, use, size) => {
+    execFileSync('mount', ['-o', `remount,${size}`, folder]);
+    const keeper = await KeeperClient.start({}, folder);
+    const over = keeper.sh('exit 42');
+    await over.exit;
+    // More than one: what a start writes must not use up what is left.
+    const filler = use();
+    for (let i = 0; i < 3; i++) {
+      await keeper.crash();
+      expect((await keeper.attach(over.runId).wait('ATTACHED')).exit).toMatchObject({ code: 42 });
+    }
+    rmSync(filler, { recursive: true });
+    expect(await keeper.sh('exit 43').exit).toMatchObject({ code: 43 });
+    await keeper.end();
+  });
+
+  test.each<[string, () => string, string]>([
+    ['without a free byte', fill, 'size=8m'],
+    ['without an inode', fillInodes, 'nr_inodes=200'],
+  ])('on a disk %s an agent follows one that was killed', async (_, use, size) => {
+    execFileSync('mount', ['-o', `remount,${size}`, folder]);
+    const env = { ...process.env, SENDALL_HOME: folder };
+    const start = async () => {
+      const agent = spawn(process.execPath, [cli, 'agent'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+      let said = '';
+      agent.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+      await until(
+        () => said.includes('\n') || agent.exitCode !== null,
+        () => `the agent: ${said}`,
+      );
+      return { agent, said: () => said };
+    };
+    const first = await start();
+    const home = resolveHome({ SENDALL_HOME: folder });
+    await using host = await connect('local', { home });
+    const run = await host.sh('exit 42', { reject: false });
+    const filler = use();
+    first.agent.kill('SIGKILL');
+    const second = await start();
+    expect(second.agent.exitCode, second.said()).toBe(null);
+    await using again = await connect('local', { home });
+    expect(await again.attach(run.runId, { reject: false })).toMatchObject({ code: 42 });
+    rmSync(filler, { recursive: true });
+    await again.ask('stop', { runs: true });
+    await until(() => second.agent.exitCode !== null, 'the end of the agent');
+  });
+
+  test('a record that did not fit is no damage to the next keeper', () => {
+    const path = join(folder, 'journal');
+    const keeping = { hasStrays: () => false, setAside: () => expect.unreachable('damage') };
+    const { journal } = Journal.open(path, 'boot', keeping);
+    journal.append({ kind: 'keeper', bootId: 'boot', pid: 1, startMs: 1 });
+    fill();
+    for (let no = 1; !journal.failed; no++) {
+      journal.append({ kind: 'refused', no, code: 'limits', message: 'x'.repeat(no % 1000) });
+      journal.flush();
+    }
+    expect(journal.failed.message).toContain('ENOSPC');
+    journal.close();
+    const again = Journal.open(path, 'boot', keeping);
+    expect(again.journal.epoch).toEqual(journal.epoch);
+    again.journal.close();
   });
 
   test('a journal that cannot be rewritten goes on, and nothing is left of the attempt', () => {

@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  lutimesSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -61,6 +71,7 @@ const leftBy: [string, (lock: string) => Promise<void> | void][] = [
 describe('a lock that was left', () => {
   test.each(leftBy)('by %s goes to one of those who want it at a time, and no change is lost', async (_, leave) => {
     const file = join(folder, 'records.json');
+    writeFileSync(join(folder, '.sendall'), '');
     await leave(`${file}.lock`);
     const names = Array.from({ length: 20 }, (_each, i) => `name${i}`);
     let inside = 0;
@@ -92,15 +103,20 @@ describe('a lock', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  /** Makes it look as if its owner were where its process cannot be looked at. */
-  function fromElsewhere(): void {
-    writeFileSync(path, readFileSync(path, 'utf8').replace(/^(.*\n.*\n).*/, '$1another machine'));
+  /** Changes the words of the lock. */
+  function reword(change: (words: string[]) => string[]): void {
+    const words = change(readlinkSync(path).split('.'));
+    rmSync(path);
+    symlinkSync(words.join('.'), path);
   }
+
+  /** Makes it look as if its owner were where its process cannot be looked at. */
+  const fromElsewhere = () => reword(([pid, ticks, , token]) => [pid!, ticks!, 'another machine', token!]);
 
   test('of another machine is taken when it has not been renewed, and its owner sees that', async () => {
     const lock = await held();
     fromElsewhere();
-    utimesSync(path, 1, 1);
+    lutimesSync(path, 1, 1);
     const next = await held();
     expect(lock.state).toBe('taken');
     expect(next.state).toBe('held');
@@ -121,9 +137,15 @@ describe('a lock', () => {
     clearInterval(renewals);
   });
 
+  test('names its owner in so few bytes that they lie in the inode, whose place a full disk still has', async () => {
+    const lock = await held();
+    expect(Buffer.byteLength(readlinkSync(path))).toBeLessThan(60);
+    lock.release();
+  });
+
   test('whose pid another process has by now was left', async () => {
     const lock = await held();
-    writeFileSync(path, readFileSync(path, 'utf8').replace(/^(\d+)\n\d+/, '$1\n1'));
+    reword(([pid, , ...rest]) => [pid!, '1', ...rest]);
     await held(0);
     expect(lock.state).not.toBe('held');
   });
