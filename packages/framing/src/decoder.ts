@@ -118,6 +118,9 @@ export abstract class FrameDecoder implements Decoder {
   #spare = nothing;
   /** Bytes of a refused frame still to drop, or RESYNC. */
   #skipLeft = 0;
+  /** Bytes that the stream begins with before its first frame, and how many of them are still to come. */
+  #preface = 0;
+  #prefaceDue = 0;
   #fault: Fault | undefined;
   #due: FramingError | undefined;
   #late: FramingError | undefined;
@@ -326,6 +329,12 @@ export abstract class FrameDecoder implements Decoder {
     this.#straddled = this.#copiedBytes = this.#errors = 0;
     // Behind what was dropped begins a new stream.
     this.#origin = 0 - this.till;
+    this.#prefaceDue = this.#preface;
+  }
+
+  /** Has the first `size` bytes of the stream taken as one frame. */
+  beginWith(size: number): void {
+    this.#preface = this.#prefaceDue = size;
   }
 
   get maxFrameLength(): number {
@@ -470,7 +479,7 @@ export abstract class FrameDecoder implements Decoder {
       this.#clearCarry();
       return true;
     }
-    if (this.#skipLeft === 0 && this.endsWithFrame && !this.#restGiven) {
+    if (this.#skipLeft === 0 && this.endsWithFrame && !this.#restGiven && this.#prefaceDue === 0) {
       this.#restGiven = true;
       this.from = this.to = 0;
       this.#deliver(nothing);
@@ -495,7 +504,7 @@ export abstract class FrameDecoder implements Decoder {
     if (this.#skipLeft === 0) {
       this.interrupted = false;
       const mode = this.#mode;
-      if (mode === spansMode || this.plainViews)
+      if (this.#prefaceDue === 0 && (mode === spansMode || this.plainViews))
         this.hurry(mode === spansMode, mode === listMode ? this.list : undefined);
       if (this.stopped || this.at >= this.till) return;
       if (!this.atEnd) this.limit = this.max;
@@ -532,7 +541,7 @@ export abstract class FrameDecoder implements Decoder {
   /** `locate`, or `resync` inside a refused frame; a fault that can be survived becomes one. */
   #look(buf: Buffer, start: number, end: number): number {
     if (this.#skipLeft === 0) {
-      const next = this.locate(buf, start, end);
+      const next = this.#prefaceDue === 0 ? this.locate(buf, start, end) : this.#takePreface(start, end);
       if (next !== FAULT) return next;
       const fault = this.#fault as Fault;
       if (fault.error.fatal) return FAULT;
@@ -551,6 +560,16 @@ export abstract class FrameDecoder implements Decoder {
       this.from = -1;
     }
     return next;
+  }
+
+  /** As `locate`, for the preface. */
+  #takePreface(start: number, end: number): number {
+    const size = this.#prefaceDue;
+    if (end - start < size) return this.more(size, true);
+    this.#prefaceDue = 0;
+    this.from = start;
+    this.to = start + size;
+    return this.to;
   }
 
   #fail(): void {
@@ -724,7 +743,7 @@ export abstract class FrameDecoder implements Decoder {
       this.at = till;
       return;
     }
-    if (this.policy.onEnd === 'deliver' && this.finish(chunk, start, till)) {
+    if (this.policy.onEnd === 'deliver' && this.#prefaceDue === 0 && this.finish(chunk, start, till)) {
       const size = this.to - this.from;
       if (this.sized || size <= this.limit) {
         this.at = till;

@@ -9,6 +9,8 @@ const beginnings: readonly (readonly [string, RegExp])[] = [
   ['the bytes begin like a PROXY protocol header', /^PROX/],
   ['the bytes begin like an AMQP protocol header', /^AMQP/],
   ["the bytes begin like a PostgreSQL client's first message", /^\0\0..(?:\0\x03\0|\x04\xd2\x16[./0])/s],
+  ['the bytes begin like syslog with octet counting: octetCounting()', /^[1-9]\d{0,15} <\d{1,3}>/],
+  ['the bytes begin like a syslog message without a length: lines()', /^<\d{1,3}>/],
   ['the bytes begin like JSON text', /^[{[]\s*["{[\]}\d]/],
 ];
 

@@ -2,12 +2,15 @@
 import {
   contentLength,
   custom,
+  decimalLength,
   type Framing,
   FramingError,
   lengthPrefixed,
   lines,
   netstring,
+  octetCounting,
   parseFraming,
+  preface,
   presets,
   slip,
   varint,
@@ -32,6 +35,7 @@ test.each([
   ['a TLS handshake', '\x16\x03\x01\x02\x00\x01', 'TLS'],
   ['a TLS alert', '\x15\x03\x03\x00\x02', 'TLS'],
   ['JSON', '{"id":1}', 'JSON'],
+  ['a syslog message', '<34>1 2003-10-11T22:14:15.003Z host su - - - x\n', 'syslog message without a length'],
   ['a PROXY header', 'PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n', 'PROXY'],
 ])('%s that hits the port is named', (_name, wire, hint) => {
   const error = errorOf(lengthPrefixed(), wire);
@@ -39,6 +43,44 @@ test.each([
   expect(error.message).toContain(hint);
   // The four bytes of the header are enough.
   expect(errorOf(lengthPrefixed(), wire.slice(0, 4)).hint).toContain(hint);
+});
+
+test('lengths of another kind are named, in both directions', () => {
+  expect(errorOf(lengthPrefixed(), '83 <34>1 - - - - - -').hint).toContain('octetCounting()');
+  expect(errorOf(lengthPrefixed(), '9 <34>1 - - - - - -').hint).toContain('octetCounting()');
+  expect(errorOf(octetCounting(), '<34>1 - - - - - -\n').hint).toContain('lines()');
+  expect(errorOf(octetCounting(), '\0\0\0\x05hello').hint).toContain('binary length');
+  expect(errorOf(decimalLength({ digits: 4 }), '\0\x05hello').hint).toContain('binary length');
+  expect(errorOf(decimalLength(), 'GET / HTTP/1.1\r\n').hint).toContain('HTTP request');
+});
+
+test('a length in digits says what is wrong with it', () => {
+  const message = (framing: Framing, wire: string) => errorOf(framing, wire).message;
+  expect(message(octetCounting(), '5\nhello')).toContain('" " must follow the length');
+  expect(message(decimalLength({ separator: '\n' }), '5 hello')).toContain('the bytes 0a must follow the length');
+  expect(message(decimalLength({ digits: 4 }), '12 x')).toContain('must begin with 4 digits');
+  expect(message(decimalLength(), '007 x')).toContain('must not begin with 0');
+  expect(message(decimalLength({ adjust: -4 }), '3 x')).toContain('less than the 4 bytes it has to count');
+  expect(errorOf(decimalLength(), '9999999999999999 x')).toMatchObject({ size: 9999999999999999n, fatal: true });
+});
+
+test.each([
+  [{ digits: 0 }, 'digits'],
+  [{ digits: 17 }, 'digits'],
+  [{ separator: '' }, 'must say where the number ends'],
+  [{ separator: '0' }, 'cannot begin with a digit'],
+  [{ separator: 'x'.repeat(17) }, 'above 16'],
+  [{ separator: 5 as never }, 'text or bytes'],
+  [{ adjust: 0.5 }, 'adjust'],
+])('decimalLength(%j) is refused', (options, why) => {
+  expect(() => decimalLength(options)).toThrow(why);
+});
+
+test('a preface is of 1 to 65536 bytes, before a framing of this package', () => {
+  for (const size of [0, 65537, 1.5, undefined as never]) expect(() => preface(size, lines())).toThrow('preface');
+  const foreign: Framing = { name: 'foreign', decoder: () => ({}) as never, encoder: () => ({}) as never };
+  expect(() => preface(1, foreign).decoder()).toThrow('foreign is not a framing of this package');
+  expect(() => preface(1, foreign).encoder()).toThrow('foreign is not a framing of this package');
 });
 
 test('a length that makes sense in the other byte order is named', () => {
@@ -222,6 +264,9 @@ describe('parseFraming', () => {
     'crlf',
     'fixed:16',
     'netstring',
+    'decimal',
+    'decimal:4',
+    'octet-counting',
     'content-length',
     'slip',
     'cobs',

@@ -1,4 +1,4 @@
-import { type Decoder, type FramingError, type Limits, TruncatedFrameError } from '@sendall/framing';
+import { type Decoder, type FramingError, type Limits, preface, TruncatedFrameError } from '@sendall/framing';
 import { assert, integer, property } from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { cutEvery, cutRandomly, outcome, random, ways } from './fixtures/cutting.js';
@@ -76,6 +76,32 @@ describe.each(subjects)('$name', (subject) => {
           const whole = outcome(framing, [wire], 'push', { errorsApart: apart && errorsApart });
           for (const chunks of [cutEvery(wire, 1), cutEvery(wire, 3), cutRandomly(wire, random(seed))]) {
             expect(outcome(framing, chunks, way, { errorsApart: apart })).toEqual(whole);
+          }
+        }
+      }),
+      runs,
+    );
+  });
+
+  test('behind a preface the same frames and errors come, so many bytes and one frame later', () => {
+    assert(
+      property(seeds, (seed) => {
+        const next = random(seed);
+        const first = Buffer.from(Array.from({ length: 1 + Math.floor(next() * 12) }, () => Math.floor(next() * 256)));
+        const sent = payloads(subject, seed);
+        const prefaced = preface(first.length, subject.make());
+        const wire = prefaced.encoder().encodeAll([first, ...sent]);
+        expect(wire).toEqual(Buffer.concat([first, subject.make().encoder().encodeAll(sent)]));
+
+        const bytes = damaged(wire.subarray(first.length), seed);
+        const framing = subject.make(limitsFor(subject, seed));
+        const later = outcome(framing, [bytes]).map((event) =>
+          event.replace(/@(\d+)#(\d+)/, (_, offset, index) => `@${Number(offset) + first.length}#${Number(index) + 1}`),
+        );
+        const whole = Buffer.concat([first, bytes]);
+        for (const way of ways.filter((each) => each !== 'decode')) {
+          for (const chunks of [[whole], cutEvery(whole, 1), cutRandomly(whole, next)]) {
+            expect(outcome(preface(first.length, framing), chunks, way)).toEqual([...hex([first]), ...later]);
           }
         }
       }),

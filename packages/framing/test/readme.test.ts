@@ -81,12 +81,38 @@ const traffic: Record<string, [wire: string, ...frames: string[]]> = {
     '089601',
     text('/multistream/1.0.0\n'),
   ],
-  // A heartbeat, and the empty body of channel 1.
-  "AMQP 0-9-1, behind the client's first 8 bytes (`fixed(8)`)": [
-    '08000000000000ce0300010000000568656c6c6fce',
+  // The protocol header, a heartbeat, and a body on channel 1.
+  'AMQP 0-9-1, from a client': [
+    '414d51500000090108000000000000ce0300010000000568656c6c6fce',
+    '414d515000000901',
     '08000000000000ce',
     '0300010000000568656c6c6fce',
   ],
+  // connection.tune, and a heartbeat.
+  'AMQP 0-9-1, from a server': [
+    '0100000000000c000a001e07ff00020000003cce08000000000000ce',
+    '0100000000000c000a001e07ff00020000003cce',
+    '08000000000000ce',
+  ],
+  // The connection preface, empty SETTINGS, and a PING.
+  'HTTP/2 without TLS, from a client': [
+    `${text('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')}0000000400000000000000080600000000000001020304050607`,
+    text('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+    '000000040000000000',
+    '0000080600000000000001020304050607',
+  ],
+  // The second message ends with the line feed that its sender counts.
+  'syslog over TCP or TLS, octet counting': [
+    text('25 <13>1 - h app - - - hello12 <34>su: no.\n'),
+    text('<13>1 - h app - - - hello'),
+    text('<34>su: no.\n'),
+  ],
+  'syslog over TCP, a message a line': [
+    text('<13>1 - h app - - - hello\n<34>su: no.\n'),
+    text('<13>1 - h app - - - hello'),
+    text('<34>su: no.'),
+  ],
+  'four decimal digits ahead, as between banks': [text('0008080082200000'), text('08008220'), ''],
   BGP: [
     `${'ff'.repeat(16)}001304${'ff'.repeat(16)}001503cafe`,
     `${'ff'.repeat(16)}001304`,
@@ -154,7 +180,7 @@ const traffic: Record<string, [wire: string, ...frames: string[]]> = {
   'records of one size': ['00'.repeat(16) + 'ff'.repeat(16), '00'.repeat(16), 'ff'.repeat(16)],
 };
 
-const table = readme.slice(readme.indexOf('## Which framing'), readme.indexOf('### A framing of your own'));
+const table = readme.slice(readme.indexOf('## Which framing'), readme.indexOf('### As a text'));
 const rows = [...table.matchAll(/^\| (.+?) \| `(.+)` \|$/gm)].map((row) => [row[1], row[2]] as [string, string]);
 
 describe('the table of protocols', () => {
@@ -169,6 +195,17 @@ describe('the table of protocols', () => {
   test('has traffic for every row', () => {
     expect(rows.map(([name]) => name).toSorted()).toEqual(Object.keys(traffic).toSorted());
   });
+});
+
+test.each([
+  ['u32be,offset=3,adjust=1,strip=0,preface=8', 'AMQP 0-9-1, from a client'],
+  ['u24be,adjust=6,strip=0,preface=24', 'HTTP/2 without TLS, from a client'],
+  ['u32le,includes-header,strip=0,max=48000000', 'MongoDB'],
+  ['u24le,adjust=1,strip=0', 'MySQL'],
+])('the text %s reads %s', (spec, protocol) => {
+  expect(readme).toContain(`| \`${spec}\` |`);
+  const [wire, ...frames] = (traffic[protocol] as string[]).map((hex) => Buffer.from(hex, 'hex'));
+  framing.verifyFraming(framing.parseFraming(spec), [{ wire: wire as Buffer, frames }], { cuts: 20 });
 });
 
 test('Redis, STOMP and MQTT by custom, as shown', () => {

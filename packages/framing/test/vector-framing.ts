@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import * as framing from '@sendall/framing';
 
-/** One case of vectors/framing.json, in its own neutral vocabulary. */
+/** One case of vectors/framing.json or vectors/more.json, in their own neutral vocabulary. */
 export interface Vector {
   id: string;
   framing: string;
@@ -19,6 +19,12 @@ const hex = (text: unknown): Buffer => Buffer.from(String(text), 'hex');
 
 /** The framing that a vector describes. */
 export function framingOf(vector: Vector): framing.Framing {
+  const { preface, ...options } = vector.options;
+  const made = withoutPreface({ ...vector, options });
+  return preface === undefined ? made : framing.preface(preface as number, made);
+}
+
+function withoutPreface(vector: Vector): framing.Framing {
   const { width, strip, endian, offset, adjust, signed, mask, sync, checksum, ...o } = vector.options;
   const limits: Record<string, unknown> = {};
   if (o.maxPayload !== undefined) limits.maxFrameLength = o.maxPayload;
@@ -62,6 +68,13 @@ export function framingOf(vector: Vector): framing.Framing {
       return framing.lines(limits);
     case 'fixed':
       return framing.fixed(o.size as number, limits);
+    case 'decimal':
+      if (o.digits !== undefined) limits.digits = o.digits;
+      if (adjust !== undefined) limits.adjust = adjust;
+      if (o.separator !== undefined) limits.separator = hex(o.separator);
+      return framing.decimalLength(limits);
+    case 'octet-counting':
+      return framing.octetCounting(limits);
     case 'netstring':
       return framing.netstring(limits);
     case 'content-length':

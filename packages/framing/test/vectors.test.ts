@@ -4,7 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { cutEvery, cutRandomly, random } from './fixtures/cutting.js';
 import { framingOf, type Vector } from './vector-framing.js';
 
-const vectors = JSON.parse(readFileSync(new URL('vectors/framing.json', import.meta.url), 'utf8')) as Vector[];
+// Those of other libraries, and our own for what they do not have.
+const vectors = ['framing', 'more'].flatMap(
+  (name) => JSON.parse(readFileSync(new URL(`vectors/${name}.json`, import.meta.url), 'utf8')) as Vector[],
+);
 const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex');
 
 const classes: Record<string, string> = {
