@@ -14,6 +14,7 @@ export type { RunEvent } from './client/events.js';
 export type { StreamName } from './client/output.js';
 export { Run, type KillReport, type RunState } from './client/run.js';
 export type { Argument } from './client/template.js';
+export { readDuration, type Duration } from './link/duration.js';
 export { askRelay } from './link/relay-client.js';
 export { openRelay, type RelayOptions, type RelayStatus } from './link/relay.js';
 export {

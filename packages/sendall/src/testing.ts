@@ -11,6 +11,7 @@ import { Host } from './client/host.js';
 import { Session, type Dialled, type SessionOptions } from './client/session.js';
 import { UnreachableError, UsageError } from './errors.js';
 import { resolveHome, type Home } from './home.js';
+import { durationOption, type Duration } from './link/duration.js';
 import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './link/faults.js';
 import { greet } from './link/handshake.js';
 import { Link } from './link/link.js';
@@ -20,11 +21,11 @@ export interface TestHostsOptions {
   /** What goes wrong on the links. Default: nothing. */
   faults?: FaultPlan;
   /** Milliseconds without a link until runs are given up as lost. Default 30000. */
-  giveUpAfter?: number;
+  giveUpAfter?: Duration;
   /** Milliseconds of silence after which either side gives a link up. Default 2000. */
-  pingDeadline?: number;
+  pingDeadline?: Duration;
   /** Milliseconds before the second try to make a lost link again; later pauses grow to ten times this. Default 5. */
-  firstPause?: number;
+  firstPause?: Duration;
   /** Limits of each agent; see AgentOptions. */
   agent?: Pick<AgentOptions, 'maxRunsPerLink' | 'maxQuestions' | 'readAhead' | 'handshakeTimeout'>;
 }
@@ -65,6 +66,7 @@ export class TestFleet implements AsyncDisposable {
   /** Where the keeper keeps its things, until `close`. */
   readonly home: Home;
   readonly #options: TestHostsOptions;
+  readonly #times: { readonly giveUpAfter: number; readonly pingDeadline: number; readonly firstPause: number };
   readonly #gate: KeeperGate;
   readonly #cables: Cable[] = [];
   readonly #agents: Agent[] = [];
@@ -73,6 +75,11 @@ export class TestFleet implements AsyncDisposable {
   /** @internal Use testHosts. */
   constructor(options: TestHostsOptions) {
     this.#options = options;
+    this.#times = {
+      giveUpAfter: durationOption('giveUpAfter', options.giveUpAfter) ?? 30_000,
+      pingDeadline: durationOption('pingDeadline', options.pingDeadline) ?? 2000,
+      firstPause: durationOption('firstPause', options.firstPause) ?? 5,
+    };
     this.home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-hosts-')) });
     this.#gate = new KeeperGate(this.home, { idleExitMs: 2000 });
   }
@@ -80,7 +87,8 @@ export class TestFleet implements AsyncDisposable {
   /** @internal */
   async open(n: number): Promise<void> {
     await this.#gate.open();
-    const { pingDeadline = 2000, agent: limits = {}, faults = {} } = this.#options;
+    const { pingDeadline } = this.#times;
+    const { agent: limits = {}, faults = {} } = this.#options;
     for (let i = 0; i < n; i++) {
       const name = `test-${i + 1}`;
       const agent = new Agent({ ...limits, home: this.home, name, pingDeadline }, this.#gate);
@@ -152,7 +160,7 @@ export class TestFleet implements AsyncDisposable {
   }
 
   async #connect(cable: Cable): Promise<Host> {
-    const { giveUpAfter = 30_000, pingDeadline = 2000, firstPause = 5 } = this.#options;
+    const { giveUpAfter, pingDeadline, firstPause } = this.#times;
     const options: SessionOptions = {
       giveUpAfter,
       pingInterval: pingDeadline / 3,

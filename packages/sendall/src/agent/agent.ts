@@ -9,6 +9,7 @@ import type { TLSSocket } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
+import { durationOption, type Duration } from '../link/duration.js';
 import { loadIdentity, type Identity } from '../link/identity.js';
 import { Link } from '../link/link.js';
 import { Presence } from '../link/presence.js';
@@ -31,7 +32,7 @@ export interface AgentOptions {
   /** More addresses beside the Unix socket: tls://HOST:PORT. */
   listen?: readonly string[];
   /** Milliseconds for a TLS handshake, and again for HELLO and AUTH. Default 5000. */
-  handshakeTimeout?: number;
+  handshakeTimeout?: Duration;
   /** Runs that one link may hold at once. Default 8192. */
   maxRunsPerLink?: number;
   /** Questions (lists, status) that one link may have open at once. Default 64. */
@@ -41,9 +42,9 @@ export interface AgentOptions {
   /** Links at once. Default 4096. */
   maxConnections?: number;
   /** Milliseconds of silence after which a caller's link counts as lost. Default 60000. */
-  pingDeadline?: number;
+  pingDeadline?: Duration;
   /** Milliseconds that the keeper stays without an agent and without runs. Default 60000. */
-  keeperIdleExit?: number;
+  keeperIdleExit?: Duration;
 }
 
 const OPTION_NAMES: Record<keyof AgentOptions, true> = {
@@ -126,6 +127,8 @@ export class Agent implements AsyncDisposable {
   /** Resolves when the agent has stopped, asked from inside or outside. */
   readonly stopped: Promise<void>;
   readonly #options: AgentOptions;
+  readonly #handshakeTimeout: number;
+  readonly #pingDeadline: number;
   readonly #gate: KeeperGate;
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
@@ -143,9 +146,10 @@ export class Agent implements AsyncDisposable {
     this.#options = options;
     this.home = options.home ?? resolveHome();
     this.name = options.name ?? hostname();
-    this.#gate =
-      gate ??
-      new KeeperGate(this.home, options.keeperIdleExit === undefined ? {} : { idleExitMs: options.keeperIdleExit });
+    const idleExitMs = durationOption('keeperIdleExit', options.keeperIdleExit);
+    this.#handshakeTimeout = durationOption('handshakeTimeout', options.handshakeTimeout) ?? 5000;
+    this.#pingDeadline = durationOption('pingDeadline', options.pingDeadline) ?? 60_000;
+    this.#gate = gate ?? new KeeperGate(this.home, idleExitMs === undefined ? {} : { idleExitMs });
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 
@@ -222,7 +226,7 @@ export class Agent implements AsyncDisposable {
 
   /** Serves a link, also one that was made some other way, for example in memory. `known`: it is clear who calls. @internal */
   adopt(link: Link, origin: Origin, known: () => void = () => undefined): AgentSession {
-    const { handshakeTimeout = 5000, maxRunsPerLink, pingDeadline } = this.#limits;
+    const { handshakeTimeout, maxRunsPerLink, pingDeadline } = this.#limits;
     const { maxQuestions = 64, readAhead = 16 * 1024 * 1024 } = this.#options;
     const session = new AgentSession(link, origin, {
       home: this.home,
@@ -310,11 +314,12 @@ export class Agent implements AsyncDisposable {
   }
 
   get #limits() {
-    return { maxConnections: 4096, maxRunsPerLink: 8192, pingDeadline: 60_000, ...this.#options };
+    const times = { handshakeTimeout: this.#handshakeTimeout, pingDeadline: this.#pingDeadline };
+    return { maxConnections: 4096, maxRunsPerLink: 8192, ...this.#options, ...times };
   }
 
   #serverOptions() {
-    const { handshakeTimeout = 5000, maxConnections } = this.#limits;
+    const { handshakeTimeout, maxConnections } = this.#limits;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
     const silence = { readTimeout: 0, writeTimeout: 0 };
     // Who waits for a place has a descriptor too: the limit is that of both.

@@ -80,7 +80,9 @@ const CODES: Readonly<Record<string, number>> = {
 
 function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
-  const message = error instanceof Error ? error.message : String(error);
+  // What a command wrote to stderr has been shown already.
+  const { shortMessage } = error as { shortMessage?: string };
+  const message = shortMessage ?? (error instanceof Error ? error.message : String(error));
   say(`sendall: ${withNextStep(message)}`);
   if (process.env.SENDALL_DEBUG && error instanceof Error)
     for (const line of (error.stack ?? '').split('\n')) say(line);

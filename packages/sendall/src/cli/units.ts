@@ -1,14 +1,13 @@
 /** Durations, sizes and numbers as people write them. */
-import { UsageError } from '../index.js';
+import { readDuration, UsageError } from '../index.js';
 
-const TIMES: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const SIZES: Record<string, number> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
 
 /** Milliseconds of "30s", "500ms", "10m", "2h", "1d" or a plain number of seconds. */
 export function parseDuration(text: string, option: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
-  if (!match) throw new UsageError(`${option}: "${text}" is not a duration such as 30s, 500ms, 10m or 2h`);
-  return Math.round(Number(match[1]) * TIMES[match[2] ?? 's']!);
+  const time = readDuration(/[\d.]$/.test(text) ? `${text}s` : text);
+  if (time === undefined) throw new UsageError(`${option}: "${text}" is not a duration such as 30s, 500ms, 10m or 2h`);
+  return time;
 }
 
 /** Bytes of "64k", "10M", "1GiB" or a plain number. */

@@ -1,5 +1,6 @@
 /** Options as their users give them, who may have no types: each is checked by name before anything starts. */
 import { UsageError } from '../errors.js';
+import { DURATION, readDuration } from '../link/duration.js';
 
 /** What an option may be. */
 export interface Rule {
@@ -48,6 +49,8 @@ function shown(value: unknown): string {
 
 // -- what options are made of
 
+export { readDuration, type Duration } from '../link/duration.js';
+
 export const flag: Rule = { allowed: 'true or false', fits: (value) => typeof value === 'boolean' };
 
 export const text: Rule = { allowed: 'text', fits: (value) => typeof value === 'string' };
@@ -63,10 +66,8 @@ export const word: Rule = {
   fits: (value) => typeof value === 'string' || value instanceof Uint8Array,
 };
 
-export const milliseconds: Rule = {
-  allowed: `a number of milliseconds from 0 to ${Number.MAX_SAFE_INTEGER}`,
-  fits: (value) => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER,
-};
+/** A time: milliseconds, or "30s". */
+export const duration: Rule = { allowed: DURATION, fits: (value) => readDuration(value) !== undefined };
 
 /** A count of something. */
 export const whole = (what: string, least = 0, most = Number.MAX_SAFE_INTEGER): Rule => ({

@@ -4,9 +4,10 @@ import { hostname } from 'node:os';
 import { RefusedError, UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
 import { dial } from '../link/dial.js';
+import { readDuration, type Duration } from '../link/duration.js';
 import { greet } from '../link/handshake.js';
 import { dialRelay } from '../link/relay-client.js';
-import { abortSignal, callback, check, checkOptions, milliseconds, name, type Rules } from './check.js';
+import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './check.js';
 import { Host } from './host.js';
 import { KnownHosts } from './known-hosts.js';
 import { fromOwnFolder } from './own-folder.js';
@@ -16,15 +17,15 @@ export interface ConnectOptions {
   /** Folders of this installation. Default: from SENDALL_HOME and the XDG variables. */
   home?: Home;
   /** Milliseconds for dialling and the handshake. Default 5000. */
-  timeout?: number;
+  timeout?: Duration;
   /** Milliseconds without a link until its runs are given up as lost. Default 600000. */
-  giveUpAfter?: number;
+  giveUpAfter?: Duration;
   /** Milliseconds of silence after which a sign of life is asked for. Default 15000; 0: never. */
-  pingInterval?: number;
+  pingInterval?: Duration;
   /** Milliseconds of silence after which the link counts as lost. Default 45000. */
-  pingDeadline?: number;
+  pingDeadline?: Duration;
   /** The pauses between tries to make a lost link again grow to about this many milliseconds. Default 10000. */
-  longestPause?: number;
+  longestPause?: Duration;
   signal?: AbortSignal;
   /**
    * Use the warm link that another process of this user holds to a tls:// host. Called when no such process runs, to
@@ -43,11 +44,11 @@ const dialEvents = channel('sendall:dial');
 /** What each option may be. */
 export const CONNECT_RULES: Rules<ConnectOptions> = {
   home: { allowed: 'what resolveHome() returns', fits: isHome },
-  timeout: milliseconds,
-  giveUpAfter: milliseconds,
-  pingInterval: milliseconds,
-  pingDeadline: milliseconds,
-  longestPause: milliseconds,
+  timeout: duration,
+  giveUpAfter: duration,
+  pingInterval: duration,
+  pingDeadline: duration,
+  longestPause: duration,
   signal: abortSignal,
   share: callback,
 };
@@ -66,10 +67,10 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
   const home = options.home ?? resolveHome();
   const dialHost = dialler(target, home, options);
   const session = new Session(await dialHost(), dialHost, {
-    giveUpAfter: options.giveUpAfter ?? 600_000,
-    pingInterval: options.pingInterval ?? 15_000,
-    pingDeadline: options.pingDeadline ?? 45_000,
-    longestPause: options.longestPause ?? 10_000,
+    giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
+    pingInterval: readDuration(options.pingInterval) ?? 15_000,
+    pingDeadline: readDuration(options.pingDeadline) ?? 45_000,
+    longestPause: readDuration(options.longestPause) ?? 10_000,
   });
   return new Host(target, session, target === 'local' ? fromOwnFolder : undefined);
 }
@@ -89,7 +90,8 @@ function dialler(target: string, home: Home, options: ConnectOptions): () => Pro
 }
 
 async function dialOnce(target: string, home: Home, options: ConnectOptions): Promise<Dialled> {
-  const { timeout: timeoutMs = 5000, signal, share } = options;
+  const { signal, share } = options;
+  const timeoutMs = readDuration(options.timeout) ?? 5000;
   // Looked up at each dial: a host that was paired again meanwhile has a new pin.
   const { url, pin } = await lookUp(target, home);
   const warm = share && pin !== undefined ? await dialRelay(home, { url, pin }, timeoutMs) : undefined;

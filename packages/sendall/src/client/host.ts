@@ -28,7 +28,7 @@ export interface RunTag {
 
 export interface AttachOptions extends Pick<
   RunOptions,
-  'encoding' | 'maxBuffer' | 'reject' | 'waitFor' | 'signal' | 'sha256' | 'giveUpAfter'
+  'encoding' | 'maxBuffer' | 'stripFinalNewline' | 'reject' | 'waitFor' | 'signal' | 'sha256' | 'giveUpAfter'
 > {
   /** Where stdout begins: "start" (default), "end", an offset, or the last bytes. */
   from?: 'start' | 'end' | number | { tail: number };
@@ -36,10 +36,11 @@ export interface AttachOptions extends Pick<
   mode?: 'observe' | 'control';
 }
 
-const { encoding, maxBuffer, reject, waitFor, signal, sha256, giveUpAfter } = RUN_RULES;
+const { encoding, maxBuffer, stripFinalNewline, reject, waitFor, signal, sha256, giveUpAfter } = RUN_RULES;
 const ATTACH_RULES = {
   encoding,
   maxBuffer,
+  stripFinalNewline,
   reject,
   waitFor,
   signal,

@@ -2,6 +2,7 @@
 import { CHOICES, encodeSpec } from '../protocol/codec.js';
 import type { Spec } from '../protocol/messages.js';
 import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../protocol/run-id.js';
+import { readDuration, type Duration } from '../link/duration.js';
 import { UsageError } from '../errors.js';
 import {
   abortSignal,
@@ -11,7 +12,7 @@ import {
   flag,
   having,
   listOf,
-  milliseconds,
+  duration,
   name,
   objectOf,
   oneOf,
@@ -56,17 +57,17 @@ export interface RunOptions {
    */
   capture?: 'split' | 'merged' | 'exact' | 'ordered';
   /** Milliseconds until the host ends the run (outcome timeout). 0: none (default). */
-  timeout?: number;
+  timeout?: Duration;
   /** Milliseconds without output until the host ends the run (outcome idle). 0: none (default). */
-  idleTimeout?: number;
+  idleTimeout?: Duration;
   /** Milliseconds between TERM and KILL. Default 5000. */
-  killGrace?: number;
+  killGrace?: Duration;
   /** When the result is there: at "exit" (default), at end of output ("eof"), or when the whole "tree" has ended. */
   waitFor?: 'exit' | 'eof' | 'tree';
   /** What a lost caller means: the run goes on ("keep", default) or gets TERM after so many milliseconds. */
-  onDisconnect?: 'keep' | { termAfter: number };
+  onDisconnect?: 'keep' | { termAfter: Duration };
   /** Milliseconds that the host keeps the finished run. Default 24 hours. */
-  keep?: number;
+  keep?: Duration;
   /** Bytes of output the host keeps on disk for this run. Default 256 MiB. */
   spoolMax?: number;
   /** When that is full of unread bytes: "block" the command (default), "stop" it, or "drop-old" bytes (a gap). */
@@ -78,6 +79,11 @@ export interface RunOptions {
    * text leaves out a last character that was cut. Default 64 MiB.
    */
   maxBuffer?: number;
+  /**
+   * The final newline of text. True: left out of `stdout` and `stderr` of the result too. False: kept by `text()` too.
+   * Default: `text()` and `${result}` leave it out, the result keeps it. `raw`, `bytes()` and streams always have it.
+   */
+  stripFinalNewline?: boolean;
   /** False: a result that is not ok resolves instead of rejecting. Default true. */
   reject?: boolean;
   /** The command may be started again after an unclear crash. Default false. */
@@ -85,9 +91,9 @@ export interface RunOptions {
   /** SHA-256 of each stream in the result. Default false. */
   sha256?: boolean;
   /** Milliseconds after which the host must not start it any more. Default 60000. */
-  startWithin?: number;
+  startWithin?: Duration;
   /** Milliseconds without a link until the run is given up as lost. Default: the connection's. */
-  giveUpAfter?: number;
+  giveUpAfter?: Duration;
   /** Aborting cancels the run on the host. */
   signal?: AbortSignal;
 }
@@ -119,21 +125,22 @@ export const RUN_RULES: Rules<RunOptions> = {
   encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
   pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
   capture: oneOf(...CHOICES.capture),
-  timeout: milliseconds,
-  idleTimeout: milliseconds,
-  killGrace: milliseconds,
+  timeout: duration,
+  idleTimeout: duration,
+  killGrace: duration,
   waitFor: oneOf('exit', 'eof', 'tree'),
-  onDisconnect: either(oneOf('keep'), objectOf({ termAfter: milliseconds }, 'termAfter')),
-  keep: milliseconds,
+  onDisconnect: either(oneOf('keep'), objectOf({ termAfter: duration }, 'termAfter')),
+  keep: duration,
   spoolMax: whole('bytes'),
   overflow: oneOf(...CHOICES.overflow),
   maxOutput: whole('bytes'),
   maxBuffer: either(whole('bytes'), { allowed: 'Infinity', fits: (value) => value === Infinity }),
+  stripFinalNewline: flag,
   reject: flag,
   idempotent: flag,
   sha256: flag,
-  startWithin: milliseconds,
-  giveUpAfter: milliseconds,
+  startWithin: duration,
+  giveUpAfter: duration,
   signal: abortSignal,
 };
 
@@ -148,6 +155,7 @@ export interface PreparedRun {
   readonly encoding: string;
   readonly maxBuffer: number;
   readonly waitFor: 'exit' | 'eof' | 'tree';
+  readonly stripFinalNewline: boolean | undefined;
   readonly reject: boolean;
   readonly startWithin: number;
   readonly giveUpAfter: number | undefined;
@@ -168,10 +176,6 @@ function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
     value === undefined ? [] : [Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])],
   );
 }
-
-/** A time, rounded up to whole milliseconds. */
-export const rounded = (value: number | undefined): number | undefined =>
-  value === undefined ? undefined : Math.ceil(value);
 
 /** A terminal's size. Throws UsageError. */
 export function checkSize(cols: number, rows: number): { cols: number; rows: number } {
@@ -232,11 +236,11 @@ export function prepareRun(
     stdin: options.stdin !== undefined && options.stdin !== 'none',
     pty: pty && { cols: pty.cols ?? 80, rows: pty.rows ?? 24, term: pty.term },
     capture: options.capture,
-    timeoutMs: rounded(options.timeout) || undefined,
-    idleMs: rounded(options.idleTimeout) || undefined,
-    killGraceMs: rounded(options.killGrace),
-    termAfterMs: typeof options.onDisconnect === 'object' ? rounded(options.onDisconnect.termAfter) : undefined,
-    keepMs: rounded(options.keep) || undefined,
+    timeoutMs: readDuration(options.timeout) || undefined,
+    idleMs: readDuration(options.idleTimeout) || undefined,
+    killGraceMs: readDuration(options.killGrace),
+    termAfterMs: typeof options.onDisconnect === 'object' ? readDuration(options.onDisconnect.termAfter) : undefined,
+    keepMs: readDuration(options.keep) || undefined,
     spoolMax: options.spoolMax,
     overflow: options.overflow,
     name: options.name,
@@ -257,9 +261,10 @@ export function prepareRun(
     encoding: options.encoding ?? 'utf-8',
     maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
     waitFor: options.waitFor ?? 'exit',
+    stripFinalNewline: options.stripFinalNewline,
     reject: options.reject ?? true,
-    startWithin: rounded(options.startWithin) ?? 60_000,
-    giveUpAfter: options.giveUpAfter,
+    startWithin: readDuration(options.startWithin) ?? 60_000,
+    giveUpAfter: readDuration(options.giveUpAfter),
     signal: options.signal,
     stdin: options.stdin,
   };

@@ -30,6 +30,7 @@ export class Output {
   #flush: () => void = () => undefined;
   #ended = false;
   #isCut = false;
+  #collects = true;
 
   constructor(inbound: Inbound, maxBuffer: number, hooks: OutputHooks) {
     this.inbound = inbound;
@@ -41,6 +42,11 @@ export class Output {
   /** More came than may be collected: what did not fit is gone. */
   get isCut(): boolean {
     return this.#isCut;
+  }
+
+  /** Nobody has taken any of it: all that came is collected. */
+  get collects(): boolean {
+    return this.#collects;
   }
 
   /** What was collected; empty once somebody reads the stream. */
@@ -121,6 +127,7 @@ export class Output {
 
   /** What was collected so far, which does not count as used up any more. */
   #takeBacklog(): Chunk[] {
+    this.#collects = false;
     const backlog = this.#chunks;
     this.#chunks = [];
     for (const { bytes } of backlog) this.inbound.consumed(-bytes.length);

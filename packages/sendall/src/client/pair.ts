@@ -2,6 +2,7 @@
 import { hostname, userInfo } from 'node:os';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
+import { durationOption, type Duration } from '../link/duration.js';
 import { formatTlsUrl, parseTlsUrl } from '../link/address.js';
 import { helloMessage } from '../link/handshake.js';
 import { loadIdentity } from '../link/identity.js';
@@ -18,7 +19,7 @@ export interface PairOptions {
   /** What the host is to be called here. A known name gets the new address and key. */
   readonly name: string;
   /** For everything together, in milliseconds. Default 10,000; 0: no limit. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: Duration;
   readonly signal?: AbortSignal;
 }
 
@@ -43,7 +44,8 @@ export interface Paired {
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const unknown = Object.keys(options).find((key) => !OPTION_NAMES.has(key));
   if (unknown !== undefined) throw new UsageError(`there is no pair option "${unknown}"`);
-  const { timeoutMs = 10_000, signal } = options;
+  const { signal } = options;
+  const timeoutMs = durationOption('timeoutMs', options.timeoutMs) ?? 10_000;
   const address = parseTlsUrl(url);
   const name = checkHostName(options.name);
   const code = parseCode(options.code);

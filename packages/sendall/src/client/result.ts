@@ -1,4 +1,5 @@
 /** What happened to a run: a result, and the error that carries one. A failure has the shape of a result. */
+import { stripVTControlCharacters, type InspectOptions } from 'node:util';
 import { SendallError } from '../errors.js';
 import { printable } from '../link/printable.js';
 import type { Exit, ProcessInfo } from '../protocol/messages.js';
@@ -24,6 +25,8 @@ export interface Gap {
   readonly from: number;
   readonly to: number;
   readonly reason: string;
+  /** stdout without its final newline. */
+  toString(): string;
 }
 
 /** A process of the run that a kill did not end. */
@@ -32,6 +35,7 @@ export interface Survivor {
   readonly argv: readonly string[];
 }
 
+/** `${result}` is its stdout without the final newline. */
 export interface Result {
   /** The command ended with code 0, and every byte up to the drained offsets arrived. */
   readonly ok: boolean;
@@ -42,9 +46,13 @@ export interface Result {
   readonly signal: string | undefined;
   readonly runId: string;
   readonly host: string;
-  /** Collected output, decoded with the run's encoding. Empty for a stream that was read while it ran. */
+  /**
+   * Collected output, decoded with the run's encoding; without its final newline when the run's `stripFinalNewline` is
+   * true. Empty for a stream that was read while it ran.
+   */
   readonly stdout: string;
   readonly stderr: string;
+  /** Collected output as it came, byte for byte. */
   readonly raw: { readonly stdout: Buffer; readonly stderr: Buffer };
   /** Bytes of each stream that were received, gaps counted. */
   readonly finals: { readonly stdout: number; readonly stderr: number };
@@ -68,9 +76,18 @@ export interface Result {
   readonly reason: string;
 }
 
-/** A run whose result is not ok. Its message says why, where, and, when it was started here, of which program. */
+type Inspect = (value: unknown, options: InspectOptions) => string;
+/** Where util.inspect and console.log look. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
+/**
+ * A run whose result is not ok. Its message says why, where, and, when it was started here, of which program; then come
+ * the last lines of stderr. The command's other words are not in it.
+ */
 export class RunError extends SendallError {
   readonly result: Result;
+  /** The message without the lines of stderr. */
+  readonly shortMessage: string;
   /** The policy rule that refused. */
   readonly rule: string | undefined;
   /** Trying again may help: nothing was started. */
@@ -78,15 +95,123 @@ export class RunError extends SendallError {
 
   constructor(
     result: Result,
-    options: { program?: string | undefined; rule?: string | undefined; retryable?: boolean; cause?: unknown } = {},
+    options: {
+      program?: string | undefined;
+      rule?: string | undefined;
+      retryable?: boolean;
+      encoding?: string;
+      cause?: unknown;
+    } = {},
   ) {
     const { outcome, reason, host } = result;
     const where = options.program === undefined ? host : `${host}: ${printable(options.program, 100)}`;
-    super(outcome.toUpperCase(), `${reason} (${where})`, options.cause === undefined ? {} : { cause: options.cause });
+    const shortMessage = `${reason} (${where})`;
+    const message = [shortMessage, ...lastLines(result.raw.stderr, options.encoding)].join('\n');
+    super(outcome.toUpperCase(), message, options.cause === undefined ? {} : { cause: options.cause });
     this.result = result;
+    this.shortMessage = shortMessage;
     this.rule = options.rule;
     this.retryable = options.retryable ?? false;
   }
+
+  [INSPECT](depth: number, options: InspectOptions, inspect: Inspect): string {
+    const { code, result, rule, retryable, cause } = this;
+    const { host, runId } = result;
+    const more = { code, host, runId, exitCode: result.code, signal: result.signal, rule, retryable, cause };
+    return `${this.stack ?? String(this)} ${depth < 0 ? '' : inspect(given(more), options)}`.trimEnd();
+  }
+}
+
+/** Lines of stderr in an error's message, characters of each, and the bytes at its end that are looked at. */
+const LAST_LINES = 10;
+const LONGEST_LINE = 200;
+const TAIL = 4096;
+
+/** The end of stderr, safe to show: no colours, other control characters as text. */
+function lastLines(stderr: Buffer, encoding = 'utf-8'): string[] {
+  const lines = new TextDecoder(encoding).decode(stderr.subarray(-TAIL)).split(/\r\n|[\n\r]/);
+  // Its beginning was cut off.
+  if (stderr.length > TAIL && lines.length > 2) lines.shift();
+  return lines
+    .map((line) => printable(stripVTControlCharacters(line).replaceAll('\t', ' ').trimEnd(), LONGEST_LINE))
+    .filter((line) => line !== '')
+    .slice(-LAST_LINES);
+}
+
+/** Without what is not there. */
+function given(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== false));
+}
+
+/** Characters of each stream that inspect() shows, and lines. */
+const MOST_SHOWN = 200;
+const MOST_LINES = 5;
+
+function shownText(text: () => string, bytes: number): string | undefined {
+  if (bytes === 0) return undefined;
+  if (bytes > SHORT) return `<${bytes} bytes>`;
+  const all = text();
+  const cut = all
+    .slice(0, MOST_SHOWN)
+    .split(/(?<=\n)/, MOST_LINES)
+    .join('');
+  return cut.length < all.length ? `${cut}… <${bytes} bytes>` : all;
+}
+
+/** What results can do; it is theirs as a prototype, so that their fields are their own and nothing else is. */
+const RESULT = {
+  toString(this: Result): string {
+    return withoutNewline(this.stdout);
+  },
+  [INSPECT](this: Result, depth: number, options: InspectOptions, inspect: Inspect): string {
+    if (depth < 0) return '[Result]';
+    const { outcome, code, signal, host, runId, raw, gaps, survivors, timing } = this;
+    const fields = {
+      outcome,
+      code,
+      signal,
+      host,
+      runId,
+      stdout: shownText(() => this.stdout, raw.stdout.length),
+      stderr: shownText(() => this.stderr, raw.stderr.length),
+      gaps: gaps.length || undefined,
+      survivors: survivors.length || undefined,
+      durationMs: timing.durationMs,
+      reason: outcome === 'ok' ? undefined : this.reason,
+    };
+    return `Result ${inspect(given(fields), options)}`;
+  },
+};
+
+/** Makes the fields of a result a result. */
+export function asResult<T extends object>(fields: T): T {
+  return Object.setPrototypeOf(fields, RESULT) as T;
+}
+
+/** Without one LF or CR LF at the end. */
+export function withoutNewline(text: string): string {
+  return text.endsWith('\n') ? text.slice(0, text.endsWith('\r\n') ? -2 : -1) : text;
+}
+
+/** Those whose stdout is not in them. */
+const incomplete = new WeakSet<object>();
+
+/** Marks a result whose stdout was read as a stream, or went elsewhere: it has nothing to put into a template. */
+export function markUncollected(result: Result): void {
+  incomplete.add(result);
+}
+
+/** What a result puts into a template: stdout byte for byte, without its final newline; undefined when it was not kept. */
+export function insertedBytes(result: Result): Uint8Array | undefined {
+  if (incomplete.has(result) || ['truncated', 'lost'].includes(result.outcome)) return undefined;
+  const { stdout } = result.raw;
+  if (stdout.at(-1) !== 0x0a) return stdout;
+  return stdout.subarray(0, stdout.at(-2) === 0x0d ? -2 : -1);
+}
+
+/** A run's own result, or one with the same fields. */
+export function isResult(value: unknown): value is Result {
+  return typeof value === 'object' && value !== null && 'runId' in value && 'raw' in value && 'outcome' in value;
 }
 
 /** Longer output becomes text only when somebody asks for it. */
@@ -97,10 +222,14 @@ export function addTexts(
   result: { stdout: string; stderr: string; raw: Result['raw'] },
   encoding: string,
   cut: { readonly stdout: boolean; readonly stderr: boolean },
+  stripFinalNewline: boolean,
 ): void {
   for (const stream of ['stdout', 'stderr'] as const) {
     const bytes = result.raw[stream];
-    const decode = (): string => new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes, { stream: cut[stream] });
+    const decode = (): string => {
+      const text = new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes, { stream: cut[stream] });
+      return stripFinalNewline ? withoutNewline(text) : text;
+    };
     if (bytes.length > SHORT) {
       let text: string | undefined;
       // Not for every result: an object with accessors of its own takes as long to make as all the rest of it.

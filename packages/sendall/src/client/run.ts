@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../errors.js';
+import { readDuration, type Duration } from '../link/duration.js';
 import {
   STREAM,
   type Exit,
@@ -21,14 +22,17 @@ import { EventQueue, type RunEvent } from './events.js';
 import { ExactRecords, type OutputRecord } from './exact-records.js';
 import { Inbound } from './inbound.js';
 import { LineCutter, type LineOptions } from './lines.js';
-import { checkOptions, flag, milliseconds, oneOf, text, whole, word } from './check.js';
-import { checkSize, rounded, type PreparedRun } from './options.js';
+import { checkOptions, flag, duration, oneOf, text, whole, word } from './check.js';
+import { checkSize, type PreparedRun } from './options.js';
 import { Output, type StreamName } from './output.js';
 import {
   addTexts,
+  asResult,
+  markUncollected,
   RunError,
   survivorsOf,
   verdict,
+  withoutNewline,
   type Gap,
   type Outcome,
   type Result,
@@ -48,8 +52,8 @@ const LINE_RULES = {
   delimiter: word,
   keepEnds: flag,
 };
-const CANCEL_RULES = { grace: milliseconds, reason: text };
-const KILL_RULES = { grace: milliseconds, scope: oneOf('leader', 'group', 'tree') };
+const CANCEL_RULES = { grace: duration, reason: text };
+const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
 
 export interface KillReport {
   /** "done", or why nothing was signalled. */
@@ -264,9 +268,10 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     await this;
   }
 
-  /** All of stdout, decoded. Rejects as the run does. */
+  /** All of stdout, decoded, without its final newline unless `stripFinalNewline` is false. Rejects as the run does. */
   async text(): Promise<string> {
-    return (await this).stdout;
+    const { stdout } = await this;
+    return this.#prepared.stripFinalNewline === false ? stdout : withoutNewline(stdout);
   }
 
   /** All of stdout. */
@@ -376,22 +381,22 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
    */
   async kill(
     signal: string | number = 'SIGTERM',
-    options: { scope?: 'leader' | 'group' | 'tree'; grace?: number } = {},
+    options: { scope?: 'leader' | 'group' | 'tree'; grace?: Duration } = {},
   ): Promise<KillReport> {
     checkOptions('kill()', options, KILL_RULES);
     const scope = options.scope ?? 'group';
     return await this.#operate(
       scope === 'tree'
-        ? { type: 'CANCEL', graceMs: rounded(options.grace) }
+        ? { type: 'CANCEL', graceMs: readDuration(options.grace) }
         : { type: 'SIGNAL', signal: signalNumber(signal), scope },
     );
   }
 
   /** Ends the run and its tree; its outcome is then cancelled. */
-  async cancel(options: { grace?: number; reason?: string } = {}): Promise<KillReport> {
+  async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
     checkOptions('cancel()', options, CANCEL_RULES);
     const reason = options.reason?.slice(0, LONGEST_REASON);
-    return await this.#operate({ type: 'CANCEL', graceMs: rounded(options.grace), reason });
+    return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
   }
 
   async resize(cols: number, rows: number): Promise<void> {
@@ -578,6 +583,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return new RunError(result, {
       program: this.#joins ? undefined : programOf(this.#prepared.spec),
       rule: refused?.rule,
+      encoding: this.#prepared.encoding,
       retryable: result.outcome === 'unreachable' || refused?.code === 'busy',
       cause,
     });
@@ -587,7 +593,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const { exit } = this.#attachment;
     const stdout = this.#stdout.collected();
     const stderr = this.#stderr.collected();
-    const result = {
+    const result = asResult({
       ok: outcome === 'ok',
       outcome,
       code: exit?.signal ? undefined : exit?.code,
@@ -615,8 +621,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       specHash: this.#specHash,
       refusal: this.#failure.refused?.code,
       reason,
-    };
-    addTexts(result, this.#prepared.encoding, { stdout: this.#stdout.isCut, stderr: this.#stderr.isCut });
+    });
+    const { encoding, stripFinalNewline = false } = this.#prepared;
+    const cut = { stdout: this.#stdout.isCut, stderr: this.#stderr.isCut };
+    addTexts(result, encoding, cut, stripFinalNewline);
+    if (!this.#stdout.collects) markUncollected(result);
     return result;
   }
 

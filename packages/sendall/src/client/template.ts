@@ -1,11 +1,27 @@
 /** host.$`…`: a template to words, never through a shell. */
 import { UsageError } from '../errors.js';
 import { toBytes, type Word } from './options.js';
+import { insertedBytes, isResult, type Result } from './result.js';
 
-/** What may stand in ${…}: one word, or an array of words. */
-export type Argument = Word | number | readonly (Word | number)[];
+type Single = Word | number | Result;
 
-const word = (value: Word | number): Uint8Array => toBytes(typeof value === 'number' ? String(value) : value);
+/** What may stand in ${…}: one word, or an array of words. A result stands for its stdout, without the final newline. */
+export type Argument = Single | readonly Single[];
+
+/** The word of a value. `place` counts from 1. Throws UsageError. */
+function word(value: Single, place: number): Uint8Array {
+  if (typeof value === 'number') return Buffer.from(String(value));
+  if (typeof value === 'string' || value instanceof Uint8Array) return toBytes(value);
+  if (!isResult(value))
+    throw new UsageError(
+      `\${…} number ${place} is not text, bytes, a number, the result of a run, nor an array of them: await a run before its result is used`,
+    );
+  const bytes = insertedBytes(value);
+  if (bytes) return bytes;
+  throw new UsageError(
+    `\${…} number ${place} is a result without all of its stdout (${value.outcome}): it was not collected, or not all of it came`,
+  );
+}
 
 /**
  * Cuts the template's own text at white space. A value is one word whatever it contains, joined to text that touches
@@ -27,12 +43,11 @@ export function templateWords(strings: TemplateStringsArray, values: readonly Ar
     }
     if (i >= values.length) return;
     const value = values[i]!;
-    const list = Array.isArray(value) ? (value as readonly (Word | number)[]) : [value as Word | number];
+    const list = Array.isArray(value) ? (value as readonly Single[]) : [value as Single];
     list.forEach((each, k) => {
-      if (typeof each !== 'string' && typeof each !== 'number' && !(each instanceof Uint8Array))
-        throw new UsageError(`\${…} number ${i + 1} is neither text, bytes, a number, nor an array of them`);
+      const bytes = word(each, i + 1);
       if (k > 0) open = false;
-      add(word(each));
+      add(bytes);
     });
   });
   if (!words.length) throw new UsageError('there is no command in the template');

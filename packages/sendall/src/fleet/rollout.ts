@@ -1,5 +1,5 @@
 /** In which order and how many at a time: window, batches, and when to stop. */
-import { either, milliseconds, oneOf, whole, type Rule, type Rules } from '../client/check.js';
+import { duration, either, oneOf, readDuration, whole, type Duration, type Rule, type Rules } from '../client/check.js';
 
 /** A number of hosts, or a share of all of them. */
 export type Share = number | `${number}%`;
@@ -12,7 +12,7 @@ export interface RolloutOptions {
   /** Hosts that may fail. When one more does, no further host is started. Default: all. */
   maxFail?: Share;
   /** Milliseconds between batches. Default 0. */
-  pause?: number;
+  pause?: Duration;
   /** "listed" (default) or "random". */
   order?: 'listed' | 'random';
 }
@@ -27,7 +27,7 @@ export const ROLLOUT_RULES: Rules<RolloutOptions> = {
   window: whole('hosts', 1),
   batch: either(whole('hosts', 1), SHARE),
   maxFail: either(whole('hosts'), SHARE),
-  pause: milliseconds,
+  pause: duration,
   order: oneOf('listed', 'random'),
 };
 
@@ -53,7 +53,7 @@ export class Rollout {
     this.#window = options.window ?? 64;
     this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf(options.batch, total, 1);
     this.#maxFail = options.maxFail === undefined ? total : hostsOf(options.maxFail, total, 0);
-    this.#pause = options.pause ?? 0;
+    this.#pause = readDuration(options.pause) ?? 0;
   }
 
   /** Starts no further host. */

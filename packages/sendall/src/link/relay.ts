@@ -13,6 +13,7 @@ import { PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from 
 import { bindsAlias, decode, isRefusal } from '../protocol/codec.js';
 import { VERSION } from '../protocol/version.js';
 import { dial } from './dial.js';
+import { durationOption, type Duration } from './duration.js';
 import { greet, SHARED, type Greeting } from './handshake.js';
 import { loadIdentity } from './identity.js';
 import { Link } from './link.js';
@@ -21,9 +22,9 @@ import type { Wanted } from './relay-client.js';
 
 export interface RelayOptions {
   /** Milliseconds without callers after which it ends. Default 300000. */
-  idleExit?: number;
+  idleExit?: Duration;
   /** Milliseconds for dialling a host. Default 5000. */
-  timeout?: number;
+  timeout?: Duration;
 }
 
 const OPTION_NAMES: Record<keyof RelayOptions, true> = { idleExit: true, timeout: true };
@@ -67,10 +68,10 @@ export class Relay {
   #stopped!: () => void;
 
   /** @internal Use openRelay. */
-  constructor(home: Home, { idleExit = 300_000, timeout = 5000 }: RelayOptions) {
+  constructor(home: Home, { idleExit, timeout }: RelayOptions) {
     this.#home = home;
-    this.#idleExit = idleExit;
-    this.#timeout = timeout;
+    this.#idleExit = durationOption('idleExit', idleExit) ?? 300_000;
+    this.#timeout = durationOption('timeout', timeout) ?? 5000;
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 

@@ -38,7 +38,7 @@ describe('a wrong option is refused by name before anything starts:', () => {
     [{ reject: 0 }, /^reject: 0 is not true or false$/],
     [{ sha256: 'yes' }, /^sha256: "yes" is not true or false$/],
     [{ giveUpAfter: -1 }, /^giveUpAfter: -1 is not a number of milliseconds/],
-    [{ keep: '1d' }, /^keep: "1d" is not a number of milliseconds/],
+    [{ keep: '1 day' }, /^keep: "1 day" is not a number of milliseconds .* or text such as "500ms", "30s"/],
     [{ cwd: 5 }, /^cwd: 5 is not text or bytes/],
     [{ env: 5 }, /^env: 5 is not an array/],
     [{ env: { A: 5 } }, /^env: \{ A: 5 \} is not/],

@@ -43,7 +43,7 @@ describe('a result', () => {
   test('of a failed command rejects with the result inside', async () => {
     const error = await failure(host.sh('echo why >&2; exit 7'));
     expect(error.result).toMatchObject({ ok: false, outcome: 'failed', code: 7, stderr: 'why\n' });
-    expect(error.message).toMatch(/code 7 \(local: sh\)$/);
+    expect(error.message).toMatch(/code 7 \(local: sh\)\nwhy$/);
   });
 
   test('resolves with reject: false and with nothrow()', async () => {
@@ -209,7 +209,7 @@ describe('output', () => {
   });
 
   test('text, bytes, json and ndjson', async () => {
-    expect(await host.run(['echo', 'x']).text()).toBe('x\n');
+    expect(await host.run(['echo', 'x']).text()).toBe('x');
     expect(await host.run(['echo', 'x']).bytes()).toEqual(Buffer.from('x\n'));
     expect(await host.run(['echo', '{"a":[1]}']).json()).toEqual({ a: [1] });
     const values: unknown[] = [];
