@@ -252,7 +252,11 @@ function ribbon(event) {
   return el('span', { class: 'ribbon', 'aria-hidden': 'true' }, ...parts);
 }
 
-/** @param {{ framing: string, score: number, messages: number }[]} list */
+/** @param {{ framing: string, protocol?: string, score: number, messages: number }[]} list */
 function guesses(list) {
-  return list.map(({ framing, score }) => `${framing} (${Math.round(score * 100)} %)`).join(', ');
+  return list
+    .map(
+      ({ framing, protocol, score }) => `${framing} (${protocol ? `${protocol}, ` : ''}${Math.round(score * 100)} %)`,
+    )
+    .join(', ');
 }

@@ -1,8 +1,11 @@
+import { recognize } from './first-bytes.js';
 import { Tap } from './tap.js';
 
 /** A framing that fits what was seen, and how well. */
 export interface Guess {
   readonly framing: string;
+  /** The protocol that begins so, where the first bytes tell. */
+  readonly protocol?: string;
   /** 0 to 1. */
   readonly score: number;
   readonly messages: number;
@@ -15,6 +18,7 @@ export interface Guess {
 const candidates: readonly { spec: string; telling: number }[] = [
   { spec: 'content-length', telling: 1 },
   { spec: 'netstring', telling: 1 },
+  { spec: 'octet-counting', telling: 1 },
   { spec: 'giop', telling: 1 },
   { spec: 'tpkt', telling: 0.95 },
   { spec: 'postgres', telling: 0.9 },
@@ -37,20 +41,32 @@ const candidates: readonly { spec: string; telling: number }[] = [
   { spec: 'oncrpc', telling: 0.5 }, // u32be, unless the top bit is set
 ];
 
+/** What a framing scores at least whose protocol is known by its first bytes, wherever its reads end. */
+const recognized = 0.96;
+/** And what it scores while more must come until it is known how the stream goes on: not enough to settle on. */
+const undecidedYet = 0.6;
+
 /** Bytes of each direction that a guess looks at. */
 export const guessBytes = 16 * 1024;
 
 /**
  * Likely framings of a stream, the best first. A framing fits when it reads the bytes without an error, when messages end
  * where reads end (senders mostly write whole messages), and when what it finds is not absurd: endless empty messages,
- * binary in lines.
+ * binary in lines. Protocols that are known by their first bytes (TLS, PostgreSQL, AMQP, HTTP/2) come first.
  *
  * @param reads what the first reads of one direction returned, in order; the first 16 KiB count
  */
 export function guessFraming(reads: readonly Uint8Array[]): Guess[] {
   const guesses: Guess[] = [];
+  const known = recognize(Buffer.concat(reads.map((read) => read.subarray(0, guessBytes))).subarray(0, guessBytes));
+  if (known) {
+    const { framing, protocol } = known;
+    const fit = measure(framing, reads, true);
+    const score = known.undecided ? undecidedYet : Math.max(fit?.score ?? 0, recognized);
+    if (fit) guesses.push({ framing, protocol, score: round(score), messages: fit.messages });
+  }
   for (const { spec, telling } of candidates) {
-    const fit = measure(spec, reads);
+    const fit = spec === known?.framing ? undefined : measure(spec, reads);
     if (fit && fit.score > 0)
       guesses.push({ framing: spec, score: round(fit.score * telling), messages: fit.messages });
   }
@@ -62,7 +78,12 @@ export function scoreFraming(spec: string, reads: readonly Uint8Array[]): number
   return measure(spec, reads)?.score ?? 0;
 }
 
-function measure(spec: string, reads: readonly Uint8Array[]): { score: number; messages: number } | undefined {
+/** @param begun whether the beginning of a message is enough */
+function measure(
+  spec: string,
+  reads: readonly Uint8Array[],
+  begun = false,
+): { score: number; messages: number } | undefined {
   const tap = new Tap(spec);
   let seen = 0;
   let messages = 0;
@@ -90,7 +111,7 @@ function measure(spec: string, reads: readonly Uint8Array[]): { score: number; m
       if (!unfinished) aligned++;
     }
   }
-  if (messages === 0) return undefined;
+  if (messages === 0) return begun ? { score: 0, messages } : undefined;
   const alignment = endings === 0 ? 0.5 : aligned / endings;
   const emptiness = empty / messages;
   const lineLike = spec === 'lines' || spec === 'crlf';

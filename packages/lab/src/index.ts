@@ -48,7 +48,7 @@ export {
   type ProbeReport,
   type Verdict,
 } from './probe/probe.js';
-export type { Plan } from './probe/plan.js';
+export type { NotTried, Plan } from './probe/plan.js';
 export { startProxy, type Proxy, type ProxyEvent, type ProxyOptions } from './proxy.js';
 export { readRecord, Recorder, type ReadRecord } from './record.js';
 export { Tap, type TapMessage, type TapRead } from './tap.js';

@@ -90,7 +90,7 @@ export class Inspector {
   readonly #framings: Record<Direction, string>;
   readonly #onEvent: (event: InspectEvent) => void;
   readonly #followers = new Map<string, Follower>();
-  /** What a guess settled on, for the connections to come. */
+  /** What a guess settled on, for the connections to come. A preface may be of another length there. */
   readonly #settled: Partial<Record<Direction, string>> = {};
 
   constructor({ framing, framingBack = framing }: Framings, onEvent: (event: InspectEvent) => void) {
@@ -192,7 +192,7 @@ export class Inspector {
     const best = guesses[0];
     if (!best || best.score < confident) return;
     follower.framing = best.framing;
-    this.#settled[where.direction] = best.framing;
+    if (!best.framing.includes('preface=')) this.#settled[where.direction] = best.framing;
     follower.tap = new Tap(best.framing);
     for (const chunk of follower.first) follower.tap.read(chunk); // what has passed already
     this.#onEvent({ event: 'guess', ...where, framing: best.framing, guesses });
@@ -207,9 +207,10 @@ export class Inspector {
     if (follower.messages > 0 && own >= 1 - muchBetter) return;
     const best = guessFraming(first)[0];
     if (!best || best.framing === framing || best.score < confident) return;
-    if (follower.messages === 0 && best.messages > 1) {
+    const known = best.protocol !== undefined;
+    if (follower.messages === 0 && (known || best.messages > 1)) {
       this.#misfit(follower, where, `${framing} finds no message in the first ${firstBytes} bytes`);
-    } else if (follower.messages > 0 && best.messages > 2 && best.score - own > muchBetter) {
+    } else if (follower.messages > 0 && (known || best.messages > 2) && best.score - own > muchBetter) {
       this.#misfit(follower, where, `${framing} finds messages that do not look like any`);
     }
   }

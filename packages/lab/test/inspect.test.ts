@@ -1,14 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { lengthPrefixed } from '@sendall/framing';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';
 import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { guessFraming, Inspector, Tap, type InspectEvent } from '@sendall/lab';
+import { certificate } from '../../socketserver/test/support/certificate.js';
 import { finished, portOf, Program, wirelab } from './programs.js';
 
 const encoder = lengthPrefixed({ bytes: 4 }).encoder();
@@ -87,10 +89,97 @@ describe('a guess', () => {
     ['lines', [Buffer.from('hello\nworld\n'), Buffer.from('egon\n')]],
     ['crlf', [Buffer.from('PING\r\n'), Buffer.from('ECHO hi\r\nQUIT\r\n')]],
     ['netstring', [Buffer.from('5:hello,5:world,'), Buffer.from('4:egon,')]],
+    ['octet-counting', [Buffer.from('13 <13>1 - - - -'), Buffer.from('7 <34>no.13 <13>1 - - - -')]],
     ['content-length', [Buffer.from('Content-Length: 2\r\n\r\n{}'), Buffer.from('Content-Length: 4\r\n\r\nnull')]],
   ];
   it.each(reads)('finds %s', (spec, chunks) => {
     expect(guessFraming(chunks)[0]).toMatchObject({ framing: spec });
+  });
+
+  const bytes = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
+  /** Hello of a client of TLS 1.3, cut behind its random bytes; the record says how long it is. */
+  const hello = '16 0301 002d 01 000029 0303' + 'a5'.repeat(32) + '00 0002 1301 0100';
+  const parameters = 'user\0root\0database\0postgres\0application_name\0psql\0client_encoding\0UTF8\0\0';
+  const startup = `00000050 00030000 ${Buffer.from(parameters).toString('hex')}`;
+  const protocolHeader = '414d5150 00000901';
+  const connectionStart =
+    '01 0000 00000022 000a000a 0009 00000000 00000005 504c41494e 0000000b 656e5f55535f656e5f5553 ce';
+  const firstBytes: [name: string, protocol: string, framing: string, messages: number, reads: string[]][] = [
+    ['a TLS client', 'TLS', 'u16be,offset=3,strip=0', 1, [hello]],
+    [
+      'a TLS client whose hello comes in two reads',
+      'TLS',
+      'u16be,offset=3,strip=0',
+      1,
+      [hello.slice(0, 13), hello.slice(13)],
+    ],
+    ['a TLS server that refuses', 'TLS', 'u16be,offset=3,strip=0', 1, ['15 0303 0002 02 28']],
+    ['a PostgreSQL client', 'PostgreSQL', 'postgres,preface=80', 2, [startup, '51 0000000d 73656c6563742031 00']],
+    ['a PostgreSQL client that asks for TLS', 'PostgreSQL', 'postgres,preface=8', 1, ['00000008 04d2162f']],
+    ['one that got TLS', 'TLS', 'u16be,offset=3,strip=0,preface=8', 2, ['00000008 04d2162f', hello]],
+    ['one that did not', 'PostgreSQL', 'postgres,preface=88', 1, ['00000008 04d2162f', startup]],
+    [
+      'one that asks for GSSAPI, then TLS',
+      'PostgreSQL',
+      'postgres,preface=96',
+      1,
+      ['00000008 04d21630', '00000008 04d2162f', startup],
+    ],
+    ['one that cancels', 'PostgreSQL', 'postgres,preface=16', 1, ['00000010 04d2162e 00000102 0a0b0c0d']],
+    ['a PostgreSQL server', 'PostgreSQL', 'postgres', 2, ['52 00000008 00000000 5a 00000005 49']],
+    ['one without TLS', 'PostgreSQL', 'postgres,preface=1', 2, ['4e', '52 00000008 00000003']],
+    [
+      'one with TLS',
+      'TLS',
+      'u16be,offset=3,strip=0,preface=1',
+      2,
+      ['53', hello.replace('16 0301 002d 01', '16 0303 002d 02')],
+    ],
+    ['an AMQP client', 'AMQP 0-9-1', 'u32be,offset=3,adjust=1,strip=0,preface=8', 1, [protocolHeader]],
+    [
+      'its heartbeat',
+      'AMQP 0-9-1',
+      'u32be,offset=3,adjust=1,strip=0,preface=8',
+      2,
+      [protocolHeader, '08 0000 00000000 ce'],
+    ],
+    ['an AMQP server', 'AMQP 0-9-1', 'u32be,offset=3,adjust=1,strip=0', 1, [connectionStart]],
+    [
+      'an AMQP 1.0 client',
+      'AMQP 1.0',
+      'u32be,includes-header,strip=0,preface=8',
+      2,
+      ['414d5150 00010000', '00000008 02000000'],
+    ],
+    [
+      'an HTTP/2 client',
+      'HTTP/2',
+      'u24be,adjust=6,strip=0,preface=24',
+      2,
+      ['505249202a20485454502f322e300d0a0d0a534d0d0a0d0a 000000 04 00 00000000'],
+    ],
+  ];
+  it.each(firstBytes)('knows the first bytes of %s: %s', (_name, protocol, framing, messages, chunks) => {
+    expect(guessFraming(chunks.map(bytes))[0]).toMatchObject({ protocol, framing, messages });
+  });
+
+  it.each([
+    ['a length and a payload of three', [bytes('0000000c 00030000 ffffffff'), bytes('0000000c 00030000 ffffffff')]],
+    ['text that begins with R', [Buffer.from('READY\n'), Buffer.from('RUN\n')]],
+    ['lines about AMQP', [Buffer.from('AMQP\n'), Buffer.from('AMQPS\n')]],
+    ['an answer S and no more', [Buffer.from('S')]],
+  ])('does not take %s for a protocol', (_name, chunks) => {
+    expect(guessFraming(chunks)[0]?.protocol).toBeUndefined();
+  });
+
+  it('of any bytes, cut anywhere, is made without an error', () => {
+    const beginnings = fc.constantFrom('', ...firstBytes.map(([, , , , [first = '']]) => first));
+    fc.assert(
+      fc.property(beginnings, fc.array(fc.uint8Array({ maxLength: 40 })), fc.nat(60), (begin, more, cut) => {
+        const whole = Buffer.concat([bytes(begin), ...more]);
+        guessFraming([whole.subarray(0, cut), whole.subarray(cut)]);
+      }),
+    );
   });
 
   it('finds nothing in noise that nothing fits', () => {
@@ -116,6 +205,21 @@ describe('an inspector', () => {
     const [first, second] = inspect('u32be', [bytes.subarray(0, 20), bytes.subarray(20)]);
     expect(first).toMatchObject({ event: 'read', glued: true, split: false, partial: { have: 2 } });
     expect(second).toMatchObject({ event: 'read', glued: false, split: true });
+  });
+
+  it('waits with a guess until a PostgreSQL client that asked for TLS goes on', () => {
+    // What psql 15 sends to a server that says no.
+    const startup = '0000003300030000757365720 06d6500646174616261736500646200'.replace(' ', '');
+    const rest = '6170706c69636174696f6e5f6e616d65007073716c0000';
+    const reads = ['0000000804d2162f', startup + rest, '70000000067800'].map((text) => Buffer.from(text, 'hex'));
+    const events = inspect('guess', reads);
+    expect(events.map(({ event }) => event)).toEqual(['read', 'read', 'guess', 'read']);
+    expect(events[2]).toMatchObject({ framing: 'postgres,preface=59' });
+    expect(events[2]).toHaveProperty('guesses.0.protocol', 'PostgreSQL');
+    expect(events[3]).toMatchObject({ messages: [{ payload: Buffer.from('70000000067800', 'hex') }] });
+    expect(inspect('u32be', reads).find(({ event }) => event === 'misfit')).toMatchObject({
+      guesses: expect.arrayContaining([expect.objectContaining({ protocol: 'PostgreSQL' })]),
+    });
   });
 
   it('says that the framing named cannot be right, and what fits', () => {
@@ -229,6 +333,32 @@ describe('wirelab inspect', () => {
     const { code, stderr } = await finished(wirelab('replay', fileURLToPath(import.meta.url)));
     expect(code).toBe(1);
     expect(stderr).toMatch(/inspect\.test\.ts line 1 is not part of a record/);
+  });
+
+  it('guesses TLS that Node speaks, and shows each of its records', async () => {
+    const { key, cert } = certificate;
+    const server = createTlsServer({ key, cert }, (socket) => socket.end('bye'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const to = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await using inspect = wirelab('inspect', '--listen', '0', '--to', to, '--framing', 'guess', '--json');
+    const client = connectTls({ port: Number(await portOf(inspect)), host: '127.0.0.1', rejectUnauthorized: false });
+    client.resume();
+    await once(client, 'close');
+    await inspect.says(/"event":"close"/);
+    server.close();
+    const events = inspect.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    for (const direction of ['up', 'down']) {
+      const own = events.filter((event) => event.direction === direction);
+      expect(own.filter((event) => event.event === 'guess').map((event) => event.guesses[0].protocol)).toEqual(['TLS']);
+      const guessed = own.findIndex((event) => event.event === 'guess');
+      const messages = own.slice(guessed).flatMap((event) => event.messages ?? []);
+      expect(messages.length).toBeGreaterThan(0);
+      for (const { hex, text } of messages) expect(hex ?? Buffer.from(text).toString('hex')).toMatch(/^1[4-7]030[13]/);
+    }
   });
 
   it('passes the tutorial’s own traffic, whose directions are framed differently', async () => {

@@ -150,7 +150,38 @@ describe('wirelab probe', () => {
       wirelab('probe', target, '--framing', 'crlf', '--request', hex('NOOP\r\n')),
     );
     expect(stdout).toContain('greeting, waited for and not compared: "220 hello"');
-    expect(stdout).toContain('no cut changes the answer');
+    expect(stdout).toContain('not tried: requests that do not wait for the greeting');
+    expect(stdout).toContain('not tried: the greeting (it is not compared)');
+    expect(stdout).toContain('no cut that was tried changes the answer');
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['one answer a connection, behind a greeting', ['220 hello\r\n'], 'NOOP\r\n', 'glued, glued and split, pipelined'],
+    ['a request of one byte', [], '\n', 'split, byte by byte, slow'],
+    ['a long request', [], `${'x'.repeat(192)}\r\n`, 'splits at 74 of 193 offsets'],
+  ])('reports what it did not try: %s', async (_name, lines, request, what) => {
+    await using server = await listening((socket) => {
+      lines.forEach((line) => socket.write(line));
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk.toString();
+        for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
+          text = text.slice(at + 1);
+          if (lines.length > 0) socket.end('250 ok\r\n');
+          else socket.write('250 ok\r\n');
+        }
+      });
+    });
+    const target = `127.0.0.1:${server.address.port}`;
+    const { code, stdout } = await finished(
+      wirelab('probe', target, '--framing', 'crlf', '--request', hex(request), '--json', '--timeout', '500'),
+    );
+    const report = JSON.parse(stdout) as { notTried: { what: string; reason: string }[] };
+    const families = report.notTried.map((each) => each.what);
+    expect(families).toContain(what);
+    expect(families.includes('the greeting')).toBe(lines.length > 0);
+    for (const { reason } of report.notTried) expect(reason).not.toBe('');
     expect(code).toBe(0);
   });
 

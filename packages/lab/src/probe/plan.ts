@@ -54,11 +54,39 @@ const bufferSizes = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 const single = (cuts: number[], pause = pauseMs): Plan => ({ copies: 1, cuts, pauseMs: pause });
 const many = (copies: number, cuts: number[], pause = 0): Plan => ({ copies, cuts, pauseMs: pause });
 
+/** What is not tried, and why. */
+export interface NotTried {
+  readonly what: string;
+  readonly reason: string;
+}
+
+/** What `families` leaves out for a request of so many bytes. */
+export function leftOut(length: number, repeatable: boolean, greeting: boolean): NotTried[] {
+  const list: NotTried[] = [];
+  if (length === 1) list.push({ what: 'split, byte by byte, slow', reason: 'the request is one byte' });
+  const all = length - 1;
+  const tried = offsets(length).length;
+  if (tried < all)
+    list.push({ what: `splits at ${all - tried} of ${all} offsets`, reason: 'a sample stands for them' });
+  if (length > 2048) list.push({ what: 'byte by byte', reason: `pieces of ${stepOf(length)} bytes stand for it` });
+  if (!repeatable) {
+    const reason = 'a second request on the same connection is not answered the same';
+    list.push({ what: 'glued, glued and split, pipelined', reason });
+  } else if (oddPieces(length).length > mostOddPieces) {
+    list.push({ what: 'pipelined in odd pieces', reason: 'the request is too long' });
+  }
+  if (greeting) {
+    list.push({ what: 'requests that do not wait for the greeting', reason: 'the greeting is waited for each time' });
+    list.push({ what: 'the greeting', reason: 'it is not compared' });
+  }
+  return list;
+}
+
 /** Everything that is tried with a request of so many bytes. */
 export function families(length: number, repeatable: boolean): Family[] {
   const list: Family[] = [];
   if (length > 1) {
-    const step = Math.ceil(length / 2048);
+    const step = stepOf(length);
     const bytewise = everyByte(length).filter((offset) => offset % step === 0);
     list.push({ name: 'split at every offset', plans: offsets(length).map((offset) => single([offset])) });
     list.push({ name: step === 1 ? 'byte by byte' : `every ${step} bytes`, plans: [single(bytewise, 2)] });
@@ -76,10 +104,17 @@ export function families(length: number, repeatable: boolean): Family[] {
   });
   const between = Array.from({ length: 9 }, (_, index) => (index + 1) * length);
   list.push({ name: 'pipelined', plans: [many(10, between), many(10, [])] });
-  const odd = everyByte(length * 4).filter((offset) => offset % 3 === 0);
-  if (odd.length > 0 && odd.length <= 2048) list.push({ name: 'pipelined in odd pieces', plans: [many(4, odd, 1)] });
+  const odd = oddPieces(length);
+  if (odd.length > 0 && odd.length <= mostOddPieces)
+    list.push({ name: 'pipelined in odd pieces', plans: [many(4, odd, 1)] });
   return list;
 }
+
+/** Bytes of a piece where one byte each would be too many writes. */
+const stepOf = (length: number): number => Math.ceil(length / 2048);
+
+const mostOddPieces = 2048;
+const oddPieces = (length: number): number[] => everyByte(length * 4).filter((offset) => offset % 3 === 0);
 
 /** All offsets of a short request; of a long one its beginning, its end, usual buffer sizes and a regular sample. */
 function offsets(length: number): number[] {

@@ -2,7 +2,7 @@ import { FramingError, parseFraming } from '@sendall/framing';
 import type { Address } from '../address.js';
 import { Tap } from '../tap.js';
 import { Expected } from './expected.js';
-import { families, formatPlan, pieces, type Plan } from './plan.js';
+import { families, formatPlan, leftOut, type NotTried, pieces, type Plan } from './plan.js';
 import { Talk, type Heard } from './talk.js';
 
 export interface ProbeOptions {
@@ -50,6 +50,8 @@ export interface ProbeReport {
   readonly cases: readonly ProbeCase[];
   /** Cases that were left out because their family had failed often enough. */
   readonly skipped: number;
+  /** What else was not tried, and why: a report is silent about these. */
+  readonly notTried: readonly NotTried[];
   /** The smallest case that fails. */
   readonly minimal?: ProbeFailure;
 }
@@ -351,6 +353,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeReport> {
     repeatable,
     cases,
     skipped,
+    notTried: leftOut(request.length, repeatable, subject.greeting.length > 0),
     ...(minimal && { minimal }),
   };
 }

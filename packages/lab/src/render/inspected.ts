@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import type { Guess } from '../guess.js';
 import type { InspectEvent, InspectRead } from '../inspect.js';
 import { content } from '../trace.js';
 import { hexdump } from './hexdump.js';
@@ -77,11 +78,11 @@ function preview(payload: Buffer): string {
   return `${isUtf8(shown) ? oneLine(shown.toString()) : shown.toString('hex')}${more}`;
 }
 
-function listGuesses(guesses: readonly { framing: string; score: number; messages: number }[]): string {
+function listGuesses(guesses: readonly Guess[]): string {
   return guesses
     .map(
-      ({ framing, score, messages }) =>
-        `${framing} (${Math.round(score * 100)} %, ${messages} ${messages === 1 ? 'message' : 'messages'})`,
+      ({ framing, protocol, score, messages }) =>
+        `${framing} (${protocol === undefined ? '' : `${protocol}, `}${Math.round(score * 100)} %, ${messages} ${messages === 1 ? 'message' : 'messages'})`,
     )
     .join(' or ');
 }

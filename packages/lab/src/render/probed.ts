@@ -11,7 +11,7 @@ const shownBytes = 48;
 
 /** What a probe found, as lines for a terminal. */
 export function renderProbed(report: ProbeReport, repeat: string | undefined): string[] {
-  const { request, framed, greeting, answers, answerMs, varyingBytes, repeatable, cases, skipped, minimal } = report;
+  const { request, framed, greeting, answers, answerMs, varyingBytes, cases, skipped, notTried, minimal } = report;
   const families = [...new Set(cases.map((each) => each.family))];
   const rows = families.map((family) => {
     const own = cases.filter((each) => each.family === family);
@@ -24,16 +24,14 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
       : []),
     `answer, when sent whole: ${answers.length} ${answers.length === 1 ? 'message' : 'messages'} after ${answerMs} ms: ${answers.slice(0, 3).map(preview).join(' | ')}`,
     ...(varyingBytes > 0 ? [`${varyingBytes} bytes of it differ from time to time and were not compared`] : []),
-    ...(repeatable
-      ? []
-      : ['a second request on the same connection is not answered the same: nothing was glued or pipelined']),
     '',
     ...table(['cut', 'tried', ...verdicts], rows),
     ...(skipped > 0 ? [`${skipped} more were not tried: their kind had failed often enough (--all tries them)`] : []),
+    ...notTried.map(({ what, reason }) => `not tried: ${what} (${reason})`),
     '',
     ...(minimal
       ? [...renderFailure(minimal, request.length), ...(repeat === undefined ? [] : [`repeat it: ${repeat}`])]
-      : ['no cut changes the answer']),
+      : [notTried.length > 0 ? 'no cut that was tried changes the answer' : 'no cut changes the answer']),
   ];
 }
 

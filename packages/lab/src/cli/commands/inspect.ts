@@ -14,7 +14,8 @@ Stands between a client and a server and shows which read carried which messages
 pass unaltered, and a side that does not read holds the other one back. "→" is from the client to the server.
 
   --listen, --to   HOST:PORT, PORT (127.0.0.1) or unix:PATH
-  --framing        u32be, varint, lines, … ; "raw": none; "guess": find out. It says when a framing cannot be right
+  --framing        u32be, varint, lines, … ; "raw": none; "guess": find out (also TLS, PostgreSQL, AMQP, HTTP/2 by their
+                   first bytes). It says when a framing cannot be right
   --framing-back   of what the server says, when it is another one (the tutorial's struct-i: raw there, i32le back)
   --json           one object a line
   --record FILE    keeps everything, for wirelab replay; a disk that is full stops the recording, not the traffic
