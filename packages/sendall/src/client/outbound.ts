@@ -1,12 +1,14 @@
 /** stdin going out: sent under credit, kept until the keeper has it, sent again from its offset after a resume. */
 import { Writable } from 'node:stream';
 import { ProtocolError } from '../errors.js';
+import { PIECE } from '../link/link.js';
 import { MAX_DATA } from '../protocol/messages.js';
 
 /** Bytes kept for a resume before the writer has to wait; more, while the host allows more. */
 const KEPT = 1024 * 1024;
 const MOST_KEPT = 16 * 1024 * 1024;
 const SMALLEST_BLOCK = 4 * 1024;
+const MOST_SPARE = 16;
 
 /** Bytes that were written, in memory of our own: the writer may reuse its buffer. */
 interface Block {
@@ -30,6 +32,8 @@ export class Outbound extends Writable {
   /** Where the next written byte goes. */
   #next = 0;
   #blocks: Block[] = [];
+  /** Memory of blocks that the host has. */
+  #spare: Buffer[] = [];
   #waiting: Done | undefined;
   #final: number | undefined;
   #finalSent = false;
@@ -88,7 +92,8 @@ export class Outbound extends Writable {
       this.#burst = this.#burst >= KEPT ? Infinity : this.#burst * 2;
       if (this.#burst !== Infinity) this.wake();
     }
-    while (this.#blocks.length && this.#blocks[0]!.offset + this.#blocks[0]!.used <= this.#acked) this.#blocks.shift();
+    while (this.#blocks.length && this.#blocks[0]!.offset + this.#blocks[0]!.used <= this.#acked)
+      this.#recycle(this.#blocks.shift()!.bytes);
     if (this.#roomy) this.#release();
     if (ended && this.#final !== undefined) this.#finished();
     return news;
@@ -129,6 +134,7 @@ export class Outbound extends Writable {
   stop(): void {
     this.#deaf = true;
     this.#blocks = [];
+    this.#spare = [];
     this.#sent = this.#next;
     this.#release();
     if (this.#hasSource && this.#final === undefined) this.destroy();
@@ -172,9 +178,11 @@ export class Outbound extends Writable {
   #keep(bytes: Buffer): void {
     for (let rest = bytes; rest.length;) {
       let block = this.#blocks.at(-1);
-      if (!block || block.used === block.bytes.length) {
-        const size = Math.min(Math.max(rest.length, SMALLEST_BLOCK), MAX_DATA);
-        block = { offset: this.#next, bytes: Buffer.allocUnsafeSlow(size), used: 0 };
+      if (!block || block.used === block.bytes.length || rest.length > MAX_DATA) {
+        // Much at a time leaves in frames that fill records of TLS; a piece that fits into one frame stays whole.
+        const size = rest.length > MAX_DATA ? PIECE : Math.max(rest.length, SMALLEST_BLOCK);
+        const bytes = (size === PIECE ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(size);
+        block = { offset: this.#next, bytes, used: 0 };
         this.#blocks.push(block);
       }
       const copied = rest.copy(block.bytes, block.used);
@@ -182,6 +190,11 @@ export class Outbound extends Writable {
       this.#next += copied;
       rest = rest.subarray(copied);
     }
+  }
+
+  /** What was sent is copied by then: the memory serves the next block. */
+  #recycle(bytes: Buffer): void {
+    if (bytes.length === PIECE && this.#spare.length < MOST_SPARE) this.#spare.push(bytes);
   }
 
   #release(): void {

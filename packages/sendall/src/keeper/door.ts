@@ -29,7 +29,6 @@ export interface KeeperLink {
   readonly maxRuns: number;
   /** Messages of one tick go out in one write. False when a message is too long for a frame: it was not sent. */
   send(message: Control, alias?: number): boolean;
-  /** `bytes` must stay as they are: large ones are not copied. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void;
   /** More than a megabyte waits for the keeper. */
   readonly congested: boolean;
@@ -224,7 +223,7 @@ function linkOf(
     epoch: Buffer.from(epoch),
     closed,
     send: (message, alias) => wire.send(message, alias),
-    sendData: (...piece) => wire.sendLasting(...piece),
+    sendData: (...piece) => wire.sendData(...piece),
     get congested() {
       return wire.congested;
     },

@@ -1,21 +1,14 @@
 /** Frames over the Unix socket between an agent and the keeper: both ends use this. */
 import type { Socket } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';
-import {
-  aliasOf,
-  DATA_HEADER,
-  decode,
-  encodeData,
-  encodeFor,
-  isForCallers,
-  writeDataHeader,
-} from '../protocol/codec.js';
+import { Batch } from '../link/batch.js';
+import { aliasOf, decode, encodeData, encodeFor, isForCallers } from '../protocol/codec.js';
 import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
 /** More than a caller may send, as agents add a few fields to what they pass on. */
 const LONGEST = MAX_FRAME + 64 * 1024;
 const framing = lengthPrefixed({ maxFrameLength: LONGEST });
-/** Pieces from this size on are not copied to be sent with others. */
+/** Pieces from this size on are put together in memory that is used again. */
 const LARGE = 8 * 1024;
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
@@ -45,6 +38,8 @@ export class Wire {
   #frames: Buffer[] = [];
   /** Bytes in `#frames`. */
   #gathered = 0;
+  /** Large pieces, which leave before `#frames`. */
+  #batch: Batch | undefined;
   #held = false;
   #scheduled = false;
   #error: Error | undefined;
@@ -89,7 +84,7 @@ export class Wire {
 
   /** More waits for this peer than it should: send less until `drained`. */
   get congested(): boolean {
-    return this.#socket.writableLength + this.#gathered > this.#backlog;
+    return this.#socket.writableLength + this.#gathered + (this.#batch?.length ?? 0) > this.#backlog;
   }
 
   /** False when the message is too long for a frame: nothing was sent then. */
@@ -100,31 +95,25 @@ export class Wire {
     return true;
   }
 
+  /** Sends a piece of a stream, at most MAX_DATA; the bytes are copied. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    this.#gather(encodeData(alias, stream, gseq, offset, bytes));
+    if (bytes.length < LARGE) {
+      this.#gather(encodeData(alias, stream, gseq, offset, bytes));
+      return;
+    }
+    if (this.#frames.length || !this.#batch?.holds(bytes.length)) this.flush();
+    this.#batch ??= new Batch();
+    this.#batch.add(alias, stream, gseq, offset, bytes.length, (room) => {
+      room.set(bytes);
+      return bytes.length;
+    });
+    this.#flushSoon();
   }
 
   #gather(frame: Buffer): void {
     this.#frames.push(frame);
     this.#gathered += frame.length;
     this.#flushSoon();
-  }
-
-  /** The same for bytes that stay as they are: large ones are not copied. */
-  sendLasting(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    if (bytes.length < LARGE) return this.sendData(alias, stream, gseq, offset, bytes);
-    this.flush();
-    if (this.#socket.destroyed) return undefined;
-    const head = Buffer.allocUnsafe(4 + DATA_HEADER);
-    head.writeUInt32BE(DATA_HEADER + bytes.length, 0);
-    writeDataHeader(head.subarray(4), alias, stream, gseq, offset);
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork();
-      process.nextTick(() => this.#socket.uncork());
-    }
-    this.#socket.write(head);
-    this.#socket.write(bytes);
-    return undefined;
   }
 
   /** Stops at this frame; what was answered so far leaves at once, and its `drain` brings the next one. */
@@ -143,12 +132,18 @@ export class Wire {
 
   flush(): void {
     this.#scheduled = false;
-    if (this.#frames.length === 0) return;
+    const batch = this.#batch;
+    if (!batch && this.#frames.length === 0) return;
     this.#leaving?.();
-    const batch = this.#encoder.encodeAll(this.#frames);
+    if (batch) {
+      this.#batch = undefined;
+      if (!this.#socket.destroyed) batch.writeTo(this.#socket);
+    }
+    if (this.#frames.length === 0) return;
+    const bytes = this.#encoder.encodeAll(this.#frames);
     this.#frames = [];
     this.#gathered = 0;
-    if (!this.#socket.destroyed) this.#socket.write(batch);
+    if (!this.#socket.destroyed) this.#socket.write(bytes);
   }
 
   /** Says why, then closes. */

@@ -8,7 +8,17 @@ import type { OnReadOpts, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
-import { aliasOf, DATA_HEADER, decode, encode, encodeFor, readdress, writeDataHeader } from '../protocol/codec.js';
+import {
+  aliasOf,
+  DATA_HEADER,
+  decode,
+  encode,
+  isData,
+  encodeFor,
+  readdress,
+  writeDataHeader,
+} from '../protocol/codec.js';
+import { Batch, DATA_ROOM } from './batch.js';
 import { SharedReads } from './shared-reads.js';
 import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
@@ -20,15 +30,8 @@ const FLOOD_WATER = 4 * 1024 * 1024;
 const FAREWELL = 1000;
 /** Frames from this size on are not copied to be sent with others. */
 const LARGE = 8 * 1024;
-/** DATA frames start with this many bytes of length and header. */
-const DATA_ROOM = 4 + DATA_HEADER;
-/** DATA frames that go out in one write, from one stretch of memory. */
-const BATCH = HIGH_WATER;
 /** Bytes of a stream whose frame fills four records of TLS to the last byte: readers get it in one stretch of memory. */
 export const PIECE = 64 * 1024 - DATA_ROOM;
-/** Batches that were written, for all links: fresh memory for each costs more than what is written into it. */
-const spare: Buffer[] = [];
-const MOST_SPARE = 16;
 
 /** A frame this long says that a stream is coming. */
 const STREAMING = 32 * 1024;
@@ -39,7 +42,10 @@ export type ReadInto = (socket: Socket, onread: OnReadOpts) => boolean;
 export interface LinkHandlers {
   /** Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. */
   relay?(alias: number, frame: Buffer): boolean;
-  /** Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. */
+  /**
+   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an
+   * accepted link the bytes of DATA are valid inside the call only.
+   */
   message(message: Message): void;
   /** There is room for DATA again. */
   roomy?(): void;
@@ -54,12 +60,13 @@ export class Link {
   rttMs: number | undefined;
   #reads: SharedReads | undefined;
   #readInto: ReadInto | undefined;
+  /** Memory of reads is used again when the handlers return. */
+  #lent = false;
   #decoder: Decoder;
   #encoder: Encoder;
   #handlers: LinkHandlers | undefined;
   #pending: Buffer[] = [];
-  #batch: Buffer | undefined;
-  #batched = 0;
+  #batch: Batch | undefined;
   #flushing = false;
   #held = false;
   #paused = false;
@@ -73,8 +80,10 @@ export class Link {
   readonly #frame = (frame: Buffer): false | undefined => {
     if (this.#closed || this.#error) return false;
     if (frame.length >= STREAMING && this.#readInto) this.#shareReads(this.#readInto);
-    const alias = aliasOf(frame);
-    if (!alias || !this.#handlers?.relay?.(alias, frame)) this.#message(decode(frame));
+    // What is not a piece of a stream may be kept.
+    const own = this.#lent && !isData(frame) ? Buffer.from(frame) : frame;
+    const alias = aliasOf(own);
+    if (!alias || !this.#handlers?.relay?.(alias, own)) this.#message(decode(own));
     return this.#held || this.#paused ? false : undefined;
   };
 
@@ -156,7 +165,7 @@ export class Link {
 
   /** True while DATA may be sent. After false, wait for `roomy`. */
   get roomy(): boolean {
-    return !this.#closed && this.stream.writableLength + this.#batched < HIGH_WATER;
+    return !this.#closed && this.stream.writableLength + (this.#batch?.length ?? 0) < HIGH_WATER;
   }
 
   /** Sends a message under its own alias or another. */
@@ -189,6 +198,10 @@ export class Link {
 
   #sendFrame(frame: Buffer): void {
     this.#pending.push(frame);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
     process.nextTick(() => this.#flush());
@@ -211,28 +224,19 @@ export class Link {
   sendFilled(alias: number, stream: number, offset: number, length: number, fill: (room: Buffer) => number): number {
     if (this.#closed) return 0;
     if (this.#pending.length) this.#flush();
-    if (this.#batched + DATA_ROOM + length > BATCH) this.flushData();
-    const batch = (this.#batch ??= spare.pop() ?? Buffer.allocUnsafeSlow(BATCH));
-    const start = this.#batched;
-    const body = start + DATA_ROOM;
-    const used = fill(batch.subarray(body, body + length));
-    if (used === 0) return 0;
-    batch.writeUInt32BE(DATA_HEADER + used, start);
-    writeDataHeader(batch.subarray(start + 4, body), alias, stream, 0, offset);
-    this.#batched = body + used;
-    return used;
+    if (!this.#batch?.holds(length)) this.flushData();
+    this.#batch ??= new Batch();
+    return this.#batch.add(alias, stream, 0, offset, length, fill);
   }
 
   /** Sends what `sendFilled` has put together. */
   flushData(): void {
     const batch = this.#batch;
     if (!batch) return;
-    const bytes = batch.subarray(0, this.#batched);
     this.#batch = undefined;
-    this.#batched = 0;
-    this.#write(bytes, (error) => {
-      if (!error && spare.length < MOST_SPARE) spare.push(batch);
-    });
+    const { stream } = this;
+    if (stream.writable) batch.writeTo(stream);
+    this.#holdBack();
     // What went out at once is followed by no drain.
     if (!this.stream.writableNeedDrain) setImmediate(() => this.#handlers?.roomy?.());
   }
@@ -240,6 +244,14 @@ export class Link {
   /** Sends a piece of a stream; the bytes are copied. At most MAX_DATA. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
     if (this.#closed) return;
+    if (bytes.length >= LARGE) {
+      this.sendFilled(alias, stream, offset, bytes.length, (room) => {
+        room.set(bytes);
+        return bytes.length;
+      });
+      this.#flushSoon();
+      return;
+    }
     if (this.#pending.length) this.#flush();
     this.flushData();
     const buffer = Buffer.allocUnsafe(DATA_ROOM + bytes.length);
@@ -309,8 +321,9 @@ export class Link {
 
   #flush(): void {
     this.#flushing = false;
-    if (!this.#pending.length || this.#closed) return;
+    if (this.#closed) return;
     this.flushData();
+    if (!this.#pending.length) return;
     const frames = this.#pending;
     this.#pending = [];
     try {
@@ -321,16 +334,22 @@ export class Link {
     }
   }
 
-  #write(bytes: Buffer, written?: (error?: Error | null) => void): void {
+  #write(bytes: Buffer): void {
+    if (this.stream.writable) this.stream.write(bytes);
+    this.#holdBack();
+  }
+
+  /** The peer asks and does not listen: what it asks for has to wait. */
+  #holdBack(): void {
     const { stream } = this;
-    if (stream.writable) stream.write(bytes, written);
     if (stream.writableLength > FLOOD_WATER && !stream.isPaused()) stream.pause();
   }
 
   #receive(chunk: Buffer): void {
     this.#heardAt = performance.now();
     this.#decode(() => this.#decoder.push(chunk, this.#frame));
-    if (this.#decoder.state !== 'partial') this.#reads?.beginFrame();
+    if (this.#decoder.state === 'idle') this.#reads?.beginFrame();
+    else this.#reads?.goOnWithFrame();
   }
 
   /** Not inside a read, which would go on in the memory that it began with. */
@@ -339,10 +358,13 @@ export class Link {
     setImmediate(() => {
       const { stream } = this;
       if (stream.destroyed || stream.readableLength > 0) return;
-      const reads = new SharedReads();
+      // Whoever passes frames on keeps them until they are out.
+      const lends = !this.#handlers?.relay;
+      const reads = new SharedReads(lends);
       if (!readInto(stream as Socket, reads.onread)) return;
       reads.deliver((chunk) => this.#receive(chunk));
       this.#reads = reads;
+      this.#lent = lends;
     });
   }
 

@@ -5,13 +5,13 @@
  */
 import type { OnReadOpts } from 'node:net';
 
-/** The longest frame that is common. */
-const FRAME = 64 * 1024;
-/** Memory that reads share. A frame is not so small a part of it that keeping the frame would be a waste. */
-const SLAB = 4 * FRAME;
 /** The longest record of TLS: a read gets no less room. */
 const RECORD = 16 * 1024;
-/** Smaller reads are copied: what is kept of them must not keep a slab alive. */
+/** The longest frame that is common, and its header. */
+const FRAME = 64 * 1024 + RECORD;
+/** Memory that reads share. A frame is not so small a part of it that keeping the frame would be a waste. */
+const SLAB = 256 * 1024;
+/** Smaller reads are copied, but those inside a frame: what is kept of them must not keep a slab alive. */
 const SMALL = 4 * 1024;
 
 /** Bytes that a process must have read before it is worth having its memory kept. */
@@ -32,12 +32,20 @@ function keepMemory(length: number): void {
 export class SharedReads {
   /** For the socket's options. */
   readonly onread: OnReadOpts;
-  /** What is left of the slab. */
-  #room = Buffer.allocUnsafeSlow(SLAB);
+  readonly #lends: boolean;
+  /** Where reads go now, and what is left of it. */
+  #slab: Buffer = Buffer.allocUnsafeSlow(SLAB);
+  #room: Buffer = this.#slab;
+  #insideFrame = false;
   #early: Buffer[] = [];
   #receive: ((chunk: Buffer) => void) | undefined;
 
-  constructor() {
+  /**
+   * `lends`: frames are used up when their reader returns, and the same memory serves the next ones. Otherwise it is
+   * handed on with them.
+   */
+  constructor(lends = false) {
+    this.#lends = lends;
     this.onread = {
       buffer: () => this.#room,
       callback: (length) => {
@@ -52,18 +60,30 @@ export class SharedReads {
   #take(length: number): Buffer {
     keepMemory(length);
     const chunk = this.#room.subarray(0, length);
-    if (length < SMALL) return Buffer.from(chunk);
+    if (length < SMALL && !this.#insideFrame && !this.#lends) return Buffer.from(chunk);
     const left = this.#room.subarray(length);
-    this.#room = left.length < RECORD ? Buffer.allocUnsafeSlow(SLAB) : left;
+    this.#room = left.length < RECORD ? this.#fresh() : left;
     return chunk;
+  }
+
+  #fresh(): Buffer {
+    this.#slab = Buffer.allocUnsafeSlow(SLAB);
+    return this.#slab;
+  }
+
+  /** The next read goes on with a frame. */
+  goOnWithFrame(): void {
+    this.#insideFrame = true;
   }
 
   /** The next read begins a frame: it gets memory that holds a whole one. */
   beginFrame(): void {
-    if (this.#room.length < FRAME) this.#room = Buffer.allocUnsafeSlow(SLAB);
+    this.#insideFrame = false;
+    if (this.#lends) this.#room = this.#slab;
+    else if (this.#room.length < FRAME) this.#room = this.#fresh();
   }
 
-  /** From now on calls `receive` for each read; nothing is written to the bytes afterwards. */
+  /** From now on calls `receive` for each read. Unless they are lent, nothing is written to the bytes afterwards. */
   deliver(receive: (chunk: Buffer) => void): void {
     this.#receive = receive;
     for (const chunk of this.#early.splice(0)) receive(chunk);

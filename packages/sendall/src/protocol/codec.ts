@@ -49,6 +49,9 @@ export const isRefusal = (frame: Buffer): boolean => refusals.has(frame[0]);
 /** The alias in a frame's header; 0, the link's own, when the frame is too short to have one. */
 export const aliasOf = (frame: Buffer): number => (frame.length < HEADER ? 0 : frame.readUInt32BE(4));
 
+/** Whether a frame is a piece of a stream. */
+export const isData = (frame: Buffer): boolean => frame[0] === DATA_TYPE;
+
 /** Gives a frame another alias. */
 export const readdress = (frame: Buffer, alias: number): void => void frame.writeUInt32BE(alias, 4);
 

@@ -1,0 +1,60 @@
+/**
+ * Frames that leave in one write, in memory that is used again once they are out: fresh memory for each write costs more
+ * than what is written into it.
+ */
+import type { Writable } from 'node:stream';
+import { DATA_HEADER, writeDataHeader } from '../protocol/codec.js';
+
+/** Bytes of one batch. */
+export const BATCH = 256 * 1024;
+/** A DATA frame begins with this many bytes of length and header. */
+export const DATA_ROOM = 4 + DATA_HEADER;
+
+/** Batches that were written, for all links of the process. */
+const spare: Buffer[] = [];
+const MOST_SPARE = 16;
+
+export class Batch {
+  readonly #bytes = spare.pop() ?? Buffer.allocUnsafeSlow(BATCH);
+  #used = 0;
+
+  get length(): number {
+    return this.#used;
+  }
+
+  /** Whether a DATA frame with so many bytes still finds room. */
+  holds(bytes: number): boolean {
+    return this.#used + DATA_ROOM + bytes <= BATCH;
+  }
+
+  /**
+   * Adds a DATA frame. `fill` writes its bytes: it gets room for `length` and returns how many it used; without any there
+   * is no frame.
+   */
+  add(
+    alias: number,
+    stream: number,
+    gseq: number,
+    offset: number,
+    length: number,
+    fill: (room: Buffer) => number,
+  ): number {
+    const bytes = this.#bytes;
+    const start = this.#used;
+    const body = start + DATA_ROOM;
+    const used = fill(bytes.subarray(body, body + length));
+    if (used === 0) return 0;
+    bytes.writeUInt32BE(DATA_HEADER + used, start);
+    writeDataHeader(bytes.subarray(start + 4, body), alias, stream, gseq, offset);
+    this.#used = body + used;
+    return used;
+  }
+
+  /** Sends it. Nothing may be added afterwards. */
+  writeTo(stream: Writable): void {
+    const bytes = this.#bytes;
+    stream.write(bytes.subarray(0, this.#used), (error) => {
+      if (!error && spare.length < MOST_SPARE) spare.push(bytes);
+    });
+  }
+}
