@@ -64,12 +64,14 @@ export class Machine {
     const words = [process.execPath, this.#program, 'agent'];
     // Node's own descriptors close on exec: only a shell hands one down by mistake.
     if (this.#inherit !== undefined)
-      words.unshift('bash', '-c', `exec ${this.#inherit}> "$0/inherited"; exec "$@"`, this.home.state);
+      words.unshift('bash', '-c', `exec ${this.#inherit}> "$0.inherited"; exec "$@"`, this.home.state);
     const agent = spawn(words[0]!, words.slice(1), { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#agent = agent;
     const lines = createInterface(agent.stderr);
     await Promise.race([
-      once(lines, 'line'),
+      once(lines, 'line').then(([line]: string[]) => {
+        if (!line?.startsWith('listening ')) throw new Error(`the agent said: ${line}`);
+      }),
       once(agent, 'exit').then(([code]) => {
         throw new Error(`the agent ended with ${code}`);
       }),
@@ -116,6 +118,8 @@ export class Machine {
   #limitDisk(bytes: number): void {
     const spool = join(this.home.state, 'spool');
     mkdirSync(spool, { mode: 0o700 });
+    // The folder is not empty any more: without its mark it would be taken for another program's.
+    writeFileSync(join(this.home.state, '.sendall'), '', { mode: 0o600 });
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=0700`, 'tmpfs', spool]);
     this.#mounted = spool;
   }

@@ -72,7 +72,8 @@ describe('the agent', () => {
           return undefined;
         }
       });
-    const inherited = `${machine.home.state}/inherited`;
+    const inherited = `${machine.home.state}.inherited`;
+    onTestFinished(() => rmSync(inherited, { force: true }));
     expect(open(machine.agentPid)).toContain(inherited);
     expect(open((await machine.status()).keeperPid!)).not.toContain(inherited);
     const run = host.run(['sleep', '600'], { reject: false });

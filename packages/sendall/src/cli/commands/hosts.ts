@@ -129,7 +129,7 @@ async function nodeset(args: Arguments, words: readonly string[]): Promise<numbe
     throw new UsageError("hosts nodeset needs an expression: sendall hosts nodeset 'web[01-20]!web07'");
   const nodes = resolveTargets(words.join(','));
   if (args.on('json')) json({ nodeset: String(nodes), size: nodes.size, hosts: [...nodes] });
-  else if (args.on('expand')) answer([...nodes].join('\n'));
+  else if (args.on('expand')) for (const name of nodes) answer(name);
   else answer(String(nodes));
   return await Promise.resolve(0);
 }
