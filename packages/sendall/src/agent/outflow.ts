@@ -193,6 +193,8 @@ export class Outflow {
         }
         this.#state = 'idle';
         this.skip(Math.max(error.first ?? this.#known, offset + 1), error.message);
+        // The keeper may have told of a larger gap meanwhile: what lies behind that waits for nothing else.
+        if (this.ready) this.#wake();
       },
     );
   }
