@@ -28,7 +28,16 @@ export interface RunTag {
 
 export interface AttachOptions extends Pick<
   RunOptions,
-  'encoding' | 'maxBuffer' | 'stripFinalNewline' | 'reject' | 'waitFor' | 'signal' | 'sha256' | 'giveUpAfter'
+  | 'encoding'
+  | 'stdout'
+  | 'stderr'
+  | 'maxBuffer'
+  | 'stripFinalNewline'
+  | 'reject'
+  | 'waitFor'
+  | 'signal'
+  | 'sha256'
+  | 'giveUpAfter'
 > {
   /** Where stdout begins: "start" (default), "end", an offset, or the last bytes. */
   from?: 'start' | 'end' | number | { tail: number };
@@ -36,9 +45,12 @@ export interface AttachOptions extends Pick<
   mode?: 'observe' | 'control';
 }
 
-const { encoding, maxBuffer, stripFinalNewline, reject, waitFor, signal, sha256, giveUpAfter } = RUN_RULES;
+const { encoding, stdout, stderr, maxBuffer, stripFinalNewline, reject, waitFor, signal, sha256, giveUpAfter } =
+  RUN_RULES;
 const ATTACH_RULES = {
   encoding,
+  stdout,
+  stderr,
   maxBuffer,
   stripFinalNewline,
   reject,

@@ -21,6 +21,7 @@ import {
   type Rule,
   type Rules,
 } from './check.js';
+import { targetRule, type Target } from './target.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
@@ -45,6 +46,10 @@ export interface RunOptions {
    * string: that text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
    */
   stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
+  /** Where stdout goes. Default "pipe": into the result, or to who reads the run as a stream. */
+  stdout?: Target;
+  /** Where stderr goes. Default "pipe". */
+  stderr?: Target;
   /** How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows. Default "utf-8". */
   encoding?: string;
   /** A terminal of this size on the host, each from 1 to 65535; output is one stream. Default 80 columns and 24 rows. */
@@ -122,6 +127,8 @@ export const RUN_RULES: Rules<RunOptions> = {
   env: either(listOf(word), variables),
   runAs: name,
   stdin: either(word, readable),
+  stdout: targetRule,
+  stderr: targetRule,
   encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
   pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
   capture: oneOf(...CHOICES.capture),
@@ -161,6 +168,8 @@ export interface PreparedRun {
   readonly giveUpAfter: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly stdin: RunOptions['stdin'];
+  readonly stdout: Target | undefined;
+  readonly stderr: Target | undefined;
 }
 
 /** Throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
@@ -267,5 +276,7 @@ export function prepareRun(
     giveUpAfter: readDuration(options.giveUpAfter),
     signal: options.signal,
     stdin: options.stdin,
+    stdout: options.stdout,
+    stderr: options.stderr,
   };
 }

@@ -40,6 +40,7 @@ import {
 } from './result.js';
 import type { Session } from './session.js';
 import { signalNumber } from './signals.js';
+import { isOurs, Targets, writers } from './target.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
 
@@ -103,6 +104,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly #attachment: Attachment;
   readonly #stdout: Output;
   readonly #stderr: Output;
+  readonly #targets: Targets;
+  /** Its output is being written where its options say; resolves when all is, or why not all of it can be. */
+  #pouring: Promise<unknown> | undefined;
+  #unwritten: Error | undefined;
+  #ended = false;
   readonly #gaps: Gap[] = [];
   readonly #openedAt = Date.now();
   #state: RunState = 'queued';
@@ -128,6 +134,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.host = host;
     this.runId = formatRunId(prepared.runId);
     this.#prepared = prepared;
+    this.#targets = new Targets(prepared);
     this.#throws = prepared.reject;
     this.#joins = beginning.kind === 'attach';
     this.#observes = beginning.kind === 'attach' && beginning.mode === 'observe';
@@ -135,6 +142,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
     this.#attachment = new Attachment(prepared, beginning, this.#listener());
     this.#feed(prepared.stdin);
+    this.#pourOut();
     this.#watch(prepared.signal);
   }
 
@@ -270,12 +278,14 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** All of stdout, decoded, without its final newline unless `stripFinalNewline` is false. Rejects as the run does. */
   async text(): Promise<string> {
+    this.#mustCollect('stdout');
     const { stdout } = await this;
     return this.#prepared.stripFinalNewline === false ? stdout : withoutNewline(stdout);
   }
 
   /** All of stdout. */
   async bytes(): Promise<Buffer> {
+    this.#mustCollect('stdout');
     return (await this).raw.stdout;
   }
 
@@ -331,7 +341,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         throw new UsageError('the run that is piped into was given its stdin already: leave out its option stdin');
       next.#lead((into) => this.#pour(into));
     } else {
-      const done = sources.add(next);
+      const done = writers.add(next);
       pipeline(this.stdout, next, { end: false })
         .then(() => done() && !isOurs(next) && next.end())
         .catch((error: unknown) => {
@@ -345,6 +355,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** Everything that happens, in order. One reader only; output is not collected then. */
   async *events(): AsyncGenerator<RunEvent, void, undefined> {
     if (this.#events) throw new UsageError('events() of a run can be read once');
+    this.#mustCollect('stdout', 'stderr');
     const events = (this.#events = new EventQueue());
     if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
     for (const stream of ['stdout', 'stderr'] as const) {
@@ -424,15 +435,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** Takes output and drops it: only the end is of interest. */
   stopCollecting(): void {
-    this.#stdout.discard();
-    this.#stderr.discard();
+    for (const stream of ['stdout', 'stderr'] as const)
+      if (!this.#targets.streams.includes(stream)) this.#outputOf(stream).discard();
     this.#used();
   }
 
   /** Nobody reads this stream any more: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
-    this.#outputOf(stream).discard();
-    this.#attachment.stopReading(this.#outputOf(stream).inbound.stream);
+    if (this.#pouring && this.#targets.streams.includes(stream))
+      this.#unwritten ??= new Error(`${stream} was not all written: it is not read any more`);
+    this.#stop(stream);
   }
 
   // -- inside
@@ -484,7 +496,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         if (this.#observes) this.#end(...this.#overflow());
         else void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
       },
-      stopped: () => this.stopReading(name),
+      stopped: () => this.#stop(name),
     });
   }
 
@@ -540,7 +552,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #maybeDone(): void {
     const attachment = this.#attachment;
     const { exit } = attachment;
-    if (!exit || this.#result.settled) return;
+    if (!exit || this.#ended) return;
     const { drained, allEnded } = attachment;
     if (drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
     const { waitFor } = this.#prepared;
@@ -560,7 +572,23 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #end(outcome: Outcome, reason: string, failure: Failure = {}): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    // A caller that cancels does not wait for a stream that takes nothing.
+    if (!this.#pouring || outcome === 'cancelled') this.#settle(outcome, reason, failure);
+    else {
+      this.#stdout.finish();
+      this.#stderr.finish();
+      void this.#pouring.then(() => this.#settle(outcome, reason, failure));
+    }
+  }
+
+  #settle(outcome: Outcome, reason: string, failure: Failure): void {
     if (this.#result.settled) return;
+    if (this.#unwritten && outcome !== 'lost') {
+      const { message } = this.#unwritten;
+      [outcome, reason, failure] = ['truncated', message, { cause: this.#unwritten }];
+    }
     const states: Partial<Record<Outcome, RunState>> = { refused: 'refused', unreachable: 'unreachable', lost: 'lost' };
     this.#state = states[outcome] ?? 'ended';
     this.#failure = failure;
@@ -640,6 +668,34 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     else this.#lead((into) => pipeline(stdin, into));
   }
 
+  #stop(stream: StreamName): void {
+    this.#outputOf(stream).discard();
+    this.#attachment.stopReading(this.#outputOf(stream).inbound.stream);
+  }
+
+  /** Output goes where its options say. What cannot be written ends the command: its run cannot be ok. */
+  #pourOut(): void {
+    for (const stream of ['stdout', 'stderr'] as const)
+      if (this.#prepared[stream] === 'ignore') this.#outputOf(stream).discard();
+    const { streams } = this.#targets;
+    if (!streams.length) return;
+    const failed = (error: unknown): void => {
+      this.#unwritten ??= error as Error;
+      if (this.#observes) this.#end('truncated', this.#unwritten.message, { cause: this.#unwritten });
+      else void this.cancel({ reason: 'its output cannot be written' }).catch(() => undefined);
+    };
+    this.#pouring = Promise.all(
+      streams.map((stream) => this.#targets.pour(stream, this.#outputOf(stream).readable()).catch(failed)),
+    );
+  }
+
+  /** Throws UsageError for what went elsewhere. */
+  #mustCollect(...streams: readonly StreamName[]): void {
+    for (const stream of streams)
+      if (this.#targets.streams.includes(stream) || this.#prepared[stream] === 'ignore')
+        throw new UsageError(`the run's ${stream} went where its option ${stream} says: there is nothing to read here`);
+  }
+
   /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
   #lead(lead: (stdin: Writable) => Promise<void>): void {
     const { stdin } = this.#attachment;
@@ -653,7 +709,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** All of stdout, and the end of it when it is known to be all. */
   async #pour(stdin: Writable): Promise<void> {
-    const done = sources.add(stdin);
+    const done = writers.add(stdin);
     await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
     const result = await this.#result.promise;
     if (!this.#attachment.exit || ['lost', 'truncated'].includes(result.outcome)) throw this.#errorOf(result);
@@ -669,7 +725,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (!signal) return;
     const abort = () => {
       this.#aborted = signal.reason;
-      if (this.#attachment.boarded) void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
+      if (this.#ended) this.#settle('cancelled', 'aborted by the caller while its output was being written', {});
+      else if (this.#attachment.boarded) void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
       else this.#end('cancelled', 'aborted by the caller before it was sent');
     };
     if (signal.aborted) queueMicrotask(abort);
@@ -681,29 +738,6 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     }
   }
 }
-
-/** What a pipeline puts on its target, for each event at most. */
-const LISTENERS = 4;
-
-/** These end with the process. */
-const isOurs = (target: Writable): boolean => target === process.stdout || target === process.stderr;
-
-/** Streams that runs are piped into, each with the number of runs that have not ended. */
-const sources = {
-  left: new WeakMap<Writable, number>(),
-  /** One more. Returns what says that it has ended, and whether it was the last. */
-  add(target: Writable): () => boolean {
-    const { left } = this;
-    left.set(target, (left.get(target) ?? 0) + 1);
-    target.setMaxListeners(target.getMaxListeners() + LISTENERS);
-    return () => {
-      target.setMaxListeners(target.getMaxListeners() - LISTENERS);
-      const others = left.get(target)! - 1;
-      left.set(target, others);
-      return others === 0;
-    };
-  },
-};
 
 /** Without its words, which may hold what is not for logs. */
 const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());
