@@ -260,9 +260,11 @@ export class Agent implements AsyncDisposable {
 
   async #close(): Promise<void> {
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
-    await Promise.all(this.#servers.map((server) => server.shutdown({ timeout: 1000 })));
-    await this.#gate.close();
+    const stopped = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
+    // It listens no more: the next agent need not wait for those that are still told.
     this.#presence?.release();
+    await Promise.all(stopped);
+    await this.#gate.close();
     this.#stopped();
   }
 

@@ -31,6 +31,8 @@ export interface Watch {
 export interface Status {
   code?: number;
   signal?: number;
+  /** Why neither is known. */
+  unknown?: string;
   core: boolean;
   userUs?: number;
   systemUs?: number;

@@ -3,7 +3,8 @@
  * output, input and exit codes, and loses:
  * words, variables and folders that are not UTF-8 (refused), the default limit of open files (Node's raised one is
  * inherited), terminals, exact and ordered capture and other users (refused), rusage, speed (a start takes twice as long), and
- * orphans are found by group, session and tag alone.
+ * orphans are found by group, session and tag alone. Node tells a death by a real-time signal as code 0: a command that
+ * got one from a caller ends with `lost` instead of 0; one that such a signal of others ends cannot be known.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
@@ -41,6 +42,9 @@ function errnoOf(error: unknown): SystemError {
   return new SystemError(syscall ?? 'call', Math.abs(errno ?? os.errno.EIO));
 }
 
+/** Node has no names for signals from here on, and tells a death by them as code 0. */
+const REAL_TIME = 32;
+
 const wouldBlock = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EAGAIN';
 
 /** Bytes as a string that Node turns into the same bytes again; refused when there is none. */
@@ -58,7 +62,27 @@ export function plainNative(folder: string): Native {
   const sockets = new Map<number, Inlet>();
   const words = new Map<Words, { argv: readonly Uint8Array[]; env: readonly Uint8Array[] }>();
   const ended = new Map<number, Status>();
+  /** Commands, or groups of them, that got a real-time signal, with the last of these. */
+  const nameless = new Map<number, number>();
   let onEnded: (() => void) | undefined;
+
+  /** What Node says of an end. */
+  function statusOf(pid: number, code: number | null, name: NodeJS.Signals | null): Status {
+    const sent = nameless.get(pid);
+    nameless.delete(pid);
+    if (code === null) return { signal: os.signals[name!], core: false };
+    if (code !== 0 || sent === undefined) return { code, core: false };
+    return {
+      unknown: `it got signal ${sent}, and a host without koffi does not hear whether it ended by that`,
+      core: false,
+    };
+  }
+
+  function send(pid: number, signal: number): boolean {
+    const done = process.kill(pid, signal);
+    if (signal >= REAL_TIME) nameless.set(Math.abs(pid), signal);
+    return done;
+  }
 
   function fifo(): string {
     if (ready.length === 0) {
@@ -170,7 +194,7 @@ export function plainNative(folder: string): Native {
       const { pid } = child;
       if (pid === undefined) throw new SystemError('spawn', whyNot(resolve(cwd, path)));
       child.on('exit', (code, signal) => {
-        ended.set(pid, code === null ? { signal: os.signals[signal!], core: false } : { code, core: false });
+        ended.set(pid, statusOf(pid, code, signal));
         onEnded?.();
       });
       return pid;
@@ -187,14 +211,14 @@ export function plainNative(folder: string): Native {
     },
     kill(pid, signal) {
       try {
-        return process.kill(pid, signal);
+        return send(pid, signal);
       } catch {
         return false;
       }
     },
     signalExactly(pid, signal, same) {
       try {
-        return same() && process.kill(pid, signal);
+        return same() && send(pid, signal);
       } catch {
         return false;
       }

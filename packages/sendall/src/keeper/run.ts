@@ -111,7 +111,7 @@ export class Run implements OutputEvents {
   #status: Status | undefined;
   #endedMs = 0;
   #startedAt = 0;
-  #cause: Cause | undefined;
+  #cause: Cause | 'lost' | undefined;
   #reason: string | undefined;
   #ending: Ending | undefined;
   #endReport: EndReport | undefined;
@@ -537,6 +537,10 @@ export class Run implements OutputEvents {
 
   #leaderEnded(status: Status): void {
     this.#status = status;
+    if (status.unknown !== undefined) {
+      this.#cause ??= 'lost';
+      this.#reason ??= status.unknown;
+    }
     // By the clock that does not jump: it ended as long after its start as it ran.
     this.#endedMs = this.started!.startMs + Math.round(performance.now() - this.#startedAt);
     this.#deadlines?.stop();

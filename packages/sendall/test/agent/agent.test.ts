@@ -31,6 +31,7 @@ import {
 } from 'sendall';
 import { decode, encode } from '../../src/protocol/codec.js';
 import type { Message } from '../../src/protocol/messages.js';
+import { removeHome } from '../remove-home.js';
 
 let folder: string;
 const homeIn = (name: string): Home => resolveHome({ SENDALL_HOME: join(folder, name) });
@@ -38,7 +39,10 @@ const homeIn = (name: string): Home => resolveHome({ SENDALL_HOME: join(folder, 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'sendall-agent-'));
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }));
+afterAll(async () => {
+  for (const name of readdirSync(folder)) await removeHome(join(folder, name), 0);
+  rmSync(folder, { recursive: true, force: true });
+});
 
 describe('over TLS', () => {
   let agent: Agent;

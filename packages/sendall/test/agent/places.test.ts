@@ -1,7 +1,7 @@
 /** Strange places for an agent: users without names, limits, other logins, lost sockets. Each works or is one sentence. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome } from '../../dist/home.js';
 import { rootDescribe } from '../../../../test/support/root.js';
 import { patience, until } from '../../../../test/support/waits.js';
+import { removeHome } from '../remove-home.js';
 
 const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 /** A user that no password file has. */
@@ -24,7 +25,8 @@ afterEach(async () => {
     agent.kill();
     if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit');
   }
-  rmSync(folder, { recursive: true, force: true });
+  for (const name of readdirSync(folder)) await removeHome(join(folder, name), 0);
+  await removeHome(folder, 0);
 });
 
 type Env = Record<string, string>;

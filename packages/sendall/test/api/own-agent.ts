@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, openAgent, resolveHome, type Agent, type Home, type Host } from 'sendall';
+import { removeHome } from '../remove-home.js';
 
 /** An agent with a keeper of its own in a temporary home, and a host connected to it. */
 export interface OwnAgent extends AsyncDisposable {
@@ -22,7 +23,7 @@ export async function ownAgent(): Promise<OwnAgent> {
     async [Symbol.asyncDispose]() {
       await host.close();
       await agent.close();
-      rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+      await removeHome(folder);
     },
   };
 }

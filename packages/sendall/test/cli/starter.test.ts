@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { rootDescribe } from '../../../../test/support/root.js';
+import { endKeeper } from '../remove-home.js';
 import { SENDALL, User } from './support.js';
 
 /** An agent of this user's, started by shell text that ends with `agent`. */
@@ -20,10 +21,9 @@ async function startedBy(text: string): Promise<{ user: User } & AsyncDisposable
   return {
     user,
     async [Symbol.asyncDispose]() {
-      const [status] = user.events(['agent', 'status', '--json']);
       user.call(['agent', 'stop', '--runs']);
       if (child.exitCode === null) await once(child, 'exit');
-      if (typeof status?.keeperPid === 'number') process.kill(status.keeperPid, 'SIGKILL');
+      await endKeeper(user.home);
       user[Symbol.dispose]();
     },
   };

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { patience } from '../../../../test/support/waits.js';
+import { endKeeper } from '../remove-home.js';
 
 export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 /** Drives a program in a terminal of its own; reads a script of steps as JSON. */
@@ -163,13 +164,12 @@ export class Machine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const [status] = this.user.events(['agent', 'status', '--json']);
     this.user.call(['agent', 'stop', '--runs']);
     if (this.#agent && this.#agent.exitCode === null) {
       this.#agent.kill('SIGTERM');
       await once(this.#agent, 'exit');
     }
-    if (typeof status?.keeperPid === 'number') process.kill(status.keeperPid, 'SIGKILL');
+    await endKeeper(this.user.home);
     this.user[Symbol.dispose]();
   }
 }

@@ -1,5 +1,5 @@
 /** What one caller takes, asks or gets wrong costs that caller: the others of its agent, and of its warm links, go on. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -8,11 +8,10 @@ import { Agent } from '../../dist/agent/agent.js';
 import { KeeperGate } from '../../dist/agent/gate.js';
 import { encodeData } from '../../dist/protocol/codec.js';
 import { until } from '../../../../test/support/waits.js';
+import { removeHome } from '../remove-home.js';
 import { Rogue } from './rogue.js';
 
 const newHome = (): Home => resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-callers-')) });
-const remove = (home: Home): void =>
-  rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
 
 /** MiB of a process that are in memory. */
 const memoryOf = (pid: number): number =>
@@ -23,13 +22,11 @@ async function started(options: ConstructorParameters<typeof KeeperGate>[1] = {}
   const agent = new Agent({ home }, new KeeperGate(home, { idleExitMs: 200, ...options }));
   await agent.open();
   const host = await connect('local', { home });
-  const { keeperPid } = await host.ask<{ keeperPid: number }>('status');
   onTestFinished(async () => {
     await host.ask('stop', { runs: true }).catch(() => undefined);
     await host.close();
     await agent.close();
-    await until(() => !existsSync(`/proc/${keeperPid}`), 'the keeper ends');
-    remove(home);
+    await removeHome(home.state);
   });
   return { home, host };
 }
@@ -151,8 +148,8 @@ describe('callers who share a warm link', () => {
     await host.ask('stop', { runs: true });
     await host.close();
     await ends.pop()?.();
-    remove(agentHome);
-    remove(home);
+    await removeHome(agentHome.state);
+    await removeHome(home.state);
   });
 
   const faults: [string, (rogue: Rogue) => void][] = [

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, openAgent, resolveHome, type Agent, type Home, type Host } from 'sendall';
 import { encodeData, encodeSpec } from '../../dist/protocol/codec.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
+import { removeHome } from '../remove-home.js';
 import { Rogue } from './rogue.js';
 import { fleetOf } from './support.js';
 
@@ -21,7 +22,7 @@ afterAll(async () => {
   await host.ask('stop', { runs: true });
   await host.close();
   await agent.close();
-  rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+  await removeHome(home.state);
 });
 
 const data = (alias: number, stream: number, offset: number, bytes: Uint8Array): Buffer =>

@@ -10,6 +10,7 @@ import { onTestFinished } from 'vitest';
 import { connect, resolveHome, type AgentStatus, type ConnectOptions, type Home, type Host } from 'sendall';
 import { ensureKeeper } from '../../dist/keeper/door.js';
 import { until } from '../../../../test/support/waits.js';
+import { removeHome } from '../remove-home.js';
 
 export const cli = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 
@@ -33,6 +34,8 @@ export class Machine {
   private constructor(env: NodeJS.ProcessEnv) {
     const folder = mkdtempSync(join(tmpdir(), 'sendall-machine-'));
     this.home = resolveHome({ SENDALL_HOME: folder });
+    // Some tests put something there before the agent does.
+    writeFileSync(join(folder, '.sendall'), '');
     this.env = { ...process.env, ...env, SENDALL_HOME: folder };
   }
 
@@ -146,15 +149,7 @@ export class Machine {
     }
     if (this.#mounted && existsSync(this.#mounted)) execFileSync('umount', ['-l', this.#mounted]);
     // A keeper that was to follow the one that ended may still write here; without an agent it ends.
-    const removed = (): boolean => {
-      try {
-        rmSync(this.home.state, { recursive: true, force: true });
-        return true;
-      } catch {
-        return false;
-      }
-    };
-    await until(removed, `${this.home.state} to be left alone`);
+    await removeHome(this.home.state);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Whatever a caller sends, well-formed or not, costs that caller at most its link: properties over all messages. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -19,7 +19,7 @@ import {
   type Spec,
 } from '../../dist/protocol/messages.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
-import { until } from '../../../../test/support/waits.js';
+import { removeHome } from '../remove-home.js';
 import { Rogue } from './rogue.js';
 
 /** Cases of each property; more of them by RUNS=1000. */
@@ -170,12 +170,10 @@ describe('an agent', () => {
     host = await connect('local', { home });
   });
   afterAll(async () => {
-    const { keeperPid } = await host.ask<{ keeperPid: number }>('status');
     await host.ask('stop', { runs: true });
     await host.close();
     await agent.close();
-    await until(() => !existsSync(`/proc/${keeperPid}`), 'the keeper ends');
-    rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+    await removeHome(home.state);
   });
 
   test.each([
@@ -244,5 +242,5 @@ test('a keeper refuses what it cannot take to the run that it came for, and goes
   keeper.send({ type: 'ASK', alias: 0, opId: 1, what: 'end-runs' });
   keeper.send({ type: 'ASK', alias: 0, opId: 2, what: 'drain' });
   await keeper.closed;
-  rmSync(home.state, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+  await removeHome(home.state);
 }, 60_000);

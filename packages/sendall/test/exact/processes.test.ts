@@ -53,7 +53,7 @@ describe('the agent', () => {
     await run.started;
     const before = await machine.status();
     const said = await output(machine.spawn('agent', 'restart'));
-    expect(said.code).toBe(0);
+    expect(said.code, said.stderr).toBe(0);
     const after = await machine.status();
     expect(after.pid).not.toBe(before.pid);
     expect(after.keeperPid).toBe(before.keeperPid);

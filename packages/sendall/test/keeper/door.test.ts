@@ -199,6 +199,16 @@ describe('without koffi', () => {
     expect(await run.exit).toMatchObject({ code: 6 });
     expect([await run.text(1), await run.text(2)]).toEqual(['typed', 'err\n']);
     expect(await keeper.sh('kill -9 $$').exit).toMatchObject({ signal: 'SIGKILL' });
+    const hit = keeper.sh('sleep 100');
+    await hit.wait('STARTED');
+    await hit.operate({ type: 'SIGNAL', signal: 35, scope: 'group' });
+    // Node has no name for it and says that the code was 0.
+    const { code, ...exit } = await hit.exit;
+    expect(code).toBe(undefined);
+    expect(exit).toMatchObject({
+      cause: 'lost',
+      reason: expect.stringContaining('it got signal 35') as string,
+    });
     expect(await keeper.exec('no-such-program').wait('REFUSED')).toMatchObject({ code: 'nofile' });
     const big = keeper.sh('head -c 5000000 /dev/zero');
     expect(await big.output(1)).toHaveLength(5_000_000);

@@ -1,0 +1,40 @@
+/** Ends keepers and removes their folders once nothing writes there. */
+import { existsSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { until } from '../../../test/support/waits.js';
+
+/** The keeper that has named itself in the folder. */
+function keeperOf(folder: string): number | undefined {
+  try {
+    return Number(readlinkSync(join(folder, 'keeper.owner')).split('.')[0]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Waits for the end of the folder's keeper, and ends it when it stays: it has commands, or waits for agents. */
+export async function endKeeper(folder: string, wait = 0): Promise<void> {
+  const pid = keeperOf(folder);
+  const gone = () => pid === undefined || !existsSync(`/proc/${pid}`);
+  try {
+    await until(gone, 'the keeper to end', wait);
+  } catch {
+    if (!gone()) process.kill(pid!, 'SIGKILL');
+    await until(gone, 'the keeper to end');
+  }
+}
+
+/** Removes a state folder whose agent has ended; its keeper has `wait` milliseconds to end by itself. */
+export async function removeHome(folder: string, wait = 5000): Promise<void> {
+  await endKeeper(folder, wait);
+  const removed = (): boolean => {
+    try {
+      rmSync(folder, { recursive: true, force: true });
+      return true;
+    } catch {
+      // Another keeper that was just starting, or a command that it left.
+      return false;
+    }
+  };
+  await until(removed, `${folder} to be left alone`);
+}
