@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { patience, within } from '../../../test/support/waits.js';
 
-const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
+export const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
 const peers = fileURLToPath(new URL('./python/peers.py', import.meta.url));
 
 /** A program that a test has started: what it says, and a way to wait for it. Ends with its test. */

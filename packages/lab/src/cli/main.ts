@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import { UsageError, type Command } from './command.js';
+import { closed, keepIgnored } from './signals.js';
 
 /** Loaded when called, so that `wirelab --help` does not wait for the page's server. */
 const commands: Record<string, () => Promise<{ command: Command }>> = {
@@ -47,6 +49,25 @@ async function overview(): Promise<string> {
   return `wirelab: what was really on the wire\n\n${lines.join('\n')}\n\nwirelab COMMAND --help tells more, with an example`;
 }
 
+/** What Node has put in the place of a stdout that was closed would take everything and keep nothing. */
+function refuseOutput(): void {
+  const stdout = new Writable({ write: (_chunk, _encoding, done) => done(new Error('it is closed')) });
+  Object.defineProperty(process, 'stdout', { value: stdout });
+}
+
+/** An error in one sentence, with the next step where the system has refused files. */
+function sentenceOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const refused = /\bE[MN]FILE\b/.exec(message)?.[0];
+  return refused
+    ? `this process may not open more files (${refused}): raise its limit, for example with "ulimit -n 1024"`
+    : message;
+}
+
+keepIgnored();
+if (closed.has(1)) refuseOutput();
+// Our own words beside the output are no loss.
+process.stderr.on('error', () => undefined);
 // A reader of our output that has gone (| head) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
@@ -57,8 +78,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  const sentence = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`wirelab: ${sentence}\n`);
+  process.stderr.write(`wirelab: ${sentenceOf(error)}\n`);
   if (error instanceof UsageError) process.stderr.write('wirelab --help tells what there is\n');
   process.exitCode = error instanceof UsageError ? usage : 1;
 }

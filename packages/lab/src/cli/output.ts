@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { codeOf, onceSignal } from './signals.js';
 
 /** Prints lines on stdout and waits while its reader is slow. A reader that has gone ends the program quietly. */
 export async function print(...lines: string[]): Promise<void> {
@@ -11,10 +12,14 @@ export function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Resolves at the first SIGINT or SIGTERM, or when `other` aborts. */
-export function interrupted(): Promise<void> {
+/**
+ * Resolves when what runs until it is stopped is to stop, with the exit code: 0 after SIGINT or SIGTERM, which are how it
+ * is stopped, 129 after SIGHUP.
+ */
+export function interrupted(): Promise<number> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) onceSignal(signal, () => resolve(0));
+    onceSignal('SIGHUP', () => resolve(codeOf('SIGHUP')));
   });
 }
 

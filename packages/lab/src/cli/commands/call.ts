@@ -7,6 +7,7 @@ import { quietMs } from '../../historical/recv.js';
 import { protocolNames } from '../../historical/server.js';
 import { checked, number, oneOf, parse, UsageError, type Command } from '../command.js';
 import { say } from '../output.js';
+import { codeOf } from '../signals.js';
 
 const prompt = '>>: ';
 
@@ -89,11 +90,18 @@ async function* stdinLines(): AsyncGenerator<string> {
     return;
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt });
-  terminal.on('SIGINT', () => terminal.close());
+  // At the prompt Ctrl-C leaves; an answer that it cuts short is no success.
+  let asking = true;
+  terminal.on('SIGINT', () => {
+    terminal.close();
+    if (!asking) process.exit(codeOf('SIGINT'));
+  });
   try {
     terminal.prompt();
     for await (const line of terminal) {
+      asking = false;
       yield line.trim();
+      asking = true;
       terminal.prompt();
     }
   } finally {

@@ -76,9 +76,9 @@ example: wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --
     for (const fault of chosen) say(`${fault.name}: ${fault.description.en}`);
     say(`seed ${seed}`);
     await print(`listening ${formatAddress(proxy.address)}`);
-    await stopped;
+    const code = await stopped;
     await proxy.close();
-    return 0;
+    return code;
   },
 };
 

@@ -6,6 +6,7 @@ import { ChatServer, type ChatEvent } from '../../chat/server.js';
 import { oneLine, printable } from '../../render/printable.js';
 import { checked, integer, parse, UsageError, type Command } from '../command.js';
 import { interrupted, print, say } from '../output.js';
+import { codeOf, onceSignal } from '../signals.js';
 
 export const command: Command = {
   summary: 'the tutorial’s chat: many clients, one operator',
@@ -54,18 +55,18 @@ async function serveChat(
   const stopped = interrupted();
   await print(`listening ${host ?? '127.0.0.1'}:${server.port}`);
   const operator = createInterface({ input: process.stdin });
-  const quit = new Promise<void>((resolve) => {
+  const quit = new Promise<number>((resolve) => {
     operator.on('line', (line) => {
-      if (line.trim() === '/quit') resolve();
+      if (line.trim() === '/quit') resolve(0);
       else operate(server, line);
     });
   });
   operator.on('close', () => server.operatorLeft());
-  await Promise.race([stopped, quit]);
+  const code = await Promise.race([stopped, quit]);
   operator.close();
   process.stdin.destroy();
   await server.close();
-  return 0;
+  return code;
 }
 
 function operate(server: ChatServer, line: string): void {
@@ -101,10 +102,14 @@ async function join(target: string, framing: string | undefined): Promise<number
     if (line.trim() !== '') chat.send(line.trim());
   });
   lines.on('close', () => chat.end());
-  const stop = () => chat.close();
-  process.once('SIGINT', stop).once('SIGTERM', stop);
+  let code = 0;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    onceSignal(signal, () => {
+      code = codeOf(signal);
+      chat.close();
+    });
   for await (const text of chat.texts) await print(printable(text.endsWith('\n') ? text.slice(0, -1) : text));
   lines.close();
   process.stdin.destroy();
-  return 0;
+  return code;
 }

@@ -68,9 +68,9 @@ example: wirelab inspect --listen 7000 --to 127.0.0.1:6379 --framing crlf`,
       printLive(JSON.stringify({ event: 'listening', address, ...proxy.address }));
       say(`listening ${address}`);
     } else printLive(`listening ${address}`);
-    await stopped;
+    const code = await stopped;
     await proxy.close();
     recorder?.close();
-    return 0;
+    return code;
   },
 };

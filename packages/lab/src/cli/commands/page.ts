@@ -18,8 +18,8 @@ example: wirelab page --lang zh`,
     const stopped = interrupted();
     await print(`listening ${page.url}`);
     say('open this address in a browser on this machine; Ctrl-C ends it');
-    await stopped;
+    const code = await stopped;
     await page.close();
-    return 0;
+    return code;
   },
 };

@@ -34,9 +34,9 @@ example: wirelab serve length-ready --port 8080`,
     const stopped = interrupted();
     say('warning: whatever a process of this user sends to this port is run as a command, without any authentication');
     await print(`listening 127.0.0.1:${server.port}`);
-    await stopped;
+    const code = await stopped;
     await server.close();
-    return 0;
+    return code;
   },
 };
 
