@@ -10,10 +10,15 @@ true 3>&2 || SENDALL_START="$SENDALL_START closed=2"
   while read -r _k _v _; do
     case $_k in SigIgn:) SENDALL_START="$SENDALL_START sigign=$_v" && break ;; esac
   done </proc/self/status
-  while read -r _k _ _v _soft _; do
+  while read -r _k _ _v _soft _hard _; do
     case $_k$_v in Maxfiles) SENDALL_START="$SENDALL_START nofile=$_soft" && break ;; esac
   done </proc/self/limits
 } 2>/dev/null
+# With fewer files than it needs to begin Node dies with a stack or without a word; it takes what the hard limit allows.
+[ "$_hard" -lt 20 ] 2>/dev/null && {
+  echo "sendall: this process may open $_hard files, too few for Node.js: raise the limit, for example with \"ulimit -n 1024\"" >&2
+  exit 1
+}
 export SENDALL_START
 command -v node >/dev/null || { echo "sendall: there is no node on the PATH: install Node.js 20.19 or newer" >&2; exit 127; }
 exec node "$0" "$@"

@@ -11,7 +11,7 @@ const WINDOW = 64;
 export async function askEach(
   names: Iterable<string>,
   ask: (name: string) => Promise<void>,
-  told = (name: string, { message }: Error) => say(`sendall: ${name}: ${message}`),
+  told: (name: string, error: Error) => void = (name, { message }) => say(`sendall: ${name}: ${message}`),
 ): Promise<string[]> {
   const waiting = names[Symbol.iterator]();
   const failed: string[] = [];

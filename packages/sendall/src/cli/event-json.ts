@@ -29,6 +29,14 @@ export function outputJson({ host, runId }: Named, piece: Output, decoders?: Dec
     : { ...head, text };
 }
 
+/** What decoders still hold at the end: the beginning of a character that was never ended. `ends`: where streams end. */
+export function* unfinished(decoders: Decoders | undefined, ends: Readonly<Record<StreamName, number>>) {
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const text = decoders?.[stream].decode();
+    if (text) yield { stream, offset: ends[stream], text };
+  }
+}
+
 /** Any other event. */
 export function eventJson({ host, runId }: Named, event: Exclude<RunEvent, OutputEvent>): object {
   if (event.event === 'result') return resultJson(event.result);

@@ -3,7 +3,7 @@ import { isatty } from 'node:tty';
 import type { Result, Run, RunEvent, ScreenModes, StreamName } from '../index.js';
 import type { Arguments } from './command.js';
 import { jsonLine } from './control-characters.js';
-import { decodersFor, eventJson, outputJson } from './event-json.js';
+import { decodersFor, eventJson, outputJson, unfinished } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { undoneAtTheEnd } from './left-screen.js';
 import { Replay } from './replay.js';
@@ -102,13 +102,11 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
     else if (event.event === 'gap' && !options.quiet)
       say(`sendall: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
   };
-  /** What the decoders still hold: the beginning of a character that was never ended. */
   const flush = async () => {
-    for (const stream of ['stdout', 'stderr'] as const) {
-      const text = decoders?.[stream].decode();
-      if (!text || (options.only && stream !== options.only)) continue;
-      if (options.json) await put(out, `${jsonLine(outputJson(run, { stream, offset: run.offsets[stream], text }))}\n`);
-      else await put(stream === 'stderr' ? err : out, text);
+    for (const piece of unfinished(decoders, run.offsets)) {
+      if (options.only && piece.stream !== options.only) continue;
+      if (options.json) await put(out, `${jsonLine(outputJson(run, piece))}\n`);
+      else await put(piece.stream === 'stderr' ? err : out, piece.text);
     }
   };
   const isOver = () => ['ended', 'lost', 'refused', 'unreachable'].includes(run.state);

@@ -5,7 +5,7 @@ import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, t
 import { graceOf, type Part } from './accompany.js';
 import type { Arguments } from './command.js';
 import { jsonLine } from './control-characters.js';
-import { decodersFor, eventJson, outputJson } from './event-json.js';
+import { decodersFor, eventJson, outputJson, unfinished } from './event-json.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { noteRun } from './history.js';
 import { leaveMany } from './departure.js';
@@ -77,7 +77,8 @@ class View {
 
   async launch(): Promise<void> {
     const asJson = this.#args.on('json');
-    if (!asJson) say(this.#run.runId);
+    const error = asJson ? undefined : say(this.#run.runId);
+    if (error) this.#lostOutput ??= { stream: 'stderr', error };
     for await (const event of this.#run.launch()) {
       if (event.event === 'result' && !event.result.ok) this.#results.push(event.result);
       const { host, runId, ...rest } = event;
@@ -97,7 +98,11 @@ class View {
       if (!decoders.has(host)) decoders.set(host, decodersFor(this.#args.text('encoding')));
       if (rest.event === 'output') await this.#json(outputJson(event, rest, decoders.get(host)));
       else {
-        if (rest.event === 'result') this.#results.push(rest.result);
+        if (rest.event === 'result') {
+          this.#results.push(rest.result);
+          for (const piece of unfinished(decoders.get(host), rest.result.finals))
+            await this.#json(outputJson(event, piece));
+        }
         await this.#json(eventJson({ host, runId }, rest));
       }
     }

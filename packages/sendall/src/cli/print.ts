@@ -6,10 +6,10 @@ import { escapeControl, jsonLine } from './control-characters.js';
 import { closedError } from './sink.js';
 import { endLine, makeWay } from './status-line.js';
 
-/** Our own words, one line on stderr. */
-export function say(line: string): void {
+/** Our own words, one line on stderr. Returns what kept them from being written, if anything. */
+export function say(line: string): NodeJS.ErrnoException | undefined {
   endLine();
-  print(2, `${escapeControl(line)}\n`);
+  return print(2, `${escapeControl(line)}\n`);
 }
 
 /** An answer of our own on stdout, line by line. */
@@ -85,11 +85,15 @@ export function reasonOf(error: NodeJS.ErrnoException): string {
   return error.message.replace(/, write$/, '');
 }
 
-/** Writes all of it before it returns. Answers are short; what commands write goes through sink.ts. */
-function print(fd: 1 | 2, text: string): void {
+/**
+ * Writes all of it before it returns, or throws; returns the error where it is stderr's. Answers are short; what commands
+ * write goes through sink.ts.
+ */
+function print(fd: 1 | 2, text: string): NodeJS.ErrnoException | undefined {
   const bytes = Buffer.from(text);
   const closed = closedError(fd);
   if (closed && fd === 1) throw new OutputError(closed);
+  if (closed) return closed;
   makeWay(fd, bytes);
   for (let at = 0; at < bytes.length;) {
     try {
@@ -98,9 +102,10 @@ function print(fd: 1 | 2, text: string): void {
       // Someone who shares the descriptor made it non-blocking.
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN') pause(5);
       else if (fd === 1) throw new OutputError(error as NodeJS.ErrnoException);
-      else return;
+      else return error as NodeJS.ErrnoException;
     }
   }
+  return undefined;
 }
 
 function pause(ms: number): void {

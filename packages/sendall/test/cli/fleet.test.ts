@@ -30,6 +30,16 @@ test.each([
 });
 
 describe('one command on many hosts', () => {
+  test('with --json and --encoding tells a last character that was never ended, as for one host', () => {
+    const words = ['--json', '--encoding', 'gbk', '--', 'printf', '\\326\\320\\316'];
+    for (const targets of ['web01', 'web[01-02]', 'web[01-03],db1']) {
+      const texts = new Map<unknown, string>();
+      for (const { event, host, text } of user.events(['run', targets, ...words]))
+        if (event === 'output') texts.set(host, (texts.get(host) ?? '') + String(text));
+      expect([targets, ...texts.values()]).toEqual([targets, ...expand(targets).map(() => '中\ufffd')]);
+    }
+  });
+
   test('tells on a terminal how far it is when all are silent for a second', () => {
     const { code, screen } = user.atTerminal(
       ['run', 'web[01-02]', '--', 'sh', '-c', 'sleep 1.3; echo awake'],

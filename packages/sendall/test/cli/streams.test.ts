@@ -1,10 +1,10 @@
 /** Our own stdin, stdout and stderr, of any kind, and an end that does not wait for them. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { patience } from '../../../../test/support/waits.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { patience, until, within } from '../../../../test/support/waits.js';
 import { Machine, SENDALL, type User } from './support.js';
 
 let machine: Machine;
@@ -136,6 +136,23 @@ describe('output that our own stdout or stderr does not take is 206', () => {
     expect(script(text)).toMatchObject({ code, stdout });
   });
 
+  test.each([
+    ['a full disk', 'sendall run -d web1 -- true 2> /dev/full'],
+    ['a closed stderr', 'sendall run -d web1 -- true 2>&-'],
+    ['a full disk, of many hosts', 'sendall run -d web1,web2 -- true 2> /dev/full'],
+  ])('and the id of a run that was left has to be told: %s', (_, text) => {
+    expect(script(text).code).toBe(206);
+  });
+
+  test('the id that a full stdout does not take stands on stderr, and we wait for no end', () => {
+    const { code, stderr } = script('sendall run -d --json web1 -- sleep 60 > /dev/full');
+    expect(code).toBe(206);
+    const id = /^sendall: cannot write to stdout: the disk is full; the command runs: sendall attach (\S+)\n$/.exec(
+      stderr,
+    )?.[1];
+    expect(script(`sendall kill ${id}`).code).toBe(0);
+  });
+
   test('an answer of our own that a closed stdout does not take is a failure', () => {
     expect(script('sendall ps web1 >&-')).toMatchObject({
       code: 1,
@@ -146,24 +163,41 @@ describe('output that our own stdout or stderr does not take is 206', () => {
 
 describe('a reader of our output that is stuck does not hold up our end', () => {
   test.each([
-    ['the second SIGTERM', ['SIGTERM', 'SIGTERM'], 204],
-    ['SIGHUP', ['SIGHUP'], 129],
-  ] as const)('%s ends us', async (_, signals, code) => {
-    const child = machine.user.start(['run', 'local', '--name', `stuck-${code}`, '--', 'yes']);
+    ['two SIGTERM', [], '', ['SIGTERM', 'SIGTERM'], 204],
+    ['SIGHUP', [], '', ['SIGHUP'], 129],
+    ['SIGTERM and SIGHUP', [], '', ['SIGTERM', 'SIGHUP'], 129],
+    ['two SIGTERM, both streams in one pipe', [], '2>&1', ['SIGTERM', 'SIGTERM'], 204],
+    ['SIGTERM and SIGHUP, both streams in one pipe', [], '2>&1', ['SIGTERM', 'SIGHUP'], 129],
+    ['two SIGTERM, with --json', ['--json'], '', ['SIGTERM', 'SIGTERM'], 204],
+    ['SIGTERM and SIGHUP, with --json', ['--json'], '2>&1', ['SIGTERM', 'SIGHUP'], 129],
+  ] as const)('%s', async (_, words, redirected, signals, code) => {
+    const name = `stuck-${words.length}${redirected.length}${signals.join('')}`;
+    const line = [...words, 'local', '--name', name, '--', 'yes'].map((word) => `'${word}'`).join(' ');
+    const child = spawn('sh', ['-c', `exec "$NODE" "$SENDALL" run ${line} ${redirected}`], {
+      env: machine.user.env({ NODE: process.execPath, SENDALL }),
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     const ended = once(child, 'exit');
     // What came is taken once and never again.
-    await once(child.stdout!, 'readable');
-    for (const signal of signals) {
+    await once(child.stdout, 'readable');
+    for (const [i, signal] of signals.entries()) {
       child.kill(signal);
-      if (signal === 'SIGTERM')
-        await vi.waitFor(
-          () =>
-            expect(machine.user.call(['ps', '--all', 'local']).stdout).toMatch(new RegExp(`cancelled.*stuck-${code}`)),
-          patience(20_000),
+      if (i === 0 && signal === 'SIGTERM')
+        await until(
+          () => new RegExp(`cancelled.*${name}`).test(machine.user.call(['ps', '--all', 'local']).stdout),
+          'the end of the command',
         );
     }
-    expect(await ended).toEqual([code, null]);
-    child.stdout!.destroy();
-    machine.user.call(['kill', `stuck-${code}`]);
+    expect(await within(ended, 'our end')).toEqual([code, null]);
+    child.stdout.destroy();
+    machine.user.call(['kill', name]);
   });
+});
+
+test.each([12, 15, 19, 20, 22, 30])('with %s open files it works, or is one sentence', (files) => {
+  const { code, stdout, stderr } = script(`ulimit -n ${files}; exec "$SENDALL" run web1 --no-share -- echo hi 2>&1`);
+  if (code === 0) expect(stdout).toBe('hi\n');
+  // Of a sh that cannot even begin, or not write, there is no better word.
+  else if (files >= 15) expect(stdout).toMatch(/^sendall: .*ulimit -n 1024.*\n$/);
+  expect(stderr).toBe('');
 });

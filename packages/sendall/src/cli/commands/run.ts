@@ -96,21 +96,37 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   return await accompany(running, args);
 }
 
-/** Waits until the run has started, and until the stdin it was given has been read. */
+/** Waits until the run has started, and until the stdin it was given has been read. 206 when its id could not be told. */
 async function leave(args: Arguments, running: Run): Promise<number> {
   const { runId, host } = running;
-  if (!args.on('json')) say(runId);
+  let isTold = args.on('json') || !say(runId);
   try {
     const { pid } = await running.started;
-    if (args.on('json')) json({ event: 'started', host, runId, pid });
+    if (args.on('json')) isTold = tell({ event: 'started', host, runId, pid });
     if (args.on('stdin')) await finished(running.stdin).catch(() => undefined);
     await running.detach();
-    return 0;
+    return isTold ? 0 : EXIT.truncated;
   } catch {
     // It never started: its result says why.
     const result = await running;
     if (args.on('json')) json(resultJson(result));
     else explain(result);
     return exitCodeOf(result);
+  }
+}
+
+/** False when our stdout does not take it; who looks at stderr gets the id there. */
+function tell(started: {
+  readonly event: string;
+  readonly host: string;
+  readonly runId: string;
+  readonly pid: number;
+}): boolean {
+  try {
+    json(started);
+    return true;
+  } catch (error) {
+    say(`sendall: ${(error as Error).message}; the command runs: sendall attach ${started.runId}`);
+    return false;
   }
 }
