@@ -3,6 +3,7 @@
  * caller's link, before it takes any of the keeper's time.
  */
 import { ProtocolError } from '../errors.js';
+import { MAX_DATA } from '../protocol/messages.js';
 
 export class Inflow {
   /** The next byte that was not passed on yet; undefined until the keeper has said where the stream stands. */
@@ -30,6 +31,8 @@ export class Inflow {
 
   /** What of a piece is new, if any. Throws ProtocolError for a hole, and for bytes beyond credit or end. */
   take(offset: number, bytes: Buffer): { offset: number; bytes: Buffer } | undefined {
+    if (bytes.length > MAX_DATA)
+      throw new ProtocolError(`stdin: a piece of ${bytes.length} bytes, more than ${MAX_DATA}`);
     const next = this.#placed();
     if (this.#adrift) return undefined;
     const end = offset + bytes.length;

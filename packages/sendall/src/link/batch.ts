@@ -50,6 +50,16 @@ export class Batch {
     return used;
   }
 
+  /** Adds a frame that is complete but for its length. False when it finds no room. */
+  addFrame(frame: Buffer): boolean {
+    const start = this.#used;
+    if (start + 4 + frame.length > BATCH) return false;
+    this.#bytes.writeUInt32BE(frame.length, start);
+    frame.copy(this.#bytes, start + 4);
+    this.#used = start + 4 + frame.length;
+    return true;
+  }
+
   /** Sends it. Nothing may be added afterwards. */
   writeTo(stream: Writable): void {
     const bytes = this.#bytes;

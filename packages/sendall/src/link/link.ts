@@ -40,11 +40,14 @@ const STREAMING = 32 * 1024;
 export type ReadInto = (socket: Socket, onread: OnReadOpts) => boolean;
 
 export interface LinkHandlers {
-  /** Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. */
+  /**
+   * Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. Memory
+   * as with `message`.
+   */
   relay?(alias: number, frame: Buffer): boolean;
   /**
-   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an
-   * accepted link the bytes of DATA are valid inside the call only.
+   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link, and on
+   * one whose reads are lent, the bytes of DATA are valid inside the call only.
    */
   message(message: Message): void;
   /** There is room for DATA again. */
@@ -80,8 +83,8 @@ export class Link {
   readonly #frame = (frame: Buffer): false | undefined => {
     if (this.#closed || this.#error) return false;
     if (frame.length >= STREAMING && this.#readInto) this.#shareReads(this.#readInto);
-    // What is not a piece of a stream may be kept.
-    const own = this.#lent && !isData(frame) ? Buffer.from(frame) : frame;
+    // What is not a large piece of a stream may be kept.
+    const own = this.#lent && !(frame.length >= LARGE && isData(frame)) ? Buffer.from(frame) : frame;
     const alias = aliasOf(own);
     if (!alias || !this.#handlers?.relay?.(alias, own)) this.#message(decode(own));
     return this.#held || this.#paused ? false : undefined;
@@ -94,7 +97,10 @@ export class Link {
   constructor(stream: Duplex, reads?: SharedReads | ReadInto) {
     this.stream = stream;
     if (typeof reads === 'function') this.#readInto = reads;
-    else this.#reads = reads;
+    else if (reads) {
+      this.#reads = reads;
+      this.#lent = reads.lends;
+    }
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
     // Nothing is written to the memory of a read afterwards, whoever made it.
     this.#decoder = framing.decoder({ copy: 'never' });
@@ -173,12 +179,26 @@ export class Link {
     if (!this.#closed) this.#sendFrame(encodeFor(alias, message));
   }
 
-  /** Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on. */
+  /**
+   * Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on, but for a
+   * large piece of a stream, which is copied.
+   */
   relay(alias: number, frame: Buffer): void {
     if (this.#closed) return;
     readdress(frame, alias);
     if (frame.length < LARGE) this.#sendFrame(frame);
-    else this.#sendLarge(frame);
+    else if (!isData(frame)) this.#sendLarge(frame);
+    else this.#relayPiece(frame);
+  }
+
+  #relayPiece(frame: Buffer): void {
+    if (this.#pending.length) this.#flush();
+    if (!this.#batch?.addFrame(frame)) {
+      this.flushData();
+      this.#batch = new Batch();
+      if (!this.#batch.addFrame(frame)) throw new ProtocolError(`a piece of a stream of ${frame.length} bytes`);
+    }
+    this.#flushSoon();
   }
 
   /** Without another copy. Frames of one tick leave together. */
@@ -358,13 +378,11 @@ export class Link {
     setImmediate(() => {
       const { stream } = this;
       if (stream.destroyed || stream.readableLength > 0) return;
-      // Whoever passes frames on keeps them until they are out.
-      const lends = !this.#handlers?.relay;
-      const reads = new SharedReads(lends);
+      const reads = new SharedReads(true);
       if (!readInto(stream as Socket, reads.onread)) return;
       reads.deliver((chunk) => this.#receive(chunk));
       this.#reads = reads;
-      this.#lent = lends;
+      this.#lent = true;
     });
   }
 

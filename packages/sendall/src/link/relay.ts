@@ -127,7 +127,7 @@ export class Relay {
 
   async #dial({ url, pin }: Wanted, gone: () => void): Promise<Trunk> {
     const identity = async () => await loadIdentity(this.#home, { create: true });
-    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout });
+    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout, lends: true });
     const timeoutMs = this.#timeout;
     const greeting = await greet(link, { method: 'pin', name: 'links', timeoutMs, features: [SHARED] });
     return new Trunk(url, link, greeting, gone);
