@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readStart } from '../../src/started.js';
 import { Machine, said, SENDALL, type User } from './support.js';
+import { within } from '../../../../test/support/waits.js';
 
 let machine: Machine;
 let user: User;
@@ -122,3 +123,27 @@ describe('SIGHUP leaves what was not seen to end with 129 and the run’s id', (
     user.call(['kill', 'so-far']);
   });
 });
+
+describe('one signal is enough when the host is away', () => {
+  test.each([
+    ['SIGTERM, one host', 'SIGTERM', 'far', 'left before it was cancelled; see what became of it: sendall attach '],
+    ['SIGINT, one host', 'SIGINT', 'far', 'left before it was cancelled; see what became of it: sendall attach '],
+    ['SIGTERM, a host of two', 'SIGTERM', 'far,web1', 'left before all were cancelled: sendall attach '],
+  ] as const)('%s', async (_, signal, targets, sentence) => {
+    await using away = await Machine.start();
+    using caller = away.pairedUser('far');
+    caller.call(['pair', machine.url, '--code', newCode(), '--name', 'web1']);
+    const child = caller.start(['run', '-n', targets, '--', 'sh', '-c', 'echo go; exec sleep 60']);
+    const heard = text(child.stderr!);
+    await said(child, targets === 'far' ? 'go' : 'far: go');
+    process.kill(away.agentPid!, 'SIGKILL');
+    child.kill(signal);
+    expect(await within(once(child, 'exit'), 'the end')).toEqual([204, null]);
+    const { length } = (await heard).split('\n').filter((line) => line.includes(sentence));
+    expect([length, await heard]).toEqual([1, expect.not.stringContaining(' at ')]);
+    await away.startAgent();
+  });
+});
+
+/** A code to pair with the machine of all tests. */
+const newCode = () => String(machine.user.events(['pair', '--new', '--json'])[0]!.code);

@@ -320,3 +320,27 @@ describe('run --pty', () => {
     expect(ended).toEqual({ code: 4, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\r\n$/), stderr: '' });
   });
 });
+
+describe('a job in the background leaves the terminal alone', () => {
+  const start = '"$NODE" "$SENDALL"';
+  test.each([
+    ['timeout in a script', `timeout 60 ${start} run --pty web1 -- sh -c 'stty size; exit 5'; echo code=$?`, 5],
+    ['with an end by timeout', `timeout 1 ${start} run --pty web1 -- sleep 60; echo code=$?`, 124],
+    ['a job with "&"', `set -m; ${start} run --pty web1 -- sh -c 'echo hello; exit 6' & wait $!; echo code=$?`, 6],
+    [
+      'that joins a terminal',
+      `set -m; id=$(${start} run -d --pty web1 -- sh -c 'echo hello; exit 7' 2>&1); ${start} attach $id & wait $!; echo code=$?`,
+      7,
+    ],
+  ])('%s', (_, text, expected) => {
+    const { code, sane } = user.bashAtTerminal(text, [{ expect: `code=${expected}\r\n` }]);
+    expect([code, sane]).toEqual([0, true]);
+  });
+
+  test('and a shell, which needs it, is refused', () => {
+    const { screen } = user.bashAtTerminal(`set -m; ${start} shell web1 & wait $!; echo code=$?`, [
+      { expect: 'code=200\r\n' },
+    ]);
+    expect(screen).toMatch(/shell needs the terminal, which another job has: start it without "&"/);
+  });
+});
