@@ -269,7 +269,7 @@ describe('call', () => {
 
   it('says in one sentence that nobody is there', async () => {
     const { code, stderr } = await finished(wirelab('call', 'recv', '127.0.0.1:1', 'ls'));
-    expect(code).toBe(1);
+    expect(code).toBe(201);
     expect(stderr).toBe('wirelab: cannot reach 127.0.0.1:1: ECONNREFUSED\n');
   });
 });

@@ -1,10 +1,14 @@
+/** `wirelab`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { UsageError, type Command } from './command.js';
+import { oneLine } from '../render/printable.js';
+import { parseArguments, UsageError, type Command } from './command.js';
+import { EXIT, exitCodeOf } from './exit-codes.js';
+import { print, say } from './output.js';
 import { closed, keepIgnored } from './signals.js';
 
 /** Loaded when called, so that `wirelab --help` does not wait for the page's server. */
-const commands: Record<string, () => Promise<{ command: Command }>> = {
+const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
   show: () => import('./commands/show.js'),
   serve: () => import('./commands/serve.js'),
   call: () => import('./commands/call.js'),
@@ -14,39 +18,44 @@ const commands: Record<string, () => Promise<{ command: Command }>> = {
   probe: () => import('./commands/probe.js'),
   replay: () => import('./commands/replay.js'),
   page: () => import('./commands/page.js'),
+  completion: () => import('./commands/completion.js'),
 };
 
-const usage = 2;
+const all = () => Promise.all(Object.values(commands).map(async (load) => (await load()).command));
 
-async function main([name, ...words]: string[]): Promise<number> {
+async function main(words: string[]): Promise<number> {
+  const [first, second] = words;
+  const name = first === 'help' && second !== undefined ? second : first;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    await print(...(await import('./help.js')).helpOfAll(await all()));
+    return name === undefined ? EXIT.usage : EXIT.ok;
+  }
   if (name === '--version' || name === '-V') {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
       version: string;
     };
-    process.stdout.write(`${version}\n`);
-    return 0;
+    await print(version);
+    return EXIT.ok;
   }
-  if (name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(`${await overview()}\n`);
-    return 0;
+  // The shells' completion scripts ask it; people do not.
+  if (name === 'complete') {
+    await print(...(await import('./completion.js')).complete(await all(), words.slice(words.indexOf('--') + 1)));
+    return EXIT.ok;
   }
-  if (name === undefined) throw new UsageError('which command?');
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (!load) throw new UsageError(`there is no command "${name}": there are ${Object.keys(commands).join(', ')}`);
-  const { command } = await load();
-  const own = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
-  if (own.includes('--help') || own.includes('-h')) {
-    process.stdout.write(`${command.help}\n`);
-    return 0;
+  if (!load) {
+    const { closest } = await import('./closest.js');
+    const near = closest(name, Object.keys(commands));
+    const hint = near === undefined ? 'see wirelab --help' : `did you mean "wirelab ${near}"?`;
+    throw new UsageError(`there is no command "${name}": ${hint}`);
   }
-  return command.run(words);
-}
-
-async function overview(): Promise<string> {
-  const lines = await Promise.all(
-    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(9)}${(await load()).command.summary}`),
-  );
-  return `wirelab: what was really on the wire\n\n${lines.join('\n')}\n\nwirelab COMMAND --help tells more, with an example`;
+  const { command } = await load();
+  const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
+  if (args === undefined || args.on('help')) {
+    await print(...(await import('./help.js')).helpOf(command));
+    return EXIT.ok;
+  }
+  return command.run(args);
 }
 
 /** What Node has put in the place of a stdout that was closed would take everything and keep nothing. */
@@ -68,17 +77,16 @@ keepIgnored();
 if (closed.has(1)) refuseOutput();
 // Our own words beside the output are no loss.
 process.stderr.on('error', () => undefined);
-// A reader of our output that has gone (| head) is no failure.
+// A reader of our output that has gone (| head) wants the rest no more, but it has not seen it.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  process.stderr.write(`wirelab: the output cannot be written: ${error.code ?? error.message}\n`);
-  process.exit(1);
+  if (error.code === 'EPIPE') process.exit(EXIT.brokenPipe);
+  say(`wirelab: the output cannot be written: ${error.code ?? error.message}`);
+  process.exit(EXIT.truncated);
 });
 
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  process.stderr.write(`wirelab: ${sentenceOf(error)}\n`);
-  if (error instanceof UsageError) process.stderr.write('wirelab --help tells what there is\n');
-  process.exitCode = error instanceof UsageError ? usage : 1;
+  say(`wirelab: ${oneLine(sentenceOf(error))}`);
+  process.exitCode = exitCodeOf(error);
 }

@@ -5,37 +5,40 @@ import { encodings, textDecoder, type Encoding } from '../../encoding.js';
 import { openCommandClient, udpTimeoutMs, type CommandClient } from '../../historical/client.js';
 import { quietMs } from '../../historical/recv.js';
 import { protocolNames } from '../../historical/server.js';
-import { checked, number, oneOf, parse, UsageError, type Command } from '../command.js';
+import { checked, oneOf, UsageError, type Command } from '../command.js';
 import { say } from '../output.js';
 import { codeOf } from '../signals.js';
 
 const prompt = '>>: ';
+const answerEncodings = ['auto', ...encodings] as const;
 
 export const command: Command = {
+  name: 'call',
+  usage: [`${protocolNames.join('|')} HOST:PORT [--encoding auto|utf-8|gbk] [--timeout SECONDS] [COMMAND…]`],
   summary: 'their clients',
-  help: `wirelab call ${protocolNames.join('|')} HOST:PORT [--encoding auto|utf-8|gbk] [--timeout SECONDS] [COMMAND…]
-
-Sends commands to one of the tutorial's servers and prints the answers. Each COMMAND word is one command; without any
-they come from the lines of stdin, on a terminal at a "${prompt}" prompt. An empty line is not sent, "quit" leaves.
-
-  --encoding   of the answers; auto (default) decides for each answer by its bytes
-  --timeout    udp: how long an answer is waited for, default ${udpTimeoutMs / 1000} s
-
-"recv" has no framing: an answer is shown until the line has been quiet for ${quietMs} ms, what comes later belongs to
-the next one.
-
-example: wirelab call struct-i 127.0.0.1:8080 'ls -l' date`,
-  async run(words) {
-    const { values, positionals } = parse({
-      args: words,
-      allowPositionals: true,
-      options: { encoding: { type: 'string', default: 'auto' }, timeout: { type: 'string' } },
-    });
-    const [protocol, target, ...commands] = positionals;
+  about: [
+    "Sends commands to one of the tutorial's servers and prints the answers. Each COMMAND word is one command; without any",
+    `they come from the lines of stdin, on a terminal at a "${prompt}" prompt. An empty line is not sent, "quit" leaves.`,
+    '',
+    `"recv" has no framing: an answer is shown until the line has been quiet for ${quietMs} ms, what comes later belongs to`,
+    'the next one.',
+  ],
+  examples: ["wirelab call struct-i 127.0.0.1:8080 'ls -l' date"],
+  options: {
+    encoding: {
+      value: 'auto|utf-8|gbk',
+      help: 'of the answers; auto (default) decides for each answer by its bytes',
+      complete: answerEncodings,
+    },
+    timeout: { value: 'SECONDS', help: `udp: how long an answer is waited for, default ${udpTimeoutMs / 1000}` },
+  },
+  complete: protocolNames,
+  async run(args) {
+    const [protocol, target, ...commands] = args.words;
     if (protocol === undefined || target === undefined) throw new UsageError('call takes a protocol and HOST:PORT');
     const name = oneOf('the protocol', protocol, protocolNames);
-    const encoding = oneOf('--encoding', values.encoding, ['auto', ...encodings] as const);
-    const timeout = (number('timeout', values.timeout, 0.001, 86_400) ?? udpTimeoutMs / 1000) * 1000;
+    const encoding = args.oneOf('encoding', answerEncodings) ?? 'auto';
+    const timeout = (args.number('timeout', 0.001, 86_400) ?? udpTimeoutMs / 1000) * 1000;
     const address = checked(() => parseAddress(target));
     const client = await openCommandClient(name, address, timeout);
     try {

@@ -1,66 +1,57 @@
 import { formatAddress, parseAddress } from '../../address.js';
 import { faults, type FaultOptions } from '../../faults/index.js';
 import { startProxy, type ProxyEvent } from '../../proxy.js';
-import { checked, integer, number, parse, UsageError, type Command } from '../command.js';
+import { checked, UsageError, type Command } from '../command.js';
 import { interrupted, print, say } from '../output.js';
 
 const mostMs = 3_600_000;
 const mostBytes = Number.MAX_SAFE_INTEGER;
 
 export const command: Command = {
+  name: 'chaos',
+  usage: ['--listen ADDR --to ADDR [faults] [--seed N]'],
   summary: 'a proxy that does to bytes what networks do',
-  help: `wirelab chaos --listen ADDR --to ADDR [faults] [--seed N]
-
-Passes bytes between clients and a server and does to them, in each direction:
-
-  --slice N           writes of at most N bytes
-  --coalesce MS       everything within MS ms glued into one write
-  --latency MS        MS ms later          --jitter MS     up to MS ms more, by chance
-  --throttle B/s      so many bytes a second at most
-  --corrupt P         one bit of a byte flipped with probability P (0 to 1)
-  --stall MS          a pause of MS ms after the first byte, and again every 4 KiB or so
-  --cut-every BYTES   each connection cut when BYTES have passed in one direction
-  --reset-after BYTES the same with a reset (RST)
-  --half-close        the server sees the end after the client's first piece, and may still answer
-  --seed N            where chance comes from: the same seed does the same at the same bytes; default: a random one
-
-The order of bytes is kept, and only --corrupt alters any. With no fault it passes them as they are.
-
-example: wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --seed 42`,
-  async run(words) {
-    const { values } = parse({
-      args: words,
-      options: {
-        listen: { type: 'string' },
-        to: { type: 'string' },
-        slice: { type: 'string' },
-        coalesce: { type: 'string' },
-        latency: { type: 'string' },
-        jitter: { type: 'string' },
-        throttle: { type: 'string' },
-        corrupt: { type: 'string' },
-        stall: { type: 'string' },
-        'cut-every': { type: 'string' },
-        'reset-after': { type: 'string' },
-        'half-close': { type: 'boolean' },
-        seed: { type: 'string' },
-      },
-    });
-    const { listen, to } = values;
+  about: [
+    'Passes bytes between clients and a server and does to them, in each direction, what its options say. The order of',
+    'bytes is kept, and only --corrupt alters any. With no fault it passes them as they are. ADDR is HOST:PORT, PORT',
+    '(127.0.0.1) or unix:PATH.',
+  ],
+  examples: ['wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --seed 42'],
+  options: {
+    listen: { value: 'ADDR', help: 'where clients come' },
+    to: { value: 'ADDR', help: 'the server' },
+    slice: { value: 'N', help: 'writes of at most N bytes' },
+    coalesce: { value: 'MS', help: 'everything within MS ms glued into one write' },
+    latency: { value: 'MS', help: 'MS ms later' },
+    jitter: { value: 'MS', help: 'up to MS ms more, by chance' },
+    throttle: { value: 'B/s', help: 'so many bytes a second at most' },
+    corrupt: { value: 'P', help: 'one bit of a byte flipped with probability P (0 to 1)' },
+    stall: { value: 'MS', help: 'a pause of MS ms after the first byte, and again every 4 KiB or so' },
+    'cut-every': { value: 'BYTES', help: 'each connection cut when BYTES have passed in one direction' },
+    'reset-after': { value: 'BYTES', help: 'the same with a reset (RST)' },
+    'half-close': { help: "the server sees the end after the client's first piece, and may still answer" },
+    seed: {
+      value: 'N',
+      help: 'where chance comes from: the same seed does the same at the same bytes; default: a random one',
+    },
+  },
+  async run(args) {
+    const [listen, to] = ['listen', 'to'].map((name) => args.text(name));
+    if (args.words.length > 0) throw new UsageError(`chaos takes options only, not "${args.words[0]}"`);
     if (listen === undefined || to === undefined) throw new UsageError('chaos takes --listen ADDR and --to ADDR');
     const options: FaultOptions = {
-      slice: integer('slice', values.slice, 1, mostBytes),
-      coalesce: number('coalesce', values.coalesce, 0, mostMs),
-      latency: number('latency', values.latency, 0, mostMs),
-      jitter: number('jitter', values.jitter, 0, mostMs),
-      throttle: integer('throttle', values.throttle, 1, mostBytes),
-      corrupt: number('corrupt', values.corrupt, 0, 1),
-      stall: number('stall', values.stall, 0, mostMs),
-      cutEvery: integer('cut-every', values['cut-every'], 1, mostBytes),
-      resetAfter: integer('reset-after', values['reset-after'], 1, mostBytes),
-      halfClose: values['half-close'],
+      slice: args.integer('slice', 1, mostBytes),
+      coalesce: args.number('coalesce', 0, mostMs),
+      latency: args.number('latency', 0, mostMs),
+      jitter: args.number('jitter', 0, mostMs),
+      throttle: args.integer('throttle', 1, mostBytes),
+      corrupt: args.number('corrupt', 0, 1),
+      stall: args.number('stall', 0, mostMs),
+      cutEvery: args.integer('cut-every', 1, mostBytes),
+      resetAfter: args.integer('reset-after', 1, mostBytes),
+      halfClose: args.on('half-close'),
     };
-    const seed = integer('seed', values.seed, 0, 2 ** 32 - 1) ?? Math.floor(Math.random() * 2 ** 32);
+    const seed = args.integer('seed', 0, 2 ** 32 - 1) ?? Math.floor(Math.random() * 2 ** 32);
     const chosen = faults(options);
     const proxy = await startProxy({
       listen: checked(() => parseAddress(listen)),

@@ -4,37 +4,43 @@ import { parseAddress } from '../../address.js';
 import { joinChat } from '../../chat/client.js';
 import { ChatServer, type ChatEvent } from '../../chat/server.js';
 import { oneLine, printable } from '../../render/printable.js';
-import { checked, integer, parse, UsageError, type Command } from '../command.js';
+import { checked, UsageError, type Command } from '../command.js';
+import { framingSpecs, specs } from '../framing-specs.js';
 import { interrupted, print, say } from '../output.js';
 import { codeOf, onceSignal } from '../signals.js';
 
 export const command: Command = {
+  name: 'chat',
+  usage: ['serve [--port 6060] [--host 127.0.0.1] [--framing SPEC]', 'HOST:PORT [--framing SPEC]'],
   summary: 'the tutorial’s chat: many clients, one operator',
-  help: `wirelab chat serve [--port 6060] [--host 127.0.0.1] [--framing SPEC]
-wirelab chat HOST:PORT [--framing SPEC]
-
-The server shows who says what; its operator types the answers:
-
-  text          answers the one who has waited longest (when nobody waits: everybody)
-  @c2 text      answers c2         @all text    goes to everybody
-  /who          who is here        /quit        ends the chat
-
-Raw UTF-8 as in the tutorial: what a read brings is a message. --framing makes whole messages (u32be, lines, …) on both
-sides. A client whose stdin ends half-closes and waits for what still comes.
-
-example: wirelab chat serve --port 6060 --framing lines`,
-  async run(words) {
-    const { values, positionals } = parse({
-      args: words,
-      allowPositionals: true,
-      options: { port: { type: 'string' }, host: { type: 'string' }, framing: { type: 'string' } },
-    });
-    const [target, ...rest] = positionals;
+  about: [
+    'The server shows who says what; its operator types the answers:',
+    '',
+    '  text          answers the one who has waited longest (when nobody waits: everybody)',
+    '  @c2 text      answers c2         @all text    goes to everybody',
+    '  /who          who is here        /quit        ends the chat',
+    '',
+    'Raw UTF-8 as in the tutorial: what a read brings is a message. A client whose stdin ends half-closes and waits for',
+    'what still comes.',
+  ],
+  examples: ['wirelab chat serve --port 6060 --framing lines', 'wirelab chat 127.0.0.1:6060 --framing lines'],
+  options: {
+    port: { value: 'PORT', help: 'serve: default 6060' },
+    host: { value: 'HOST', help: 'serve: default 127.0.0.1' },
+    framing: {
+      value: 'SPEC',
+      help: `makes whole messages, on both sides: ${specs}`,
+      complete: framingSpecs.filter((spec) => spec !== 'raw'),
+    },
+  },
+  complete: ['serve'],
+  async run(args) {
+    const [target, ...rest] = args.words;
     if (target === undefined || rest.length > 0) throw new UsageError('chat takes "serve" or HOST:PORT');
-    const { framing } = values;
+    const framing = args.text('framing');
     if (framing !== undefined) checked(() => parseFraming(framing));
-    if (target === 'serve') return serveChat(integer('port', values.port, 0, 65535), values.host, framing);
-    if (values.port !== undefined || values.host !== undefined) {
+    if (target === 'serve') return serveChat(args.integer('port', 0, 65535), args.text('host'), framing);
+    if (args.on('port') || args.on('host')) {
       throw new UsageError('--port and --host are for "chat serve": a client takes HOST:PORT');
     }
     return join(target, framing);

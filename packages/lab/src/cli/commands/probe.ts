@@ -4,51 +4,55 @@ import { parsePlan } from '../../probe/plan.js';
 import { formatCase, NoAnswerError, parseCase, Probe, probe, type ProbeOptions } from '../../probe/probe.js';
 import { failureJson, probedJson, renderFailure, renderProbed } from '../../render/probed.js';
 import { checkFraming } from '../../tap.js';
-import { checked, integer, parse, UsageError, type Command } from '../command.js';
+import { checked, UsageError, type Command } from '../command.js';
+import { EXIT } from '../exit-codes.js';
+import { framingSpecs, specs } from '../framing-specs.js';
 import { print, say } from '../output.js';
 
-const notProbed = 3;
 /** Of a longer request the whole case would not fit on a command line that somebody copies. */
 const longestCase = 4000;
 
 export const command: Command = {
+  name: 'probe',
+  usage: ['HOST:PORT --framing SPEC --request HEX|@FILE [--json] [--all] [--timeout MS]', '--repeat CASE'],
   summary: 'finds the ways of cutting a request that a server cannot bear',
-  help: `wirelab probe HOST:PORT --framing SPEC --request HEX|@FILE [--json] [--all] [--timeout MS]
-wirelab probe --repeat CASE
-
-Sends the same request in many ways - split at every offset, byte by byte, slow, glued, pipelined - and compares the
-answers with the one that it gets when it is sent whole. Exits with 1 when a cut changes the answer (or it hangs, or the
-connection is closed), and shows the smallest case that does; with 3 when there is no answer to compare with.
-
-  --framing     of the answers: u32be, lines, …; "raw": none, all bytes are compared
-  --request     exact bytes in hex, or a file that holds them; several are asked one after the other. What is no whole
-                frame is tried as it is first, then with the framing put around it
-  --all         goes on with cuts of a kind that has failed three times
-  --timeout MS  how long a server may be silent until that is a hang, default 2000
-  --repeat CASE a case that a report named, alone; or, beside the other options, COPIES:CUTS:PAUSE
-
-A server that runs commands will run pieces of them: probe with harmless requests.
-
-example: wirelab probe 127.0.0.1:6379 --framing crlf --request 50494e470d0a`,
-  async run(words) {
-    const { values, positionals } = parse({
-      args: words,
-      allowPositionals: true,
-      options: {
-        framing: { type: 'string' },
-        request: { type: 'string', multiple: true },
-        repeat: { type: 'string' },
-        json: { type: 'boolean' },
-        all: { type: 'boolean' },
-        timeout: { type: 'string' },
-      },
-    });
-    const timeoutMs = integer('timeout', values.timeout, 1, 3_600_000) ?? 2000;
-    const whole = values.repeat === undefined ? undefined : parseCase(values.repeat);
-    const target = positionals[0] ?? whole?.address;
-    const framing = values.framing ?? whole?.framing;
-    const requests = values.request?.map(readRequest) ?? whole?.requests;
-    if (positionals.length > 1) throw new UsageError('probe takes one HOST:PORT');
+  about: [
+    'Sends the same request in many ways - split at every offset, byte by byte, slow, glued, pipelined - and compares the',
+    'answers with the one that it gets when it is sent whole. Exits with 1 when a cut changes the answer (or it hangs, or the',
+    'connection is closed), and shows the smallest case that does; with 3 when there is no answer to compare with. What it',
+    'did not try it names, with the reason.',
+    '',
+    'A server that runs commands will run pieces of them: probe with harmless requests.',
+  ],
+  examples: ['wirelab probe 127.0.0.1:6379 --framing crlf --request 50494e470d0a'],
+  options: {
+    framing: {
+      value: 'SPEC',
+      help: `of the answers: ${specs}; "raw": none, all bytes are compared`,
+      complete: framingSpecs,
+    },
+    request: {
+      value: 'HEX|@FILE',
+      help:
+        'exact bytes in hex, or a file that holds them; several are asked one after the other. What is no whole frame ' +
+        'is tried as it is first, then with the framing put around it',
+    },
+    json: { help: 'one object' },
+    all: { help: 'goes on with cuts of a kind that has failed three times' },
+    timeout: { value: 'MS', help: 'how long a server may be silent until that is a hang, default 2000' },
+    repeat: {
+      value: 'CASE',
+      help: 'a case that a report named, alone; or, beside the other options, COPIES:CUTS:PAUSE',
+    },
+  },
+  async run(args) {
+    const timeoutMs = args.integer('timeout', 1, 3_600_000) ?? 2000;
+    const again = args.text('repeat');
+    const whole = again === undefined ? undefined : parseCase(again);
+    const target = args.words[0] ?? whole?.address;
+    const framing = args.text('framing') ?? whole?.framing;
+    const requests = args.on('request') ? args.texts('request').map(readRequest) : whole?.requests;
+    if (args.words.length > 1) throw new UsageError('probe takes one HOST:PORT');
     if (target === undefined || framing === undefined || requests === undefined) {
       throw new UsageError('probe takes HOST:PORT, --framing SPEC and --request HEX or @FILE (or --repeat CASE)');
     }
@@ -59,17 +63,17 @@ example: wirelab probe 127.0.0.1:6379 --framing crlf --request 50494e470d0a`,
       framing,
       requests,
       timeoutMs,
-      ...(values.all && { all: true }),
+      ...(args.on('all') && { all: true }),
       onProgress: progress,
     };
     try {
-      return values.repeat === undefined
-        ? await report(options, values.json === true)
-        : await repeat(options, whole?.plan ?? values.repeat, values.json === true);
+      return again === undefined
+        ? await report(options, args.on('json'))
+        : await repeat(options, whole?.plan ?? again, args.on('json'));
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
       say(`wirelab: ${error.message}`);
-      return notProbed;
+      return EXIT.notProbed;
     }
   },
 };

@@ -3,52 +3,51 @@ import { Inspector } from '../../inspect.js';
 import { readRecord } from '../../record.js';
 import { inspectedJson, renderInspected } from '../../render/inspected.js';
 import { replayTo } from '../../replay.js';
-import { checked, number, parse, UsageError, type Command } from '../command.js';
+import { checked, UsageError, type Command } from '../command.js';
+import { framingSpecs, specs } from '../framing-specs.js';
 import { print, say } from '../output.js';
 
 export const command: Command = {
+  name: 'replay',
+  usage: ['FILE [--framing SPEC] [--framing-back SPEC] [--json] [--to ADDR [--speed 1] [--patience SECONDS]]'],
   summary: 'what inspect recorded, once more; with --to against a server',
-  help: `wirelab replay FILE [--framing SPEC] [--framing-back SPEC] [--json] [--to ADDR] [--speed 1]
-               [--patience SECONDS]
-
-Shows a record of "wirelab inspect --record FILE" as it was seen, with another framing if one is named.
-
-  --to ADDR   sends what the clients sent to a server again, cut and timed as it was, and shows its answers
-  --speed N   with --to: so many times as fast
-  --patience SECONDS
-              with --to: how long the server may neither take nor say anything, nor end, until it is given up; default 10
-
-With --to it ends with 0 when the server has taken every byte of every connection and ended it, else with 1 and a
-sentence for each connection.
-
-example: wirelab replay trouble.jsonl --framing u32le`,
-  async run(words) {
-    const { values, positionals } = parse({
-      args: words,
-      allowPositionals: true,
-      options: {
-        framing: { type: 'string' },
-        'framing-back': { type: 'string' },
-        json: { type: 'boolean' },
-        to: { type: 'string' },
-        speed: { type: 'string' },
-        patience: { type: 'string' },
-      },
-    });
-    const [file, ...rest] = positionals;
+  about: [
+    'Shows a record of "wirelab inspect --record FILE" as it was seen, with another framing if one is named.',
+    '',
+    'With --to it ends with 0 when the server has taken every byte of every connection and ended it, else with 1 and a',
+    'sentence for each connection.',
+  ],
+  examples: ['wirelab replay trouble.jsonl --framing u32le', 'wirelab replay trouble.jsonl --to 127.0.0.1:8080'],
+  options: {
+    framing: { value: 'SPEC', help: `instead of the recorded one: ${specs}`, complete: ['guess', ...framingSpecs] },
+    'framing-back': { value: 'SPEC', help: 'of what the server says', complete: ['guess', ...framingSpecs] },
+    json: { help: 'one object a line' },
+    to: {
+      value: 'ADDR',
+      help: 'sends what the clients sent to a server again, cut and timed as it was, and shows its answers',
+    },
+    speed: { value: 'N', help: 'with --to: so many times as fast' },
+    patience: {
+      value: 'SECONDS',
+      help: 'with --to: how long the server may neither take nor say anything, nor end, until it is given up; default 10',
+    },
+  },
+  complete: 'file',
+  async run(args) {
+    const [file, ...rest] = args.words;
     if (file === undefined || rest.length > 0) throw new UsageError('replay takes one FILE');
-    const { to } = values;
+    const to = args.text('to');
+    const framing = args.text('framing');
     const address = to === undefined ? undefined : checked(() => parseAddress(to));
-    const speed = number('speed', values.speed, 0.001, 1_000_000) ?? 1;
-    const patience = number('patience', values.patience, 0.001, 86_400) ?? 10;
+    const speed = args.number('speed', 0.001, 1_000_000) ?? 1;
+    const patience = args.number('patience', 0.001, 86_400) ?? 10;
     const record = await readRecord(file);
-    const framings =
-      values.framing === undefined ? record.framings : { framing: values.framing, framingBack: values['framing-back'] };
+    const framings = framing === undefined ? record.framings : { framing, framingBack: args.text('framing-back') };
     const waiting: string[] = [];
     const inspector = checked(
       () =>
         new Inspector(framings, (event) => {
-          waiting.push(...(values.json ? [JSON.stringify(inspectedJson(event))] : renderInspected(event)));
+          waiting.push(...(args.on('json') ? [JSON.stringify(inspectedJson(event))] : renderInspected(event)));
         }),
     );
     if (address) {

@@ -1,34 +1,35 @@
 import { encodings } from '../../encoding.js';
 import { protocolNames, serveCommands, type CommandEvent } from '../../historical/server.js';
 import { oneLine } from '../../render/printable.js';
-import { integer, oneOf, parse, UsageError, type Command } from '../command.js';
+import { oneOf, UsageError, type Command } from '../command.js';
 import { interrupted, print, say } from '../output.js';
 
 export const command: Command = {
+  name: 'serve',
+  usage: [`${protocolNames.join('|')} [--port 0] [--encoding utf-8|gbk]`],
   summary: 'the tutorial’s command servers, byte-compatible, on loopback only',
-  help: `wirelab serve ${protocolNames.join('|')} [--port 0] [--encoding utf-8|gbk]
-
-Runs the commands that clients send, as the tutorial's servers do. It listens on 127.0.0.1, always, and serves
-processes of the same user only; what a browser can send is not run. Prints "listening 127.0.0.1:PORT".
-
-  --port       default 0: a free one
-  --encoding   of the answers; default: what commands say as it is, and 执行成功 (for no output) in GBK
-
-example: wirelab serve length-ready --port 8080`,
-  async run(words) {
-    const { values, positionals } = parse({
-      args: words,
-      allowPositionals: true,
-      options: { port: { type: 'string' }, encoding: { type: 'string' } },
-    });
-    const [protocol, ...rest] = positionals;
+  about: [
+    "Runs the commands that clients send, as the tutorial's servers do. It listens on 127.0.0.1, always, and serves",
+    'processes of the same user only; what a browser can send is not run. Prints "listening 127.0.0.1:PORT".',
+  ],
+  examples: ['wirelab serve length-ready --port 8080'],
+  options: {
+    port: { value: 'PORT', help: 'default 0: a free one' },
+    encoding: {
+      value: 'utf-8|gbk',
+      help: 'of the answers; default: what commands say as it is, and 执行成功 (for no output) in GBK',
+      complete: encodings,
+    },
+  },
+  complete: protocolNames,
+  async run(args) {
+    const [protocol, ...rest] = args.words;
     if (protocol === undefined || rest.length > 0)
       throw new UsageError(`serve takes one of ${protocolNames.join(', ')}`);
-    const encoding = values.encoding === undefined ? undefined : oneOf('--encoding', values.encoding, encodings);
     const server = await serveCommands({
       protocol: oneOf('the protocol', protocol, protocolNames),
-      port: integer('port', values.port, 0, 65535) ?? 0,
-      encoding,
+      port: args.integer('port', 0, 65535) ?? 0,
+      encoding: args.oneOf('encoding', encodings),
       onEvent: (event) => say(describe(event)),
     });
     const stopped = interrupted();

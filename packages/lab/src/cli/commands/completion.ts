@@ -1,0 +1,21 @@
+import { oneOf, UsageError, type Command } from '../command.js';
+import { scripts } from '../completion.js';
+
+const shells = Object.keys(scripts);
+
+export const command: Command = {
+  name: 'completion',
+  usage: ['bash | zsh | fish'],
+  summary: 'print a completion script for your shell',
+  about: [],
+  examples: ['source <(wirelab completion bash)', 'wirelab completion fish > ~/.config/fish/completions/wirelab.fish'],
+  options: {},
+  complete: shells,
+  run(args) {
+    const [name, ...rest] = args.words;
+    if (name === undefined || rest.length > 0)
+      throw new UsageError(`completion takes a shell, ${shells.join(', ')}: wirelab completion bash`);
+    process.stdout.write(scripts[oneOf('the shell', name, shells)]!);
+    return Promise.resolve(0);
+  },
+};

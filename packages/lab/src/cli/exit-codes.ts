@@ -1,0 +1,24 @@
+/** What the exit code of `wirelab` means: sendall's numbers where the meaning is the same. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  /** `probe`: there is no answer to compare with. */
+  notProbed: 3,
+  usage: 200,
+  unreachable: 201,
+  /** Our output could not be written to its end. */
+  truncated: 206,
+  /** What a shell shows for a program that died of SIGPIPE. */
+  brokenPipe: 141,
+} as const;
+
+const unreachable = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN']);
+
+/** The exit code for what a command threw. */
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof Error)) return EXIT.failed;
+  if (error.name === 'UsageError') return EXIT.usage;
+  const { code, syscall } = (error.cause ?? error) as NodeJS.ErrnoException;
+  const dialled = syscall === 'connect' || syscall === 'getaddrinfo';
+  return dialled || (code !== undefined && unreachable.has(code)) ? EXIT.unreachable : EXIT.failed;
+}

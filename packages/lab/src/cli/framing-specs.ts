@@ -1,0 +1,32 @@
+/** The specs of `parseFraming` that a shell offers for --framing; many more are taken. */
+export const framingSpecs = [
+  'raw',
+  'u8',
+  'u16be',
+  'u16le',
+  'u32be',
+  'u32le',
+  'i32be',
+  'i32le',
+  'u64be',
+  'varint',
+  'lines',
+  'crlf',
+  'decimal',
+  'octet-counting',
+  'netstring',
+  'content-length',
+  'slip',
+  'cobs',
+  'tpkt',
+  'fcgi',
+  'giop',
+  'asn1-ber',
+  'oncrpc',
+  'grpc',
+  'kafka',
+  'postgres',
+] as const;
+
+/** What stands in the help of --framing. */
+export const specs = 'u32be, varint, lines, … with offset=, adjust=, preface= and the like behind it';

@@ -1,0 +1,172 @@
+// The command line of wirelab: usage errors, help, numbers, exit codes and completion, as users of sendall know them.
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { finished, wirelab } from './programs.js';
+
+const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
+const commands = ['show', 'serve', 'call', 'chat', 'inspect', 'chaos', 'probe', 'replay', 'page', 'completion'];
+
+it.each([
+  [['sho'], 'there is no command "sho": did you mean "wirelab show"?'],
+  [['dance'], 'there is no command "dance": see wirelab --help'],
+  [['toString'], 'there is no command "toString"'],
+  [['show', 'stiky'], 'the phenomenon is one of sticky'],
+  [['show', 'stiky'], 'did you mean "sticky"?'],
+  [['show', '--lang', 'fr'], '--lang is one of en, zh'],
+  [['show', '--json=yes'], '--json takes no value'],
+  [['show', '--jsn'], 'show has no option --jsn: did you mean --json?'],
+  [['show', '-json'], 'show has no option -json: did you mean --json?'],
+  [['show', '-x'], 'show has no option -x: see "wirelab show --help"'],
+  [['serve', 'ftp'], 'the protocol is one of recv, length-ready, struct-i, udp'],
+  [['serve', 'recv', '--port', '70000'], '--port takes a whole number from 0 to 65535'],
+  [['serve', 'recv', '--port', '0x10'], '--port takes a whole number from 0 to 65535, not "0x10"'],
+  [['serve', 'recv', '--port=1e3'], 'not "1e3"'],
+  [['serve', 'recv', '--port='], 'not ""'],
+  [['serve', 'recv', '--port'], '--port needs a value (--port=PORT)'],
+  [['serve', 'recv', '--port', '--encoding=gbk'], '--port needs a value'],
+  [['serve', 'recv', '--host', '0.0.0.0'], 'serve has no option --host'],
+  [['call', 'recv'], 'call takes a protocol and HOST:PORT'],
+  [['call', 'recv', 'nowhere', 'ls'], '"nowhere" is not an address'],
+  [['call', 'udp', '127.0.0.1:1', '--timeout', 'Infinity'], '--timeout takes a number'],
+  [['inspect', '--listen', '0', '--to', '1'], 'inspect takes --listen ADDR'],
+  [['inspect', '--listen', '0', '--to', '1', '--framing', 'u33'], 'u33'],
+  [['inspect', '--listen', '0', '--to', '1', '--framing', 'u32be,ofset=3'], 'known are max=BYTES'],
+  [['inspect', 'web', '--listen', '0', '--to', '1', '--framing', 'u8'], 'inspect takes options only, not "web"'],
+  [['chaos', '--listen', '0', '--to', '1', '--corrupt', '2'], '--corrupt takes a number from 0 to 1'],
+  [['chaos', '--listen', '0', '--to', '1', '--latency', ' 5'], '--latency takes a number'],
+  [['chaos', '--listen', '0', '--to', '1', '--slice', '1.5'], '--slice takes a whole number'],
+  [['probe', '127.0.0.1:1', '--framing', 'u32be', '--request', 'xyz'], '--request takes bytes in hex'],
+  [['replay'], 'replay takes one FILE'],
+  [['completion'], 'completion takes a shell, bash, zsh, fish'],
+  [['completion', 'fishh'], 'did you mean "fish"?'],
+])('%j is a usage error in one sentence, and 200', async (words, sentence) => {
+  const { code, stdout, stderr } = await finished(wirelab(...words));
+  expect(code).toBe(200);
+  expect(stdout).toBe('');
+  expect(stderr).toContain(sentence);
+  expect(stderr).toMatch(/^wirelab: .*\n$/);
+});
+
+it.each(commands)(
+  '%s --help, -h and help %s show the same: what it does, how, an example, its options',
+  async (name) => {
+    const [long, short, help] = await Promise.all(
+      [
+        [name, '--help'],
+        [name, '-h'],
+        ['help', name],
+      ].map((words) => finished(wirelab(...words))),
+    );
+    expect(long!.code).toBe(0);
+    expect([short!.stdout, help!.stdout]).toEqual([long!.stdout, long!.stdout]);
+    expect(long!.stdout).toMatch(new RegExp(`^.+\\n\\n  wirelab ${name} `));
+    expect(long!.stdout).toMatch(/\nExamples?\n  .*wirelab /);
+    expect(long!.stdout).toMatch(/\nOptions\n[^]*--help +show this help\n$/);
+  },
+);
+
+it('without a command it shows them all, and that is no success', async () => {
+  const { code, stdout } = await finished(wirelab());
+  expect(code).toBe(200);
+  expect(stdout).toBe((await finished(wirelab('--help'))).stdout);
+  for (const name of commands) expect(stdout).toContain(`\n  ${name.padEnd(12)}`);
+  expect((await finished(wirelab('--version'))).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+it.each([
+  [['call', 'recv', '127.0.0.1:PORT', 'ls']],
+  [['call', 'struct-i', 'unix:/nonexistent/socket', 'ls']],
+  [['chat', '127.0.0.1:PORT']],
+  [['probe', '127.0.0.1:PORT', '--framing', 'lines', '--request', '0a']],
+])('%j that reaches nobody is 201', async (words) => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  const { code, stderr } = await finished(wirelab(...words.map((word) => word.replace('PORT', String(port)))));
+  expect(code).toBe(201);
+  expect(stderr).toMatch(/^wirelab: cannot reach /);
+});
+
+it('a reader of the output that goes away has not seen it: 141', async () => {
+  const child = spawn(process.execPath, [bin, 'completion', 'bash'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.destroy();
+  const [code] = (await once(child, 'close')) as [number];
+  expect(code).toBe(141);
+});
+
+it.skipIf(process.platform !== 'linux')('output for which there is no room is 206', () => {
+  const { status, stderr } = spawnSync('sh', ['-c', `"$1" "$2" --help >/dev/full`, 'sh', process.execPath, bin], {
+    encoding: 'utf8',
+  });
+  expect(status).toBe(206);
+  expect(stderr).toContain('the output cannot be written: ENOSPC');
+});
+
+it('words behind -- are words, whatever they look like', async () => {
+  const { code, stderr } = await finished(wirelab('show', '--', '--json'));
+  expect(code).toBe(200);
+  expect(stderr).toContain('the phenomenon is one of');
+});
+
+it.each([
+  [['sh'], ['show']],
+  [['--h'], ['--help']],
+  [['show', 'st'], ['sticky']],
+  [['show', '--l'], ['--lang']],
+  [
+    ['show', '--lang', ''],
+    ['en', 'zh'],
+  ],
+  [['show', '--lang=z'], ['--lang=zh']],
+  [
+    ['show', '--lang', '='],
+    ['en', 'zh'],
+  ],
+  [['show', '--lang', '=', 'z'], ['zh']],
+  [
+    ['serve', ''],
+    ['recv', 'length-ready', 'struct-i', 'udp'],
+  ],
+  [['call', 'udp', '--encoding', 'g'], ['gbk']],
+  [['inspect', '--framing', 'gu'], ['guess']],
+  [['probe', '--framing', 'oct'], ['octet-counting']],
+  [['inspect', '--record', 'x'], [':file']],
+  [['replay', ''], [':file']],
+  [
+    ['completion', ''],
+    ['bash', 'zsh', 'fish'],
+  ],
+  [['chaos', '--listen', ''], []],
+])('completes %j with %j', async (words, found) => {
+  const { code, stdout } = await finished(wirelab('complete', '--', ...words));
+  expect(code).toBe(0);
+  expect(stdout.split('\n').filter(Boolean)).toEqual(found);
+});
+
+it('the script for bash completes commands, options and values', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wirelab-bin-'));
+  try {
+    symlinkSync(bin, join(folder, 'wirelab'));
+    chmodSync(bin, 0o755);
+    const complete = (line: string) => {
+      const words = line.split(' ');
+      const script = `source <(wirelab completion bash); COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _wirelab; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const PATH = `${folder}:${process.env.PATH}`;
+      return spawnSync('bash', ['-c', script], { encoding: 'utf8', env: { ...process.env, PATH } }).stdout.trim();
+    };
+    expect(complete('wirelab insp')).toBe('inspect');
+    expect(complete('wirelab chaos --cut')).toBe('--cut-every');
+    expect(complete('wirelab show stic')).toBe('sticky');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
