@@ -103,7 +103,7 @@ test.each([
 ])('output that stdout does not take is a failure: %s', async (text, reason) => {
   for (const words of [['show', 'empty', '--json'], ['--version'], ['probe', '--help']]) {
     const { code, stderr } = await finished(inShell(text, ...words));
-    expect([code, stderr]).toEqual([1, `wirelab: the output cannot be written: ${reason}\n`]);
+    expect([code, stderr]).toEqual([206, `wirelab: the output cannot be written: ${reason}\n`]);
   }
 });
 

@@ -1,13 +1,14 @@
 /** `wirelab`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { oneLine } from '../render/printable.js';
-import { parseArguments, UsageError, type Command } from './command.js';
+import type { Command } from './command.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
-import { print, say } from './output.js';
 import { closed, keepIgnored } from './signals.js';
 
-/** Loaded when called, so that `wirelab --help` does not wait for the page's server. */
+/**
+ * Loaded when called, so that `wirelab --help` does not wait for the page's server, and so that a process that may open few
+ * files can say so: what is imported above cannot fail in a sentence of ours.
+ */
 const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
   show: () => import('./commands/show.js'),
   serve: () => import('./commands/serve.js'),
@@ -24,6 +25,8 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
 const all = () => Promise.all(Object.values(commands).map(async (load) => (await load()).command));
 
 async function main(words: string[]): Promise<number> {
+  const { parseArguments, UsageError } = await import('./command.js');
+  const { print } = await import('./output.js');
   const [first, second] = words;
   const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
@@ -73,6 +76,10 @@ function sentenceOf(error: unknown): string {
     : message;
 }
 
+function say(sentence: string): void {
+  process.stderr.write(`wirelab: ${sentence.replaceAll(/\p{Cc}+/gu, ' ')}\n`);
+}
+
 keepIgnored();
 if (closed.has(1)) refuseOutput();
 // Our own words beside the output are no loss.
@@ -80,13 +87,13 @@ process.stderr.on('error', () => undefined);
 // A reader of our output that has gone (| head) wants the rest no more, but it has not seen it.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.brokenPipe);
-  say(`wirelab: the output cannot be written: ${error.code ?? error.message}`);
+  say(`the output cannot be written: ${error.code ?? error.message}`);
   process.exit(EXIT.truncated);
 });
 
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  say(`wirelab: ${oneLine(sentenceOf(error))}`);
+  say(sentenceOf(error));
   process.exitCode = exitCodeOf(error);
 }
