@@ -13,7 +13,9 @@ export { RunError, type Gap, type Outcome, type Result, type Survivor } from './
 export type { RunEvent } from './client/events.js';
 export type { StreamName } from './client/output.js';
 export { Run, type KillReport, type RunState } from './client/run.js';
+export type { Retry } from './client/retry.js';
 export type { Target } from './client/target.js';
+export type { Verbose, VerboseEvent } from './client/verbose.js';
 export type { Argument } from './client/template.js';
 export { readDuration, type Duration } from './link/duration.js';
 export { askRelay } from './link/relay-client.js';

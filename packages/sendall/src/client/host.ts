@@ -31,6 +31,7 @@ export interface AttachOptions extends Pick<
   | 'encoding'
   | 'stdout'
   | 'stderr'
+  | 'verbose'
   | 'maxBuffer'
   | 'stripFinalNewline'
   | 'reject'
@@ -45,12 +46,24 @@ export interface AttachOptions extends Pick<
   mode?: 'observe' | 'control';
 }
 
-const { encoding, stdout, stderr, maxBuffer, stripFinalNewline, reject, waitFor, signal, sha256, giveUpAfter } =
-  RUN_RULES;
+const {
+  encoding,
+  stdout,
+  stderr,
+  verbose,
+  maxBuffer,
+  stripFinalNewline,
+  reject,
+  waitFor,
+  signal,
+  sha256,
+  giveUpAfter,
+} = RUN_RULES;
 const ATTACH_RULES = {
   encoding,
   stdout,
   stderr,
+  verbose,
   maxBuffer,
   stripFinalNewline,
   reject,

@@ -50,6 +50,8 @@ export class Inbound {
   abandoned = false;
   /** Takes the bytes; calls `consumed` when it is done with them. */
   deliver: (bytes: Buffer, offset: number) => void = () => undefined;
+  /** Is shown the bytes before they are delivered. */
+  tap: ((bytes: Buffer) => void) | undefined;
   /** Where larger windows come from; without one the window stays as it is. */
   pool: CreditPool | undefined;
   #consumed = 0;
@@ -108,6 +110,7 @@ export class Inbound {
     const at = this.next;
     if (this.#whole) this.#sum(fresh, at);
     this.next = end;
+    this.tap?.(fresh);
     this.deliver(fresh, at);
     return true;
   }

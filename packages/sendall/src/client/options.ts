@@ -21,7 +21,9 @@ import {
   type Rule,
   type Rules,
 } from './check.js';
+import { prepareRetry, retryRule, type PreparedRetry, type Retry } from './retry.js';
 import { targetRule, type Target } from './target.js';
+import { verboseOf, verboseRule, type Verbose } from './verbose.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
@@ -91,6 +93,17 @@ export interface RunOptions {
   stripFinalNewline?: boolean;
   /** False: a result that is not ok resolves instead of rejecting. Default true. */
   reject?: boolean;
+  /**
+   * Further tries of a run that was not ok: of one that has certainly not started, or of any when it is `idempotent`. Each
+   * has a new run id; the run is then that one. What the caller has ended is not tried again, nor a run whose output was
+   * read as a stream. Default 0.
+   */
+  retry?: Retry;
+  /**
+   * Lines on our stderr about its start, its end and, with "full", its output; without the words of the command. Default:
+   * SENDALL_VERBOSE, else "none".
+   */
+  verbose?: Verbose;
   /** The command may be started again after an unclear crash. Default false. */
   idempotent?: boolean;
   /** SHA-256 of each stream in the result. Default false. */
@@ -144,6 +157,8 @@ export const RUN_RULES: Rules<RunOptions> = {
   maxBuffer: either(whole('bytes'), { allowed: 'Infinity', fits: (value) => value === Infinity }),
   stripFinalNewline: flag,
   reject: flag,
+  retry: retryRule,
+  verbose: verboseRule,
   idempotent: flag,
   sha256: flag,
   startWithin: duration,
@@ -167,6 +182,8 @@ export interface PreparedRun {
   readonly startWithin: number;
   readonly giveUpAfter: number | undefined;
   readonly signal: AbortSignal | undefined;
+  readonly retry: PreparedRetry | undefined;
+  readonly verbose: Verbose;
   readonly stdin: RunOptions['stdin'];
   readonly stdout: Target | undefined;
   readonly stderr: Target | undefined;
@@ -275,6 +292,8 @@ export function prepareRun(
     startWithin: readDuration(options.startWithin) ?? 60_000,
     giveUpAfter: readDuration(options.giveUpAfter),
     signal: options.signal,
+    retry: prepareRetry(options.retry, options),
+    verbose: verboseOf(options.verbose),
     stdin: options.stdin,
     stdout: options.stdout,
     stderr: options.stderr,

@@ -15,7 +15,7 @@ import {
   type Started,
   type StreamState,
 } from '../protocol/messages.js';
-import { formatRunId } from '../protocol/run-id.js';
+import { formatRunId, newRunId } from '../protocol/run-id.js';
 import { Attachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
 import { Deferred } from './deferred.js';
 import { EventQueue, type RunEvent } from './events.js';
@@ -39,7 +39,9 @@ import {
   type Survivor,
 } from './result.js';
 import type { Session } from './session.js';
+import { Narrator } from './verbose.js';
 import { signalNumber } from './signals.js';
+import { mayRepeat, type PreparedRetry } from './retry.js';
 import { isOurs, Targets, writers } from './target.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
@@ -71,8 +73,12 @@ interface Failure {
 }
 
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
-  readonly runId: string;
   readonly host: string;
+  /** With `retry` that of the newest try. */
+  get runId(): string {
+    return this.#runId;
+  }
+  #runId: string;
   readonly #attached = new Deferred<void>();
   readonly #started = new Deferred<Started>();
   readonly #exited = new Deferred<Exit>();
@@ -100,16 +106,22 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   get treeEnded(): Promise<void> {
     return this.#treeEnded.promise;
   }
-  readonly #prepared: PreparedRun;
-  readonly #attachment: Attachment;
-  readonly #stdout: Output;
-  readonly #stderr: Output;
+  #prepared: PreparedRun;
+  #attachment: Attachment;
+  #stdout: Output;
+  #stderr: Output;
+  #session: Session | undefined;
+  #narrator: Narrator | undefined;
+  /** Tries that were made and came to nothing. */
+  #tries = 0;
+  /** Ends the pause before the next try, and with it the run. */
+  #stopTrying: ((why: string) => void) | undefined;
   readonly #targets: Targets;
   /** Its output is being written where its options say; resolves when all is, or why not all of it can be. */
   #pouring: Promise<unknown> | undefined;
   #unwritten: Error | undefined;
   #ended = false;
-  readonly #gaps: Gap[] = [];
+  #gaps: Gap[] = [];
   readonly #openedAt = Date.now();
   #state: RunState = 'queued';
   #records: ExactRecords | undefined;
@@ -132,7 +144,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** @internal */
   constructor(host: string, prepared: PreparedRun, beginning: Beginning = { kind: 'open' }) {
     this.host = host;
-    this.runId = formatRunId(prepared.runId);
+    this.#runId = formatRunId(prepared.runId);
     this.#prepared = prepared;
     this.#targets = new Targets(prepared);
     this.#throws = prepared.reject;
@@ -141,6 +153,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
     this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
     this.#attachment = new Attachment(prepared, beginning, this.#listener());
+    this.#narrate();
     this.#feed(prepared.stdin);
     this.#pourOut();
     this.#watch(prepared.signal);
@@ -148,6 +161,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /** Takes its place on the host's link, after this turn: until then it may still be piped into. @internal */
   join(session: Session): void {
+    this.#session = session;
     queueMicrotask(() => {
       if (!this.#result.settled) session.join(this.#attachment);
     });
@@ -406,6 +420,10 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** Ends the run and its tree; its outcome is then cancelled. */
   async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
     checkOptions('cancel()', options, CANCEL_RULES);
+    if (this.#stopTrying) {
+      this.#stopTrying('cancelled by the caller before the next try');
+      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+    }
     const reason = options.reason?.slice(0, LONGEST_REASON);
     return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
   }
@@ -589,6 +607,68 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       const { message } = this.#unwritten;
       [outcome, reason, failure] = ['truncated', message, { cause: this.#unwritten }];
     }
+    const { retry } = this.#prepared;
+    if (retry && this.#tries < retry.times && this.#session) {
+      this.#failure = failure;
+      const result = this.#makeResult(outcome, reason);
+      const idempotent = this.#prepared.spec.idempotent ?? false;
+      const started = this.#startedInfo !== undefined;
+      const isUnread = this.#isUnread('stdout') && this.#isUnread('stderr');
+      if ((isUnread || !started) && mayRepeat(result, started, idempotent)) {
+        void this.#again(result, retry, this.#session).catch((error: unknown) =>
+          this.#finish(outcome, reason, { ...failure, cause: error as Error }),
+        );
+        return;
+      }
+    }
+    this.#finish(outcome, reason, failure);
+  }
+
+  /** Another try, after its pause, as a run of its own on the host. */
+  async #again(result: Result, retry: PreparedRetry, session: Session): Promise<void> {
+    const { outcome, reason } = result;
+    let stopped: string | undefined;
+    let wake: () => void = () => undefined;
+    this.#stopTrying = (why) => {
+      stopped = why;
+      wake();
+    };
+    try {
+      const isWorthIt = await retry.when(result, this.#tries + 1);
+      if (isWorthIt && retry.delayMs && stopped === undefined)
+        await new Promise<void>((done) => {
+          const timer = setTimeout(done, retry.delayMs);
+          wake = () => {
+            clearTimeout(timer);
+            done();
+          };
+        });
+      if (stopped !== undefined) return this.#finish('cancelled', stopped, {});
+      if (!isWorthIt) return this.#finish(outcome, reason, this.#failure);
+    } finally {
+      this.#stopTrying = undefined;
+    }
+    this.#narrator?.end(result);
+    this.#attachment.end(true);
+    this.#tries += 1;
+    this.#prepared = { ...this.#prepared, runId: newRunId() };
+    this.#runId = formatRunId(this.#prepared.runId);
+    // A reader that has one of them keeps it: nothing has come so far.
+    if (this.#isUnread('stdout')) this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
+    if (this.#isUnread('stderr')) this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
+    this.#gaps = [];
+    this.#startedInfo = this.#endedAt = this.#records = undefined;
+    this.#ended = this.#overflowed = false;
+    this.#failure = {};
+    this.#state = 'queued';
+    this.#attachment = new Attachment(this.#prepared, { kind: 'open' }, this.#listener());
+    this.#narrate();
+    this.#pourOut();
+    this.#feed(this.#prepared.stdin);
+    session.join(this.#attachment);
+  }
+
+  #finish(outcome: Outcome, reason: string, failure: Failure): void {
     const states: Partial<Record<Outcome, RunState>> = { refused: 'refused', unreachable: 'unreachable', lost: 'lost' };
     this.#state = states[outcome] ?? 'ended';
     this.#failure = failure;
@@ -601,6 +681,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const why = (): RunError => (error ??= this.#errorOf(result));
     for (const each of [this.#attached, this.#started, this.#exited, this.#drained, this.#treeEnded])
       if (!each.settled) each.reject(why);
+    this.#narrator?.end(result);
     this.#result.resolve(result);
     this.#events?.push({ event: 'result', result });
   }
@@ -668,6 +749,22 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     else this.#lead((into) => pipeline(stdin, into));
   }
 
+  /** Tells of itself on stderr, when it is asked to. */
+  #narrate(): void {
+    const { verbose, encoding, spec } = this.#prepared;
+    if (verbose === 'none') return;
+    const narrator = (this.#narrator = new Narrator(verbose, this.host, this.runId, encoding));
+    narrator.start(this.#joins ? 'attach' : programOf(spec), spec.name);
+    if (!narrator.isFull) return;
+    this.#stdout.inbound.tap = (bytes) => narrator.output('stdout', bytes);
+    this.#stderr.inbound.tap = (bytes) => narrator.output('stderr', bytes);
+  }
+
+  /** What came of it has been shown to no reader. */
+  #isUnread(stream: StreamName): boolean {
+    return this.#outputOf(stream).collects || this.#prepared[stream] === 'ignore';
+  }
+
   #stop(stream: StreamName): void {
     this.#outputOf(stream).discard();
     this.#attachment.stopReading(this.#outputOf(stream).inbound.stream);
@@ -725,7 +822,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (!signal) return;
     const abort = () => {
       this.#aborted = signal.reason;
-      if (this.#ended) this.#settle('cancelled', 'aborted by the caller while its output was being written', {});
+      if (this.#stopTrying) this.#stopTrying('aborted by the caller before the next try');
+      else if (this.#ended) this.#settle('cancelled', 'aborted by the caller while its output was being written', {});
       else if (this.#attachment.boarded) void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
       else this.#end('cancelled', 'aborted by the caller before it was sent');
     };

@@ -19,10 +19,10 @@ import { resolveTargets } from './targets.js';
 /** Bytes of one stdin stream that are kept for hosts that begin later. */
 const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
-export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr'>, RolloutOptions {}
+export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {}
 
-/** A fleet has no terminal, and its output no place of its own: they cannot be shared. */
-const { pty: _pty, stdout: _stdout, stderr: _stderr, ...SHARED_RULES } = RUN_RULES;
+/** A fleet's hosts cannot share a terminal or a file, and have one run id for one try. */
+const { pty: _pty, stdout: _stdout, stderr: _stderr, retry: _retry, ...SHARED_RULES } = RUN_RULES;
 const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES };
 
 /** What happens on a host, and where. */

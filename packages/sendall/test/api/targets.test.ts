@@ -111,7 +111,9 @@ describe('no run is ok whose bytes were not written:', () => {
   });
 
   test('also when the command had ended with 0 by then', async () => {
-    const { outcome, code, reason } = await host.sh('echo x >&2', { stderr: { file: '/dev/full' }, reject: false });
+    const run = host.sh('echo x >&2');
+    await run;
+    const { outcome, code, reason } = await host.attach(run.runId, { stderr: { file: '/dev/full' }, reject: false });
     expect([outcome, code, reason]).toEqual(['truncated', 0, expect.stringContaining('stderr was not all written')]);
   });
 
