@@ -82,9 +82,18 @@ const WHY: Record<string, string> = {
   ETIMEDOUT: 'no answer',
 };
 
+/** What is wanting on this side: the address is not to blame. */
+const WANTING: Record<string, string> = {
+  EMFILE: 'this process may not open more files (EMFILE); raise its limit, for example with "ulimit -n 1024"',
+  ENFILE: 'this machine may not open more files (ENFILE); raise fs.file-max, or end what holds them',
+  EADDRNOTAVAIL: 'no local port is free (EADDRNOTAVAIL); try again when other connections have ended',
+};
+
 /** Why a connection failed, as a sentence. `connected`: TCP was there, so TLS is what failed. */
 function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean): UnreachableError {
   const code = error.code ?? '';
+  const wanting = Object.hasOwn(WANTING, code) ? WANTING[code] : undefined;
+  if (wanting) return new UnreachableError(`no connection to ${url} can be made: ${wanting}`, { cause: error });
   if (!connected)
     return new UnreachableError(
       `${url} cannot be reached: ${WHY[code] ?? error.message}; check the address, and that sendall agent --listen ${url} runs there`,

@@ -1,7 +1,7 @@
 /** Our own stdin, stdout and stderr, of any kind, and an end that does not wait for them. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { patience, until, within } from '../../../../test/support/waits.js';
@@ -200,4 +200,19 @@ test.each([12, 15, 19, 20, 22, 30])('with %s open files it works, or is one sent
   // Of a sh that cannot even begin, or not write, there is no better word.
   else if (files >= 15) expect(stdout).toMatch(/^sendall: .*ulimit -n 1024.*\n$/);
   expect(stderr).toBe('');
+});
+
+test('hosts for which no file is left are told so, and blame no address', () => {
+  const file = `${user.home}/hosts.json`;
+  const before = readFileSync(file, 'utf8');
+  const { web1 } = JSON.parse(before) as { web1: object };
+  const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`many${i}`, web1]));
+  writeFileSync(file, JSON.stringify(many));
+  const { code, stdout, stderr } = script('ulimit -n 26; sendall run many[0-19] --no-share -- echo hi');
+  writeFileSync(file, before);
+  expect([code, stderr.trim().split('\n').length]).toEqual([1, 1]);
+  expect(stderr).toMatch(
+    /^sendall: many\S*: no connection to \S+ can be made: this process may not open more files \(EMFILE\); raise its limit/,
+  );
+  expect(stdout).toMatch(/^(many\d+: hi\n)*$/);
 });
