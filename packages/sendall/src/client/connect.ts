@@ -126,7 +126,7 @@ async function lookUp(target: string, home: Home): Promise<{ url: string; pin: s
       throw new RefusedError(
         `the key of ${target} is not known here: pair with it (sendall pair ${target} --code … --name …)`,
       );
-    return { url: target, pin: entry.pin };
+    return { url: entry.url, pin: entry.pin };
   }
   const entry = known.get(target);
   if (!entry)

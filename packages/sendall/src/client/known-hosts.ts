@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { parseFingerprint } from '../link/identity.js';
 import { isRecord, RecordFile, type Json } from '../link/record-file.js';
-import { parseTlsUrl } from '../link/address.js';
+import { canonicalTlsUrl, parseTlsUrl } from '../link/address.js';
 
 export interface KnownHost {
   readonly name: string;
@@ -77,14 +77,14 @@ export class KnownHosts {
     return entry && { name, ...entry };
   }
 
-  /** The host at an address. */
+  /** The host at an address, however it is written. Throws UsageError for what is none. */
   at(url: string): KnownHost | undefined {
     const hosts = this.#file.read();
     if (hosts !== this.#indexed) {
       this.#indexed = hosts;
-      this.#byUrl = new Map([...hosts].map(([name, entry]) => [entry.url, name]));
+      this.#byUrl = new Map([...hosts].map(([name, entry]) => [canonicalTlsUrl(entry.url), name]));
     }
-    const name = this.#byUrl.get(url);
+    const name = this.#byUrl.get(canonicalTlsUrl(url));
     return name === undefined ? undefined : this.get(name);
   }
 

@@ -312,17 +312,10 @@ function idsFor(
 ): Map<string, string> {
   const ids = new Map<string, string>();
   const machines = new Set<string>();
-  const pins = new Map(
-    new KnownHosts(home).list().flatMap(
-      ({ name, url, pin }) =>
-        [
-          [name, pin],
-          [url, pin],
-        ] as const,
-    ),
-  );
+  const hosts = new KnownHosts(home);
+  const pins = new Map(hosts.list().map(({ name, pin }) => [name, pin]));
   for (const name of names) {
-    const machine = pins.get(name) ?? name;
+    const machine = (name.startsWith('tls:') ? hosts.at(name)?.pin : pins.get(name)) ?? name;
     ids.set(name, machines.has(machine) ? newRunId() : runId);
     machines.add(machine);
   }

@@ -72,6 +72,25 @@ describe('over TLS', () => {
     expect((await byUrl.run(['pwd'], { env: { A: '1' } })).ok).toBe(true);
   });
 
+  test("a host's key is found by what its address means, and not by how it is written", async () => {
+    const home = newHome();
+    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
+    const { pin } = new KnownHosts(home).get('web1')!;
+    await using host = await connect(`${url.replace(/:(\d+)$/, ':0$1')}/`, { home });
+    expect((await host.run(['echo', 'x'])).stdout).toBe('x\n');
+    const known = new KnownHosts(home);
+    for (const [name, address, ...others] of [
+      ['a', 'tls://Web9.Example.org', 'tls://web9.example.ORG:7433', 'tls://WEB9.example.org:07433/'],
+      ['b', 'tls://[::1]:9', 'tls://[0:0:0:0:0:0:0:1]:09', 'tls://[0::1]:9/'],
+      ['c', 'tls://[FE80::A%eth0]', 'tls://[fe80:0::a%eth0]:7433'],
+    ] as const) {
+      await known.add({ name, url: address, pin });
+      for (const other of [address, ...others]) expect(known.at(other)).toMatchObject({ name, url: address });
+    }
+    expect(known.at('tls://[fe80::a%ETH0]')).toBeUndefined();
+    await expect(connect('tls://two words', { home })).rejects.toThrow(UsageError);
+  });
+
   test('an address whose key is not known is refused before a byte is sent', async () => {
     await expect(connect(url, { home: newHome() })).rejects.toThrow(/key of tls:.* is not known here: pair with it/);
   });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Machine, type User } from './support.js';
@@ -123,6 +123,21 @@ describe('a shell', () => {
     expect(screen).toContain('/dev/pts/');
     expect(screen).toContain('xterm-256color');
     expect(sane).toBe(true);
+  });
+
+  test.runIf(existsSync('/bin/bash'))('is called as a login shell is, whatever shell it is', () => {
+    for (const [shell, name] of [
+      ['/bin/bash', '-bash'],
+      ['/bin/sh', '-sh'],
+    ] as const) {
+      const { code, screen } = user.atTerminal(
+        ['shell', '--env', `SHELL=${shell}`, 'web1'],
+        [{ send: 'echo "[$0]"; tr "\\0" . < /proc/$$/cmdline; exit 4\r' }],
+      );
+      expect(code).toBe(4);
+      expect(screen).toContain(`[${name}]`);
+      expect(screen).toContain(`\n${name}.`);
+    }
   });
 
   test('~. leaves and ends it, and ~~ is a tilde', () => {

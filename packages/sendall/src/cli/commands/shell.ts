@@ -8,8 +8,13 @@ import { isOneTarget } from '../targets.js';
 import { converse, hasTerminal, ownTerminal } from '../terminal.js';
 import { showWaiting } from '../waiting.js';
 
-/** The account's own shell, as one that was logged in to. */
-const LOGIN_SHELL = 'exec "${SHELL:-/bin/sh}" -l';
+/**
+ * The account's own shell, as one that was logged in to: called "-bash" and so on, by which profiles and people tell. The
+ * /bin/sh of POSIX cannot give a program another name than its file's; without a shell that can, the option has to do.
+ */
+const LOGIN_SHELL =
+  's=${SHELL:-/bin/sh}; h=$(command -v bash || command -v zsh) && ' +
+  'exec "$h" -c \'exec -a "-${0##*/}" "$0"\' "$s"; exec "$s" -l';
 
 export const shell: Command = {
   name: 'shell',
