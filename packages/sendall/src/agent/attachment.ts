@@ -24,6 +24,8 @@ export interface AttachmentOwner {
   readonly gate: KeeperGate;
   readonly home: Home;
   readonly principal: string;
+  /** Whose link it is. */
+  readonly caller: string;
   /** Names this link among all of the agent's. */
   readonly number: number;
   readonly readAhead: ReadAhead;
@@ -73,7 +75,7 @@ export class Attachment implements Listener {
       holder: message.holder && Buffer.from(message.holder),
       alias: this.#keeperAlias,
       principal: owner.principal,
-      ...(message.type === 'OPEN' ? { link: owner.number } : {}),
+      ...(message.type === 'OPEN' ? { link: owner.number, caller: owner.caller } : {}),
     };
     try {
       owner.gate.send(this.#beginning);

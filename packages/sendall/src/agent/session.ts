@@ -125,6 +125,10 @@ export class AgentSession implements AttachmentOwner {
     return this.#principal.name;
   }
 
+  get caller(): string {
+    return callerOf(this.origin);
+  }
+
   get attachments(): number {
     return this.#attachments.size;
   }

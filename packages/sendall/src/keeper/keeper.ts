@@ -20,6 +20,7 @@ import { fault } from './faults.js';
 import { replay } from './history.js';
 import { Journal, journalFile, type RecordOf } from './journal.js';
 import type { KeeperLimits } from './limits.js';
+import { Places, type Place } from './places.js';
 import { StartFailure } from './program.js';
 import { keyOf, Retention } from './retention.js';
 import { Run, type RunOwner } from './run.js';
@@ -75,6 +76,8 @@ export class Keeper implements Desk, RunOwner {
   readonly #runs = new Map<string, Run>();
   readonly #running = new Set<Run>();
   readonly #queue = new WaitingRuns();
+  readonly #places: Places;
+  readonly #placeOf = new Map<Run, Place>();
   /** Their leader has ended, their output or tree has not. */
   readonly #lingering = new Set<Run>();
   /** Somebody waits for the end of these trees. */
@@ -97,6 +100,7 @@ export class Keeper implements Desk, RunOwner {
   constructor(setup: KeeperSetup) {
     this.home = setup.home;
     this.limits = setup.limits;
+    this.#places = new Places(setup.limits);
     this.native = setup.native;
     this.#finished = () => setup.finished();
     const { journal, records } = Journal.open(journalFile(setup.home), this.bootId, new SetAside(setup.home));
@@ -189,6 +193,8 @@ export class Keeper implements Desk, RunOwner {
     }
     const refusal = this.#mayOpen(message);
     if (refusal) return refuse(refusal);
+    const place = this.#places.take(message.caller ?? principal, raw.length);
+    if (typeof place === 'string') return refuse({ code: 'busy', message: place });
     const intent: RecordOf<'intent'> = {
       kind: 'intent',
       no: this.#nextNo++,
@@ -206,14 +212,15 @@ export class Keeper implements Desk, RunOwner {
     const frame = this.journal.append(intent);
     const run = new Run(this, this, { intent, treeEnded: false, acked: false, dropped: false }, frame);
     run.specify(raw, spec);
+    this.#placeOf.set(run, place);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     agent.attach(run, true, { ...message, again: false });
-    const immediate = this.#running.size < this.limits.maxRunning && this.#starting < BURST && this.#queue.size === 0;
+    const immediate = this.#starting < BURST && this.#queue.size === 0 && place.begin();
     this.journal.sync((error) => this.#intentSynced(run, error));
     this.native.expectRuns(this.live);
     if (!immediate) {
-      this.#queue.add(run, message.link ?? 0);
+      this.#queue.add(run, place.caller, message.link ?? 0);
       return;
     }
     this.#running.add(run);
@@ -232,7 +239,7 @@ export class Keeper implements Desk, RunOwner {
 
   #mayOpen(message: MessageNamed<'OPEN'>): Refusal | undefined {
     const { epoch, notAfterMs } = message;
-    const { maxNotAfterMs, maxIds, maxRunning, maxQueued } = this.limits;
+    const { maxNotAfterMs, maxIds } = this.limits;
     const now = Date.now();
     if (epoch && !this.journal.epoch.equals(epoch))
       return { code: 'unknown', message: 'this machine has a new run journal: whether the command ran is not known' };
@@ -243,8 +250,6 @@ export class Keeper implements Desk, RunOwner {
     if (this.#draining) return { code: 'busy', message: 'this keeper takes no new runs' };
     if (this.#runs.size >= maxIds)
       return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
-    if (this.#running.size + this.#queue.size >= maxRunning + maxQueued)
-      return { code: 'busy', message: `maxRunning (${maxRunning}) and maxQueued (${maxQueued}) are reached` };
     try {
       this.journal.reserve(this.live);
     } catch (error) {
@@ -298,6 +303,8 @@ export class Keeper implements Desk, RunOwner {
     run.refuse(code, message);
     this.#queue.delete(run);
     this.#running.delete(run);
+    this.#placeOf.get(run)?.release();
+    this.#placeOf.delete(run);
     this.#retention.add(run);
     this.#nextSoon();
   }
@@ -305,12 +312,14 @@ export class Keeper implements Desk, RunOwner {
   /** The next of the queue, when there is room; a few at a time, so that those who run are heard in between. */
   #next(): void {
     let started = 0;
-    for (let run = this.#queue.next; run; run = this.#queue.next) {
-      if (this.#running.size >= this.limits.maxRunning) break;
-      if (++started > BURST) {
-        this.#nextSoon();
+    for (;;) {
+      if (started >= BURST) {
+        if (this.#queue.size) this.#nextSoon();
         break;
       }
+      const run = this.#queue.next((each) => this.#placeOf.get(each)!.begin());
+      if (!run) break;
+      started++;
       this.#queue.delete(run);
       this.#running.add(run);
       this.#starting++;
@@ -332,12 +341,15 @@ export class Keeper implements Desk, RunOwner {
 
   exited(run: Run): void {
     this.#running.delete(run);
+    this.#placeOf.get(run)?.end();
     this.#lingering.add(run);
     this.#next();
   }
 
   settled(run: Run): void {
     this.#lingering.delete(run);
+    this.#placeOf.get(run)?.release();
+    this.#placeOf.delete(run);
     this.#retention.add(run);
     this.#watchIdle();
   }

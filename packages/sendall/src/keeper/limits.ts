@@ -12,9 +12,11 @@ const hour = 3_600_000;
 export const defaultLimits = {
   /** The keeper ends when nothing has run and no agent was connected for this long. 0: never. */
   idleExitMs: 60_000,
-  /** Commands at one time; more wait in the queue. */
+  /** Commands at one time; more wait in the queue. No caller gets more than it leaves to others, here and below. */
   maxRunning: 4096,
   maxQueued: 16_384,
+  /** What the specs of all runs that are not over may have together: words, variables, shell text. */
+  specTotal: 256 * MiB,
   /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
   maxEnded: 20_000,
   /** Run ids remembered in all, so that none of them starts twice. */

@@ -20,7 +20,7 @@ export class Operations {
     if (answer) return from.send(answer);
     const askers = this.#askers.get(opId);
     if (askers) {
-      askers.push(from);
+      if (!askers.includes(from)) askers.push(from);
       return;
     }
     if (this.#answers.size >= REMEMBERED) {

@@ -48,6 +48,9 @@ import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from './tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why we ended a command. */
+/** Signals and the like that wait for the start of one run. */
+const MOST_WAITING = 64;
+
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
 /** A spec up to this size is kept for those who attach after the end. */
@@ -466,7 +469,9 @@ export class Run implements OutputEvents {
     this.#operations ??= new Operations();
     this.#operations.handle(from, operation.opId, (answer) => {
       const wait = this.#phase === 'starting' || (this.#phase === 'queued' && operation.type !== 'CANCEL');
-      if (wait) this.#afterStart.push(() => this.#operate(operation, answer));
+      if (wait && this.#afterStart.length >= MOST_WAITING)
+        answer({ result: `${MOST_WAITING} operations wait for its start already` });
+      else if (wait) this.#afterStart.push(() => this.#operate(operation, answer));
       else this.#operate(operation, answer);
     });
   }
@@ -475,8 +480,9 @@ export class Run implements OutputEvents {
     if (operation.type === 'SIGNAL') answer({ ...this.#signal(operation), proof: this.#tree?.proof });
     else if (operation.type === 'RESIZE') answer({ result: this.#resize(operation.cols, operation.rows) });
     else if (this.#phase === 'queued') {
-      this.#owner.cancelQueued(this, operation.reason);
+      // First, for the refusal lets its asker go.
       answer({ result: 'done' });
+      this.#owner.cancelQueued(this, operation.reason);
     } else if (!this.#tree) answer({ result: 'already over' });
     else this.end('cancelled', operation.graceMs, operation.reason, (report) => answer({ result: 'done', ...report }));
   }

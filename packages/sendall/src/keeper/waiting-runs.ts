@@ -1,42 +1,61 @@
-/** Runs that wait for their turn: links take turns, so that one with thousands of runs keeps no other waiting. */
+/** Runs that wait for their turn: callers take turns, and of a caller its links, so that thousands keep no other waiting. */
 import type { Run } from './run.js';
 
+type Links = Map<number, Set<Run>>;
+
 export class WaitingRuns {
-  readonly #links = new Map<number, Set<Run>>();
-  /** Which link each came by. */
-  readonly #linkOf = new Map<Run, number>();
+  readonly #callers = new Map<string, Links>();
+  /** By whom and by which link each came. */
+  readonly #from = new Map<Run, readonly [caller: string, link: number]>();
 
   get size(): number {
-    return this.#linkOf.size;
+    return this.#from.size;
   }
 
-  /** `link` is any number that names where the run came from. */
-  add(run: Run, link: number): void {
-    this.#linkOf.set(run, link);
-    const runs = this.#links.get(link);
+  /** `link` is any number that names one of the caller's links. */
+  add(run: Run, caller: string, link: number): void {
+    this.#from.set(run, [caller, link]);
+    const links = this.#callers.get(caller) ?? new Map<number, Set<Run>>();
+    this.#callers.set(caller, links);
+    const runs = links.get(link);
     if (runs) runs.add(run);
-    else this.#links.set(link, new Set([run]));
+    else links.set(link, new Set([run]));
   }
 
   delete(run: Run): void {
-    const link = this.#linkOf.get(run);
-    if (link === undefined) return;
-    this.#linkOf.delete(run);
-    const runs = this.#links.get(link)!;
+    const from = this.#from.get(run);
+    if (!from) return;
+    this.#from.delete(run);
+    const [caller, link] = from;
+    const links = this.#callers.get(caller)!;
+    const runs = links.get(link)!;
     runs.delete(run);
     // The others come first now.
-    this.#links.delete(link);
-    if (runs.size) this.#links.set(link, runs);
+    links.delete(link);
+    if (runs.size) links.set(link, runs);
+    this.#callers.delete(caller);
+    if (links.size) this.#callers.set(caller, links);
   }
 
-  /** The oldest run of the link that waited longest, of those whose intent is on the disk. */
-  get next(): Run | undefined {
-    for (const [run] of this.#links.values()) if (run?.promised) return run;
+  /**
+   * The oldest run of the link that waited longest, of the caller that did and that may have one more, of those whose
+   * intent is on the disk.
+   */
+  next(mayRun: (run: Run) => boolean): Run | undefined {
+    for (const links of this.#callers.values()) {
+      const run = firstOf(links);
+      if (run && mayRun(run)) return run;
+    }
     return undefined;
   }
 
   /** All of them, oldest first. */
   get all(): Run[] {
-    return [...this.#linkOf.keys()];
+    return [...this.#from.keys()];
   }
+}
+
+function firstOf(links: Links): Run | undefined {
+  for (const [run] of links.values()) if (run?.promised) return run;
+  return undefined;
 }

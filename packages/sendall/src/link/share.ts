@@ -19,10 +19,11 @@ export class Share {
     return this.#held;
   }
 
-  /** Takes a place. False when others need what is left. */
-  take(): boolean {
-    if (this.#held >= this.#room && (this.#held >= this.#few || this.#unused <= 0)) return false;
-    this.#add(1);
+  /** Takes places, all or none of them. False when others need what is left. */
+  take(places = 1): boolean {
+    const held = this.#held + places;
+    if (held > this.#room && (held > this.#few || places > this.#unused)) return false;
+    this.#add(places);
     return true;
   }
 

@@ -207,6 +207,8 @@ export const messageTable = {
       echo: opt(bool(9)),
       /** Agent to keeper only: the caller's link. Runs that wait take turns by link. */
       link: opt(uint(10)),
+      /** Agent to keeper only: whose link that is. What the keeper has is shared out by caller. */
+      caller: opt(text(11)),
     },
   ],
   OPENED: [

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { encodeSpec } from '../../dist/protocol/codec.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
 import { bytes, KeeperClient } from './keeper-client.js';
 import { rootDescribe } from '../../../../test/support/root.js';
@@ -205,10 +206,12 @@ describe('a run id starts one command', () => {
 
 describe('limits', () => {
   test('more commands than may run wait for their turn, in order', async () => {
-    await using small = await KeeperClient.start({ limits: { maxRunning: 1, maxQueued: 2 } });
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1, maxQueued: 4 } });
     const order = join(folder, 'order');
     const runs = ['a', 'b', 'c'].map((name) => small.sh(`echo ${name} >> ${order}; sleep 0.05`));
-    expect(await small.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+    // What is left is for other callers.
+    const { code, message } = await small.exec('true').wait('REFUSED');
+    expect([code, message]).toEqual(['busy', expect.stringContaining('3 runs of yours run or wait already')]);
     await Promise.all(runs.map((run) => run.exit));
     expect(readFileSync(order, 'utf8')).toBe('a\nb\nc\n');
   });
@@ -220,6 +223,52 @@ describe('limits', () => {
     await waiting.wait('OPENED');
     await waiting.operate({ type: 'CANCEL' });
     expect(await waiting.wait('REFUSED')).toMatchObject({ code: 'cancelled' });
+  });
+
+  test('a caller with as many runs as it may have costs another nothing: it waits neither for a place nor for a turn', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 4, maxQueued: 12 } });
+    const greedy = Array.from({ length: 20 }, () => small.sh('sleep 100'));
+    await Promise.all(greedy.slice(8).map((run) => run.wait('REFUSED')));
+    const spec = encodeSpec({ verb: 'exec', argv: [bytes('true')], env: [], tags: [], stdin: false });
+    const other = small.open({}, { caller: 'another key', spec });
+    expect(await other.exit).toMatchObject({ code: 0 });
+    expect(await small.status()).toMatchObject({ running: 2, queued: 6 });
+  });
+
+  test('what specs have together is limited and shared out; what ended makes room', async () => {
+    await using small = await KeeperClient.start({ limits: { specTotal: 400_000 } });
+    const large = (script: string) => small.sh(`${script} # ${'x'.repeat(90_000)}`, { stdin: true });
+    const [first, second] = [large('read x'), large('read x')];
+    await Promise.all([first.wait('STARTED'), second.wait('STARTED')]);
+    const refused = await large('true').wait('REFUSED');
+    expect([refused.code, refused.message]).toEqual(['busy', expect.stringContaining('specTotal')]);
+    const spec = encodeSpec({
+      verb: 'sh',
+      argv: [],
+      script: bytes(`true # ${'x'.repeat(90_000)}`),
+      env: [],
+      tags: [],
+      stdin: false,
+    });
+    expect(await small.open({}, { caller: 'another key', spec }).exit).toMatchObject({ code: 0 });
+    first.send({ type: 'EOS', stream: 0, final: 0 });
+    await first.wait('TREE_END');
+    expect(await large('true').exit).toMatchObject({ code: 0 });
+    second.send({ type: 'EOS', stream: 0, final: 0 });
+  });
+
+  test('signals that wait for a start are bounded', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1 } });
+    const first = small.sh('read x', { stdin: true });
+    await first.wait('STARTED');
+    const waiting = small.sh('sleep 100');
+    await waiting.wait('OPENED');
+    for (let opId = 1000; opId < 1064; opId++) waiting.send({ type: 'SIGNAL', opId, signal: 28, scope: 'leader' });
+    expect(await waiting.operate({ type: 'SIGNAL', signal: 9, scope: 'leader' })).toMatchObject({
+      result: '64 operations wait for its start already',
+    });
+    first.send({ type: 'EOS', stream: 0, final: 0 });
+    await waiting.wait('OP_OK', ({ opId }) => opId === 1063);
   });
 
   test('an unknown limit is refused by name', async () => {
