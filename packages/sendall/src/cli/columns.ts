@@ -1,26 +1,35 @@
-/** How wide text is on a terminal. Source: East Asian Width (Unicode TR 11), its wide and fullwidth ranges. */
+/**
+ * How wide text is on a terminal. npm's string-width knows; it is loaded when text beyond ASCII is to be shown, for that
+ * takes a moment.
+ */
 
-/** Characters as people see them; made when it is needed, for that takes a moment. */
+let measure: ((text: string) => number) | undefined;
+/** Characters as people see them; made when it is needed, for that takes a moment too. */
 let segmenter: Intl.Segmenter | undefined;
-const characters = (text: string) => (segmenter ??= new Intl.Segmenter()).segment(text);
 
-const WIDE =
-  /^(?:\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6]|[\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}])/u;
+const isPlain = (text: string): boolean => /^[ -~]*$/.test(text);
 
-const widthOf = (character: string): number => (WIDE.test(character) ? 2 : 1);
+/** To be called before widths of such text have to be exact. Until then what is no ASCII counts as wide. */
+export async function learnWidths(texts: Iterable<string>): Promise<void> {
+  if (measure) return;
+  for (const text of texts) {
+    if (isPlain(text)) continue;
+    measure = (await import('string-width')).default;
+    return;
+  }
+}
 
 export function columnsOf(text: string): number {
-  if (/^[ -~]*$/.test(text)) return text.length;
-  let columns = 0;
-  for (const { segment } of characters(text)) columns += widthOf(segment);
-  return columns;
+  if (isPlain(text)) return text.length;
+  return measure ? measure(text) : 2 * text.length;
 }
 
 /** As much of `text` as fits. */
 export function fit(text: string, columns: number): string {
+  if (isPlain(text)) return text.length > columns ? text.slice(0, columns) : text;
   let taken = 0;
-  for (const { segment, index } of characters(text)) {
-    taken += widthOf(segment);
+  for (const { segment, index } of (segmenter ??= new Intl.Segmenter()).segment(text)) {
+    taken += columnsOf(segment);
     if (taken > columns) return text.slice(0, index);
   }
   return text;

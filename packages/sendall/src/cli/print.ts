@@ -1,7 +1,7 @@
 /** The one place where the CLI speaks: escaped, so that nobody's text can play with the terminal. */
 import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { columnsOf, fit } from './columns.js';
+import { columnsOf, fit, learnWidths } from './columns.js';
 import { escapeControl, jsonLine } from './control-characters.js';
 import { closedError } from './sink.js';
 import { endLine, makeWay } from './status-line.js';
@@ -53,8 +53,9 @@ export function title(line: string): void {
  * Prints rows in columns padded to their widest cell; the first row is their heading. `cut`: on a terminal no row is
  * longer than a line.
  */
-export function table(rows: readonly (readonly string[])[], cut = false): void {
+export async function table(rows: readonly (readonly string[])[], cut = false): Promise<void> {
   const cells = rows.map((row) => row.map(escapeControl));
+  await learnWidths(cells.flat());
   const widths: number[] = [];
   for (const row of cells) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, columnsOf(cell))));
   const most = cut && isatty(1) ? process.stdout.columns || Infinity : Infinity;

@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { fit } from './columns.js';
+import { fit, learnWidths } from './columns.js';
 import { escapeControl } from './control-characters.js';
 
 const CLEAR = '\r\u001b[K';
@@ -28,6 +28,8 @@ export function hasStatusLine(): boolean {
 
 /** Shows the line, in place of the one before. */
 export function showStatus(text: string): void {
+  // The next line is drawn by what is learnt now; this one is at worst cut too early.
+  void learnWidths([text]).catch(() => undefined);
   const line = fit(escapeControl(text), (process.stderr.columns || 80) - 1);
   if (redraw) write(SAVE + line + RESTORE);
   else write((unfinished && !shown ? '\n' : CLEAR) + line);

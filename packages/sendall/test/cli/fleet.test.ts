@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { until } from '../../../../test/support/waits.js';
 import { Machine, type User } from './support.js';
 
 let machine: Machine;
@@ -59,6 +61,38 @@ describe('one command on many hosts', () => {
       'web02: b',
     ]);
     expect(ended.stderr.split('\n').filter(Boolean).toSorted()).toEqual(['web01: e', 'web02: e']);
+  });
+
+  test('shows progress that ends with a carriage return when it is made, each with its host', async () => {
+    const script = 'printf "10%%\\r20%%\\r"; read go; printf "done\\r\\n\\r\\n"';
+    const child = user.start(['run', 'web[01-02]', '--stdin', '--', 'sh', '-c', script]);
+    child.stdout!.setEncoding('utf8');
+    let shown = '';
+    child.stdout!.on('data', (text: string) => (shown += text));
+    // Nothing has ended a line with a newline yet.
+    await until(() => ['web01', 'web02'].every((host) => shown.includes(`${host}: 20%`)), 'the progress of both hosts');
+    child.stdin!.end('go\n');
+    await once(child, 'close');
+    for (const host of ['web01', 'web02']) {
+      const own = shown.split('\n').filter((line) => line.startsWith(host));
+      expect(own).toEqual(['10%\r', '20%\r', 'done\r', '\r'].map((text) => `${host}: ${text}`));
+    }
+  });
+
+  test.each([
+    ['bars that begin with a carriage return', '\\ra\\rb\\rc\\n', ['a\r', 'b\r', 'c']],
+    ['lines that end with CR LF', 'a\\r\\n\\r\\nb\\r\\n', ['a\r', '\r', 'b\r']],
+    ['lines that end with CR CR LF', 'a\\r\\r\\nb\\r\\r\\n', ['a\r', 'b\r']],
+    ['a bar without an end', 'a\\rb', ['a\r', 'b']],
+    ['carriage returns and nothing else', '\\r\\r', []],
+  ])('carriage returns: %s', (_name, bytes, lines) => {
+    // In one piece, and byte by byte.
+    const pieces = bytes.match(/\\.|./g)!.map((piece) => `printf '${piece}'`);
+    for (const script of [`printf '${bytes}'`, pieces.join('; sleep 0.02; ')]) {
+      const { stdout } = user.call(['run', 'web[01-02]', '--', 'sh', '-c', script]);
+      const own = stdout.split('\n').filter((line) => line.startsWith('web01'));
+      expect(own).toEqual(lines.map((text) => `web01: ${text}`));
+    }
   });
 
   test('runs once for each name, also when two names are one machine', () => {

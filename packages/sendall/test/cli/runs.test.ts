@@ -153,6 +153,20 @@ describe('a detached run', () => {
     user.call(['kill', name]);
   });
 
+  test('of a name that is wider than its letters, or narrower, leaves the columns of ps straight', () => {
+    // Wide, a flag of two code points, half as wide as usual, plain, with combining accents.
+    const names = ['任务', '🇫🇷', 'ｱｲ', 'plain', 'e\u0301te\u0301'];
+    const widths = [4, 2, 2, 5, 3];
+    const ids = names.map((name) => {
+      const words = ['run', 'web1', '--detach', '--name', name, '--', 'sh', '-c', ': columns; exec sleep 60'];
+      return user.call(words).stderr.trim();
+    });
+    const rows = user.call(['ps', 'web1']).stdout.split('\n');
+    const between = names.map((name) => /^ +/.exec(rows.find((row) => row.includes(name))!.split(name)[1]!)![0].length);
+    expect(new Set(between.map((spaces, i) => spaces + widths[i]!)).size).toBe(1);
+    for (const id of ids) user.call(['kill', id]);
+  });
+
   test('kill -s takes real-time signals by name and number, and refuses what is no signal', async () => {
     for (const signal of ['RTMIN+1', '35', 'SIGRTMAX-2']) {
       detach('real-time', 'sleep 60');

@@ -56,12 +56,15 @@ function tagsText({ tags }: KnownHost): string {
     .join(' ');
 }
 
-function list(args: Arguments): number {
+async function list(args: Arguments): Promise<number> {
   const all = known().list();
   if (args.on('json')) for (const host of all) json(host);
   else if (!all.length) answer('no hosts yet: "sendall pair --new" on the other machine shows how to add it');
   else
-    table([['NAME', 'ADDRESS', 'KEY', 'TAGS'], ...all.map((host) => [host.name, host.url, host.pin, tagsText(host)])]);
+    await table([
+      ['NAME', 'ADDRESS', 'KEY', 'TAGS'],
+      ...all.map((host) => [host.name, host.url, host.pin, tagsText(host)]),
+    ]);
   return 0;
 }
 

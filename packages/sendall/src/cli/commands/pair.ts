@@ -69,7 +69,7 @@ async function callers(args: Arguments): Promise<number> {
     const all = known.list();
     if (args.on('json')) for (const each of all) json(each);
     else if (!all.length) answer('nobody may run commands here but you: sendall pair --new lets another machine in');
-    else table([['NAME', 'KEY', 'PAIRED'], ...all.map((each) => [each.name, each.fingerprint, each.pairedAt])]);
+    else await table([['NAME', 'KEY', 'PAIRED'], ...all.map((each) => [each.name, each.fingerprint, each.pairedAt])]);
     return 0;
   }
   const found = known.list().filter(({ fingerprint, name }) => fingerprint === wanted || name === wanted);

@@ -70,7 +70,7 @@ export const ps: Command = {
     if (names.length === 1) await list(names[0]!).catch(withoutAgent(args));
     else failed = await askEach(names, list);
     const head = [...(names.length > 1 ? ['HOST'] : []), 'RUN', 'STATE', 'TIME', 'PID', 'NAME', 'COMMAND'];
-    if (!args.on('json')) table([head, ...[...rows.values()].flat()], true);
+    if (!args.on('json')) await table([head, ...[...rows.values()].flat()], true);
     return failed.length ? 1 : 0;
   },
 };
