@@ -163,6 +163,21 @@ function othersMayWrite({ mode, gid }: Stats): boolean {
   return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && !isOwnGroup(gid));
 }
 
+/** Whether users and groups are known from nowhere but the files. Source: nsswitch.conf(5). */
+function areUsersInFilesOnly(): boolean {
+  const text = readFileSync('/etc/nsswitch.conf', 'utf8');
+  const sources = [...text.matchAll(/^\s*(passwd|group|initgroups):([^#\n]*)/gm)];
+  const known = new Set(sources.map(([, what]) => what));
+  const words = sources.flatMap(([, , list]) =>
+    list!
+      .replace(/\[[^\]]*\]/g, ' ')
+      .trim()
+      .split(/\s+/),
+  );
+  // systemd adds root, nobody and users of services.
+  return known.has('passwd') && known.has('group') && words.every((word) => word === 'files' || word === 'systemd');
+}
+
 /** Whether a group is this user's alone, as systems make one for each user and give it write access (umask 002). */
 function isOwnGroup(gid: number): boolean {
   const uid = process.getuid?.();
@@ -177,8 +192,8 @@ function isOwnGroup(gid: number): boolean {
     const group = lines('/etc/group').find((each) => Number(each[2]) === gid && each.length > 3);
     if (users.some((user) => Number(user[3]) === gid && Number(user[2]) !== uid && user.length > 3)) return false;
     if (group?.[3]?.split(',').some((member) => member && member !== name)) return false;
-    // Users may be known elsewhere than in these files, so the group must bear the user's name or number.
-    return gid === uid || (name !== undefined && group?.[0] === name);
+    // A group that bears the user's name or number is made for that user. Of another the files must tell all.
+    return gid === uid || (name !== undefined && group?.[0] === name) || (group !== undefined && areUsersInFilesOnly());
   } catch {
     return false;
   }

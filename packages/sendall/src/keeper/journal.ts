@@ -239,6 +239,20 @@ function isSound(file: Buffer, at: number, search: Search): boolean {
   return crc32(file.subarray(at + 4, end)) === file.readUInt32BE(end);
 }
 
+/** As readJournal, and says what to do about sound records that mean nothing to us: a version before ours wrote them. */
+function readOf(path: string, file: Uint8Array | undefined): Reading {
+  try {
+    return readJournal(file ?? Buffer.alloc(0));
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new SendallError(
+      'JOURNAL',
+      `${path} is of another version of sendall, this keeper writes ${VERSION} (${message}): move it away to begin a new one`,
+      { cause },
+    );
+  }
+}
+
 /** Keeps what a damaged journal no longer leads to. */
 export interface Keeping {
   /** Whether there is output of runs that these records do not know. */
@@ -300,7 +314,7 @@ export class Journal {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    const { records, end, broken, torn } = readJournal(file ?? Buffer.alloc(0));
+    const { records, end, broken, torn } = readOf(path, file);
     const headers = records.filter((record) => record.kind === 'header');
     const header = headers[0];
     if (header && header.version !== VERSION)

@@ -137,6 +137,37 @@ rootDescribe('a user without an entry in the password file', () => {
   });
 });
 
+// Only root may make users.
+rootDescribe('a user whose primary group has another name', () => {
+  const name = `places${process.pid}`;
+  const group = `g${name}`;
+  afterEach(() => {
+    spawnSync('userdel', ['-f', name]);
+    spawnSync('userdel', ['-f', `${name}b`]);
+    spawnSync('groupdel', [group]);
+  });
+
+  test('may have folders that it may write to, unless it has another member', async () => {
+    expect(spawnSync('groupadd', [group]).status).toBe(0);
+    expect(spawnSync('useradd', ['-M', '-N', '-g', group, name]).status).toBe(0);
+    const id = (flag: string) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
+    const ids: [number, number] = [id('-u'), id('-g')];
+    const shared = join(folder, 'shared');
+    mkdirSync(join(shared, 'home'), { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o711);
+    for (const path of [shared, join(shared, 'home')]) chownSync(path, ...ids);
+    chmodSync(shared, 0o775);
+    const check = () => {
+      const home = JSON.stringify(new URL('../../dist/home.js', import.meta.url).href);
+      const script = `process.setgroups([]); process.setgid(${ids[1]}); process.setuid(${ids[0]}); (await import(${home})).checkPrivateFolder(${JSON.stringify(join(shared, 'home'))})`;
+      return spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    };
+    expect(check()).toMatchObject({ status: 0, stderr: '' });
+    expect(spawnSync('useradd', ['-M', '-N', '-G', group, `${name}b`]).status).toBe(0);
+    expect(check().stderr).toContain('can be changed by other users');
+  });
+});
+
 describe('what the system refuses is one sentence with the next step', () => {
   test.each([20, 64, 100])('%d open files', (files) => {
     const { status, stderr } = spawnSync(

@@ -12,7 +12,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
+import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { lengthPrefixed } from '@sendall/framing';
 import { recordsOf, replay, type Facts } from '../../dist/keeper/history.js';
 import { encodeRecords, Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
 import { Remembered } from '../../dist/keeper/remembered.js';
@@ -239,6 +241,20 @@ describe('the journal', () => {
     const { journal } = Journal.open(path, 'boot', nothing);
     expect(journal.epoch).not.toEqual(Buffer.from((before.records[0] as { epoch: Uint8Array }).epoch));
     journal.close();
+  });
+
+  test.each([
+    [
+      'the first version',
+      Buffer.concat([Buffer.from('0108011210', 'hex'), Buffer.alloc(16, 7), Buffer.from('1800', 'hex')]),
+    ],
+    ['a kind of record to come', Buffer.from('63000000000801', 'hex')],
+  ])('sound records of %s are refused with what to do', (_, record) => {
+    const framing = lengthPrefixed({ checksum: { bytes: 4, compute: (payload) => crc32(payload) } });
+    writeFileSync(path, Buffer.concat([framing.encoder().encode(record), Buffer.alloc(100)]));
+    expect(() => Journal.open(path, 'boot', nothing)).toThrow(
+      /another version of sendall.*: move it away to begin a new one$/,
+    );
   });
 
   test('a journal of another version is refused', () => {
