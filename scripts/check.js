@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 
 const checks = [
+  ['installed packages (npm ci puts them right)', 'npm', ['ls', '--workspaces', '--depth=0']],
   ['build', 'npm', ['run', '--silent', 'build']],
   ['types of tests, scripts and benchmarks', 'npx', ['tsc', '-p', 'tsconfig.check.json']],
   ['linter', 'npx', ['oxlint', '--type-aware', '--deny-warnings']],
