@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';
 import { Batch } from '../link/batch.js';
 import { aliasOf, decode, encodeData, encodeFor, isForCallers } from '../protocol/codec.js';
-import { MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
+import { MAX_DATA, MAX_FRAME, type Control, type Message } from '../protocol/messages.js';
 
 /** More than a caller may send, as agents add a few fields to what they pass on. */
 const LONGEST = MAX_FRAME + 64 * 1024;
@@ -95,9 +95,9 @@ export class Wire {
     return true;
   }
 
-  /** Sends a piece of a stream, at most MAX_DATA; the bytes are copied. */
+  /** Sends a piece of a stream; the bytes are copied. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
-    if (bytes.length < LARGE) {
+    if (bytes.length < LARGE || bytes.length > MAX_DATA) {
       this.#gather(encodeData(alias, stream, gseq, offset, bytes));
       return;
     }

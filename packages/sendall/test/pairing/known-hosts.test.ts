@@ -9,15 +9,20 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { KnownHosts, checkHostName, parseTag } from '../../dist/client/known-hosts.js';
+import type { Home } from '../../dist/home.js';
 import { newHome } from './support.js';
 
 const pin = `SHA256:${'k'.repeat(43)}`;
 const otherPin = `SHA256:${'m'.repeat(43)}`;
 const url = 'tls://web1:7433';
+
+/** What a home holds besides its mark. */
+const filesOf = ({ config }: Home): string[] => readdirSync(config).filter((name) => name !== '.sendall');
 
 describe('known hosts', () => {
   test('are kept in a file for this user alone', async () => {
@@ -30,7 +35,7 @@ describe('known hosts', () => {
     expect(new KnownHosts(home).get('web1')).toEqual(added);
     expect(hosts.list().map(({ name }) => name)).toEqual(['db.1', 'web1']);
     expect(statSync(home.hostsFile).mode & 0o777).toBe(0o600);
-    expect(readdirSync(home.config)).toEqual(['hosts.json']);
+    expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
   test('are removed, tagged and paired anew; tags stay', async () => {
@@ -73,15 +78,17 @@ describe('known hosts', () => {
       ),
     );
     expect(new KnownHosts(home).list()).toHaveLength(100);
-    expect(readdirSync(home.config)).toEqual(['hosts.json']);
+    expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
   test('can be changed although a process died while it changed them', async () => {
     const home = newHome();
+    // That process had made the home.
+    writeFileSync(join(home.config, '.sendall'), '');
     writeFileSync(`${home.hostsFile}.lock`, '');
     utimesSync(`${home.hostsFile}.lock`, new Date(0), new Date(0));
     await new KnownHosts(home).add({ name: 'web1', url, pin });
-    expect(readdirSync(home.config)).toEqual(['hosts.json']);
+    expect(filesOf(home)).toEqual(['hosts.json']);
   });
 });
 
@@ -107,7 +114,7 @@ describe('a hosts file that is wrong', () => {
     expect(() => hosts.list()).toThrow(message);
     await expect(hosts.add({ name: 'web2', url, pin })).rejects.toThrow(message);
     expect(readFileSync(home.hostsFile, 'utf8')).toBe(text);
-    expect(readdirSync(home.config)).toEqual(['hosts.json']);
+    expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
   test('is not read when others may write it, nor through a link', async () => {
