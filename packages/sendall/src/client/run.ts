@@ -55,6 +55,8 @@ const LINE_RULES = {
   delimiter: word,
   keepEnds: flag,
 };
+/** Of a run whose output is collected or read: most are such. */
+const ALL_HERE = new Targets({ stdout: undefined, stderr: undefined });
 const CANCEL_RULES = { grace: duration, reason: text };
 const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
 
@@ -146,7 +148,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.host = host;
     this.#runId = formatRunId(prepared.runId);
     this.#prepared = prepared;
-    this.#targets = new Targets(prepared);
+    this.#targets = prepared.stdout || prepared.stderr ? new Targets(prepared) : ALL_HERE;
     this.#throws = prepared.reject;
     this.#joins = beginning.kind === 'attach';
     this.#observes = beginning.kind === 'attach' && beginning.mode === 'observe';

@@ -154,6 +154,18 @@ describe('128 KiB', () => {
   });
 });
 
+test.each([
+  ['that is missing', '/no/such/folder', /"\/no\/such\/folder" does not exist$/],
+  ['that is a file', '/etc/passwd', /"\/etc\/passwd" is not a folder$/],
+  ['below a file', '/etc/passwd/x', /is not a folder$/],
+  ['with a part that is too long', `/tmp/${'x'.repeat(300)}`, /longer name than the system takes/],
+  ['that is too long', `/${'long/'.repeat(1000)}`, /longer name than the system takes/],
+])('a working folder %s is refused as such', async (_what, cwd, message) => {
+  const { refusal, reason } = await host.run(['true'], { cwd, reject: false });
+  expect([refusal, reason]).toEqual(['nocwd', expect.stringMatching(message)]);
+  expect(reason.length).toBeLessThan(400);
+});
+
 test("an AbortSignal's reason is the error's cause, before the start and after it", async () => {
   const why = new Error('the user pressed stop');
   const caught = async (signal: AbortSignal): Promise<RunError> => {
