@@ -6,7 +6,6 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
-  readdirSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -15,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { inspect, promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { fingerprintOf, loadIdentity, parseFingerprint } from '../../dist/link/identity.js';
-import { newHome } from './support.js';
+import { filesOf, newHome } from './support.js';
 
 const run = promisify(execFile);
 
@@ -29,7 +28,7 @@ describe('the identity of a home', () => {
     expect(loaded.fingerprint).toMatch(/^SHA256:[\w-]{43}$/);
     expect(loaded.fingerprint).toBe(fingerprintOf(loaded.spki));
     expect(statSync(home.identityFile).mode & 0o777).toBe(0o600);
-    expect(readdirSync(home.config)).toEqual(['identity.pem']);
+    expect(filesOf(home)).toEqual(['identity.pem']);
   });
 
   test('is a P-256 key in a certificate that is valid, self-signed and without end', async () => {
@@ -59,7 +58,7 @@ describe('the identity of a home', () => {
     );
     expect(new Set(made.map(({ stdout }) => stdout)).size).toBe(1);
     expect(made[0]!.stdout).toMatch(/^SHA256:/);
-    expect(readdirSync(home.config)).toEqual(['identity.pem']);
+    expect(filesOf(home)).toEqual(['identity.pem']);
   });
 
   test('keeps its private key out of logs', async () => {

@@ -1,28 +1,15 @@
 import { execFile } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  readFileSync,
-  readdirSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { KnownHosts, checkHostName, parseTag } from '../../dist/client/known-hosts.js';
-import type { Home } from '../../dist/home.js';
-import { newHome } from './support.js';
+import { filesOf, newHome } from './support.js';
 
 const pin = `SHA256:${'k'.repeat(43)}`;
 const otherPin = `SHA256:${'m'.repeat(43)}`;
 const url = 'tls://web1:7433';
-
-/** What a home holds besides its mark. */
-const filesOf = ({ config }: Home): string[] => readdirSync(config).filter((name) => name !== '.sendall');
 
 describe('known hosts', () => {
   test('are kept in a file for this user alone', async () => {

@@ -1,5 +1,5 @@
 /** Temporary homes and bare TLS servers for the tests of this folder. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,9 @@ export function newHome(): Home {
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return resolveHome({ SENDALL_HOME: folder });
 }
+
+/** What a home holds besides its mark. */
+export const filesOf = ({ config }: Home): string[] => readdirSync(config).filter((name) => name !== '.sendall');
 
 export async function newIdentity(): Promise<Identity> {
   return loadIdentity(newHome(), { create: true });
