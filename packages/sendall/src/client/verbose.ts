@@ -15,7 +15,8 @@ type Told =
 
 /**
  * "none", "short": a line at the start and one at the end, "full": each line of output too. A function gets each of these
- * lines and what it is about; the text that it returns is written in its place, undefined writes nothing.
+ * lines and what it is about; the text that it returns is written in its place, undefined writes nothing. An error that it throws is
+ * uncaught, as that of any listener.
  */
 export type Verbose = 'none' | 'short' | 'full' | ((line: string, event: VerboseEvent) => string | undefined | void);
 

@@ -85,6 +85,20 @@ describe('verbose', () => {
     }
   });
 
+  test('a fault of its function is uncaught, and ends neither the run nor the link', async () => {
+    const program = `
+      import { connect, resolveHome } from 'sendall';
+      process.on('uncaughtException', ({ message }) => console.log('uncaught', message));
+      const host = await connect('local', { home: resolveHome(process.env) });
+      const run = host.run(['echo', 'x'], { verbose: () => { throw new Error('ours'); } });
+      console.log((await run).ok, host.resumes);
+      await host.close();`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
+      env: { ...process.env, SENDALL_HOME: own.home.state },
+    });
+    expect(stdout.split('\n').toSorted()).toEqual(['', 'true 0', 'uncaught ours', 'uncaught ours', 'uncaught ours']);
+  });
+
   test('is no other word', () => {
     expect(() => host.run(['true'], { verbose: 'loud' } as object)).toThrow(
       /^verbose: "loud" is not one of none, short/,
