@@ -1,5 +1,6 @@
 /** One command on many hosts: their lines with their names, or JSON events, or equal answers together. */
 import { subscribe } from 'node:diagnostics_channel';
+import type { Writable } from 'node:stream';
 import { UsageError } from '../errors.js';
 import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../index.js';
 import { graceOf, type Part } from './accompany.js';
@@ -61,11 +62,17 @@ class View {
     this.#run = run;
     this.#args = args;
     for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
-      sink.on('error', (error) => {
+      sink.on('error', (error: NodeJS.ErrnoException) => {
         this.#lostOutput ??= { stream: sink === this.#sinks.out ? 'stdout' : 'stderr', error };
-        // `| head`: nobody wants the rest.
+        // `| head`: the rest is not wanted, nor what of it is on its way.
+        if (part === 'own' && (sink === this.#sinks.out || error.code !== 'EPIPE')) this.#stopReading(sink);
         void (part === 'own' ? run.cancel({ reason: 'the reader of the output went away' }) : run.detach());
       });
+  }
+
+  #stopReading(sink: Writable): void {
+    if (sink === this.#sinks.out) this.#run.stopReading('stdout');
+    if (sink === this.#sinks.err) this.#run.stopReading('stderr');
   }
 
   async show(): Promise<void> {

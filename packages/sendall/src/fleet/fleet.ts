@@ -7,6 +7,7 @@ import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../
 import type { Result } from '../client/result.js';
 import type { RunEvent } from '../client/events.js';
 import { Fifo } from '../client/fifo.js';
+import type { StreamName } from '../client/output.js';
 import { Run } from '../client/run.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { resolveHome } from '../home.js';
@@ -116,6 +117,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   readonly #waiting: Set<string>;
   readonly #counts = { started: 0, ok: 0, failed: 0 };
   #cancelled: string | undefined;
+  readonly #unread = new Set<StreamName>();
   #begun = false;
 
   /** @internal Use Fleet.run. */
@@ -235,6 +237,12 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
   }
 
+  /** Nobody reads this stream any more, on no host: what of it is on its way is not brought. */
+  stopReading(stream: StreamName): void {
+    this.#unread.add(stream);
+    for (const run of this.#active.values()) run.stopReading(stream);
+  }
+
   async #all(): Promise<FleetResult> {
     const results: Result[] = [];
     for await (const result of this.results()) results.push(result);
@@ -278,6 +286,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
       run = unreached(name, options, error as Error);
     }
     this.#active.set(name, run);
+    for (const stream of this.#unread) run.stopReading(stream);
     if (this.#cancelled !== undefined) void run.cancel({ reason: this.#cancelled }).catch(() => undefined);
     try {
       return await follow(run);

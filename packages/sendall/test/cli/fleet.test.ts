@@ -166,6 +166,12 @@ describe('one command on many hosts', () => {
     expect(user.events(['wait', 'three', '--json'])).toHaveLength(3);
   });
 
+  test('a flood from many hosts ends when its reader has enough, and so do the commands', () => {
+    const head = user.bash('sendall run web[01-03] --name flood -- yes | head -1; echo ${PIPESTATUS[0]}');
+    expect(head).toEqual({ code: 0, stdout: expect.stringMatching(/^web0[1-3]: y\n141\n$/), stderr: '' });
+    user.bash('until [ -z "$(sendall ps web[01-03] | grep flood)" ]; do :; done');
+  });
+
   test('a detached one goes on when whoever attached has read enough', () => {
     const loop = 'while echo line; do sleep 0.1; done';
     user.call(['run', '-d', '--name', 'looping', 'web[01-03]', '--', 'sh', '-c', loop]);

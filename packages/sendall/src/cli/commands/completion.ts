@@ -4,6 +4,7 @@ import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
 import { notAVerb, type Command, type Option } from '../command.js';
 import { knownRuns } from '../history.js';
+import { answer } from '../print.js';
 
 /** What `complete` prints where the shell knows better: names of files. */
 const FILES = ':file';
@@ -58,7 +59,7 @@ export const completion: Command = {
       throw new UsageError(`completion needs a shell, ${Object.keys(SCRIPTS).join(', ')}: sendall completion bash`);
     const script = Object.hasOwn(SCRIPTS, name) ? SCRIPTS[name] : undefined;
     if (!script) throw notAVerb('completion', name, Object.keys(SCRIPTS));
-    process.stdout.write(script);
+    answer(...script.trimEnd().split('\n'));
     return Promise.resolve(0);
   },
 };
@@ -76,7 +77,7 @@ export function completeCommand(commands: () => Promise<readonly Command[]>): Co
       const last = words.at(-1) ?? '';
       const found = candidates(await commands(), words.slice(0, -1), last);
       const fitting = found.filter((each) => each === FILES || last === '=' || each.startsWith(last));
-      if (fitting.length) process.stdout.write(`${fitting.join('\n')}\n`);
+      answer(...fitting);
       return 0;
     },
   };
