@@ -20,6 +20,22 @@ const room = (from, ...allowed) => ({
     ],
   },
 });
+/** A room imports no other room of its package than these. */
+const inside =
+  (folder) =>
+  (from, ...allowed) => [
+    {
+      name: `${folder}/${from} imports no room but ${allowed.join(', ') || 'itself'}`,
+      severity: 'error',
+      from: { path: `^packages/${folder}/${from}/` },
+      to: {
+        path: `^packages/${folder}/[^/]+/`,
+        pathNot: [from, ...allowed].map((name) => `^packages/${folder}/${name}/`),
+      },
+    },
+  ];
+const cli = inside('sendall/src/cli');
+const servers = inside('socketserver/src');
 const index = 'index.ts';
 module.exports = {
   forbidden: [
@@ -50,10 +66,27 @@ module.exports = {
       to: { path: src('sendall') },
     },
     room('protocol'),
-    room('link', 'protocol'),
-    room('keeper', 'protocol', 'link'),
-    room('agent', 'protocol', 'link', 'keeper'),
-    room('client', 'protocol', 'link'),
+    room('files'),
+    room('identity', 'files'),
+    room('link', 'protocol', 'identity', 'files'),
+    room('keeper', 'protocol', 'link', 'files'),
+    room('keeper/system', 'protocol'),
+    room('keeper/output', 'protocol', 'keeper/system'),
+    room('keeper/journal', 'protocol', 'keeper/output', 'keeper/probes'),
+    room('keeper/door', 'protocol', 'link', 'files', 'keeper/journal', 'keeper/output'),
+    room(
+      'keeper/run',
+      'protocol',
+      'link',
+      'files',
+      'keeper/system',
+      'keeper/output',
+      'keeper/journal',
+      'keeper/door',
+      'keeper/probes',
+    ),
+    room('agent', 'protocol', 'link', 'identity', 'files', 'keeper'),
+    room('client', 'protocol', 'link', 'identity', 'files'),
     room('fleet', 'client'),
     {
       name: 'the CLI is the first user of the API',
@@ -64,6 +97,18 @@ module.exports = {
         pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|started\\.ts|${index.replace('.', '\\.')})`],
       },
     },
+    // Rooms of the command line, from the lowest to the highest.
+    ...cli('words'),
+    ...cli('terminal', 'words'),
+    ...cli('show', 'words', 'terminal'),
+    ...cli('leaving', 'words', 'terminal', 'show'),
+    ...cli('hosts', 'words', 'show'),
+    // Rooms of the socket server. What lies at its root is shared by all.
+    ...servers('connection'),
+    ...servers('transports'),
+    ...servers('handler', 'connection'),
+    ...servers('admission', 'connection', 'transports'),
+    ...servers('concurrency', 'admission', 'handler', 'transports'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -8,7 +8,7 @@
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { NodeSet } from 'sendall';
-import { differences } from '../packages/sendall/dist/cli/text-diff.js';
+import { differences } from '../packages/sendall/dist/cli/show/text-diff.js';
 import { median, print } from './exec/figures.js';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' } } });

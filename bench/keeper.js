@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { crc32 } from 'node:zlib';
-import { SpoolReader, spoolFolder } from '../packages/sendall/dist/keeper/door.js';
+import { SpoolReader, spoolFolder } from '../packages/sendall/dist/keeper/door/door.js';
 import { Client } from './keeper/client.js';
 
 const { values } = parseArgs({

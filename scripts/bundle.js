@@ -24,9 +24,9 @@ const agentStaysOutside = {
 const core = [
   /\/framing\/dist\//,
   /\/dist\/(protocol|client)\/(?!pair\.)/,
-  /\/dist\/(errors|home)\.js$/,
-  /\/dist\/link\/(link|dial|handshake|address|printable)\.js$/,
-  /\/dist\/cli\/(?!main|many|help|prefixed-lines|print-groups|text-diff|commands\/(?!run\.))/,
+  /\/dist\/(errors|home|started)\.js$/,
+  /\/dist\/link\/(link|batch|shared-reads|dial|handshake|address|printable|duration)\.js$/,
+  /\/dist\/cli\/(?!main|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!(run|accompany|run-options)\.))/,
 ];
 
 const bundle = await rolldown({

@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { Client } from '../bench/keeper/client.js';
-import { spoolFolder, SpoolReader } from '../packages/sendall/dist/keeper/door.js';
+import { spoolFolder, SpoolReader } from '../packages/sendall/dist/keeper/door/door.js';
 import { formatRunId, newRunId } from '../packages/sendall/dist/protocol/run-id.js';
 
 const { values } = parseArgs({

@@ -37,6 +37,12 @@ test.each([
   ['sendall/src/protocol', "export { Link } from '../../link/link.js';\n"],
   ['sendall/src/client', "export { Agent } from '../../agent/agent.js';\n"],
   ['sendall/src/cli', "export { Link } from '../../link/link.js';\n"],
+  ['sendall/src/files', "export { Link } from '../../link/link.js';\n"],
+  ['sendall/src/keeper/system', "export { Run } from '../../run/run.js';\n"],
+  ['sendall/src/keeper/output', "export { Journal } from '../../journal/journal.js';\n"],
+  ['sendall/src/cli/words', "export { say } from '../../show/print.js';\n"],
+  ['sendall/src/cli/show', "export { accompany } from '../../commands/accompany.js';\n"],
+  ['socketserver/src/connection', "export { BaseServer } from '../../server/server.js';\n"],
 ])('an upward import planted in %s is found', (room, text) => {
   const folder = join(copy, 'packages', room, 'planted');
   mkdirSync(folder);

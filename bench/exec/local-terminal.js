@@ -4,7 +4,7 @@
  * the shell has a host. The words are the program's. NO_PREDICT=1: keys are shown when the program echoes them.
  */
 import { Writable } from 'node:stream';
-import { converse } from '../../packages/sendall/dist/cli/terminal.js';
+import { converse } from '../../packages/sendall/dist/cli/commands/terminal.js';
 import { native, startOnPty } from './pty.js';
 
 const { terminal } = startOnPty(process.argv.slice(2), process.env);

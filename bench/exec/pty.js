@@ -1,8 +1,8 @@
 // @ts-check
 /** Programs on pseudo-terminals, by the means of the keeper. */
 import { constants, openSync } from 'node:fs';
-import { Terminal } from '../../packages/sendall/dist/keeper/terminal.js';
-import { loadNative } from '../../packages/sendall/dist/keeper/syscalls.js';
+import { Terminal } from '../../packages/sendall/dist/keeper/system/terminal.js';
+import { loadNative } from '../../packages/sendall/dist/keeper/system/syscalls.js';
 
 const loaded = await loadNative({ nofile: undefined, umask: 0o022 });
 if (!loaded) throw new Error('terminals need koffi: npm ci');

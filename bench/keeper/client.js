@@ -1,13 +1,13 @@
 // @ts-check
 /** A bare agent for benchmarks and soak runs: opens runs at a keeper and hears what becomes of them. */
-import { ensureKeeper } from '../../packages/sendall/dist/keeper/door.js';
+import { ensureKeeper } from '../../packages/sendall/dist/keeper/door/door.js';
 import { resolveHome } from '../../packages/sendall/dist/home.js';
 import { encodeSpec } from '../../packages/sendall/dist/protocol/codec.js';
 import { newRunId } from '../../packages/sendall/dist/protocol/run-id.js';
 
 /** @typedef {import('../../packages/sendall/dist/protocol/messages.js').Message} Message */
 /** @typedef {import('../../packages/sendall/dist/protocol/messages.js').Spec} Spec */
-/** @typedef {import('../../packages/sendall/dist/keeper/door.js').KeeperOptions} KeeperOptions */
+/** @typedef {import('../../packages/sendall/dist/keeper/door/door.js').KeeperOptions} KeeperOptions */
 
 const PRINCIPAL = 'bench';
 
@@ -35,7 +35,7 @@ export class Client {
     return client;
   }
 
-  /** @type {import('../../packages/sendall/dist/keeper/door.js').KeeperLink} */
+  /** @type {import('../../packages/sendall/dist/keeper/door/door.js').KeeperLink} */
   // @ts-ignore set by open()
   link;
 

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { resolveHome } from 'sendall';
-import { ensureKeeper } from '../../packages/sendall/dist/keeper/door.js';
+import { ensureKeeper } from '../../packages/sendall/dist/keeper/door/door.js';
 import { cable } from './cable.js';
 
 const cli = fileURLToPath(new URL('../../packages/sendall/bin/sendall.js', import.meta.url));

@@ -37,5 +37,5 @@ export { ScreenModes } from './protocol/screen-modes.js';
 export { signalNumber } from './protocol/signals.js';
 export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
 export { resolveHome, type Home } from './home.js';
-export type { FaultPlan } from './link/faults.js';
-export { TestFleet, testHosts, type TestHostsOptions } from './testing.js';
+export type { FaultPlan } from './testing/faults.js';
+export { TestFleet, testHosts, type TestHostsOptions } from './testing/test-hosts.js';

@@ -1,9 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
 import type { EventEmitter } from 'node:events';
 import type { BoundAddress, PeerAddress } from './address.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { Datagram } from './datagram.js';
-import type { DrainReport } from './drain.js';
+import type { DrainReport } from './reasons.js';
 import type { CloseReason, DropReason } from './reasons.js';
 
 /** What listeners get: one object an event, the same on the server and on the channel `socketserver:<event>`. */

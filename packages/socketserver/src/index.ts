@@ -37,9 +37,9 @@
  *
  * @packageDocumentation
  */
-export { Connection, type ConnectionStats } from './connection.js';
+export { Connection, type ConnectionStats } from './connection/connection.js';
 export { Datagram, type DatagramSocket } from './datagram.js';
-export type { DrainReport } from './drain.js';
+export type { DrainReport } from './reasons.js';
 export {
   ConnectionClosedError,
   LineTooLongError,
@@ -58,13 +58,13 @@ export {
   MessageRequestHandler,
   StreamRequestHandler,
   type HandlerClass,
-} from './handler.js';
+} from './handler/handler.js';
 export type { Alarm, Concurrency, ProcessOptions, ProxyProtocol, ServerOptions, ThreadOptions } from './options.js';
 export type { Address, BoundAddress, PeerAddress } from './address.js';
 export { readInto } from './node-internals.js';
-export { parseProxyHeader, parseProxyTlvs, type ProxyHeader, type ProxyTlv } from './proxy-protocol.js';
+export { parseProxyHeader, parseProxyTlvs, type ProxyHeader, type ProxyTlv } from './connection/proxy-protocol.js';
 export { serve, type HandlerFunction } from './serve.js';
-export { BaseServer } from './server.js';
+export { BaseServer } from './server/server.js';
 export type { Comparison, Request, Server, ServerInfo, ServerStatus } from './server-interface.js';
 export {
   ForkingMixIn,
@@ -86,5 +86,5 @@ export {
   UnixSeqpacketServer,
   UnixStreamServer,
 } from './servers.js';
-export { sourceOf } from './unestablished.js';
-export { isWorker } from './worker-context.js';
+export { sourceOf } from './admission/unestablished.js';
+export { isWorker } from './concurrency/worker-context.js';

@@ -21,3 +21,16 @@ export type CloseReason =
 
 /** Why a client was turned away before it became a connection. */
 export type DropReason = 'overload' | 'pending-timeout' | 'fd-budget' | 'draining' | 'no-worker';
+
+/** What `shutdown()` did. */
+export interface DrainReport {
+  /** Connections (datagrams: requests) open when it began, those from the accept queue included. */
+  open: number;
+  /** Of these: closed at once, because no call of their handler was pending. */
+  idle: number;
+  /** Ended by themselves within the timeout. */
+  finished: number;
+  /** Destroyed when the timeout was over. */
+  destroyed: number;
+  durationMs: number;
+}

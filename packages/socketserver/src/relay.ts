@@ -1,6 +1,6 @@
 import type { PeerAddress } from './address.js';
-import type { Connection } from './connection.js';
-import type { DrainReport } from './drain.js';
+import type { Connection } from './connection/connection.js';
+import type { DrainReport } from './reasons.js';
 import type { EventName } from './events.js';
 import type { Request } from './server-interface.js';
 

@@ -1,6 +1,6 @@
 import type { Address } from './address.js';
-import type { Connection } from './connection.js';
-import { BaseRequestHandler, DatagramRequestHandler, type HandlerClass } from './handler.js';
+import type { Connection } from './connection/connection.js';
+import { BaseRequestHandler, DatagramRequestHandler, type HandlerClass } from './handler/handler.js';
 import type { ServerOptions } from './options.js';
 import type { Server } from './server-interface.js';
 import { TCPServer, TLSServer, UDPServer, UnixDatagramServer, UnixStreamServer } from './servers.js';

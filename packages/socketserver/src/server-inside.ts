@@ -1,9 +1,9 @@
 import type { PeerAddress } from './address.js';
-import type { Clock } from './clock.js';
-import type { HandlerClass } from './handler.js';
+import type { Clock } from './connection/clock.js';
+import type { HandlerClass } from './handler/handler.js';
 import type { Relay } from './relay.js';
 import type { Request, Server } from './server-interface.js';
-import type { AnyTransport } from './transport.js';
+import type { AnyTransport } from './transports/transport.js';
 
 /** The steps of a request's way through a server, which its class may override. What each does is told at `BaseServer`. */
 export interface Steps {

@@ -1,9 +1,9 @@
 import type { EventEmitter } from 'node:events';
 import type { Framing } from '@sendall/framing';
 import type { BoundAddress } from './address.js';
-import type { Connection } from './connection.js';
+import type { Connection } from './connection/connection.js';
 import type { Datagram } from './datagram.js';
-import type { DrainReport } from './drain.js';
+import type { DrainReport } from './reasons.js';
 import type { EventMap } from './events.js';
 import type { ResolvedOptions, ServerOptions } from './options.js';
 

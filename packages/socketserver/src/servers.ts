@@ -1,10 +1,10 @@
 import type { Address } from './address.js';
-import type { HandlerClass } from './handler.js';
+import type { HandlerClass } from './handler/handler.js';
 import type { ServerOptions } from './options.js';
-import { BaseServer } from './server.js';
+import { BaseServer } from './server/server.js';
 import { TcpTransport } from './transports/tcp.js';
 import { TlsTransport } from './transports/tls.js';
-import type { TransportName } from './transport.js';
+import type { TransportName } from './transports/transport.js';
 import { UdpTransport } from './transports/udp.js';
 import { UnixDatagramTransport } from './transports/unix-datagram.js';
 import { UnixSeqpacketTransport } from './transports/unix-seqpacket.js';

@@ -1,5 +1,5 @@
 /** One caller's hold on one run: relays control both ways, and output from the spool. */
-import { SpoolReader, spoolFolder } from '../keeper/door.js';
+import { SpoolReader, spoolFolder } from '../keeper/door/door.js';
 import { ProtocolError } from '../errors.js';
 import type { Home } from '../home.js';
 import type { Link } from '../link/link.js';

@@ -2,7 +2,7 @@
  * The agent's side of the keeper: one link for all sessions, made again when it goes. Each attachment of a caller has an
  * alias of its own here.
  */
-import { defaultLimits, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door.js';
+import { defaultLimits, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door/door.js';
 import { ProtocolError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
 import { Share } from '../link/share.js';

@@ -1,13 +1,13 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { isatty } from 'node:tty';
-import { parseArguments, textOf, type Command } from './command.js';
-import { exit } from './exit.js';
-import { EXIT } from './exit-codes.js';
-import { ownWords } from './own-words.js';
-import { answer, OutputError, say } from './print.js';
-import { withNextStep } from './scarce.js';
-import { keepIgnored } from './signals.js';
-import { ownVersion } from './version.js';
+import { parseArguments, textOf, type Command } from './words/command.js';
+import { exit } from './leaving/exit.js';
+import { EXIT } from './words/exit-codes.js';
+import { ownWords } from './words/own-words.js';
+import { answer, OutputError, say } from './show/print.js';
+import { withNextStep } from './show/scarce.js';
+import { keepIgnored } from './leaving/signals.js';
+import { ownVersion } from './words/version.js';
 
 /** Each command is loaded when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -46,7 +46,7 @@ async function main(): Promise<number> {
   const [first, second] = words.slice(0, 2).map(textOf);
   const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    (await import('./help.js')).helpOfAll(await all());
+    (await import('./show/help.js')).helpOfAll(await all());
     return name === undefined ? EXIT.usage : 0;
   }
   if (name === '--version' || name === '-V') {
@@ -55,14 +55,14 @@ async function main(): Promise<number> {
   }
   const command = await find(name);
   if (!command) {
-    const { closest } = await import('./closest.js');
+    const { closest } = await import('./words/closest.js');
     const near = HABITS[name] ?? closest(name, Object.keys(commands));
     say(`sendall: there is no command "${name}": ${near ? `did you mean "sendall ${near}"?` : 'see sendall --help'}`);
     return EXIT.usage;
   }
   const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
   if (!args || args.on('help')) {
-    (await import('./help.js')).helpOf(command);
+    (await import('./show/help.js')).helpOf(command);
     return 0;
   }
   return await command.run(args);

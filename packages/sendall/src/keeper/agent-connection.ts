@@ -10,10 +10,10 @@ import {
   type RunInfo,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { Attachment, type AttachmentOwner } from './attachment.js';
-import type { Machine } from './machine.js';
-import type { Run } from './run.js';
-import { Wire } from './wire.js';
+import { Attachment, type AttachmentOwner } from './run/attachment.js';
+import type { Machine } from './run/machine.js';
+import type { Run } from './run/run.js';
+import { Wire } from './door/wire.js';
 
 /** Bytes in one RUNS message, about. */
 const PAGE = 256 * 1024;

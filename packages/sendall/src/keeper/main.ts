@@ -13,14 +13,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
-import { Presence } from '../link/presence.js';
+import { Presence } from '../files/presence.js';
 import { started } from '../started.js';
 import { Keeper } from './keeper.js';
-import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './limits.js';
-import { plainNative } from './plain.js';
-import { SocketFile } from './socket-file.js';
-import { spoolRoot } from './spool.js';
-import { loadNative } from './syscalls.js';
+import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './door/limits.js';
+import { plainNative } from './system/plain.js';
+import { SocketFile } from './door/socket-file.js';
+import { spoolRoot } from './output/spool.js';
+import { loadNative } from './system/syscalls.js';
 
 /** What the door passes on the command line, as JSON. */
 export interface KeeperConfig {

@@ -6,9 +6,9 @@ import { expect, test } from 'vitest';
 import { until } from '../../../../test/support/waits.js';
 import { Outflow } from '../../dist/agent/outflow.js';
 import { ReadAhead } from '../../dist/agent/read-ahead.js';
-import { SpoolReader, SpoolWriter } from '../../dist/keeper/spool.js';
+import { SpoolReader, SpoolWriter } from '../../dist/keeper/output/spool.js';
 import { Link } from '../../dist/link/link.js';
-import { memoryPair } from '../../dist/link/memory.js';
+import { memoryPair } from '../../dist/testing/memory.js';
 import type { Message } from '../../dist/protocol/messages.js';
 
 const SEGMENT = 64 * 1024;

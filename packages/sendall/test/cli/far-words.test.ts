@@ -1,6 +1,6 @@
 /** What a host says is shown and never obeyed: one line stays one line, and no character turns or hides text. */
 import { expect, test } from 'vitest';
-import { escapeControl, jsonLine } from '../../dist/cli/control-characters.js';
+import { escapeControl, jsonLine } from '../../dist/cli/show/control-characters.js';
 
 const EVIL = '\u001b]0;x\u0007\u009b31m\u202eexe\u200b\u061c\u{e0041}\u2028\r\nweb2: forged\t\ud800';
 

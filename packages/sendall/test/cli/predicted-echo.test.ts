@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PredictedEcho } from '../../dist/cli/predicted-echo.js';
+import { PredictedEcho } from '../../dist/cli/terminal/predicted-echo.js';
 
 const SECRET = 'Password: ';
 /** How a terminal stands while a line editor, or a program that asks for a secret, reads from it. */

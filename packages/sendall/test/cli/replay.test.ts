@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ScreenModes } from 'sendall';
-import { Replay } from '../../dist/cli/replay.js';
+import { Replay } from '../../dist/cli/terminal/replay.js';
 
 /** What is drawn of a session whose past begins at `start`; `cut`: how much comes at a time. */
 function drawn(past: string, { start = 100, screen = '', present = '', cut = Infinity } = {}): string {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { differences } from '../../dist/cli/text-diff.js';
+import { differences } from '../../dist/cli/show/text-diff.js';
 
 const text = (lines: readonly string[]): string => lines.join('\n');
 const count = (shown: readonly string[], mark: string): number => shown.filter((line) => line.startsWith(mark)).length;

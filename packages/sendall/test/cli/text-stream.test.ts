@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { TextStream } from '../../dist/cli/text-stream.js';
+import { TextStream } from '../../dist/cli/show/text-stream.js';
 
 function cut(encoding: string, bytes: Uint8Array, places: number[]): string {
   const stream = new TextStream(encoding);

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { connect, resolveHome, type AgentStatus, type ConnectOptions, type Home, type Host } from 'sendall';
-import { ensureKeeper } from '../../dist/keeper/door.js';
+import { ensureKeeper } from '../../dist/keeper/door/door.js';
 import { until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, resolveHome, type Home, type Host } from 'sendall';
 import { Agent } from '../../dist/agent/agent.js';
 import { KeeperGate } from '../../dist/agent/gate.js';
-import { ensureKeeper, type KeeperLink } from '../../dist/keeper/door.js';
+import { ensureKeeper, type KeeperLink } from '../../dist/keeper/door/door.js';
 import { decode, encode, encodeData, encodeSpec } from '../../dist/protocol/codec.js';
 import type { Fields } from '../../dist/protocol/fields.js';
 import {

@@ -1,6 +1,6 @@
 import { NodeSet } from 'sendall';
 import { describe, expect, test } from 'vitest';
-import { PrefixedLines } from '../../dist/cli/prefixed-lines.js';
+import { PrefixedLines } from '../../dist/cli/show/prefixed-lines.js';
 import { Fifo } from '../../dist/client/fifo.js';
 import { workOf } from './work.js';
 

@@ -5,10 +5,16 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome, type Home } from '../../dist/home.js';
-import { replay } from '../../dist/keeper/history.js';
-import { encodeRecords, Journal, journalFile, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
-import { SetAside, setAsideFolders } from '../../dist/keeper/set-aside.js';
-import { spoolFolder, spoolFolderName, spoolRoot } from '../../dist/keeper/spool.js';
+import { replay } from '../../dist/keeper/journal/history.js';
+import {
+  encodeRecords,
+  Journal,
+  journalFile,
+  readJournal,
+  type JournalRecord,
+} from '../../dist/keeper/journal/journal.js';
+import { SetAside, setAsideFolders } from '../../dist/keeper/journal/set-aside.js';
+import { spoolFolder, spoolFolderName, spoolRoot } from '../../dist/keeper/output/spool.js';
 import { KeeperClient, PRINCIPAL } from './keeper-client.js';
 
 let folder: string;

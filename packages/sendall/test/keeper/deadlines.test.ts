@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Deadlines } from '../../dist/keeper/deadlines.js';
+import { Deadlines } from '../../dist/keeper/run/deadlines.js';
 
 const DAY = 86_400_000;
 beforeEach(() => void vi.useFakeTimers());

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { Ending, type EndReport } from '../../dist/keeper/ending.js';
-import { plainNative } from '../../dist/keeper/plain.js';
-import type { Tree } from '../../dist/keeper/tree.js';
+import { Ending, type EndReport } from '../../dist/keeper/run/ending.js';
+import { plainNative } from '../../dist/keeper/system/plain.js';
+import type { Tree } from '../../dist/keeper/system/tree.js';
 
 test('an end that cannot be brought about is over all the same, and names who lives', async () => {
   const tree: Tree = {

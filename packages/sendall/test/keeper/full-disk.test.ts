@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect, openAgent, resolveHome } from 'sendall';
-import { Journal } from '../../dist/keeper/journal.js';
+import { Journal } from '../../dist/keeper/journal/journal.js';
 import { KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
 import { rootDescribe } from '../../../../test/support/root.js';

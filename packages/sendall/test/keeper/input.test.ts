@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { InputWindow, WindowShare } from '../../dist/keeper/input-window.js';
-import { Input } from '../../dist/keeper/input.js';
-import type { Native } from '../../dist/keeper/native.js';
+import { InputWindow, WindowShare } from '../../dist/keeper/run/input-window.js';
+import { Input } from '../../dist/keeper/run/input.js';
+import type { Native } from '../../dist/keeper/system/native.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
 
 let keeper: KeeperClient;

@@ -15,9 +15,9 @@ import * as fc from 'fast-check';
 import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
-import { recordsOf, replay, type Facts } from '../../dist/keeper/history.js';
-import { encodeRecords, Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal.js';
-import { Remembered } from '../../dist/keeper/remembered.js';
+import { recordsOf, replay, type Facts } from '../../dist/keeper/journal/history.js';
+import { encodeRecords, Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal/journal.js';
+import { Remembered } from '../../dist/keeper/journal/remembered.js';
 import { KeeperClient } from './keeper-client.js';
 
 let folder: string;

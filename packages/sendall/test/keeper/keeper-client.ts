@@ -3,7 +3,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { ensureKeeper, spoolFolder, SpoolReader, type KeeperLink, type KeeperOptions } from '../../dist/keeper/door.js';
+import {
+  ensureKeeper,
+  spoolFolder,
+  SpoolReader,
+  type KeeperLink,
+  type KeeperOptions,
+} from '../../dist/keeper/door/door.js';
 import { resolveHome, type Home } from '../../dist/home.js';
 import { encodeSpec } from '../../dist/protocol/codec.js';
 import type { Control, Exit, Message, MessageNamed, RunInfo, Spec } from '../../dist/protocol/messages.js';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { Terminal } from '../../dist/keeper/terminal.js';
-import { loadNative } from '../../dist/keeper/syscalls.js';
+import { Terminal } from '../../dist/keeper/system/terminal.js';
+import { loadNative } from '../../dist/keeper/system/syscalls.js';
 
 const openFiles = (): number => readdirSync('/proc/self/fd').length;
 

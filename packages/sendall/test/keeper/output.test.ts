@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { spoolFolder, SpoolReader } from '../../dist/keeper/door.js';
+import { spoolFolder, SpoolReader } from '../../dist/keeper/door/door.js';
 import { bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { spooledRange, SpoolReader, SpoolWriter } from '../../dist/keeper/spool.js';
+import { spooledRange, SpoolReader, SpoolWriter } from '../../dist/keeper/output/spool.js';
 import { KeeperClient } from './keeper-client.js';
 
 let folder: string;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { spoolFolder } from '../../dist/keeper/door.js';
+import { spoolFolder } from '../../dist/keeper/door/door.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
 import { alive, bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';

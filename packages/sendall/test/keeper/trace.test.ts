@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test } from 'vitest';
-import { readJournal } from '../../dist/keeper/journal.js';
+import { readJournal } from '../../dist/keeper/journal/journal.js';
 import { formatRunId, newRunId } from '../../dist/protocol/run-id.js';
 import { KeeperClient } from './keeper-client.js';
 

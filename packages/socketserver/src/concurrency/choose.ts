@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
-import type { WorkerKind } from '../concurrency.js';
+import type { WorkerKind } from './concurrency.js';
 import { SocketServerError } from '../errors.js';
 import type { Concurrency, ProcessOptions, ThreadOptions } from '../options.js';
-import { findSystemCalls } from '../system-calls.js';
-import type { TransportName } from '../transport.js';
+import { findSystemCalls } from '../transports/system-calls.js';
+import type { TransportName } from '../transports/transport.js';
 import type { PoolRules } from './pool.js';
 import { processes } from './processes.js';
 import { canReusePort } from './reuse-port.js';

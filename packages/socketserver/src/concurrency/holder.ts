@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import net, { type Server } from 'node:net';
 import { constants } from 'node:os';
 import type { Address, BoundAddress, PathAddress } from '../address.js';
-import { bindWithMode, checkPathLength, clearPath, OwnedPath, probeStream } from '../endpoint.js';
+import { bindWithMode, checkPathLength, clearPath, OwnedPath, probeStream } from '../transports/endpoint.js';
 import { listenError, SocketServerError } from '../errors.js';
 import { createServerHandle, reusePortFlag, type ServerHandle } from '../node-internals.js';
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { OptionError, SocketServerError } from '../errors.js';
-import type { HandlerClass } from '../handler.js';
+import type { HandlerClass } from '../handler/handler.js';
 import type { ServerOptions } from '../options.js';
-import type { Export } from '../worker-messages.js';
+import type { Export } from './worker-messages.js';
 
 /** Steps of the pipeline that run where the connection is. The others are asked of the main thread. */
 const stepsInWorker = ['getRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;

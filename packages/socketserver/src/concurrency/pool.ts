@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net';
 import type { BoundAddress, PeerAddress } from '../address.js';
-import type { WorkerKind, WorkerLink, Workers } from '../concurrency.js';
+import type { WorkerKind, WorkerLink, Workers } from './concurrency.js';
 import type { Datagram } from '../datagram.js';
-import type { DrainReport } from '../drain.js';
+import type { DrainReport } from '../reasons.js';
 import { SocketServerError } from '../errors.js';
 import { descriptorOf } from '../node-internals.js';
 import type { ServerEvents } from '../events.js';
 import type { DropReason } from '../reasons.js';
-import type { SharedPlaces } from '../shared-places.js';
-import { isFailure, Unestablished } from '../unestablished.js';
+import type { SharedPlaces } from '../admission/shared-places.js';
+import { isFailure, Unestablished } from '../admission/unestablished.js';
 import {
   errorFrom,
   errorNote,
@@ -17,7 +17,7 @@ import {
   type ToWorker,
   type RequestNote,
   type WorkerStart,
-} from '../worker-messages.js';
+} from './worker-messages.js';
 
 export interface PoolRules {
   /** Workers that are kept. */

@@ -1,10 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { WorkerKind, WorkerLink } from '../concurrency.js';
-import type { FromWorker, ToWorker } from '../worker-messages.js';
+import type { WorkerKind, WorkerLink } from './concurrency.js';
+import type { FromWorker, ToWorker } from './worker-messages.js';
 
-const entry = fileURLToPath(new URL('./worker.js', import.meta.url));
+const entry = fileURLToPath(new URL('../worker.js', import.meta.url));
 
 /** Child processes. Sockets go over the channel to them. */
 export const processes: WorkerKind = { start: () => new ProcessLink() };

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
-import type { WorkerKind, WorkerLink } from '../concurrency.js';
+import type { WorkerKind, WorkerLink } from './concurrency.js';
 import { descriptorOf } from '../node-internals.js';
-import type { SystemCalls } from '../system-calls.js';
-import type { FromWorker, ToWorker } from '../worker-messages.js';
+import type { SystemCalls } from '../transports/system-calls.js';
+import type { FromWorker, ToWorker } from './worker-messages.js';
 import type { Holder } from './holder.js';
 
-const entry = new URL('./worker.js', import.meta.url);
+const entry = new URL('../worker.js', import.meta.url);
 
 /** Worker threads. With system calls sockets are handed over: a duplicate of the descriptor goes, by number. */
 export function threads(calls: SystemCalls | undefined): WorkerKind {

@@ -1,8 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
-import { listenOn } from '../endpoint.js';
+import { listenOn } from './endpoint.js';
 import { descriptorOf } from '../node-internals.js';
-import type { StreamTransport, TransportName, TransportSink } from '../transport.js';
+import type { StreamTransport, TransportName, TransportSink } from './transport.js';
 
 /** Streams over TCP, and the base of everything else that accepts connections. */
 export class TcpTransport implements StreamTransport {

@@ -3,7 +3,7 @@ import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node
 import type { Address, BoundAddress } from '../address.js';
 import { ListenError, SocketServerError } from '../errors.js';
 import { rawSocketOf } from '../node-internals.js';
-import type { TransportSink } from '../transport.js';
+import type { TransportSink } from './transport.js';
 import { TcpTransport } from './tcp.js';
 
 interface Guest {

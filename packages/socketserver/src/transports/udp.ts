@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 import type { Address, BoundAddress, PeerAddress } from '../address.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
 import { listenError, SocketServerError } from '../errors.js';
-import type { DatagramTransport, TransportSink } from '../transport.js';
+import type { DatagramTransport, TransportSink } from './transport.js';
 
 /** Datagrams over UDP. */
 export class UdpTransport implements DatagramTransport, DatagramSocket {

@@ -1,10 +1,10 @@
 import { chmodSync, unlinkSync } from 'node:fs';
 import type { Address, BoundAddress, PeerAddress } from '../address.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
-import { bindWithMode, checkPathLength, clearPath, isAbstract, OwnedPath } from '../endpoint.js';
+import { bindWithMode, checkPathLength, clearPath, isAbstract, OwnedPath } from './endpoint.js';
 import { listenError, SocketServerError } from '../errors.js';
-import { systemCalls, type SystemCalls } from '../system-calls.js';
-import type { DatagramTransport, TransportSink } from '../transport.js';
+import { systemCalls, type SystemCalls } from './system-calls.js';
+import type { DatagramTransport, TransportSink } from './transport.js';
 
 /** Datagrams taken in one go before the loop gets its turn. */
 const batch = 64;

@@ -1,11 +1,11 @@
 import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
-import { bindWithMode, checkPathLength, clearPath, isAbstract, OwnedPath } from '../endpoint.js';
+import { bindWithMode, checkPathLength, clearPath, isAbstract, OwnedPath } from './endpoint.js';
 import { listenError, SocketServerError } from '../errors.js';
 import { descriptorOf } from '../node-internals.js';
-import { systemCalls, type SystemCalls } from '../system-calls.js';
-import type { StreamTransport, TransportSink } from '../transport.js';
+import { systemCalls, type SystemCalls } from './system-calls.js';
+import type { StreamTransport, TransportSink } from './transport.js';
 
 let serial = 0;
 

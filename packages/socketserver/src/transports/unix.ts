@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
-import { OwnedPath } from '../endpoint.js';
-import type { TransportSink } from '../transport.js';
+import { OwnedPath } from './endpoint.js';
+import type { TransportSink } from './transport.js';
 import { TcpTransport } from './tcp.js';
 
 /** Streams over a Unix path or abstract name. */

@@ -3,12 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { connect, type AgentStatus } from '../../index.js';
-import { startInBackground } from '../background.js';
-import { notAVerb, type Arguments, type Command } from '../command.js';
-import { answer, json, say } from '../print.js';
-import { onSignal } from '../signals.js';
-import { tooFewFiles } from '../scarce.js';
-import { count } from '../units.js';
+import { startInBackground } from '../hosts/background.js';
+import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { answer, json, say } from '../show/print.js';
+import { onSignal } from '../leaving/signals.js';
+import { tooFewFiles } from '../show/scarce.js';
+import { count } from '../words/units.js';
 import { journalDamage } from './journal-damage.js';
 
 /** Milliseconds for the old agent to go and the new one to come. */

@@ -3,18 +3,18 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { fleet, type AttachOptions, type Host, type Run } from '../../index.js';
-import { accompany } from '../accompany.js';
-import type { Command, Option } from '../command.js';
-import { leave } from '../departure.js';
-import { EXIT } from '../exit-codes.js';
-import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
-import { conclude, follow, speaks, viewOf, type FollowOptions } from '../follow.js';
-import { echoOptions } from '../predicted-echo.js';
-import { watchLeaving } from '../interrupt.js';
-import { say } from '../print.js';
-import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../reach.js';
-import { stdinFor } from '../stdin.js';
-import { showWaiting } from '../waiting.js';
+import { accompany } from './accompany.js';
+import type { Command, Option } from '../words/command.js';
+import { leave } from '../leaving/departure.js';
+import { EXIT } from '../words/exit-codes.js';
+import { findOptions, findPlaces, oneWord, type Place } from '../hosts/find-run.js';
+import { conclude, follow, speaks, viewOf, type FollowOptions } from '../show/follow.js';
+import { echoOptions } from '../terminal/predicted-echo.js';
+import { watchLeaving } from '../leaving/interrupt.js';
+import { say } from '../show/print.js';
+import { AT_A_TERMINAL, reach, reachOptions, shareOf } from '../hosts/reach.js';
+import { stdinFor } from '../words/stdin.js';
+import { showWaiting } from '../show/waiting.js';
 
 const TAKEN = 'someone else is in control: this one only reads, and Ctrl-C leaves it';
 
@@ -50,7 +50,7 @@ export const attach: Command = {
       throw new UsageError('--observe and --stdin contradict each other: leave one out');
     if (places.length > 1) {
       if (args.on('stdin')) throw new UsageError(`it runs on ${places.length} hosts: choose one with --on for --stdin`);
-      const { showMany } = await import('../many.js');
+      const { showMany } = await import('./many.js');
       const hosts = fleet(
         places.map(({ target }) => target),
         shareOf(args),
@@ -78,7 +78,7 @@ export const attach: Command = {
       return await accompany(running, args, observe ? 'watching' : 'joined');
     };
     if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show(running);
-    const { converse, hasTerminal } = await import('../terminal.js');
+    const { converse, hasTerminal } = await import('./terminal.js');
     if (!hasTerminal()) return await show(running);
     const lives = running.state === 'running';
     const ended = ['exited', 'ended', 'lost'].includes(running.state);

@@ -2,9 +2,9 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
-import { notAVerb, type Command, type Option } from '../command.js';
-import { knownRuns } from '../history.js';
-import { answer } from '../print.js';
+import { notAVerb, type Command, type Option } from '../words/command.js';
+import { knownRuns } from '../hosts/history.js';
+import { answer } from '../show/print.js';
 
 /** What `complete` prints where the shell knows better: names of files. */
 const FILES = ':file';

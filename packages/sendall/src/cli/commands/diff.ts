@@ -1,10 +1,10 @@
 import { fleet, Gatherer } from '../../index.js';
-import type { Command } from '../command.js';
-import { findOptions, findPlaces, oneWord } from '../find-run.js';
-import { say } from '../print.js';
-import { printDiff } from '../print-groups.js';
-import { reachOptions, shareOf } from '../reach.js';
-import { finish, standardSinks } from '../sink.js';
+import type { Command } from '../words/command.js';
+import { findOptions, findPlaces, oneWord } from '../hosts/find-run.js';
+import { say } from '../show/print.js';
+import { printDiff } from '../show/print-groups.js';
+import { reachOptions, shareOf } from '../hosts/reach.js';
+import { finish, standardSinks } from '../show/sink.js';
 
 export const diff: Command = {
   name: 'diff',

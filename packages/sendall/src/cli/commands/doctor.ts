@@ -3,11 +3,11 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { checkPrivateFolder, resolveHome } from '../../home.js';
 import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
-import type { Arguments, Command } from '../command.js';
-import { answer, json, title } from '../print.js';
-import { reach, reachOptions } from '../reach.js';
-import { count, formatSize } from '../units.js';
-import { ownVersion } from '../version.js';
+import type { Arguments, Command } from '../words/command.js';
+import { answer, json, title } from '../show/print.js';
+import { reach, reachOptions } from '../hosts/reach.js';
+import { count, formatSize } from '../words/units.js';
+import { ownVersion } from '../words/version.js';
 import { journalDamage } from './journal-damage.js';
 
 /** Round trips that are measured; the median counts. */

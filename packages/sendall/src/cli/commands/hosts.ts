@@ -2,12 +2,12 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts, resolveTargets, type KnownHost } from '../../index.js';
-import { notAVerb, type Arguments, type Command } from '../command.js';
-import { askEach } from '../each-host.js';
-import { EXIT } from '../exit-codes.js';
-import { answer, json, table } from '../print.js';
-import { reach, reachOptions } from '../reach.js';
-import { isOneTarget } from '../targets.js';
+import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { askEach } from '../hosts/each-host.js';
+import { EXIT } from '../words/exit-codes.js';
+import { answer, json, table } from '../show/print.js';
+import { reach, reachOptions } from '../hosts/reach.js';
+import { isOneTarget } from '../words/targets.js';
 
 const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[]) => Promise<number>>> = {
   add,

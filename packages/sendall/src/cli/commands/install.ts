@@ -3,9 +3,9 @@ import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import type { Arguments } from '../command.js';
-import { answer, json } from '../print.js';
-import { systemdUnits } from '../systemd-units.js';
+import type { Arguments } from '../words/command.js';
+import { answer, json } from '../show/print.js';
+import { systemdUnits } from './systemd-units.js';
 
 /** Writes the units and says what is there and what to type next. Nothing is started. */
 export function install(args: Arguments): number {

@@ -2,11 +2,10 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { askRelay, type RelayStatus } from '../../index.js';
-import { notAVerb, type Arguments, type Command } from '../command.js';
-import { startInBackground } from '../background.js';
-import { answer, json } from '../print.js';
-import { onSignal } from '../signals.js';
-import { count, parseDuration } from '../units.js';
+import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { answer, json } from '../show/print.js';
+import { onSignal } from '../leaving/signals.js';
+import { count, parseDuration } from '../words/units.js';
 
 export const links: Command = {
   name: 'links',
@@ -54,18 +53,4 @@ async function serve(args: Arguments): Promise<number> {
   onSignal('SIGHUP', () => undefined);
   await relay.stopped;
   return 0;
-}
-
-/** Many hosts are reached at a time, and one holder is enough. */
-let started = false;
-
-/** Starts it in the background, for the commands to come. Where there is no room for it, this command does without. */
-export function startHolder(): void {
-  if (started) return;
-  started = true;
-  try {
-    startInBackground(['links', 'serve']).on('error', () => undefined);
-  } catch {
-    // No descriptor is free, for example.
-  }
 }

@@ -4,9 +4,9 @@ import { isatty } from 'node:tty';
 import { UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
-import type { Arguments, Command } from '../command.js';
-import { answer, json, table } from '../print.js';
-import { count, parseDuration } from '../units.js';
+import type { Arguments, Command } from '../words/command.js';
+import { answer, json, table } from '../show/print.js';
+import { count, parseDuration } from '../words/units.js';
 
 /** Characters of stdin that can be a code. */
 const LONGEST_CODE = 200;

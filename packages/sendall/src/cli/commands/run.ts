@@ -1,17 +1,17 @@
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, type Host, type Run } from '../../index.js';
-import { accompany } from '../accompany.js';
-import type { Arguments, Command } from '../command.js';
-import { resultJson, unreachedJson } from '../event-json.js';
-import { EXIT, exitCodeOf } from '../exit-codes.js';
-import { explain } from '../follow.js';
-import { noteRun } from '../history.js';
-import { json, say } from '../print.js';
-import { AT_A_TERMINAL, reach } from '../reach.js';
-import { runOptions, toRunOptions, type Begin } from '../run-options.js';
-import { isOneTarget } from '../targets.js';
-import { showWaiting } from '../waiting.js';
+import { accompany } from './accompany.js';
+import type { Arguments, Command } from '../words/command.js';
+import { resultJson, unreachedJson } from '../show/event-json.js';
+import { EXIT, exitCodeOf } from '../words/exit-codes.js';
+import { explain } from '../show/follow.js';
+import { noteRun } from '../hosts/history.js';
+import { json, say } from '../show/print.js';
+import { AT_A_TERMINAL, reach } from '../hosts/reach.js';
+import { runOptions, toRunOptions, type Begin } from './run-options.js';
+import { isOneTarget } from '../words/targets.js';
+import { showWaiting } from '../show/waiting.js';
 
 export const run: Command = {
   name: 'run',
@@ -67,11 +67,11 @@ function targetsOf(args: Arguments, verb: string): string {
 async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
   const options = toRunOptions(args);
   if (!isOneTarget(targets)) {
-    const { startMany } = await import('../many.js');
+    const { startMany } = await import('./many.js');
     return await startMany(args, targets, options, begin);
   }
   const runId = options.runId ?? newRunId();
-  const terminal = args.on('pty') && !args.on('detach') ? await import('../terminal.js') : undefined;
+  const terminal = args.on('pty') && !args.on('detach') ? await import('./terminal.js') : undefined;
   const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
   let host: Host;
   try {

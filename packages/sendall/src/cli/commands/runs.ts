@@ -2,18 +2,18 @@
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts, resolveTargets, type Result, type RunListing } from '../../index.js';
-import type { Arguments, Command, Option } from '../command.js';
-import { askEach } from '../each-host.js';
-import { resultJson } from '../event-json.js';
-import { EXIT, exitCodeOf } from '../exit-codes.js';
-import { findOptions, findPlaces, oneWord, type Place } from '../find-run.js';
-import { explain } from '../follow.js';
-import { answer, json, lastWords, say, table } from '../print.js';
-import { reach, reachOptions } from '../reach.js';
-import { onSignal } from '../signals.js';
-import { isOneTarget } from '../targets.js';
-import { parseDuration } from '../units.js';
-import { showWaiting } from '../waiting.js';
+import type { Arguments, Command, Option } from '../words/command.js';
+import { askEach } from '../hosts/each-host.js';
+import { resultJson } from '../show/event-json.js';
+import { EXIT, exitCodeOf } from '../words/exit-codes.js';
+import { findOptions, findPlaces, oneWord, type Place } from '../hosts/find-run.js';
+import { explain } from '../show/follow.js';
+import { answer, json, lastWords, say, table } from '../show/print.js';
+import { reach, reachOptions } from '../hosts/reach.js';
+import { onSignal } from '../leaving/signals.js';
+import { isOneTarget } from '../words/targets.js';
+import { parseDuration } from '../words/units.js';
+import { showWaiting } from '../show/waiting.js';
 
 const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 

@@ -1,12 +1,12 @@
 import { UsageError } from '../../errors.js';
-import type { Command } from '../command.js';
-import { isInForeground } from '../foreground.js';
-import { noteRun } from '../history.js';
-import { echoOptions } from '../predicted-echo.js';
-import { AT_A_TERMINAL, reach, reachOptions } from '../reach.js';
-import { isOneTarget } from '../targets.js';
-import { converse, hasTerminal, ownTerminal } from '../terminal.js';
-import { showWaiting } from '../waiting.js';
+import type { Command } from '../words/command.js';
+import { isInForeground } from '../terminal/foreground.js';
+import { noteRun } from '../hosts/history.js';
+import { echoOptions } from '../terminal/predicted-echo.js';
+import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
+import { isOneTarget } from '../words/targets.js';
+import { converse, hasTerminal, ownTerminal } from './terminal.js';
+import { showWaiting } from '../show/waiting.js';
 
 /**
  * The account's own shell, as one that was logged in to: called "-bash" and so on, by which profiles and people tell. The

@@ -1,0 +1,218 @@
+/** One command on many hosts: their lines with their names, or JSON events, or equal answers together. */
+import { subscribe } from 'node:diagnostics_channel';
+import type { Writable } from 'node:stream';
+import { UsageError } from '../../errors.js';
+import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../../index.js';
+import { graceOf, type Part } from './accompany.js';
+import type { Arguments } from '../words/command.js';
+import { jsonLine } from '../show/control-characters.js';
+import { decodersFor, eventJson, outputJson, unfinished } from '../show/event-json.js';
+import { EXIT, exitCodeOf } from '../words/exit-codes.js';
+import { noteRun } from '../hosts/history.js';
+import { leaveMany } from '../leaving/departure.js';
+import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
+import { PrefixedLines } from '../show/prefixed-lines.js';
+import { reasonOf, say } from '../show/print.js';
+import { printDiff, printGroups } from '../show/print-groups.js';
+import type { Begin } from './run-options.js';
+import { shareOf } from '../hosts/reach.js';
+import { rolloutOf } from '../words/rollout-options.js';
+import { finish, put, standardSinks, type LostOutput, type Sinks } from '../show/sink.js';
+import { clearStatus, hasStatusLine, showStatus } from '../show/status-line.js';
+
+/** Starts the command on all hosts of a set, shows what happens and returns the process's exit code. */
+export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
+  if (args.on('pty')) throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
+  if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
+  const hosts = fleet(targets, shareOf(args));
+  const running = begin(
+    { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
+    {
+      ...options,
+      ...rolloutOf(args),
+    },
+  );
+  const noteLinked = (message: unknown) => {
+    const { host, state } = message as DialEvent;
+    if (state === 'linked') noteRun({ runId: running.idOn(host), host, name: options.name, group: running.runId });
+  };
+  subscribe('sendall:dial', noteLinked);
+  return await showMany(args, running);
+}
+
+/** Shows what happens on many hosts, and returns the process's exit code. */
+export async function showMany(args: Arguments, running: FleetRun, part: Part = 'own'): Promise<number> {
+  const view = new View(running, args, part);
+  const watch = part === 'watching' ? watchLeaving() : watchSignals(running, graceOf(args));
+  const ended = args.on('detach') ? view.launch() : view.show();
+  const first = await Promise.race([ended, watch.departed]);
+  watch.off();
+  if (first === undefined) return view.conclude();
+  return await leaveMany(running, first, ended, args);
+}
+
+class View {
+  readonly #run: FleetRun;
+  readonly #args: Arguments;
+  readonly #sinks: Sinks = standardSinks();
+  readonly #results: Result[] = [];
+  #lostOutput: LostOutput | undefined;
+
+  constructor(run: FleetRun, args: Arguments, part: Part) {
+    this.#run = run;
+    this.#args = args;
+    for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
+      sink.on('error', (error: NodeJS.ErrnoException) => {
+        this.#lostOutput ??= { stream: sink === this.#sinks.out ? 'stdout' : 'stderr', error };
+        // `| head`: the rest is not wanted, nor what of it is on its way.
+        if (part === 'own' && (sink === this.#sinks.out || error.code !== 'EPIPE')) this.#stopReading(sink);
+        void (part === 'own' ? run.cancel({ reason: 'the reader of the output went away' }) : run.detach());
+      });
+  }
+
+  #stopReading(sink: Writable): void {
+    if (sink === this.#sinks.out) this.#run.stopReading('stdout');
+    if (sink === this.#sinks.err) this.#run.stopReading('stderr');
+  }
+
+  async show(): Promise<void> {
+    if (this.#args.on('json')) await this.#events();
+    else if (this.#args.on('gather') || this.#args.on('diff')) await this.#together();
+    else await this.#lines();
+    await finish(this.#sinks);
+  }
+
+  async launch(): Promise<void> {
+    const asJson = this.#args.on('json');
+    const error = asJson ? undefined : say(this.#run.runId);
+    if (error) this.#lostOutput ??= { stream: 'stderr', error };
+    for await (const event of this.#run.launch()) {
+      if (event.event === 'result' && !event.result.ok) this.#results.push(event.result);
+      const { host, runId, ...rest } = event;
+      if (asJson && rest.event !== 'output') await this.#json(eventJson({ host, runId }, rest));
+    }
+    await finish(this.#sinks);
+  }
+
+  async #json(value: object): Promise<void> {
+    await put(this.#sinks.out, `${jsonLine(value)}\n`);
+  }
+
+  async #events(): Promise<void> {
+    const decoders = new Map<string, ReturnType<typeof decodersFor>>();
+    for await (const event of this.#run) {
+      const { host, runId, ...rest } = event;
+      if (!decoders.has(host)) decoders.set(host, decodersFor(this.#args.text('encoding')));
+      if (rest.event === 'output') await this.#json(outputJson(event, rest, decoders.get(host)));
+      else {
+        if (rest.event === 'result') {
+          this.#results.push(rest.result);
+          for (const piece of unfinished(decoders.get(host), rest.result.finals))
+            await this.#json(outputJson(event, piece));
+        }
+        await this.#json(eventJson({ host, runId }, rest));
+      }
+    }
+    await this.#json(this.#summary());
+  }
+
+  async #lines(): Promise<void> {
+    const shown = new Map<string, PrefixedLines>();
+    const { out, err } = this.#sinks;
+    const progress = this.#showProgress();
+    for await (const event of this.#run) {
+      progress.hide();
+      let lines = shown.get(event.host);
+      if (!lines) {
+        lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
+        shown.set(event.host, lines);
+      }
+      if (event.event === 'output')
+        await put(event.stream === 'stderr' ? err : out, lines.push(event.stream, event.bytes));
+      else if (event.event === 'gap')
+        say(`sendall: ${event.host}: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
+      else if (event.event === 'result') {
+        this.#results.push(event.result);
+        await put(out, lines.end('stdout'));
+        await put(err, lines.end('stderr'));
+        shown.delete(event.host);
+      }
+    }
+    progress.end();
+  }
+
+  async #together(): Promise<void> {
+    const gatherer = new Gatherer();
+    const progress = this.#showProgress();
+    for await (const result of this.#run.results()) {
+      gatherer.add(result);
+      this.#results.push(result);
+    }
+    progress.end();
+    const groups = gatherer.groups();
+    const encoding = this.#args.text('encoding');
+    if (this.#args.on('diff')) await printDiff(groups, this.#sinks, encoding);
+    else await printGroups(groups, this.#sinks, encoding);
+  }
+
+  /** How far it is, on a terminal, after each second of silence; `hide` before anything else is shown. */
+  #showProgress(): { hide: () => void; end: () => void } {
+    if (!hasStatusLine() || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
+    const draw = () => {
+      const { total, ok, failed } = this.#run.progress;
+      showStatus(`sendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
+    };
+    const timer = setInterval(draw, 1000).unref();
+    const hide = () => {
+      clearStatus();
+      timer.refresh();
+    };
+    return {
+      hide,
+      end: () => {
+        hide();
+        clearInterval(timer);
+      },
+    };
+  }
+
+  #summary(): object {
+    const outcomes: Record<string, number> = {};
+    for (const { outcome } of this.#results) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    const { total, ok, failed } = this.#run.progress;
+    const notStarted = this.#run.notStarted.size;
+    return { event: 'summary', runId: this.#run.runId, total, ok, failed, notStarted, outcomes };
+  }
+
+  /** Who failed and how, and the exit code. */
+  conclude(): number {
+    const { total, ok, failed } = this.#run.progress;
+    const { notStarted } = this.#run;
+    const { stream, error } = this.#lostOutput ?? {};
+    if (error && error.code !== 'EPIPE') {
+      say(`sendall: cannot write to ${stream}: ${reasonOf(error)}`);
+      return EXIT.truncated;
+    }
+    if (error) return EXIT.brokenPipe;
+    if (!this.#args.on('json') && !this.#args.on('quiet')) {
+      for (const [what, hosts] of this.#failures()) say(`sendall: ${new NodeSet(hosts).toString()}: ${what}`);
+      if (notStarted.size)
+        say(`sendall: ${notStarted.toString()}: never started, ${failed} of ${total} hosts had failed before`);
+    }
+    if (notStarted.size) return EXIT.notStarted;
+    if (total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
+    return ok === total ? 0 : 1;
+  }
+
+  #failures(): Map<string, string[]> {
+    const failures = new Map<string, string[]>();
+    for (const { host, ok, outcome, code, signal, reason } of this.#results) {
+      if (ok) continue;
+      const what = outcome === 'failed' ? `exit ${code}` : outcome === 'signalled' ? `died by ${signal}` : reason;
+      const hosts = failures.get(what);
+      if (hosts) hosts.push(host);
+      else failures.set(what, [host]);
+    }
+    return failures;
+  }
+}

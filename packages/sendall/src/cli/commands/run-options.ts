@@ -1,0 +1,102 @@
+/** The options that `run` and `sh` share, and what they mean to the API. */
+import type { RunOptions } from '../../index.js';
+import type { Arguments, Option } from '../words/command.js';
+import { reachOptions } from '../hosts/reach.js';
+import { rolloutOptions } from '../words/rollout-options.js';
+import { stdinFor } from '../words/stdin.js';
+import { parseDuration, parseSize } from '../words/units.js';
+import { echoOptions } from '../terminal/predicted-echo.js';
+
+/** Starts the command on a host that was reached, or on many. */
+export type Begin = <T>(on: Starter<T>, options: RunOptions) => T;
+interface Starter<T> {
+  run(argv: readonly Uint8Array[], options: RunOptions): T;
+  sh(script: Uint8Array, options: RunOptions): T;
+}
+
+export const runOptions: Record<string, Option> = {
+  cwd: {
+    value: 'DIR',
+    help: 'working folder on the host, seen from home, on local from the present one (default: these)',
+    complete: 'folder',
+  },
+  env: { value: 'K=V', help: 'add a variable to the environment' },
+  as: { value: 'USER', help: 'run as this user of the host' },
+  stdin: {
+    value: 'FILE',
+    optionalValue: true,
+    help: 'give it our stdin even from a terminal, or a file of any kind: --stdin=FILE',
+  },
+  'no-stdin': { short: 'n', help: 'leave stdin alone' },
+  timeout: { value: 'TIME', help: 'end it after this time: 30s, 500ms, 10m (exit 203)' },
+  'idle-timeout': { value: 'TIME', help: 'end it after this time without output' },
+  'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
+  pty: { help: 'give it a terminal' },
+  ...echoOptions,
+  encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+  json: { help: 'one JSON object a line on stdout' },
+  quiet: { short: 'q', help: 'say nothing of our own' },
+  detach: { short: 'd', help: 'start it, print its run id, leave' },
+  name: { value: 'NAME', help: 'a name to find the run by' },
+  tag: { value: 'TAG', help: 'a tag on the run' },
+  id: { value: 'RUNID', help: 'run id to use; an id that exists is attached to, never started twice' },
+  wait: {
+    value: 'exit|eof|tree',
+    help: 'return at its exit (default), at end of output, or when its whole tree ended',
+    complete: ['exit', 'eof', 'tree'],
+  },
+  capture: {
+    value: 'split|merged|exact|ordered',
+    help:
+      'how stdout and stderr are taken; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
+      'or ordered (true order; not for programs that open /dev/stdout, nor node, deno, bun)',
+    complete: ['split', 'merged', 'exact', 'ordered'],
+  },
+  'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
+  overflow: {
+    value: 'block|stop|drop-old',
+    help: 'when nobody reads and the spool is full',
+    complete: ['block', 'stop', 'drop-old'],
+  },
+  spool: { value: 'SIZE', help: 'bytes of output that the host keeps (default 256M)' },
+  keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
+  sha256: { help: 'SHA-256 of each stream in the JSON result' },
+  'give-up-after': { value: 'TIME', help: 'time without a link until it counts as lost (default 10m)' },
+  ...reachOptions,
+  ...rolloutOptions,
+};
+
+/** The API's options for what was given on the command line. */
+export function toRunOptions(args: Arguments): RunOptions {
+  const duration = (name: string) => {
+    const text = args.text(name);
+    return text === undefined ? undefined : parseDuration(text, `--${name}`);
+  };
+  const size = (name: string) => {
+    const text = args.text(name);
+    return text === undefined ? undefined : parseSize(text, `--${name}`);
+  };
+  return {
+    stdin: stdinFor(args),
+    reject: false,
+    sha256: args.on('sha256'),
+    tags: args.texts('tag'),
+    env: args.bytes('env'),
+    ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1) } : {}),
+    runAs: args.text('as'),
+    name: args.text('name'),
+    runId: args.text('id'),
+    encoding: args.text('encoding'),
+    timeout: duration('timeout'),
+    idleTimeout: duration('idle-timeout'),
+    killGrace: duration('kill-grace'),
+    keep: duration('keep'),
+    giveUpAfter: duration('give-up-after'),
+    spoolMax: size('spool'),
+    maxOutput: size('max-output'),
+    // The parser lets only these through.
+    waitFor: args.text('wait') as RunOptions['waitFor'],
+    capture: args.text('capture') as RunOptions['capture'],
+    overflow: args.text('overflow') as RunOptions['overflow'],
+  } as RunOptions;
+}

@@ -1,0 +1,82 @@
+/** The agent as a service of systemd: the text of its two units. */
+import type { Home } from '../../home.js';
+
+/** Variables that decide where sendall keeps things: the service must see what its user sees. */
+const PLACES = ['HOME', 'SENDALL_HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
+
+export interface Installation {
+  /** The node program and sendall's two programs, absolute. */
+  readonly node: string;
+  readonly sendall: string;
+  readonly keeper: string;
+  readonly home: Home;
+  readonly env: NodeJS.ProcessEnv;
+  /** Words after "sendall agent". */
+  readonly words: readonly string[];
+  /** A unit of one user, and not of the machine. */
+  readonly user: boolean;
+}
+
+/** One word of a unit file. Source: systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers". */
+function quoted(word: string): string {
+  return `"${word.replace(/[\\"]/g, '\\$&').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
+}
+
+function environment(env: NodeJS.ProcessEnv): string[] {
+  return PLACES.flatMap((name) =>
+    env[name] ? [`Environment="${name}=${env[name].replace(/[\\"]/g, '\\$&').replaceAll('%', '%%')}"`] : [],
+  );
+}
+
+function text(...lines: string[]): string {
+  return `${lines.join('\n')}\n`;
+}
+
+/**
+ * File names and texts. The keeper, which owns the commands, has a unit of its own: a restart of the agent's does not
+ * reach it, and stopping the keeper's ends the commands with it.
+ */
+export function systemdUnits({ node, sendall, keeper, home, env, words, user }: Installation): Record<string, string> {
+  const wantedBy = user ? 'default.target' : 'multi-user.target';
+  const config = JSON.stringify({ home, limits: { idleExitMs: 0 } });
+  return {
+    'sendall-keeper.service': text(
+      '[Unit]',
+      'Description=sendall keeper: owns running commands and their output',
+      '',
+      '[Service]',
+      `ExecStart=${[node, keeper, config].map(quoted).join(' ')}`,
+      ...environment(env),
+      '# Its commands live in groups below its own.',
+      'Delegate=yes',
+      '# One command that takes too much memory must not end the others.',
+      'OOMPolicy=continue',
+      'KillMode=control-group',
+      'TimeoutStopSec=10',
+      'Restart=on-failure',
+      'TasksMax=infinity',
+      'LimitNOFILE=524288',
+      '',
+      '[Install]',
+      `WantedBy=${wantedBy}`,
+    ),
+    'sendall-agent.service': text(
+      '[Unit]',
+      'Description=sendall agent: lets callers run commands on this machine',
+      'Wants=sendall-keeper.service',
+      ...(user ? ['After=sendall-keeper.service'] : ['After=network.target sendall-keeper.service']),
+      '',
+      '[Service]',
+      `ExecStart=${[node, sendall, 'agent', ...words].map(quoted).join(' ')}`,
+      ...environment(env),
+      '# A keeper that the agent had to start itself is left alone.',
+      'KillMode=process',
+      'Restart=on-failure',
+      'RestartSec=1',
+      'LimitNOFILE=524288',
+      '',
+      '[Install]',
+      `WantedBy=${wantedBy}`,
+    ),
+  };
+}

@@ -1,0 +1,34 @@
+/** The same question to many hosts, so many at a time. */
+import { NodeSet } from '../../index.js';
+import { OutputError, say } from '../show/print.js';
+
+const WINDOW = 64;
+
+/**
+ * Asks each of them, says why one does not answer, and which did not at the end. Returns their names. `told`: what to do
+ * with a failure instead of saying it.
+ */
+export async function askEach(
+  names: Iterable<string>,
+  ask: (name: string) => Promise<void>,
+  told: (name: string, error: Error) => void = (name, { message }) => say(`sendall: ${name}: ${message}`),
+): Promise<string[]> {
+  const waiting = names[Symbol.iterator]();
+  const failed: string[] = [];
+  const worker = async () => {
+    for (let next = waiting.next(); !next.done; next = waiting.next()) {
+      const name = next.value;
+      try {
+        await ask(name);
+      } catch (error) {
+        // Our own reader has gone: no host is to blame.
+        if (error instanceof OutputError) throw error;
+        failed.push(name);
+        told(name, error as Error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: WINDOW }, worker));
+  if (failed.length) say(`sendall: no answer from ${new NodeSet(failed).toString()}`);
+  return failed;
+}

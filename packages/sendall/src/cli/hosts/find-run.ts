@@ -1,0 +1,88 @@
+/** From a run's id, the beginning of it, or its name to the run on its host. */
+import { UsageError } from '../../errors.js';
+import { KnownHosts, resolveHome, resolveTargets, type RunListing } from '../../index.js';
+import type { Arguments, Option } from '../words/command.js';
+import { askEach } from './each-host.js';
+import { knownRuns, noted } from './history.js';
+import { reach } from './reach.js';
+import { isOneTarget } from '../words/targets.js';
+
+export const findOptions: Readonly<Record<string, Option>> = {
+  on: { value: 'TARGETS', help: 'look for the run there (default: where it was started)', complete: 'host' },
+};
+
+const WHOLE_ID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+/** Where a run is, before anybody is connected to. */
+export interface Place {
+  readonly target: string;
+  readonly runId: string;
+}
+
+/**
+ * The places of a run: several when the command runs on several hosts. Looked up in what this user started, else on
+ * `--on`, else on this machine. Throws UsageError when there is none, or when the beginning is not unique.
+ */
+export async function findPlaces(word: string, args: Arguments): Promise<readonly Place[]> {
+  const on = args.text('on');
+  const known = noted(word).map(({ host, runId }) => ({ target: host, runId }));
+  if (on === undefined) {
+    if (known.length) return known;
+    const found = await searchHere(word, args);
+    if (found) return [{ target: 'local', runId: found }];
+    throw new UsageError(await unknownRun(word));
+  }
+  const targets = isOneTarget(on) ? [on] : [...resolveTargets(on)];
+  const here = known.filter(({ target }) => targets.includes(target));
+  if (here.length) return here;
+  const places = new Map<string, Place>();
+  const look = async (target: string) => {
+    const isSure = targets.length === 1 && WHOLE_ID.test(word);
+    const runId = isSure ? word.toLowerCase() : await search(word, target, args);
+    if (runId) places.set(target, { target, runId });
+  };
+  if (targets.length === 1) await look(on);
+  else await askEach(targets, look);
+  if (!places.size) throw new UsageError(`there is no run "${word}" on ${on}: see "sendall ps --all ${on}"`);
+  return targets.flatMap((target) => places.get(target) ?? []);
+}
+
+/** The one word of a command that takes one run. */
+export function oneWord(args: Arguments, command: string): string {
+  if (args.words.length !== 1)
+    throw new UsageError(`${command} takes one run: its id, the beginning of it, or its name`);
+  return args.words[0]!;
+}
+
+/** Looks on this machine, which need not have an agent. */
+async function searchHere(word: string, args: Arguments): Promise<string | undefined> {
+  try {
+    return await search(word, 'local', args);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'UNREACHABLE') return undefined;
+    throw error;
+  }
+}
+
+/** Looks through a host's runs. */
+async function search(word: string, target: string, args: Arguments): Promise<string | undefined> {
+  await using host = await reach(target, args);
+  const listings: RunListing[] = [];
+  for await (const run of host.runs({ all: true })) listings.push(run);
+  const named = listings.filter(({ name }) => name === word).sort((a, b) => b.openedMs - a.openedMs)[0];
+  if (named) return named.runId;
+  const matches = listings.filter(({ runId }) => runId.startsWith(word.toLowerCase()));
+  if (matches.length > 1)
+    throw new UsageError(`"${word}" is the beginning of ${matches.length} runs on ${target}: give more of the id`);
+  return matches[0]?.runId;
+}
+
+async function unknownRun(word: string): Promise<string> {
+  const { closest } = await import('../words/closest.js');
+  const near = closest(word, knownRuns());
+  if (near) return `there is no run "${word}": did you mean "${near}"?`;
+  const [host] = new KnownHosts(resolveHome()).list();
+  return host
+    ? `there is no run "${word}" that you started from here: name its host (--on ${host.name}), or look on all (--on all)`
+    : `there is no run "${word}" on this machine: see "sendall ps --all"`;
+}

@@ -1,0 +1,90 @@
+/** Which runs this user started where, so that `attach` and friends find them by id, its beginning, or name. */
+import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+
+/** Bytes of history above which only the newest entries are kept. */
+const LARGEST = 1024 * 1024;
+const KEPT_ENTRIES = 2000;
+
+export interface Entry {
+  readonly runId: string;
+  readonly host: string;
+  readonly name?: string | undefined;
+  /** One command on several hosts: what its runs have in common. Absent: the run's own id. */
+  readonly group?: string | undefined;
+}
+
+const file = () => join(resolveHome().state, 'started.jsonl');
+
+/** Notes a run. A full disk must not stop a command, so failing to note is not an error. */
+export function noteRun(entry: Entry): void {
+  const path = file();
+  const line = `${JSON.stringify(entry)}\n`;
+  const options = { mode: 0o600 };
+  try {
+    appendFileSync(path, line, options);
+    if (statSync(path).size <= LARGEST) return;
+    const recent = readFileSync(path, 'utf8').split('\n').slice(-KEPT_ENTRIES).join('\n');
+    writeFileSync(`${path}.new`, recent, options);
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return;
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      appendFileSync(path, line, options);
+    } catch {
+      // Only finding it by a beginning or a name suffers.
+    }
+  }
+}
+
+/** The noted runs, the newest first. */
+function entries(): Entry[] {
+  let lines: string[];
+  try {
+    lines = readFileSync(file(), 'utf8').split('\n');
+  } catch {
+    return [];
+  }
+  return lines
+    .flatMap((line) => {
+      try {
+        const entry = JSON.parse(line) as Partial<Entry> | null;
+        return typeof entry?.runId === 'string' && typeof entry.host === 'string' ? [entry as Entry] : [];
+      } catch {
+        // Cut off by a full disk or a crash.
+        return [];
+      }
+    })
+    .toReversed();
+}
+
+/**
+ * The runs that a word means: the newest of that name, or those whose id (or whose common id) begins with it; several
+ * only when they are one command on several hosts. Throws UsageError when the beginning is that of several.
+ */
+export function noted(word: string): readonly Entry[] {
+  const all = entries();
+  const groupOf = ({ group, runId }: Entry) => group ?? runId;
+  const named = all.find(({ name }) => name === word);
+  if (named) return unique(all.filter((each) => each.name === word && groupOf(each) === groupOf(named)));
+  const beginning = word.toLowerCase();
+  const grouped = all.filter((each) => groupOf(each).startsWith(beginning));
+  const found = grouped.length ? grouped : all.filter(({ runId }) => runId.startsWith(beginning));
+  const ids = new Set(found.map((each) => (grouped.length ? groupOf(each) : each.runId)));
+  if (ids.size > 1) throw new UsageError(`"${word}" is the beginning of ${ids.size} runs: give more of the id`);
+  return unique(found);
+}
+
+/** A run that was opened again under its id is still one run. */
+function unique(list: readonly Entry[]): Entry[] {
+  return [...new Map(list.map((each) => [`${each.host} ${each.runId}`, each])).values()].toReversed();
+}
+
+/** Ids and names of the newest runs, for completion and suggestions. */
+export function knownRuns(): string[] {
+  const recent = entries().slice(0, 50);
+  return [...new Set(recent.flatMap(({ runId, name }) => (name ? [name, runId] : [runId])))];
+}

@@ -1,0 +1,153 @@
+/** Ctrl-C and friends. Nothing that was received is lost by any of them. */
+import { openSync } from 'node:fs';
+import { isatty, ReadStream } from 'node:tty';
+import { say } from '../show/print.js';
+import { isInForeground } from '../terminal/foreground.js';
+import { onSignal } from './signals.js';
+import { endLine } from '../show/status-line.js';
+
+/** A second Ctrl-C within this many milliseconds cancels. */
+const TWICE_WITHIN = 2000;
+/** Milliseconds, beyond the grace that the command has, within which the host has to say that it was cancelled. */
+const ANSWER_WITHIN = 3000;
+/** The same without a link: somebody who ends us does not wait for a host that is away. */
+const LINK_WITHIN = 1000;
+/** Between TERM and KILL, unless told otherwise. */
+const GRACE = 5000;
+
+/** What signals can do to a run, or to many. */
+export interface Interruptible {
+  cancel(options: { reason: string }): Promise<unknown>;
+  /** Whether the link to its host is up, where there is one host. */
+  readonly linked?: boolean;
+}
+
+/**
+ * How the user left before the end: as asked for, because the terminal or session went away, without waiting for the end
+ * of what was to be cancelled; by a signal that ends those who only look on.
+ */
+export type Departure = 'detached' | 'hungUp' | 'abandoned' | 'interrupted' | 'terminated';
+
+export interface SignalWatch {
+  readonly departed: Promise<Departure>;
+  off(): void;
+}
+
+/**
+ * On a terminal the first Ctrl-C asks, a second within two seconds cancels, and `d` detaches. Without one SIGINT and
+ * SIGTERM cancel. SIGHUP detaches. Asking once more while it is being cancelled leaves at once, and so does a host that
+ * does not answer. `grace`: milliseconds that the command has between TERM and KILL.
+ */
+export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
+  let depart!: (how: Departure) => void;
+  const departed = new Promise<Departure>((resolve) => (depart = resolve));
+  let cancelling = false;
+  let askedAt = -Infinity;
+  let question: Question | undefined;
+  let pause: NodeJS.Timeout | undefined;
+
+  const cancel = (reason: string) => {
+    if (cancelling) {
+      depart('abandoned');
+      return;
+    }
+    cancelling = true;
+    const late = setTimeout(() => depart('abandoned'), grace + ANSWER_WITHIN).unref();
+    leaveWithoutLink();
+    // A run that has ended meanwhile needs nothing.
+    void run
+      .cancel({ reason })
+      .catch(() => undefined)
+      .finally(() => clearTimeout(late));
+  };
+  const leaveWithoutLink = (waited = 0) => {
+    if (waited >= LINK_WITHIN) depart('abandoned');
+    else
+      pause = setTimeout(() => leaveWithoutLink(run.linked === false ? waited + LINK_WITHIN / 4 : 0), LINK_WITHIN / 4);
+  };
+  const interrupt = () => {
+    if (!isatty(2) || !isInForeground()) {
+      cancel('interrupted by SIGINT');
+      return;
+    }
+    const now = performance.now();
+    if (cancelling || now - askedAt < TWICE_WITHIN) {
+      question?.close();
+      cancel('cancelled with Ctrl-C');
+      return;
+    }
+    askedAt = now;
+    // The terminal has just shown ^C.
+    endLine(true);
+    say('sendall: Ctrl-C again cancels the command, d detaches and lets it run');
+    question?.close();
+    question = ask({ interrupt, detach: () => depart('detached') });
+  };
+  const terminate = () => cancel('ended by SIGTERM');
+  const watched = [
+    onSignal('SIGINT', interrupt),
+    onSignal('SIGTERM', terminate),
+    onSignal('SIGHUP', () => depart('hungUp')),
+  ];
+  return {
+    departed,
+    off: () => {
+      question?.close();
+      clearTimeout(pause);
+      for (const off of watched) off();
+    },
+  };
+}
+
+const ALONE = { SIGHUP: 'hungUp', SIGINT: 'interrupted', SIGTERM: 'terminated' } as const;
+
+/**
+ * For those who only look on: a signal ends them alone. After SIGHUP they say what they were at; other signals are left to
+ * end them as they end any program, unless there is a terminal to give back.
+ */
+export function watchLeaving(signals: readonly (keyof typeof ALONE)[] = ['SIGHUP']): SignalWatch {
+  let depart!: (how: Departure) => void;
+  const departed = new Promise<Departure>((resolve) => (depart = resolve));
+  const watched = signals.map((signal) => onSignal(signal, () => depart(ALONE[signal])));
+  return {
+    departed,
+    off: () => {
+      for (const off of watched) off();
+    },
+  };
+}
+
+interface Question {
+  close(): void;
+}
+
+/**
+ * Listens for two seconds to single keys of the terminal, whatever our stdin is. A stdin that is this terminal waits
+ * meanwhile, so that the answer does not go to the command.
+ */
+function ask(answers: { interrupt: () => void; detach: () => void }): Question {
+  let keys: ReadStream;
+  try {
+    keys = new ReadStream(openSync('/dev/tty', 'r+'));
+  } catch {
+    return { close: () => undefined };
+  }
+  const paused = isatty(0) && process.stdin.listenerCount('data') > 0;
+  if (paused) process.stdin.pause();
+  keys.setRawMode(true).on('data', (chunk: Buffer) => {
+    for (const byte of chunk) {
+      if (byte === 3) answers.interrupt();
+      else if (byte === 0x64 || byte === 0x44) answers.detach();
+      else continue;
+      return;
+    }
+  });
+  const close = () => {
+    clearTimeout(timer);
+    if (keys.destroyed) return;
+    keys.setRawMode(false).destroy();
+    if (paused) process.stdin.resume();
+  };
+  const timer = setTimeout(close, TWICE_WITHIN).unref();
+  return { close };
+}

@@ -1,0 +1,152 @@
+/** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
+import { isatty } from 'node:tty';
+import type { Result, Run, RunEvent, ScreenModes, StreamName } from '../../index.js';
+import type { Arguments } from '../words/command.js';
+import { jsonLine } from './control-characters.js';
+import { decodersFor, eventJson, outputJson, unfinished } from './event-json.js';
+import { EXIT, exitCodeOf } from '../words/exit-codes.js';
+import { undoneAtTheEnd } from './left-screen.js';
+import { Replay } from '../terminal/replay.js';
+import { reasonOf, say } from './print.js';
+import { finish, put, standardSinks, type LostOutput } from './sink.js';
+
+export interface FollowOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly encoding: string | undefined;
+  /** Which stream to show. Default both. */
+  readonly only?: StreamName | undefined;
+  /** The run was there before us and goes on without us: when our reader has gone, so do we. */
+  readonly joined?: boolean;
+  /** Only what there is when we come. Default: to the end of the run. */
+  readonly soFar?: boolean;
+  /** Set when the user has left: what was received is still shown, but not how it ended. */
+  left?: boolean;
+}
+
+/** How following ended. */
+export interface Followed {
+  readonly result: Result;
+  /** Some of the output could not be shown, for the host had dropped it. */
+  readonly gaps: boolean;
+  /** What our stdout or stderr did not take. */
+  readonly lostOutput: LostOutput | undefined;
+}
+
+/** What the options that all who show a run have in common ask for. */
+export function viewOf(args: Arguments) {
+  return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
+}
+
+/** Whether somebody at a terminal wants to know what we do. */
+export function speaks(args: Arguments): boolean {
+  return isatty(2) && !args.on('quiet') && !args.on('json');
+}
+
+/** Follows the run to its end, or as far as it has come. */
+export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
+  const sinks = standardSinks();
+  const { out, err } = sinks;
+  let lostOutput: LostOutput | undefined;
+  const leave = () => {
+    options.left = true;
+    void run.detach().catch(() => undefined);
+  };
+  out.on('error', (error) => {
+    lostOutput ??= { stream: 'stdout', error };
+    if (options.joined) {
+      leave();
+      return;
+    }
+    // `sendall run … | head`: the reader has what it wanted. The command is told as a local one would be.
+    run.stopReading('stdout');
+    if (out === err) run.stopReading('stderr');
+  });
+  if (out !== err)
+    err.on('error', (error: NodeJS.ErrnoException) => {
+      // A reader that has had enough is its own affair, as for any command.
+      if (error.code !== 'EPIPE') lostOutput ??= { stream: 'stderr', error };
+      if (!options.joined) run.stopReading('stderr');
+    });
+  const decoders = decodersFor(options.encoding);
+  let modes: ScreenModes | undefined;
+  let replay: Replay | undefined;
+  /** What a terminal has drawn, on ours: what is of the past asks nothing. */
+  const draw = (bytes: Buffer, offset: number): Buffer => {
+    modes ??= undoneAtTheEnd();
+    if (options.joined) return (replay ??= new Replay(run, modes)).draw(bytes, offset);
+    modes.watch(bytes);
+    return bytes;
+  };
+  let result!: Result;
+  let gaps = false;
+  const show = async (event: RunEvent) => {
+    if (event.event === 'output') {
+      if (options.only && event.stream !== options.only) return;
+      if (options.json) await put(out, `${jsonLine(outputJson(run, event, decoders))}\n`);
+      else {
+        const { bytes } = event;
+        const drawn = run.hasTerminal && isatty(1) ? draw(bytes, event.offset) : bytes;
+        const shown = decoders ? decoders[event.stream].decode(drawn, { stream: true }) : drawn;
+        await put(event.stream === 'stderr' ? err : out, shown);
+      }
+      return;
+    }
+    if (event.event === 'gap') gaps = true;
+    if (event.event === 'result') {
+      ({ result } = event);
+      await flush();
+      if (options.left) return;
+    }
+    if (options.json) await put(out, `${jsonLine(eventJson(run, event))}\n`);
+    else if (event.event === 'gap' && !options.quiet)
+      say(`sendall: ${event.to - event.from} bytes of ${event.stream} are missing (${event.reason})`);
+  };
+  const flush = async () => {
+    for (const piece of unfinished(decoders, run.offsets)) {
+      if (options.only && piece.stream !== options.only) continue;
+      if (options.json) await put(out, `${jsonLine(outputJson(run, piece))}\n`);
+      else await put(piece.stream === 'stderr' ? err : out, piece.text);
+    }
+  };
+  const isOver = () => ['ended', 'lost', 'refused', 'unreachable'].includes(run.state);
+  const enough = () => options.soFar && !options.left && !run.isBehind && !isOver();
+  if (options.soFar) void run.attached.then(() => enough() && leave()).catch(() => undefined);
+  for await (const event of run.events()) {
+    await show(event);
+    if (event.event !== 'result' && enough()) leave();
+  }
+  await finish(sinks);
+  return { result, gaps, lostOutput };
+}
+
+/** Says what the command did not say itself, and returns the process's exit code. */
+export function conclude(run: Run, { result, gaps, lostOutput }: Followed, options: FollowOptions): number {
+  const code = !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
+  if (lostOutput?.error.code === 'EPIPE') return code || EXIT.brokenPipe;
+  if (lostOutput) {
+    const { stream, error } = lostOutput;
+    say(`sendall: cannot write to ${stream}: ${reasonOf(error)}; the output is kept: sendall attach ${run.runId}`);
+    return EXIT.truncated;
+  }
+  if (!options.left && !options.json && !options.quiet) explain(result);
+  return code;
+}
+
+/** Its own failures are the command's own words; the rest is ours. */
+export function explain(result: Result): void {
+  if (result.outcome === 'ok' || result.outcome === 'failed' || result.outcome === 'signalled') return;
+  const survivors = result.survivors.length
+    ? `; still running: ${result.survivors.map(({ pid, argv }) => `${pid} (${argv.join(' ')})`).join(', ')}`
+    : '';
+  const next = result.outcome === 'lost' ? nextStep(result) : '';
+  say(`sendall: ${result.host}: ${result.reason}${survivors}${next}`);
+}
+
+/** What can still be done about a run whose end is not known. */
+function nextStep({ host, runId, refusal, timing, survivors }: Result): string {
+  if (refusal === 'unknown') return `; what ${host} keeps shows: sendall ps --all ${host}`;
+  if (timing.endMs === undefined) return `: sendall attach ${runId}`;
+  const kept = `; what it wrote is kept: sendall logs ${runId}`;
+  return survivors.length ? `; end them: sendall kill ${runId}` : kept;
+}

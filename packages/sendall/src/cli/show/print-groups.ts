@@ -1,0 +1,51 @@
+/** Equal answers of many hosts printed once, and how the others differ from most. */
+import type { Group } from '../../index.js';
+import { escapeControl } from './control-characters.js';
+import { decodersFor } from './event-json.js';
+import { put, type Sinks } from './sink.js';
+import { differences } from './text-diff.js';
+
+const RULE = '-'.repeat(15);
+
+function headline({ hosts, outcome, code, signal }: Group): string {
+  const how = outcome === 'ok' ? '' : outcome === 'failed' ? `, exit ${code}` : `, ${escapeControl(signal ?? outcome)}`;
+  return `${hosts.toString()} (${hosts.size})${how}`;
+}
+
+function texts(group: Group, encoding: string | undefined): { stdout: Buffer; stderr: Buffer } {
+  const decoders = decodersFor(encoding);
+  const decoded = (stream: 'stdout' | 'stderr') =>
+    decoders ? Buffer.from(decoders[stream].decode(group[stream])) : group[stream];
+  return { stdout: decoded('stdout'), stderr: decoded('stderr') };
+}
+
+/** Each group under a line that names its hosts. */
+export async function printGroups(groups: readonly Group[], { out, err }: Sinks, encoding?: string): Promise<void> {
+  for (const group of groups) {
+    const { stdout, stderr } = texts(group, encoding);
+    await put(out, `${RULE}\n${headline(group)}\n${RULE}\n`);
+    await put(out, ended(stdout));
+    await put(err, ended(stderr));
+  }
+}
+
+/** What most hosts wrote, then each other group with the lines that differ: - most have, + these have. */
+export async function printDiff(groups: readonly Group[], sinks: Sinks, encoding?: string): Promise<void> {
+  const [majority, ...others] = groups;
+  if (!majority) return;
+  await printGroups([majority], sinks, encoding);
+  const most = texts(majority, encoding);
+  for (const other of others) {
+    const its = texts(other, encoding);
+    await put(sinks.out, `${RULE}\n${headline(other)} against ${majority.hosts.toString()}\n${RULE}\n`);
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const lines = await differences(most[stream].toString(), its[stream].toString());
+      await put(stream === 'stderr' ? sinks.err : sinks.out, lines.map((line) => `${line}\n`).join(''));
+    }
+  }
+}
+
+/** With a newline at the end: the next headline begins a line. */
+function ended(bytes: Buffer): Buffer {
+  return bytes.length === 0 || bytes.at(-1) === 0x0a ? bytes : Buffer.concat([bytes, Buffer.from('\n')]);
+}

@@ -1,0 +1,121 @@
+/**
+ * Our stdout and stderr as streams that never block the loop: a reader that takes its time (`| less`) must not make us
+ * deaf to the host. Node's own process.stdout writes to pipes synchronously.
+ */
+import { constants, fstatSync, openSync, write } from 'node:fs';
+import { Socket, type SocketConstructorOpts } from 'node:net';
+import { Writable, type WritableOptions } from 'node:stream';
+import type { StreamName } from '../../index.js';
+import { started } from '../../started.js';
+import { makeWay } from './status-line.js';
+
+const RETRY_MS = 5;
+/** Bytes that may wait for a slow reader. */
+const HIGH_WATER = 1024 * 1024;
+
+export interface Sinks {
+  readonly out: Writable;
+  /** The same stream as `out` when both lead to one file or terminal: what came first is written first. */
+  readonly err: Writable;
+}
+
+export function standardSinks(highWaterMark = HIGH_WATER): Sinks {
+  const out = descriptorSink(1, highWaterMark);
+  return { out, err: leadToTheSame() ? out : descriptorSink(2, highWaterMark) };
+}
+
+/** What our stdout or stderr did not take, and why. */
+export interface LostOutput {
+  readonly stream: StreamName;
+  readonly error: NodeJS.ErrnoException;
+}
+
+/** What a write meets when the descriptor was closed before we began: Node has put the null device in its place. */
+export function closedError(fd: number): NodeJS.ErrnoException | undefined {
+  return started().closed.has(fd) ? Object.assign(new Error('it is closed'), { code: 'EBADF' }) : undefined;
+}
+
+/** Waits until the sink takes more; at once when it has room or is gone. */
+export async function put(sink: Writable, bytes: Uint8Array | string): Promise<void> {
+  if (sink.destroyed || bytes.length === 0 || sink.write(bytes)) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      sink.off('drain', done).off('close', done);
+      resolve();
+    };
+    sink.on('drain', done).on('close', done);
+  });
+}
+
+/** Waits until everything was written, or until it cannot be. */
+export async function finish({ out, err }: Sinks): Promise<void> {
+  await Promise.all(
+    [...new Set([out, err])].map(
+      (sink) =>
+        new Promise<void>((done) => {
+          if (sink.closed) done();
+          else sink.once('close', done).end();
+        }),
+    ),
+  );
+}
+
+function leadToTheSame(): boolean {
+  const { closed } = started();
+  if (closed.has(1) !== closed.has(2)) return false;
+  try {
+    const [one, two] = [fstatSync(1), fstatSync(2)];
+    return one.dev === two.dev && one.ino === two.ino && one.rdev === two.rdev;
+  } catch {
+    return false;
+  }
+}
+
+function descriptorSink(fd: number, highWaterMark: number): Writable {
+  return pipeSink(fd, highWaterMark) ?? threadSink(fd, highWaterMark);
+}
+
+/**
+ * A pipe, opened once more without blocking: those who share our descriptor notice nothing, a write needs no thread, and
+ * none is stuck in one when this process ends. Undefined for anything else, and where it may not be opened.
+ */
+function pipeSink(fd: number, highWaterMark: number): Writable | undefined {
+  try {
+    if (!fstatSync(fd).isFIFO()) return undefined;
+    const own = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    const options: SocketConstructorOpts & WritableOptions = {
+      fd: own,
+      readable: false,
+      writable: true,
+      highWaterMark,
+    };
+    return new Socket(options);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Anything else: a thread waits for the write. */
+function threadSink(fd: number, highWaterMark: number): Writable {
+  return new Writable({
+    highWaterMark,
+    write: (chunk: Buffer, _encoding, done) => writeAll(fd, chunk, done),
+    writev: (chunks, done) => writeAll(fd, Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
+  });
+}
+
+function writeAll(fd: number, bytes: Buffer, done: (error?: Error | null) => void): void {
+  const closed = closedError(fd);
+  if (closed) {
+    done(closed);
+    return;
+  }
+  makeWay(fd, bytes);
+  write(fd, bytes, 0, bytes.length, null, (error, written) => {
+    // Someone who shares the descriptor made it non-blocking.
+    if (error?.code === 'EAGAIN') setTimeout(() => writeAll(fd, bytes, done), RETRY_MS);
+    else if (error) done(error);
+    else if (written < bytes.length) writeAll(fd, bytes.subarray(written), done);
+    else done();
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * One line on a terminal about a command that is silent because its host has no room for what it writes, or does not
+ * answer at all: nobody would know why.
+ */
+import type { Host, Run } from '../../index.js';
+import type { Arguments } from '../words/command.js';
+import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
+
+/** Milliseconds of silence after which the host is asked, and while something is wrong, how often. */
+const PATIENCE = 1000;
+/** A command may be silent for good reasons: then the pauses grow up to this. */
+const LONGEST_PAUSE = 10_000;
+
+/** Shows it from now on, until the run has its result. What is returned is called when the user has asked for something. */
+export function showWaiting(host: Host, run: Run, args: Arguments): () => void {
+  if (!hasStatusLine() || args.on('quiet')) return () => undefined;
+  const watch = new Watch(host, run);
+  const end = () => watch.end();
+  run.then(end, end);
+  return () => watch.soon();
+}
+
+class Watch {
+  readonly #host: Host;
+  readonly #run: Run;
+  #timer: NodeJS.Timeout | undefined;
+  #pause = PATIENCE;
+  #seen = -1;
+  #over = false;
+  /** Since when there is something to say; undefined while nothing is shown. */
+  #since: number | undefined;
+
+  constructor(host: Host, run: Run) {
+    this.#host = host;
+    this.#run = run;
+    this.#wait();
+  }
+
+  end(): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#hide();
+  }
+
+  /** Something should come of it: the next look is not far. */
+  soon(): void {
+    if (this.#pause === PATIENCE || this.#over) return;
+    this.#pause = PATIENCE;
+    clearTimeout(this.#timer);
+    this.#wait();
+  }
+
+  #wait(): void {
+    this.#timer = setTimeout(() => void this.#look(), this.#pause).unref();
+  }
+
+  async #look(): Promise<void> {
+    const { stdout, stderr } = this.#run.offsets;
+    const silent = stdout + stderr === this.#seen;
+    this.#seen = stdout + stderr;
+    const words = silent ? await this.#ask() : undefined;
+    if (this.#over) return;
+    if (words === undefined) this.#hide();
+    else this.#show(words);
+    this.#pause = silent && words === undefined ? Math.min(this.#pause * 2, LONGEST_PAUSE) : PATIENCE;
+    this.#wait();
+  }
+
+  /** What is wrong, if anything. A host that takes its time to answer is said to, until it does. */
+  async #ask(): Promise<string | undefined> {
+    const late = setInterval(() => this.#show(`no answer from ${this.#host.id}`), PATIENCE).unref();
+    try {
+      return await whatItWaitsFor(this.#host, this.#run);
+    } catch {
+      // Without a link there is another line.
+      return undefined;
+    } finally {
+      clearInterval(late);
+    }
+  }
+
+  #show(words: string): void {
+    if (this.#over) return;
+    this.#since ??= performance.now() - PATIENCE;
+    showStatus(`sendall: ${words}… ${Math.round((performance.now() - this.#since) / 1000)}s`);
+  }
+
+  #hide(): void {
+    if (this.#since !== undefined) clearStatus();
+    this.#since = undefined;
+  }
+}
+
+async function whatItWaitsFor(host: Host, { runId }: Run): Promise<string | undefined> {
+  for await (const listing of host.runs()) {
+    if (listing.runId !== runId || listing.blocked !== 'disk') continue;
+    const what = listing.cause ? 'the last output of the ended command' : 'the command';
+    return `the disk of ${host.id} is full: ${what} waits for room`;
+  }
+  return undefined;
+}

@@ -1,0 +1,134 @@
+/**
+ * What a terminal drew before we sat down at it, drawn again but not asked again: a program's questions to its terminal
+ * were answered then, and answers of ours would be typed into whatever runs now. Source: xterm control sequences.
+ */
+import { ScreenModes, type Run } from '../../index.js';
+
+/** A control string: its text is neither a question nor a bell of its own. */
+// eslint-disable-next-line no-control-regex
+const STRING = /\u001b[\]P_^X][^\u0007\u001b]*(?:\u0007|\u001b\\)/;
+/** One that asks: for a colour, the clipboard, a setting, a capability. */
+// eslint-disable-next-line no-control-regex
+const QUESTION = /^\u001b(?:\](?:[\d;]*;|52;[^;]*;)\?|P[$+]q)/;
+/** Control strings, and what asks for attributes, position, version, keyboard, modes, parameters, the window, by bell. */
+const ASKED = new RegExp(
+  [
+    STRING.source,
+    '\\u001b\\[[?>=]?[\\d;]*c',
+    '\\u001b\\[\\??[\\d;]*n',
+    '\\u001b\\[>\\d*q',
+    '\\u001b\\[\\?u',
+    '\\u001b\\[\\??\\d*\\$p',
+    '\\u001b\\[\\d*x',
+    '\\u001b\\[(?:1[13-689]|2[01])(?:;\\d*)*t',
+    '\\u001bZ',
+    '[\\u0005\\u0007]',
+  ].join('|'),
+  'g',
+);
+/** The beginning of a sequence that ends in the next piece. */
+// eslint-disable-next-line no-control-regex
+const UNFINISHED = /\u001b(?:\[[\d;?>=]*\$?|[\]P_^X][^\u0007\u001b]*\u001b?)?$/;
+/** Longer strings (pictures) are passed on in pieces. */
+const LONGEST = 8192;
+/** To the other screen, or back from it. */
+// eslint-disable-next-line no-control-regex
+const SWITCH = /\u001b\[\?(?:[\d;]*;)?(?:47|1047|1049)(?:;[\d;]*)?([hl])/;
+/** Characters of a tail that are held until it is known which screen they were drawn on. */
+const LONGEST_OPENING = 1024 * 1024;
+/** Characters in which a line ends, where there are lines. */
+const LONGEST_LINE = 4096;
+
+export class Replay {
+  readonly #run: Pick<Run, 'past'>;
+  readonly #modes: ScreenModes;
+  #over = false;
+  #rest = '';
+  /** The beginning of what does not begin at the first byte, while its screen is not known. */
+  #opening: string | undefined;
+
+  /** `modes` sees what is drawn. */
+  constructor(run: Pick<Run, 'past'>, modes: ScreenModes) {
+    this.#run = run;
+    this.#modes = modes;
+  }
+
+  /** What to draw first, once the run has been found. */
+  begin(): string {
+    return (this.#run.past?.start ?? 0) < this.#end ? '' : this.#finish();
+  }
+
+  /** What to draw of a piece at `offset`. */
+  draw(bytes: Buffer, offset: number): Buffer {
+    const past = this.#over ? 0 : Math.min(this.#end - offset, bytes.length);
+    if (past <= 0) {
+      this.#modes.watch(bytes);
+      return bytes;
+    }
+    let text = this.#rest + bytes.toString('latin1', 0, past);
+    this.#rest = '';
+    const isLast = offset + past >= this.#end;
+    if (offset === this.#run.past?.start && offset > 0) this.#opening = '';
+    if (this.#opening !== undefined) {
+      this.#opening += text;
+      const opening = this.#open(isLast);
+      if (opening === undefined) return Buffer.alloc(0);
+      text = opening;
+      this.#opening = undefined;
+    }
+    const open = isLast ? null : UNFINISHED.exec(text);
+    if (open && text.length - open.index < LONGEST) {
+      this.#rest = open[0];
+      text = text.slice(0, open.index);
+    }
+    const drawn = Buffer.from(
+      text.replace(ASKED, (found) => (STRING.test(found) && !QUESTION.test(found) ? found : '')),
+      'latin1',
+    );
+    this.#modes.watch(drawn);
+    if (!isLast) return drawn;
+    const present = bytes.subarray(past);
+    const modes = Buffer.from(this.#finish());
+    this.#modes.watch(present);
+    return Buffer.concat([drawn, modes, present]);
+  }
+
+  /** What to draw of a tail's beginning; undefined while its screen is not known. */
+  #open(isAll: boolean): string | undefined {
+    const text = this.#opening!;
+    const change = SWITCH.exec(text);
+    if (!change && !isAll && text.length < LONGEST_OPENING) return undefined;
+    // It was drawn on the other screen, which is left by now.
+    if (change?.[1] === 'l') return text.slice(change.index + change[0].length);
+    const modes = change ? '' : this.#otherScreen();
+    // Whoever begins in the middle of a line, a character or a sequence begins with the next one.
+    const line = text.slice(0, LONGEST_LINE).indexOf('\n') + 1;
+    const sequence = text.indexOf('\u001b');
+    return modes + text.slice((!modes && line) || (sequence < 0 ? line : sequence));
+  }
+
+  /** All of it was drawn on the other screen: what brings ours there. Empty when it was not. */
+  #otherScreen(): string {
+    const present = this.#present;
+    return present.isOtherScreen ? this.#modes.towards(present) : '';
+  }
+
+  /** The modes that the program has set by now. */
+  get #present(): ScreenModes {
+    const present = new ScreenModes();
+    present.watch(Buffer.from(this.#run.past?.screen ?? ''));
+    return present;
+  }
+
+  get #end(): number {
+    return this.#run.past?.end ?? 0;
+  }
+
+  /** From here on it is the present. Whoever did not see the beginning has other modes than the program has set. */
+  #finish(): string {
+    this.#over = true;
+    const change = this.#modes.towards(this.#present);
+    this.#modes.watch(Buffer.from(change));
+    return change;
+  }
+}

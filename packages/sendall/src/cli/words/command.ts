@@ -1,0 +1,158 @@
+/** What a command is: its options, described once for parsing, help, suggestions and completion. */
+import { UsageError } from '../../errors.js';
+import { closest } from './closest.js';
+
+export interface Option {
+  /** What its value is called in the help; absent: a switch. */
+  readonly value?: string;
+  /** The value may be left out: --stdin or --stdin=FILE. */
+  readonly optionalValue?: boolean;
+  readonly short?: string;
+  readonly help: string;
+  /** What the shell should offer for the value; of a list, nothing else is allowed. */
+  readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run' | 'signal';
+}
+
+export interface Command {
+  readonly name: string;
+  /** What stands after the options, for the help: "TARGETS -- ARGV…". */
+  readonly usage: string;
+  readonly summary: string;
+  /** Whole command lines, as they are typed. */
+  readonly examples: readonly string[];
+  readonly options: Readonly<Record<string, Option>>;
+  /** Subcommand names, for completion and suggestions. */
+  readonly subcommands?: readonly string[];
+  readonly complete?: 'host' | 'run' | 'file';
+  /** How many words it takes before `--`: what stands behind one too many was meant for another program. */
+  readonly most?: number;
+  /** Resolves to the process's exit code. */
+  run(args: Arguments): Promise<number>;
+}
+
+type Values = ReadonlyMap<string, readonly (Uint8Array | undefined)[]>;
+
+/** A command's words, taken apart. */
+export class Arguments {
+  /** What is neither an option nor its value. */
+  readonly words: readonly string[];
+  /** The words after the first `--`, as bytes; undefined without one. */
+  readonly rest: readonly Uint8Array[] | undefined;
+  readonly #values: Values;
+
+  constructor(values: Values, words: readonly string[], rest: readonly Uint8Array[] | undefined) {
+    this.#values = values;
+    this.words = words;
+    this.rest = rest;
+  }
+
+  on(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  /** The option's last value. */
+  text(name: string): string | undefined {
+    const value = this.#values.get(name)?.at(-1);
+    return value && textOf(value);
+  }
+
+  /** All values of the option, as bytes: they need not be UTF-8. */
+  bytes(name: string): readonly Uint8Array[] {
+    return (this.#values.get(name) ?? []).filter((value) => value !== undefined);
+  }
+
+  texts(name: string): readonly string[] {
+    return this.bytes(name).map(textOf);
+  }
+}
+
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+}
+
+const HELP: Option = { short: 'h', help: 'show this help' };
+
+/**
+ * Parses a command's words. Options stand before or after the other words; the first `--` ends them. A value stands in
+ * the same word (`--cwd=DIR`, `-cTEXT`) or in the next one, whatever that looks like, unless it is an option of the
+ * command's own. Throws UsageError that names the word and, for a slip, the option meant.
+ */
+export function parseArguments(command: Command, words: readonly Uint8Array[]): Arguments {
+  const options: Readonly<Record<string, Option>> = { ...command.options, help: HELP };
+  const values = new Map<string, (Uint8Array | undefined)[]>();
+  const positionals: string[] = [];
+  const see = `see "sendall ${command.name} --help"`;
+  const note = (name: string, value: Uint8Array | undefined) => {
+    const allowed = options[name]?.complete;
+    if (value && Array.isArray(allowed) && !allowed.includes(textOf(value)))
+      throw new UsageError(`--${name}: "${textOf(value)}" is none of ${allowed.join(', ')}`);
+    const list = values.get(name);
+    if (list) list.push(value);
+    else values.set(name, [value]);
+  };
+  const named = (name: string, word: string): Option => {
+    const option = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (option) return option;
+    const near = closest(name, Object.keys(options));
+    throw new UsageError(`${command.name} has no option ${word}: ${near ? `did you mean --${near}?` : see}`);
+  };
+  const lettered = (letter: string): [string, Option] => {
+    const found = Object.entries(options).find(([, { short }]) => short === letter);
+    if (found) return found;
+    // As kill(1) takes it.
+    const signal = /^\d$/.test(letter) && command.options.signal ? `send a signal with -s ${letter}` : see;
+    throw new UsageError(`${command.name} has no option -${letter}: ${signal}`);
+  };
+  const isOwnOption = (word: string) =>
+    word === '--' ||
+    (word.startsWith('--')
+      ? Object.hasOwn(options, word.slice(2).split('=', 1)[0]!)
+      : word.length === 2 && word[0] === '-' && Object.values(options).some(({ short }) => short === word[1]));
+
+  let at = 0;
+  const nextValue = (name: string, { value }: Option) => {
+    const next = words[at + 1];
+    if (!next || isOwnOption(textOf(next)))
+      throw new UsageError(`--${name} needs a value (--${name}=${value}): ${see}`);
+    at++;
+    return next;
+  };
+  for (; at < words.length; at++) {
+    const word = words[at]!;
+    const text = textOf(word);
+    if (text === '--') return new Arguments(values, positionals, words.slice(at + 1));
+    if (text.length < 2 || text[0] !== '-') {
+      positionals.push(text);
+      if (positionals.length > (command.most ?? Infinity))
+        return new Arguments(values, [...positionals, ...words.slice(at + 1).map(textOf)], undefined);
+    } else if (text[1] === '-') {
+      const equals = word.indexOf(0x3d);
+      const name = equals < 0 ? text.slice(2) : textOf(word.subarray(2, equals));
+      const option = named(name, `--${name}`);
+      if (equals >= 0) {
+        if (option.value === undefined) throw new UsageError(`--${name} takes no value: ${see}`);
+        note(name, word.subarray(equals + 1));
+      } else if (option.value === undefined || option.optionalValue) note(name, undefined);
+      else note(name, nextValue(name, option));
+    } else {
+      // `-dn` is `-d -n`; the first letter that takes a value takes the rest of the word.
+      for (let i = 1; i < word.length; i++) {
+        const [name, option] = lettered(String.fromCodePoint(word[i]!));
+        if (option.value === undefined) note(name, undefined);
+        else {
+          note(name, i + 1 < word.length ? word.subarray(i + 1) : nextValue(name, option));
+          break;
+        }
+      }
+    }
+  }
+  return new Arguments(values, positionals, undefined);
+}
+
+/** For a word that is none of a command's subcommands: names the one that was meant, or all. */
+export function notAVerb(command: string, word: string, verbs: readonly string[]): UsageError {
+  const near = closest(word, verbs);
+  return new UsageError(
+    `${command} has no verb "${word}": ${near ? `did you mean "${near}"?` : `it has ${verbs.join(', ')}`}`,
+  );
+}

@@ -1,0 +1,42 @@
+/** What the process's exit code means, beside the command's own. */
+import { constants } from 'node:os';
+import { signalNumber, type Outcome, type Result } from '../../index.js';
+
+export const EXIT = {
+  ok: 0,
+  usage: 200,
+  unreachable: 201,
+  refused: 202,
+  timeout: 203,
+  cancelled: 204,
+  lost: 205,
+  truncated: 206,
+  notStarted: 207,
+  conflict: 208,
+  /** What a shell shows for a program that died of SIGHUP, SIGINT, SIGTERM or SIGPIPE. */
+  hungUp: 128 + constants.signals.SIGHUP,
+  interrupted: 128 + constants.signals.SIGINT,
+  terminated: 128 + constants.signals.SIGTERM,
+  brokenPipe: 128 + constants.signals.SIGPIPE,
+} as const;
+
+const byOutcome: Partial<Record<Outcome, number>> = {
+  timeout: EXIT.timeout,
+  idle: EXIT.timeout,
+  cancelled: EXIT.cancelled,
+  limits: EXIT.truncated,
+  refused: EXIT.refused,
+  unreachable: EXIT.unreachable,
+  expired: EXIT.refused,
+  lost: EXIT.lost,
+  truncated: EXIT.truncated,
+  conflict: EXIT.conflict,
+};
+
+/** The exit code for one host's result: the command's own where it has one. */
+export function exitCodeOf(result: Result): number {
+  if (result.refusal === 'nofile') return 127;
+  if (result.refusal === 'notexec') return 126;
+  if (result.outcome === 'signalled') return 128 + (signalNumber(result.signal ?? '') ?? 0);
+  return byOutcome[result.outcome] ?? result.code ?? EXIT.lost;
+}

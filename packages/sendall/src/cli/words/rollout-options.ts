@@ -1,0 +1,30 @@
+/** The options of a command on many hosts. */
+import { UsageError } from '../../errors.js';
+import type { RolloutOptions, Share } from '../../index.js';
+import type { Arguments, Option } from './command.js';
+
+export const rolloutOptions: Readonly<Record<string, Option>> = {
+  window: { value: 'N', help: 'many hosts: this many at a time (default 64)' },
+  batch: { value: 'N|N%', help: 'many hosts: in batches; the next begins when one has ended' },
+  'max-fail': { value: 'N|N%', help: 'many hosts: when more than these fail, start no further one (exit 207)' },
+  gather: { help: 'many hosts: print equal outputs once' },
+  diff: { help: 'many hosts: print what most wrote, and how the others differ' },
+};
+
+export function rolloutOf(args: Arguments): RolloutOptions {
+  const share = (name: string): Share | undefined => {
+    const text = args.text(name);
+    if (text === undefined) return undefined;
+    if (/^\d+$/.test(text)) return Number(text);
+    if (/^\d+(\.\d+)?%$/.test(text)) return text as Share;
+    throw new UsageError(`--${name}: "${text}" is neither a number of hosts nor a share such as 25%`);
+  };
+  const window = args.text('window');
+  if (window !== undefined && !/^[1-9]\d*$/.test(window))
+    throw new UsageError(`--window: "${window}" is not a number of hosts, 1 or more`);
+  return {
+    batch: share('batch'),
+    maxFail: share('max-fail'),
+    window: window === undefined ? undefined : Number(window),
+  } as RolloutOptions;
+}

@@ -1,0 +1,103 @@
+/** What a command reads: our stdin when it is anything but a terminal or was asked for, a named file, or nothing. */
+import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
+import { Socket } from 'node:net';
+import { isatty, ReadStream } from 'node:tty';
+import { UsageError } from '../../errors.js';
+import type { RunOptions } from '../../index.js';
+import { started } from '../../started.js';
+import type { Arguments } from './command.js';
+
+/** Bytes of one read of a file. */
+const CHUNK = 256 * 1024;
+
+const { O_RDONLY, O_NONBLOCK, O_NOCTTY, O_WRONLY } = constants;
+const O_ACCMODE = 3;
+
+type Source = NonNullable<RunOptions['stdin']>;
+
+/** Throws UsageError when the options contradict each other, or when there is something that cannot be read. */
+export function stdinFor(args: Arguments): Source {
+  const asked = args.on('stdin');
+  if (args.on('no-stdin')) {
+    if (asked) throw new UsageError('--stdin and -n contradict each other: leave one out');
+    return 'none';
+  }
+  const file = args.bytes('stdin').at(-1);
+  if (file && Buffer.from(file).toString() !== '/dev/stdin') return fromFile(Buffer.from(file));
+  // A detached command is left alone at once, so its stdin has to be asked for.
+  if (!asked && args.on('detach')) return 'none';
+  return fromDescriptor(asked);
+}
+
+/** Our stdin, whatever kind it is. `asked`: also a terminal, and it has to be there. */
+function fromDescriptor(asked: boolean): Source {
+  if (started().closed.has(0)) {
+    if (asked) throw new UsageError('--stdin: our stdin is closed: give it a file with --stdin=FILE');
+    return 'none';
+  }
+  if (isatty(0)) return asked ? process.stdin : 'none';
+  const info = fstatSync(0);
+  const way = asked ? 'give it a file with --stdin=FILE' : 'leave it alone with -n';
+  if (info.isDirectory()) throw new UsageError(`our stdin is a folder, which cannot be read: ${way}`);
+  if (isForWriting()) throw new UsageError(`our stdin is open for writing only: ${way}`);
+  if (isNull(info)) return 'none';
+  // Node makes an empty stream of what it does not know: a block device, a socket of datagrams, an event descriptor.
+  if (info.isFIFO() || (info.isSocket() && process.stdin instanceof Socket)) return process.stdin;
+  return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK });
+}
+
+function isForWriting(): boolean {
+  try {
+    const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync('/proc/self/fdinfo/0', 'latin1'))?.[1] ?? '0';
+    return (Number.parseInt(flags, 8) & O_ACCMODE) === O_WRONLY;
+  } catch {
+    // Without /proc the first read tells.
+    return false;
+  }
+}
+
+/** The null device, which has nothing to read. */
+function isNull({ rdev }: Stats): boolean {
+  return rdev !== 0 && rdev === nullDevice();
+}
+
+function nullDevice(): number {
+  const fd = openSync('/dev/null', 'r');
+  const { rdev } = fstatSync(fd);
+  closeSync(fd);
+  return rdev;
+}
+
+/** Opens it without waiting: for the writer of a FIFO, for the carrier of a line. */
+function fromFile(path: Buffer): Source {
+  const name = path.toString();
+  const fd = opened(path, name);
+  const info = fstatSync(fd);
+  const isTerminal = isatty(fd);
+  if (info.isFIFO()) return new Socket({ fd, readable: true, writable: false });
+  if (isTerminal) return new ReadStream(fd);
+  closeSync(fd);
+  if (info.isDirectory()) throw new UsageError(`--stdin: the file "${name}" is a folder`);
+  // A device has one stream for all who read it.
+  if (info.isCharacterDevice()) return createReadStream(path, { highWaterMark: CHUNK });
+  // Opened by whoever reads it, each host of a set for itself.
+  return {
+    [Symbol.asyncIterator]: () => createReadStream(path, { highWaterMark: CHUNK })[Symbol.asyncIterator](),
+  };
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  ENOTDIR: 'does not exist',
+  EACCES: 'may not be read',
+  ENXIO: 'is a socket, or a device that is not there',
+};
+
+function opened(path: Buffer, name: string): number {
+  try {
+    return openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new UsageError(`--stdin: the file "${name}" ${REASONS[code ?? ''] ?? `cannot be read: ${message}`}`);
+  }
+}

@@ -1,0 +1,59 @@
+/** What one keeper will hold at most. Every number has a name, and an unknown name is refused. */
+import { UsageError } from '../../errors.js';
+
+/** The exit code of a keeper that ends because another one has the lock. */
+export const ALREADY_RUNNING = 75;
+
+const MiB = 1024 * 1024;
+const GiB = 1024 * MiB;
+const hour = 3_600_000;
+
+/** The limits and their defaults. Times are in milliseconds, sizes in bytes. */
+export const defaultLimits = {
+  /** The keeper ends when nothing has run and no agent was connected for this long. 0: never. */
+  idleExitMs: 60_000,
+  /** Commands at one time; more wait in the queue. No caller gets more than it leaves to others, here and below. */
+  maxRunning: 4096,
+  maxQueued: 16_384,
+  /** What the specs of all runs that are not over may have together: words, variables, shell text. */
+  specTotal: 256 * MiB,
+  /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
+  maxEnded: 20_000,
+  /** Run ids remembered in all, so that none of them starts twice. */
+  maxIds: 1_000_000,
+  /** Unacknowledged output one run may hold on disk, unless its spec says less. */
+  spoolMax: 256 * MiB,
+  /** Output of all runs on disk. */
+  spoolTotal: 4 * GiB,
+  /** How long a finished run's record and output stay, unless its spec says less. */
+  keepMs: 24 * hour,
+  /** How far in the future a run's notAfter may lie. */
+  maxNotAfterMs: 31 * 24 * hour,
+  /** TERM to KILL, unless the spec says otherwise. */
+  killGraceMs: 5000,
+  /** stdin bytes taken from the caller ahead of the command. */
+  stdinWindow: 256 * 1024,
+  /** The same for a command that keeps up with a fast caller. */
+  stdinWindowMax: 16 * MiB,
+  /** What such windows of all runs may hold beyond the first. */
+  stdinTotal: 64 * MiB,
+  /** Attachments of one run. */
+  maxAttachments: 64,
+  /** Runs that all callers of one agent hold together. The agent shares them out, so that no caller can take them all. */
+  maxAliases: 65_536,
+  maxAgents: 64,
+  /** Bytes waiting for one agent before output is announced instead of sent along. */
+  agentBacklog: 1 * MiB,
+};
+export type KeeperLimits = typeof defaultLimits;
+
+/** Completes limits given by name. Throws UsageError for an unknown name or a value that is no whole number. */
+export function completeLimits(given: Partial<KeeperLimits> = {}): KeeperLimits {
+  for (const [name, value] of Object.entries(given)) {
+    if (!(name in defaultLimits))
+      throw new UsageError(`unknown keeper limit "${name}", known are ${Object.keys(defaultLimits).join(', ')}`);
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
+      throw new UsageError(`the keeper limit ${name} must be a whole number, not ${String(value)}`);
+  }
+  return { ...defaultLimits, ...given };
+}

@@ -1,0 +1,79 @@
+/** One client's view of a run, through one agent: what is sent to it, and whether it is in control. */
+import type { Control } from '../../protocol/messages.js';
+import type { Wire } from '../door/wire.js';
+
+/** Pieces up to this size travel with their announcement; the agent reads bigger ones from the spool. */
+export const INLINE = 16 * 1024;
+
+type WithoutAlias<T> = T extends unknown ? Omit<T, 'alias'> : never;
+export type ToAttachment = WithoutAlias<Control>;
+
+/** The connection an attachment belongs to. */
+export interface AttachmentOwner {
+  readonly wire: Wire;
+  /** Asks for `flush` when the wire has room again. */
+  whenDrained(attachment: Attachment): void;
+  /** The run has let go of it: its alias leads nowhere from now on. */
+  released(attachment: Attachment): void;
+}
+
+export class Attachment {
+  readonly alias: number;
+  readonly #owner: AttachmentOwner;
+  control: boolean;
+  /** Its client wants to know whether the terminal shows what is typed. */
+  readonly followsEcho: boolean;
+  /** Its client has left: nothing is sent any more. */
+  gone = false;
+  /** Streams that grew by more than was sent along: stream and where it is now. */
+  readonly #grown = new Map<number, number>();
+  #scheduled = false;
+
+  constructor(owner: AttachmentOwner, alias: number, control: boolean, followsEcho = false) {
+    this.#owner = owner;
+    this.alias = alias;
+    this.control = control;
+    this.followsEcho = followsEcho;
+  }
+
+  /** Sends a message about the run; what was announced late goes before it. */
+  send(message: ToAttachment): void {
+    this.flush();
+    if (this.#owner.wire.send(message as Control, this.alias) || message.type !== 'OP_OK') return;
+    const { opId, result } = message;
+    this.#owner.wire.send({ type: 'OP_OK', alias: this.alias, opId, result, signalled: [], survivors: [] });
+  }
+
+  /** The run is nothing to hold on to any more. */
+  release(): void {
+    this.gone = true;
+    this.#owner.released(this);
+  }
+
+  /** A stream has grown. */
+  grew(stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
+    const { wire } = this.#owner;
+    if (bytes.length <= INLINE && !this.#grown.has(stream) && !wire.congested) {
+      wire.sendData(this.alias, stream, gseq, offset, bytes);
+      return;
+    }
+    this.announce(stream, offset + bytes.length);
+  }
+
+  /** Tells, once a tick, how far a stream has come. */
+  announce(stream: number, next: number): void {
+    this.#grown.set(stream, next);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    if (this.#owner.wire.congested) this.#owner.whenDrained(this);
+    else queueMicrotask(() => this.flush());
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#grown.size === 0) return;
+    for (const [stream, next] of this.#grown)
+      this.#owner.wire.send({ type: 'SPOOLED', alias: this.alias, stream, next });
+    this.#grown.clear();
+  }
+}

@@ -1,0 +1,69 @@
+/** What ends a command that nobody ends: it ran too long, was quiet for too long, or its caller was away for too long. */
+import type { Spec } from '../../protocol/messages.js';
+
+/** Milliseconds that one of Node's timers can take: 24.8 days. */
+const LONGEST_TIMER = 0x7fffffff;
+
+type End = (cause: 'timeout' | 'idle' | 'cancelled', reason: string) => void;
+
+export class Deadlines {
+  readonly #end: End;
+  // What stops each.
+  #timeout: (() => void) | undefined;
+  #idle: (() => void) | undefined;
+  #away: (() => void) | undefined;
+  #lastActivity = 0;
+
+  constructor(end: End) {
+    this.#end = end;
+  }
+
+  /** The command runs from now on. */
+  start({ timeoutMs, idleMs }: Spec): void {
+    this.active();
+    if (timeoutMs !== undefined)
+      this.#timeout = after(timeoutMs, () => this.#end('timeout', `it ran for ${timeoutMs} ms`));
+    if (idleMs !== undefined) this.#watchIdle(idleMs, idleMs);
+  }
+
+  /** Something was read from it or written to it. */
+  active(): void {
+    this.#lastActivity = performance.now();
+  }
+
+  #watchIdle(idleMs: number, wait: number): void {
+    this.#idle = after(wait, () => {
+      const quiet = performance.now() - this.#lastActivity;
+      if (quiet >= idleMs) this.#end('idle', `it was quiet for ${idleMs} ms`);
+      else this.#watchIdle(idleMs, idleMs - quiet);
+    });
+  }
+
+  /** From now on nobody is in control; it ends after so long, for this reason. */
+  away(ms: number, reason: string): void {
+    this.#away = after(ms, () => this.#end('cancelled', reason));
+  }
+
+  /** Somebody is in control again. */
+  back(): void {
+    this.#away?.();
+  }
+
+  /** It has ended. */
+  stop(): void {
+    this.#timeout?.();
+    this.#idle?.();
+    this.#away?.();
+  }
+}
+
+/** A timer for any length of time. Returns what stops it. */
+function after(ms: number, act: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = (left: number): void => {
+    const part = Math.min(left, LONGEST_TIMER);
+    timer = setTimeout(() => (part < left ? wait(left - part) : act()), part);
+  };
+  wait(ms);
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,26 @@
+/** What every run of a keeper shares. */
+import type { Home } from '../../home.js';
+import type { SpoolBudget } from '../output/budget.js';
+import type { Cgroups } from '../system/cgroup.js';
+import type { Children } from '../system/children.js';
+import type { Account } from '../system/environment.js';
+import type { WindowShare } from './input-window.js';
+import type { Journal } from '../journal/journal.js';
+import type { KeeperLimits } from '../door/limits.js';
+import type { Native } from '../system/native.js';
+
+export interface Machine {
+  readonly home: Home;
+  readonly limits: KeeperLimits;
+  readonly native: Native;
+  readonly children: Children;
+  /** Undefined where cgroups may not be made. */
+  readonly cgroups: Cgroups | undefined;
+  readonly journal: Journal;
+  readonly budget: SpoolBudget;
+  readonly inputShare: WindowShare;
+  readonly account: Account;
+  /** An open /dev/null. */
+  readonly devNull: number;
+  readonly bootId: string;
+}

@@ -1,0 +1,90 @@
+/** What each caller's runs take of the keeper: places, turns to run, and the bytes of their specs. */
+import { Share } from '../../link/share.js';
+import type { KeeperLimits } from '../door/limits.js';
+
+interface Caller {
+  readonly opened: Share;
+  readonly running: Share;
+  readonly specs: Share;
+  /** Runs that hold something. */
+  runs: number;
+}
+
+/** What one run holds. */
+export class Place {
+  readonly caller: string;
+  readonly #of: Caller;
+  readonly #spec: number;
+  readonly #gone: () => void;
+  #state: 'waits' | 'runs' | 'ended' | 'released' = 'waits';
+
+  /** @internal Use Places. */
+  constructor(caller: string, of: Caller, spec: number, gone: () => void) {
+    this.caller = caller;
+    this.#of = of;
+    this.#spec = spec;
+    this.#gone = gone;
+  }
+
+  /** Whether it may run now. */
+  begin(): boolean {
+    if (!this.#of.running.take()) return false;
+    this.#state = 'runs';
+    return true;
+  }
+
+  /** Its command has ended, or will not begin. */
+  end(): void {
+    if (this.#state === 'runs') this.#of.running.give();
+    if (this.#state === 'runs' || this.#state === 'waits') this.#of.opened.give();
+    if (this.#state !== 'released') this.#state = 'ended';
+  }
+
+  /** Nothing of it is needed any more but what is remembered. */
+  release(): void {
+    if (this.#state === 'released') return;
+    this.end();
+    this.#state = 'released';
+    this.#of.specs.give(this.#spec);
+    this.#gone();
+  }
+}
+
+/** Shared out by caller: none gets more than it leaves to others. */
+export class Places {
+  readonly #limits: KeeperLimits;
+  readonly #opened: Share;
+  readonly #running: Share;
+  readonly #specs: Share;
+  readonly #callers = new Map<string, Caller>();
+
+  constructor(limits: KeeperLimits) {
+    this.#limits = limits;
+    this.#opened = new Share(limits.maxRunning + limits.maxQueued);
+    this.#running = new Share(limits.maxRunning);
+    this.#specs = new Share(limits.specTotal);
+  }
+
+  /** A place for a run whose spec has so many bytes, or why there is none. */
+  take(name: string, spec: number): Place | string {
+    const caller = this.#callers.get(name) ?? {
+      opened: new Share(this.#opened),
+      running: new Share(this.#running),
+      specs: new Share(this.#specs),
+      runs: 0,
+    };
+    const { maxRunning, maxQueued, specTotal } = this.#limits;
+    const others = 'and what is left is for other callers: wait for some to end';
+    if (!caller.opened.take())
+      return `${caller.opened.held} runs of yours run or wait already (of maxRunning ${maxRunning} and maxQueued ${maxQueued}), ${others}`;
+    if (!caller.specs.take(spec)) {
+      caller.opened.give();
+      return `the commands and variables of your runs have ${caller.specs.held} bytes already (of specTotal ${specTotal}), ${others}`;
+    }
+    this.#callers.set(name, caller);
+    caller.runs++;
+    return new Place(name, caller, spec, () => {
+      if (--caller.runs === 0) this.#callers.delete(name);
+    });
+  }
+}

@@ -1,0 +1,143 @@
+/** How long finished runs are remembered: output, then result, then the id; and how the journal stays small. */
+import type { SpoolBudget } from '../output/budget.js';
+import { publish } from '../probes/events.js';
+import type { Journal } from '../journal/journal.js';
+import type { KeeperLimits } from '../door/limits.js';
+import type { Run } from './run.js';
+import { removeSpool } from '../output/spool.js';
+
+const SWEEP_MS = 30_000;
+/** A journal below this size is not worth rewriting. */
+const SMALL_JOURNAL = 4 * 1024 * 1024;
+
+export class Retention {
+  readonly #runs: Map<string, Run>;
+  readonly #journal: Journal;
+  readonly #budget: SpoolBudget;
+  readonly #limits: KeeperLimits;
+  /** Finished runs with a result, oldest first. */
+  readonly #ended = new Set<Run>();
+  /** Keys of runs of which only the id is left. */
+  readonly #ids = new Map<Run, string>();
+  #compactedLength: number;
+  readonly #timer: NodeJS.Timeout;
+  /** OPENs whose notAfter is at or below this may be repeats of runs that are forgotten. */
+  forgottenBeforeMs: number;
+
+  constructor(
+    runs: Map<string, Run>,
+    journal: Journal,
+    budget: SpoolBudget,
+    limits: KeeperLimits,
+    forgottenBeforeMs: number,
+  ) {
+    this.#runs = runs;
+    this.#journal = journal;
+    this.#budget = budget;
+    this.#limits = limits;
+    this.forgottenBeforeMs = forgottenBeforeMs;
+    this.#compactedLength = journal.length;
+    budget.onFull = (which) => this.#makeRoom(which === 'disk');
+    this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
+    this.#timer.unref();
+  }
+
+  /** A run is over, output and tree too. */
+  add(run: Run): void {
+    this.#ended.add(run);
+    if (this.#ended.size > this.#limits.maxEnded) this.#dropOne();
+    this.#compactWhenLong();
+  }
+
+  /** Only the id of this run is left, as the journal says. */
+  addId(key: string, run: Run): void {
+    this.#ids.set(run, key);
+  }
+
+  /** Someone needs the room: acknowledged results go first. */
+  #dropOne(): void {
+    let oldest: Run | undefined;
+    for (const run of this.#ended) {
+      oldest ??= run;
+      if (!run.remembered.isAcked) continue;
+      oldest = run;
+      break;
+    }
+    if (oldest) this.drop(oldest);
+  }
+
+  /** Drops a finished run's output and result. */
+  drop(run: Run): void {
+    this.#ended.delete(run);
+    this.#budget.free(run.dropOutput());
+    removeSpool(run.folder);
+    run.drop();
+    for (const attachment of run.audience.attachments) run.detach(attachment);
+    this.#ids.set(run, keyOf(run.remembered.principal, run.identity.runId));
+  }
+
+  /** Removes what has been kept for its time. */
+  sweep(now = Date.now()): void {
+    for (const run of this.#ended) if (run.remembered.endMs + run.remembered.keepMs <= now) this.drop(run);
+    for (const [run, key] of this.#ids) {
+      const { no, notAfterMs } = run.remembered;
+      if (notAfterMs > now) continue;
+      // First the promise that this id cannot come back, then the id.
+      this.forgottenBeforeMs = Math.max(this.forgottenBeforeMs, notAfterMs);
+      this.#journal.append({ kind: 'forgotten', no, notAfterMs: this.forgottenBeforeMs });
+      this.#ids.delete(run);
+      this.#runs.delete(key);
+    }
+    for (const run of this.#runs.values()) if (!run.over) run.rest();
+    this.#compactWhenLong();
+  }
+
+  /**
+   * The share of all runs is used up: acknowledged output goes, finished runs' first, the oldest first. When the disk
+   * itself is full, so does that of one run.
+   */
+  #makeRoom(diskIsFull: boolean): void {
+    const before = this.#budget.used;
+    const enough = (): boolean => (diskIsFull ? this.#budget.used < before : !this.#budget.full);
+    for (const run of this.#ended) {
+      if (enough()) return;
+      if (!run.remembered.isAcked) continue;
+      const freed = run.dropOutput();
+      if (freed === 0) continue;
+      removeSpool(run.folder);
+      this.#budget.free(freed);
+    }
+    for (const run of this.#runs.values()) {
+      if (enough()) return;
+      run.trim();
+    }
+  }
+
+  #compactWhenLong(): void {
+    const { length } = this.#journal;
+    if (length > SMALL_JOURNAL && length > this.#compactedLength * 2) this.compact();
+  }
+
+  /** Rewrites the journal with what is still known. */
+  compact(): void {
+    try {
+      this.#journal.compact(this.forgottenBeforeMs, this.#records());
+      publish({ what: 'compacted' });
+    } catch {
+      // A full disk: the old journal goes on, and is tried again when it has grown as much as now.
+    }
+    this.#compactedLength = this.#journal.length;
+  }
+
+  *#records(): Iterable<Buffer> {
+    for (const run of this.#runs.values()) yield run.remembered.records;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** Runs are known by principal and id together: another principal's id is another run. */
+export const keyOf = (principal: string, runId: Uint8Array): string =>
+  `${Buffer.from(runId).toString('latin1')}${principal}`;

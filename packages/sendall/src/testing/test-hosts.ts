@@ -1,0 +1,253 @@
+/**
+ * Hosts for tests: agents in this process, on links in memory that can be broken on purpose, and behind them one real
+ * keeper that runs real commands.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Agent, type AgentOptions } from '../agent/agent.js';
+import { KeeperGate } from '../agent/gate.js';
+import { Host } from '../client/host.js';
+import { Session, type Dialled, type SessionOptions } from '../client/session.js';
+import { UnreachableError, UsageError } from '../errors.js';
+import { resolveHome, type Home } from '../home.js';
+import { durationOption, type Duration } from '../link/duration.js';
+import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './faults.js';
+import { greet } from '../link/handshake.js';
+import { Link } from '../link/link.js';
+import { memoryPair, type MemoryPair } from './memory.js';
+
+export interface TestHostsOptions {
+  /** What goes wrong on the links. Default: nothing. */
+  faults?: FaultPlan;
+  /** Milliseconds without a link until runs are given up as lost. Default 30000. */
+  giveUpAfter?: Duration;
+  /** Milliseconds of silence after which either side gives a link up. Default 2000. */
+  pingDeadline?: Duration;
+  /** Milliseconds before the second try to make a lost link again; later pauses grow to ten times this. Default 5. */
+  firstPause?: Duration;
+  /** Limits of each agent; see AgentOptions. */
+  agent?: Pick<AgentOptions, 'maxRunsPerLink' | 'maxQuestions' | 'readAhead' | 'handshakeTimeout'>;
+}
+
+const NAMES: Record<keyof TestHostsOptions, true> = {
+  faults: true,
+  giveUpAfter: true,
+  pingDeadline: true,
+  firstPause: true,
+  agent: true,
+};
+
+/** Milliseconds that commands get to end when the fleet closes, before their keeper is killed. */
+const FAREWELL = 10_000;
+
+/**
+ * Makes `n` hosts named test-1 to test-n. They share a keeper and a folder, which `close` removes; each has a principal
+ * of its own, so that `runs()` of one does not show those of another. Throws UsageError for unknown options or faults.
+ */
+export async function testHosts(n: number, options: TestHostsOptions = {}): Promise<TestFleet> {
+  if (!(Number.isSafeInteger(n) && n >= 1)) throw new UsageError(`testHosts: ${n} is not a number of hosts`);
+  for (const name of Object.keys(options))
+    if (!(name in NAMES)) throw new UsageError(`there is no option "${name}" of testHosts`);
+  checkFaults(options.faults ?? {});
+  const fleet = new TestFleet(options);
+  try {
+    await fleet.open(n);
+  } catch (error) {
+    await fleet.close();
+    throw error;
+  }
+  return fleet;
+}
+
+/** Hosts in this process, and the means to break their links. */
+export class TestFleet implements AsyncDisposable {
+  readonly hosts: Host[] = [];
+  /** Where the keeper keeps its things, until `close`. */
+  readonly home: Home;
+  readonly #options: TestHostsOptions;
+  readonly #times: { readonly giveUpAfter: number; readonly pingDeadline: number; readonly firstPause: number };
+  readonly #gate: KeeperGate;
+  readonly #cables: Cable[] = [];
+  readonly #agents: Agent[] = [];
+  #closing: Promise<void> | undefined;
+
+  /** @internal Use testHosts. */
+  constructor(options: TestHostsOptions) {
+    this.#options = options;
+    this.#times = {
+      giveUpAfter: durationOption('giveUpAfter', options.giveUpAfter) ?? 30_000,
+      pingDeadline: durationOption('pingDeadline', options.pingDeadline) ?? 2000,
+      firstPause: durationOption('firstPause', options.firstPause) ?? 5,
+    };
+    this.home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-hosts-')) });
+    this.#gate = new KeeperGate(this.home, { idleExitMs: 2000 });
+  }
+
+  /** @internal */
+  async open(n: number): Promise<void> {
+    await this.#gate.open();
+    const { pingDeadline } = this.#times;
+    const { agent: limits = {}, faults = {} } = this.#options;
+    for (let i = 0; i < n; i++) {
+      const name = `test-${i + 1}`;
+      const agent = new Agent({ ...limits, home: this.home, name, pingDeadline }, this.#gate);
+      this.#agents.push(agent);
+      await agent.prepare();
+      this.#cables.push(new Cable(agent, faults, name));
+    }
+    for (const cable of this.#cables) this.hosts.push(await this.#connect(cable));
+  }
+
+  /** Another connection to a host, as from another program: host 0 is test-1. */
+  async connect(host: number): Promise<Host> {
+    const cable = this.#cables[host];
+    if (!cable) throw new UsageError(`there is no host ${host}: there are ${this.#cables.length}`);
+    return await this.#connect(cable);
+  }
+
+  /** The keeper's process. */
+  get keeperPid(): number | undefined {
+    return this.#gate.pid;
+  }
+
+  /** Links made so far, the first ones counted. */
+  get links(): number {
+    return this.#cables.reduce((sum, { dials }) => sum + dials, 0);
+  }
+
+  /** Cuts the links of a host, or of all. */
+  cut(host?: number): void {
+    for (const cable of this.#some(host)) cable.cut();
+  }
+
+  /** Makes the links of a host, or of all, go silent without closing. */
+  stall(host?: number): void {
+    for (const cable of this.#some(host)) cable.stall();
+  }
+
+  /** Makes hosts impossible to dial, or possible again. */
+  unplug(unplugged: boolean, host?: number): void {
+    for (const cable of this.#some(host)) cable.unplugged = unplugged;
+    if (unplugged) this.cut(host);
+  }
+
+  /** Leaves every host, ends all commands and the keeper, and removes its folder. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    for (const cable of this.#cables) cable.close();
+    try {
+      const { pid } = await this.#gate.open();
+      // A test may have stopped it.
+      process.kill(pid, 'SIGCONT');
+      await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs', body: 'the test is over' }));
+      await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'drain' }));
+      await this.#gate.close();
+      await gone(pid);
+    } catch {
+      // The keeper has ended already, as tests of its death want it.
+    }
+    await Promise.all(this.#agents.map((agent) => agent.close()));
+    rmSync(this.home.state, { recursive: true, force: true });
+  }
+
+  async #connect(cable: Cable): Promise<Host> {
+    const { giveUpAfter, pingDeadline, firstPause } = this.#times;
+    const options: SessionOptions = {
+      giveUpAfter,
+      pingInterval: pingDeadline / 3,
+      pingDeadline,
+      firstPause,
+      longestPause: firstPause * 10,
+    };
+    const dial = (): Promise<Dialled> => cable.dial();
+    // Faults must not keep a test from beginning.
+    return new Host(cable.name, new Session(await cable.firstDial(), dial, options));
+  }
+
+  #some(host: number | undefined): Cable[] {
+    return host === undefined ? this.#cables : this.#cables.slice(host, host + 1);
+  }
+}
+
+/** Waits until a process is gone; ends it when that takes too long. */
+async function gone(pid: number): Promise<void> {
+  const until = performance.now() + FAREWELL;
+  for (;;) {
+    try {
+      process.kill(pid, performance.now() < until ? 0 : 'SIGKILL');
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** The way to one agent: makes links, and breaks them. */
+class Cable {
+  readonly name: string;
+  unplugged = false;
+  dials = 0;
+  readonly #agent: Agent;
+  readonly #faults: FaultPlan;
+  readonly #chance: Chance;
+  readonly #pairs = new Set<MemoryPair>();
+
+  constructor(agent: Agent, faults: FaultPlan, name: string) {
+    this.#agent = agent;
+    this.#faults = faults;
+    this.name = name;
+    this.#chance = new Chance(`${faults.seed ?? 1}/${name}/dials`);
+  }
+
+  /** Dials until it succeeds. */
+  async firstDial(): Promise<Dialled> {
+    for (let tries = 1; ; tries++)
+      try {
+        return await this.dial();
+      } catch (error) {
+        if (tries === 100) throw error;
+      }
+  }
+
+  async dial(): Promise<Dialled> {
+    const { unreachable = 0 } = this.#faults;
+    if (this.unplugged || this.#chance.between(0, 999_999) < unreachable * 1_000_000)
+      throw new UnreachableError(`${this.name} cannot be reached`);
+    const pair = memoryPair(this.#nextFaults());
+    this.#pairs.add(pair);
+    pair.caller.once('close', () => this.#pairs.delete(pair));
+    this.#agent.adopt(new Link(pair.host), { kind: 'memory', principal: this.name });
+    const link = new Link(pair.caller);
+    return { link, greeting: await greet(link, { method: 'local', name: 'test', timeoutMs: 5000 }) };
+  }
+
+  cut(): void {
+    for (const pair of this.#pairs) pair.cut();
+  }
+
+  stall(): void {
+    for (const pair of this.#pairs) pair.stall();
+  }
+
+  close(): void {
+    this.unplugged = true;
+    this.cut();
+  }
+
+  #nextFaults(): { toHost: DirectionFaults; toCaller: DirectionFaults } | undefined {
+    const number = ++this.dials;
+    if (Object.keys(this.#faults).length === 0) return undefined;
+    const direction = (which: string): DirectionFaults =>
+      new DirectionFaults(this.#faults, `${this.name}/${number}/${which}`, number === 1);
+    return { toHost: direction('to host'), toCaller: direction('to caller') };
+  }
+}
