@@ -7,7 +7,7 @@ import { ownWords } from './words/own-words.js';
 import { answer, OutputError, say } from './show/print.js';
 import { withNextStep } from './show/scarce.js';
 import { keepIgnored } from './leaving/signals.js';
-import { ownVersion } from './words/version.js';
+import { ownVersion } from './version.js';
 
 /** Each command is loaded when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {

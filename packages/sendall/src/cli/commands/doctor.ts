@@ -7,7 +7,7 @@ import type { Arguments, Command } from '../words/command.js';
 import { answer, json, title } from '../show/print.js';
 import { reach, reachOptions } from '../hosts/reach.js';
 import { count, formatSize } from '../words/units.js';
-import { ownVersion } from '../words/version.js';
+import { ownVersion } from '../version.js';
 import { journalDamage } from './journal-damage.js';
 
 /** Round trips that are measured; the median counts. */
