@@ -123,6 +123,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #pouring: Promise<unknown> | undefined;
   #unwritten: Error | undefined;
   #ended = false;
+  /** By this caller, whatever came of it. */
+  #cancelAsked = false;
   #gaps: Gap[] = [];
   readonly #openedAt = Date.now();
   #state: RunState = 'queued';
@@ -426,6 +428,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       this.#stopTrying('cancelled by the caller before the next try');
       return { result: 'done', signalled: [], survivors: [], proof: undefined };
     }
+    this.#cancelAsked = true;
+    if (this.#ended && !this.#result.settled) {
+      this.#settle('cancelled', WRITING, {});
+      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+    }
     const reason = options.reason?.slice(0, LONGEST_REASON);
     return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
   }
@@ -599,7 +606,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     else {
       this.#stdout.finish();
       this.#stderr.finish();
-      void this.#pouring.then(() => this.#settle(outcome, reason, failure));
+      // The command may have ended by itself just before it could be cancelled.
+      if (this.#cancelAsked) this.#settle('cancelled', WRITING, {});
+      else void this.#pouring.then(() => this.#settle(outcome, reason, failure));
     }
   }
 
@@ -825,8 +834,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const abort = () => {
       this.#aborted = signal.reason;
       if (this.#stopTrying) this.#stopTrying('aborted by the caller before the next try');
-      else if (this.#ended) this.#settle('cancelled', 'aborted by the caller while its output was being written', {});
-      else if (this.#attachment.boarded) void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
+      else if (this.#ended || this.#attachment.boarded)
+        void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
       else this.#end('cancelled', 'aborted by the caller before it was sent');
     };
     if (signal.aborted) queueMicrotask(abort);
@@ -838,6 +847,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     }
   }
 }
+
+/** What becomes of a run that is cancelled after its command has ended. */
+const WRITING = 'cancelled by the caller while its output was being written';
 
 /** Without its words, which may hold what is not for logs. */
 const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());

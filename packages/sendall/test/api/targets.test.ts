@@ -142,6 +142,15 @@ describe('no run is ok whose bytes were not written:', () => {
     const { outcome } = await host.run(['echo', 'x'], { stdout: sink, signal: controller.signal, reject: false });
     expect(outcome).toBe('cancelled');
   });
+
+  test('a stream that takes nothing holds up a command that has ended, until it is cancelled', async () => {
+    const sink = new Writable({ write: () => undefined });
+    const run = host.run(['echo', 'x'], { stdout: sink, reject: false });
+    await run.exited;
+    await run.cancel();
+    const { outcome } = await run;
+    expect(outcome).toBe('cancelled');
+  });
 });
 
 describe('refused before anything starts:', () => {
