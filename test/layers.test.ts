@@ -37,7 +37,6 @@ test.each([
   ['sendall/src/protocol', "export { Link } from '../../link/link.js';\n"],
   ['sendall/src/client', "export { Agent } from '../../agent/agent.js';\n"],
   ['sendall/src/cli', "export { Link } from '../../link/link.js';\n"],
-  ['sendall/src/files', "export { Link } from '../../link/link.js';\n"],
   ['sendall/src/keeper/system', "export { Run } from '../../run/run.js';\n"],
   ['sendall/src/keeper/output', "export { Journal } from '../../journal/journal.js';\n"],
   ['sendall/src/cli/words', "export { say } from '../../show/print.js';\n"],

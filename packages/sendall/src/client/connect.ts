@@ -99,7 +99,7 @@ async function dialOnce(target: string, home: Home, options: ConnectOptions): Pr
   if (pin !== undefined) share?.();
   const link = await dial(url, {
     pin,
-    identity: async () => await (await import('../identity/identity.js')).loadIdentity(home, { create: true }),
+    identity: async () => await (await import('../link/identity.js')).loadIdentity(home, { create: true }),
     timeoutMs,
     signal,
   });

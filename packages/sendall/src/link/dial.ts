@@ -4,7 +4,7 @@ import { connect as netConnect } from 'node:net';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH } from '../home.js';
 import { parseTlsUrl } from './address.js';
-import type { Identity } from '../identity/identity.js';
+import type { Identity } from './identity.js';
 import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
 

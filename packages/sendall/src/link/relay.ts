@@ -15,7 +15,7 @@ import { VERSION } from '../protocol/version.js';
 import { dial } from './dial.js';
 import { durationOption, type Duration } from './duration.js';
 import { greet, SHARED, type Greeting } from './handshake.js';
-import { loadIdentity } from '../identity/identity.js';
+import { loadIdentity } from './identity.js';
 import { Link } from './link.js';
 import { Share } from './share.js';
 import type { Wanted } from './relay-client.js';

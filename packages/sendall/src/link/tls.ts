@@ -9,7 +9,7 @@ import { connect, type ConnectionOptions, type TLSSocket, type TlsOptions } from
 import { RefusedError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from './address.js';
-import { fingerprintOf, type Identity } from '../identity/identity.js';
+import { fingerprintOf, type Identity } from './identity.js';
 
 export { formatTlsUrl, parseTlsUrl } from './address.js';
 

@@ -13,7 +13,7 @@ import {
 import { fileURLToPath } from 'node:url';
 import { inspect, promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { fingerprintOf, loadIdentity, parseFingerprint } from '../../dist/identity/identity.js';
+import { fingerprintOf, loadIdentity, parseFingerprint } from '../../dist/link/identity.js';
 import { filesOf, newHome } from './support.js';
 
 const run = promisify(execFile);

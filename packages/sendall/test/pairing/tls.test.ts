@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { formatTlsUrl, parseTlsUrl } from '../../dist/link/address.js';
 import { acceptPeer, dialTls, exportBinding, serverTls } from '../../dist/link/tls.js';
-import type { Identity } from '../../dist/identity/identity.js';
+import type { Identity } from '../../dist/link/identity.js';
 import { listen, newIdentity, tlsServer } from './support.js';
 
 const host = '127.0.0.1';

@@ -6,7 +6,7 @@ import { createHash, createPrivateKey, generateKeyPairSync, X509Certificate } fr
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { selfSignedCertificate } from './certificate.js';
-import { createPrivateFile, readPrivateFile } from '../files/private-file.js';
+import { createPrivateFile, readPrivateFile } from './private-file.js';
 
 export interface Identity {
   /** Private key, PEM (PKCS #8). Not enumerable, so that it stays out of logs. */
