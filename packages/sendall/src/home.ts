@@ -79,6 +79,9 @@ const OURS =
 /** One of these is in every folder of sendall's from before there were marks, or that a person has prepared. */
 const TYPICAL = ['identity.pem', 'hosts.json', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
 
+/** The lock of a file of records. Alone, it is what a process leaves that was killed at its first change. */
+const LOCK = /^[a-z]+\.json\.lock$/;
+
 const MKDIR_ERRORS: Readonly<Record<string, string>> = {
   EEXIST: 'a file is there',
   ENOTDIR: 'a part of the path is a file',
@@ -140,7 +143,10 @@ export function checkPrivateFolder(folder: string): void {
   if (!existsSync(join(path, MARK))) {
     const names = readdirSync(path);
     const known = TYPICAL.some((name) => names.includes(name));
-    const foreign = names.find((name) => !known || !OURS.test(name));
+    // Another process of ours may have begun to use it since the look before.
+    const foreign = names.includes(MARK)
+      ? undefined
+      : names.find((name) => (!known || !OURS.test(name)) && !LOCK.test(name));
     if (foreign !== undefined)
       throw new UsageError(
         `${path} is not a folder of sendall's, it holds ${JSON.stringify(foreign)}: set SENDALL_HOME to a new folder or an empty one`,

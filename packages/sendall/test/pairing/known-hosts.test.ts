@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
@@ -70,8 +69,6 @@ describe('known hosts', () => {
 
   test('can be changed although a process died while it changed them', async () => {
     const home = newHome();
-    // That process had made the home.
-    writeFileSync(join(home.config, '.sendall'), '');
     writeFileSync(`${home.hostsFile}.lock`, '');
     utimesSync(`${home.hostsFile}.lock`, new Date(0), new Date(0));
     await new KnownHosts(home).add({ name: 'web1', url, pin });
