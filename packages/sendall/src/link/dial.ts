@@ -16,8 +16,6 @@ export interface DialOptions {
   /** Milliseconds for the connection and its handshake. Default 5000. */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
-  /** The pieces of streams that come are used up inside the link's handlers; see SharedReads. TLS only. */
-  lends?: boolean;
 }
 
 /** Dials `unix:/path` or `tls://host:port`. Throws UnreachableError, RefusedError or UsageError. */
@@ -28,7 +26,7 @@ export async function dial(url: string, options: DialOptions = {}): Promise<Link
     const { host, port } = parseTlsUrl(url);
     // Loaded when needed: a caller of its own machine's agent gets by without node:tls.
     const { dialTls } = await import('./tls.js');
-    const reads = new SharedReads(options.lends);
+    const reads = new SharedReads();
     const { socket } = await dialTls({
       onread: reads.onread,
       host,

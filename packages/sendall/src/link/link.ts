@@ -46,8 +46,8 @@ export interface LinkHandlers {
    */
   relay?(alias: number, frame: Buffer): boolean;
   /**
-   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link, and on
-   * one whose reads are lent, the bytes of DATA are valid inside the call only.
+   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link the
+   * bytes of DATA are valid inside the call only.
    */
   message(message: Message): void;
   /** There is room for DATA again. */
@@ -97,10 +97,7 @@ export class Link {
   constructor(stream: Duplex, reads?: SharedReads | ReadInto) {
     this.stream = stream;
     if (typeof reads === 'function') this.#readInto = reads;
-    else if (reads) {
-      this.#reads = reads;
-      this.#lent = reads.lends;
-    }
+    else this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
     // Nothing is written to the memory of a read afterwards, whoever made it.
     this.#decoder = framing.decoder({ copy: 'never' });
@@ -180,15 +177,15 @@ export class Link {
   }
 
   /**
-   * Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on, but for a
-   * large piece of a stream, which is copied.
+   * Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on, unless it is
+   * lent: then a large piece of a stream is copied.
    */
-  relay(alias: number, frame: Buffer): void {
+  relay(alias: number, frame: Buffer, memory: 'own' | 'lent' = 'own'): void {
     if (this.#closed) return;
     readdress(frame, alias);
     if (frame.length < LARGE) this.#sendFrame(frame);
-    else if (!isData(frame)) this.#sendLarge(frame);
-    else this.#relayPiece(frame);
+    else if (memory === 'lent' && isData(frame)) this.#relayPiece(frame);
+    else this.#sendLarge(frame);
   }
 
   #relayPiece(frame: Buffer): void {

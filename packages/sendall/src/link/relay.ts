@@ -127,7 +127,7 @@ export class Relay {
 
   async #dial({ url, pin }: Wanted, gone: () => void): Promise<Trunk> {
     const identity = async () => await loadIdentity(this.#home, { create: true });
-    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout, lends: true });
+    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout });
     const timeoutMs = this.#timeout;
     const greeting = await greet(link, { method: 'pin', name: 'links', timeoutMs, features: [SHARED] });
     return new Trunk(url, link, greeting, gone);
@@ -321,7 +321,7 @@ class Caller {
     // One bad frame would end the link for the others.
     decode(frame);
     const own = this.#aliases.get(alias);
-    if (own !== undefined) this.#trunk.link.relay(own, frame);
+    if (own !== undefined) this.#trunk.link.relay(own, frame, 'lent');
     else if (alias > this.#lastAlias) throw new ProtocolError('a message for a run that was not opened');
     this.#trunk.pace(this);
     return true;

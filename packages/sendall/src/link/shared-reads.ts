@@ -7,10 +7,10 @@ import type { OnReadOpts } from 'node:net';
 
 /** The longest record of TLS: a read gets no less room. */
 const RECORD = 16 * 1024;
-/** The longest frame that is common, and its header. */
-const FRAME = 64 * 1024 + RECORD;
+/** The longest frame that is common. */
+const FRAME = 64 * 1024;
 /** Memory that reads share. A frame is not so small a part of it that keeping the frame would be a waste. */
-const SLAB = 256 * 1024;
+const SLAB = 4 * FRAME;
 /** Smaller reads are copied, but those inside a frame: what is kept of them must not keep a slab alive. */
 const SMALL = 4 * 1024;
 
@@ -32,7 +32,7 @@ function keepMemory(length: number): void {
 export class SharedReads {
   /** For the socket's options. */
   readonly onread: OnReadOpts;
-  readonly lends: boolean;
+  readonly #lends: boolean;
   /** Where reads go now, and what is left of it. */
   #slab: Buffer = Buffer.allocUnsafeSlow(SLAB);
   #room: Buffer = this.#slab;
@@ -45,7 +45,7 @@ export class SharedReads {
    * handed on with them.
    */
   constructor(lends = false) {
-    this.lends = lends;
+    this.#lends = lends;
     this.onread = {
       buffer: () => this.#room,
       callback: (length) => {
@@ -60,7 +60,7 @@ export class SharedReads {
   #take(length: number): Buffer {
     keepMemory(length);
     const chunk = this.#room.subarray(0, length);
-    if (length < SMALL && !this.#insideFrame && !this.lends) return Buffer.from(chunk);
+    if (length < SMALL && !this.#insideFrame && !this.#lends) return Buffer.from(chunk);
     const left = this.#room.subarray(length);
     this.#room = left.length < RECORD ? this.#fresh() : left;
     return chunk;
@@ -79,7 +79,7 @@ export class SharedReads {
   /** The next read begins a frame: it gets memory that holds a whole one. */
   beginFrame(): void {
     this.#insideFrame = false;
-    if (this.lends) this.#room = this.#slab;
+    if (this.#lends) this.#room = this.#slab;
     else if (this.#room.length < FRAME) this.#room = this.#fresh();
   }
 
