@@ -3,6 +3,7 @@
  * dropped as overlap, what comes after a hole is a protocol error of that link.
  */
 import { createHash, type Hash } from 'node:crypto';
+import type { CreditPool } from '../protocol/flow.js';
 import { crc32 } from '../protocol/crc32.js';
 import { ProtocolError } from '../errors.js';
 import type { Exit } from '../protocol/messages.js';
@@ -16,25 +17,6 @@ export const TERMINAL_WINDOW = 256 * 1024;
 const ACK_EVERY = 4 * 1024 * 1024;
 /** A window that is read in fewer milliseconds is widened: each grant wakes the host, and so there are fewer. */
 const QUICK = 10;
-
-/** Bytes that the streams of one link may have under way beyond their first window each. */
-export class CreditPool {
-  #left: number;
-
-  constructor(total: number) {
-    this.#left = total;
-  }
-
-  take(bytes: number): boolean {
-    if (bytes > this.#left) return false;
-    this.#left -= bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#left += bytes;
-  }
-}
 
 export class Inbound {
   stream: number;

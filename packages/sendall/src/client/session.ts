@@ -6,7 +6,7 @@ import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import { linkError, type Greeting } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import type { Control, Message, MessageNamed, RunInfo } from '../protocol/messages.js';
-import { CreditPool } from './inbound.js';
+import { CreditPool } from '../protocol/flow.js';
 import { newOpId } from './operations.js';
 
 /** A dialled, authenticated link. */

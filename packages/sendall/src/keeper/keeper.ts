@@ -11,7 +11,7 @@ import { decodeSpec } from '../protocol/codec.js';
 import type { MessageNamed, RunInfo, Spec } from '../protocol/messages.js';
 import { AgentConnection, type Desk } from './agent-connection.js';
 import { SpoolBudget } from './output/budget.js';
-import { WindowShare } from './run/input-window.js';
+import { CreditPool } from '../protocol/flow.js';
 import { Cgroups } from './system/cgroup.js';
 import { Children } from './system/children.js';
 import { ownAccount } from './system/environment.js';
@@ -67,7 +67,7 @@ export class Keeper implements Desk, RunOwner {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
-  readonly inputShare: WindowShare;
+  readonly inputShare: CreditPool;
   readonly account = ownAccount();
   readonly devNull = openSync('/dev/null', 'r+');
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -107,7 +107,7 @@ export class Keeper implements Desk, RunOwner {
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
-    this.inputShare = new WindowShare(setup.limits.stdinTotal);
+    this.inputShare = new CreditPool(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.children = new Children(
       setup.native,

@@ -13,3 +13,22 @@ export function startLimit(wanted: From | undefined, state: StreamState): number
   const limit = wanted?.limit ?? 0;
   return wanted?.tail === undefined ? limit : startOffset(wanted, state) + limit;
 }
+
+/** Bytes that several streams may have under way together, beyond the first window of each. */
+export class CreditPool {
+  #left: number;
+
+  constructor(total: number) {
+    this.#left = total;
+  }
+
+  take(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#left += bytes;
+  }
+}

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CreditPool, Inbound } from '../../dist/client/inbound.js';
+import { Inbound } from '../../dist/client/inbound.js';
+import { CreditPool } from '../../dist/protocol/flow.js';
 import { Outbound } from '../../dist/client/outbound.js';
 import { noise } from '../fixtures/chatter.js';
 

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { InputWindow, WindowShare } from '../../dist/keeper/run/input-window.js';
+import { InputWindow } from '../../dist/keeper/run/input-window.js';
+import { CreditPool } from '../../dist/protocol/flow.js';
 import { Input } from '../../dist/keeper/run/input.js';
 import type { Native } from '../../dist/keeper/system/native.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
@@ -46,7 +47,7 @@ test('the end of a terminal’s input waits for room as bytes do', () => {
       closed = true;
     },
   };
-  const input = new Input(full as unknown as Native, new InputWindow(100, 100, new WindowShare(0)), {
+  const input = new Input(full as unknown as Native, new InputWindow(100, 100, new CreditPool(0)), {
     moved() {},
     refused() {},
   });
@@ -63,7 +64,7 @@ describe('the window of stdin', () => {
   const window = 64 * 1024;
 
   test('grows while the command keeps up, to its largest, and from the share of all runs', () => {
-    const share = new WindowShare(3 * window);
+    const share = new CreditPool(3 * window);
     const [one, other] = [new InputWindow(window, 4 * window, share), new InputWindow(window, 4 * window, share)];
     for (let written = 0; written < 100 * window; written += window) one.keptUp(written);
     expect(one.size).toBe(4 * window);
@@ -76,7 +77,7 @@ describe('the window of stdin', () => {
   });
 
   test('stays as it is for a few bytes', () => {
-    const one = new InputWindow(window, 4 * window, new WindowShare(3 * window));
+    const one = new InputWindow(window, 4 * window, new CreditPool(3 * window));
     for (let written = 0; written < window; written++) one.keptUp(written);
     expect(one.size).toBe(window);
   });

@@ -2,6 +2,7 @@
  * How many bytes of stdin the keeper takes ahead of a command: a first window for each run, and more, from a share of all
  * runs, for a command that keeps up with a fast caller. Only a command that stops reading makes the keeper hold them.
  */
+import type { CreditPool } from '../../protocol/flow.js';
 
 /**
  * A window that is used up in fewer milliseconds is doubled while the command keeps up. On a link of this round-trip time
@@ -10,36 +11,17 @@
  */
 const QUICK = 250;
 
-/** Bytes beyond the first windows that all runs of a keeper may use. */
-export class WindowShare {
-  #left: number;
-
-  constructor(total: number) {
-    this.#left = total;
-  }
-
-  take(bytes: number): boolean {
-    if (bytes > this.#left) return false;
-    this.#left -= bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#left += bytes;
-  }
-}
-
 export class InputWindow {
   readonly #first: number;
   readonly #largest: number;
-  readonly #share: WindowShare;
+  readonly #share: CreditPool;
   #size: number;
   /** Where the window began that is being used up, and when. */
   #from = 0;
   #since = performance.now();
 
   /** Sizes in bytes. */
-  constructor(first: number, largest: number, share: WindowShare) {
+  constructor(first: number, largest: number, share: CreditPool) {
     this.#first = this.#size = first;
     this.#largest = largest;
     this.#share = share;

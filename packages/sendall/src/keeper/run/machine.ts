@@ -4,7 +4,7 @@ import type { SpoolBudget } from '../output/budget.js';
 import type { Cgroups } from '../system/cgroup.js';
 import type { Children } from '../system/children.js';
 import type { Account } from '../system/environment.js';
-import type { WindowShare } from './input-window.js';
+import type { CreditPool } from '../../protocol/flow.js';
 import type { Journal } from '../journal/journal.js';
 import type { KeeperLimits } from '../door/limits.js';
 import type { Native } from '../system/native.js';
@@ -18,7 +18,7 @@ export interface Machine {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
-  readonly inputShare: WindowShare;
+  readonly inputShare: CreditPool;
   readonly account: Account;
   /** An open /dev/null. */
   readonly devNull: number;
