@@ -16,7 +16,7 @@ const room = (from, ...allowed) => ({
   to: {
     path: src('sendall'),
     pathNot: [
-      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|started\\.ts)`,
+      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts)`,
     ],
   },
 });
@@ -34,9 +34,9 @@ const inside =
       },
     },
   ];
+const client = inside('sendall/src/client');
 const cli = inside('sendall/src/cli');
 const servers = inside('socketserver/src');
-const index = 'index.ts';
 module.exports = {
   forbidden: [
     { name: 'no cycles', severity: 'error', from: { path: '^packages/[^/]+/src/' }, to: { circular: true } },
@@ -65,9 +65,12 @@ module.exports = {
       from: { path: `${src('sendall')}errors\\.ts` },
       to: { path: src('sendall') },
     },
+    room('text'),
+    room('files'),
+    room('keys', 'files'),
     room('protocol'),
-    room('link', 'protocol'),
-    room('keeper', 'protocol', 'link'),
+    room('link', 'protocol', 'text', 'keys'),
+    room('keeper', 'protocol', 'link', 'text', 'files'),
     room('keeper/system', 'protocol'),
     room('keeper/output', 'protocol', 'keeper/system'),
     room('keeper/journal', 'protocol', 'keeper/output', 'keeper/probes'),
@@ -76,24 +79,39 @@ module.exports = {
       'keeper/run',
       'protocol',
       'link',
+      'text',
       'keeper/system',
       'keeper/output',
       'keeper/journal',
       'keeper/door',
       'keeper/probes',
     ),
-    room('agent', 'protocol', 'link', 'keeper'),
-    room('client', 'protocol', 'link'),
+    room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'keeper'),
+    room('client', 'protocol', 'link', 'text', 'files', 'keys'),
     room('fleet', 'client'),
+    room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client'),
+    room('testing/network'),
+    {
+      name: 'only what asks for warm links, and the process that holds them, know link/warm',
+      severity: 'error',
+      from: { path: src('sendall'), pathNot: `${src('sendall')}(link/warm/|client/|internal\\.ts|on-demand\\.ts)` },
+      to: { path: `${src('sendall')}link/warm/` },
+    },
     {
       name: 'the CLI is the first user of the API',
       severity: 'error',
       from: { path: `${src('sendall')}cli/` },
       to: {
         path: src('sendall'),
-        pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|started\\.ts|${index.replace('.', '\\.')})`],
+        pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|started\\.ts|index\\.ts|internal\\.ts)`],
       },
     },
+    // Rooms of the caller's half, from the lowest to the highest. What lies at its root connects them.
+    ...client('result'),
+    ...client('streams', 'result'),
+    ...client('options', 'result', 'streams'),
+    ...client('session'),
+    ...client('run', 'result', 'streams', 'options', 'session'),
     // Rooms of the command line, from the lowest to the highest.
     ...cli('words'),
     ...cli('terminal', 'words'),

@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, openAgent, resolveHome } from 'sendall';
+import { connect, resolveHome } from 'sendall';
+import { openAgent } from 'sendall/agent';
 
 const folder = await mkdtemp(join(tmpdir(), 'sendall-'));
 const home = resolveHome({ SENDALL_HOME: folder });

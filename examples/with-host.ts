@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, openAgent, resolveHome, type Host } from 'sendall';
+import { connect, resolveHome, type Host } from 'sendall';
+import { openAgent } from 'sendall/agent';
 
 export async function withHost(work: (host: Host) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'sendall-'));

@@ -9,23 +9,24 @@ const dist = fileURLToPath(new URL('../packages/sendall/dist/', import.meta.url)
 const folder = `${dist}cli-bundle`;
 
 /**
- * The agent stays as it is: it starts the keeper by a path beside its own file, and it is not in a hurry.
+ * What runs for long stays as it is: it is not in a hurry, and the agent starts the keeper by a path beside its own file.
  * @type {import('rolldown').Plugin}
  */
-const agentStaysOutside = {
-  name: 'agent-stays-outside',
-  resolveId(source, _importer, { kind }) {
-    if (kind === 'dynamic-import' && source.endsWith('/index.js')) return { id: '../index.js', external: true };
-    return null;
+const serversStayOutside = {
+  name: 'servers-stay-outside',
+  resolveId(source, importer, { kind }) {
+    if (kind !== 'dynamic-import' || !importer?.endsWith('/dist/on-demand.js')) return null;
+    if (!/^\.\/(agent|testing|link)\//.test(source)) return null;
+    return { id: `.${source}`, external: true };
   },
 };
 
 /** What `sendall run` needs, in one file. */
 const core = [
   /\/framing\/dist\//,
-  /\/dist\/(protocol|client)\/(?!pair\.)/,
+  /\/dist\/(protocol|client|text)\/(?!pair\.)/,
   /\/dist\/(errors|home|started)\.js$/,
-  /\/dist\/link\/(link|batch|shared-reads|dial|handshake|address|printable|duration)\.js$/,
+  /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
   /\/dist\/cli\/(?!main|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!(run|accompany|run-options)\.))/,
 ];
 
@@ -34,7 +35,7 @@ const bundle = await rolldown({
   platform: 'node',
   // Has a binary of its own beside it.
   external: ['@node-rs/crc32'],
-  plugins: [agentStaysOutside],
+  plugins: [serversStayOutside],
   // No module of ours does anything by being loaded but the entry.
   treeshake: { moduleSideEffects: false },
   logLevel: 'silent',

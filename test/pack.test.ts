@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +39,8 @@ test('the four tarballs in one install work in an empty project, install scripts
     join(project, 'use.js'),
     `import { lengthPrefixed } from '@sendall/framing';
 import { TCPServer } from '@sendall/socketserver';
-import { connect, openAgent, resolveHome } from 'sendall';
+import { connect, resolveHome } from 'sendall';
+import { openAgent } from 'sendall/agent';
 import '@sendall/lab';
 const home = resolveHome({ SENDALL_HOME: process.argv[2] });
 const agent = await openAgent({ home, keeperIdleExit: 100 });
@@ -53,6 +54,36 @@ await agent.close();
   expect(inProject('node', 'use.js', join(project, 'home'))).toBe('packed 1 function\n');
 });
 
+test('hosts for tests come from a door of their own, and from the main one', () => {
+  writeFileSync(
+    join(project, 'hosts.js'),
+    `import * as sendall from 'sendall';
+import * as testing from 'sendall/testing';
+for (const { testHosts } of [testing, sendall]) {
+  const fleet = await testHosts(1);
+  console.log((await fleet.hosts[0].run(['echo', 'tested'])).stdout.trim());
+  await fleet.close();
+}
+`,
+  );
+  expect(inProject('node', 'hosts.js')).toBe('tested\ntested\n');
+});
+
+test('what is no door cannot be imported', () => {
+  expect(() => inProject('node', '-e', "import('sendall/dist/internal.js')")).toThrow(/ERR_PACKAGE_PATH_NOT_EXPORTED/);
+});
+
+test('importing the main door loads at most 40 files', () => {
+  writeFileSync(join(project, 'door.js'), "import { connect } from 'sendall';\nvoid connect;\n");
+  const counter = new URL('../bench/exec/count-modules.js', import.meta.url).href;
+  execFileSync('node', ['--import', counter, 'door.js'], {
+    cwd: project,
+    env: { ...process.env, COUNT_MODULES: join(project, 'modules') },
+  });
+  const modules = readFileSync(join(project, 'modules'), 'utf8').split('\n');
+  expect(modules.filter((url) => url.includes('/node_modules/')).length).toBeLessThanOrEqual(40);
+});
+
 test('the packed commands answer', () => {
   expect(inProject('npx', '--no-install', 'sendall', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect(inProject('npx', '--no-install', 'wirelab', '--help')).toMatch(/wirelab/);
@@ -64,9 +95,13 @@ test('the packed types compile in a strict project', () => {
     `import { framed, lines, type Decoder } from '@sendall/framing';
 import { serve, MessageRequestHandler } from '@sendall/socketserver';
 import { connect, type Result } from 'sendall';
+import { openAgent, type Agent } from 'sendall/agent';
+import { testHosts, type TestFleet } from 'sendall/testing';
 const decoder: Decoder = lines().decoder();
 export class Echo extends MessageRequestHandler {}
 export const run = async (): Promise<Result> => await (await connect('local')).$\`true\`;
+export const agent = async (): Promise<Agent> => await openAgent();
+export const hosts = async (): Promise<TestFleet> => await testHosts(2);
 export { decoder, framed, serve };
 `,
   );

@@ -1,41 +1,98 @@
-/** sendall's TypeScript API. */
-export { Agent, openAgent, type AgentOptions, type AgentStatus } from './agent/agent.js';
-export { Callers, type Caller } from './agent/callers.js';
-export type { TerminalEcho } from './client/attachment.js';
-export { connect, type ConnectOptions, type DialEvent } from './client/connect.js';
-export type { OutputRecord } from './client/exact-records.js';
-export { Host, type AttachOptions, type HostInfo, type RunListing, type RunTag } from './client/host.js';
+/**
+ * # Run this there, and tell me exactly what happened
+ *
+ * A command on another machine can end in more ways than a command here: the link is lost in the middle, the output is
+ * cut off, the machine starts anew, and nobody knows whether the command ran once, twice or not at all. This package is
+ * the caller's half of a pair that does know. An *agent* on each machine hands commands to a *keeper*, which owns them
+ * and keeps their output on disk; a *run* here is one command there. The run outlives the link: when it is lost another
+ * one is made, and the output goes on at the next byte. A result is `ok` only when the command ended with code 0 and
+ * every byte of its output arrived.
+ *
+ * ```text
+ *   this program              the machine
+ *   Host ── Run ◀──── link ────▶ agent ◀──▶ keeper ◀──▶ /bin/true
+ *           Run        │ cut                  │
+ *           Run ◀───── next link ────▶ agent  └─ journal, output on disk
+ * ```
+ *
+ * ## The smallest program
+ *
+ * ```ts
+ * import { connect } from 'sendall';
+ *
+ * await using host = await connect('local');            // or a paired name, tls://HOST:PORT, unix:/path
+ * const { stdout } = await host.run(['uname', '-a']);   // these very words: no shell takes them apart
+ * ```
+ *
+ * ## What a run is, in four situations
+ *
+ * 1. *It ends well*: awaiting it gives a `Result`, with both streams as text and as bytes.
+ * 2. *It ends badly*: it rejects with a {@link RunError}, which holds the same result and says why in one sentence.
+ *    `outcome` tells "exited with 3" from "killed", "timed out" and "refused".
+ * 3. *The link is lost*: nothing happens here but a pause. What was read is not repeated and what was not is not missing;
+ *    only when the host stays away for `giveUpAfter` is the run `lost`, which is a result of its own.
+ * 4. *This program leaves*: `run.detach()` leaves the command to itself, and `host.attach(runId)` finds it again, from
+ *    here or from another machine, from any byte that is still kept.
+ *
+ * ```ts
+ * for await (const line of host.run(['journalctl', '-f'])) if (line.includes('ready')) break;   // ends it by SIGPIPE
+ * await web1.run(['tar', 'c', '/srv']).pipe(web2.run(['tar', 'x', '-C', '/']));                 // from host to host
+ * ```
+ *
+ * ## Many machines
+ *
+ * A {@link fleet} is the same command on many hosts, so many at a time, with an end to it when too many fail. Its answer
+ * is read as events, as results, or put together: hosts that ended alike in one group ({@link NodeSet} writes their
+ * names as `web[01-20]`).
+ *
+ * ```ts
+ * const run = fleet('web[01-20]').run(['systemctl', 'is-active', 'nginx'], { window: 8, maxFail: '10%' });
+ * for (const { hosts, stdout } of await run.gather()) console.log(`${hosts}: ${stdout}`);
+ * ```
+ *
+ * ## The doors
+ *
+ * `sendall` is the caller's half. `sendall/agent` starts the machine's half inside a program, and `sendall/testing` makes
+ * hosts for tests, with links that fail as they are told to. {@link openAgent} and {@link testHosts} are here too and load
+ * their half when they are called. Options are checked before anything starts: a wrong one is a {@link UsageError} that
+ * names it. All errors are {@link SendallError}s with a `code`.
+ *
+ * @packageDocumentation
+ */
+
+export { connect, type ConnectOptions } from './client/connect.js';
+export type { DialEvent } from './client/dialling.js';
+export type { AttachOptions, Host, HostInfo, RunListing, RunTag } from './client/host.js';
 export { KnownHosts, type KnownHost } from './client/known-hosts.js';
-export type { LineOptions } from './client/lines.js';
-export { newRunId, type RunOptions, type Word } from './client/options.js';
-export { pair } from './client/pair.js';
-export { RunError, type Gap, type Outcome, type Result, type Survivor } from './client/result.js';
-export type { RunEvent } from './client/events.js';
-export type { StreamName } from './client/output.js';
-export { Run, type KillReport, type RunState } from './client/run.js';
-export type { Retry } from './client/retry.js';
-export type { Target } from './client/target.js';
-export type { Verbose, VerboseEvent } from './client/verbose.js';
-export type { Argument } from './client/template.js';
-export { readDuration, type Duration } from './link/duration.js';
-export { askRelay } from './link/relay-client.js';
-export { openRelay, type RelayOptions, type RelayStatus } from './link/relay.js';
+export { newRunId, type RunOptions, type Word } from './client/options/options.js';
+export type { Retry } from './client/options/retry.js';
+export type { Target } from './client/options/target.js';
+export type { Argument } from './client/options/template.js';
+export type { Verbose, VerboseEvent } from './client/options/verbose.js';
+export type { Paired, PairOptions } from './client/pair.js';
+export { RunError, type Gap, type Outcome, type Result, type Survivor } from './client/result/result.js';
+export type { TerminalEcho } from './client/run/attachment.js';
+export type { KillReport, Run, RunState } from './client/run/run.js';
+export type { RunEvent } from './client/streams/events.js';
+export type { OutputRecord } from './client/streams/exact-records.js';
+export type { LineOptions } from './client/streams/lines.js';
+export type { StreamName } from './client/streams/output.js';
+export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
 export {
   fleet,
-  Fleet,
-  FleetRun,
+  type Fleet,
   type FleetResult,
+  type FleetRun,
   type FleetRunOptions,
   type HostEvent,
   type Progress,
 } from './fleet/fleet.js';
-export { Gatherer, type Group, type OutputDiff } from './fleet/gather.js';
+export type { Group, OutputDiff } from './fleet/gather.js';
 export { NodeSet, type NodeSetOptions } from './fleet/node-set.js';
 export type { RolloutOptions, Share } from './fleet/rollout.js';
-export { resolveTargets } from './fleet/targets.js';
-export { ScreenModes } from './protocol/screen-modes.js';
-export { signalNumber } from './protocol/signals.js';
-export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
 export { resolveHome, type Home } from './home.js';
-export type { FaultPlan } from './testing/faults.js';
-export { TestFleet, testHosts, type TestHostsOptions } from './testing/test-hosts.js';
+export { openAgent, pair, testHosts } from './on-demand.js';
+export type { Agent, AgentOptions, AgentStatus } from './agent/agent.js';
+export type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
+export type { FaultPlan } from './testing/network/faults.js';
+export { readDuration, type Duration } from './text/duration.js';

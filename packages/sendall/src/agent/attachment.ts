@@ -119,8 +119,8 @@ export class Attachment implements Listener {
   }
 
   /** Passes on what is the caller's business alone; anything else comes by `fromKeeper`. */
-  relay(frame: Buffer): void {
-    this.#owner.link.relay(this.alias, frame);
+  forward(frame: Buffer): void {
+    this.#owner.link.forward(this.alias, frame);
   }
 
   fromKeeper(message: Message): void {

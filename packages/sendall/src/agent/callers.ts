@@ -1,8 +1,8 @@
 /** The keys that may use this machine's agent over the network: callers.json. Without any, only its Unix socket runs commands. */
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
-import { fingerprintOf, parseFingerprint } from '../link/identity.js';
-import { RecordFile, type Json } from '../link/record-file.js';
+import { fingerprintOf, parseFingerprint } from '../keys/fingerprint.js';
+import { RecordFile, type Json } from '../files/record-file.js';
 
 export interface Caller {
   readonly fingerprint: string;

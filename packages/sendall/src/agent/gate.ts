@@ -5,14 +5,14 @@
 import { defaultLimits, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door/door.js';
 import { ProtocolError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import { Share } from '../link/share.js';
+import { FairShare } from '../fair-share.js';
 import type { Control, Message } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 
 /** Who hears what the keeper says of one attachment. */
 export interface Listener {
   /** A frame that is only to be passed on; see `isForCallers`. */
-  relay(frame: Buffer): void;
+  forward(frame: Buffer): void;
   fromKeeper(message: Message): void;
   /** The keeper's link was lost and made again, perhaps to another keeper. */
   keeperBack(): void;
@@ -46,22 +46,22 @@ export class KeeperGate {
   #closed = false;
   #lostAt = -Infinity;
   /** Runs that all callers of all agents here may hold at once. */
-  readonly #places: Share;
+  readonly #places: FairShare;
   /** What each caller has of them, while it has a link. */
-  readonly #callers = new Map<string, { readonly share: Share; links: number }>();
+  readonly #callers = new Map<string, { readonly share: FairShare; links: number }>();
 
   constructor(home: Home, options: KeeperOptions = {}) {
     this.#home = home;
     this.#options = options;
-    this.#places = new Share(options.limits?.maxAliases ?? defaultLimits.maxAliases);
+    this.#places = new FairShare(options.limits?.maxAliases ?? defaultLimits.maxAliases);
   }
 
   /** A link of this caller's begins: its share of the runs that can be held. `done` gives all of it back. */
-  share(caller: string): { readonly share: Share; readonly done: () => void } {
-    const known = this.#callers.get(caller) ?? { share: new Share(this.#places), links: 0 };
+  share(caller: string): { readonly share: FairShare; readonly done: () => void } {
+    const known = this.#callers.get(caller) ?? { share: new FairShare(this.#places), links: 0 };
     this.#callers.set(caller, known);
     known.links++;
-    const share = new Share(known.share, FEW_PLACES);
+    const share = new FairShare(known.share, FEW_PLACES);
     const done = (): void => {
       share.give(share.held);
       if (--known.links === 0) this.#callers.delete(caller);
@@ -147,7 +147,7 @@ export class KeeperGate {
   async #connect(): Promise<KeeperLink> {
     const link = await ensureKeeper(this.#home, {
       ...this.#options,
-      onRelay: (alias, frame) => this.#listeners.get(alias)?.relay(frame),
+      onForward: (alias, frame) => this.#listeners.get(alias)?.forward(frame),
       onMessage: (message) => this.#message(message),
       onDrained: () => this.#drained(),
     });

@@ -6,7 +6,7 @@ import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
-import { printable } from '../link/printable.js';
+import { printable } from '../text/printable.js';
 import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';

@@ -2,12 +2,12 @@
 import { SendallError } from '../errors.js';
 import type { Control, RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
-import { check, checkOptions, either, flag, objectOf, oneOf, whole } from './check.js';
-import { prepareRun, RUN_RULES, toBytes, type RunOptions, type Word } from './options.js';
-import type { Beginning } from './attachment.js';
-import { Run } from './run.js';
-import type { Session } from './session.js';
-import { templateWords, type Argument } from './template.js';
+import { check, checkOptions, either, flag, objectOf, oneOf, whole } from './options/check.js';
+import { prepareRun, RUN_RULES, toBytes, type RunOptions, type Word } from './options/options.js';
+import type { Beginning } from './run/attachment.js';
+import { Run } from './run/run.js';
+import type { Session } from './session/session.js';
+import { templateWords, type Argument } from './options/template.js';
 
 /** What the host said of itself when the link was made. */
 export interface HostInfo {

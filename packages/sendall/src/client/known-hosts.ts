@@ -1,9 +1,9 @@
 /** The hosts this user can name: hosts.json, where each has an address, its agent's pinned key and tags. */
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
-import { parseFingerprint } from '../link/identity.js';
-import { isRecord, RecordFile, type Json } from '../link/record-file.js';
-import { canonicalTlsUrl, parseTlsUrl } from '../link/address.js';
+import { parseFingerprint } from '../keys/fingerprint.js';
+import { isRecord, RecordFile, type Json } from '../files/record-file.js';
+import { canonicalTlsUrl, parseTlsUrl } from '../text/address.js';
 
 export interface KnownHost {
   readonly name: string;

@@ -2,13 +2,13 @@
 import { hostname, userInfo } from 'node:os';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
-import { durationOption, type Duration } from '../link/duration.js';
-import { formatTlsUrl, parseTlsUrl } from '../link/address.js';
+import { durationOption, type Duration } from '../text/duration.js';
+import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
 import { helloMessage } from '../link/handshake.js';
-import { loadIdentity } from '../link/identity.js';
+import { loadIdentity } from '../keys/identity.js';
 import { Link } from '../link/link.js';
-import { pairingProof, parseCode, sameProof } from '../link/pairing-proof.js';
-import { printable } from '../link/printable.js';
+import { pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
+import { printable } from '../text/printable.js';
 import { dialTls, exportBinding } from '../link/tls.js';
 import type { Message, MessageNamed } from '../protocol/messages.js';
 import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';

@@ -1,14 +1,14 @@
 /** The same command on many hosts, one question with many answers. */
-import { checkOptions, type Rules } from '../client/check.js';
+import { checkOptions, type Rules } from '../client/options/check.js';
 import { connect, CONNECT_RULES, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
 import { KnownHosts } from '../client/known-hosts.js';
-import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options.js';
-import type { Result } from '../client/result.js';
-import type { RunEvent } from '../client/events.js';
-import { Fifo } from '../client/fifo.js';
-import type { StreamName } from '../client/output.js';
-import { Run } from '../client/run.js';
+import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
+import type { Result } from '../client/result/result.js';
+import type { RunEvent } from '../client/streams/events.js';
+import { Fifo } from '../client/streams/fifo.js';
+import type { StreamName } from '../client/streams/output.js';
+import type { Run } from '../client/run/run.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { resolveHome } from '../home.js';
 import { Broadcast } from './broadcast.js';
@@ -283,7 +283,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
       host = await connect(name, this.#connect);
       run = this.#begin(host, options);
     } catch (error) {
-      run = unreached(name, options, error as Error);
+      run = await unreached(name, options, error as Error);
     }
     this.#active.set(name, run);
     for (const stream of this.#unread) run.stopReading(stream);
@@ -304,7 +304,8 @@ function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Arr
 }
 
 /** A run that ends at once, with the reason why its host was not reached. */
-function unreached(name: string, options: RunOptions, error: Error): Run {
+async function unreached(name: string, options: RunOptions, error: Error): Promise<Run> {
+  const { Run } = await import('../client/run/run.js');
   const run = new Run(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
   run.giveUp(error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error }));
   return run;

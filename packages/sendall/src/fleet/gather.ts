@@ -1,6 +1,6 @@
 /** Many answers made readable: equal ones together, and what differs from the majority. */
 import { createHash } from 'node:crypto';
-import type { Outcome, Result } from '../client/result.js';
+import type { Outcome, Result } from '../client/result/result.js';
 import { NodeSet } from './node-set.js';
 
 /** Hosts that ended alike and wrote the same bytes. */

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
-import { Presence } from '../link/presence.js';
+import { Presence } from '../files/presence.js';
 import { started } from '../started.js';
 import { Keeper } from './keeper.js';
 import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './door/limits.js';

@@ -3,8 +3,8 @@ import { lstatSync } from 'node:fs';
 import { connect as netConnect } from 'node:net';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH } from '../home.js';
-import { parseTlsUrl } from './address.js';
-import type { Identity } from './identity.js';
+import { parseTlsUrl } from '../text/address.js';
+import type { Identity } from '../keys/identity.js';
 import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
 

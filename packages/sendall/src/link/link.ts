@@ -44,7 +44,7 @@ export interface LinkHandlers {
    * Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. Memory
    * as with `message`.
    */
-  relay?(alias: number, frame: Buffer): boolean;
+  forward?(alias: number, frame: Buffer): boolean;
   /**
    * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link the
    * bytes of DATA are valid inside the call only.
@@ -86,7 +86,7 @@ export class Link {
     // What is not a large piece of a stream may be kept.
     const own = this.#lent && !(frame.length >= LARGE && isData(frame)) ? Buffer.from(frame) : frame;
     const alias = aliasOf(own);
-    if (!alias || !this.#handlers?.relay?.(alias, own)) this.#message(decode(own));
+    if (!alias || !this.#handlers?.forward?.(alias, own)) this.#message(decode(own));
     return this.#held || this.#paused ? false : undefined;
   };
 
@@ -180,15 +180,15 @@ export class Link {
    * Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on, unless it is
    * lent: then a large piece of a stream is copied.
    */
-  relay(alias: number, frame: Buffer, memory: 'own' | 'lent' = 'own'): void {
+  forward(alias: number, frame: Buffer, memory: 'own' | 'lent' = 'own'): void {
     if (this.#closed) return;
     readdress(frame, alias);
     if (frame.length < LARGE) this.#sendFrame(frame);
-    else if (memory === 'lent' && isData(frame)) this.#relayPiece(frame);
+    else if (memory === 'lent' && isData(frame)) this.#forwardPiece(frame);
     else this.#sendLarge(frame);
   }
 
-  #relayPiece(frame: Buffer): void {
+  #forwardPiece(frame: Buffer): void {
     if (this.#pending.length) this.#flush();
     if (!this.#batch?.addFrame(frame)) {
       this.flushData();

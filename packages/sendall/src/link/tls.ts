@@ -8,10 +8,11 @@ import type { OnReadOpts } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket, type TlsOptions } from 'node:tls';
 import { RefusedError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
-import { formatTlsUrl, type TlsAddress } from './address.js';
-import { fingerprintOf, type Identity } from './identity.js';
+import { formatTlsUrl, type TlsAddress } from '../text/address.js';
+import { fingerprintOf } from '../keys/fingerprint.js';
+import type { Identity } from '../keys/identity.js';
 
-export { formatTlsUrl, parseTlsUrl } from './address.js';
+export { formatTlsUrl, parseTlsUrl } from '../text/address.js';
 
 /** The key at the other end. */
 export interface Peer {

@@ -8,14 +8,14 @@ import { join } from 'node:path';
 import { Agent, type AgentOptions } from '../agent/agent.js';
 import { KeeperGate } from '../agent/gate.js';
 import { Host } from '../client/host.js';
-import { Session, type Dialled, type SessionOptions } from '../client/session.js';
+import { Session, type Dialled, type SessionOptions } from '../client/session/session.js';
 import { UnreachableError, UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
-import { durationOption, type Duration } from '../link/duration.js';
-import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './faults.js';
+import { durationOption, type Duration } from '../text/duration.js';
+import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './network/faults.js';
 import { greet } from '../link/handshake.js';
 import { Link } from '../link/link.js';
-import { memoryPair, type MemoryPair } from './memory.js';
+import { memoryPair, type MemoryPair } from './network/memory-pair.js';
 
 export interface TestHostsOptions {
   /** What goes wrong on the links. Default: nothing. */

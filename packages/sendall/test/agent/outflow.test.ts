@@ -8,7 +8,7 @@ import { Outflow } from '../../dist/agent/outflow.js';
 import { ReadAhead } from '../../dist/agent/read-ahead.js';
 import { SpoolReader, SpoolWriter } from '../../dist/keeper/output/spool.js';
 import { Link } from '../../dist/link/link.js';
-import { memoryPair } from '../../dist/testing/memory.js';
+import { memoryPair } from '../../dist/testing/network/memory-pair.js';
 import type { Message } from '../../dist/protocol/messages.js';
 
 const SEGMENT = 64 * 1024;

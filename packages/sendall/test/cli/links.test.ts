@@ -67,7 +67,7 @@ test('killing it in the middle of a command loses nothing', async () => {
   expect(events.at(-1)).toMatchObject({ event: 'result', outcome: 'failed', code: 4, stdoutBytes: 288_897 });
 });
 
-test('a holder that is stuck is done without', () => {
+test('a warm-links process that is stuck is done without', () => {
   const { pid } = warm();
   process.kill(pid, 'SIGSTOP');
   expect(user.call(['run', '-n', 'web1', '--', 'echo', 'direct'])).toMatchObject({ code: 0, stdout: 'direct\n' });

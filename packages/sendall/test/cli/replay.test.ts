@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ScreenModes } from 'sendall';
+import { ScreenModes } from '../../dist/text/screen-modes.js';
 import { Replay } from '../../dist/cli/terminal/replay.js';
 
 /** What is drawn of a session whose past begins at `start`; `cut`: how much comes at a time. */

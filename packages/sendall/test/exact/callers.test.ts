@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { connect, openAgent, openRelay, pair, resolveHome, type Home, type Host } from 'sendall';
+import { connect, openAgent, pair, resolveHome, type Home, type Host } from 'sendall';
 import { Agent } from '../../dist/agent/agent.js';
 import { KeeperGate } from '../../dist/agent/gate.js';
+import { openWarmLinks } from '../../dist/link/warm/warm-links.js';
 import { encodeData } from '../../dist/protocol/codec.js';
 import { until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
@@ -137,10 +138,10 @@ describe('callers who share a warm link', () => {
     ends.push(() => agent.close());
     const url = agent.listening.find((each) => each.startsWith('tls:'))!;
     const { pin } = await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
-    const relay = await openRelay(home);
-    ends.push(() => relay.close());
+    const held = await openWarmLinks(home);
+    ends.push(() => held.close());
     const proof = Buffer.from(JSON.stringify({ url, pin }));
-    join = async () => await Rogue.authenticated(home.linksSocket, { method: 'relay', proof });
+    join = async () => await Rogue.authenticated(home.linksSocket, { method: 'warm', proof });
   });
   afterAll(async () => {
     const host = await connect('local', { home: agentHome });

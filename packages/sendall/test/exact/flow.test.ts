@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Inbound } from '../../dist/client/inbound.js';
+import { Inbound } from '../../dist/client/streams/inbound.js';
 import { CreditPool } from '../../dist/protocol/flow.js';
-import { Outbound } from '../../dist/client/outbound.js';
+import { Outbound } from '../../dist/client/streams/outbound.js';
 import { noise } from '../fixtures/chatter.js';
 
 const often = { numRuns: 300 };

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { DirectionFaults, type FaultPlan } from '../../dist/testing/faults.js';
-import { memoryPair } from '../../dist/testing/memory.js';
+import { DirectionFaults, type FaultPlan } from '../../dist/testing/network/faults.js';
+import { memoryPair } from '../../dist/testing/network/memory-pair.js';
 import { noise } from '../fixtures/chatter.js';
 
 const pairWith = (plan: FaultPlan) =>

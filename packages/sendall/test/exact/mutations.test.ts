@@ -159,7 +159,7 @@ describe('an agent', () => {
     home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-mutations-')) });
     const gate = new KeeperGate(home, { idleExitMs: 200 });
     gate.enter({
-      relay: () => undefined,
+      forward: () => undefined,
       fromKeeper: () => undefined,
       keeperBack: () => void relinked++,
       keeperLost: () => void relinked++,

@@ -1,7 +1,7 @@
 import { NodeSet } from 'sendall';
 import { describe, expect, test } from 'vitest';
 import { PrefixedLines } from '../../dist/cli/show/prefixed-lines.js';
-import { Fifo } from '../../dist/client/fifo.js';
+import { Fifo } from '../../dist/client/streams/fifo.js';
 import { workOf } from './work.js';
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);

@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { lockFile, LockFile } from '../../dist/link/lock-file.js';
-import { updatePrivateFile } from '../../dist/link/private-file.js';
+import { lockFile, LockFile } from '../../dist/files/lock-file.js';
+import { updatePrivateFile } from '../../dist/files/private-file.js';
 
 let folder: string;
 let path: string;

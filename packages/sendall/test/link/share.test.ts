@@ -1,37 +1,37 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Share } from '../../dist/link/share.js';
+import { FairShare } from '../../dist/fair-share.js';
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-const takeAll = (share: Share): number => {
+const takeAll = (share: FairShare): number => {
   while (share.take());
   return share.held;
 };
 
 describe('a share', () => {
   test('of a room gets half of it when it takes all that it can', () => {
-    const room = new Share(100);
-    expect(takeAll(new Share(room))).toBe(50);
+    const room = new FairShare(100);
+    expect(takeAll(new FairShare(room))).toBe(50);
     expect(room.held).toBe(50);
   });
 
   test('leaves something to each that comes later', () => {
-    const room = new Share(1000);
-    for (let i = 0; i < 8; i++) expect(takeAll(new Share(room))).toBeGreaterThan(0);
+    const room = new FairShare(1000);
+    for (let i = 0; i < 8; i++) expect(takeAll(new FairShare(room))).toBeGreaterThan(0);
   });
 
   test('of a share that its neighbours have used up gets its few', () => {
-    const room = new Share(1000);
-    const caller = new Share(room);
-    for (let i = 0; i < 20; i++) takeAll(new Share(caller));
-    expect(takeAll(new Share(caller))).toBe(0);
-    expect(takeAll(new Share(caller, 4))).toBe(4);
-    expect(takeAll(new Share(new Share(room)))).toBeGreaterThan(100);
+    const room = new FairShare(1000);
+    const caller = new FairShare(room);
+    for (let i = 0; i < 20; i++) takeAll(new FairShare(caller));
+    expect(takeAll(new FairShare(caller))).toBe(0);
+    expect(takeAll(new FairShare(caller, 4))).toBe(4);
+    expect(takeAll(new FairShare(new FairShare(room)))).toBeGreaterThan(100);
   });
 
   test('is given back in all that it is a part of', () => {
-    const room = new Share(10);
-    const link = new Share(new Share(room));
+    const room = new FairShare(10);
+    const link = new FairShare(new FairShare(room));
     expect([link.take(), link.take()]).toEqual([true, true]);
     link.give(link.held);
     expect([link.held, room.held]).toEqual([0, 0]);
@@ -41,9 +41,9 @@ describe('a share', () => {
     const steps = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 3 }), fc.boolean()), { maxLength: 400 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 60 }), steps, (size, all) => {
-        const room = new Share(size);
-        const callers = Array.from({ length: 3 }, () => new Share(room));
-        const links = callers.map((caller) => Array.from({ length: 4 }, () => new Share(caller)));
+        const room = new FairShare(size);
+        const callers = Array.from({ length: 3 }, () => new FairShare(room));
+        const links = callers.map((caller) => Array.from({ length: 4 }, () => new FairShare(caller)));
         for (const [caller, link, takes] of all) {
           const share = links[caller]![link]!;
           if (takes) share.take();

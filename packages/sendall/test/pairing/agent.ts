@@ -4,7 +4,7 @@ import { Callers } from '../../dist/agent/callers.js';
 import { PairingDesk, type PairingOptions } from '../../dist/agent/pairing.js';
 import type { Home } from '../../dist/home.js';
 import { helloMessage } from '../../dist/link/handshake.js';
-import { loadIdentity, type Identity } from '../../dist/link/identity.js';
+import { loadIdentity, type Identity } from '../../dist/keys/identity.js';
 import { Link } from '../../dist/link/link.js';
 import { acceptPeer, dialTls, exportBinding, serverTls } from '../../dist/link/tls.js';
 import type { Control, Message } from '../../dist/protocol/messages.js';

@@ -13,7 +13,8 @@ import {
 import { fileURLToPath } from 'node:url';
 import { inspect, promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { fingerprintOf, loadIdentity, parseFingerprint } from '../../dist/link/identity.js';
+import { fingerprintOf, parseFingerprint } from '../../dist/keys/fingerprint.js';
+import { loadIdentity } from '../../dist/keys/identity.js';
 import { filesOf, newHome } from './support.js';
 
 const run = promisify(execFile);

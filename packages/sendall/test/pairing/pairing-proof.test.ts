@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto';
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { newCode, pairingProof, parseCode, sameProof } from '../../dist/link/pairing-proof.js';
+import { newCode, pairingProof, parseCode, sameProof } from '../../dist/keys/pairing-proof.js';
 
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.split('');
 const keyOf = (text: string) => parseCode(text).export().toString();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { onTestFinished } from 'vitest';
 import { resolveHome, type Home } from '../../dist/home.js';
-import { loadIdentity, type Identity } from '../../dist/link/identity.js';
+import { loadIdentity, type Identity } from '../../dist/keys/identity.js';
 
 /** An empty home that is removed when the test ends. */
 export function newHome(): Home {

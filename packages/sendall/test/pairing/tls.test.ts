@@ -2,9 +2,9 @@ import { createServer as createTcpServer, type Socket } from 'node:net';
 import { connect, createServer as createTlsServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { formatTlsUrl, parseTlsUrl } from '../../dist/link/address.js';
+import { formatTlsUrl, parseTlsUrl } from '../../dist/text/address.js';
 import { acceptPeer, dialTls, exportBinding, serverTls } from '../../dist/link/tls.js';
-import type { Identity } from '../../dist/link/identity.js';
+import type { Identity } from '../../dist/keys/identity.js';
 import { listen, newIdentity, tlsServer } from './support.js';
 
 const host = '127.0.0.1';

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
-import { connect, type AgentStatus } from '../../index.js';
+import { connect, openAgent, type AgentStatus } from '../../index.js';
 import { startInBackground } from '../hosts/background.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
 import { answer, json, say } from '../show/print.js';
@@ -43,8 +43,6 @@ export const agent: Command = {
 async function foreground(args: Arguments): Promise<number> {
   const few = existsSync('/proc/self/limits') && tooFewFiles(readFileSync('/proc/self/limits', 'latin1'));
   if (few) throw new UsageError(few);
-  // Loaded here alone: no other command needs the agent's code.
-  const { openAgent } = await import('../../index.js');
   const name = args.text('name');
   const running = await openAgent({ listen: args.texts('listen'), ...(name === undefined ? {} : { name }) });
   for (const url of running.listening) say(`listening ${url}`);

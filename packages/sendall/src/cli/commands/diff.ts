@@ -1,4 +1,5 @@
-import { fleet, Gatherer } from '../../index.js';
+import { fleet } from '../../index.js';
+import { Gatherer } from '../../internal.js';
 import type { Command } from '../words/command.js';
 import { findOptions, findPlaces, oneWord } from '../hosts/find-run.js';
 import { say } from '../show/print.js';

@@ -1,7 +1,8 @@
 /** The hosts this user knows, and sets of them. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, resolveTargets, type KnownHost } from '../../index.js';
+import { KnownHosts, type KnownHost } from '../../index.js';
+import { resolveTargets } from '../../internal.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';

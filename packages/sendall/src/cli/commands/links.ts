@@ -1,7 +1,7 @@
-/** The process that holds warm links for this user: it starts by itself, and ends when it is idle. */
+/** The warm-links process of this user, which starts by itself and ends when it is idle. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { askRelay, type RelayStatus } from '../../index.js';
+import { askWarmLinks, openWarmLinks } from '../../internal.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
 import { answer, json } from '../show/print.js';
 import { onSignal } from '../leaving/signals.js';
@@ -22,35 +22,44 @@ export const links: Command = {
     if (extra !== undefined) throw new UsageError(`links does not know what "${extra}" means here`);
     if (verb !== undefined && !this.subcommands!.includes(verb)) throw notAVerb('links', verb, this.subcommands!);
     if (verb === 'serve') return await serve(args);
-    const said = await askRelay<RelayStatus>(resolveHome(), verb === 'stop' ? 'stop' : 'status');
-    if (verb === 'stop' && said) await gone();
-    if (args.on('json')) json(said ?? { links: [] });
-    else if (!said) answer('no process holds warm links: the next command to a tls:// host starts one');
-    else if (verb === 'stop') answer(`process ${said.pid} lets go of its links and ends`);
-    else {
-      answer(`process ${said.pid}, version ${said.version}, holds ${count(said.links.length, 'link')}`);
-      for (const { url, callers } of said.links) answer(`${url}  ${count(callers, 'caller')}`);
-    }
+    if (verb === 'stop') await stop(args);
+    else await status(args);
     return 0;
   },
 };
 
+const NONE = 'no process holds warm links: the next command to a tls:// host starts one';
+
+async function status(args: Arguments): Promise<void> {
+  const said = await askWarmLinks(resolveHome(), 'status');
+  if (args.on('json')) return json(said ?? { links: [] });
+  if (!said) return answer(NONE);
+  answer(`process ${said.pid}, version ${said.version}, holds ${count(said.links.length, 'link')}`);
+  for (const { url, callers } of said.links) answer(`${url}  ${count(callers, 'caller')}`);
+}
+
+async function stop(args: Arguments): Promise<void> {
+  const said = await askWarmLinks(resolveHome(), 'stop');
+  if (said) await gone();
+  if (args.on('json')) return json(said ?? { links: [] });
+  answer(said ? `process ${said.pid} lets go of its links and ends` : NONE);
+}
+
 /** The next command must not find the one that ends. */
 async function gone(): Promise<void> {
   const until = performance.now() + 5000;
-  while (performance.now() < until && (await askRelay(resolveHome(), 'status').catch(() => undefined)))
+  while (performance.now() < until && (await askWarmLinks(resolveHome(), 'status').catch(() => undefined)))
     await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** In the foreground, until it is idle or told to end. */
 async function serve(args: Arguments): Promise<number> {
-  const { openRelay } = await import('../../index.js');
   const idle = args.text('idle');
-  const relay = await openRelay(resolveHome(), idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') });
-  const end = () => void relay.close();
+  const held = await openWarmLinks(resolveHome(), idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') });
+  const end = () => void held.close();
   onSignal('SIGINT', end);
   onSignal('SIGTERM', end);
   onSignal('SIGHUP', () => undefined);
-  await relay.stopped;
+  await held.stopped;
   return 0;
 }

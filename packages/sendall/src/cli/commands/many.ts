@@ -2,7 +2,8 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { Writable } from 'node:stream';
 import { UsageError } from '../../errors.js';
-import { fleet, Gatherer, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../../index.js';
+import { fleet, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../../index.js';
+import { Gatherer } from '../../internal.js';
 import { graceOf, type Part } from './accompany.js';
 import type { Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';

@@ -4,6 +4,7 @@ import { isatty } from 'node:tty';
 import { UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
+import { Callers } from '../../internal.js';
 import type { Arguments, Command } from '../words/command.js';
 import { answer, json, table } from '../show/print.js';
 import { count, parseDuration } from '../words/units.js';
@@ -62,7 +63,6 @@ export const pair: Command = {
 
 /** Who may use this machine's agent, and who no longer. */
 async function callers(args: Arguments): Promise<number> {
-  const { Callers } = await import('../../index.js');
   const known = new Callers(resolveHome());
   const wanted = args.text('remove');
   if (wanted === undefined) {

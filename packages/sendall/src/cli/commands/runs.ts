@@ -1,7 +1,8 @@
 /** Commands about runs that exist: list, wait for, end, forget. */
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, resolveTargets, type Result, type RunListing } from '../../index.js';
+import { KnownHosts, type Result, type RunListing } from '../../index.js';
+import { resolveTargets } from '../../internal.js';
 import type { Arguments, Command, Option } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { resultJson } from '../show/event-json.js';

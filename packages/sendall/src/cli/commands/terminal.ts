@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
-import { ScreenModes, type Run } from '../../index.js';
+import type { Run } from '../../index.js';
+import { ScreenModes } from '../../internal.js';
 import { graceOf } from './accompany.js';
 import type { Arguments } from '../words/command.js';
 import { CODES, detach, isDeparture } from '../leaving/departure.js';

@@ -1,6 +1,7 @@
 /** From a run's id, the beginning of it, or its name to the run on its host. */
 import { UsageError } from '../../errors.js';
-import { KnownHosts, resolveHome, resolveTargets, type RunListing } from '../../index.js';
+import { KnownHosts, resolveHome, type RunListing } from '../../index.js';
+import { resolveTargets } from '../../internal.js';
 import type { Arguments, Option } from '../words/command.js';
 import { askEach } from './each-host.js';
 import { knownRuns, noted } from './history.js';

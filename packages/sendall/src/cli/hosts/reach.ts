@@ -29,7 +29,7 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
 /** Warm links unless the user wants one of their own. */
 export function shareOf(args: Arguments): ConnectOptions {
   if (args.on('no-share')) return {};
-  const share = async (): Promise<void> => (await import('./link-holder.js')).startHolder();
+  const share = async (): Promise<void> => (await import('./warm-links.js')).startWarmLinks();
   // Also when it is not even to be loaded: no descriptor may be free.
   return { share: () => void share().catch(() => undefined) };
 }

@@ -1,6 +1,7 @@
 /** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
 import { isatty } from 'node:tty';
-import type { Result, Run, RunEvent, ScreenModes, StreamName } from '../../index.js';
+import type { Result, Run, RunEvent, StreamName } from '../../index.js';
+import type { ScreenModes } from '../../internal.js';
 import type { Arguments } from '../words/command.js';
 import { jsonLine } from './control-characters.js';
 import { decodersFor, eventJson, outputJson, unfinished } from './event-json.js';

@@ -1,6 +1,6 @@
 /** Our terminal as it was, when what a program on another terminal has drawn was shown here, however we end. */
 import { writeSync } from 'node:fs';
-import { ScreenModes } from '../../index.js';
+import { ScreenModes } from '../../internal.js';
 
 /** From now on what is watched is undone when this process ends. */
 export function undoneAtTheEnd(): ScreenModes {

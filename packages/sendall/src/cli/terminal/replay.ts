@@ -2,7 +2,8 @@
  * What a terminal drew before we sat down at it, drawn again but not asked again: a program's questions to its terminal
  * were answered then, and answers of ours would be typed into whatever runs now. Source: xterm control sequences.
  */
-import { ScreenModes, type Run } from '../../index.js';
+import type { Run } from '../../index.js';
+import { ScreenModes } from '../../internal.js';
 
 /** A control string: its text is neither a question nor a bell of its own. */
 // eslint-disable-next-line no-control-regex

@@ -1,6 +1,7 @@
 /** What the process's exit code means, beside the command's own. */
 import { constants } from 'node:os';
-import { signalNumber, type Outcome, type Result } from '../../index.js';
+import type { Outcome, Result } from '../../index.js';
+import { signalNumber } from '../../internal.js';
 
 export const EXIT = {
   ok: 0,

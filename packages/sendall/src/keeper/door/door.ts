@@ -59,7 +59,7 @@ export interface KeeperOptions {
 /** Who listens to the keeper. */
 export interface KeeperEvents {
   /** Called instead of `onMessage` for frames that are callers' business alone; see `isForCallers`. */
-  onRelay?(alias: number, frame: Buffer): void;
+  onForward?(alias: number, frame: Buffer): void;
   /** Called for each message, synchronously for all of a chunk. DATA's bytes are valid inside the call only. */
   onMessage(message: Message): void;
   /** Called when the link is no longer congested. */
@@ -175,7 +175,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       Math.max(deadline - performance.now(), 0),
     );
     const wire = new Wire(socket, {
-      ...(options.onRelay ? { relay: options.onRelay.bind(options) } : {}),
+      ...(options.onForward ? { forward: options.onForward.bind(options) } : {}),
       message(message) {
         if (linked) return options.onMessage(message);
         if (message.type === 'HELLO_OK') greeted = true;

@@ -14,7 +14,7 @@ const LARGE = 8 * 1024;
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
   /** Called instead of `message` for frames that are callers' business alone, when it is there. */
-  relay?(alias: number, frame: Buffer): void;
+  forward?(alias: number, frame: Buffer): void;
   message(message: Message): void;
   /** What was waiting has gone out, after `congested` was true. */
   drained(): void;
@@ -51,7 +51,7 @@ export class Wire {
     const decoder = framing.decoder();
     const onFrame = (frame: Buffer): false | undefined => {
       const alias = aliasOf(frame);
-      if (alias && events.relay && isForCallers(frame)) events.relay(alias, frame);
+      if (alias && events.forward && isForCallers(frame)) events.forward(alias, frame);
       else events.message(decode(frame));
       return events.paced && this.congested ? this.#hold() : undefined;
     };

@@ -1,11 +1,11 @@
 /** What each caller's runs take of the keeper: places, turns to run, and the bytes of their specs. */
-import { Share } from '../../link/share.js';
+import { FairShare } from '../../fair-share.js';
 import type { KeeperLimits } from '../door/limits.js';
 
 interface Caller {
-  readonly opened: Share;
-  readonly running: Share;
-  readonly specs: Share;
+  readonly opened: FairShare;
+  readonly running: FairShare;
+  readonly specs: FairShare;
   /** Runs that hold something. */
   runs: number;
 }
@@ -53,24 +53,24 @@ export class Place {
 /** Shared out by caller: none gets more than it leaves to others. */
 export class Places {
   readonly #limits: KeeperLimits;
-  readonly #opened: Share;
-  readonly #running: Share;
-  readonly #specs: Share;
+  readonly #opened: FairShare;
+  readonly #running: FairShare;
+  readonly #specs: FairShare;
   readonly #callers = new Map<string, Caller>();
 
   constructor(limits: KeeperLimits) {
     this.#limits = limits;
-    this.#opened = new Share(limits.maxRunning + limits.maxQueued);
-    this.#running = new Share(limits.maxRunning);
-    this.#specs = new Share(limits.specTotal);
+    this.#opened = new FairShare(limits.maxRunning + limits.maxQueued);
+    this.#running = new FairShare(limits.maxRunning);
+    this.#specs = new FairShare(limits.specTotal);
   }
 
   /** A place for a run whose spec has so many bytes, or why there is none. */
   take(name: string, spec: number): Place | string {
     const caller = this.#callers.get(name) ?? {
-      opened: new Share(this.#opened),
-      running: new Share(this.#running),
-      specs: new Share(this.#specs),
+      opened: new FairShare(this.#opened),
+      running: new FairShare(this.#running),
+      specs: new FairShare(this.#specs),
       runs: 0,
     };
     const { maxRunning, maxQueued, specTotal } = this.#limits;

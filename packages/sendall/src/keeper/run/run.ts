@@ -5,7 +5,7 @@
 import { constants } from 'node:os';
 import { decodeSpec } from '../../protocol/codec.js';
 import { formatRunId } from '../../protocol/run-id.js';
-import { ScreenModes } from '../../protocol/screen-modes.js';
+import { ScreenModes } from '../../text/screen-modes.js';
 import { HIGHEST_SIGNAL, signalName } from '../../protocol/signals.js';
 import {
   MAX_FRAME,

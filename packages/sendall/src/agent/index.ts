@@ -1,0 +1,24 @@
+/**
+ * # sendall/agent: the machine's half
+ *
+ * An agent listens, knows who may call, and passes commands to the keeper, a process of its own that outlives it.
+ * `sendall agent` is this in a program of its own; {@link openAgent} is for a program that brings its agent along:
+ *
+ * ```ts
+ * import { openAgent, resolveHome } from 'sendall/agent';
+ *
+ * const home = resolveHome({ SENDALL_HOME: '/var/lib/my-program/sendall' });
+ * await using agent = await openAgent({ home, listen: ['tls://0.0.0.0:7433'] });
+ * console.log(agent.listening, agent.issueCode().code);
+ * await agent.stopped;
+ * ```
+ *
+ * Callers use the door `sendall`. Its `openAgent` is this one, loaded when it is called.
+ *
+ * @packageDocumentation
+ */
+export { openAgent, type Agent, type AgentOptions, type AgentStatus } from './agent.js';
+export { Callers, type Caller } from './callers.js';
+export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
+export { resolveHome, type Home } from '../home.js';
+export type { Duration } from '../text/duration.js';

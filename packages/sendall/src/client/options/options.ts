@@ -1,0 +1,301 @@
+/** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
+import { CHOICES, encodeSpec } from '../../protocol/codec.js';
+import type { Spec } from '../../protocol/messages.js';
+import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../../protocol/run-id.js';
+import { readDuration, type Duration } from '../../text/duration.js';
+import { UsageError } from '../../errors.js';
+import {
+  abortSignal,
+  check,
+  checkOptions,
+  either,
+  flag,
+  having,
+  listOf,
+  duration,
+  name,
+  objectOf,
+  oneOf,
+  whole,
+  word,
+  type Rule,
+  type Rules,
+} from './check.js';
+import { prepareRetry, retryRule, type PreparedRetry, type Retry } from './retry.js';
+import { targetRule, type Target } from './target.js';
+import { verboseOf, verboseRule, type Verbose } from './verbose.js';
+
+/** A word, path or variable: text is sent as UTF-8, bytes as they are. */
+export type Word = string | Uint8Array;
+
+export interface RunOptions {
+  /** Run id (UUIDv7 text). Opening the same id again attaches; default: a new one. */
+  runId?: string;
+  /** A name to find the run by. */
+  name?: string;
+  tags?: readonly string[];
+  /**
+   * Working folder on the host. A relative one is below the user's home, on `local` below the caller's present folder.
+   * @default the user's home; on `local` the caller's present folder
+   */
+  cwd?: Word;
+  /** Added to the rebuilt environment; undefined values are left out. An array holds NAME=VALUE entries. */
+  env?: Readonly<Record<string, Word | undefined>> | readonly Word[];
+  /** Run as this user of the host (the agent must be allowed to). */
+  runAs?: string;
+  /**
+   * What the command reads. "none" (default): end-of-file at once. "pipe": what you write to `run.stdin`. Any other
+   * string: that text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
+   */
+  stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
+  /** Where stdout goes. Default "pipe": into the result, or to who reads the run as a stream. */
+  stdout?: Target;
+  /** Where stderr goes. Default "pipe". */
+  stderr?: Target;
+  /** How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows. Default "utf-8". */
+  encoding?: string;
+  /** A terminal of this size on the host, each from 1 to 65535; output is one stream. Default 80 columns and 24 rows. */
+  pty?: boolean | { cols?: number | undefined; rows?: number | undefined; term?: string | undefined };
+  /**
+   * "split" (default), "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
+   * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
+   * writes whole, of programs that write to the descriptors they were given; those that open /dev/stdout fail, and node,
+   * deno and bun are refused.
+   */
+  capture?: 'split' | 'merged' | 'exact' | 'ordered';
+  /** Milliseconds until the host ends the run (outcome timeout). 0: none (default). */
+  timeout?: Duration;
+  /** Milliseconds without output until the host ends the run (outcome idle). 0: none (default). */
+  idleTimeout?: Duration;
+  /** Milliseconds between TERM and KILL. Default 5000. */
+  killGrace?: Duration;
+  /** When the result is there: at "exit" (default), at end of output ("eof"), or when the whole "tree" has ended. */
+  waitFor?: 'exit' | 'eof' | 'tree';
+  /** What a lost caller means: the run goes on ("keep", default) or gets TERM after so many milliseconds. */
+  onDisconnect?: 'keep' | { termAfter: Duration };
+  /** Milliseconds that the host keeps the finished run. Default 24 hours. */
+  keep?: Duration;
+  /** Bytes of output the host keeps on disk for this run. Default 256 MiB. */
+  spoolMax?: number;
+  /** When that is full of unread bytes: "block" the command (default), "stop" it, or "drop-old" bytes (a gap). */
+  overflow?: 'block' | 'stop' | 'drop-old';
+  /** Output above this many bytes ends the run (outcome limits) and is dropped. Default: none. */
+  maxOutput?: number;
+  /**
+   * Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated), and what fits is kept; the
+   * text leaves out a last character that was cut. Default 64 MiB.
+   */
+  maxBuffer?: number;
+  /**
+   * The final newline of text. True: left out of `stdout` and `stderr` of the result too. False: kept by `text()` too.
+   * Default: `text()` and `${result}` leave it out, the result keeps it. `raw`, `bytes()` and streams always have it.
+   */
+  stripFinalNewline?: boolean;
+  /** False: a result that is not ok resolves instead of rejecting. Default true. */
+  reject?: boolean;
+  /**
+   * Further tries of a run that was not ok: of one that has certainly not started, or of any when it is `idempotent`. Each
+   * has a new run id; the run is then that one. What the caller has ended is not tried again, nor a run whose output was
+   * read as a stream. Default 0.
+   */
+  retry?: Retry;
+  /**
+   * Lines on our stderr about its start, its end and, with "full", its output; without the words of the command. Default:
+   * SENDALL_VERBOSE, else "none".
+   */
+  verbose?: Verbose;
+  /** The command may be started again after an unclear crash. Default false. */
+  idempotent?: boolean;
+  /** SHA-256 of each stream in the result. Default false. */
+  sha256?: boolean;
+  /** Milliseconds after which the host must not start it any more. Default 60000. */
+  startWithin?: Duration;
+  /** Milliseconds without a link until the run is given up as lost. Default: the connection's. */
+  giveUpAfter?: Duration;
+  /** Aborting cancels the run on the host. */
+  signal?: AbortSignal;
+}
+
+const size = (what: string): Rule => whole(what, 1, 65_535);
+const readable: Rule = {
+  allowed: 'a stream or a generator of bytes or text',
+  fits: (value) =>
+    [Symbol.asyncIterator, 'getReader', Symbol.iterator].some((method) => having('', method).fits(value)),
+};
+const variables: Rule = {
+  allowed: 'an object of text or bytes by name',
+  fits: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !(value instanceof Uint8Array) &&
+    Object.values(value).every((each) => each === undefined || word.fits(each)),
+};
+
+/** What each option may be. */
+export const RUN_RULES: Rules<RunOptions> = {
+  runId: { allowed: 'a run id', fits: (value) => typeof value === 'string' && isRunId(value) },
+  name,
+  tags: listOf(name),
+  cwd: word,
+  env: either(listOf(word), variables),
+  runAs: name,
+  stdin: either(word, readable),
+  stdout: targetRule,
+  stderr: targetRule,
+  encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
+  pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
+  capture: oneOf(...CHOICES.capture),
+  timeout: duration,
+  idleTimeout: duration,
+  killGrace: duration,
+  waitFor: oneOf('exit', 'eof', 'tree'),
+  onDisconnect: either(oneOf('keep'), objectOf({ termAfter: duration }, 'termAfter')),
+  keep: duration,
+  spoolMax: whole('bytes'),
+  overflow: oneOf(...CHOICES.overflow),
+  maxOutput: whole('bytes'),
+  maxBuffer: either(whole('bytes'), { allowed: 'Infinity', fits: (value) => value === Infinity }),
+  stripFinalNewline: flag,
+  reject: flag,
+  retry: retryRule,
+  verbose: verboseRule,
+  idempotent: flag,
+  sha256: flag,
+  startWithin: duration,
+  giveUpAfter: duration,
+  signal: abortSignal,
+};
+
+/** Argument lists and environments above this cannot be passed by Linux either (ARG_MAX is 2 MiB by default). */
+const MAX_SPEC = 1024 * 1024 - 4096;
+
+/** A run's options with every default in place. */
+export interface PreparedRun {
+  readonly runId: Buffer;
+  readonly spec: Spec;
+  readonly rawSpec: Uint8Array;
+  readonly encoding: string;
+  readonly maxBuffer: number;
+  readonly waitFor: 'exit' | 'eof' | 'tree';
+  readonly stripFinalNewline: boolean | undefined;
+  readonly reject: boolean;
+  readonly startWithin: number;
+  readonly giveUpAfter: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly retry: PreparedRetry | undefined;
+  readonly verbose: Verbose;
+  readonly stdin: RunOptions['stdin'];
+  readonly stdout: Target | undefined;
+  readonly stderr: Target | undefined;
+}
+
+/** Throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
+export function toBytes(word: Word): Uint8Array {
+  if (typeof word === 'string') return Buffer.from(word, 'utf8');
+  if (word instanceof Uint8Array) return word;
+  throw new UsageError(`a word is text or bytes, not ${word === null ? 'null' : typeof word}`);
+}
+
+function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
+  if (Array.isArray(env)) return env.map(toBytes);
+  return Object.entries(env as Record<string, Word | undefined>).flatMap(([name, value]) =>
+    value === undefined ? [] : [Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])],
+  );
+}
+
+/** A terminal's size. Throws UsageError. */
+export function checkSize(cols: number, rows: number): { cols: number; rows: number } {
+  check('cols', cols ?? null, size('columns'));
+  check('rows', rows ?? null, size('rows'));
+  return { cols, rows };
+}
+
+function isEncoding(label: unknown): boolean {
+  try {
+    return typeof label === 'string' && Boolean(new TextDecoder(label));
+  } catch {
+    return false;
+  }
+}
+
+/** The same run, whose stdin will be written to. */
+export function withStdin(prepared: PreparedRun): PreparedRun {
+  const spec = { ...prepared.spec, stdin: true };
+  return { ...prepared, spec, rawSpec: encodeSpec(spec), stdin: 'pipe' };
+}
+
+/** A fresh run id, for `runId`: UUIDv7, so that ids sort by age. */
+export function newRunId(): string {
+  return formatRunId(makeRunId());
+}
+
+/** Checks words and options. Throws UsageError that names what is wrong. */
+export function prepareRun(
+  what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
+  options: RunOptions = {},
+): PreparedRun {
+  checkOptions<RunOptions>('run', options, RUN_RULES);
+  if (what.verb === 'exec' && !Array.isArray(what.argv))
+    throw new UsageError('run() takes an array of words: run(["ls", "-l"]); sh() takes shell text');
+  const words = what.verb === 'exec' ? what.argv.map(toBytes) : [toBytes(what.script)];
+  if (what.verb === 'exec' && !words.length) throw new UsageError('there is no command to run');
+  const env = options.env ? envEntries(options.env) : [];
+  for (const [where, bytes] of [
+    ...words.map((word, i) => [what.verb === 'exec' ? `argument ${i}` : 'the script', word] as const),
+    ...env.map((entry) => ['an environment variable', entry] as const),
+    ['cwd', options.cwd === undefined ? new Uint8Array() : toBytes(options.cwd)] as const,
+  ])
+    if (bytes.includes(0)) throw new UsageError(`${where} holds a NUL byte, which no command can receive`);
+  if (options.cwd?.length === 0) throw new UsageError('cwd: an empty word names no folder');
+  for (const entry of env)
+    if (entry.indexOf(0x3d) < 1)
+      throw new UsageError(`env: an entry of ${entry.length} bytes is not NAME=VALUE: its name is missing`);
+  if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');
+  const pty = options.pty === true ? {} : options.pty || undefined;
+  const spec: Spec = {
+    verb: what.verb,
+    argv: what.verb === 'exec' ? words : [],
+    script: what.verb === 'sh' ? words[0] : undefined,
+    cwd: options.cwd === undefined ? undefined : toBytes(options.cwd),
+    env,
+    runAs: options.runAs,
+    stdin: options.stdin !== undefined && options.stdin !== 'none',
+    pty: pty && { cols: pty.cols ?? 80, rows: pty.rows ?? 24, term: pty.term },
+    capture: options.capture,
+    timeoutMs: readDuration(options.timeout) || undefined,
+    idleMs: readDuration(options.idleTimeout) || undefined,
+    killGraceMs: readDuration(options.killGrace),
+    termAfterMs: typeof options.onDisconnect === 'object' ? readDuration(options.onDisconnect.termAfter) : undefined,
+    keepMs: readDuration(options.keep) || undefined,
+    spoolMax: options.spoolMax,
+    overflow: options.overflow,
+    name: options.name,
+    tags: [...(options.tags ?? [])],
+    idempotent: options.idempotent,
+    maxOutput: options.maxOutput,
+    sha256: options.sha256,
+  };
+  const rawSpec = encodeSpec(spec);
+  if (rawSpec.length > MAX_SPEC)
+    throw new UsageError(
+      `the command and its environment are ${rawSpec.length} bytes together, and sendall sends at most ${MAX_SPEC}: pass the data on stdin`,
+    );
+  return {
+    runId: options.runId === undefined ? makeRunId() : parseRunId(options.runId),
+    spec,
+    rawSpec,
+    encoding: options.encoding ?? 'utf-8',
+    maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
+    waitFor: options.waitFor ?? 'exit',
+    stripFinalNewline: options.stripFinalNewline,
+    reject: options.reject ?? true,
+    startWithin: readDuration(options.startWithin) ?? 60_000,
+    giveUpAfter: readDuration(options.giveUpAfter),
+    signal: options.signal,
+    retry: prepareRetry(options.retry, options),
+    verbose: verboseOf(options.verbose),
+    stdin: options.stdin,
+    stdout: options.stdout,
+    stderr: options.stderr,
+  };
+}

@@ -1,0 +1,64 @@
+/** Trying a run again: which may be, and how often. */
+import { UsageError } from '../../errors.js';
+import { readDuration, type Duration } from '../../text/duration.js';
+import { callback, duration, either, objectOf, whole, type Rule } from './check.js';
+import type { Result } from '../result/result.js';
+
+/** Further tries, or how many, after which pause, and for which results. */
+export type Retry =
+  | number
+  | {
+      readonly times: number;
+      /** Before each further try. Default 0. */
+      readonly delay?: Duration | undefined;
+      /**
+       * Whether this result is worth another try; `tries` were made. Asked only when another one is allowed. Default: every
+       * one that is, but for a run that the host refused for another reason than being busy.
+       */
+      readonly when?: ((result: Result, tries: number) => boolean | Promise<boolean>) | undefined;
+    };
+
+/** What `retry` may be. */
+export const retryRule: Rule = either(
+  whole('further tries'),
+  objectOf({ times: whole('further tries'), delay: duration, when: callback }, 'times'),
+);
+
+export interface PreparedRetry {
+  readonly times: number;
+  readonly delayMs: number;
+  readonly when: (result: Result, tries: number) => boolean | Promise<boolean>;
+}
+
+/** Throws UsageError for a run that cannot be made again as it was. */
+export function prepareRetry(
+  retry: Retry | undefined,
+  options: {
+    readonly runId?: unknown;
+    readonly stdin?: unknown;
+    readonly stdout?: unknown;
+    readonly stderr?: unknown;
+    readonly capture?: unknown;
+  },
+): PreparedRetry | undefined {
+  const { times, delay, when = worthIt } = typeof retry === 'object' ? retry : { times: retry ?? 0 };
+  if (times === 0) return undefined;
+  const { runId, stdin, capture } = options;
+  if (runId !== undefined) throw new UsageError('retry: each try has a run id of its own, so leave out runId');
+  if (stdin === 'pipe' || (typeof stdin === 'object' && !(stdin instanceof Uint8Array)))
+    throw new UsageError('retry: a stream can be read once, so give stdin as text or bytes');
+  if (capture === 'exact' || capture === 'ordered')
+    throw new UsageError('retry: records cannot be taken back, so leave out capture');
+  for (const stream of ['stdout', 'stderr'] as const)
+    if (![undefined, 'pipe', 'ignore'].includes(options[stream] as string | undefined))
+      throw new UsageError(`retry: what was written cannot be taken back, so leave out ${stream}`);
+  return { times, delayMs: readDuration(delay) ?? 0, when };
+}
+
+/** It may be made again: it has certainly not started, or was declared idempotent. Not what the caller has ended. */
+export function mayRepeat({ outcome, ok }: Result, started: boolean, idempotent: boolean): boolean {
+  if (ok || outcome === 'cancelled' || outcome === 'conflict') return false;
+  return idempotent || (!started && ['unreachable', 'refused', 'expired'].includes(outcome));
+}
+
+const worthIt = ({ outcome, refusal }: Result): boolean => outcome !== 'refused' || refusal === 'busy';

@@ -1,0 +1,864 @@
+/**
+ * One command on one host. Await it for its result; iterate it for its lines; read, write and kill it while it runs.
+ * It outlives its link: when one is lost the session finds another and the run goes on at the next byte.
+ */
+import { setMaxListeners } from 'node:events';
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { UsageError, type SendallError } from '../../errors.js';
+import { readDuration, type Duration } from '../../text/duration.js';
+import {
+  STREAM,
+  type Exit,
+  type MessageNamed,
+  type Spec,
+  type Started,
+  type StreamState,
+} from '../../protocol/messages.js';
+import { formatRunId, newRunId } from '../../protocol/run-id.js';
+import { Attachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
+import { Deferred } from './deferred.js';
+import { EventQueue, type RunEvent } from '../streams/events.js';
+import { ExactRecords, type OutputRecord } from '../streams/exact-records.js';
+import { Inbound } from '../streams/inbound.js';
+import { LineCutter, type LineOptions } from '../streams/lines.js';
+import { checkOptions, flag, duration, oneOf, text, whole, word } from '../options/check.js';
+import { checkSize, type PreparedRun } from '../options/options.js';
+import { Output, type StreamName } from '../streams/output.js';
+import {
+  addTexts,
+  asResult,
+  markUncollected,
+  RunError,
+  survivorsOf,
+  verdict,
+  withoutNewline,
+  type Gap,
+  type Outcome,
+  type Result,
+  type Survivor,
+} from '../result/result.js';
+import type { Session } from '../session/session.js';
+import { Narrator } from '../options/verbose.js';
+import { signalNumber } from '../options/signals.js';
+import { mayRepeat, type PreparedRetry } from '../options/retry.js';
+import { isOurs, Targets, writers } from '../options/target.js';
+
+export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
+
+/** Characters of a reason that the host keeps, and one by which it sees that there were more. */
+const LONGEST_REASON = 1001;
+
+const LINE_RULES = {
+  from: oneOf('stdout', 'stderr', 'both'),
+  maxLine: whole('bytes', 1),
+  delimiter: word,
+  keepEnds: flag,
+};
+/** Of a run whose output is collected or read: most are such. */
+const ALL_HERE = new Targets({ stdout: undefined, stderr: undefined });
+const CANCEL_RULES = { grace: duration, reason: text };
+const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
+
+export interface KillReport {
+  /** "done", or why nothing was signalled. */
+  readonly result: string;
+  readonly signalled: readonly number[];
+  readonly survivors: readonly Survivor[];
+  /** "cgroup" or "unproven"; undefined for a plain signal. */
+  readonly proof: string | undefined;
+}
+
+interface Failure {
+  readonly cause?: Error | undefined;
+  readonly refused?: MessageNamed<'REFUSED'>;
+}
+
+export class Run implements PromiseLike<Result>, AsyncIterable<string> {
+  readonly host: string;
+  /** With `retry` that of the newest try. */
+  get runId(): string {
+    return this.#runId;
+  }
+  #runId: string;
+  readonly #attached = new Deferred<void>();
+  readonly #started = new Deferred<Started>();
+  readonly #exited = new Deferred<Exit>();
+  readonly #drained = new Deferred<{ stdout: number; stderr: number }>();
+  readonly #treeEnded = new Deferred<void>();
+  readonly #controlLost = new Deferred<void>();
+  readonly #result = new Deferred<Result>();
+  /** Resolves when the host has taken or found the run; rejects when it refuses. */
+  get attached(): Promise<void> {
+    return this.#attached.promise;
+  }
+  /** Resolves with the process; rejects when it never starts. */
+  get started(): Promise<Started> {
+    return this.#started.promise;
+  }
+  /** Resolves when the command's end is known; rejects when it cannot be. */
+  get exited(): Promise<Exit> {
+    return this.#exited.promise;
+  }
+  /** Resolves when every byte up to the drained offsets is here. */
+  get drained(): Promise<{ stdout: number; stderr: number }> {
+    return this.#drained.promise;
+  }
+  /** Resolves when the last process of the run's tree is gone. */
+  get treeEnded(): Promise<void> {
+    return this.#treeEnded.promise;
+  }
+  #prepared: PreparedRun;
+  #attachment: Attachment;
+  #stdout: Output;
+  #stderr: Output;
+  #session: Session | undefined;
+  #narrator: Narrator | undefined;
+  /** Tries that were made and came to nothing. */
+  #tries = 0;
+  /** Ends the pause before the next try, and with it the run. */
+  #stopTrying: ((why: string) => void) | undefined;
+  readonly #targets: Targets;
+  /** Its output is being written where its options say; resolves when all is, or why not all of it can be. */
+  #pouring: Promise<unknown> | undefined;
+  #unwritten: Error | undefined;
+  #ended = false;
+  /** By this caller, whatever came of it. */
+  #cancelAsked = false;
+  #gaps: Gap[] = [];
+  readonly #openedAt = Date.now();
+  #state: RunState = 'queued';
+  #records: ExactRecords | undefined;
+  #events: EventQueue | undefined;
+  #startedInfo: Started | undefined;
+  #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
+  /** Where its streams stood when it was attached to. */
+  #found: readonly StreamState[] = [];
+  readonly #joins: boolean;
+  readonly #observes: boolean;
+  #specHash = '';
+  #overflowed = false;
+  #endedAt: number | undefined;
+  #throws: boolean;
+  #failure: Failure = {};
+  /** Why its AbortSignal was aborted. */
+  #aborted: unknown;
+  #echo: ((echo: TerminalEcho | undefined) => void) | undefined;
+
+  /** @internal */
+  constructor(host: string, prepared: PreparedRun, beginning: Beginning = { kind: 'open' }) {
+    this.host = host;
+    this.#runId = formatRunId(prepared.runId);
+    this.#prepared = prepared;
+    this.#targets = prepared.stdout || prepared.stderr ? new Targets(prepared) : ALL_HERE;
+    this.#throws = prepared.reject;
+    this.#joins = beginning.kind === 'attach';
+    this.#observes = beginning.kind === 'attach' && beginning.mode === 'observe';
+    this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
+    this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
+    this.#attachment = new Attachment(prepared, beginning, this.#listener());
+    this.#narrate();
+    this.#feed(prepared.stdin);
+    this.#pourOut();
+    this.#watch(prepared.signal);
+  }
+
+  /** Takes its place on the host's link, after this turn: until then it may still be piped into. @internal */
+  join(session: Session): void {
+    this.#session = session;
+    queueMicrotask(() => {
+      if (!this.#result.settled) session.join(this.#attachment);
+    });
+  }
+
+  /** Ends as a run whose host could not be reached. @internal */
+  giveUp(error: SendallError): void {
+    this.#attachment.abandoned(error);
+  }
+
+  get state(): RunState {
+    return this.#state;
+  }
+
+  /** False while it needs a link to its host and there is none: one is being made, for the first time or again. */
+  get linked(): boolean {
+    return this.#result.settled || this.#attachment.linked;
+  }
+
+  /** The newest epoch of control that this caller was granted; undefined while it only observes. */
+  get controlEpoch(): number | undefined {
+    return this.#attachment.controlEpoch;
+  }
+
+  /** The command has a terminal; for a run that was attached to, known once `attached` has resolved. */
+  get hasTerminal(): boolean {
+    return this.#attachment.streams.has(STREAM.pty);
+  }
+
+  /**
+   * Of a run that was attached to, once `attached` has resolved: the offsets of stdout between which everything is of
+   * the past, and, for a terminal, what brings another one into the modes that its program has set by then.
+   */
+  get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
+    return this.#past;
+  }
+
+  /** Milliseconds that the host took for its first answer on the present link; 0 before it came. */
+  get roundTripMs(): number {
+    return this.#attachment.roundTripMs;
+  }
+
+  /** Of a run that was attached to: not all that was there when it was found has come so far. */
+  get isBehind(): boolean {
+    return this.#found.some(({ stream, next }) => {
+      const inbound = this.#attachment.streams.get(stream);
+      return inbound !== undefined && !inbound.abandoned && inbound.next < next;
+    });
+  }
+
+  /** Resolves when another caller has taken control: what is written to `stdin` goes nowhere from then on. */
+  get controlLost(): Promise<void> {
+    return this.#controlLost.promise;
+  }
+
+  /**
+   * What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. A run that was made
+   * without stdin gets one when it is asked for at once; later that is a UsageError.
+   */
+  get stdin(): Writable {
+    this.#attachment.takeStdin();
+    return this.#attachment.stdin;
+  }
+
+  get stdout(): Readable {
+    return this.#stdout.readable();
+  }
+
+  get stderr(): Readable {
+    return this.#stderr.readable();
+  }
+
+  /** Offsets of the next bytes; an attachment that starts there misses and repeats nothing. */
+  get offsets(): { stdout: number; stderr: number } {
+    return { stdout: this.#stdout.inbound.next, stderr: this.#stderr.inbound.next };
+  }
+
+  /** Makes a result that is not ok resolve instead of reject. */
+  nothrow(): this {
+    this.#throws = false;
+    return this;
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- a run is awaited for its result
+  then<A = Result, B = never>(
+    onResult?: ((value: Result) => A | PromiseLike<A>) | null,
+    onError?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#result.promise
+      .then((result) => {
+        if (this.#throws && !result.ok) throw this.#errorOf(result);
+        return result;
+      })
+      .then(onResult, onError);
+  }
+
+  catch<B = never>(onError?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Result | B> {
+    return this.then(undefined, onError);
+  }
+
+  finally(onEnd?: (() => void) | null): Promise<Result> {
+    return this.then().finally(onEnd);
+  }
+
+  /** The lines of stdout. */
+  [Symbol.asyncIterator](): AsyncIterator<string> {
+    return this.lines()[Symbol.asyncIterator]();
+  }
+
+  /** Lines as they come, without their ends. `from`: "stdout" (default), "stderr", or "both" in the order of arrival. */
+  async *lines(options: LineOptions & { from?: StreamName | 'both' } = {}): AsyncGenerator<string, void, undefined> {
+    checkOptions('lines()', options, LINE_RULES);
+    const { from = 'stdout' } = options;
+    const cutter = (): LineCutter => new LineCutter(this.#prepared.encoding, options);
+    if (from === 'both') {
+      const cutters = { stdout: cutter(), stderr: cutter() };
+      for await (const event of this.events())
+        if (event.event === 'output') yield* cutters[event.stream].cut(event.bytes);
+      yield* cutters.stdout.rest();
+      yield* cutters.stderr.rest();
+    } else {
+      const one = cutter();
+      for await (const chunk of this.#outputOf(from).readable()) yield* one.cut(chunk as Buffer);
+      yield* one.rest();
+    }
+    await this;
+  }
+
+  /** All of stdout, decoded, without its final newline unless `stripFinalNewline` is false. Rejects as the run does. */
+  async text(): Promise<string> {
+    this.#mustCollect('stdout');
+    const { stdout } = await this;
+    return this.#prepared.stripFinalNewline === false ? stdout : withoutNewline(stdout);
+  }
+
+  /** All of stdout. */
+  async bytes(): Promise<Buffer> {
+    this.#mustCollect('stdout');
+    return (await this).raw.stdout;
+  }
+
+  /** stdout as one JSON value. */
+  async json<T = unknown>(): Promise<T> {
+    return JSON.parse(await this.text()) as T;
+  }
+
+  /** stdout as JSON values, one a line; blank lines are passed over. */
+  async *ndjson<T = unknown>(): AsyncGenerator<T, void, undefined> {
+    for await (const line of this.lines()) if (line.trim()) yield JSON.parse(line) as T;
+  }
+
+  /**
+   * With `capture: 'exact'` or `'ordered'`: each write of the command, both streams in one order.
+   * @throws UsageError with another capture.
+   */
+  records(): AsyncIterable<OutputRecord> {
+    if (!this.#records) throw new UsageError("records() needs capture: 'exact' or 'ordered'");
+    return this.#records.iterate(() => this.#used());
+  }
+
+  /** The streams as Web streams. */
+  web(): {
+    stdin: WritableStream<Uint8Array>;
+    stdout: ReadableStream<Uint8Array>;
+    stderr: ReadableStream<Uint8Array>;
+  } {
+    let stdin: WritableStream<Uint8Array> | undefined;
+    // A run that nobody writes to keeps none.
+    const ask = (): WritableStream<Uint8Array> => (stdin ??= toWebWritable(this.stdin));
+    return {
+      get stdin() {
+        return ask();
+      },
+      stdout: Readable.toWeb(this.stdout) as ReadableStream<Uint8Array>,
+      stderr: Readable.toWeb(this.stderr) as ReadableStream<Uint8Array>,
+    };
+  }
+
+  /**
+   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way; a reader
+   * that has enough ends this command by SIGPIPE. When not all of its output came, a run that it is piped into is
+   * cancelled: what came must not pass for all. Several runs may be piped into one, as with `(a & b) | c`: their pieces
+   * come as they come, and the end is there once all have ended. Returns what it was given; await this run too for its
+   * own result.
+   * @throws UsageError when the next run was given its stdin already.
+   */
+  pipe<T extends Run | Writable>(next: T): T {
+    if (next instanceof Run) {
+      const { stdin } = next.#prepared;
+      if (stdin !== undefined && stdin !== 'none' && stdin !== 'pipe')
+        throw new UsageError('the run that is piped into was given its stdin already: leave out its option stdin');
+      next.#lead((into) => this.#pour(into));
+    } else {
+      const done = writers.add(next);
+      pipeline(this.stdout, next, { end: false })
+        .then(() => done() && !isOurs(next) && next.end())
+        .catch((error: unknown) => {
+          this.#readerGone(next);
+          next.destroy(error as Error);
+        });
+    }
+    return next;
+  }
+
+  /** Everything that happens, in order. One reader only; output is not collected then. */
+  async *events(): AsyncGenerator<RunEvent, void, undefined> {
+    if (this.#events) throw new UsageError('events() of a run can be read once');
+    this.#mustCollect('stdout', 'stderr');
+    const events = (this.#events = new EventQueue());
+    if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
+    for (const stream of ['stdout', 'stderr'] as const) {
+      // What was missing before anybody asked has its place among what came.
+      const missed = this.#gaps.filter((gap) => gap.stream === stream);
+      const missedBefore = (offset: number) => {
+        while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
+      };
+      this.#outputOf(stream).redirect((bytes, offset) => {
+        missedBefore(offset);
+        events.push({ event: 'output', stream, offset, bytes, ...this.#records?.mark });
+      });
+      missedBefore(Infinity);
+    }
+    if (this.#result.settled) void this.#result.promise.then((result) => events.push({ event: 'result', result }));
+    try {
+      for (;;) {
+        const event = await events.next();
+        yield event;
+        if (event.event === 'result') return;
+        if (event.event !== 'output') continue;
+        this.#outputOf(event.stream).inbound.consumed(event.bytes.length);
+        this.#used();
+      }
+    } finally {
+      // A reader that leaves early must not hold the command up.
+      this.stopCollecting();
+    }
+  }
+
+  /**
+   * Signals the command. A plain signal goes to `scope` (default its process group). "tree" ends everything the run
+   * started: TERM, `grace` milliseconds, KILL; the report names what survived. Without a link it waits for the next.
+   */
+  async kill(
+    signal: string | number = 'SIGTERM',
+    options: { scope?: 'leader' | 'group' | 'tree'; grace?: Duration } = {},
+  ): Promise<KillReport> {
+    checkOptions('kill()', options, KILL_RULES);
+    const scope = options.scope ?? 'group';
+    return await this.#operate(
+      scope === 'tree'
+        ? { type: 'CANCEL', graceMs: readDuration(options.grace) }
+        : { type: 'SIGNAL', signal: signalNumber(signal), scope },
+    );
+  }
+
+  /** Ends the run and its tree; its outcome is then cancelled. */
+  async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
+    checkOptions('cancel()', options, CANCEL_RULES);
+    if (this.#stopTrying) {
+      this.#stopTrying('cancelled by the caller before the next try');
+      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+    }
+    this.#cancelAsked = true;
+    if (this.#ended && !this.#result.settled) {
+      this.#settle('cancelled', WRITING, {});
+      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+    }
+    const reason = options.reason?.slice(0, LONGEST_REASON);
+    return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
+  }
+
+  async resize(cols: number, rows: number): Promise<void> {
+    await this.#operate({ type: 'RESIZE', ...checkSize(cols, rows) });
+  }
+
+  /**
+   * Calls back with how the run's terminal treats what is typed, at first and whenever a program changes it, and with
+   * undefined when that is not known any more. A host with an older sendall tells nothing. To be called as soon as the
+   * run is made: later it is a UsageError.
+   */
+  followEcho(listener: (echo: TerminalEcho | undefined) => void): void {
+    this.#attachment.followEcho();
+    this.#echo = listener;
+  }
+
+  /** Leaves the run to itself. It goes on; `host.attach(runId)` finds it again. */
+  async detach(): Promise<{ runId: string; host: string; offsets: { stdout: number; stderr: number } }> {
+    await (this.#joins ? this.attached : this.started);
+    const { runId, host, offsets } = this;
+    this.#attachment.end(false);
+    this.#end('cancelled', 'detached: the command goes on');
+    return { runId, host, offsets };
+  }
+
+  /** Takes output and drops it: only the end is of interest. */
+  stopCollecting(): void {
+    for (const stream of ['stdout', 'stderr'] as const)
+      if (!this.#targets.streams.includes(stream)) this.#outputOf(stream).discard();
+    this.#used();
+  }
+
+  /** Nobody reads this stream any more: the command gets SIGPIPE when it writes there. */
+  stopReading(stream: StreamName): void {
+    if (this.#pouring && this.#targets.streams.includes(stream))
+      this.#unwritten ??= new Error(`${stream} was not all written: it is not read any more`);
+    this.#stop(stream);
+  }
+
+  // -- inside
+
+  /** What the attachment tells. */
+  #listener(): AttachmentOwner {
+    return {
+      shape: (streams) => this.#shape(streams),
+      opened: (specHash) => {
+        this.#specHash = specHash;
+        if (this.#state === 'queued') this.#state = 'starting';
+      },
+      attached: (resumed) => {
+        this.#attached.resolve();
+        if (resumed) this.#events?.push({ event: 'resumed', offsets: this.offsets });
+      },
+      joined: (streams, screen = '') => {
+        this.#found = streams;
+        const { stream, start } = this.#stdout.inbound;
+        this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
+      },
+      echo: (bits) => this.#echo?.(bits),
+      controlLost: () => this.#controlLost.resolve(),
+      started: (started) => this.#onStarted(started),
+      refused: (message) => this.#onRefused(message),
+      gap: (stream, from, to, reason) => this.#onGap(stream, from, to, reason),
+      exited: (exit) => {
+        this.#state = 'exited';
+        this.#endedAt = Date.now();
+        this.#exited.resolve(exit);
+      },
+      treeEnded: () => this.#treeEnded.resolve(),
+      arrived: () => this.#maybeDone(),
+      failed: (outcome, reason, cause) => this.#end(outcome, reason, { cause }),
+    };
+  }
+
+  #outputOf(stream: StreamName): Output {
+    return stream === 'stderr' ? this.#stderr : this.#stdout;
+  }
+
+  #newOutput(stream: number, name: StreamName): Output {
+    const { spec, maxBuffer } = this.#prepared;
+    return new Output(new Inbound(stream, spec.sha256), maxBuffer, {
+      used: () => this.#used(),
+      overflowed: () => {
+        this.#overflowed = true;
+        // Whoever only observes ends nothing.
+        if (this.#observes) this.#end(...this.#overflow());
+        else void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
+      },
+      stopped: () => this.#stop(name),
+    });
+  }
+
+  /** Says which streams the host sends: two pipes, one, a terminal, or a log of single writes. */
+  #shape(streams: readonly number[]): Map<number, Inbound> {
+    const inbounds = new Map<number, Inbound>();
+    const [stdout, stderr] = [this.#stdout.inbound, this.#stderr.inbound];
+    for (const stream of streams) {
+      if (stream === STREAM.stderr) inbounds.set(stream, stderr);
+      else if (stream === STREAM.records) {
+        this.#records = new ExactRecords(new Inbound(stream, false), stdout, stderr);
+        inbounds.set(stream, this.#records.log);
+      } else if (stream === STREAM.stdout || stream === STREAM.pty) {
+        stdout.stream = stream;
+        if (stream === STREAM.pty) stdout.becomeTerminal();
+        inbounds.set(stream, stdout);
+      }
+    }
+    return inbounds;
+  }
+
+  /** Bytes were used up by whoever reads. */
+  #used(): void {
+    this.#records?.settle();
+    this.#attachment.grant();
+  }
+
+  #onStarted(started: Started): void {
+    if (this.#startedInfo) return;
+    this.#startedInfo = started;
+    if (this.#state === 'queued' || this.#state === 'starting') this.#state = 'running';
+    this.#started.resolve(started);
+    this.#events?.push({ event: 'started', pid: started.pid });
+  }
+
+  #onRefused(message: MessageNamed<'REFUSED'>): void {
+    const outcomes: Record<string, Outcome> = {
+      conflict: 'conflict',
+      expired: 'expired',
+      unknown: 'lost',
+      cancelled: 'cancelled',
+    };
+    this.#end(outcomes[message.code] ?? 'refused', message.message, { refused: message });
+  }
+
+  #onGap(number: number, from: number, to: number, reason: string): void {
+    if (number === STREAM.records) this.#records?.lose();
+    const gap: Gap = { stream: number === STREAM.stderr ? 'stderr' : 'stdout', from, to, reason };
+    this.#gaps.push(gap);
+    this.#events?.push({ event: 'gap', ...gap });
+  }
+
+  #maybeDone(): void {
+    const attachment = this.#attachment;
+    const { exit } = attachment;
+    if (!exit || this.#ended) return;
+    const { drained, allEnded } = attachment;
+    if (drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
+    const { waitFor } = this.#prepared;
+    const done = waitFor === 'exit' ? drained : waitFor === 'eof' ? allEnded : attachment.treeEnd && allEnded;
+    // What is lost has no end to wait for.
+    if (!done && !(exit.cause === 'lost' && drained)) return;
+    const { corrupt } = attachment;
+    if (corrupt !== undefined)
+      this.#end('truncated', `the checksum of stream ${corrupt} does not match: bytes were changed on the way`);
+    else if (this.#overflowed) this.#end(...this.#overflow());
+    else this.#end(...verdict(exit, this.#gaps));
+  }
+
+  #overflow(): ['truncated', string] {
+    const { maxBuffer } = this.#prepared;
+    return ['truncated', `the output is above maxBuffer (${maxBuffer} bytes): read the run as a stream`];
+  }
+
+  #end(outcome: Outcome, reason: string, failure: Failure = {}): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    // A caller that cancels does not wait for a stream that takes nothing.
+    if (!this.#pouring || outcome === 'cancelled') this.#settle(outcome, reason, failure);
+    else {
+      this.#stdout.finish();
+      this.#stderr.finish();
+      // The command may have ended by itself just before it could be cancelled.
+      if (this.#cancelAsked) this.#settle('cancelled', WRITING, {});
+      else void this.#pouring.then(() => this.#settle(outcome, reason, failure));
+    }
+  }
+
+  #settle(outcome: Outcome, reason: string, failure: Failure): void {
+    if (this.#result.settled) return;
+    if (this.#unwritten && outcome !== 'lost') {
+      const { message } = this.#unwritten;
+      [outcome, reason, failure] = ['truncated', message, { cause: this.#unwritten }];
+    }
+    const { retry } = this.#prepared;
+    if (retry && this.#tries < retry.times && this.#session) {
+      this.#failure = failure;
+      const result = this.#makeResult(outcome, reason);
+      const idempotent = this.#prepared.spec.idempotent ?? false;
+      const started = this.#startedInfo !== undefined;
+      const isUnread = this.#isUnread('stdout') && this.#isUnread('stderr');
+      if ((isUnread || !started) && mayRepeat(result, started, idempotent)) {
+        void this.#again(result, retry, this.#session).catch((error: unknown) =>
+          this.#finish(outcome, reason, { ...failure, cause: error as Error }),
+        );
+        return;
+      }
+    }
+    this.#finish(outcome, reason, failure);
+  }
+
+  /** Another try, after its pause, as a run of its own on the host. */
+  async #again(result: Result, retry: PreparedRetry, session: Session): Promise<void> {
+    const { outcome, reason } = result;
+    let stopped: string | undefined;
+    let wake: () => void = () => undefined;
+    this.#stopTrying = (why) => {
+      stopped = why;
+      wake();
+    };
+    try {
+      const isWorthIt = await retry.when(result, this.#tries + 1);
+      if (isWorthIt && retry.delayMs && stopped === undefined)
+        await new Promise<void>((done) => {
+          const timer = setTimeout(done, retry.delayMs);
+          wake = () => {
+            clearTimeout(timer);
+            done();
+          };
+        });
+      if (stopped !== undefined) return this.#finish('cancelled', stopped, {});
+      if (!isWorthIt) return this.#finish(outcome, reason, this.#failure);
+    } finally {
+      this.#stopTrying = undefined;
+    }
+    this.#narrator?.end(result);
+    this.#attachment.end(true);
+    this.#tries += 1;
+    this.#prepared = { ...this.#prepared, runId: newRunId() };
+    this.#runId = formatRunId(this.#prepared.runId);
+    // A reader that has one of them keeps it: nothing has come so far.
+    if (this.#isUnread('stdout')) this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
+    if (this.#isUnread('stderr')) this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
+    this.#gaps = [];
+    this.#startedInfo = this.#endedAt = this.#records = undefined;
+    this.#ended = this.#overflowed = false;
+    this.#failure = {};
+    this.#state = 'queued';
+    this.#attachment = new Attachment(this.#prepared, { kind: 'open' }, this.#listener());
+    this.#narrate();
+    this.#pourOut();
+    this.#feed(this.#prepared.stdin);
+    session.join(this.#attachment);
+  }
+
+  #finish(outcome: Outcome, reason: string, failure: Failure): void {
+    const states: Partial<Record<Outcome, RunState>> = { refused: 'refused', unreachable: 'unreachable', lost: 'lost' };
+    this.#state = states[outcome] ?? 'ended';
+    this.#failure = failure;
+    const result = this.#makeResult(outcome, reason);
+    this.#attachment.end(true);
+    this.#stdout.finish();
+    this.#stderr.finish();
+    this.#records?.end();
+    let error: RunError | undefined;
+    const why = (): RunError => (error ??= this.#errorOf(result));
+    for (const each of [this.#attached, this.#started, this.#exited, this.#drained, this.#treeEnded])
+      if (!each.settled) each.reject(why);
+    this.#narrator?.end(result);
+    this.#result.resolve(result);
+    this.#events?.push({ event: 'result', result });
+  }
+
+  #errorOf(result: Result): RunError {
+    const { refused } = this.#failure;
+    const cause = this.#failure.cause ?? (result.outcome === 'cancelled' ? this.#aborted : undefined);
+    return new RunError(result, {
+      program: this.#joins ? undefined : programOf(this.#prepared.spec),
+      rule: refused?.rule,
+      encoding: this.#prepared.encoding,
+      retryable: result.outcome === 'unreachable' || refused?.code === 'busy',
+      cause,
+    });
+  }
+
+  #makeResult(outcome: Outcome, reason: string): Result {
+    const { exit } = this.#attachment;
+    const stdout = this.#stdout.collected();
+    const stderr = this.#stderr.collected();
+    const result = asResult({
+      ok: outcome === 'ok',
+      outcome,
+      code: exit?.signal ? undefined : exit?.code,
+      signal: exit?.signal,
+      runId: this.runId,
+      host: this.host,
+      stdout: '',
+      stderr: '',
+      raw: { stdout, stderr },
+      finals: this.offsets,
+      sha256: { stdout: this.#stdout.inbound.sha256, stderr: this.#stderr.inbound.sha256 },
+      gaps: this.#gaps,
+      survivors: survivorsOf(exit?.survivors ?? []),
+      killProof: exit?.killProof,
+      rusage:
+        exit?.userUs === undefined
+          ? undefined
+          : { userUs: exit.userUs, systemUs: exit.systemUs ?? 0, maxRssKb: exit.maxRssKb ?? 0 },
+      timing: {
+        openedMs: this.#openedAt,
+        startMs: exit?.startMs ?? this.#startedInfo?.startMs,
+        endMs: exit?.endMs,
+        durationMs: exit ? exit.endMs - exit.startMs : (this.#endedAt ?? Date.now()) - this.#openedAt,
+      },
+      specHash: this.#specHash,
+      refusal: this.#failure.refused?.code,
+      reason,
+    });
+    const { encoding, stripFinalNewline = false } = this.#prepared;
+    const cut = { stdout: this.#stdout.isCut, stderr: this.#stderr.isCut };
+    addTexts(result, encoding, cut, stripFinalNewline);
+    if (!this.#stdout.collects) markUncollected(result);
+    return result;
+  }
+
+  async #operate(request: Request): Promise<KillReport> {
+    const { result, signalled, survivors, proof } = await this.#attachment.operate(request);
+    return { result, signalled, survivors: survivorsOf(survivors), proof };
+  }
+
+  #feed(stdin: PreparedRun['stdin']): void {
+    if (stdin === undefined || stdin === 'none' || stdin === 'pipe') return;
+    if (typeof stdin === 'string' || stdin instanceof Uint8Array) this.stdin.end(stdin);
+    else this.#lead((into) => pipeline(stdin, into));
+  }
+
+  /** Tells of itself on stderr, when it is asked to. */
+  #narrate(): void {
+    const { verbose, encoding, spec } = this.#prepared;
+    if (verbose === 'none') return;
+    const narrator = (this.#narrator = new Narrator(verbose, this.host, this.runId, encoding));
+    narrator.start(this.#joins ? 'attach' : programOf(spec), spec.name);
+    if (!narrator.isFull) return;
+    this.#stdout.inbound.tap = (bytes) => narrator.output('stdout', bytes);
+    this.#stderr.inbound.tap = (bytes) => narrator.output('stderr', bytes);
+  }
+
+  /** What came of it has been shown to no reader. */
+  #isUnread(stream: StreamName): boolean {
+    return this.#outputOf(stream).collects || this.#prepared[stream] === 'ignore';
+  }
+
+  #stop(stream: StreamName): void {
+    this.#outputOf(stream).discard();
+    this.#attachment.stopReading(this.#outputOf(stream).inbound.stream);
+  }
+
+  /** Output goes where its options say. What cannot be written ends the command: its run cannot be ok. */
+  #pourOut(): void {
+    for (const stream of ['stdout', 'stderr'] as const)
+      if (this.#prepared[stream] === 'ignore') this.#outputOf(stream).discard();
+    const { streams } = this.#targets;
+    if (!streams.length) return;
+    const failed = (error: unknown): void => {
+      this.#unwritten ??= error as Error;
+      if (this.#observes) this.#end('truncated', this.#unwritten.message, { cause: this.#unwritten });
+      else void this.cancel({ reason: 'its output cannot be written' }).catch(() => undefined);
+    };
+    this.#pouring = Promise.all(
+      streams.map((stream) => this.#targets.pour(stream, this.#outputOf(stream).readable()).catch(failed)),
+    );
+  }
+
+  /** Throws UsageError for what went elsewhere. */
+  #mustCollect(...streams: readonly StreamName[]): void {
+    for (const stream of streams)
+      if (this.#targets.streams.includes(stream) || this.#prepared[stream] === 'ignore')
+        throw new UsageError(`the run's ${stream} went where its option ${stream} says: there is nothing to read here`);
+  }
+
+  /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
+  #lead(lead: (stdin: Writable) => Promise<void>): void {
+    const { stdin } = this.#attachment;
+    this.#attachment.takeStdin();
+    stdin.expectSource();
+    lead(stdin).catch((error: unknown) => {
+      if (!this.#result.settled && !stdin.stopped)
+        void this.cancel({ reason: `stdin failed: ${(error as Error).message}` }).catch(() => undefined);
+    });
+  }
+
+  /** All of stdout, and the end of it when it is known to be all. */
+  async #pour(stdin: Writable): Promise<void> {
+    const done = writers.add(stdin);
+    await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
+    const result = await this.#result.promise;
+    if (!this.#attachment.exit || ['lost', 'truncated'].includes(result.outcome)) throw this.#errorOf(result);
+    if (done()) stdin.end();
+  }
+
+  /** As in a shell, the writer is told by SIGPIPE. */
+  #readerGone(target: Writable): void {
+    if (target.destroyed) this.stopReading('stdout');
+  }
+
+  #watch(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const abort = () => {
+      this.#aborted = signal.reason;
+      if (this.#stopTrying) this.#stopTrying('aborted by the caller before the next try');
+      else if (this.#ended || this.#attachment.boarded)
+        void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
+      else this.#end('cancelled', 'aborted by the caller before it was sent');
+    };
+    if (signal.aborted) queueMicrotask(abort);
+    else {
+      // One signal may be for any number of runs; Node would take them for a leak.
+      setMaxListeners(0, signal);
+      signal.addEventListener('abort', abort, { once: true });
+      void this.#result.promise.then(() => signal.removeEventListener('abort', abort));
+    }
+  }
+}
+
+/** What becomes of a run that is cancelled after its command has ended. */
+const WRITING = 'cancelled by the caller while its output was being written';
+
+/** Without its words, which may hold what is not for logs. */
+const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());
+
+function toWebWritable(target: Writable): WritableStream<Uint8Array> {
+  return new WritableStream({
+    write: (chunk) =>
+      new Promise((resolve, reject) => target.write(chunk, (error) => (error ? reject(error) : resolve()))),
+    close: () => new Promise((resolve) => target.end(resolve)),
+    abort: (reason) => void target.destroy(reason instanceof Error ? reason : new Error(String(reason))),
+  });
+}

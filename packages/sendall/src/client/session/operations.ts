@@ -1,0 +1,47 @@
+/**
+ * What was asked of a run and not answered yet: signals, cancelling, a new terminal size. Each has a number of its own,
+ * so that it may be asked again on another link: the host does it once.
+ */
+import { randomInt } from 'node:crypto';
+import type { MessageNamed } from '../../protocol/messages.js';
+
+export type Operation = MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>;
+type Answer = MessageNamed<'OP_OK'>;
+
+/** Numbers begin anywhere: other callers of the same run number their operations too. */
+let lastOp = randomInt(2 ** 47) * 32;
+
+/** A number that no other operation has. */
+export function newOpId(): number {
+  return ++lastOp;
+}
+
+export class Operations {
+  readonly #open = new Map<number, { operation: Operation; answered: (answer: Answer) => void }>();
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Notes an operation; resolves with its answer. */
+  add(operation: Operation): Promise<Answer> {
+    return new Promise((answered) => this.#open.set(operation.opId, { operation, answered }));
+  }
+
+  /** Those without an answer, in order. */
+  *unanswered(): Generator<Operation, void, undefined> {
+    for (const { operation } of this.#open.values()) yield operation;
+  }
+
+  answer(message: Answer): void {
+    this.#open.get(message.opId)?.answered(message);
+    this.#open.delete(message.opId);
+  }
+
+  /** No answer will come. `result` says why. */
+  end(result: string): void {
+    for (const [opId, { answered }] of this.#open)
+      answered({ type: 'OP_OK', alias: 0, opId, result, signalled: [], survivors: [] });
+    this.#open.clear();
+  }
+}

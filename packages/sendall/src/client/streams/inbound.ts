@@ -1,0 +1,245 @@
+/**
+ * One stream coming in: offsets, checksum, credit. Bytes are taken at `next` and nowhere else: what came before is
+ * dropped as overlap, what comes after a hole is a protocol error of that link.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import type { CreditPool } from '../../protocol/flow.js';
+import { crc32 } from '../../protocol/crc32.js';
+import { ProtocolError } from '../../errors.js';
+import type { Exit } from '../../protocol/messages.js';
+
+/** Credit that every stream has. */
+export const FIRST_WINDOW = 1024 * 1024;
+const LARGEST_WINDOW = 64 * 1024 * 1024;
+/** Credit of a terminal: what is under way when somebody presses Ctrl-C is shown before they see its effect. */
+export const TERMINAL_WINDOW = 256 * 1024;
+/** Bytes received after which the host is told that it may let go of them: it frees whole segments of 16 MiB. */
+const ACK_EVERY = 4 * 1024 * 1024;
+/** A window that is read in fewer milliseconds is widened: each grant wakes the host, and so there are fewer. */
+const QUICK = 10;
+
+export class Inbound {
+  stream: number;
+  /** Offset of the next byte wanted. */
+  next = 0;
+  /** First byte of this attachment. */
+  start = 0;
+  /** The host may send bytes below this offset. */
+  limit = FIRST_WINDOW;
+  /** Where the stream ended; undefined while it may grow. */
+  final: number | undefined;
+  /** Nobody reads it any more: what is missing is not waited for. */
+  abandoned = false;
+  /** Takes the bytes; calls `consumed` when it is done with them. */
+  deliver: (bytes: Buffer, offset: number) => void = () => undefined;
+  /** Is shown the bytes before they are delivered. */
+  tap: ((bytes: Buffer) => void) | undefined;
+  /** Where larger windows come from; without one the window stays as it is. */
+  pool: CreditPool | undefined;
+  #consumed = 0;
+  #window = FIRST_WINDOW;
+  #largest = LARGEST_WINDOW;
+  #grantedAt = performance.now();
+  /** Bytes asked for at once, while a link may be too short-lived for more. */
+  #burst = Infinity;
+  #acked = 0;
+  #ackEvery = ACK_EVERY;
+  #crc = 0;
+  #whole = true;
+  #hash: Hash | undefined;
+  #mark: { offset: number; crc?: number; sha256?: Buffer } | undefined;
+
+  constructor(stream: number, sha256 = false) {
+    this.stream = stream;
+    if (sha256) this.#hash = createHash('sha256');
+  }
+
+  /** What it brings is a terminal's: little is under way, and the host soon hears what has come. */
+  becomeTerminal(): void {
+    this.#window = this.#largest = TERMINAL_WINDOW;
+    this.limit = this.next + TERMINAL_WINDOW;
+    this.#ackEvery = TERMINAL_WINDOW / 4;
+  }
+
+  /** The host may keep no more than this many unacknowledged bytes: acknowledge in time. */
+  set spoolMax(bytes: number) {
+    this.#ackEvery = Math.max(1, Math.min(this.#ackEvery, Math.floor(bytes / 4)));
+  }
+
+  /** Starts at another offset than 0: checksums of the whole stream cannot be compared then. */
+  startAt(offset: number): void {
+    this.start = offset;
+    this.next = offset;
+    this.limit = offset + this.#window;
+    this.#consumed = offset;
+    this.#acked = offset;
+    this.#whole = offset === 0;
+  }
+
+  /**
+   * Applies a piece at `offset`. True when any of it was new. Throws ProtocolError when it leaves a hole, exceeds the
+   * credit or lies behind the end.
+   */
+  receive(offset: number, bytes: Buffer): boolean {
+    if (offset > this.next)
+      throw new ProtocolError(`stream ${this.stream}: bytes from ${offset} came where ${this.next} is next`);
+    const end = offset + bytes.length;
+    if (end <= this.next) return false;
+    if (end > this.limit) throw new ProtocolError(`stream ${this.stream}: ${end - this.limit} bytes beyond the credit`);
+    if (this.final !== undefined && end > this.final)
+      throw new ProtocolError(`stream ${this.stream}: bytes after its end at ${this.final}`);
+    const fresh = offset === this.next ? bytes : bytes.subarray(this.next - offset);
+    const at = this.next;
+    if (this.#whole) this.#sum(fresh, at);
+    this.next = end;
+    this.tap?.(fresh);
+    this.deliver(fresh, at);
+    return true;
+  }
+
+  /** The stream ends at `final`. Throws ProtocolError when that contradicts what came. */
+  endAt(final: number): void {
+    if (this.final !== undefined && this.final !== final)
+      throw new ProtocolError(`stream ${this.stream} ended at ${this.final} and again at ${final}`);
+    // Whoever began behind the end has nothing to read.
+    if (final < this.next && this.next === this.start) this.startAt(final);
+    if (final < this.next)
+      throw new ProtocolError(`stream ${this.stream} ends at ${final}, but ${this.next} bytes have come`);
+    this.final = final;
+  }
+
+  /** The host dropped bytes up to `to`; they will never come. Returns the bytes that are missing, if any. */
+  skip(from: number, to: number): { from: number; to: number } | undefined {
+    if (to <= this.next) return undefined;
+    if (from > this.next)
+      throw new ProtocolError(`stream ${this.stream}: a gap from ${from} came where ${this.next} is next`);
+    const gap = { from: this.next, to };
+    this.#whole = false;
+    this.#consumed += to - this.next;
+    this.next = to;
+    this.limit = Math.max(this.limit, to);
+    return gap;
+  }
+
+  /** Says that `n` delivered bytes were used up. */
+  consumed(n: number): void {
+    this.#consumed += n;
+  }
+
+  /** Bytes that were delivered and not used up. */
+  get unread(): number {
+    return this.next - this.#consumed;
+  }
+
+  set unread(bytes: number) {
+    this.#consumed = this.next - bytes;
+  }
+
+  /**
+   * The new absolute limit to announce, or undefined when it is too early: there is one for each half of the window.
+   * When halves are read faster than `rttMs` allows the host to hear of it, the host has had to wait for its credit, and
+   * the window doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them). It also doubles
+   * while it is read quickly.
+   */
+  grant(rttMs = 0): number | undefined {
+    if (this.abandoned) return undefined;
+    if (this.#burst !== Infinity) return this.#grantBurst();
+    const limit = this.#consumed + this.#window;
+    const step = limit - this.limit;
+    if (step < this.#window / 2) return undefined;
+    const now = performance.now();
+    const hurried = now - this.#grantedAt < Math.max(4 * rttMs, QUICK) * (step / this.#window);
+    this.#grantedAt = now;
+    const wider = hurried && this.#window < this.#largest && this.pool?.take(this.#window);
+    if (wider) this.#window *= 2;
+    this.limit = this.#consumed + this.#window;
+    return this.limit;
+  }
+
+  /**
+   * The last link died before anything came: asks for so many bytes only, then for twice as many, and so on. A link that
+   * lives for a few kilobytes carries less than a full frame, and would never get anywhere.
+   */
+  restrain(burst: number): void {
+    this.#burst = burst;
+    this.limit = Math.min(this.limit, this.next + burst);
+  }
+
+  #grantBurst(): number | undefined {
+    if (this.limit > this.next) return undefined;
+    this.#burst *= 2;
+    const limit = Math.min(this.#consumed + this.#window, this.next + this.#burst);
+    if (this.#burst >= this.#window) this.#burst = Infinity;
+    if (limit <= this.limit) return undefined;
+    this.limit = limit;
+    return limit;
+  }
+
+  /** How far the stream has safely come, when it is time to say so again. */
+  acknowledge(): number | undefined {
+    return this.next - this.#acked < this.#ackEvery ? undefined : this.acknowledgeAll();
+  }
+
+  get unacknowledged(): number {
+    return this.next - this.#acked;
+  }
+
+  acknowledgeAll(): number {
+    this.#acked = this.next;
+    return this.next;
+  }
+
+  /** Gives its window back. */
+  release(): void {
+    this.pool?.give(Math.max(0, this.#window - FIRST_WINDOW));
+    this.pool = undefined;
+  }
+
+  /** Remembers the checksums at the offset that EXIT names, before which nothing is missing yet. */
+  markAt(offset: number): void {
+    this.#mark = { offset };
+    if (offset === this.next) this.#atMark();
+  }
+
+  /** True when every byte up to `offset` is here. */
+  has(offset: number): boolean {
+    return this.abandoned || this.next >= offset;
+  }
+
+  /**
+   * Whether the bytes up to the mark are those that the host read from the pipe. True also when that cannot be told:
+   * some were not wanted, or are a declared gap.
+   */
+  matches({ crc32: crc, sha256 }: Exit['upto'][number]): boolean {
+    const mark = this.#mark;
+    if (!this.#whole || mark?.crc === undefined) return true;
+    if (sha256 && mark.sha256 && !mark.sha256.equals(sha256)) return false;
+    return mark.crc === crc;
+  }
+
+  /** Of all bytes so far; undefined when some were not seen. */
+  get sha256(): string | undefined {
+    return this.#hash && this.#whole ? this.#hash.copy().digest('hex') : undefined;
+  }
+
+  #atMark(): void {
+    const mark = this.#mark!;
+    mark.crc = this.#crc;
+    if (this.#hash) mark.sha256 = this.#hash.copy().digest();
+  }
+
+  #sum(bytes: Buffer, at: number): void {
+    const mark = this.#mark;
+    const cut = mark && mark.crc === undefined ? mark.offset - at : 0;
+    if (cut > 0 && cut <= bytes.length) {
+      this.#add(bytes.subarray(0, cut));
+      this.#atMark();
+      this.#add(bytes.subarray(cut));
+    } else this.#add(bytes);
+  }
+
+  #add(bytes: Buffer): void {
+    this.#hash?.update(bytes);
+    this.#crc = crc32(bytes, this.#crc);
+  }
+}

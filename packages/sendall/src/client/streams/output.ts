@@ -1,0 +1,149 @@
+/** One output stream as its user sees it: collected until somebody reads it as a stream or as events. */
+import { Readable } from 'node:stream';
+import { SendallError } from '../../errors.js';
+import { Fifo } from './fifo.js';
+import type { Inbound } from './inbound.js';
+
+export type StreamName = 'stdout' | 'stderr';
+
+export interface OutputHooks {
+  /** Bytes were used up: new credit may be due. */
+  used(): void;
+  /** More was collected than allowed. */
+  overflowed(): void;
+  /** The reader went away before the end. */
+  stopped(): void;
+}
+
+interface Chunk {
+  readonly bytes: Buffer;
+  readonly offset: number;
+}
+
+export class Output {
+  readonly inbound: Inbound;
+  readonly #maxBuffer: number;
+  readonly #hooks: OutputHooks;
+  #chunks: Chunk[] = [];
+  #size = 0;
+  #readable: Readable | undefined;
+  #flush: () => void = () => undefined;
+  #ended = false;
+  #isCut = false;
+  #collects = true;
+
+  constructor(inbound: Inbound, maxBuffer: number, hooks: OutputHooks) {
+    this.inbound = inbound;
+    this.#maxBuffer = maxBuffer;
+    this.#hooks = hooks;
+    inbound.deliver = (bytes, offset) => this.#collect(bytes, offset);
+  }
+
+  /** More came than may be collected: what did not fit is gone. */
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  /** Nobody has taken any of it: all that came is collected. */
+  get collects(): boolean {
+    return this.#collects;
+  }
+
+  /** What was collected; empty once somebody reads the stream. */
+  collected(): Buffer {
+    return Buffer.concat(this.#chunks.map(({ bytes }) => bytes));
+  }
+
+  /** The stream as a Readable, what was collected so far first. Credit follows the reader. */
+  readable(): Readable {
+    this.#readable ??= this.#makeReadable();
+    return this.#readable;
+  }
+
+  /** Hands each piece to `sink`, what was collected so far first. The sink's owner says when bytes are used up. */
+  redirect(sink: (bytes: Buffer, offset: number) => void): void {
+    for (const { bytes, offset } of this.#takeBacklog()) sink(bytes, offset);
+    if (!this.#isCut) this.inbound.deliver = sink;
+  }
+
+  /** Takes the bytes and drops them. */
+  discard(): void {
+    this.#takeBacklog();
+    this.inbound.unread = 0;
+    this.inbound.deliver = (bytes) => this.inbound.consumed(bytes.length);
+  }
+
+  /** Nothing more will come. */
+  finish(): void {
+    this.#ended = true;
+    this.#flush();
+  }
+
+  #makeReadable(): Readable {
+    const { inbound } = this;
+    const held = new Fifo<Buffer>();
+    for (const { bytes } of this.#takeBacklog()) held.push(bytes);
+    let wanted = false;
+    const readable = new Readable({
+      highWaterMark: 256 * 1024,
+      read: () => {
+        wanted = true;
+        this.#flush();
+      },
+      destroy: (error, done) => {
+        held.clear();
+        this.#flush = () => undefined;
+        this.discard();
+        if (!this.#ended) this.#hooks.stopped();
+        done(error);
+      },
+    });
+    // It may be piped to any number of sinks.
+    readable.setMaxListeners(0);
+    this.#flush = () => {
+      let used = 0;
+      while (wanted) {
+        const chunk = held.shift();
+        if (!chunk) break;
+        used += chunk.length;
+        wanted = readable.push(chunk);
+      }
+      if (this.#ended && !held.size) {
+        this.#flush = () => undefined;
+        if (this.#isCut) readable.destroy(new SendallError('TRUNCATED', 'more came than maxBuffer before it was read'));
+        else readable.push(null);
+      }
+      inbound.consumed(used);
+      if (used) this.#hooks.used();
+    };
+    if (!this.#isCut)
+      inbound.deliver = (bytes) => {
+        held.push(bytes);
+        this.#flush();
+      };
+    if (this.#ended) this.#flush();
+    return readable;
+  }
+
+  /** What was collected so far, which does not count as used up any more. */
+  #takeBacklog(): Chunk[] {
+    this.#collects = false;
+    const backlog = this.#chunks;
+    this.#chunks = [];
+    for (const { bytes } of backlog) this.inbound.consumed(-bytes.length);
+    return backlog;
+  }
+
+  #collect(bytes: Buffer, offset: number): void {
+    this.inbound.consumed(bytes.length);
+    const fits = bytes.subarray(0, this.#maxBuffer - this.#size);
+    this.#size += fits.length;
+    // A small piece would pin the whole chunk that it was cut from.
+    if (fits.length > 0)
+      this.#chunks.push({ bytes: fits.length * 4 < fits.buffer.byteLength ? Buffer.from(fits) : fits, offset });
+    if (fits.length === bytes.length) return;
+    this.#isCut = true;
+    this.inbound.deliver = (more) => this.inbound.consumed(more.length);
+    this.#hooks.overflowed();
+  }
+}

@@ -1,0 +1,8 @@
+/** What our own command line needs beside the public API. No door of the package: it may change with every version. */
+export { Callers } from './agent/callers.js';
+export { Gatherer } from './fleet/gather.js';
+export { resolveTargets } from './fleet/targets.js';
+export { askWarmLinks } from './link/warm/client.js';
+export { openWarmLinks } from './on-demand.js';
+export { signalNumber } from './protocol/signals.js';
+export { ScreenModes } from './text/screen-modes.js';

@@ -1,0 +1,206 @@
+/**
+ * A caller's connection to the warm-links process, which speaks to it as an agent would. What is wrong with a frame of it
+ * ends this connection, and reaches no host.
+ */
+import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../../errors.js';
+import { bindsAlias, decode } from '../../protocol/codec.js';
+import { PROTOCOL_VERSION, type Message, type MessageNamed } from '../../protocol/messages.js';
+import { VERSION } from '../../protocol/version.js';
+import type { FairShare } from '../../share.js';
+import type { Greeting } from '../handshake.js';
+import type { Link } from '../link.js';
+import { WARM, type Wanted, type WarmLinksStatus } from './client.js';
+import type { Answer, LinkSharer, Question, Refusal, WarmLink } from './warm-link.js';
+
+/** Questions that one caller may have open; those that the link does not carry yet wait here. */
+const MOST_OPEN = 64;
+
+/** What the process does for its callers. */
+export interface WarmLinksProcess {
+  /** A link to a host; every caller that wants the same host, key and own key gets the same one. */
+  linkTo(wanted: Wanted): Promise<WarmLink>;
+  status(): Promise<WarmLinksStatus>;
+  close(): Promise<void>;
+}
+
+export class WarmLinksCaller implements LinkSharer {
+  readonly link: Link;
+  readonly closed: Promise<void>;
+  readonly #owner: WarmLinksProcess;
+  readonly #aliases = new Map<number, number>();
+  /** Lists that are told page by page, by their numbers. */
+  readonly #lists = new Map<number, MessageNamed<'LIST'>>();
+  readonly #questions: Question[] = [];
+  #open = 0;
+  #warm: WarmLink | undefined;
+  #share: FairShare | undefined;
+  #lastAlias = 0;
+  #admitted = false;
+  #turnedAway = false;
+
+  constructor(link: Link, owner: WarmLinksProcess) {
+    this.link = link;
+    this.#owner = owner;
+    this.closed = new Promise((resolve) => {
+      link.start({
+        forward: (alias, frame) => this.#toHost(alias, frame),
+        message: (message) => this.#message(message),
+        roomy: () => {
+          if (this.#questions.length) this.#warm?.ask(this);
+        },
+        closed: () => {
+          this.#questions.length = 0;
+          this.#share?.give(this.#share.held);
+          this.#warm?.leave(this);
+          resolve();
+        },
+      });
+    });
+  }
+
+  #toHost(alias: number, frame: Buffer): boolean {
+    if (!this.#warm || !this.#admitted || bindsAlias(frame)) return false;
+    // One bad frame would end the link for the others.
+    decode(frame);
+    const own = this.#aliases.get(alias);
+    if (own !== undefined) this.#warm.link.forward(own, frame, 'lent');
+    else if (alias > this.#lastAlias) throw new ProtocolError('a message for a run that was not opened');
+    this.#warm.pace(this);
+    return true;
+  }
+
+  #message(message: Message): void {
+    if (!this.#admitted) this.#greet(message);
+    else if (!this.#warm) this.#onOwn(message);
+    else if (message.type === 'OPEN' || message.type === 'ATTACH') this.#board(this.#warm, message);
+    else if (message.type === 'DETACH') this.#detach(this.#warm, message);
+    else if (message.type === 'LIST' || message.type === 'FORGET' || message.type === 'ASK')
+      this.#ask(this.#warm, message);
+    else if (message.type === 'LINK_ERROR') this.link.destroy(new RefusedError(message.message));
+    else if (message.type !== 'GOAWAY') throw new ProtocolError(`${message.type} does not belong to the link`);
+  }
+
+  #board(warm: WarmLink, message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
+    const { alias, runId } = message;
+    if (alias <= this.#lastAlias)
+      throw new ProtocolError(`alias ${alias} is not above ${this.#lastAlias}, the last one used on this link`);
+    this.#lastAlias = alias;
+    if (!this.#share?.take()) {
+      const text = `${this.#share?.held ?? 0} runs are held through this warm link, and what is left is for others`;
+      if (message.type === 'OPEN')
+        this.link.send({ type: 'REFUSED', alias, runId, code: 'busy', message: text, retryAfterMs: 1000 });
+      else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
+      return;
+    }
+    const own = warm.board(this, alias);
+    this.#aliases.set(alias, own);
+    warm.link.send(message, own);
+    warm.pace(this);
+  }
+
+  #detach(warm: WarmLink, message: MessageNamed<'DETACH'>): void {
+    const alias = this.#letGo(message.alias);
+    if (alias !== undefined) warm.link.send(message, alias);
+  }
+
+  /** An alias leads nowhere from now on. Returns what it was to the host. */
+  #letGo(alias: number): number | undefined {
+    const own = this.#aliases.get(alias);
+    if (own === undefined) return undefined;
+    this.#aliases.delete(alias);
+    this.#warm?.forget(own);
+    this.#share?.give();
+    return own;
+  }
+
+  /** The host refuses a run. For what it would have ended a link of this caller's own for, we end this one. */
+  refused(alias: number, refusal: Refusal): void {
+    this.#letGo(alias);
+    if (refusal.code === 'protocol') this.link.fail(new ProtocolError(refusal.message));
+    else this.link.send(refusal, alias);
+  }
+
+  #ask(warm: WarmLink, message: Question): void {
+    const { opId } = message;
+    if (this.#open >= MOST_OPEN) {
+      const error = `${MOST_OPEN} questions are open already: wait for an answer`;
+      this.link.send({ type: 'ANSWER', alias: 0, opId, error });
+      return;
+    }
+    this.#open++;
+    this.#questions.push(message);
+    warm.ask(this);
+  }
+
+  /** What it wants to know next. It is not asked while this caller does not take the answers that it has. */
+  nextQuestion(): Question | undefined {
+    if (!this.link.roomy) return undefined;
+    const question = this.#questions.shift();
+    if (question?.type !== 'LIST' || question.page) return question;
+    this.#lists.set(question.opId, question);
+    return { ...question, page: true };
+  }
+
+  answer(answer: Answer): void {
+    const list = this.#lists.get(answer.opId);
+    if (answer.type === 'RUNS' && !answer.last && (list || answer.next === undefined)) {
+      const { next, ...page } = answer;
+      this.link.send(page);
+      if (list && next !== undefined) this.#questions.unshift({ ...list, after: next });
+      return;
+    }
+    this.#lists.delete(answer.opId);
+    this.#open--;
+    this.link.send(answer);
+  }
+
+  #greet(message: Message): void {
+    if (message.type === 'HELLO') {
+      // Another version's caller does without us, and we make room for one of its own.
+      if (message.version === VERSION) return;
+      this.#turnedAway = true;
+      this.link.destroy();
+      void this.#owner.close();
+    } else if (this.#turnedAway) return;
+    else if (message.type === 'AUTH' && message.method === WARM) void this.#admit(message);
+    else throw new ProtocolError(`${message.type} is not what a caller of warm links begins with`);
+  }
+
+  async #admit({ proof }: MessageNamed<'AUTH'>): Promise<void> {
+    try {
+      const warm = proof && (await this.#owner.linkTo(wantedOf(proof)));
+      const { auth } = warm?.greeting ?? ownGreeting();
+      if (this.link.closed) return;
+      this.#warm = warm;
+      this.#share = warm?.join(this);
+      this.#admitted = true;
+      this.link.trust();
+      this.link.send({ type: 'HELLO_OK', alias: 0, proto: PROTOCOL_VERSION });
+      this.link.send(auth);
+    } catch (error) {
+      this.link.fail(error instanceof SendallError ? error : new UnreachableError((error as Error).message));
+    }
+  }
+
+  /** Questions to ourselves. */
+  #onOwn(message: Message): void {
+    if (message.type !== 'ASK') throw new ProtocolError(`${message.type} is for a host, and none was named`);
+    const answer = (body: unknown) =>
+      this.link.send({ type: 'ANSWER', alias: 0, opId: message.opId, body: JSON.stringify(body) });
+    if (message.what === 'stop') {
+      answer({ pid: process.pid });
+      setImmediate(() => void this.#owner.close());
+    } else void this.#owner.status().then(answer);
+  }
+}
+
+function wantedOf(proof: Uint8Array): Wanted {
+  const { url, pin } = JSON.parse(Buffer.from(proof).toString()) as Partial<Wanted>;
+  if (typeof url !== 'string' || typeof pin !== 'string') throw new ProtocolError('a warm link needs a url and a pin');
+  return { url, pin };
+}
+
+function ownGreeting(): Greeting {
+  const words = { principal: 'owner', roles: ['owner'], policyRev: 0, epoch: new Uint8Array(16), features: [] };
+  return { auth: { type: 'AUTH_OK', alias: 0, ...words, name: 'links', version: VERSION }, clockMs: Date.now() };
+}

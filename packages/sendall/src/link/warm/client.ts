@@ -1,0 +1,72 @@
+/** The caller's side of warm links: asks the warm-links process for a link, or about itself. */
+import { hostname } from 'node:os';
+import { RefusedError, UnreachableError } from '../../errors.js';
+import type { Home } from '../../home.js';
+import { dial } from '../dial.js';
+import { greet, type Greeting } from '../handshake.js';
+import type { Link } from '../link.js';
+
+/** The method of AUTH by which a caller of the warm-links process begins. */
+export const WARM = 'warm';
+
+/** Which link is wanted. */
+export interface Wanted {
+  readonly url: string;
+  readonly pin: string;
+}
+
+/** What the warm-links process says of itself. Round-trip times are in milliseconds. */
+export interface WarmLinksStatus {
+  readonly pid: number;
+  readonly version: string;
+  readonly links: readonly { readonly url: string; readonly callers: number; readonly rttMs: number | undefined }[];
+}
+
+/**
+ * A link to a host through the warm-links process; undefined when there is no such process, or when it does not answer
+ * as it should.
+ * @throws UnreachableError or RefusedError when that is what the process says of the host.
+ */
+export async function dialWarm(
+  home: Home,
+  wanted: Wanted | undefined,
+  timeoutMs: number,
+): Promise<{ link: Link; greeting: Greeting } | undefined> {
+  try {
+    const link = await dial(`unix:${home.linksSocket}`, { timeoutMs });
+    const proof = wanted && Buffer.from(JSON.stringify(wanted));
+    return {
+      link,
+      greeting: await greet(link, { method: WARM, name: hostname(), timeoutMs, ...(proof ? { proof } : {}) }),
+    };
+  } catch (error) {
+    // Only words about the host count. A process that is stuck, gone or another version is done without.
+    if (error instanceof RefusedError || isLinkError(error)) throw error;
+    return undefined;
+  }
+}
+
+/** The warm-links process said so; it is not the lack of an answer. */
+function isLinkError(error: unknown): boolean {
+  return error instanceof UnreachableError && (error.cause as { type?: string } | undefined)?.type === 'LINK_ERROR';
+}
+
+/** Asks the warm-links process about itself, or to end; undefined when none runs. */
+export async function askWarmLinks(home: Home, what: 'status'): Promise<WarmLinksStatus | undefined>;
+export async function askWarmLinks(home: Home, what: 'stop'): Promise<{ readonly pid: number } | undefined>;
+export async function askWarmLinks(home: Home, what: 'status' | 'stop'): Promise<unknown> {
+  const dialled = await dialWarm(home, undefined, 5000);
+  if (!dialled) return undefined;
+  const { link } = dialled;
+  return await new Promise((resolve) => {
+    link.handOver({
+      message(message) {
+        if (message.type !== 'ANSWER') return;
+        resolve(JSON.parse(message.body ?? '{}'));
+        link.close();
+      },
+      closed: () => resolve(undefined),
+    });
+    link.send({ type: 'ASK', alias: 0, opId: 1, what });
+  });
+}

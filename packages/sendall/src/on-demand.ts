@@ -1,0 +1,45 @@
+/** Functions of the package's doors whose half of the code is loaded when they are called, and not with the door. */
+import type { Agent, AgentOptions } from './agent/agent.js';
+import type { Paired, PairOptions } from './client/pair.js';
+import type { Home } from './home.js';
+import type { WarmLinks, WarmLinksOptions } from './link/warm/warm-links.js';
+import type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
+
+/**
+ * Starts an agent in this process. The same as in `sendall/agent`, whose code it loads.
+ * @throws UsageError for wrong options, for a home that is not safe, and where an agent runs already.
+ */
+export async function openAgent(options: AgentOptions = {}): Promise<Agent> {
+  const door = await import('./agent/index.js');
+  return await door.openAgent(options);
+}
+
+/**
+ * Makes `n` hosts for a test, named test-1 to test-n. The same as in `sendall/testing`, whose code it loads.
+ * @throws UsageError for unknown options or faults.
+ */
+export async function testHosts(n: number, options: TestHostsOptions = {}): Promise<TestFleet> {
+  const door = await import('./testing/index.js');
+  return await door.testHosts(n, options);
+}
+
+/**
+ * Pairs with the agent at `url` (tls://HOST:PORT): its key is pinned under a name here, and ours there. A repeat with
+ * the same code does no harm.
+ * @throws UsageError when the address, the name, the code or a file of ours is wrong.
+ * @throws UnreachableError when no agent answers there.
+ * @throws RefusedError when the code is wrong, used or expired, or the agent does not know it.
+ */
+export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
+  const half = await import('./client/pair.js');
+  return await half.pair(home, url, options);
+}
+
+/**
+ * Starts holding warm links for the user of `home`, in this process.
+ * @throws UsageError when another process does so already.
+ */
+export async function openWarmLinks(home: Home, options: WarmLinksOptions = {}): Promise<WarmLinks> {
+  const half = await import('./link/warm/warm-links.js');
+  return await half.openWarmLinks(home, options);
+}

@@ -1,0 +1,291 @@
+/**
+ * A byte stream in memory, for tests: two ends with back-pressure, as a socket's, and between them whatever faults are
+ * wanted. Like TLS it knows the place of every byte it carries: bytes that come twice or in another order end the
+ * stream with an error and reach nobody.
+ */
+import { Duplex } from 'node:stream';
+import { ProtocolError, UnreachableError } from '../../errors.js';
+import type { ByteFault, DirectionFaults } from './faults.js';
+
+/** Bytes that one end holds before the other has to wait. */
+const BUFFER = 64 * 1024;
+/** Bytes under way at once in one direction. */
+const PIPE = 256 * 1024;
+/** A frame that waits to change places with the next goes alone after this many milliseconds. */
+const ALONE = 20;
+
+interface Piece {
+  /** Place of its first byte among all that were sent. */
+  readonly offset: number;
+  readonly bytes: Buffer;
+  /** When it may arrive, on performance.now()'s clock. */
+  readonly dueAt: number;
+}
+
+/** The two ends of one connection. */
+export interface MemoryPair {
+  readonly caller: Duplex;
+  readonly host: Duplex;
+  /** Ends both at once; what is under way is lost. */
+  cut(): void;
+  /** From now on nothing is delivered, in either direction; nobody is told. */
+  stall(): void;
+}
+
+/** Makes a connection. Without faults bytes pass as they were written, in a later turn of the event loop. */
+export function memoryPair(faults?: { toHost: DirectionFaults; toCaller: DirectionFaults }): MemoryPair {
+  const cut = (): void => {
+    const error = new UnreachableError('the connection was cut');
+    caller.lose(error);
+    host.lose(error);
+  };
+  const toHost = new Direction(faults?.toHost, cut);
+  const toCaller = new Direction(faults?.toCaller, cut);
+  const caller = new End(toHost, toCaller);
+  const host = new End(toCaller, toHost);
+  return {
+    caller,
+    host,
+    cut,
+    stall() {
+      toHost.stall();
+      toCaller.stall();
+    },
+  };
+}
+
+class End extends Duplex {
+  readonly #out: Direction;
+  readonly #in: Direction;
+
+  constructor(out: Direction, into: Direction) {
+    super({ allowHalfOpen: true, readableHighWaterMark: BUFFER, writableHighWaterMark: BUFFER });
+    this.#out = out;
+    this.#in = into;
+    into.reader = this;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // A copy, as a kernel makes: the writer uses its memory again when it is done.
+    this.#out.write(Buffer.from(chunk), done);
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    this.#out.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+  }
+
+  override _final(done: () => void): void {
+    this.#out.end();
+    done();
+  }
+
+  override _read(): void {
+    this.#in.resume();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#in.close();
+    this.#out.end();
+    done(error);
+  }
+
+  lose(error: Error): void {
+    this.#in.close();
+    if (!this.destroyed) this.destroy(error);
+  }
+}
+
+/** One way through the wire. */
+class Direction {
+  reader!: Duplex;
+  readonly #faults: DirectionFaults | undefined;
+  readonly #cut: () => void;
+  readonly #frames: Frames | undefined;
+  /** Bytes that were put on the wire so far, and the next byte that the reader expects. */
+  #sent = 0;
+  #expected = 0;
+  #pieces: Piece[] = [];
+  #waiting: (() => void)[] = [];
+  #lastDue = 0;
+  #scheduled = false;
+  #state: 'open' | 'cut' | 'stalled' | 'ending' | 'closed' = 'open';
+
+  constructor(faults: DirectionFaults | undefined, cut: () => void) {
+    this.#faults = faults;
+    this.#cut = cut;
+    if (faults?.framewise) this.#frames = new Frames(faults, (bytes) => this.#send(bytes));
+  }
+
+  write(chunk: Buffer, done: () => void): void {
+    if (this.#state === 'stalled') {
+      // A silent network takes nothing more: the writer's own buffer fills.
+      this.#waiting.push(done);
+    } else if (this.#state === 'open') {
+      this.#waiting.push(done);
+      if (this.#frames) this.#frames.write(chunk);
+      else this.#send(chunk);
+      // What is under way does not hold up what follows, until the pipe is full.
+      if (this.#state === 'open' && this.#sent - this.#expected < PIPE) queueMicrotask(() => this.#release());
+      this.#schedule();
+    } else done();
+  }
+
+  end(): void {
+    this.#frames?.flush();
+    if (this.#state !== 'open') return;
+    this.#state = 'ending';
+    this.#schedule();
+  }
+
+  stall(): void {
+    if (this.#state === 'open') this.#state = 'stalled';
+    this.#pieces = [];
+  }
+
+  /** The reader has gone. */
+  close(): void {
+    this.#state = 'closed';
+    this.#pieces = [];
+    this.#release();
+  }
+
+  /** The reader has room again. */
+  resume(): void {
+    if (this.#pieces.length || this.#waiting.length || this.#state !== 'open') this.#schedule();
+  }
+
+  /** Puts bytes on the wire with the faults that belong to them. */
+  #send(chunk: Buffer): void {
+    let rest = chunk;
+    while (this.#state === 'open') {
+      const next = this.#faults?.next();
+      if (!next || next.at >= this.#sent + rest.length) break;
+      const before = Math.max(0, next.at - this.#sent);
+      this.#put(rest.subarray(0, before));
+      rest = this.#suffer(next.fault, rest.subarray(before));
+    }
+    if (this.#state === 'open') this.#put(rest);
+    this.#schedule();
+  }
+
+  /** A fault at the first byte of `rest`; returns what is left to send behind it. */
+  #suffer(fault: ByteFault, rest: Buffer): Buffer {
+    const faults = this.#faults!;
+    faults.done(fault);
+    if (fault === 'cut' || fault === 'stall') {
+      this.#state = fault === 'cut' ? 'cut' : 'stalled';
+      return rest;
+    }
+    const length = faults.chance.between(1, Math.min(rest.length, 512));
+    const first = rest.subarray(0, length);
+    const offset = this.#sent;
+    if (fault === 'duplicate') {
+      this.#put(first);
+      this.#pieces.push({ offset, bytes: first, dueAt: this.#lastDue });
+      return rest.subarray(length);
+    }
+    const second = rest.subarray(length, length + faults.chance.between(1, Math.max(1, rest.length - length)));
+    this.#sent += first.length;
+    this.#put(second);
+    this.#pieces.push({ offset, bytes: first, dueAt: this.#lastDue });
+    return rest.subarray(first.length + second.length);
+  }
+
+  #put(bytes: Buffer): void {
+    const faults = this.#faults;
+    if (faults) this.#lastDue = Math.max(this.#lastDue, performance.now() + faults.delay());
+    const slice = faults?.slice ?? Infinity;
+    for (let at = 0; at < bytes.length;) {
+      const piece = slice === Infinity ? bytes : bytes.subarray(at, at + faults!.chance.between(1, slice));
+      this.#pieces.push({ offset: this.#sent, bytes: piece, dueAt: this.#lastDue });
+      this.#sent += piece.length;
+      at += piece.length;
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#state === 'closed') return;
+    this.#scheduled = true;
+    const run = (): void => {
+      this.#scheduled = false;
+      this.#run();
+    };
+    const wait = (this.#pieces[0]?.dueAt ?? 0) - performance.now();
+    if (wait > 0) setTimeout(run, wait);
+    else setImmediate(run);
+  }
+
+  #run(): void {
+    if (this.#state === 'closed') return;
+    const now = this.#faults ? performance.now() : 0;
+    for (let piece = this.#pieces[0]; piece && piece.dueAt <= now; piece = this.#pieces[0]) {
+      this.#pieces.shift();
+      if (piece.offset !== this.#expected) {
+        const what = piece.offset < this.#expected ? 'came twice' : 'came too early';
+        this.reader.destroy(new ProtocolError(`the network is broken: the bytes from ${piece.offset} on ${what}`));
+        return;
+      }
+      this.#expected += piece.bytes.length;
+      if (!this.reader.push(piece.bytes)) return;
+    }
+    if (this.#pieces.length) this.#schedule();
+    else this.#idle();
+  }
+
+  /** Everything that was written has arrived. */
+  #idle(): void {
+    if (this.#state === 'cut') this.#cut();
+    if (this.#state === 'open' || this.#state === 'ending') this.#release();
+    if (this.#state === 'ending') {
+      this.#state = 'closed';
+      this.reader.push(null);
+    }
+  }
+
+  #release(): void {
+    for (const done of this.#waiting.splice(0)) done();
+  }
+}
+
+/** Tells frames apart, so that they can come twice or in another order. */
+class Frames {
+  readonly #faults: DirectionFaults;
+  readonly #send: (frame: Buffer) => void;
+  #partial: Buffer = Buffer.alloc(0);
+  #held: Buffer | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(faults: DirectionFaults, send: (frame: Buffer) => void) {
+    this.#faults = faults;
+    this.#send = send;
+  }
+
+  write(chunk: Buffer): void {
+    let rest = this.#partial.length ? Buffer.concat([this.#partial, chunk]) : chunk;
+    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE(0)) {
+      const end = 4 + rest.readUInt32BE(0);
+      this.#frame(rest.subarray(0, end));
+      rest = rest.subarray(end);
+    }
+    this.#partial = rest;
+  }
+
+  flush(): void {
+    clearTimeout(this.#timer);
+    const held = this.#held;
+    this.#held = undefined;
+    if (held) this.#send(held);
+  }
+
+  #frame(frame: Buffer): void {
+    const fault = this.#faults.frame();
+    if (fault === 'reorder' && !this.#held) {
+      this.#held = frame;
+      this.#timer = setTimeout(() => this.flush(), ALONE);
+      return;
+    }
+    this.#send(frame);
+    if (fault === 'duplicate') this.#send(frame);
+    this.flush();
+  }
+}
