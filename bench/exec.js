@@ -386,7 +386,7 @@ async function streams(near, folder, sshd) {
   /** @type {Record<string, number[]>} */
   const times = {};
   const add = (/** @type {string} */ name, /** @type {number} */ time) => (times[name] ??= []).push(time);
-  // The process of warm links is started by the first command that wants it.
+  // The warm-links process is started by the first command that wants it.
   await download(running('warm', 'echo'), 1);
   if (group('ping')) {
     /** @type {Record<string, ReturnType<typeof openPingPong>>} */

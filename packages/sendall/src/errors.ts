@@ -1,3 +1,5 @@
+/** The errors that sendall throws: one sentence each, with a code that callers match on. */
+
 /** Why something of sendall failed, in one sentence. Callers match on `code`. */
 export class SendallError extends Error {
   readonly code: string;

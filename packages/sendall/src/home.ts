@@ -27,7 +27,7 @@ export interface Home {
   readonly runtime: string;
   readonly agentSocket: string;
   readonly keeperSocket: string;
-  /** Where the process that holds warm links listens. */
+  /** Where the warm-links process listens. */
   readonly linksSocket: string;
   readonly identityFile: string;
   readonly hostsFile: string;
@@ -38,7 +38,10 @@ export interface Home {
 /** Longest Unix socket path the kernel takes; Node cuts longer ones silently. */
 export const MAX_SOCKET_PATH = 107;
 
-/** Resolves the folders for `env`. Nothing is created. Throws UsageError when it names none and the user has no home. */
+/**
+ * Resolves the folders for `env`. Nothing is created.
+ * @throws UsageError when it names none and the user has no home.
+ */
 export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
   const one = env.SENDALL_HOME && resolve(env.SENDALL_HOME);
   // As the specification has it, one that is not absolute does not count.
@@ -95,7 +98,7 @@ const MKDIR_ERRORS: Readonly<Record<string, string>> = {
 
 /**
  * Makes the folder for this user alone (0700), or checks that it is one of sendall's: nothing is changed in another one.
- * Throws UsageError when it cannot be made, or is not as `checkPrivateFolder` wants it.
+ * @throws UsageError when it cannot be made, or is not as `checkPrivateFolder` wants it.
  */
 export function ensurePrivateFolder(folder: string): void {
   try {
@@ -128,8 +131,8 @@ function reasonOf(folder: string, { code }: NodeJS.ErrnoException): string | und
 }
 
 /**
- * Looks at a folder that is there. Throws UsageError when it is a link, belongs to someone else, is open to others, holds
- * what sendall did not make, or has a parent that others may write to (a sticky /tmp is fine).
+ * Looks at a folder that is there.
+ * @throws UsageError when it is a link, belongs to someone else, is open to others, holds what sendall did not make, or has a parent that others may write to (a sticky /tmp is fine).
  */
 export function checkPrivateFolder(folder: string): void {
   const path = resolve(folder);

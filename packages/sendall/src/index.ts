@@ -66,7 +66,7 @@ export type { AttachOptions, Host, HostInfo, RunListing, RunTag } from './client
 export { KnownHosts, type KnownHost } from './client/known-hosts.js';
 export { newRunId, type RunOptions, type Word } from './client/options/options.js';
 export type { Retry } from './client/options/retry.js';
-export type { Target } from './client/options/target.js';
+export type { OutputTarget } from './client/options/output-target.js';
 export type { Argument } from './client/options/template.js';
 export type { Verbose, VerboseEvent } from './client/options/verbose.js';
 export type { Paired, PairOptions } from './client/pair.js';

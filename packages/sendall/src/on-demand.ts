@@ -29,6 +29,7 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
  * @throws UsageError when the address, the name, the code or a file of ours is wrong.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when the code is wrong, used or expired, or the agent does not know it.
+ * @throws the signal's reason when that was aborted.
  */
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const half = await import('./client/pair.js');

@@ -1,3 +1,4 @@
+/** The version of this program, from its package. */
 import { readFileSync } from 'node:fs';
 
 /** This program's version. */

@@ -5,22 +5,42 @@ import type { Host } from './host.js';
 import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './options/check.js';
 
 export interface ConnectOptions {
-  /** Folders of this installation. Default: from SENDALL_HOME and the XDG variables. */
+  /**
+   * Folders of this installation.
+   * @default from SENDALL_HOME and the XDG variables
+   */
   home?: Home;
-  /** Milliseconds for dialling and the handshake. Default 5000. */
+  /**
+   * Milliseconds for dialling and the handshake.
+   * @default 5000
+   */
   timeout?: Duration;
-  /** Milliseconds without a link until its runs are given up as lost. Default 600000. */
+  /**
+   * Milliseconds without a link until its runs are given up as lost.
+   * @default 600000
+   */
   giveUpAfter?: Duration;
-  /** Milliseconds of silence after which a sign of life is asked for. Default 15000; 0: never. */
+  /**
+   * Milliseconds of silence after which a sign of life is asked for. 0: never.
+   * @default 15000
+   */
   pingInterval?: Duration;
-  /** Milliseconds of silence after which the link counts as lost. Default 45000. */
+  /**
+   * Milliseconds of silence after which the link counts as lost.
+   * @default 45000
+   */
   pingDeadline?: Duration;
-  /** The pauses between tries to make a lost link again grow to about this many milliseconds. Default 10000. */
+  /**
+   * The pauses between tries to make a lost link again grow to about this many milliseconds.
+   * @default 10000
+   */
   longestPause?: Duration;
+  /** Aborting ends the dial. */
   signal?: AbortSignal;
   /**
    * Use the warm link that another process of this user holds to a tls:// host. Called when no such process runs, to
-   * start one for the next time. Default: a link of its own.
+   * start one for the next time.
+   * @default a link of its own
    */
   share?: () => void;
 }

@@ -40,9 +40,15 @@ export interface AttachOptions extends Pick<
   | 'sha256'
   | 'giveUpAfter'
 > {
-  /** Where stdout begins: "start" (default), "end", an offset, or the last bytes. */
+  /**
+   * Where stdout begins: at the "start" or "end" of what is kept, at an offset, or so many bytes before the end.
+   * @default "start"
+   */
   from?: 'start' | 'end' | number | { tail: number };
-  /** "control" (default) writes stdin and trims the spool; "observe" only reads. */
+  /**
+   * "control" writes stdin and trims the spool; "observe" only reads.
+   * @default "control"
+   */
   mode?: 'observe' | 'control';
 }
 
@@ -93,7 +99,7 @@ export interface RunListing {
   /** "stdout" or "stderr" while the command waits for a reader, "disk" while it waits for room on a full disk. */
   readonly blocked: string | undefined;
   readonly attached: number;
-  /** Somebody who is attached has control; the others observe. */
+  /** One of the attached callers has control; the others observe. */
   readonly controlled: boolean;
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
@@ -137,12 +143,18 @@ export class Host implements AsyncDisposable {
     return this.#session.resumes;
   }
 
-  /** Runs `argv` exactly as it is. Throws UsageError at once when an option is wrong. */
+  /**
+   * Runs `argv` exactly as it is.
+   * @throws UsageError at once when an option is wrong.
+   */
   run(argv: readonly Word[], options: RunOptions = {}): Run {
     return this.#begin(prepareRun({ verb: 'exec', argv }, this.#placed(options)), { kind: 'open' });
   }
 
-  /** Runs shell text with the host's /bin/sh: another verb, another permission. */
+  /**
+   * Runs shell text with the host's /bin/sh: another verb, another permission.
+   * @throws UsageError at once when an option is wrong.
+   */
   sh(script: Word, options: RunOptions = {}): Run {
     return this.#begin(prepareRun({ verb: 'sh', script }, this.#placed(options)), { kind: 'open' });
   }
@@ -154,7 +166,10 @@ export class Host implements AsyncDisposable {
     return { ...options, cwd: this.#folderFrom(options.cwd === undefined ? undefined : toBytes(options.cwd)) };
   }
 
-  /** Joins a run that exists, from any byte still kept. */
+  /**
+   * Joins a run that exists, from any byte still kept.
+   * @throws UsageError at once when an option is wrong.
+   */
   attach(runId: string, options: AttachOptions = {}): Run {
     checkOptions<AttachOptions>('attach', options, ATTACH_RULES);
     check('the run to attach to', runId ?? null, RUN_RULES.runId);
@@ -176,7 +191,10 @@ export class Host implements AsyncDisposable {
     } while (after !== undefined);
   }
 
-  /** Forgets a finished run and its output. */
+  /**
+   * Forgets a finished run and its output.
+   * @throws SendallError when the host does not know the run, or it has not ended.
+   */
   async forget(runId: string): Promise<void> {
     const answer = await this.#session.ask({ type: 'FORGET', runId: parseRunId(runId) });
     if (answer.type !== 'OP_OK') throw notDone(answer);
@@ -188,7 +206,10 @@ export class Host implements AsyncDisposable {
     if (answer.result !== 'done') throw new SendallError('NOT_FORGOTTEN', answer.result);
   }
 
-  /** Round-trip time in milliseconds, through the agent. */
+  /**
+   * Round-trip time in milliseconds, through the agent.
+   * @throws UnreachableError when the link is lost and not made again.
+   */
   async ping(): Promise<{ rttMs: number }> {
     const before = performance.now();
     await this.ask('ping');

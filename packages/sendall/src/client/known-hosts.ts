@@ -18,7 +18,10 @@ export interface KnownHost {
 
 const RESERVED = new Set(['local', 'all']);
 
-/** Checks a host's name. Throws UsageError. */
+/**
+ * Checks a host's name.
+ * @throws UsageError when it is wrong.
+ */
 export function checkHostName(name: string): string {
   if (typeof name !== 'string') throw new UsageError('a host needs a name');
   if (RESERVED.has(name)) throw new UsageError(`"${name}" is a word of its own and cannot name a host: choose another`);
@@ -29,7 +32,10 @@ export function checkHostName(name: string): string {
   return name;
 }
 
-/** Reads `K=V`. Letters of any script; the value may be empty. Throws UsageError. */
+/**
+ * Reads `K=V`. Letters of any script; the value may be empty.
+ * @throws UsageError when it is wrong.
+ */
 export function parseTag(text: string): [key: string, value: string] {
   const match = /^(\p{L}[\p{L}\p{N}._-]{0,62})=([\p{L}\p{N}._:/+-]{0,128})$/u.exec(text);
   if (!match)
@@ -41,7 +47,10 @@ export function parseTag(text: string): [key: string, value: string] {
 
 type Entry = Omit<KnownHost, 'name'>;
 
-/** Checks one entry as it came from the file. Throws UsageError. */
+/**
+ * Checks one entry as it came from the file.
+ * @throws UsageError when it is wrong.
+ */
 function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry {
   checkHostName(name);
   if (typeof url !== 'string') throw new UsageError('it has no url');
@@ -77,7 +86,10 @@ export class KnownHosts {
     return entry && { name, ...entry };
   }
 
-  /** The host at an address, however it is written. Throws UsageError for what is none. */
+  /**
+   * The host at an address, however it is written.
+   * @throws UsageError for what is none.
+   */
   at(url: string): KnownHost | undefined {
     const hosts = this.#file.read();
     if (hosts !== this.#indexed) {
@@ -88,7 +100,10 @@ export class KnownHosts {
     return name === undefined ? undefined : this.get(name);
   }
 
-  /** Adds a host. Throws UsageError when the name is taken. */
+  /**
+   * Adds a host.
+   * @throws UsageError when the name is taken.
+   */
   async add(host: { name: string; url: string; pin: string; tags?: Record<string, string> }): Promise<KnownHost> {
     const { name } = host;
     const entry = checkEntry(name, { ...host, addedAt: new Date().toISOString() });
@@ -115,14 +130,20 @@ export class KnownHosts {
     return before && { name, ...before };
   }
 
-  /** Removes hosts. Throws UsageError when there is none of one of the names; all stay then. */
+  /**
+   * Removes hosts.
+   * @throws UsageError when there is none of one of the names; all stay then.
+   */
   async remove(...names: readonly string[]): Promise<void> {
     await this.#file.change((hosts) => {
       for (const name of names) if (!hosts.delete(name)) throw unknownHost(name);
     });
   }
 
-  /** Sets tags of a host, on top of those it has. Throws UsageError when there is none of that name. */
+  /**
+   * Sets tags of a host, on top of those it has.
+   * @throws UsageError when there is none of that name.
+   */
   async set(name: string, tags: Record<string, string>): Promise<void> {
     await this.#file.change((hosts) => {
       const entry = hosts.get(name);

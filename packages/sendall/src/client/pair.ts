@@ -18,7 +18,10 @@ export interface PairOptions {
   readonly code: string;
   /** What the host is to be called here. A known name gets the new address and key. */
   readonly name: string;
-  /** For everything together, in milliseconds. Default 10,000; 0: no limit. */
+  /**
+   * For everything together, in milliseconds. 0: no limit.
+   * @default 10,000
+   */
   readonly timeoutMs?: Duration;
   readonly signal?: AbortSignal;
 }
@@ -37,9 +40,10 @@ export interface Paired {
 /**
  * Pairs with the agent at `url` (tls://HOST:PORT): its key is pinned under `name` here, and ours there. A repeat with
  * the same code does no harm.
- *
- * Throws UsageError (address, name, code or a file of ours is wrong), UnreachableError (nobody there, or not an agent),
- * RefusedError (the code is wrong, used or expired, or the agent does not know it), or the signal's reason.
+ * @throws UsageError when the address, the name, the code or a file of ours is wrong.
+ * @throws UnreachableError when no agent answers there.
+ * @throws RefusedError when the code is wrong, used or expired, or the agent does not know it.
+ * @throws the signal's reason when that was aborted.
  */
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const unknown = Object.keys(options).find((key) => !OPTION_NAMES.has(key));

@@ -108,7 +108,10 @@ export class LockFile {
     return root === undefined ? 'gone' : root.token === this.#root ? 'held' : 'taken';
   }
 
-  /** Says that its owner is alive, to those who cannot look. Throws when the file is gone. */
+  /**
+   * Says that its owner is alive, to those who cannot look.
+   * @throws when the file is gone.
+   */
   renew(): void {
     const now = new Date();
     lutimesSync(this.#chain.at(-1)!, now, now);
@@ -124,8 +127,9 @@ export class LockFile {
 const successor = (path: string, token: string): string => `${path}.after-${token}`;
 
 /**
- * Takes the lock. Returns who has it instead when its owner is known to live for longer than `patience`. Throws the file
- * system's errors; an owner that is known to live is found on a full disk, too.
+ * Takes the lock. Returns who has it instead when its owner is known to live for longer than `patience`. An owner that is
+ * known to live is found on a full disk, too.
+ * @throws the file system's errors.
  */
 export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
   const token = randomBytes(9).toString('base64url');

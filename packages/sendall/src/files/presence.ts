@@ -30,7 +30,8 @@ export class Presence {
 
   /**
    * Takes the lock `path`, or returns who has it. On a disk without room for it, where no owner is known to live, goes on
-   * without and takes it when there is room. Throws the file system's other errors.
+   * without and takes it when there is room.
+   * @throws the file system's other errors.
    */
   static async take(path: string): Promise<Presence | Partial<Owner>> {
     try {

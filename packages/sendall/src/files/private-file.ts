@@ -28,8 +28,9 @@ const LOCK_STALE_MS = 5000;
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
 /**
- * The file's text, or undefined when there is none. Throws UsageError when it is a link, not a plain file, another
- * user's, readable by others, above 16 MiB or cannot be read.
+ * The file's text, or undefined when there is none.
+ * @throws UsageError when it is a link, not a plain file, another user's, readable by others, above 16 MiB or cannot be
+ * read.
  */
 export function readPrivateFile(path: string): string | undefined {
   let fd: number;

@@ -47,8 +47,9 @@ export interface FleetResult {
 }
 
 /**
- * The hosts of `targets`: an expression such as `web[01-20],!web07`, a NodeSet, or names. Throws UsageError. Nobody is
- * connected to before a command is run.
+ * The hosts of `targets`: an expression such as `web[01-20],!web07`, a NodeSet, or names. No connection is made before a
+ * command is run.
+ * @throws UsageError when the expression is wrong, names no host, or a name is not known.
  */
 export function fleet(targets: string | Iterable<string>, options: ConnectOptions = {}): Fleet {
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
@@ -74,12 +75,18 @@ export class Fleet {
     this.#options = options;
   }
 
-  /** Runs `argv` on each host. It begins when its events, its results or its end are first asked for. */
+  /**
+   * Runs `argv` on each host. It begins when its events, its results or its end are first asked for.
+   * @throws UsageError at once when an option is wrong.
+   */
   run(argv: readonly Word[], options: FleetRunOptions = {}): FleetRun {
     return this.#start((host, runOptions) => host.run(argv, runOptions), options);
   }
 
-  /** Runs shell text on each host. */
+  /**
+   * Runs shell text on each host.
+   * @throws UsageError at once when an option is wrong.
+   */
   sh(script: Word, options: FleetRunOptions = {}): FleetRun {
     return this.#start((host, runOptions) => host.sh(script, runOptions), options);
   }
@@ -217,7 +224,10 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return gatherer.groups();
   }
 
-  /** What most hosts answered, and who answered otherwise. */
+  /**
+   * What most hosts answered, and who answered otherwise.
+   * @throws SendallError when no host has answered.
+   */
   async diff(): Promise<OutputDiff> {
     const [majority, ...others] = await this.gather();
     if (!majority) throw new SendallError('NO_RESULT', 'no host has answered, so there is nothing to compare');
@@ -237,7 +247,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
   }
 
-  /** Nobody reads this stream any more, on no host: what of it is on its way is not brought. */
+  /** This stream is not read any more, on any host: what of it is on its way is not brought. */
   stopReading(stream: StreamName): void {
     this.#unread.add(stream);
     for (const run of this.#active.values()) run.stopReading(stream);

@@ -11,7 +11,10 @@ import { UsageError } from '../errors.js';
 import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
 
 export interface NodeSetOptions {
-  /** Names that one set may hold; an expression that stands for more is refused. Default 100000. */
+  /**
+   * Names that one set may hold; an expression that stands for more is refused.
+   * @default 100000
+   */
   maxSize?: number;
   /** The names that a word stands for (`@tag`, `k=v`, `all`); undefined: it is a name itself. */
   lookUp?: (word: string) => Iterable<string> | undefined;
@@ -30,7 +33,10 @@ export class NodeSet implements Iterable<string> {
   #set: ReadonlySet<string> | undefined;
   #ordered: readonly string[] | undefined;
 
-  /** Reads an expression, or takes names as they are. Throws UsageError that shows where it is wrong. */
+  /**
+   * Reads an expression, or takes names as they are.
+   * @throws UsageError that shows where it is wrong.
+   */
   constructor(from: Like = '', options: NodeSetOptions = {}) {
     for (const name of Object.keys(options))
       if (!(name in OPTION_NAMES)) throw new UsageError(`there is no node set option "${name}"`);

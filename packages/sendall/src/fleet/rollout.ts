@@ -5,15 +5,30 @@ import { duration, either, oneOf, readDuration, whole, type Duration, type Rule,
 export type Share = number | `${number}%`;
 
 export interface RolloutOptions {
-  /** Hosts at a time. Default 64. */
+  /**
+   * Hosts at a time.
+   * @default 64
+   */
   window?: number;
-  /** Hosts of a batch; the next one begins when all of it has ended. Default: one batch of all. */
+  /**
+   * Hosts of a batch; the next one begins when all of it has ended.
+   * @default one batch of all
+   */
   batch?: Share;
-  /** Hosts that may fail. When one more does, no further host is started. Default: all. */
+  /**
+   * Hosts that may fail. When one more does, no further host is started.
+   * @default all
+   */
   maxFail?: Share;
-  /** Milliseconds between batches. Default 0. */
+  /**
+   * Milliseconds between batches.
+   * @default 0
+   */
   pause?: Duration;
-  /** "listed" (default) or "random". */
+  /**
+   * The order in which hosts are started.
+   * @default "listed"
+   */
   order?: 'listed' | 'random';
 }
 

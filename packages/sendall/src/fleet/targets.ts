@@ -6,8 +6,8 @@ import { NodeSet } from './node-set.js';
 
 /**
  * The hosts of `local`, a name, an address, or a set of them: `web[01-20,33]`, `a,b`, `@tag` (hosts that have a tag of
- * this name or with this value), `k=v`, `all` (every known host), `!x` to take away, `&` to intersect. Throws UsageError
- * when it is wrong or names nobody.
+ * this name or with this value), `k=v`, `all` (every known host), `!x` to take away, `&` to intersect.
+ * @throws UsageError when it is wrong or names no host.
  */
 export function resolveTargets(targets: string, home: Home = resolveHome()): NodeSet {
   const known = new KnownHosts(home).list();

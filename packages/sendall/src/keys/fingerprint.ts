@@ -7,7 +7,10 @@ export function fingerprintOf(spki: Uint8Array): string {
   return `SHA256:${createHash('sha256').update(spki).digest('base64url')}`;
 }
 
-/** Checks a pin given as text. Throws UsageError when it is not a fingerprint. */
+/**
+ * Checks a pin given as text.
+ * @throws UsageError when it is not a fingerprint.
+ */
 export function parseFingerprint(text: string): string {
   if (!/^SHA256:[\w-]{43}$/.test(text))
     throw new UsageError(

@@ -22,7 +22,7 @@ export function newCode(): string {
 
 /**
  * The key in a code as a person gives it: capitals or not, with or without dashes and spaces, I and L for 1, O for 0.
- * Throws UsageError, which never holds the code.
+ * @throws UsageError, which never holds the code.
  */
 export function parseCode(text: string): KeyObject {
   if (typeof text !== 'string' || text.length > MAX_TEXT)

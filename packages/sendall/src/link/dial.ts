@@ -13,12 +13,18 @@ export interface DialOptions {
   pin?: string | undefined;
   /** Our own key; TLS only. */
   identity?: () => Promise<Identity>;
-  /** Milliseconds for the connection and its handshake. Default 5000. */
+  /**
+   * Milliseconds for the connection and its handshake.
+   * @default 5000
+   */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
 }
 
-/** Dials `unix:/path` or `tls://host:port`. Throws UnreachableError, RefusedError or UsageError. */
+/**
+ * Dials `unix:/path` or `tls://host:port`.
+ * @throws UnreachableError, RefusedError or UsageError.
+ */
 export async function dial(url: string, options: DialOptions = {}): Promise<Link> {
   if (url.startsWith('unix:')) return await dialUnix(url.slice('unix:'.length), options);
   if (url.startsWith('tls://')) {

@@ -31,7 +31,7 @@ export function helloMessage(name: string, features: readonly string[] = []): Me
 /**
  * Says HELLO and AUTH, and waits for both answers. A TLS 1.3 client sees "connected" before the server has judged its
  * certificate, so only AUTH_OK means that we are let in.
- * Throws RefusedError when the agent says no, UnreachableError when it goes away or says nothing for `timeoutMs`.
+ * @throws RefusedError when the agent says no, UnreachableError when it goes away or says nothing for `timeoutMs`.
  */
 export function greet(
   link: Link,
@@ -75,7 +75,7 @@ export function greet(
 /** The error that a peer's LINK_ERROR stands for. */
 export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
   if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`);
-  // From whoever holds links to others for us.
+  // From the warm-links process.
   if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, { cause: message });
   return new RefusedError(message.message);
 }

@@ -12,8 +12,6 @@ import { formatTlsUrl, type TlsAddress } from '../text/address.js';
 import { fingerprintOf } from '../keys/fingerprint.js';
 import type { Identity } from '../keys/identity.js';
 
-export { formatTlsUrl, parseTlsUrl } from '../text/address.js';
-
 /** The key at the other end. */
 export interface Peer {
   /** Public key, DER (SubjectPublicKeyInfo). TLS has proved that the peer holds its private half. */
@@ -40,8 +38,8 @@ export function serverTls(identity: Identity): TlsOptions {
 }
 
 /**
- * The caller's key, once the handshake is done. Throws RefusedError when it showed none, resumed a session (which shows
- * no certificate) or did not ask for our protocol. Whether the key is known is the session's question.
+ * The caller's key, once the handshake is done. Whether the key is known is the session's question.
+ * @throws RefusedError when it showed none, resumed a session (which shows no certificate) or did not ask for our protocol.
  */
 export function acceptPeer(socket: TLSSocket): Peer {
   if (socket.getProtocol() !== 'TLSv1.3')
@@ -67,7 +65,10 @@ export interface DialOptions extends TlsAddress {
   readonly identity: Identity;
   /** The agent's fingerprint. Without it any key is accepted: for pairing alone. */
   readonly pin?: string | undefined;
-  /** For the name look-up, the connection and the handshake together, in milliseconds. Default 5000; 0: no limit. */
+  /**
+   * For the name look-up, the connection and the handshake together, in milliseconds. 0: no limit.
+   * @default 5000
+   */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Reads into memory of the caller's; see SharedReads. */
@@ -114,9 +115,9 @@ function notAnAgent(url: string, cause?: Error): UnreachableError {
 
 /**
  * Connects to an agent and checks its key before anything is sent. The socket is paused: nothing was read from it.
- *
- * Throws UnreachableError (nobody there, no answer in time, not an agent), RefusedError (another key than the pinned
- * one), or the signal's reason.
+ * @throws UnreachableError when there is no answer in time, or not an agent's.
+ * @throws RefusedError for another key than the pinned one.
+ * @throws the signal's reason when that was aborted.
  */
 export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer: Peer }> {
   const { host, port, identity, pin, timeoutMs = 5000, signal, onread } = options;

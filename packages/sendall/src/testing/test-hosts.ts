@@ -18,13 +18,25 @@ import { Link } from '../link/link.js';
 import { memoryPair, type MemoryPair } from './network/memory-pair.js';
 
 export interface TestHostsOptions {
-  /** What goes wrong on the links. Default: nothing. */
+  /**
+   * What goes wrong on the links.
+   * @default nothing
+   */
   faults?: FaultPlan;
-  /** Milliseconds without a link until runs are given up as lost. Default 30000. */
+  /**
+   * Milliseconds without a link until runs are given up as lost.
+   * @default 30000
+   */
   giveUpAfter?: Duration;
-  /** Milliseconds of silence after which either side gives a link up. Default 2000. */
+  /**
+   * Milliseconds of silence after which either side gives a link up.
+   * @default 2000
+   */
   pingDeadline?: Duration;
-  /** Milliseconds before the second try to make a lost link again; later pauses grow to ten times this. Default 5. */
+  /**
+   * Milliseconds before the second try to make a lost link again; later pauses grow to ten times this.
+   * @default 5
+   */
   firstPause?: Duration;
   /** Limits of each agent; see AgentOptions. */
   agent?: Pick<AgentOptions, 'maxRunsPerLink' | 'maxQuestions' | 'readAhead' | 'handshakeTimeout'>;
@@ -43,7 +55,8 @@ const FAREWELL = 10_000;
 
 /**
  * Makes `n` hosts named test-1 to test-n. They share a keeper and a folder, which `close` removes; each has a principal
- * of its own, so that `runs()` of one does not show those of another. Throws UsageError for unknown options or faults.
+ * of its own, so that `runs()` of one does not show those of another.
+ * @throws UsageError for unknown options or faults.
  */
 export async function testHosts(n: number, options: TestHostsOptions = {}): Promise<TestFleet> {
   if (!(Number.isSafeInteger(n) && n >= 1)) throw new UsageError(`testHosts: ${n} is not a number of hosts`);

@@ -10,7 +10,10 @@ export interface TlsAddress {
   readonly port: number;
 }
 
-/** Reads `tls://HOST[:PORT]`, an IPv6 host in brackets. Throws UsageError for anything else. */
+/**
+ * Reads `tls://HOST[:PORT]`, an IPv6 host in brackets.
+ * @throws UsageError for anything else.
+ */
 export function parseTlsUrl(url: string): TlsAddress {
   const [, literal, name, digits] =
     /^tls:\/\/(?:\[([^\]]*)\]|([\p{L}\p{N}._-]*))(?::0{0,9}(\d{1,5}))?\/?$/u.exec(url) ?? [];

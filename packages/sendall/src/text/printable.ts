@@ -1,3 +1,5 @@
+/** Text from a peer, made safe to show. */
+
 /**
  * Text from a peer, safe to show: control characters, and those that turn or hide text, become `\u{…}`; at most `max`
  * characters are kept.

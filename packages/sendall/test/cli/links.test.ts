@@ -18,7 +18,7 @@ interface Status {
   links: { url: string; callers: number }[];
 }
 const status = (): Status => user.events(['links', '--json'])[0] as unknown as Status;
-/** Runs a command and waits until the process that it left behind holds links. */
+/** Runs a command and waits until the warm-links process that it left behind holds them. */
 function warm(): Status {
   user.bash(
     'sendall run web1 -n -- true; until sendall links | grep -q ^process; do :; done; sendall run web1 -n -- true',

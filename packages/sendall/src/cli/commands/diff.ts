@@ -1,3 +1,4 @@
+/** The command that compares what the hosts of a run wrote. */
 import { fleet } from '../../index.js';
 import { Gatherer } from '../../internal.js';
 import type { Command } from '../words/command.js';

@@ -1,3 +1,4 @@
+/** The commands that run a program or shell text, on one host or on many. */
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, type Host, type Run } from '../../index.js';

@@ -1,3 +1,4 @@
+/** The command that opens a login shell on a host. */
 import { UsageError } from '../../errors.js';
 import type { Command } from '../words/command.js';
 import { isInForeground } from '../terminal/foreground.js';

@@ -1,9 +1,9 @@
 /** Text in legacy encodings, piece by piece. */
 
 /** Encodings whose platform decoder cannot be given bytes piece by piece, by the names that TextDecoder gives them. */
-const fragile = new Set(['gbk', 'gb18030', 'euc-jp']);
+const FRAGILE = new Set(['gbk', 'gb18030', 'euc-jp']);
 /** Most bytes of a character that can be here without its end. */
-const longest = 3;
+const LONGEST = 3;
 
 /**
  * As a streaming TextDecoder. That one throws ERR_ENCODING_INVALID_ENCODED_DATA where bytes that are no text are cut apart
@@ -19,7 +19,7 @@ export class TextStream {
   /** @throws RangeError for an encoding that TextDecoder does not know */
   constructor(encoding: string) {
     this.#decoder = new TextDecoder(encoding, { ignoreBOM: true });
-    this.#fragile = fragile.has(this.#decoder.encoding);
+    this.#fragile = FRAGILE.has(this.#decoder.encoding);
   }
 
   /** As TextDecoder's: with `stream` more follows, without it what waits is decided on and the next piece begins anew. */
@@ -48,7 +48,7 @@ export class TextStream {
     const text = decoder.decode(bytes, { stream: true });
     let whole = bytes.length;
     if (decoder.decode() !== '') {
-      const least = Math.max(0, bytes.length - longest);
+      const least = Math.max(0, bytes.length - LONGEST);
       // So many of the last bytes wait as the text does not need.
       for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
         if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;

@@ -14,8 +14,9 @@ const LONGEST_SHOWN = 60;
 const MOST_SHOWN = 5;
 
 /**
- * Throws UsageError for an option that there is not, and for one that is not what it may be; it names the option, what
- * was given and what is allowed. `what`: "run", "connect" and so on. An option that is undefined was not given.
+ * Checks options by name. `what`: "run", "connect" and so on. An option that is undefined was not given.
+ * @throws UsageError for an option that does not exist, or that is not what it may be. It names the option, what was given
+ * and what is allowed.
  */
 export function checkOptions<T>(what: string, options: unknown, rules: Rules<T>): void {
   if (!isRecord(options)) throw new UsageError(`${what} options: ${shown(options)} is not an object`);

@@ -22,17 +22,21 @@ import {
   type Rules,
 } from './check.js';
 import { prepareRetry, retryRule, type PreparedRetry, type Retry } from './retry.js';
-import { targetRule, type Target } from './target.js';
+import { outputTargetRule, type OutputTarget } from './output-target.js';
 import { verboseOf, verboseRule, type Verbose } from './verbose.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
 
 export interface RunOptions {
-  /** Run id (UUIDv7 text). Opening the same id again attaches; default: a new one. */
+  /**
+   * Run id (UUIDv7 text). Opening the same id again attaches to that run.
+   * @default a new one
+   */
   runId?: string;
   /** A name to find the run by. */
   name?: string;
+  /** Words to find the run by. */
   tags?: readonly string[];
   /**
    * Working folder on the host. A relative one is below the user's home, on `local` below the caller's present folder.
@@ -44,73 +48,132 @@ export interface RunOptions {
   /** Run as this user of the host (the agent must be allowed to). */
   runAs?: string;
   /**
-   * What the command reads. "none" (default): end-of-file at once. "pipe": what you write to `run.stdin`. Any other
-   * string: that text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
+   * What the command reads. "none": end-of-file at once. "pipe": what you write to `run.stdin`. Any other string: that
+   * text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
+   * @default "none"
    */
   stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
-  /** Where stdout goes. Default "pipe": into the result, or to who reads the run as a stream. */
-  stdout?: Target;
-  /** Where stderr goes. Default "pipe". */
-  stderr?: Target;
-  /** How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows. Default "utf-8". */
+  /**
+   * Where stdout goes. With "pipe" into the result, or to a reader of the run.
+   * @default "pipe"
+   */
+  stdout?: OutputTarget;
+  /**
+   * Where stderr goes.
+   * @default "pipe"
+   */
+  stderr?: OutputTarget;
+  /**
+   * How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows.
+   * @default "utf-8"
+   */
   encoding?: string;
-  /** A terminal of this size on the host, each from 1 to 65535; output is one stream. Default 80 columns and 24 rows. */
+  /**
+   * A terminal of this size on the host, each from 1 to 65535; output is one stream.
+   * @default 80 columns and 24 rows
+   */
   pty?: boolean | { cols?: number | undefined; rows?: number | undefined; term?: string | undefined };
   /**
-   * "split" (default), "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
+   * "split", "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
    * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
    * writes whole, of programs that write to the descriptors they were given; those that open /dev/stdout fail, and node,
    * deno and bun are refused.
+   * @default "split"
    */
   capture?: 'split' | 'merged' | 'exact' | 'ordered';
-  /** Milliseconds until the host ends the run (outcome timeout). 0: none (default). */
+  /**
+   * Milliseconds until the host ends the run (outcome timeout). 0: never.
+   * @default 0
+   */
   timeout?: Duration;
-  /** Milliseconds without output until the host ends the run (outcome idle). 0: none (default). */
+  /**
+   * Milliseconds without output until the host ends the run (outcome idle). 0: never.
+   * @default 0
+   */
   idleTimeout?: Duration;
-  /** Milliseconds between TERM and KILL. Default 5000. */
+  /**
+   * Milliseconds between TERM and KILL.
+   * @default 5000
+   */
   killGrace?: Duration;
-  /** When the result is there: at "exit" (default), at end of output ("eof"), or when the whole "tree" has ended. */
+  /**
+   * When the result is there: at "exit", at end of output ("eof"), or when the whole "tree" has ended.
+   * @default "exit"
+   */
   waitFor?: 'exit' | 'eof' | 'tree';
-  /** What a lost caller means: the run goes on ("keep", default) or gets TERM after so many milliseconds. */
+  /**
+   * What a lost caller means: the run goes on ("keep"), or gets TERM after so many milliseconds.
+   * @default "keep"
+   */
   onDisconnect?: 'keep' | { termAfter: Duration };
-  /** Milliseconds that the host keeps the finished run. Default 24 hours. */
+  /**
+   * Milliseconds that the host keeps the finished run.
+   * @default 24 hours
+   */
   keep?: Duration;
-  /** Bytes of output the host keeps on disk for this run. Default 256 MiB. */
+  /**
+   * Bytes of output the host keeps on disk for this run.
+   * @default 256 MiB
+   */
   spoolMax?: number;
-  /** When that is full of unread bytes: "block" the command (default), "stop" it, or "drop-old" bytes (a gap). */
+  /**
+   * When `spoolMax` is full of unread bytes: "block" the command, "stop" it, or "drop-old" bytes (a gap).
+   * @default "block"
+   */
   overflow?: 'block' | 'stop' | 'drop-old';
-  /** Output above this many bytes ends the run (outcome limits) and is dropped. Default: none. */
+  /**
+   * Output above this many bytes ends the run (outcome limits) and is dropped.
+   * @default none
+   */
   maxOutput?: number;
   /**
    * Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated), and what fits is kept; the
-   * text leaves out a last character that was cut. Default 64 MiB.
+   * text leaves out a last character that was cut.
+   * @default 64 MiB
    */
   maxBuffer?: number;
   /**
    * The final newline of text. True: left out of `stdout` and `stderr` of the result too. False: kept by `text()` too.
-   * Default: `text()` and `${result}` leave it out, the result keeps it. `raw`, `bytes()` and streams always have it.
+   * `raw`, `bytes()` and streams always have it.
+   * @default `text()` and `${result}` leave it out, the result keeps it
    */
   stripFinalNewline?: boolean;
-  /** False: a result that is not ok resolves instead of rejecting. Default true. */
+  /**
+   * False: a result that is not ok resolves instead of rejecting.
+   * @default true
+   */
   reject?: boolean;
   /**
    * Further tries of a run that was not ok: of one that has certainly not started, or of any when it is `idempotent`. Each
    * has a new run id; the run is then that one. What the caller has ended is not tried again, nor a run whose output was
-   * read as a stream. Default 0.
+   * read as a stream.
+   * @default 0
    */
   retry?: Retry;
   /**
-   * Lines on our stderr about its start, its end and, with "full", its output; without the words of the command. Default:
-   * SENDALL_VERBOSE, else "none".
+   * Lines on our stderr about its start, its end and, with "full", its output; without the words of the command.
+   * @default SENDALL_VERBOSE, else "none"
    */
   verbose?: Verbose;
-  /** The command may be started again after an unclear crash. Default false. */
+  /**
+   * The command may be started again after an unclear crash.
+   * @default false
+   */
   idempotent?: boolean;
-  /** SHA-256 of each stream in the result. Default false. */
+  /**
+   * SHA-256 of each stream in the result.
+   * @default false
+   */
   sha256?: boolean;
-  /** Milliseconds after which the host must not start it any more. Default 60000. */
+  /**
+   * Milliseconds after which the host must not start it any more.
+   * @default 60000
+   */
   startWithin?: Duration;
-  /** Milliseconds without a link until the run is given up as lost. Default: the connection's. */
+  /**
+   * Milliseconds without a link until the run is given up as lost.
+   * @default the connection's
+   */
   giveUpAfter?: Duration;
   /** Aborting cancels the run on the host. */
   signal?: AbortSignal;
@@ -140,8 +203,8 @@ export const RUN_RULES: Rules<RunOptions> = {
   env: either(listOf(word), variables),
   runAs: name,
   stdin: either(word, readable),
-  stdout: targetRule,
-  stderr: targetRule,
+  stdout: outputTargetRule,
+  stderr: outputTargetRule,
   encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
   pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
   capture: oneOf(...CHOICES.capture),
@@ -185,11 +248,11 @@ export interface PreparedRun {
   readonly retry: PreparedRetry | undefined;
   readonly verbose: Verbose;
   readonly stdin: RunOptions['stdin'];
-  readonly stdout: Target | undefined;
-  readonly stderr: Target | undefined;
+  readonly stdout: OutputTarget | undefined;
+  readonly stderr: OutputTarget | undefined;
 }
 
-/** Throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
+/** @throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
 export function toBytes(word: Word): Uint8Array {
   if (typeof word === 'string') return Buffer.from(word, 'utf8');
   if (word instanceof Uint8Array) return word;
@@ -203,7 +266,10 @@ function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
   );
 }
 
-/** A terminal's size. Throws UsageError. */
+/**
+ * A terminal's size.
+ * @throws UsageError when it is wrong.
+ */
 export function checkSize(cols: number, rows: number): { cols: number; rows: number } {
   check('cols', cols ?? null, size('columns'));
   check('rows', rows ?? null, size('rows'));
@@ -229,7 +295,10 @@ export function newRunId(): string {
   return formatRunId(makeRunId());
 }
 
-/** Checks words and options. Throws UsageError that names what is wrong. */
+/**
+ * Checks words and options.
+ * @throws UsageError that names what is wrong.
+ */
 export function prepareRun(
   what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
   options: RunOptions = {},

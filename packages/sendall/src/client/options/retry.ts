@@ -9,11 +9,14 @@ export type Retry =
   | number
   | {
       readonly times: number;
-      /** Before each further try. Default 0. */
+      /**
+       * Milliseconds before each further try.
+       * @default 0
+       */
       readonly delay?: Duration | undefined;
       /**
-       * Whether this result is worth another try; `tries` were made. Asked only when another one is allowed. Default: every
-       * one that is, but for a run that the host refused for another reason than being busy.
+       * Whether this result is worth another try; `tries` were made. Asked only when another one is allowed.
+       * @default every result, but that of a run that the host refused for another reason than being busy
        */
       readonly when?: ((result: Result, tries: number) => boolean | Promise<boolean>) | undefined;
     };
@@ -30,7 +33,7 @@ export interface PreparedRetry {
   readonly when: (result: Result, tries: number) => boolean | Promise<boolean>;
 }
 
-/** Throws UsageError for a run that cannot be made again as it was. */
+/** @throws UsageError for a run that cannot be made again as it was. */
 export function prepareRetry(
   retry: Retry | undefined,
   options: {

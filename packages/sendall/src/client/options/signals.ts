@@ -1,3 +1,4 @@
+/** Signals as callers name them. */
 import { UsageError } from '../../errors.js';
 import { HIGHEST_SIGNAL, signalNumber as numberOf } from '../../protocol/signals.js';
 

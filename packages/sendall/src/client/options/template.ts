@@ -8,7 +8,10 @@ type Single = Word | number | Result;
 /** What may stand in ${…}: one word, or an array of words. A result stands for its stdout, without the final newline. */
 export type Argument = Single | readonly Single[];
 
-/** The word of a value. `place` counts from 1. Throws UsageError. */
+/**
+ * The word of a value. `place` counts from 1.
+ * @throws UsageError when it is wrong.
+ */
 function word(value: Single, place: number): Uint8Array {
   if (typeof value === 'number') return Buffer.from(String(value));
   if (typeof value === 'string' || value instanceof Uint8Array) return toBytes(value);

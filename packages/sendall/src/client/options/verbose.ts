@@ -25,7 +25,10 @@ const LEVELS = ['none', 'short', 'full'] as const;
 /** What `verbose` may be. */
 export const verboseRule: Rule = either(oneOf(...LEVELS), callback);
 
-/** The option, or without one what SENDALL_VERBOSE says. Throws UsageError when that is none of the levels. */
+/**
+ * The option, or without one what SENDALL_VERBOSE says.
+ * @throws UsageError when that is none of the levels.
+ */
 export function verboseOf(option: Verbose | undefined): Verbose {
   if (option !== undefined) return option;
   const level = process.env.SENDALL_VERBOSE;

@@ -2,7 +2,7 @@
 import { stripVTControlCharacters, type InspectOptions } from 'node:util';
 import { SendallError } from '../../errors.js';
 import { printable } from '../../text/printable.js';
-import type { Exit, ProcessInfo } from '../../protocol/messages.js';
+import type { ProcessInfo } from '../../protocol/messages.js';
 
 export type Outcome =
   | 'ok'
@@ -240,23 +240,4 @@ export function addTexts(
 
 export function survivorsOf(list: readonly ProcessInfo[]): Survivor[] {
   return list.map(({ pid, argv }) => ({ pid, argv: argv.map((word) => Buffer.from(word).toString()) }));
-}
-
-/** What an exit means, when all of the output is here. */
-export function verdict(exit: Exit, gaps: readonly Gap[]): [Outcome, string] {
-  const causes: Record<string, Outcome> = {
-    timeout: 'timeout',
-    idle: 'idle',
-    cancelled: 'cancelled',
-    limits: 'limits',
-    lost: 'lost',
-  };
-  if (exit.cause) {
-    const because = exit.reason ? `: ${exit.reason}` : '';
-    return [causes[exit.cause] ?? 'failed', `the command was ended (${exit.cause})${because}`];
-  }
-  if (gaps.length) return ['truncated', `bytes of the output were dropped on the host (${gaps[0]!.reason})`];
-  if (exit.signal) return ['signalled', `the command died by ${exit.signal}`];
-  if (exit.code === 0) return ['ok', 'the command ended with code 0'];
-  return ['failed', `the command ended with code ${exit.code}`];
 }

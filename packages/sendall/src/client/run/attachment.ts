@@ -74,7 +74,7 @@ const ACK_DELAY = 100;
 type WithoutPlace<T> = T extends unknown ? Omit<T, 'alias' | 'opId'> : never;
 export type Request = WithoutPlace<Operation>;
 
-export class Attachment implements Rider {
+export class ClientAttachment implements Rider {
   readonly stdin = new Outbound();
   /** What the host sends, by stream number. */
   streams: Map<number, Inbound>;
@@ -142,7 +142,10 @@ export class Attachment implements Rider {
 
   // -- what the run wants
 
-  /** Something will be written to its stdin. Throws UsageError when the host has been told otherwise. */
+  /**
+   * Something will be written to its stdin.
+   * @throws UsageError when the host has been told otherwise.
+   */
   takeStdin(): void {
     const { spec } = this.#prepared;
     if (spec.stdin || this.#beginning.kind === 'attach') return;
@@ -151,7 +154,10 @@ export class Attachment implements Rider {
     this.#prepared = withStdin(this.#prepared);
   }
 
-  /** The host is asked how the terminal treats what is typed. Throws UsageError when it is too late for that. */
+  /**
+   * The host is asked how the terminal treats what is typed.
+   * @throws UsageError when it is too late for that.
+   */
   followEcho(): void {
     if (this.#boarded) throw new UsageError('followEcho() comes too late: call it as soon as the run is made');
     this.#followsEcho = true;
@@ -354,7 +360,7 @@ export class Attachment implements Rider {
 
   // -- inside
 
-  /** The first word of the host took as long as any: all the way, where a relay or a proxy would answer a PING itself. */
+  /** The first word of the host took as long as any: all the way, where a process in between would answer a PING itself. */
   #answered(): void {
     this.#roundTripMs = performance.now() - this.#askedAt;
   }

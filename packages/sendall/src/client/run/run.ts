@@ -11,30 +11,38 @@ import {
   STREAM,
   type Exit,
   type MessageNamed,
-  type Spec,
   type Started,
   type StreamState,
 } from '../../protocol/messages.js';
 import { formatRunId, newRunId } from '../../protocol/run-id.js';
-import { Attachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
+import { ClientAttachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
+import {
+  CANCELLED_WHILE_WRITING,
+  conclude,
+  errorOf,
+  isOver,
+  overflow,
+  programOf,
+  refusal,
+  resultOf,
+  type Conclusion,
+  type Failure,
+} from './conclusion.js';
 import { Deferred } from './deferred.js';
+import { Outputs, type OutputsOwner } from './outputs.js';
+import { Pause } from './pause.js';
 import { EventQueue, type RunEvent } from '../streams/events.js';
-import { ExactRecords, type OutputRecord } from '../streams/exact-records.js';
-import { Inbound } from '../streams/inbound.js';
+import type { OutputRecord } from '../streams/exact-records.js';
 import { LineCutter, type LineOptions } from '../streams/lines.js';
 import { checkOptions, flag, duration, oneOf, text, whole, word } from '../options/check.js';
 import { checkSize, type PreparedRun } from '../options/options.js';
-import { Output, type StreamName } from '../streams/output.js';
+import type { StreamName } from '../streams/output.js';
+import { toWebWritable } from '../streams/web.js';
 import {
-  addTexts,
-  asResult,
-  markUncollected,
-  RunError,
+  type RunError,
   survivorsOf,
-  verdict,
   withoutNewline,
   type Gap,
-  type Outcome,
   type Result,
   type Survivor,
 } from '../result/result.js';
@@ -42,7 +50,7 @@ import type { Session } from '../session/session.js';
 import { Narrator } from '../options/verbose.js';
 import { signalNumber } from '../options/signals.js';
 import { mayRepeat, type PreparedRetry } from '../options/retry.js';
-import { isOurs, Targets, writers } from '../options/target.js';
+import { isOurs, writers } from '../options/output-target.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
 
@@ -55,8 +63,6 @@ const LINE_RULES = {
   delimiter: word,
   keepEnds: flag,
 };
-/** Of a run whose output is collected or read: most are such. */
-const ALL_HERE = new Targets({ stdout: undefined, stderr: undefined });
 const CANCEL_RULES = { grace: duration, reason: text };
 const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
 
@@ -67,11 +73,6 @@ export interface KillReport {
   readonly survivors: readonly Survivor[];
   /** "cgroup" or "unproven"; undefined for a plain signal. */
   readonly proof: string | undefined;
-}
-
-interface Failure {
-  readonly cause?: Error | undefined;
-  readonly refused?: MessageNamed<'REFUSED'>;
 }
 
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
@@ -109,26 +110,20 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#treeEnded.promise;
   }
   #prepared: PreparedRun;
-  #attachment: Attachment;
-  #stdout: Output;
-  #stderr: Output;
+  #attachment: ClientAttachment;
+  readonly #outputs: Outputs;
   #session: Session | undefined;
   #narrator: Narrator | undefined;
   /** Tries that were made and came to nothing. */
   #tries = 0;
-  /** Ends the pause before the next try, and with it the run. */
-  #stopTrying: ((why: string) => void) | undefined;
-  readonly #targets: Targets;
-  /** Its output is being written where its options say; resolves when all is, or why not all of it can be. */
-  #pouring: Promise<unknown> | undefined;
-  #unwritten: Error | undefined;
+  /** It waits before its next try. */
+  #pause: Pause | undefined;
   #ended = false;
   /** By this caller, whatever came of it. */
   #cancelAsked = false;
   #gaps: Gap[] = [];
   readonly #openedAt = Date.now();
   #state: RunState = 'queued';
-  #records: ExactRecords | undefined;
   #events: EventQueue | undefined;
   #startedInfo: Started | undefined;
   #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
@@ -137,7 +132,6 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly #joins: boolean;
   readonly #observes: boolean;
   #specHash = '';
-  #overflowed = false;
   #endedAt: number | undefined;
   #throws: boolean;
   #failure: Failure = {};
@@ -150,16 +144,14 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.host = host;
     this.#runId = formatRunId(prepared.runId);
     this.#prepared = prepared;
-    this.#targets = prepared.stdout || prepared.stderr ? new Targets(prepared) : ALL_HERE;
+    this.#outputs = new Outputs(prepared, this.#outputsOwner());
     this.#throws = prepared.reject;
     this.#joins = beginning.kind === 'attach';
     this.#observes = beginning.kind === 'attach' && beginning.mode === 'observe';
-    this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
-    this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
-    this.#attachment = new Attachment(prepared, beginning, this.#listener());
+    this.#attachment = new ClientAttachment(prepared, beginning, this.#listener());
     this.#narrate();
     this.#feed(prepared.stdin);
-    this.#pourOut();
+    this.#outputs.begin();
     this.#watch(prepared.signal);
   }
 
@@ -231,16 +223,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   get stdout(): Readable {
-    return this.#stdout.readable();
+    return this.#outputs.stdout.readable();
   }
 
   get stderr(): Readable {
-    return this.#stderr.readable();
+    return this.#outputs.stderr.readable();
   }
 
   /** Offsets of the next bytes; an attachment that starts there misses and repeats nothing. */
   get offsets(): { stdout: number; stderr: number } {
-    return { stdout: this.#stdout.inbound.next, stderr: this.#stderr.inbound.next };
+    return this.#outputs.offsets;
   }
 
   /** Makes a result that is not ok resolve instead of reject. */
@@ -275,7 +267,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.lines()[Symbol.asyncIterator]();
   }
 
-  /** Lines as they come, without their ends. `from`: "stdout" (default), "stderr", or "both" in the order of arrival. */
+  /**
+   * Lines as they come, without their ends. `from`: "stdout", which is the default, "stderr", or "both" in the order of
+   * arrival.
+   * @throws UsageError for a wrong option, an encoding that cannot be cut into lines, and output that goes elsewhere.
+   * @throws RunError after the last line when the run is not ok.
+   */
   async *lines(options: LineOptions & { from?: StreamName | 'both' } = {}): AsyncGenerator<string, void, undefined> {
     checkOptions('lines()', options, LINE_RULES);
     const { from = 'stdout' } = options;
@@ -288,31 +285,43 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       yield* cutters.stderr.rest();
     } else {
       const one = cutter();
-      for await (const chunk of this.#outputOf(from).readable()) yield* one.cut(chunk as Buffer);
+      for await (const chunk of this.#outputs.of(from).readable()) yield* one.cut(chunk as Buffer);
       yield* one.rest();
     }
     await this;
   }
 
-  /** All of stdout, decoded, without its final newline unless `stripFinalNewline` is false. Rejects as the run does. */
+  /**
+   * All of stdout, decoded, without its final newline unless `stripFinalNewline` is false.
+   * @throws RunError as the run does.
+   */
   async text(): Promise<string> {
-    this.#mustCollect('stdout');
+    this.#outputs.mustCollect('stdout');
     const { stdout } = await this;
     return this.#prepared.stripFinalNewline === false ? stdout : withoutNewline(stdout);
   }
 
-  /** All of stdout. */
+  /**
+   * All of stdout.
+   * @throws RunError as the run does.
+   */
   async bytes(): Promise<Buffer> {
-    this.#mustCollect('stdout');
+    this.#outputs.mustCollect('stdout');
     return (await this).raw.stdout;
   }
 
-  /** stdout as one JSON value. */
+  /**
+   * stdout as one JSON value.
+   * @throws SyntaxError when it is none, RunError as the run does.
+   */
   async json<T = unknown>(): Promise<T> {
     return JSON.parse(await this.text()) as T;
   }
 
-  /** stdout as JSON values, one a line; blank lines are passed over. */
+  /**
+   * stdout as JSON values, one a line; blank lines are passed over.
+   * @throws SyntaxError for a line that is none, RunError as the run does.
+   */
   async *ndjson<T = unknown>(): AsyncGenerator<T, void, undefined> {
     for await (const line of this.lines()) if (line.trim()) yield JSON.parse(line) as T;
   }
@@ -322,8 +331,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
    * @throws UsageError with another capture.
    */
   records(): AsyncIterable<OutputRecord> {
-    if (!this.#records) throw new UsageError("records() needs capture: 'exact' or 'ordered'");
-    return this.#records.iterate(() => this.#used());
+    const { records } = this.#outputs;
+    if (!records) throw new UsageError("records() needs capture: 'exact' or 'ordered'");
+    return records.iterate(() => this.#outputs.used());
   }
 
   /** The streams as Web streams. */
@@ -370,10 +380,13 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return next;
   }
 
-  /** Everything that happens, in order. One reader only; output is not collected then. */
+  /**
+   * Everything that happens, in order. One reader only; output is not collected then.
+   * @throws UsageError for a second reader, and for output that goes elsewhere.
+   */
   async *events(): AsyncGenerator<RunEvent, void, undefined> {
     if (this.#events) throw new UsageError('events() of a run can be read once');
-    this.#mustCollect('stdout', 'stderr');
+    this.#outputs.mustCollect('stdout', 'stderr');
     const events = (this.#events = new EventQueue());
     if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
     for (const stream of ['stdout', 'stderr'] as const) {
@@ -382,9 +395,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       const missedBefore = (offset: number) => {
         while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
       };
-      this.#outputOf(stream).redirect((bytes, offset) => {
+      this.#outputs.of(stream).redirect((bytes, offset) => {
         missedBefore(offset);
-        events.push({ event: 'output', stream, offset, bytes, ...this.#records?.mark });
+        events.push({ event: 'output', stream, offset, bytes, ...this.#outputs.records?.mark });
       });
       missedBefore(Infinity);
     }
@@ -395,8 +408,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         yield event;
         if (event.event === 'result') return;
         if (event.event !== 'output') continue;
-        this.#outputOf(event.stream).inbound.consumed(event.bytes.length);
-        this.#used();
+        this.#outputs.of(event.stream).inbound.consumed(event.bytes.length);
+        this.#outputs.used();
       }
     } finally {
       // A reader that leaves early must not hold the command up.
@@ -405,8 +418,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Signals the command. A plain signal goes to `scope` (default its process group). "tree" ends everything the run
-   * started: TERM, `grace` milliseconds, KILL; the report names what survived. Without a link it waits for the next.
+   * Signals the command. A plain signal goes to `scope`, which is its process group by default. "tree" ends everything the
+   * run started: TERM, `grace` milliseconds, KILL; the report names what survived. Without a link it waits for the next.
+   * @throws UsageError for an unknown signal or a wrong option.
    */
   async kill(
     signal: string | number = 'SIGTERM',
@@ -421,30 +435,37 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     );
   }
 
-  /** Ends the run and its tree; its outcome is then cancelled. */
+  /**
+   * Ends the run and its tree: TERM, `grace` milliseconds, KILL. Its outcome is then cancelled.
+   * @throws UsageError for a wrong option.
+   */
   async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
     checkOptions('cancel()', options, CANCEL_RULES);
-    if (this.#stopTrying) {
-      this.#stopTrying('cancelled by the caller before the next try');
+    if (this.#pause) {
+      this.#pause.stop('cancelled by the caller before the next try');
       return { result: 'done', signalled: [], survivors: [], proof: undefined };
     }
     this.#cancelAsked = true;
     if (this.#ended && !this.#result.settled) {
-      this.#settle('cancelled', WRITING, {});
+      this.#settle(CANCELLED_WHILE_WRITING);
       return { result: 'done', signalled: [], survivors: [], proof: undefined };
     }
     const reason = options.reason?.slice(0, LONGEST_REASON);
     return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
   }
 
+  /**
+   * Sets the size of the run's terminal.
+   * @throws UsageError when a size is not from 1 to 65535.
+   */
   async resize(cols: number, rows: number): Promise<void> {
     await this.#operate({ type: 'RESIZE', ...checkSize(cols, rows) });
   }
 
   /**
    * Calls back with how the run's terminal treats what is typed, at first and whenever a program changes it, and with
-   * undefined when that is not known any more. A host with an older sendall tells nothing. To be called as soon as the
-   * run is made: later it is a UsageError.
+   * undefined when that is not known any more. A host with an older sendall tells nothing.
+   * @throws UsageError unless it is called as soon as the run is made.
    */
   followEcho(listener: (echo: TerminalEcho | undefined) => void): void {
     this.#attachment.followEcho();
@@ -456,22 +477,18 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     await (this.#joins ? this.attached : this.started);
     const { runId, host, offsets } = this;
     this.#attachment.end(false);
-    this.#end('cancelled', 'detached: the command goes on');
+    this.#end(['cancelled', 'detached: the command goes on']);
     return { runId, host, offsets };
   }
 
   /** Takes output and drops it: only the end is of interest. */
   stopCollecting(): void {
-    for (const stream of ['stdout', 'stderr'] as const)
-      if (!this.#targets.streams.includes(stream)) this.#outputOf(stream).discard();
-    this.#used();
+    this.#outputs.stopCollecting();
   }
 
-  /** Nobody reads this stream any more: the command gets SIGPIPE when it writes there. */
+  /** This stream is not read any more: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
-    if (this.#pouring && this.#targets.streams.includes(stream))
-      this.#unwritten ??= new Error(`${stream} was not all written: it is not read any more`);
-    this.#stop(stream);
+    this.#outputs.stopReading(stream);
   }
 
   // -- inside
@@ -479,7 +496,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** What the attachment tells. */
   #listener(): AttachmentOwner {
     return {
-      shape: (streams) => this.#shape(streams),
+      shape: (streams) => this.#outputs.shape(streams),
       opened: (specHash) => {
         this.#specHash = specHash;
         if (this.#state === 'queued') this.#state = 'starting';
@@ -490,7 +507,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       },
       joined: (streams, screen = '') => {
         this.#found = streams;
-        const { stream, start } = this.#stdout.inbound;
+        const { stream, start } = this.#outputs.stdout.inbound;
         this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
       },
       echo: (bits) => this.#echo?.(bits),
@@ -505,50 +522,24 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       },
       treeEnded: () => this.#treeEnded.resolve(),
       arrived: () => this.#maybeDone(),
-      failed: (outcome, reason, cause) => this.#end(outcome, reason, { cause }),
+      failed: (outcome, reason, cause) => this.#end([outcome, reason], { cause }),
     };
   }
 
-  #outputOf(stream: StreamName): Output {
-    return stream === 'stderr' ? this.#stderr : this.#stdout;
-  }
-
-  #newOutput(stream: number, name: StreamName): Output {
-    const { spec, maxBuffer } = this.#prepared;
-    return new Output(new Inbound(stream, spec.sha256), maxBuffer, {
-      used: () => this.#used(),
+  /** What becomes of output. One who only observes ends nothing. */
+  #outputsOwner(): OutputsOwner {
+    return {
+      used: () => this.#attachment.grant(),
       overflowed: () => {
-        this.#overflowed = true;
-        // Whoever only observes ends nothing.
-        if (this.#observes) this.#end(...this.#overflow());
+        if (this.#observes) this.#end(overflow(this.#prepared.maxBuffer));
         else void this.cancel({ reason: 'maxBuffer' }).catch(() => undefined);
       },
-      stopped: () => this.#stop(name),
-    });
-  }
-
-  /** Says which streams the host sends: two pipes, one, a terminal, or a log of single writes. */
-  #shape(streams: readonly number[]): Map<number, Inbound> {
-    const inbounds = new Map<number, Inbound>();
-    const [stdout, stderr] = [this.#stdout.inbound, this.#stderr.inbound];
-    for (const stream of streams) {
-      if (stream === STREAM.stderr) inbounds.set(stream, stderr);
-      else if (stream === STREAM.records) {
-        this.#records = new ExactRecords(new Inbound(stream, false), stdout, stderr);
-        inbounds.set(stream, this.#records.log);
-      } else if (stream === STREAM.stdout || stream === STREAM.pty) {
-        stdout.stream = stream;
-        if (stream === STREAM.pty) stdout.becomeTerminal();
-        inbounds.set(stream, stdout);
-      }
-    }
-    return inbounds;
-  }
-
-  /** Bytes were used up by whoever reads. */
-  #used(): void {
-    this.#records?.settle();
-    this.#attachment.grant();
+      stopped: (stream) => this.#attachment.stopReading(stream),
+      unwritable: (error) => {
+        if (this.#observes) this.#end(['truncated', error.message], { cause: error });
+        else void this.cancel({ reason: 'its output cannot be written' }).catch(() => undefined);
+      },
+    };
   }
 
   #onStarted(started: Started): void {
@@ -560,17 +551,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #onRefused(message: MessageNamed<'REFUSED'>): void {
-    const outcomes: Record<string, Outcome> = {
-      conflict: 'conflict',
-      expired: 'expired',
-      unknown: 'lost',
-      cancelled: 'cancelled',
-    };
-    this.#end(outcomes[message.code] ?? 'refused', message.message, { refused: message });
+    this.#end(refusal(message), { refused: message });
   }
 
   #onGap(number: number, from: number, to: number, reason: string): void {
-    if (number === STREAM.records) this.#records?.lose();
+    if (number === STREAM.records) this.#outputs.records?.lose();
     const gap: Gap = { stream: number === STREAM.stderr ? 'stderr' : 'stdout', from, to, reason };
     this.#gaps.push(gap);
     this.#events?.push({ event: 'gap', ...gap });
@@ -578,116 +563,84 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   #maybeDone(): void {
     const attachment = this.#attachment;
-    const { exit } = attachment;
-    if (!exit || this.#ended) return;
-    const { drained, allEnded } = attachment;
-    if (drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
-    const { waitFor } = this.#prepared;
-    const done = waitFor === 'exit' ? drained : waitFor === 'eof' ? allEnded : attachment.treeEnd && allEnded;
-    // What is lost has no end to wait for.
-    if (!done && !(exit.cause === 'lost' && drained)) return;
-    const { corrupt } = attachment;
-    if (corrupt !== undefined)
-      this.#end('truncated', `the checksum of stream ${corrupt} does not match: bytes were changed on the way`);
-    else if (this.#overflowed) this.#end(...this.#overflow());
-    else this.#end(...verdict(exit, this.#gaps));
+    if (!attachment.exit || this.#ended) return;
+    if (attachment.drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
+    if (!isOver(attachment, this.#prepared.waitFor)) return;
+    const overflowed = this.#outputs.hasOverflowed ? this.#prepared.maxBuffer : undefined;
+    this.#end(conclude(attachment.exit, attachment.corrupt, overflowed, this.#gaps));
   }
 
-  #overflow(): ['truncated', string] {
-    const { maxBuffer } = this.#prepared;
-    return ['truncated', `the output is above maxBuffer (${maxBuffer} bytes): read the run as a stream`];
-  }
-
-  #end(outcome: Outcome, reason: string, failure: Failure = {}): void {
+  #end(conclusion: Conclusion, failure: Failure = {}): void {
     if (this.#ended) return;
     this.#ended = true;
+    const { pouring } = this.#outputs;
     // A caller that cancels does not wait for a stream that takes nothing.
-    if (!this.#pouring || outcome === 'cancelled') this.#settle(outcome, reason, failure);
+    if (!pouring || conclusion[0] === 'cancelled') this.#settle(conclusion, failure);
     else {
-      this.#stdout.finish();
-      this.#stderr.finish();
+      this.#outputs.finish();
       // The command may have ended by itself just before it could be cancelled.
-      if (this.#cancelAsked) this.#settle('cancelled', WRITING, {});
-      else void this.#pouring.then(() => this.#settle(outcome, reason, failure));
+      if (this.#cancelAsked) this.#settle(CANCELLED_WHILE_WRITING);
+      else void pouring.then(() => this.#settle(conclusion, failure));
     }
   }
 
-  #settle(outcome: Outcome, reason: string, failure: Failure): void {
+  #settle(ended: Conclusion, why: Failure = {}): void {
     if (this.#result.settled) return;
-    if (this.#unwritten && outcome !== 'lost') {
-      const { message } = this.#unwritten;
-      [outcome, reason, failure] = ['truncated', message, { cause: this.#unwritten }];
-    }
+    const unwritten = ended[0] === 'lost' ? undefined : this.#outputs.unwritten;
+    const conclusion: Conclusion = unwritten ? ['truncated', unwritten.message] : ended;
+    const failure = unwritten ? { cause: unwritten } : why;
     const { retry } = this.#prepared;
     if (retry && this.#tries < retry.times && this.#session) {
-      this.#failure = failure;
-      const result = this.#makeResult(outcome, reason);
+      const result = this.#resultOf(conclusion, failure);
       const idempotent = this.#prepared.spec.idempotent ?? false;
       const started = this.#startedInfo !== undefined;
-      const isUnread = this.#isUnread('stdout') && this.#isUnread('stderr');
+      const isUnread = this.#outputs.isUnread('stdout') && this.#outputs.isUnread('stderr');
       if ((isUnread || !started) && mayRepeat(result, started, idempotent)) {
-        void this.#again(result, retry, this.#session).catch((error: unknown) =>
-          this.#finish(outcome, reason, { ...failure, cause: error as Error }),
+        this.#again(result, failure, retry, this.#session).catch((error: unknown) =>
+          this.#finish(conclusion, { ...failure, cause: error as Error }),
         );
         return;
       }
     }
-    this.#finish(outcome, reason, failure);
+    this.#finish(conclusion, failure);
   }
 
   /** Another try, after its pause, as a run of its own on the host. */
-  async #again(result: Result, retry: PreparedRetry, session: Session): Promise<void> {
-    const { outcome, reason } = result;
-    let stopped: string | undefined;
-    let wake: () => void = () => undefined;
-    this.#stopTrying = (why) => {
-      stopped = why;
-      wake();
-    };
+  async #again(result: Result, failure: Failure, retry: PreparedRetry, session: Session): Promise<void> {
+    const pause = (this.#pause = new Pause());
     try {
       const isWorthIt = await retry.when(result, this.#tries + 1);
-      if (isWorthIt && retry.delayMs && stopped === undefined)
-        await new Promise<void>((done) => {
-          const timer = setTimeout(done, retry.delayMs);
-          wake = () => {
-            clearTimeout(timer);
-            done();
-          };
-        });
-      if (stopped !== undefined) return this.#finish('cancelled', stopped, {});
-      if (!isWorthIt) return this.#finish(outcome, reason, this.#failure);
+      if (isWorthIt) await pause.wait(retry.delayMs);
+      if (pause.stopped !== undefined) return this.#finish(['cancelled', pause.stopped], {});
+      if (!isWorthIt) return this.#finish([result.outcome, result.reason], failure);
     } finally {
-      this.#stopTrying = undefined;
+      this.#pause = undefined;
     }
     this.#narrator?.end(result);
     this.#attachment.end(true);
     this.#tries += 1;
     this.#prepared = { ...this.#prepared, runId: newRunId() };
     this.#runId = formatRunId(this.#prepared.runId);
-    // A reader that has one of them keeps it: nothing has come so far.
-    if (this.#isUnread('stdout')) this.#stdout = this.#newOutput(STREAM.stdout, 'stdout');
-    if (this.#isUnread('stderr')) this.#stderr = this.#newOutput(STREAM.stderr, 'stderr');
+    this.#outputs.renew();
     this.#gaps = [];
-    this.#startedInfo = this.#endedAt = this.#records = undefined;
-    this.#ended = this.#overflowed = false;
-    this.#failure = {};
+    this.#startedInfo = this.#endedAt = undefined;
+    this.#ended = false;
     this.#state = 'queued';
-    this.#attachment = new Attachment(this.#prepared, { kind: 'open' }, this.#listener());
+    this.#attachment = new ClientAttachment(this.#prepared, { kind: 'open' }, this.#listener());
     this.#narrate();
-    this.#pourOut();
+    this.#outputs.begin();
     this.#feed(this.#prepared.stdin);
     session.join(this.#attachment);
   }
 
-  #finish(outcome: Outcome, reason: string, failure: Failure): void {
-    const states: Partial<Record<Outcome, RunState>> = { refused: 'refused', unreachable: 'unreachable', lost: 'lost' };
-    this.#state = states[outcome] ?? 'ended';
+  #finish(conclusion: Conclusion, failure: Failure): void {
+    const [outcome] = conclusion;
+    this.#state = outcome === 'refused' || outcome === 'unreachable' || outcome === 'lost' ? outcome : 'ended';
     this.#failure = failure;
-    const result = this.#makeResult(outcome, reason);
+    const result = this.#resultOf(conclusion, failure);
     this.#attachment.end(true);
-    this.#stdout.finish();
-    this.#stderr.finish();
-    this.#records?.end();
+    this.#outputs.finish();
+    this.#outputs.records?.end();
     let error: RunError | undefined;
     const why = (): RunError => (error ??= this.#errorOf(result));
     for (const each of [this.#attached, this.#started, this.#exited, this.#drained, this.#treeEnded])
@@ -698,55 +651,27 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #errorOf(result: Result): RunError {
-    const { refused } = this.#failure;
     const cause = this.#failure.cause ?? (result.outcome === 'cancelled' ? this.#aborted : undefined);
-    return new RunError(result, {
-      program: this.#joins ? undefined : programOf(this.#prepared.spec),
-      rule: refused?.rule,
-      encoding: this.#prepared.encoding,
-      retryable: result.outcome === 'unreachable' || refused?.code === 'busy',
-      cause,
-    });
+    const { spec, encoding } = this.#prepared;
+    const program = this.#joins ? undefined : programOf(spec);
+    return errorOf(result, { program, encoding, refused: this.#failure.refused, cause });
   }
 
-  #makeResult(outcome: Outcome, reason: string): Result {
-    const { exit } = this.#attachment;
-    const stdout = this.#stdout.collected();
-    const stderr = this.#stderr.collected();
-    const result = asResult({
-      ok: outcome === 'ok',
-      outcome,
-      code: exit?.signal ? undefined : exit?.code,
-      signal: exit?.signal,
-      runId: this.runId,
+  #resultOf(conclusion: Conclusion, failure: Failure): Result {
+    return resultOf(conclusion, {
       host: this.host,
-      stdout: '',
-      stderr: '',
-      raw: { stdout, stderr },
-      finals: this.offsets,
-      sha256: { stdout: this.#stdout.inbound.sha256, stderr: this.#stderr.inbound.sha256 },
+      runId: this.#runId,
+      prepared: this.#prepared,
+      exit: this.#attachment.exit,
+      started: this.#startedInfo,
+      openedAt: this.#openedAt,
+      endedAt: this.#endedAt,
+      stdout: this.#outputs.stdout,
+      stderr: this.#outputs.stderr,
       gaps: this.#gaps,
-      survivors: survivorsOf(exit?.survivors ?? []),
-      killProof: exit?.killProof,
-      rusage:
-        exit?.userUs === undefined
-          ? undefined
-          : { userUs: exit.userUs, systemUs: exit.systemUs ?? 0, maxRssKb: exit.maxRssKb ?? 0 },
-      timing: {
-        openedMs: this.#openedAt,
-        startMs: exit?.startMs ?? this.#startedInfo?.startMs,
-        endMs: exit?.endMs,
-        durationMs: exit ? exit.endMs - exit.startMs : (this.#endedAt ?? Date.now()) - this.#openedAt,
-      },
       specHash: this.#specHash,
-      refusal: this.#failure.refused?.code,
-      reason,
+      failure,
     });
-    const { encoding, stripFinalNewline = false } = this.#prepared;
-    const cut = { stdout: this.#stdout.isCut, stderr: this.#stderr.isCut };
-    addTexts(result, encoding, cut, stripFinalNewline);
-    if (!this.#stdout.collects) markUncollected(result);
-    return result;
   }
 
   async #operate(request: Request): Promise<KillReport> {
@@ -767,41 +692,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const narrator = (this.#narrator = new Narrator(verbose, this.host, this.runId, encoding));
     narrator.start(this.#joins ? 'attach' : programOf(spec), spec.name);
     if (!narrator.isFull) return;
-    this.#stdout.inbound.tap = (bytes) => narrator.output('stdout', bytes);
-    this.#stderr.inbound.tap = (bytes) => narrator.output('stderr', bytes);
-  }
-
-  /** What came of it has been shown to no reader. */
-  #isUnread(stream: StreamName): boolean {
-    return this.#outputOf(stream).collects || this.#prepared[stream] === 'ignore';
-  }
-
-  #stop(stream: StreamName): void {
-    this.#outputOf(stream).discard();
-    this.#attachment.stopReading(this.#outputOf(stream).inbound.stream);
-  }
-
-  /** Output goes where its options say. What cannot be written ends the command: its run cannot be ok. */
-  #pourOut(): void {
-    for (const stream of ['stdout', 'stderr'] as const)
-      if (this.#prepared[stream] === 'ignore') this.#outputOf(stream).discard();
-    const { streams } = this.#targets;
-    if (!streams.length) return;
-    const failed = (error: unknown): void => {
-      this.#unwritten ??= error as Error;
-      if (this.#observes) this.#end('truncated', this.#unwritten.message, { cause: this.#unwritten });
-      else void this.cancel({ reason: 'its output cannot be written' }).catch(() => undefined);
-    };
-    this.#pouring = Promise.all(
-      streams.map((stream) => this.#targets.pour(stream, this.#outputOf(stream).readable()).catch(failed)),
-    );
-  }
-
-  /** Throws UsageError for what went elsewhere. */
-  #mustCollect(...streams: readonly StreamName[]): void {
-    for (const stream of streams)
-      if (this.#targets.streams.includes(stream) || this.#prepared[stream] === 'ignore')
-        throw new UsageError(`the run's ${stream} went where its option ${stream} says: there is nothing to read here`);
+    this.#outputs.stdout.inbound.tap = (bytes) => narrator.output('stdout', bytes);
+    this.#outputs.stderr.inbound.tap = (bytes) => narrator.output('stderr', bytes);
   }
 
   /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
@@ -833,10 +725,10 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (!signal) return;
     const abort = () => {
       this.#aborted = signal.reason;
-      if (this.#stopTrying) this.#stopTrying('aborted by the caller before the next try');
+      if (this.#pause) this.#pause.stop('aborted by the caller before the next try');
       else if (this.#ended || this.#attachment.boarded)
         void this.cancel({ reason: 'aborted by the caller' }).catch(() => undefined);
-      else this.#end('cancelled', 'aborted by the caller before it was sent');
+      else this.#end(['cancelled', 'aborted by the caller before it was sent']);
     };
     if (signal.aborted) queueMicrotask(abort);
     else {
@@ -846,19 +738,4 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       void this.#result.promise.then(() => signal.removeEventListener('abort', abort));
     }
   }
-}
-
-/** What becomes of a run that is cancelled after its command has ended. */
-const WRITING = 'cancelled by the caller while its output was being written';
-
-/** Without its words, which may hold what is not for logs. */
-const programOf = ({ verb, argv }: Spec): string => (verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString());
-
-function toWebWritable(target: Writable): WritableStream<Uint8Array> {
-  return new WritableStream({
-    write: (chunk) =>
-      new Promise((resolve, reject) => target.write(chunk, (error) => (error ? reject(error) : resolve()))),
-    close: () => new Promise((resolve) => target.end(resolve)),
-    abort: (reason) => void target.destroy(reason instanceof Error ? reason : new Error(String(reason))),
-  });
 }

@@ -33,15 +33,30 @@ export interface Rider {
 }
 
 export interface SessionOptions {
-  /** Milliseconds without a link until its runs are given up. Default 600000. */
+  /**
+   * Milliseconds without a link until its runs are given up.
+   * @default 600000
+   */
   giveUpAfter: number;
-  /** Milliseconds of silence after which a sign of life is asked for. Default 15000; 0: never. */
+  /**
+   * Milliseconds of silence after which a sign of life is asked for. 0: never.
+   * @default 15000
+   */
   pingInterval: number;
-  /** Milliseconds of silence after which the link counts as lost. Default 45000. */
+  /**
+   * Milliseconds of silence after which the link counts as lost.
+   * @default 45000
+   */
   pingDeadline: number;
-  /** Milliseconds before the second try to make a lost link again; each later pause is twice as long. Default 100. */
+  /**
+   * Milliseconds before the second try to make a lost link again; each later pause is twice as long.
+   * @default 100
+   */
   firstPause?: number;
-  /** Those pauses grow to about this many milliseconds. Default 10000. */
+  /**
+   * Those pauses grow to about this many milliseconds.
+   * @default 10000
+   */
   longestPause?: number;
 }
 

@@ -1,3 +1,5 @@
+/** A queue that stays quick when it is long. */
+
 /**
  * First in, first out. `Array.prototype.shift` moves all that stays once there are some ten thousand; here each is
  * moved once.

@@ -77,8 +77,8 @@ export class Inbound {
   }
 
   /**
-   * Applies a piece at `offset`. True when any of it was new. Throws ProtocolError when it leaves a hole, exceeds the
-   * credit or lies behind the end.
+   * Applies a piece at `offset`. True when any of it was new.
+   * @throws ProtocolError when it leaves a hole, exceeds the credit or lies behind the end.
    */
   receive(offset: number, bytes: Buffer): boolean {
     if (offset > this.next)
@@ -97,7 +97,10 @@ export class Inbound {
     return true;
   }
 
-  /** The stream ends at `final`. Throws ProtocolError when that contradicts what came. */
+  /**
+   * The stream ends at `final`.
+   * @throws ProtocolError when that contradicts what came.
+   */
   endAt(final: number): void {
     if (this.final !== undefined && this.final !== final)
       throw new ProtocolError(`stream ${this.stream} ended at ${this.final} and again at ${final}`);

@@ -3,11 +3,20 @@ import { delimited, lines } from '@sendall/framing';
 import { UsageError } from '../../errors.js';
 
 export interface LineOptions {
-  /** Bytes that a line may have; a longer one throws. Default 1 MiB. */
+  /**
+   * Bytes that a line may have; a longer one throws.
+   * @default 1 MiB
+   */
   maxLine?: number;
-  /** What ends a line, for example "\0" after `find -print0`. Default LF, with or without CR. */
+  /**
+   * What ends a line, for example "\0" after `find -print0`.
+   * @default LF, with or without CR
+   */
   delimiter?: string | Uint8Array;
-  /** Leave the lines' ends where they are. Default false. */
+  /**
+   * Leave the lines' ends where they are.
+   * @default false
+   */
   keepEnds?: boolean;
 }
 
@@ -17,7 +26,7 @@ export class LineCutter {
   readonly #decoder;
 
   /**
-   * Throws UsageError for an encoding whose characters may hold a byte that looks like a line's end, and for an empty
+   * @throws UsageError for an encoding whose characters may hold a byte that looks like a line's end, and for an empty
    * delimiter.
    */
   constructor(encoding: string, { maxLine = 1024 * 1024, delimiter, keepEnds = false }: LineOptions) {

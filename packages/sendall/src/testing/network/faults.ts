@@ -10,7 +10,10 @@ import { UsageError } from '../../errors.js';
  * average; it counts the bytes (or frames) of one direction of one connection, and each direction draws its own.
  */
 export interface FaultPlan {
-  /** Places everything below. Default 1. */
+  /**
+   * Places everything below.
+   * @default 1
+   */
   seed?: number;
   /** Bytes between cuts. A cut link delivers what came before that byte, and nothing more in either direction. */
   cutEvery?: number;
@@ -24,15 +27,24 @@ export interface FaultPlan {
   duplicateEvery?: number;
   /** Bytes between places where some bytes come before the ones that they follow. The link notices and ends. */
   reorderEvery?: number;
-  /** Frames between frames that come twice, whole: what a faulty relay could do. The link does not notice. */
+  /** Frames between frames that come twice, whole: what a faulty process in between could do. The link does not notice. */
   duplicateFramesEvery?: number;
   /** Frames between frames that change places with the next one. The link does not notice. */
   reorderFramesEvery?: number;
-  /** Milliseconds that bytes are under way, or the bounds of it. They keep their order. Default 0. */
+  /**
+   * Milliseconds that bytes are under way, or the bounds of it. They keep their order.
+   * @default 0
+   */
   delay?: number | { readonly min: number; readonly max: number };
-  /** Bytes come in pieces of 1 to this many. Default: as they were written. */
+  /**
+   * Bytes come in pieces of 1 to this many.
+   * @default as they were written
+   */
   slice?: number;
-  /** Share of dials that fail, 0 to 1. Default 0. */
+  /**
+   * Share of dials that fail, 0 to 1.
+   * @default 0
+   */
   unreachable?: number;
 }
 
@@ -51,7 +63,10 @@ const NAMES: Record<keyof FaultPlan, true> = {
   unreachable: true,
 };
 
-/** Checks a plan. Throws UsageError that names what is wrong. */
+/**
+ * Checks a plan.
+ * @throws UsageError that names what is wrong.
+ */
 export function checkFaults(plan: FaultPlan): FaultPlan {
   for (const name of Object.keys(plan)) if (!(name in NAMES)) throw new UsageError(`there is no fault "${name}"`);
   const { delay, unreachable, seed, ...distances } = plan;

@@ -14,7 +14,7 @@ import type { StreamName } from '../streams/output.js';
  * file: written from its beginning, or with `append` at its end; a relative name is below our own folder. A Writable: it
  * is ended at the end, unless it is process.stdout or process.stderr, or another run still writes to it.
  */
-export type Target =
+export type OutputTarget =
   | 'pipe'
   | 'inherit'
   | 'ignore'
@@ -29,7 +29,7 @@ const fileName: Rule = {
 };
 
 /** What a target may be. */
-export const targetRule: Rule = either(
+export const outputTargetRule: Rule = either(
   oneOf('pipe', 'inherit', 'ignore'),
   objectOf({ file: fileName, append: flag }, 'file'),
   having('a Writable', 'write', 'end', 'on'),
@@ -67,12 +67,15 @@ interface Opened {
 }
 
 /** Where one run's output goes, by stream. Both streams may go into one file: then their pieces come as they came. */
-export class Targets {
+export class OutputTargets {
   readonly #opened = new Map<StreamName, Opened>();
   readonly #files = new Map<string, Opened>();
 
-  /** Opens the files. Throws UsageError when one cannot be written. */
-  constructor(targets: { readonly stdout: Target | undefined; readonly stderr: Target | undefined }) {
+  /**
+   * Opens the files.
+   * @throws UsageError when one cannot be written.
+   */
+  constructor(targets: { readonly stdout: OutputTarget | undefined; readonly stderr: OutputTarget | undefined }) {
     try {
       for (const stream of ['stdout', 'stderr'] as const) {
         const target = targets[stream];
