@@ -6,7 +6,7 @@ import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../
 import { bindsAlias, decode } from '../../protocol/codec.js';
 import { PROTOCOL_VERSION, type Message, type MessageNamed } from '../../protocol/messages.js';
 import { VERSION } from '../../protocol/version.js';
-import type { FairShare } from '../../share.js';
+import type { FairShare } from '../../fair-share.js';
 import type { Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 import { WARM, type Wanted, type WarmLinksStatus } from './client.js';

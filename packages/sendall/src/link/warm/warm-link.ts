@@ -5,7 +5,7 @@
 import { RefusedError } from '../../errors.js';
 import { decode, isRefusal } from '../../protocol/codec.js';
 import type { Control, Message, MessageNamed } from '../../protocol/messages.js';
-import { FairShare } from '../../share.js';
+import { FairShare } from '../../fair-share.js';
 import type { Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 import type { WarmLinksStatus } from './client.js';
