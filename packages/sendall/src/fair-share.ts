@@ -1,7 +1,7 @@
 /** Room that many share, so that none of them can take all of it. */
 
 /**
- * A part of some room, and what is held of it. Who holds as much as is left for others gets no more: one greedy holder
+ * A part of some room, and what is held of it. A holder of as much as is left for the others gets no more: a greedy one
  * takes a third to a half, and what no other wants is not kept from it. Parts of a part are shared out the same way.
  */
 export class FairShare {
@@ -46,7 +46,7 @@ export class FairShare {
     return this.#of instanceof FairShare ? this.#of.#left : this.#of;
   }
 
-  /** Places that nobody at all has. */
+  /** Places that are not taken at all. */
   get #unused(): number {
     return this.#of instanceof FairShare ? this.#of.#unused : this.#left;
   }

@@ -21,7 +21,7 @@ export interface Home {
   /** Journal, spool, audit. */
   readonly state: string;
   /**
-   * Sockets of agent and keeper. The state folder, so that one state has one agent, whoever asks for it: a login's own
+   * Sockets of agent and keeper. The state folder, so that one state has one agent: a login's own
    * XDG_RUNTIME_DIR is another under cron and sudo, and goes with the logout. Only a path too long for sockets is avoided.
    */
   readonly runtime: string;

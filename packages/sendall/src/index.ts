@@ -2,7 +2,7 @@
  * # Run this there, and tell me exactly what happened
  *
  * A command on another machine can end in more ways than a command here: the link is lost in the middle, the output is
- * cut off, the machine starts anew, and nobody knows whether the command ran once, twice or not at all. This package is
+ * cut off, the machine starts anew, and it is not known whether the command ran once, twice or not at all. This package is
  * the caller's half of a pair that does know. An *agent* on each machine hands commands to a *keeper*, which owns them
  * and keeps their output on disk; a *run* here is one command there. The run outlives the link: when it is lost another
  * one is made, and the output goes on at the next byte. A result is `ok` only when the command ended with code 0 and

@@ -33,7 +33,7 @@ function kept(): string {
   return shared[KEPT];
 }
 
-/** The environment variable that tells a process of our own what whoever started us had set. */
+/** The environment variable that tells a process of our own how we were started. */
 export function startVariable(): Record<string, string> {
   const words = kept()
     .split(' ')

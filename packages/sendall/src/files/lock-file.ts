@@ -109,7 +109,7 @@ export class LockFile {
   }
 
   /**
-   * Says that its owner is alive, to those who cannot look.
+   * Says that its owner is alive, to processes that cannot look.
    * @throws when the file is gone.
    */
   renew(): void {
@@ -118,7 +118,7 @@ export class LockFile {
   }
 
   release(): void {
-    // The lock itself first: behind that nobody trusts the rest of the chain.
+    // The lock itself first: after that the rest of the chain is not trusted.
     if (read(this.#path)?.token === this.#root) rmSync(this.#path, { force: true });
     for (const path of this.#chain.slice(1)) rmSync(path, { force: true });
   }
@@ -160,7 +160,7 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
 
 type Judgement = 'left' | 'lives' | 'unknown';
 
-/** Tells whether owners live. Those whose process cannot be looked at are watched. */
+/** Tells whether owners live. Owners whose process cannot be looked at are watched. */
 function judgeOf(stale: number): (owner: Found) => Judgement {
   const watched = new Map<string, { modified: number; since: number }>();
   return ({ pid, ticks, place, token, modified }) => {

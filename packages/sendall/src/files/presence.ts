@@ -12,7 +12,7 @@ const LOOK_EVERY = 2000;
 const OWNERSHIP = { patience: 300, stale: 5000 };
 
 export interface PresenceEvents {
-  /** Somebody else has the lock by now. */
+  /** Another process has the lock by now. */
   taken(): void;
   /** The socket's file was removed: it is to be made again. */
   unreachable(): void;

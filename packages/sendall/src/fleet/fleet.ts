@@ -362,7 +362,7 @@ class Meeting<T> {
     this.#wake();
   }
 
-  /** Nobody takes any more. */
+  /** The reader has gone. */
   abandon(): void {
     this.#abandoned = true;
     for (let offer = this.#offers.shift(); offer; offer = this.#offers.shift()) offer.taken();

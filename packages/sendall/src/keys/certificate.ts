@@ -1,6 +1,6 @@
 /**
  * The one certificate sendall makes: self-signed, for a P-256 key, valid without end. TLS needs a certificate to carry
- * a key; trust comes from pins, so nobody checks a name, a chain or a date in it. It has one fixed form, which is
+ * a key; trust comes from pins, so names, chains and dates in it are not checked. It has one fixed form, which is
  * written here field by field; certificates are only ever read by node:crypto.
  *
  * Source: RFC 5280 section 4.1 (fields), 4.1.2.5 (a date without end), 4.2.1 (extensions); RFC 5758 section 3.2.

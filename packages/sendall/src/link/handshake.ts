@@ -54,7 +54,7 @@ export function greet(
         else if (message.type === 'AUTH_OK' && greeted) {
           clearTimeout(timer);
           link.trust();
-          // What follows is for whoever owns the link next.
+          // What follows is for the link's next owner.
           link.hold();
           resolve({ auth: message, clockMs: message.clockMs ?? Date.now() });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));

@@ -1,7 +1,7 @@
 /**
- * The narrow waist: messages over any byte stream. Agent, client and keeper see a Link; nobody above sees a socket.
+ * The narrow waist: messages over any byte stream. Agent, client and keeper see a Link; no code above sees a socket.
  *
- * Control messages of one tick go out in one write. DATA is pulled by whoever has some, only while little is queued
+ * Control messages of one tick go out in one write. DATA is pulled from those that have some, only while little is queued
  * (`roomy`), so a control message never waits behind more than `HIGH_WATER` bytes of output.
  */
 import type { OnReadOpts, Socket } from 'node:net';
@@ -99,7 +99,7 @@ export class Link {
     if (typeof reads === 'function') this.#readInto = reads;
     else this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    // Nothing is written to the memory of a read afterwards, whoever made it.
+    // Nothing is written to the memory of a read afterwards.
     this.#decoder = framing.decoder({ copy: 'never' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();
@@ -225,8 +225,8 @@ export class Link {
   }
 
   /**
-   * Sends what nobody waits for along with the next message, at the latest after this turn of the loop: a word that a
-   * run is over then needs no write, and wakes nobody, of its own when another run begins at once.
+   * Sends what is not urgent along with the next message, at the latest after this turn of the loop: a word that a
+   * run is over then needs no write, and wakes no process, of its own when another run begins at once.
    */
   sendLater(message: Control): void {
     if (this.#closed) return;

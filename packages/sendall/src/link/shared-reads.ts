@@ -1,6 +1,6 @@
 /**
  * Reads of a socket into memory that is handed on: Node otherwise makes a buffer for each read, which under TLS is one for
- * every 16 KiB, and whoever puts frames together copies them once more. Reads that follow each other stand behind each
+ * every 16 KiB, and putting frames together copies them once more. Reads that follow each other stand behind each
  * other in memory, so that a frame of several reads is still one stretch of it.
  */
 import type { OnReadOpts } from 'node:net';

@@ -1,7 +1,7 @@
 /**
  * What a program has changed about its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste,
  * colours.
- * Whoever leaves in the middle undoes it; whoever sits down in the middle does it again. Source: xterm control
+ * A terminal that leaves in the middle undoes it; one that joins in the middle does it again. Source: xterm control
  * sequences, DEC private modes.
  */
 

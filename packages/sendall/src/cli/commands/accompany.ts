@@ -9,7 +9,7 @@ import { parseDuration } from '../words/units.js';
 
 /**
  * Whose run it is: one that we started ends with its reader; one that we joined goes on then, but we may cancel it;
- * whoever only watches touches nothing, and a signal ends them alone.
+ * a caller that only watches touches nothing, and a signal ends that caller alone.
  */
 export type Part = 'own' | 'joined' | 'watching';
 

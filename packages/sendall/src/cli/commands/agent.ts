@@ -51,7 +51,7 @@ async function foreground(args: Arguments): Promise<number> {
   const end = () => void running.close();
   onSignal('SIGINT', end);
   onSignal('SIGTERM', end);
-  // Without a terminal nobody hangs up on us on purpose.
+  // Without a terminal a hang-up is not meant for us.
   onSignal('SIGHUP', isatty(2) ? end : () => undefined);
   await running.stopped;
   return 0;

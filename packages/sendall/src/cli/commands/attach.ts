@@ -59,7 +59,7 @@ export const attach: Command = {
         await using host = await reach(place.target, args);
         return await isControlled(host, place.runId);
       };
-      // A host that is not reached now is told of by those who attach.
+      // Attaching reports a host that is not reached now.
       const asked = places.map((place) => controlled(place).catch(() => false));
       const observe = args.on('observe') || (await Promise.all(asked)).some(Boolean);
       const running = hosts.attach(places, { ...options, mode: observe ? 'observe' : 'control' });
@@ -87,14 +87,14 @@ export const attach: Command = {
     await running.detach();
     if (ended) return await show(host.attach(runId, { ...seen, mode: 'observe' }));
     await using own = await reach(target, args, AT_A_TERMINAL);
-    // A terminal follows whoever sits down at it.
+    // A terminal takes the size of the one that it is shown on.
     const watching = args.on('observe');
     const seat = own.attach(runId, { ...seen, mode: watching ? 'observe' : 'control' });
     return await converse(seat, args, { joined: true, watching, typed: showWaiting(own, seat, args) });
   },
 };
 
-/** Whether someone else is in control: whoever writes its stdin must not lose it to us. */
+/** Whether another caller is in control: one that writes stdin must not lose it to us. */
 async function isControlled(host: Host, runId: string): Promise<boolean> {
   for await (const listing of host.runs()) if (listing.runId === runId) return listing.controlled;
   return false;

@@ -184,7 +184,7 @@ function journalFinding({ setAside }: AgentStatus): Finding {
   return damage ? { check: 'journal', ok: false, ...damage } : { check: 'journal', ok: true, found: 'sound' };
 }
 
-/** Output that nobody has fetched waits on the host's disk. */
+/** Output that was not fetched waits on the host's disk. */
 function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
   if (!limits) return { check: 'room', ok: true, found: 'this agent is too old to tell' };
   const ok = diskFree > LITTLE_ROOM;

@@ -86,7 +86,7 @@ async function callers(args: Arguments): Promise<number> {
   return 0;
 }
 
-/** Has the agent end the links of those who are let in no more. Where none runs there are no links. */
+/** Has the agent end the links of removed keys. Where no agent runs there are no links. */
 async function endLinks(): Promise<number> {
   try {
     await using host = await connect('local');

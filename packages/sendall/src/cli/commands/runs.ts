@@ -76,7 +76,7 @@ export const ps: Command = {
   },
 };
 
-/** Whoever only calls others has no agent, and asked for their own machine by naming none. */
+/** A user who only calls other machines has no agent, and asked for this machine by naming none. */
 function withoutAgent(args: Arguments) {
   return (error: SendallError): never => {
     const [other] = args.words.length ? [] : new KnownHosts(resolveHome()).list();
@@ -145,7 +145,7 @@ export const result: Command = {
   },
 };
 
-/** The code of those who wait, or that of SIGHUP with the runs that they waited for. */
+/** The code of the wait, or that of SIGHUP with the runs that were waited for. */
 async function orHungUp(code: Promise<number>, places: readonly Place[]): Promise<number> {
   const hungUp = new Promise<'hungUp'>((resolve) => onSignal('SIGHUP', () => resolve('hungUp')));
   const first = await Promise.race([code, hungUp]);

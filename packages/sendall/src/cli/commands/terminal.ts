@@ -50,12 +50,12 @@ export function ownTerminal(): { cols: number; rows: number; term: string } {
 function screenSize(): [cols: number, rows: number] {
   if (!isatty(1)) return [80, 24];
   const [cols, rows] = process.stdout.getWindowSize();
-  // A terminal that nobody told its size says 0.
+  // A terminal whose size was never set says 0.
   return [cols || 80, rows || 24];
 }
 
 export interface Seat {
-  /** The program has drawn before, for somebody else. */
+  /** The program has drawn before, on another terminal. */
   readonly joined?: boolean;
   /** Keys go nowhere, and the program's screen stays as large as it is. */
   readonly watching?: boolean;
@@ -100,7 +100,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       typed?.();
     }
   });
-  // The terminal itself has gone: nobody ended the shell.
+  // The terminal itself has gone: the shell was not ended.
   const gone = () => left('hungUp');
   try {
     terminal.raw();

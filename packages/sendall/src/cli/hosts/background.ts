@@ -1,4 +1,4 @@
-/** Processes of ours that go on when we end, and hold nothing of whoever started us. */
+/** Processes of ours that go on when we end, and hold nothing of the process that started us. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { startVariable } from '../../started.js';

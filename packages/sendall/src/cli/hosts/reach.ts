@@ -9,8 +9,8 @@ export const reachOptions: Readonly<Record<string, Option>> = {
 };
 
 /**
- * For somebody who sits at a terminal: a link that says nothing is soon given up for another, and a host that was away is
- * soon found again. The link is one of its own, for those who share a warm one can wait.
+ * For a user at a terminal: a link that says nothing is soon given up for another, and a host that was away is
+ * soon found again. The link is one of its own: callers that share a warm one can wait.
  */
 export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000, longestPause: 1000 };
 

@@ -10,7 +10,7 @@ import { endLine } from '../show/status-line.js';
 const TWICE_WITHIN = 2000;
 /** Milliseconds, beyond the grace that the command has, within which the host has to say that it was cancelled. */
 const ANSWER_WITHIN = 3000;
-/** The same without a link: somebody who ends us does not wait for a host that is away. */
+/** The same without a link: a user who ends us does not wait for a host that is away. */
 const LINK_WITHIN = 1000;
 /** Between TERM and KILL, unless told otherwise. */
 const GRACE = 5000;
@@ -24,7 +24,7 @@ export interface Interruptible {
 
 /**
  * How the user left before the end: as asked for, because the terminal or session went away, without waiting for the end
- * of what was to be cancelled; by a signal that ends those who only look on.
+ * of what was to be cancelled; by a signal that ends a caller that only looks on.
  */
 export type Departure = 'detached' | 'hungUp' | 'abandoned' | 'interrupted' | 'terminated';
 
@@ -102,7 +102,7 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
 const ALONE = { SIGHUP: 'hungUp', SIGINT: 'interrupted', SIGTERM: 'terminated' } as const;
 
 /**
- * For those who only look on: a signal ends them alone. After SIGHUP they say what they were at; other signals are left to
+ * For callers that only look on: a signal ends them alone. After SIGHUP they say what they were at; other signals are left to
  * end them as they end any program, unless there is a terminal to give back.
  */
 export function watchLeaving(signals: readonly (keyof typeof ALONE)[] = ['SIGHUP']): SignalWatch {

@@ -39,7 +39,7 @@ export function viewOf(args: Arguments) {
   return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
 }
 
-/** Whether somebody at a terminal wants to know what we do. */
+/** Whether a user at a terminal wants to know what we do. */
 export function speaks(args: Arguments): boolean {
   return isatty(2) && !args.on('quiet') && !args.on('json');
 }

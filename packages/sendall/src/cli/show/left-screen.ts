@@ -12,7 +12,7 @@ export function undoneAtTheEnd(): ScreenModes {
   };
   process.once('exit', undo);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    // Where nobody else sees to it, the signal ends us after that.
+    // Unless something else handles it, the signal ends us after that.
     if (!process.listenerCount(signal))
       process.once(signal, () => {
         undo();

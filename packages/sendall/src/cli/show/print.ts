@@ -1,4 +1,4 @@
-/** The one place where the CLI speaks: escaped, so that nobody's text can play with the terminal. */
+/** The one place where the CLI speaks: escaped, so that no text from a host can play with the terminal. */
 import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit, learnWidths } from './columns.js';
@@ -18,7 +18,7 @@ export function answer(...lines: readonly string[]): void {
 }
 
 /**
- * The last words of a process that leaves: written within a second or not at all, for whoever reads them may be stuck.
+ * The last words of a process that leaves: written within a second or not at all, because their reader may be stuck.
  * What cannot be written is not complained about: nothing else would come of it either.
  */
 export async function lastWords(fd: 1 | 2, line: string): Promise<void> {
@@ -39,7 +39,7 @@ export function json(value: unknown): void {
   print(1, `${jsonLine(value)}\n`);
 }
 
-/** Whether a descriptor may be coloured: a terminal, and nobody asked for none (https://no-color.org). */
+/** Whether a descriptor may be coloured: a terminal, and colours were not refused (https://no-color.org). */
 function coloured(fd: 1 | 2): boolean {
   return isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
@@ -69,7 +69,7 @@ export async function table(rows: readonly (readonly string[])[], cut = false): 
   for (const row of cells.slice(1)) answer(padded(row));
 }
 
-/** Our reader has gone (`| head`) or its disk is full: there is nobody left to answer. */
+/** Our reader has gone (`| head`) or its disk is full: an answer would reach no reader. */
 export class OutputError extends Error {
   /** The reader went away, which is no failure. */
   readonly gone: boolean;

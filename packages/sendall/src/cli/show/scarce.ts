@@ -17,7 +17,7 @@ export function withNextStep(message: string): string {
   const code = /\b(E[A-Z]{2,})\b/.exec(message)?.[1];
   const why = code && Object.hasOwn(SCARCE, code) ? SCARCE[code] : undefined;
   if (!why) return message;
-  // Which of our own modules could not be opened is nobody's business.
+  // Which of our own modules could not be opened does not help the user.
   return code === 'EMFILE' || code === 'ENFILE' ? `${why} (${code})` : `${message}: ${why}`;
 }
 

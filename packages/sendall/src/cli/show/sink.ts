@@ -76,7 +76,7 @@ function descriptorSink(fd: number, highWaterMark: number): Writable {
 }
 
 /**
- * A pipe, opened once more without blocking: those who share our descriptor notice nothing, a write needs no thread, and
+ * A pipe, opened once more without blocking: processes that share our descriptor notice nothing, a write needs no thread, and
  * none is stuck in one when this process ends. Undefined for anything else, and where it may not be opened.
  */
 function pipeSink(fd: number, highWaterMark: number): Writable | undefined {

@@ -1,6 +1,6 @@
 /**
  * One line on a terminal about a command that is silent because its host has no room for what it writes, or does not
- * answer at all: nobody would know why.
+ * answer at all: the user would not know why.
  */
 import type { Host, Run } from '../../index.js';
 import type { Arguments } from '../words/command.js';

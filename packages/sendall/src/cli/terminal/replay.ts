@@ -102,7 +102,7 @@ export class Replay {
     // It was drawn on the other screen, which is left by now.
     if (change?.[1] === 'l') return text.slice(change.index + change[0].length);
     const modes = change ? '' : this.#otherScreen();
-    // Whoever begins in the middle of a line, a character or a sequence begins with the next one.
+    // A replay that begins in the middle of a line, a character or a sequence begins with the next one.
     const line = text.slice(0, LONGEST_LINE).indexOf('\n') + 1;
     const sequence = text.indexOf('\u001b');
     return modes + text.slice((!modes && line) || (sequence < 0 ? line : sequence));
@@ -125,7 +125,7 @@ export class Replay {
     return this.#run.past?.end ?? 0;
   }
 
-  /** From here on it is the present. Whoever did not see the beginning has other modes than the program has set. */
+  /** From here on it is the present. A terminal that did not see the beginning has other modes than the program has set. */
   #finish(): string {
     this.#over = true;
     const change = this.#modes.towards(this.#present);

@@ -80,7 +80,7 @@ function fromFile(path: Buffer): Source {
   if (info.isDirectory()) throw new UsageError(`--stdin: the file "${name}" is a folder`);
   // A device has one stream for all who read it.
   if (info.isCharacterDevice()) return createReadStream(path, { highWaterMark: CHUNK });
-  // Opened by whoever reads it, each host of a set for itself.
+  // Opened when it is read, by each host of a set for itself.
   return {
     [Symbol.asyncIterator]: () => createReadStream(path, { highWaterMark: CHUNK })[Symbol.asyncIterator](),
   };

@@ -193,7 +193,7 @@ export function withoutNewline(text: string): string {
   return text.endsWith('\n') ? text.slice(0, text.endsWith('\r\n') ? -2 : -1) : text;
 }
 
-/** Those whose stdout is not in them. */
+/** Results without their stdout. */
 const incomplete = new WeakSet<object>();
 
 /** Marks a result whose stdout was read as a stream, or went elsewhere: it has nothing to put into a template. */
@@ -214,7 +214,7 @@ export function isResult(value: unknown): value is Result {
   return typeof value === 'object' && value !== null && 'runId' in value && 'raw' in value && 'outcome' in value;
 }
 
-/** Longer output becomes text only when somebody asks for it. */
+/** Longer output becomes text only when it is asked for. */
 const SHORT = 64 * 1024;
 
 /** Decodes what was collected. Of a stream that was `cut`, the beginning of a last character is left out. */

@@ -99,7 +99,7 @@ export class ClientAttachment implements Rider {
   /** The host has said on this link where stdin stands. */
   #stdinPlaced = false;
   #ended = false;
-  /** Streams that nobody reads any more. */
+  /** Streams that are not read any more. */
   readonly #unread = new Set<number>();
   #ackTimer: NodeJS.Timeout | undefined;
   /** What the host is asked for at once on a new link; smaller after each one that nothing came of. */
@@ -172,7 +172,7 @@ export class ClientAttachment implements Rider {
     return answer;
   }
 
-  /** Nobody reads this stream any more. */
+  /** This stream is not read any more. */
   stopReading(stream: number): void {
     if (this.#unread.has(stream)) return;
     this.#unread.add(stream);

@@ -1,4 +1,4 @@
-/** A promise that is settled from outside, and made when somebody asks for it: most of a run's are never looked at. */
+/** A promise that is settled from outside, and made when it is asked for: most of a run's are never looked at. */
 export class Deferred<T> {
   #outcome: { value: T } | { error: () => Error } | undefined;
   #promise: Promise<T> | undefined;
@@ -18,7 +18,7 @@ export class Deferred<T> {
     this.#settle?.resolve(value);
   }
 
-  /** `error` is called when there is somebody to hear of it. */
+  /** `error` is called once the promise is asked for. */
   reject(error: () => Error): void {
     this.#outcome = { error };
     this.#settle?.reject(error());
@@ -26,7 +26,7 @@ export class Deferred<T> {
 
   #make(): Promise<T> {
     const promise = new Promise<T>((resolve, reject) => (this.#settle = { resolve, reject }));
-    // Nobody has to handle each of a run's promises.
+    // Not each of a run's promises has to be handled.
     promise.catch(() => undefined);
     const outcome = this.#outcome;
     if (outcome && 'value' in outcome) this.#settle!.resolve(outcome.value);

@@ -343,7 +343,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     stderr: ReadableStream<Uint8Array>;
   } {
     let stdin: WritableStream<Uint8Array> | undefined;
-    // A run that nobody writes to keeps none.
+    // A run that is not written to keeps none.
     const ask = (): WritableStream<Uint8Array> => (stdin ??= toWebWritable(this.stdin));
     return {
       get stdin() {

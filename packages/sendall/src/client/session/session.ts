@@ -129,7 +129,7 @@ export class Session {
       rider.abandoned(this.#closed);
       return;
     }
-    // Nobody has waited yet.
+    // No run has waited yet.
     if (!this.#aliases.size) this.#troubleSince = undefined;
     const alias = this.#seat(rider);
     this.#ref();
@@ -149,12 +149,12 @@ export class Session {
     this.#link?.send(message);
   }
 
-  /** As `send`, for what nobody waits for. */
+  /** As `send`, for messages that need no answer soon. */
   sendLater(message: Control): void {
     this.#link?.sendLater(message);
   }
 
-  /** The host has answered a run: nobody waits for a link any more. */
+  /** The host has answered a run: no run waits for a link any more. */
   reached(): void {
     this.#troubleSince = undefined;
   }
@@ -279,7 +279,7 @@ export class Session {
     if (this.#riders.size) void this.#redial('soon');
   }
 
-  /** Dials until a link is up or nobody waits for it any more. "soon": at once unless nothing came of the last link. */
+  /** Dials until a link is up or no run waits for it any more. "soon": at once unless nothing came of the last link. */
   #redial(when: 'soon' | 'at once'): Promise<void> {
     if (when === 'at once') this.#wakeUp?.();
     this.#redialling ??= this.#dialAgain(when).finally(() => (this.#redialling = undefined));
@@ -338,7 +338,7 @@ export class Session {
     }
   }
 
-  /** Milliseconds until somebody's patience ends. */
+  /** Milliseconds until the first run is to be given up. */
   #nextDeadline(since: number): number {
     let shortest = Infinity;
     for (const { giveUpAfter } of this.#aliases.keys())
@@ -346,13 +346,13 @@ export class Session {
     return Math.max(0, since + shortest - performance.now());
   }
 
-  /** Lets go of runs that have waited long enough. True when nobody waits any more. */
+  /** Lets go of runs that have waited long enough. True when no run waits any more. */
   #giveUp(since: number): boolean {
     const waited = performance.now() - since;
     for (const [rider, alias] of this.#aliases)
       if (waited >= (rider.giveUpAfter ?? this.#options.giveUpAfter)) this.#dismiss(rider, alias);
     if (this.#aliases.size) return false;
-    // Whoever comes next has patience of its own.
+    // The next run has a time of its own.
     this.#troubleSince = undefined;
     return true;
   }

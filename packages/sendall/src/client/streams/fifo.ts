@@ -25,7 +25,7 @@ export class Fifo<T> {
       if (!this.#out.length) return undefined;
     }
     const value = this.#out[this.#at]!;
-    // Whoever reads slowly must not keep what was read.
+    // A slow reader must not keep what was read.
     this.#out[this.#at++] = undefined as T;
     return value;
   }

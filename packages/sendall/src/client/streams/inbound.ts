@@ -11,7 +11,7 @@ import type { Exit } from '../../protocol/messages.js';
 /** Credit that every stream has. */
 export const FIRST_WINDOW = 1024 * 1024;
 const LARGEST_WINDOW = 64 * 1024 * 1024;
-/** Credit of a terminal: what is under way when somebody presses Ctrl-C is shown before they see its effect. */
+/** Credit of a terminal: what is under way when a user presses Ctrl-C is shown before its effect. */
 export const TERMINAL_WINDOW = 256 * 1024;
 /** Bytes received after which the host is told that it may let go of them: it frees whole segments of 16 MiB. */
 const ACK_EVERY = 4 * 1024 * 1024;
@@ -28,7 +28,7 @@ export class Inbound {
   limit = FIRST_WINDOW;
   /** Where the stream ended; undefined while it may grow. */
   final: number | undefined;
-  /** Nobody reads it any more: what is missing is not waited for. */
+  /** It is not read any more: what is missing is not waited for. */
   abandoned = false;
   /** Takes the bytes; calls `consumed` when it is done with them. */
   deliver: (bytes: Buffer, offset: number) => void = () => undefined;
@@ -104,7 +104,7 @@ export class Inbound {
   endAt(final: number): void {
     if (this.final !== undefined && this.final !== final)
       throw new ProtocolError(`stream ${this.stream} ended at ${this.final} and again at ${final}`);
-    // Whoever began behind the end has nothing to read.
+    // A reader that began behind the end has nothing to read.
     if (final < this.next && this.next === this.start) this.startAt(final);
     if (final < this.next)
       throw new ProtocolError(`stream ${this.stream} ends at ${final}, but ${this.next} bytes have come`);

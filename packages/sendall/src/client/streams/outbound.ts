@@ -52,7 +52,7 @@ export class Outbound extends Writable {
     return this.#deaf;
   }
 
-  /** Some stream is led in here. It may have no end: when nobody reads any more, this one closes so that it learns it. */
+  /** Some stream is led in here. It may have no end: when the reader has gone, this one closes, and the source learns it. */
   expectSource(): void {
     this.#hasSource = true;
     if (this.#deaf) this.destroy();
@@ -130,7 +130,7 @@ export class Outbound extends Writable {
     this.#sent = offset;
   }
 
-  /** Nobody reads any more (the command closed its stdin or ended): the rest is swallowed, as a pipe's EPIPE would. */
+  /** The reader has gone (the command closed its stdin or ended): the rest is swallowed, as a pipe's EPIPE would. */
   stop(): void {
     this.#deaf = true;
     this.#blocks = [];

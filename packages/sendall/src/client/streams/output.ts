@@ -1,4 +1,4 @@
-/** One output stream as its user sees it: collected until somebody reads it as a stream or as events. */
+/** One output stream as its user sees it: collected until it is read as a stream or as events. */
 import { Readable } from 'node:stream';
 import { SendallError } from '../../errors.js';
 import { Fifo } from './fifo.js';
@@ -44,12 +44,12 @@ export class Output {
     return this.#isCut;
   }
 
-  /** Nobody has taken any of it: all that came is collected. */
+  /** No reader has taken any of it: all that came is collected. */
   get collects(): boolean {
     return this.#collects;
   }
 
-  /** What was collected; empty once somebody reads the stream. */
+  /** What was collected; empty once the stream is read. */
   collected(): Buffer {
     return Buffer.concat(this.#chunks.map(({ bytes }) => bytes));
   }

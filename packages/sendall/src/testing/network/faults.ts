@@ -19,7 +19,7 @@ export interface FaultPlan {
   cutEvery?: number;
   /** Each host's first link is cut after exactly this many bytes of one direction. */
   cutAfter?: number;
-  /** Bytes until a link goes silent without closing. It stays so until somebody's patience ends (pingDeadline). */
+  /** Bytes until a link goes silent without closing. It stays so until one side gives it up (pingDeadline). */
   stallEvery?: number;
   /** Each host's first link goes silent after exactly this many bytes of one direction. */
   stallAfter?: number;

@@ -1,7 +1,7 @@
 /**
  * A byte stream in memory, for tests: two ends with back-pressure, as a socket's, and between them whatever faults are
  * wanted. Like TLS it knows the place of every byte it carries: bytes that come twice or in another order end the
- * stream with an error and reach nobody.
+ * stream with an error and reach no reader.
  */
 import { Duplex } from 'node:stream';
 import { ProtocolError, UnreachableError } from '../../errors.js';
@@ -28,7 +28,7 @@ export interface MemoryPair {
   readonly host: Duplex;
   /** Ends both at once; what is under way is lost. */
   cut(): void;
-  /** From now on nothing is delivered, in either direction; nobody is told. */
+  /** From now on nothing is delivered, in either direction, and neither side is told. */
   stall(): void;
 }
 

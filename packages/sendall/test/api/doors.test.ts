@@ -1,0 +1,54 @@
+/** The package's doors: each loads its own half, and the main one little of that before it is asked for. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from 'vitest';
+
+const folder = mkdtempSync(join(tmpdir(), 'sendall-doors-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Notes each file that a program loads in the file of LOADED. */
+const NOTING = `
+  import { appendFileSync } from 'node:fs';
+  export async function load(url, context, next) {
+    if (url.startsWith('file:')) appendFileSync(process.env.LOADED, url + '\\n');
+    return await next(url, context);
+  }`;
+const REGISTER = `
+  import { register } from 'node:module';
+  register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(NOTING)}));`;
+
+/** The files that a program of these lines loads. */
+function loadedBy(program: string): string[] {
+  const list = join(folder, 'loaded');
+  const preload = `data:text/javascript,${encodeURIComponent(REGISTER)}`;
+  execFileSync('node', ['--import', preload, '--input-type=module', '--eval', program], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    env: { ...process.env, LOADED: list },
+  });
+  const urls = readFileSync(list, 'utf8').trim().split('\n');
+  rmSync(list);
+  return urls;
+}
+
+test('a program that imports connect loads at most 40 files', () => {
+  expect(loadedBy("import { connect } from 'sendall'; void connect;").length).toBeLessThanOrEqual(40);
+});
+
+test('neither agent nor keeper nor server is loaded by a caller', () => {
+  const caller = "import { connect } from 'sendall'; await connect('unix:/nowhere').catch(() => undefined);";
+  const urls = loadedBy(caller);
+  expect(urls.find((url) => url.endsWith('/client/run/run.js'))).toBeDefined();
+  expect(urls.filter((url) => /\/dist\/(agent|keeper|testing)\/|\/socketserver\//.test(url))).toEqual([]);
+});
+
+test.each(['agent', 'testing'])('the door sendall/%s is what the function of the main door loads', async (name) => {
+  const [main, door] = await Promise.all([import('sendall'), import(`sendall/${name}`)]);
+  const called = name === 'agent' ? 'openAgent' : 'testHosts';
+  const wrong = name === 'agent' ? [{ lisen: [] }] : [0];
+  const [a, b] = await Promise.allSettled([main[called](...(wrong as [never])), door[called](...wrong)]);
+  expect(a).toEqual(b);
+  expect(a.status).toBe('rejected');
+});
