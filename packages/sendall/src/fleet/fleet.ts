@@ -293,7 +293,10 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
       host = await connect(name, this.#connect);
       run = this.#begin(host, options);
     } catch (error) {
-      run = await unreached(name, options, error as Error);
+      // Ends at once, with the reason why its host was not reached.
+      const { Run: UnreachedRun } = await import('../client/run/run.js');
+      run = new UnreachedRun(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
+      run.giveUp(sendallError(error as Error));
     }
     this.#active.set(name, run);
     for (const stream of this.#unread) run.stopReading(stream);
@@ -313,12 +316,8 @@ function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Arr
   return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
 }
 
-/** A run that ends at once, with the reason why its host was not reached. */
-async function unreached(name: string, options: RunOptions, error: Error): Promise<Run> {
-  const { Run } = await import('../client/run/run.js');
-  const run = new Run(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
-  run.giveUp(error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error }));
-  return run;
+function sendallError(error: Error): SendallError {
+  return error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error });
 }
 
 /**
