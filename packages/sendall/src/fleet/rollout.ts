@@ -1,5 +1,14 @@
 /** In which order and how many at a time: window, batches, and when to stop. */
-import { duration, either, oneOf, readDuration, whole, type Duration, type Rule, type Rules } from '../client/options/check.js';
+import {
+  duration,
+  either,
+  oneOf,
+  readDuration,
+  whole,
+  type Duration,
+  type Rule,
+  type Rules,
+} from '../client/options/check.js';
 
 /** A number of hosts, or a share of all of them. */
 export type Share = number | `${number}%`;

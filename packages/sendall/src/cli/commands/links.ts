@@ -55,7 +55,10 @@ async function gone(): Promise<void> {
 /** In the foreground, until it is idle or told to end. */
 async function serve(args: Arguments): Promise<number> {
   const idle = args.text('idle');
-  const held = await openWarmLinks(resolveHome(), idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') });
+  const held = await openWarmLinks(
+    resolveHome(),
+    idle === undefined ? {} : { idleExit: parseDuration(idle, '--idle') },
+  );
   const end = () => void held.close();
   onSignal('SIGINT', end);
   onSignal('SIGTERM', end);

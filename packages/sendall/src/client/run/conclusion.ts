@@ -42,7 +42,12 @@ export function isOver({ exit, drained, allEnded, treeEnd }: Ends, waitFor: Prep
 }
 
 /** What a run came to whose end is there. `overflowed`: the `maxBuffer` that its output was above. */
-export function conclude(exit: Exit, corrupt: number | undefined, overflowed: number | undefined, gaps: readonly Gap[]): Conclusion {
+export function conclude(
+  exit: Exit,
+  corrupt: number | undefined,
+  overflowed: number | undefined,
+  gaps: readonly Gap[],
+): Conclusion {
   if (corrupt !== undefined)
     return ['truncated', `the checksum of stream ${corrupt} does not match: bytes were changed on the way`];
   return overflowed === undefined ? verdict(exit, gaps) : overflow(overflowed);
@@ -153,7 +158,12 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
 /** The error that stands for a result that is not ok. `program`: undefined for a run that others opened. */
 export function errorOf(
   result: Result,
-  { program, encoding, refused, cause }: { program: string | undefined; encoding: string; refused: Failure['refused']; cause: unknown },
+  {
+    program,
+    encoding,
+    refused,
+    cause,
+  }: { program: string | undefined; encoding: string; refused: Failure['refused']; cause: unknown },
 ): RunError {
   return new RunError(result, {
     program,

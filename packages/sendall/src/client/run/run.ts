@@ -7,15 +7,15 @@ import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../../errors.js';
 import { readDuration, type Duration } from '../../text/duration.js';
-import {
-  STREAM,
-  type Exit,
-  type MessageNamed,
-  type Started,
-  type StreamState,
-} from '../../protocol/messages.js';
+import { STREAM, type Exit, type MessageNamed, type Started, type StreamState } from '../../protocol/messages.js';
 import { formatRunId, newRunId } from '../../protocol/run-id.js';
-import { ClientAttachment, type AttachmentOwner, type Beginning, type Request, type TerminalEcho } from './attachment.js';
+import {
+  ClientAttachment,
+  type AttachmentOwner,
+  type Beginning,
+  type Request,
+  type TerminalEcho,
+} from './attachment.js';
 import {
   CANCELLED_WHILE_WRITING,
   conclude,
@@ -38,14 +38,7 @@ import { checkOptions, flag, duration, oneOf, text, whole, word } from '../optio
 import { checkSize, type PreparedRun } from '../options/options.js';
 import type { StreamName } from '../streams/output.js';
 import { toWebWritable } from '../streams/web.js';
-import {
-  type RunError,
-  survivorsOf,
-  withoutNewline,
-  type Gap,
-  type Result,
-  type Survivor,
-} from '../result/result.js';
+import { type RunError, survivorsOf, withoutNewline, type Gap, type Result, type Survivor } from '../result/result.js';
 import type { Session } from '../session/session.js';
 import { Narrator } from '../options/verbose.js';
 import { signalNumber } from '../options/signals.js';
