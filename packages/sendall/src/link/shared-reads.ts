@@ -36,6 +36,7 @@ function keepMemory(length: number, lends: boolean): void {
   read += length;
   if (read < MUCH || read - length >= MUCH) return;
   Buffer.allocUnsafeSlow(BIG_BLOCK);
+  // oxlint-disable-next-line unicorn/no-new-array -- one piece of memory of this length, and no array that grows to it
   if (!lends) ballast.push(new Array<number>(BALLAST).fill(0.5));
 }
 
