@@ -1,3 +1,4 @@
+/** The driver of all decoders: carry-over between chunks, limits, skipping, stopping, errors and statistics. */
 import { Buffer, constants } from 'node:buffer';
 import {
   type ErrorPlace,
@@ -11,7 +12,7 @@ import { FrameClock } from './frame-clock.js';
 import type { Bytes, Decoder, DecoderOptions, DecoderStats, OnFrame, OnSpan } from './framing.js';
 import { hintFor } from './hints.js';
 import { allocate, copyOf } from './memory.js';
-import { checkNames, type Policy, whole, word } from './options.js';
+import { checkOptions, checkValue, decoderRules, limitRules, type Policy } from './options.js';
 import { Shelf } from './shelf.js';
 import { asBuffer, View } from './view.js';
 
@@ -37,23 +38,23 @@ export const FAULT = -2;
 export const RESYNC = -1;
 
 /** Most bytes that are allocated for bytes that have only been announced. */
-const promised = 64 * 1024;
+const PROMISED = 64 * 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
 
 /**
- * The same number, as a small integer to the engine if it is one. Positions computed as doubles are poison: a callback
- * or a loop that has once seen one is compiled for doubles for good, and takes twice as long for a frame.
+ * The same number, as a small integer to the engine if it is one. A callback or loop that has once seen a
+ * position as a double is compiled for doubles for good, and takes twice as long for a frame.
  */
 export function compact(value: number): number {
   return value < 2 ** 30 ? value | 0 : value;
 }
 
 // What a call wants: spans, frames in a callback, or a list of frames.
-const spansMode = 0;
-const framesMode = 1;
-const listMode = 2;
-type Mode = typeof spansMode | typeof framesMode | typeof listMode;
+const SPANS = 0;
+const FRAMES = 1;
+const LIST = 2;
+type Mode = typeof SPANS | typeof FRAMES | typeof LIST;
 
 type Sink = OnFrame | OnSpan | undefined;
 
@@ -102,7 +103,7 @@ export abstract class FrameDecoder implements Decoder {
   /** Frames are plain views: the hot loops may make them themselves. */
   protected plainViews: boolean;
 
-  #mode: Mode = spansMode;
+  #mode: Mode = SPANS;
   /** Stream position of the chunk's first byte, and of the byte at index 0 of what `locate` looks at. */
   #origin = 0;
   #base = 0;
@@ -152,17 +153,12 @@ export abstract class FrameDecoder implements Decoder {
     options: DecoderOptions = {},
   ) {
     const where = `${framing} decoder`;
-    checkNames(where, options, ['copy', 'frameTimeout', 'onError']);
-    const copy = word(where, 'copy', options.copy, ['auto', 'always', 'never']);
+    const { copy, frameTimeout } = checkOptions(where, options, decoderRules);
     this.#auto = copy === 'auto';
     this.#always = copy === 'always';
     this.#never = copy === 'never';
     this.plainViews = !this.#always;
-    const ms = whole(where, 'frameTimeout', options.frameTimeout, 0, 0, 2 ** 31 - 1);
-    if (ms > 0) this.#clock = new FrameClock(ms, () => this.#timedOut(ms));
-    if ('onError' in options && typeof options.onError !== 'function' && options.onError !== undefined) {
-      throw new TypeError(`${where}: onError must be a function`);
-    }
+    if (frameTimeout > 0) this.#clock = new FrameClock(frameTimeout, () => this.#timedOut(frameTimeout));
     this.#onError = (error) => options.onError?.(error);
     this.max = policy.maxFrameLength;
     this.limit = this.max;
@@ -172,8 +168,8 @@ export abstract class FrameDecoder implements Decoder {
 
   /**
    * Looks at [start, end) of `buf`, which begins with the first byte of a frame and ends with the buffer, and returns
-   * where the next frame begins, MORE or FAULT. What it says for some bytes it must say for every longer run that begins with them: all that
-   * makes the result independent of the cuts.
+   * where the next frame begins, MORE or FAULT. Its answer for some bytes must hold for every longer run that begins with
+   * them: that alone makes the result independent of the cuts.
    */
   protected abstract locate(buf: Buffer, start: number, end: number): number;
 
@@ -266,13 +262,13 @@ export abstract class FrameDecoder implements Decoder {
 
   decode(chunk: Bytes): Buffer[] {
     if (this.#busy || this.stopped) {
-      this.#feed(chunk, listMode, undefined);
+      this.#feed(chunk, LIST, undefined);
       return [];
     }
     const list: Buffer[] = [];
     this.list = list;
     try {
-      this.#feed(chunk, listMode, undefined);
+      this.#feed(chunk, LIST, undefined);
     } catch (error) {
       if (this.#failure !== undefined && error === this.#failure) this.#failure.frames ??= list;
       throw error;
@@ -283,11 +279,11 @@ export abstract class FrameDecoder implements Decoder {
   }
 
   push(chunk: Bytes, on: OnFrame): boolean {
-    return this.#feed(chunk, framesMode, on);
+    return this.#feed(chunk, FRAMES, on);
   }
 
   scan(chunk: Bytes, on: OnSpan): boolean {
-    return this.#feed(chunk, spansMode, on);
+    return this.#feed(chunk, SPANS, on);
   }
 
   resume(on: OnFrame): boolean {
@@ -295,7 +291,7 @@ export abstract class FrameDecoder implements Decoder {
     if (this.#busy || !this.stopped) return true;
     for (const each of this.#queue) each.on = undefined;
     this.stopped = false;
-    return this.#run(framesMode, on);
+    return this.#run(FRAMES, on);
   }
 
   end(on?: OnFrame): void {
@@ -308,7 +304,7 @@ export abstract class FrameDecoder implements Decoder {
       this.resume(on);
       return;
     }
-    this.#run(framesMode, on);
+    this.#run(FRAMES, on);
   }
 
   takeRest(): Buffer {
@@ -342,9 +338,7 @@ export abstract class FrameDecoder implements Decoder {
   }
 
   set maxFrameLength(value: number) {
-    const checked = whole(this.framing, 'maxFrameLength', value, 0, 0, Number.MAX_SAFE_INTEGER);
-    if (value === undefined) throw new RangeError(`${this.framing}: maxFrameLength must be a number`);
-    this.max = checked;
+    this.max = checkValue(this.framing, 'maxFrameLength', value, limitRules.maxFrameLength);
     this.interrupted = true;
   }
 
@@ -386,12 +380,12 @@ export abstract class FrameDecoder implements Decoder {
     this.plainViews = !kept;
   }
 
-  /** For adaptors that stop reading: a sender is not slow while nobody reads what it sends. */
+  /** For adaptors that stop reading: a sender is not slow while its bytes are not read. */
   pauseTimeout(): void {
     this.#clock?.pause();
   }
 
-  /** The way back: the clock of the frame in progress goes on. */
+  /** The adaptor reads again: the clock of the frame in progress goes on. */
   resumeTimeout(): void {
     this.#clock?.resume();
   }
@@ -401,7 +395,7 @@ export abstract class FrameDecoder implements Decoder {
   #feed(chunk: Bytes, mode: Mode, on: Sink): boolean {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#ended || this.#ending) throw new Error(`${this.framing}: the decoder has ended; reset() makes it as new`);
-    if (mode !== listMode && typeof on !== 'function') throw new TypeError(`${this.framing}: expected a callback`);
+    if (mode !== LIST && typeof on !== 'function') throw new TypeError(`${this.framing}: expected a callback`);
     let buf = asBuffer(chunk);
     this.#bytes += buf.length;
     if (this.#busy || this.stopped) {
@@ -504,8 +498,8 @@ export abstract class FrameDecoder implements Decoder {
     if (this.#skipLeft === 0) {
       this.interrupted = false;
       const mode = this.#mode;
-      if (this.#prefaceDue === 0 && (mode === spansMode || this.plainViews))
-        this.hurry(mode === spansMode, mode === listMode ? this.list : undefined);
+      if (this.#prefaceDue === 0 && (mode === SPANS || this.plainViews))
+        this.hurry(mode === SPANS, mode === LIST ? this.list : undefined);
       if (this.stopped || this.at >= this.till) return;
       if (!this.atEnd) this.limit = this.max;
       this.scanned = 0;
@@ -631,7 +625,7 @@ export abstract class FrameDecoder implements Decoder {
 
     const carry = this.#carry;
     this.#base = this.#carryOffset;
-    // Only what is there, lest a search goes on into memory that nothing was written to.
+    // Only what is there, or a search would run into memory that was never written.
     const seen = new View(carry.buffer, carry.byteOffset, this.#held);
     const asked = this.sized;
     const next = compact(this.#look(seen, 0, this.#held));
@@ -688,14 +682,14 @@ export abstract class FrameDecoder implements Decoder {
   /**
    * Room for `size` bytes in the carry, `arrived` of which are here. A frame of known length gets it all at once when
    * at most 64 KiB of that are a mere promise or more than 64 KiB have come, else 64 KiB first. Where more may be asked
-   * for, room at least doubles, lest every chunk has all before it copied again.
+   * for, room at least doubles, so that not every chunk copies all bytes before it again.
    */
   #reserve(size: number, arrived: number): void {
     if (this.#carry.length >= size) return;
     let room: number;
     if (this.sized) {
-      room = this.need <= arrived + promised || arrived > promised ? this.need : promised;
-      if (this.#asksAgain) room = Math.max(room, Math.min(2 * this.#carry.length, this.limit + promised));
+      room = this.need <= arrived + PROMISED || arrived > PROMISED ? this.need : PROMISED;
+      if (this.#asksAgain) room = Math.max(room, Math.min(2 * this.#carry.length, this.limit + PROMISED));
       if (room > constants.MAX_LENGTH) {
         this.refuse(this.#carry, 0, this.#held, undefined, (place) => {
           return new FrameTooLargeError(this.need, constants.MAX_LENGTH, place, 'memory for a frame');
@@ -703,7 +697,7 @@ export abstract class FrameDecoder implements Decoder {
         this.#fail();
       }
     } else {
-      room = Math.max(this.need, size, Math.min(2 * size, this.limit + promised), 64);
+      room = Math.max(this.need, size, Math.min(2 * size, this.limit + PROMISED), 64);
     }
     const spare = this.#spare;
     this.#spare = nothing;
@@ -783,9 +777,9 @@ export abstract class FrameDecoder implements Decoder {
       source = made;
       this.made = undefined;
     }
-    if (this.#mode === spansMode) {
+    if (this.#mode === SPANS) {
       if ((this.on as OnSpan)(source, from, to) === false) this.stopped = true;
-      if (source !== this.chunk && !this.#borrowed && source.length <= 2 * promised) this.#spare = source;
+      if (source !== this.chunk && !this.#borrowed && source.length <= 2 * PROMISED) this.#spare = source;
     } else {
       this.give(this.cut(source, from, to));
     }
@@ -793,7 +787,7 @@ export abstract class FrameDecoder implements Decoder {
 
   /** Hands a frame to the callback or the list. */
   protected give(frame: Buffer): void {
-    if (this.#mode === listMode) this.list.push(frame);
+    if (this.#mode === LIST) this.list.push(frame);
     else if (this.on === undefined) {
       throw new TypeError(`${this.framing}: end() completes a frame: give it a callback to take it`);
     } else if ((this.on as OnFrame)(frame) === false) this.stopped = true;

@@ -1,19 +1,11 @@
+/** What all encoders share: strings and bytes, batches, pieces for a writer that gathers, and errors. */
 import { Buffer } from 'node:buffer';
 import { type ErrorPlace, InvalidLengthError, MalformedFrameError, PayloadTooLargeError } from './errors.js';
 import type { Bytes, Encoder, EncoderOptions } from './framing.js';
-import { checkNames, type Policy, whole } from './options.js';
+import { checkOptions, encoderRules, type Policy } from './options.js';
 import { asBuffer } from './view.js';
 
 const nothing: Buffer = Buffer.alloc(0);
-
-/** Checks {@link EncoderOptions} and completes them. */
-export function batching(where: string, options: EncoderOptions = {}): Required<EncoderOptions> {
-  checkNames(where, options, ['batchBytes', 'copyBelow']);
-  return {
-    batchBytes: whole(where, 'batchBytes', options.batchBytes, 64 * 1024, 1, 2 ** 30),
-    copyBelow: whole(where, 'copyBelow', options.copyBelow, 4 * 1024, 0, 2 ** 30),
-  };
-}
 
 /** What all encoders share; a framing says how long a frame is and how it is written. */
 export abstract class FrameEncoder implements Encoder {
@@ -25,7 +17,7 @@ export abstract class FrameEncoder implements Encoder {
     protected readonly policy: Policy,
     options?: EncoderOptions,
   ) {
-    batching(`${framing} encoder`, options);
+    checkOptions(`${framing} encoder`, options, encoderRules);
   }
 
   /** Bytes on the wire; throws what is too big. */

@@ -1,3 +1,5 @@
+/** What can be wrong: the bytes of a stream, or an option. Callers match on `code`. */
+
 /** What a caller matches on. */
 export type FramingErrorCode =
   | 'FRAME_TOO_LARGE'
@@ -96,6 +98,19 @@ export class TruncatedFrameError extends FramingError {
     this.have = rest.length;
     if (need !== undefined) this.need = need;
     this.rest = rest;
+  }
+}
+
+/** An option that is not known, or whose value does not fit. */
+export class OptionError extends TypeError {
+  override readonly name = 'OptionError';
+  readonly code: 'UNKNOWN_OPTION' | 'INVALID_OPTION';
+  /** Its name. */
+  readonly option: string;
+  constructor(code: 'UNKNOWN_OPTION' | 'INVALID_OPTION', option: string, message: string) {
+    super(message);
+    this.code = code;
+    this.option = option;
   }
 }
 

@@ -1,8 +1,9 @@
+/** The timer behind the option `frameTimeout`. */
 import { setTimeout } from 'node:timers';
 
 /**
- * Measures how long a frame takes from its first byte to its last. One timer, which is looked at when it fires, and not
- * set anew for each chunk.
+ * Measures how long a frame takes from its first byte to its last. One timer serves all frames: when it fires it looks
+ * how much time the current frame has left.
  */
 export class FrameClock {
   readonly #ms: number;

@@ -13,7 +13,7 @@ export type OnFrame = (frame: Buffer) => void | false;
  */
 export type OnSpan = (buf: Buffer, start: number, end: number) => void | false;
 
-/** What every framing can be told about frames that are too big, cut off or empty. */
+/** Options of every framing: what to do with frames that are too big, cut off or empty. */
 export interface Limits {
   /**
    * Most payload bytes of one frame: what stands behind the length field or before the delimiter, never the prefix,
@@ -40,7 +40,7 @@ export interface Limits {
    */
   onEnd?: 'error' | 'deliver' | 'discard';
   /**
-   * Whether frames without a payload are delivered or dropped without a word.
+   * Whether frames without a payload are delivered or silently dropped.
    * @default 'deliver' (SLIP: 'drop', as its idle line is made of empty frames)
    */
   emptyFrames?: 'deliver' | 'drop';
@@ -63,7 +63,7 @@ export interface DecoderOptions {
    * the adaptors that keep frames copy small ones out of big chunks, so that no small frame holds a big chunk alive.
    * `always`: nothing of a chunk is referred to once the call returned (for a read buffer that is used again).
    * `never`: views everywhere. A chunk that stands in memory right behind the one before it continues it: a frame of
-   * known length that the two cut is a view too, and until it is whole it holds its chunks alive.
+   * known length across both is a view too, and holds its chunks in memory until it is whole.
    * @default 'auto'
    */
   copy?: 'auto' | 'always' | 'never';
@@ -140,7 +140,7 @@ export interface Decoder {
   end(on?: OnFrame): void;
   /** Hands over all bytes that are held, as they were on the wire: for a change of protocol. The decoder is idle then. */
   takeRest(): Buffer;
-  /** Makes it as new: drops what is held, forgets errors and statistics. The limit stays as it was set last. */
+  /** Starts again: drops what is held, forgets errors and statistics. The limit stays as it was set last. */
   reset(): void;
   /** {@link Limits.maxFrameLength}; a new value is in force from the next frame's first byte on. */
   maxFrameLength: number;

@@ -1,5 +1,6 @@
-// A port is hit by what was meant for another one more often than by an attack, and "a frame of 1195725856 bytes" does
-// not tell anybody that these are the letters "GET ".
+/** Guesses at the mistake behind a refused frame, from its first bytes. */
+// Bytes meant for another port are more common than attacks, and "a frame of 1195725856 bytes" hides that these are the
+// letters "GET ".
 
 // oxlint-disable no-control-regex -- these are looked for
 const beginnings: readonly (readonly [string, RegExp])[] = [
@@ -14,7 +15,7 @@ const beginnings: readonly (readonly [string, RegExp])[] = [
   ['the bytes begin like JSON text', /^[{[]\s*["{[\]}\d]/],
 ];
 
-/** What the first bytes of a refused frame look like, if they look like anything known. */
+/** What the first bytes of a refused frame look like, where they look like something known. */
 export function hintFor(head: Buffer): string | undefined {
   const [type, major, minor = 1] = head;
   if (major === 3 && minor <= 4) {

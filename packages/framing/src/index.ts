@@ -4,7 +4,7 @@
  * TCP carries bytes, not messages. One `write` is not one read: the network cuts the stream where it likes and joins
  * what it likes. A program that takes what a read brings for a message works on the programmer's desk, where messages
  * are small and the machine is idle, and breaks under load. So every protocol says in its bytes where a message ends,
- * and every program has to put messages together again. That is framing, and this package is about nothing else.
+ * and every program has to put messages together again. That is framing, and it is all that this package does.
  *
  * ```text
  *   written       [ hello ][ world ]

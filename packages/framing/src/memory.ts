@@ -1,20 +1,21 @@
+/** Memory for frames that are kept. */
 import { Buffer } from 'node:buffer';
 import { View } from './view.js';
 
-// Frames are kept, so what they lie in must be small. Buffer's own pool cannot be used: it has 64 KiB since Node 24, and a
-// frame of ten bytes would hold all of it alive.
+// Kept frames must lie in small pieces of memory. Buffer's own pool will not do: it has 64 KiB since Node 24, and a frame of
+// ten bytes would hold all of it alive.
 
 /** Copies share memory of this size, so that one kept frame holds no more alive. */
-export const slabBytes = 8 * 1024;
+export const SLAB_BYTES = 8 * 1024;
 
 let slab: ArrayBufferLike = new ArrayBuffer(0);
 let used = 0;
 
-/** Memory of so many bytes whose content is not defined: a part of 8 KiB, or its own when it is more than half of that. */
+/** Uninitialized memory: a part of a slab of 8 KiB, or a buffer of its own when it is more than half of that. */
 export function allocate(size: number): Buffer {
-  if (size > slabBytes / 2) return Buffer.allocUnsafeSlow(size);
+  if (size > SLAB_BYTES / 2) return Buffer.allocUnsafeSlow(size);
   if (size > slab.byteLength - used) {
-    slab = Buffer.allocUnsafeSlow(slabBytes).buffer;
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES).buffer;
     used = 0;
   }
   const made = new View(slab, used, size);

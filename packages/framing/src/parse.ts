@@ -1,5 +1,7 @@
+/** Framings from a short text, for command lines and configurations. */
 import { Buffer } from 'node:buffer';
 import type { Framing, Limits } from './framing.js';
+import type { OptionError } from './errors.js';
 import { cobs } from './framings/cobs.js';
 import { contentLength } from './framings/content-length.js';
 import { decimalLength, octetCounting } from './framings/decimal-length.js';
@@ -12,6 +14,7 @@ import { preface } from './framings/preface.js';
 import { presets } from './framings/presets.js';
 import { slip } from './framings/slip.js';
 import { varint } from './framings/varint.js';
+import { wrongOption } from './options.js';
 
 const named: Readonly<Record<string, (limits: Limits) => Framing>> = {
   varint,
@@ -32,7 +35,7 @@ const named: Readonly<Record<string, (limits: Limits) => Framing>> = {
   postgres: presets.postgres,
 };
 
-const kinds = `u8 to u64 and i8 to i64 (with be or le), decimal, decimal:DIGITS, delim:HEX, fixed:SIZE, ${Object.keys(named).join(', ')}`;
+const KINDS = `u8 to u64 and i8 to i64 (with be or le), decimal, decimal:DIGITS, delim:HEX, fixed:SIZE, ${Object.keys(named).join(', ')}`;
 
 /** What may stand behind a comma, as errors show it, and what it means. */
 const settings = {
@@ -67,16 +70,20 @@ const always: readonly Setting[] = ['max', 'preface'];
  * parseFraming('u24be,adjust=6,strip=0,preface=24')            // what an HTTP/2 client sends
  * parseFraming('decimal,separator=0a,max=65536')               // '2\nhi'
  * ```
- * @throws TypeError when it is none of these, or a setting cannot be; RangeError for a number that makes no sense
+ * @throws OptionError for a kind or a setting that is not known or does not fit
  */
 export function parseFraming(spec: string): Framing {
-  if (typeof spec !== 'string') throw new TypeError('parseFraming: expected a text such as "u32be"');
+  if (typeof spec !== 'string') throw wrongSpec('expected a text such as "u32be"');
   const [kind = '', ...words] = spec.trim().split(',');
   const given: Given = {};
   for (const word of words) readSetting(spec, word.trim(), given);
 
   const framing = framingOf(spec, kind, given);
   return given.preface === undefined ? framing : preface(Number(given.preface), framing);
+}
+
+function wrongSpec(why: string): OptionError {
+  return wrongOption('parseFraming', 'spec', why);
 }
 
 function framingOf(spec: string, kind: string, given: Given): Framing {
@@ -104,7 +111,7 @@ function framingOf(spec: string, kind: string, given: Given): Framing {
     });
   }
   const make = plainKind(kind);
-  if (make === undefined) throw new TypeError(`parseFraming: unknown framing "${kind}": known are ${kinds}`);
+  if (make === undefined) throw wrongSpec(`unknown framing "${kind}": known are ${KINDS}`);
   allow(spec, kind, given, []);
   return make(limits);
 }
@@ -122,7 +129,7 @@ function readSetting(spec: string, word: string, given: Given): void {
   const name = (equals < 0 ? word : word.slice(0, equals)) as Setting;
   const value = equals < 0 ? '' : word.slice(equals + 1);
   const setting = Object.hasOwn(settings, name) ? settings[name] : undefined;
-  const wrong = (why: string) => new TypeError(`parseFraming: "${word}" in "${spec}": ${why}`);
+  const wrong = (why: string) => wrongSpec(`"${word}" in "${spec}": ${why}`);
   if (setting === undefined) {
     throw wrong(
       `known are ${Object.values(settings)
@@ -142,7 +149,7 @@ function allow(spec: string, kind: string, given: Given, own: readonly Setting[]
   for (const name of Object.keys(given) as Setting[]) {
     if (known.includes(name)) continue;
     const shown = known.map((each) => settings[each].shown).join(', ');
-    throw new TypeError(`parseFraming: "${name}" in "${spec}": behind ${kind} may stand ${shown}`);
+    throw wrongSpec(`"${name}" in "${spec}": behind ${kind} may stand ${shown}`);
   }
 }
 

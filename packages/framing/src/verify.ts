@@ -1,7 +1,8 @@
+/** The test of a user's own framing against the one law. */
 import { Buffer } from 'node:buffer';
 import { FramingError, type FramingErrorCode } from './errors.js';
 import type { Bytes, Framing } from './framing.js';
-import { checkNames, whole } from './options.js';
+import { checkOptions, whole } from './options.js';
 import { asBuffer } from './view.js';
 
 /** Bytes on the wire, followed by the end of the stream, and what must come out. */
@@ -20,7 +21,9 @@ export interface VerifyOptions {
 }
 
 /** Cases up to this many bytes are cut once at every byte; bigger ones at this many places, evenly spread. */
-const mostSingleCuts = 2048;
+const MOST_SINGLE_CUTS = 2048;
+
+const rules = { seed: whole(1, 0, 2 ** 32 - 1), cuts: whole(200, 0, Number.MAX_SAFE_INTEGER) };
 
 interface Outcome {
   frames: Buffer[];
@@ -35,9 +38,7 @@ interface Outcome {
  * @throws Error that says which case, which cut and what came out
  */
 export function verifyFraming(framing: Framing, cases: readonly FramingCase[], options?: VerifyOptions): void {
-  checkNames('verifyFraming', options, ['seed', 'cuts']);
-  const seed = whole('verifyFraming', 'seed', options?.seed, 1, 0, 2 ** 32 - 1);
-  const cuts = whole('verifyFraming', 'cuts', options?.cuts, 200, 0, Number.MAX_SAFE_INTEGER);
+  const { seed, cuts } = checkOptions('verifyFraming', options, rules);
   const next = numbers(seed);
   cases.forEach((each, index) => {
     const wire = Buffer.from(asBuffer(each.wire));
@@ -57,7 +58,7 @@ export function verifyFraming(framing: Framing, cases: readonly FramingCase[], o
       }
     };
     check([]);
-    const step = Math.max(1, Math.ceil(wire.length / mostSingleCuts));
+    const step = Math.max(1, Math.ceil(wire.length / MOST_SINGLE_CUTS));
     for (let at = 1; at < wire.length; at += step) check([at]);
     check(Array.from({ length: Math.max(0, wire.length - 1) }, (_, i) => i + 1));
     for (let i = 0; i < cuts; i++) check(randomCuts(wire.length, next));

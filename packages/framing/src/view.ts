@@ -1,3 +1,4 @@
+/** Cheap Buffers over memory that exists already. */
 import { Buffer } from 'node:buffer';
 
 type ViewClass = new (memory: ArrayBufferLike, offset: number, length: number) => Buffer;

@@ -1,6 +1,7 @@
 /* oxlint-disable unicorn/consistent-function-scoping, typescript/no-implied-eval -- the README's own code is run */
 import { readFileSync } from 'node:fs';
 import * as framing from '@sendall/framing';
+import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
 // What the README shows is run.
@@ -209,7 +210,9 @@ test.each([
 });
 
 test('Redis, STOMP and MQTT by custom, as shown', () => {
-  const blocks = [...readme.matchAll(/```ts\n([^`]*?custom\([\s\S]*?)```/g)].map((block) => block[1] as string);
+  const blocks = [...readme.matchAll(/```ts\n([^`]*?custom[(<][\s\S]*?)```/g)].map((block) =>
+    ts.transpile(block[1] as string, { target: ts.ScriptTarget.ES2023 }).replace(/^import .*$/m, ''),
+  );
   expect(blocks).toHaveLength(3);
   const [resp, stomp, mqtt] = ['resp', 'stomp', 'mqtt'].map(
     (name, i) => evaluate(`${blocks[i]}\nreturn ${name};`) as framing.Framing,

@@ -1,3 +1,4 @@
+/** Frames from any async iterable of bytes. */
 import type { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import type { FramingError } from '../errors.js';

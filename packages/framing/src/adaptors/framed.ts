@@ -1,11 +1,11 @@
+/** Frames in both directions over a duplex stream. */
 import { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { FrameDecoder } from '../decoder.js';
-import { batching } from '../encoder.js';
 import type { FramingError } from '../errors.js';
 import type { Bytes, Decoder, DecoderOptions, DecoderStats, EncoderOptions, Framing, OnFrame } from '../framing.js';
-import { checkNames, whole } from '../options.js';
+import { checkOptions, decoderRules, encoderRules, MAX_DELAY, whole } from '../options.js';
 import { SendBatch } from './send-batch.js';
 
 /** Options of {@link framed}. */
@@ -66,16 +66,20 @@ export interface Framed extends AsyncIterable<Buffer>, AsyncDisposable {
   destroy(error?: Error): void;
 }
 
-const ownOptions = ['copy', 'frameTimeout', 'onError', 'batchBytes', 'copyBelow', 'highWaterMark', 'closeTimeout'];
-const mostInBatch = 1024;
-const maxDelay = 2 ** 31 - 1;
+const rules = {
+  ...decoderRules,
+  ...encoderRules,
+  highWaterMark: whole(64 * 1024, 1, Number.MAX_SAFE_INTEGER),
+  closeTimeout: whole(5000, 0, MAX_DELAY),
+};
+const MOST_IN_BATCH = 1024;
 
 /**
  * Sends and receives frames over a duplex stream: a socket, a TLS connection, a pair of pipes. See {@link Framed}.
  *
  * A fatal framing error, `frameTimeout` included, ends the stream: readers get the error, what was sent until the end of
  * that tick is still written (so that a peer can be told why), then the stream is destroyed with it.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function framed(duplex: Duplex, framing: Framing, options: FramedOptions = {}): Framed {
   return new FramedStream(duplex, framing, options);
@@ -90,7 +94,7 @@ interface Waiter {
 class FramedStream implements Framed {
   readonly socket: Duplex;
   readonly #options: DecoderOptions;
-  readonly #encoderOptions: EncoderOptions;
+  readonly #encoderOptions: Required<EncoderOptions>;
   readonly #highWaterMark: number;
   readonly #closeTimeout: number;
   readonly #batch: SendBatch;
@@ -117,28 +121,25 @@ class FramedStream implements Framed {
   #closed: Promise<void> | undefined;
 
   constructor(duplex: Duplex, framing: Framing, options: FramedOptions) {
-    checkNames('framed', options, ownOptions);
-    const { batchBytes, copyBelow, highWaterMark, closeTimeout, ...decoding } = options;
-    this.#encoderOptions = batching('framed', {
-      ...(batchBytes === undefined ? {} : { batchBytes }),
-      ...(copyBelow === undefined ? {} : { copyBelow }),
-    });
-    this.#highWaterMark = whole('framed', 'highWaterMark', highWaterMark, 64 * 1024, 1, Number.MAX_SAFE_INTEGER);
-    this.#closeTimeout = whole('framed', 'closeTimeout', closeTimeout, 5000, 0, maxDelay);
+    const { copy, frameTimeout, batchBytes, copyBelow, highWaterMark, closeTimeout } = checkOptions(
+      'framed',
+      options,
+      rules,
+    );
+    this.#encoderOptions = { batchBytes, copyBelow };
+    this.#highWaterMark = highWaterMark;
+    this.#closeTimeout = closeTimeout;
     this.socket = duplex;
     this.#options = {
-      ...decoding,
+      copy,
+      frameTimeout,
       onError: (error) => {
-        decoding.onError?.(error);
+        options.onError?.(error);
         if (error.fatal) this.#fail(error);
       },
     };
     this.#decoder = this.#newDecoder(framing);
-    this.#batch = new SendBatch(
-      duplex,
-      framing.encoder(this.#encoderOptions),
-      batching('framed', this.#encoderOptions),
-    );
+    this.#batch = new SendBatch(duplex, framing.encoder(this.#encoderOptions), this.#encoderOptions);
     duplex.pause();
     duplex.on('data', this.#onData);
     duplex.on('end', this.#onEnd);
@@ -278,7 +279,7 @@ class FramedStream implements Framed {
     this.#decodeWith(
       (frame) => {
         frames.push(frame);
-        return frames.length === mostInBatch ? false : undefined;
+        return frames.length === MOST_IN_BATCH ? false : undefined;
       },
       () => frames.length > 0,
     );
@@ -306,7 +307,7 @@ class FramedStream implements Framed {
 
   onFrame(on: OnFrame, done?: (error?: Error) => void): void {
     if (typeof on !== 'function') throw new TypeError('framed: onFrame expects a function');
-    if (this.#waiters.length > 0) throw new Error('framed: somebody waits for the next frame');
+    if (this.#waiters.length > 0) throw new Error('framed: a call of next() is still waiting');
     if (this.#state === 'detached') throw new Error('framed: the stream was detached');
     this.#on = on;
     this.#done = done;
@@ -321,7 +322,7 @@ class FramedStream implements Framed {
     this.#pump();
   }
 
-  /** Serves whoever waits for frames with what has come. */
+  /** Gives what has come to the calls that wait, or to the callback. */
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -363,7 +364,7 @@ class FramedStream implements Framed {
     }
   }
 
-  /** Tells everybody who waits that no frame will come any more. */
+  /** No frame will come any more: settles all waiting calls. */
   #tellEnd(): void {
     const waiters = this.#waiters;
     this.#waiters = [];
@@ -514,7 +515,7 @@ class FramedStream implements Framed {
     await this.close();
   }
 
-  /** Decoding is over. What was sent is still written, and who gets the error has the rest of the tick to send why. */
+  /** Decoding is over. What was sent is still written, and the reader has the rest of the tick to tell its peer why. */
   #fail(error: FramingError | Error): void {
     if (this.#failure !== undefined || this.#state === 'detached') return;
     this.#failure = error;

@@ -1,3 +1,4 @@
+/** Decoding and encoding as Transform streams of Node. */
 import type { Buffer } from 'node:buffer';
 import { Transform, type TransformCallback } from 'node:stream';
 import { FrameDecoder } from '../decoder.js';
@@ -7,7 +8,7 @@ import type { Bytes, Decoder, DecoderOptions, Encoder, EncoderOptions, Framing, 
  * A Node stream that takes bytes and gives frames, one object each: object mode on that side, as a byte stream would run
  * small frames together and swallow empty ones. It stops decoding inside a chunk while its reader is slow. A fatal error
  * destroys it behind the frames before it.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function decodeStream(framing: Framing, options?: DecoderOptions): Transform {
   return new DecodeTransform(framing, options);
@@ -16,7 +17,7 @@ export function decodeStream(framing: Framing, options?: DecoderOptions): Transf
 /**
  * A Node stream that takes payloads (object mode: bytes or strings) and gives their frames as bytes. Payloads that wait
  * are encoded into one buffer. A payload that the framing cannot carry destroys it.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function encodeStream(framing: Framing, options?: EncoderOptions): Transform {
   return new EncodeTransform(framing.encoder(options));

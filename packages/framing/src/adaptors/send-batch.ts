@@ -1,13 +1,14 @@
+/** Gathers the frames of a tick, so that they leave in one write. */
 import { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import { bytesOf, FrameEncoder } from '../encoder.js';
 import type { Bytes, Encoder, EncoderOptions } from '../framing.js';
 
 // Small frames are encoded one behind the other into shared memory, so that a tick's frames leave in one write of one
-// buffer: two writes a message cost twenty times as much. The memory is never written again once it was handed to the
-// stream, which may hold on to it for as long as it likes.
-const slabBytes = 64 * 1024;
-const smallestRegion = 512;
+// buffer: two writes a message cost twenty times as much. Memory that was handed to the stream is never written again,
+// as the stream may hold on to it.
+const SLAB_BYTES = 64 * 1024;
+const SMALLEST_REGION = 512;
 let slab: Buffer = Buffer.alloc(0);
 let top = 0;
 
@@ -23,7 +24,7 @@ export class SendBatch {
   #used = 0;
   #till = 0;
   /** How big a region to begin with: about what the last ticks needed. */
-  #guess = smallestRegion;
+  #guess = SMALLEST_REGION;
   /** Bytes that wait for the flush. */
   waiting = 0;
   #scheduled = false;
@@ -76,7 +77,7 @@ export class SendBatch {
     const bytes = this.waiting;
     this.waiting = 0;
     if (bytes === 0) return !stream.writableNeedDrain;
-    this.#guess = Math.min(slabBytes, Math.max(smallestRegion, 2 * bytes));
+    this.#guess = Math.min(SLAB_BYTES, Math.max(SMALLEST_REGION, 2 * bytes));
     if (stream.destroyed || stream.writableEnded) {
       this.#pieces = [];
       return false;
@@ -113,11 +114,11 @@ export class SendBatch {
     const region = this.#closeRegion();
     if (region !== undefined) {
       this.#pieces.push(region);
-      this.#guess = Math.min(slabBytes, 4 * this.#guess);
+      this.#guess = Math.min(SLAB_BYTES, 4 * this.#guess);
     }
     const room = Math.max(size, this.#guess);
     if (slab.length - top < room) {
-      slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, room));
+      slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, room));
       top = 0;
     }
     this.#memory = slab;
@@ -125,7 +126,7 @@ export class SendBatch {
     this.#till = top += room;
   }
 
-  /** Ends the region being filled; memory it did not need goes back when nobody has claimed what is behind it. */
+  /** Ends the region being filled; memory it did not need goes back if no later region has been claimed. */
   #closeRegion(): Buffer | undefined {
     if (this.#memory === slab && this.#till === top) top = this.#used;
     const region = this.#used > this.#start ? this.#memory.subarray(this.#start, this.#used) : undefined;

@@ -1,3 +1,4 @@
+/** Decoding and encoding as TransformStreams of the web. */
 import type { Buffer } from 'node:buffer';
 import { ReadableStream, TransformStream, WritableStream } from 'node:stream/web';
 import { FrameDecoder } from '../decoder.js';
@@ -6,7 +7,7 @@ import type { Bytes, DecoderOptions, Framing } from '../framing.js';
 /**
  * A web stream that takes bytes and gives frames: one by one, or with `batch` all of a chunk in one list, which costs a
  * fraction. A fatal error comes behind the frames before it (an ordinary TransformStream would drop those).
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function decodeWeb(
   framing: Framing,

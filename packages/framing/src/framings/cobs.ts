@@ -1,9 +1,10 @@
+/** COBS: frames that end with a zero byte and have none inside. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder, MORE, RESYNC } from '../decoder.js';
 import { FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
 import { allocate } from '../memory.js';
-import { type Policy, policyOf, word } from '../options.js';
+import { checkOptions, limitRules, type Policy, policyOf, word } from '../options.js';
 import { makeFraming } from './make.js';
 
 /** Options of {@link cobs}. */
@@ -12,16 +13,19 @@ export interface CobsOptions extends Limits {
   onMalformed?: 'fail' | 'skip';
 }
 
+const rules = { ...limitRules, onMalformed: word('fail', 'skip') };
+
 /**
  * Consistent Overhead Byte Stuffing: a frame ends with a zero byte, and has none inside: each zero of the payload is
  * replaced by the distance to the next, at a cost of at most one byte in 254. Zeros between frames are idle time; an
  * empty payload is the frame `01 00`.
  * Source: S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7 (1999).
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function cobs(options?: CobsOptions): Framing {
-  const policy = policyOf('cobs', options, ['onMalformed']);
-  const skip = word('cobs', 'onMalformed', options?.onMalformed, ['fail', 'skip']) === 'skip';
+  const checked = checkOptions('cobs', options, rules);
+  const policy = policyOf(checked);
+  const skip = checked.onMalformed === 'skip';
   return makeFraming(
     'cobs',
     (o) => new CobsDecoder(skip, policy, o),
@@ -30,19 +34,17 @@ export function cobs(options?: CobsOptions): Framing {
 }
 
 /** A code of 255: 254 bytes follow, and no zero behind them. */
-const full = 255;
+const FULL = 255;
 
 class CobsDecoder extends FrameDecoder {
+  readonly #skipMalformed: boolean;
   /** Payload bytes of the blocks so far; a zero is due before the next. `scanned` is where the next block begins. */
   #size = 0;
   #zeroDue = false;
 
-  constructor(
-    private readonly skipMalformed: boolean,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(skipMalformed: boolean, policy: Policy, options?: DecoderOptions) {
     super('cobs', policy, options);
+    this.#skipMalformed = skipMalformed;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
@@ -67,11 +69,11 @@ class CobsDecoder extends FrameDecoder {
       }
       if (next > stop) {
         if (!ended) return this.more(0, false);
-        const drop = this.skipMalformed ? found + 1 - start : undefined;
+        const drop = this.#skipMalformed ? found + 1 - start : undefined;
         return this.malformed(buf, start, end, `a zero stands ${next - stop} bytes before the end of a block`, drop);
       }
       this.#size = size + code - 1;
-      this.#zeroDue = code < full;
+      this.#zeroDue = code < FULL;
       at = next;
       this.scanned = at - start;
     }
@@ -94,7 +96,7 @@ class CobsDecoder extends FrameDecoder {
       buf.copy(made, length, at + 1, at + code);
       length += code - 1;
       at += code;
-      if (code < full && at < end) made[length++] = 0;
+      if (code < FULL && at < end) made[length++] = 0;
     }
     this.made = made;
     this.from = 0;
@@ -130,7 +132,7 @@ class CobsEncoder extends FrameEncoder {
       if (payload[i] === 0) {
         codes++;
         run = 0;
-      } else if (++run === full - 1) {
+      } else if (++run === FULL - 1) {
         if (i < last) codes++;
         run = 0;
       }
@@ -149,7 +151,7 @@ class CobsEncoder extends FrameEncoder {
         target[to++] = byte;
         code++;
       }
-      if (byte === 0 || (code === full && i < last)) {
+      if (byte === 0 || (code === FULL && i < last)) {
         target[codeAt] = code;
         codeAt = to++;
         code = 1;

@@ -1,9 +1,10 @@
+/** Frames behind a header block with a Content-Length. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder, MORE } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { FrameTooLargeError, InvalidLengthError } from '../errors.js';
 import type { DecoderOptions, Framing, Limits } from '../framing.js';
-import { flag, type Policy, policyOf, whole } from '../options.js';
+import { anyLength, checkOptions, checkValue, flag, limitRules, type Policy, policyOf, whole } from '../options.js';
 import { makeFraming } from './make.js';
 
 /** Options of {@link contentLength}. */
@@ -14,19 +15,21 @@ export interface ContentLengthOptions extends Limits {
   lenient?: boolean;
 }
 
+const rules = { ...limitRules, maxHeader: whole(8192, 1, 2 ** 20), lenient: flag };
+
 /**
  * Frames behind a header block with their length, as the Language Server Protocol and the Debug Adapter Protocol have
  * it: `Content-Length: 2`, CR LF, an empty line, the payload. Names count in any case; other headers are ignored; a
  * missing or repeated Content-Length is refused (which of two counts is how requests are smuggled), and so is a control
  * character in a header line. Blanks are SP and HTAB.
  * Source: Language Server Protocol 3.17, "Header Part"; RFC 9112 for the syntax of a header.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function contentLength(options?: ContentLengthOptions): Framing {
   const where = 'content-length';
-  const policy = policyOf(where, options, ['maxHeader', 'lenient']);
-  const maxHeader = whole(where, 'maxHeader', options?.maxHeader, 8192, 1, 2 ** 20);
-  const lenient = flag(where, 'lenient', options?.lenient);
+  const checked = checkOptions(where, options, rules);
+  const policy = policyOf(checked);
+  const { maxHeader, lenient } = checked;
   return makeFraming(
     where,
     (o) => new ContentLengthDecoder(maxHeader, lenient, policy, o),
@@ -36,35 +39,34 @@ export function contentLength(options?: ContentLengthOptions): Framing {
 
 const CR = 13;
 const LF = 10;
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 // `trim` and `\s` know more blanks than HTTP does, NBSP and vertical tab among them.
-const outerBlanks = /^[ \t]+|[ \t]+$/g;
+const OUTER_BLANKS = /^[ \t]+|[ \t]+$/g;
 // oxlint-disable-next-line no-control-regex -- these are looked for
-const control = /[\0-\x08\n-\x1f\x7f]/;
-const ascii = /^[ -~\t]*$/;
+const CONTROL = /[\0-\x08\n-\x1f\x7f]/;
+const ASCII = /^[ -~\t]*$/;
 /** `from` of bytes between frames that are nothing. */
-const idle = -2;
+const IDLE = -2;
 
 class ContentLengthDecoder extends FrameDecoder {
+  readonly #maxHeader: number;
+  readonly #lenient: boolean;
   /** Where the header line being read begins, from the frame's first byte on. */
   #line = 0;
   #payloadAt = 0;
 
-  constructor(
-    private readonly maxHeader: number,
-    private readonly lenient: boolean,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(maxHeader: number, lenient: boolean, policy: Policy, options?: DecoderOptions) {
     super('content-length', policy, options);
+    this.#maxHeader = maxHeader;
+    this.#lenient = lenient;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    if (this.lenient) {
+    if (this.#lenient) {
       const empty = emptyLine(buf, start, end);
       if (empty === MORE) return this.more(2, false);
       if (empty > 0) {
-        this.from = idle;
+        this.from = IDLE;
         return start + empty;
       }
     }
@@ -98,22 +100,22 @@ class ContentLengthDecoder extends FrameDecoder {
   /** Where the payload begins, behind the empty line; MORE or FAULT. */
   #blockEnd(buf: Buffer, start: number, end: number): number {
     if (this.scanned === 0) this.#line = 0;
-    const most = Math.min(end, start + this.maxHeader);
+    const most = Math.min(end, start + this.#maxHeader);
     let at = start + this.scanned;
     for (;;) {
       const lf = buf.indexOf(LF, at);
       if (lf < 0 || lf >= most) break;
       const line = start + this.#line;
       const withCR = lf > line && buf[lf - 1] === CR;
-      if (!withCR && !this.lenient) {
+      if (!withCR && !this.#lenient) {
         return this.malformed(buf, start, end, 'a header line ends with LF alone, not with CR LF');
       }
       if (lf - line === (withCR ? 1 : 0)) return lf + 1;
       at = lf + 1;
       this.#line = at - start;
     }
-    if (end - start > this.maxHeader) {
-      const { maxHeader } = this;
+    if (end - start > this.#maxHeader) {
+      const maxHeader = this.#maxHeader;
       return this.refuse(buf, start, end, undefined, (place) => {
         return new FrameTooLargeError(maxHeader + 1, maxHeader, place, 'a header block');
       });
@@ -128,14 +130,14 @@ class ContentLengthDecoder extends FrameDecoder {
     for (const raw of block.split('\n')) {
       const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
       if (line === '') continue;
-      if (control.test(line)) return bad(`${quoted(line)} holds a control character`);
+      if (CONTROL.test(line)) return bad(`${quoted(line)} holds a control character`);
       const before = line.slice(0, Math.max(0, line.indexOf(':')));
-      const name = this.lenient ? before.replace(outerBlanks, '') : before;
-      if (!token.test(name)) return bad(`${quoted(line)} is not a header line`);
+      const name = this.#lenient ? before.replace(OUTER_BLANKS, '') : before;
+      if (!TOKEN.test(name)) return bad(`${quoted(line)} is not a header line`);
       if (name.toLowerCase() !== 'content-length') continue;
       if (text !== undefined) return bad('Content-Length stands there twice');
-      text = line.slice(before.length + 1).replace(outerBlanks, '');
-      if (!ascii.test(text)) return bad(`Content-Length ${quoted(text)} is not ASCII text`);
+      text = line.slice(before.length + 1).replace(OUTER_BLANKS, '');
+      if (!ASCII.test(text)) return bad(`Content-Length ${quoted(text)} is not ASCII text`);
     }
     return text === undefined ? bad('the header block has no Content-Length') : { text };
   }
@@ -170,7 +172,7 @@ function quoted(text: string): string {
 
 class ContentLengthEncoder extends FrameEncoder {
   override header(length: number): Buffer {
-    whole(this.framing, 'length', length, 0, 0, Number.MAX_SAFE_INTEGER);
+    checkValue(this.framing, 'length', length, anyLength);
     this.checkLimit(Buffer.alloc(0), length);
     return Buffer.from(head(length));
   }

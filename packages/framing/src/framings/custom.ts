@@ -1,9 +1,10 @@
+/** Framings that a user writes as one function. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { MalformedFrameError } from '../errors.js';
 import type { Bytes, DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
-import { type Policy, policyOf } from '../options.js';
+import { callback, checkOptions, limitRules, type Policy, policyOf, wrongOption } from '../options.js';
 import { asBuffer } from '../view.js';
 import { makeFraming } from './make.js';
 
@@ -37,14 +38,16 @@ export type SplitFunction<State = unknown> = (
   state: State | undefined,
 ) => Split<State>;
 
-/** Options of {@link custom}. Frames that are too big cannot be skipped: nobody knows where the next one begins. */
+/** Options of {@link custom}. Frames that are too big cannot be skipped, as their end is not known. */
 export interface CustomOptions extends Omit<Limits, 'onOversize' | 'report'> {
   /** The frame for a payload. Without it the framing has no encoder. */
   encode?(payload: Buffer): Bytes;
 }
 
 /** Bytes a frame may have beside its payload. */
-const overhead = 64 * 1024;
+const OVERHEAD = 64 * 1024;
+
+const rules = { ...limitRules, encode: callback<NonNullable<CustomOptions['encode']>>() };
 
 /**
  * A framing of your own: the function says where the next frame is, the rest (chunks, limits, errors, adaptors) comes
@@ -54,35 +57,33 @@ const overhead = 64 * 1024;
  * const pairs = custom('pairs', (buf, start, end) =>
  *   end - start < 2 ? { need: 2 } : { frame: [start, start + 2], consumed: 2 });
  * ```
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function custom<State = unknown>(name: string, split: SplitFunction<State>, options?: CustomOptions): Framing {
-  if (typeof name !== 'string' || name === '') throw new TypeError('custom: the framing needs a name');
-  if (typeof split !== 'function') throw new TypeError(`custom: ${name} needs a function that splits`);
+  if (typeof name !== 'string' || name === '') throw wrongOption('custom', 'name', 'the framing needs a name');
+  const where = `custom: ${name}`;
+  if (typeof split !== 'function') throw wrongOption(where, 'split', 'a function that splits is needed');
   if (options !== undefined && ('onOversize' in options || 'report' in options)) {
-    throw new TypeError(`custom: ${name} cannot skip frames: nobody knows where the next one begins`);
+    throw wrongOption(where, 'onOversize', 'frames cannot be skipped, as the end of one that is too big is not known');
   }
-  const policy = policyOf(`custom: ${name}`, options, ['encode']);
+  const policy = policyOf(checkOptions(where, options, rules));
   return makeFraming(
     name,
     (o) => new CustomDecoder(name, split, policy, o),
     (o) => {
-      if (options?.encode === undefined) throw new TypeError(`${name}: the framing was made without "encode"`);
+      if (options?.encode === undefined) throw wrongOption(name, 'encode', 'the framing was made without "encode"');
       return new CustomEncoder(name, options, policy, o);
     },
   );
 }
 
 class CustomDecoder<State> extends FrameDecoder {
+  readonly #split: SplitFunction<State>;
   #state: State | undefined;
 
-  constructor(
-    name: string,
-    private readonly split: SplitFunction<State>,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(name: string, split: SplitFunction<State>, policy: Policy, options?: DecoderOptions) {
     super(name, policy, options);
+    this.#split = split;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
@@ -90,7 +91,7 @@ class CustomDecoder<State> extends FrameDecoder {
     this.#state = undefined;
     let answer: Split<State>;
     try {
-      answer = this.split(buf, start, end, this.atEnd, state);
+      answer = this.#split(buf, start, end, this.atEnd, state);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       return this.refuse(buf, start, end, undefined, (place) => new MalformedFrameError(why, place, { cause }));
@@ -98,7 +99,7 @@ class CustomDecoder<State> extends FrameDecoder {
     const have = end - start;
     if ('need' in answer) {
       if (!Number.isSafeInteger(answer.need) || answer.need < 0) throw this.#wrong(`need ${answer.need}`);
-      if (Math.max(have, answer.need) > this.limit + overhead) return this.#tooMuch(buf, start, end);
+      if (Math.max(have, answer.need) > this.limit + OVERHEAD) return this.#tooMuch(buf, start, end);
       this.#state = answer.state;
       this.scanned = have;
       if (answer.need === 0) return this.more(0, false);
@@ -115,7 +116,7 @@ class CustomDecoder<State> extends FrameDecoder {
     const [from, to] = frame;
     if (!(from >= start && from <= to && to <= next))
       throw this.#wrong(`frame ${from} to ${to} of ${start} to ${next}`);
-    if (to - from > this.limit || consumed > this.limit + overhead) return this.#tooMuch(buf, start, end);
+    if (to - from > this.limit || consumed > this.limit + OVERHEAD) return this.#tooMuch(buf, start, end);
     this.from = from;
     this.to = to;
     return next;
@@ -137,13 +138,11 @@ class CustomDecoder<State> extends FrameDecoder {
 }
 
 class CustomEncoder extends FrameEncoder {
-  constructor(
-    name: string,
-    private readonly options: CustomOptions,
-    policy: Policy,
-    encoderOptions?: EncoderOptions,
-  ) {
+  readonly #options: CustomOptions;
+
+  constructor(name: string, options: CustomOptions, policy: Policy, encoderOptions?: EncoderOptions) {
     super(name, policy, encoderOptions);
+    this.#options = options;
   }
 
   protected override measure(payload: Buffer): number {
@@ -156,6 +155,6 @@ class CustomEncoder extends FrameEncoder {
 
   #encoded(payload: Buffer): Buffer {
     this.checkLimit(payload, payload.length);
-    return asBuffer(this.options.encode?.(payload) ?? payload);
+    return asBuffer(this.#options.encode?.(payload) ?? payload);
   }
 }

@@ -1,9 +1,22 @@
+/** Frames behind their length in decimal digits. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { type ErrorPlace, InvalidLengthError, MalformedFrameError } from '../errors.js';
 import type { Bytes, DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
-import { type Policy, policyOf, whole } from '../options.js';
+import {
+  anyLength,
+  type Checked,
+  checkOptions,
+  checkValue,
+  limitRules,
+  limitsOf,
+  other,
+  type Policy,
+  policyOf,
+  whole,
+  wrongOption,
+} from '../options.js';
 import { asBuffer } from '../view.js';
 import { makeFraming } from './make.js';
 
@@ -35,21 +48,23 @@ export interface DecimalLengthOptions extends Limits {
  * decimalLength({ digits: 4, adjust: -4 })         // '0006hi'
  * ```
  * {@link netstring} is the one that ends with a comma, {@link octetCounting} that of syslog.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function decimalLength(options?: DecimalLengthOptions): Framing {
-  return framingOf(layoutOf(options), policyOf('decimal', options, ['digits', 'separator', 'adjust']));
+  const checked = checkOptions(NAME, options, rules);
+  return framingOf(layoutOf(checked), policyOf(checked));
 }
 
 /**
  * Syslog over TCP and TLS by octet counting: the length in decimal digits, a space, the message; `2 hi`. A length
  * never begins with 0, so there is no empty message.
  * Source: RFC 6587, section 3.4.1; RFC 5425, section 4.3.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function octetCounting(options?: Limits): Framing {
-  const policy = policyOf('octet-counting', options);
-  return framingOf({ ...layoutOf(undefined), name: 'octet-counting', least: 1 }, policy);
+  const policy = limitsOf('octet-counting', options);
+  const layout = layoutOf(checkOptions(NAME, undefined, rules));
+  return framingOf({ ...layout, name: 'octet-counting', least: 1 }, policy);
 }
 
 interface Layout {
@@ -62,33 +77,39 @@ interface Layout {
 }
 
 /** As many as the biggest number of JavaScript that counts exactly has. */
-const mostDigits = 16;
-const mostSeparator = 16;
-const zero = 48;
-const nine = 57;
+const MOST_DIGITS = 16;
+const MOST_SEPARATOR = 16;
+const ZERO = 48;
+const NINE = 57;
 
-const isDigit = (byte: number): boolean => byte >= zero && byte <= nine;
+const NAME = 'decimal';
 
-function layoutOf(o: DecimalLengthOptions = {}): Layout {
-  const where = 'decimal';
-  const digits = o.digits === undefined ? undefined : whole(where, 'digits', o.digits, 1, 1, mostDigits);
+const rules = {
+  ...limitRules,
+  digits: whole(undefined, 1, MOST_DIGITS),
+  separator: other<string | Bytes>(),
+  adjust: whole(0, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+};
+
+const isDigit = (byte: number): boolean => byte >= ZERO && byte <= NINE;
+
+function layoutOf({ digits, adjust, ...o }: Checked<typeof rules>): Layout {
+  const wrong = (why: string) => wrongOption(NAME, 'separator', why);
   const given = o.separator ?? (digits === undefined ? ' ' : '');
   if (typeof given !== 'string' && !(given instanceof Uint8Array)) {
-    throw new TypeError(`${where}: separator must be text or bytes`);
+    throw wrong('separator must be text or bytes');
   }
   const separator = typeof given === 'string' ? Buffer.from(given) : Buffer.from(asBuffer(given));
-  if (separator.length > mostSeparator) {
-    throw new RangeError(`${where}: a separator of ${separator.length} bytes is above ${mostSeparator}`);
+  if (separator.length > MOST_SEPARATOR) {
+    throw wrong(`a separator of ${separator.length} bytes is above ${MOST_SEPARATOR}`);
   }
   if (separator.length === 0 && digits === undefined) {
-    throw new RangeError(`${where}: without "digits" a separator must say where the number ends`);
+    throw wrong('without "digits" a separator must say where the number ends');
   }
   if (separator[0] !== undefined && isDigit(separator[0])) {
-    throw new RangeError(`${where}: a separator cannot begin with a digit`);
+    throw wrong('a separator cannot begin with a digit');
   }
-  const safe = Number.MAX_SAFE_INTEGER;
-  const adjust = whole(where, 'adjust', o.adjust, 0, -safe, safe);
-  return { name: digits === undefined ? where : `${where}:${digits}`, digits, separator, adjust, least: 0 };
+  return { name: digits === undefined ? NAME : `${NAME}:${digits}`, digits, separator, adjust, least: 0 };
 }
 
 function framingOf(layout: Layout, policy: Policy): Framing {
@@ -100,19 +121,17 @@ function framingOf(layout: Layout, policy: Policy): Framing {
 }
 
 class DecimalLengthDecoder extends FrameDecoder {
+  readonly #layout: Layout;
   #payloadAt = 0;
 
-  constructor(
-    private readonly layout: Layout,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(layout: Layout, policy: Policy, options?: DecoderOptions) {
     super(layout.name, policy, options);
+    this.#layout = layout;
   }
 
   // A header has at most 32 bytes, so that reading it anew when one more has come costs no more than that.
   protected override locate(buf: Buffer, start: number, end: number): number {
-    const { digits, separator, adjust, least } = this.layout;
+    const { digits, separator, adjust, least } = this.#layout;
     let at = start;
     for (; at - start !== digits; at++) {
       if (at === end) return this.more((digits ?? at - start) + 1, false);
@@ -120,10 +139,10 @@ class DecimalLengthDecoder extends FrameDecoder {
       if (byte === separator[0] && digits === undefined && at > start) break;
       if (!isDigit(byte)) return this.#noDigit(buf, start, end, at - start);
       if (digits !== undefined) continue;
-      if (at - start === mostDigits) {
-        return this.#invalid(buf, start, end, Number.NaN, `a length of more than ${mostDigits} digits`);
+      if (at - start === MOST_DIGITS) {
+        return this.#invalid(buf, start, end, Number.NaN, `a length of more than ${MOST_DIGITS} digits`);
       }
-      if (at > start && buf[start] === zero) {
+      if (at > start && buf[start] === ZERO) {
         return this.#invalid(buf, start, end, Number.NaN, 'a length must not begin with 0');
       }
     }
@@ -161,7 +180,7 @@ class DecimalLengthDecoder extends FrameDecoder {
   }
 
   #noDigit(buf: Buffer, start: number, end: number, index: number): number {
-    const { digits } = this.layout;
+    const { digits } = this.#layout;
     if (digits === undefined && index > 0) return this.#noSeparator(buf, start, end);
     const why = digits === undefined ? 'a frame must begin with digits' : `a frame must begin with ${digits} digits`;
     const byte = buf[start + index] as number;
@@ -171,7 +190,7 @@ class DecimalLengthDecoder extends FrameDecoder {
   }
 
   #noSeparator(buf: Buffer, start: number, end: number): number {
-    return this.malformed(buf, start, end, `${shown(this.layout.separator)} must follow the length`);
+    return this.malformed(buf, start, end, `${shown(this.#layout.separator)} must follow the length`);
   }
 
   #invalid(buf: Buffer, start: number, end: number, value: number, why: string): number {
@@ -188,30 +207,29 @@ function shown(separator: Buffer): string {
 }
 
 class DecimalLengthEncoder extends FrameEncoder {
-  constructor(
-    private readonly layout: Layout,
-    policy: Policy,
-    options?: EncoderOptions,
-  ) {
+  readonly #layout: Layout;
+
+  constructor(layout: Layout, policy: Policy, options?: EncoderOptions) {
     super(layout.name, policy, options);
+    this.#layout = layout;
   }
 
   override header(length: number): Buffer {
-    whole(this.framing, 'length', length, 0, 0, Number.MAX_SAFE_INTEGER);
-    return Buffer.concat([Buffer.from(this.#digits(Buffer.alloc(0), length)), this.layout.separator]);
+    checkValue(this.framing, 'length', length, anyLength);
+    return Buffer.concat([Buffer.from(this.#digits(Buffer.alloc(0), length)), this.#layout.separator]);
   }
 
   override pieces(payload: Buffer): Buffer[] {
-    const head = [Buffer.from(this.#digits(payload, payload.length)), this.layout.separator];
+    const head = [Buffer.from(this.#digits(payload, payload.length)), this.#layout.separator];
     return [Buffer.concat(head), payload];
   }
 
   protected override measure(payload: Buffer): number {
-    return this.#digits(payload, payload.length).length + this.layout.separator.length + payload.length;
+    return this.#digits(payload, payload.length).length + this.#layout.separator.length + payload.length;
   }
 
   protected override fill(payload: Buffer, target: Buffer, at: number): void {
-    const { separator } = this.layout;
+    const { separator } = this.#layout;
     const digits = this.#digits(payload, payload.length);
     const behind = at + target.write(digits, at, 'latin1');
     copyBytes(separator, target, behind);
@@ -220,11 +238,11 @@ class DecimalLengthEncoder extends FrameEncoder {
 
   /** The number for a payload of that size, if it can be said. */
   #digits(payload: Buffer, size: number): string {
-    const { adjust, digits, least } = this.layout;
+    const { adjust, digits, least } = this.#layout;
     this.checkLimit(payload, size);
     const value = size - adjust;
     if (value < least) this.invalidLength(payload, value, `${size} bytes would need a length of ${value}`);
-    const largest = Math.min(10 ** (digits ?? mostDigits) - 1, Number.MAX_SAFE_INTEGER);
+    const largest = Math.min(10 ** (digits ?? MOST_DIGITS) - 1, Number.MAX_SAFE_INTEGER);
     if (value > largest) this.tooLarge(payload, size, largest + adjust, 'the most that the length can say');
     return String(value).padStart(digits ?? 0, '0');
   }

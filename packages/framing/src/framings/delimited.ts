@@ -1,9 +1,10 @@
+/** Frames that end with a delimiter; also the base of lines. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder, RESYNC } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { FramingError } from '../errors.js';
 import type { Bytes, DecoderOptions, EncoderOptions, Framing, Limits, OnFrame, OnSpan } from '../framing.js';
-import { flag, type Policy, policyOf } from '../options.js';
+import { checkOptions, flag, limitRules, type Policy, policyOf, wrongOption } from '../options.js';
 import { asBuffer, View } from '../view.js';
 import { Delimiters } from './delimiters.js';
 import { makeFraming } from './make.js';
@@ -20,24 +21,27 @@ export interface DelimitedOptions extends Limits {
   separator?: boolean;
 }
 
+const rules = { ...limitRules, keep: flag, separator: flag };
+
 /**
  * Frames that end with a delimiter, or with any of several: the one that begins first counts, and of those that begin
  * at the same byte the longest. Strings are UTF-8. The encoder writes the first delimiter of the list (or a longer one
  * of the list that begins with it) and refuses a payload in which one would be found.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function delimited(by: string | Bytes | readonly (string | Bytes)[], options?: DelimitedOptions): Framing {
   const where = 'delimited';
-  const separator = flag(where, 'separator', options?.separator);
-  const given = policyOf(where, options, ['keep', 'separator']);
+  const checked = checkOptions(where, options, rules);
+  const { keep, separator } = checked;
+  const given = policyOf(checked);
   const policy: Policy = separator && options?.onEnd === undefined ? { ...given, onEnd: 'deliver' } : given;
   const list = typeof by === 'string' || by instanceof Uint8Array ? [by] : by;
-  if (!Array.isArray(list)) throw new TypeError(`${where}: expected a delimiter or a list of them`);
+  if (!Array.isArray(list)) throw wrongOption(where, 'by', 'expected a delimiter or a list of them');
   const delimiters = new Delimiters(
     where,
     list.map((each: string | Bytes) => (typeof each === 'string' ? Buffer.from(each) : asBuffer(each))),
   );
-  return delimitedBy('delimited', delimiters, policy, { keep: flag(where, 'keep', options?.keep), separator });
+  return delimitedBy('delimited', delimiters, policy, { keep, separator });
 }
 
 /** How frames end, beside their delimiters. */
@@ -66,9 +70,11 @@ export function delimitedBy(
 
 const CR = 13;
 /** Not a byte. */
-const none = 256;
+const NONE = 256;
 
 export class DelimitedDecoder extends FrameDecoder {
+  readonly #delimiters: Delimiters;
+  readonly #ending: Ending;
   readonly #keep: boolean;
   readonly #stripCR: boolean;
   readonly #cut: number;
@@ -77,14 +83,10 @@ export class DelimitedDecoder extends FrameDecoder {
   /** Nothing asked for that the hot loops do not know. */
   readonly #plain: boolean;
 
-  constructor(
-    name: string,
-    private readonly delimiters: Delimiters,
-    policy: Policy,
-    private readonly ending: Ending,
-    options?: DecoderOptions,
-  ) {
+  constructor(name: string, delimiters: Delimiters, policy: Policy, ending: Ending, options?: DecoderOptions) {
     super(name, policy, options);
+    this.#delimiters = delimiters;
+    this.#ending = ending;
     this.#keep = ending.keep;
     this.#stripCR = ending.stripCR === true;
     this.#cut = ending.cut ?? Infinity;
@@ -109,19 +111,19 @@ export class DelimitedDecoder extends FrameDecoder {
   }
 
   protected override get endsWithFrame(): boolean {
-    return this.ending.separator === true && this.policy.onEnd === 'deliver';
+    return this.#ending.separator === true && this.policy.onEnd === 'deliver';
   }
 
   /** Frames that end with the only delimiter, when none in the chunk can be too long. */
   protected override hurry(spans: boolean, list: Buffer[] | undefined): void {
-    const { single } = this.delimiters;
+    const { single } = this.#delimiters;
     if (!this.#plain || single === undefined || this.max < this.till - this.at) return;
     if (this.#texts !== undefined && list !== undefined && !this.#keep) return this.#hurryText(this.#texts, list);
     const { chunk, till, on } = this;
     const { buffer, byteOffset } = chunk;
-    const width = this.delimiters.longest;
+    const width = this.#delimiters.longest;
     const kept = this.#keep ? width : 0;
-    const trimmed = this.#stripCR && !this.#keep ? CR : none + 1;
+    const trimmed = this.#stripCR && !this.#keep ? CR : NONE + 1;
     let at = this.at;
     let frames = 0;
     let payload = 0;
@@ -132,7 +134,7 @@ export class DelimitedDecoder extends FrameDecoder {
         if (found < 0) break;
         const from = at;
         this.at = at = found + width;
-        const to = found + kept - ((found > from ? chunk[found - 1] : none) === trimmed ? 1 : 0);
+        const to = found + kept - ((found > from ? chunk[found - 1] : NONE) === trimmed ? 1 : 0);
         const size = to - from;
         frames++;
         payload += size;
@@ -156,7 +158,7 @@ export class DelimitedDecoder extends FrameDecoder {
     for (const frame of list) texts.push(frame.toString());
     list.length = 0;
     const { chunk, at, till } = this;
-    const { single, longest: width, toWrite } = this.delimiters;
+    const { single, longest: width, toWrite } = this.#delimiters;
     const last = chunk.lastIndexOf(single as number, till - 1);
     if (last < at) return;
     const text = chunk.toString('utf8', at, last);
@@ -179,7 +181,8 @@ export class DelimitedDecoder extends FrameDecoder {
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    const { delimiters, limit } = this;
+    const delimiters = this.#delimiters;
+    const { limit } = this;
     const found = delimiters.find(buf, start + this.scanned, end, this.atEnd);
     if (found < 0) return this.#unfinished(buf, start, end);
 
@@ -194,7 +197,8 @@ export class DelimitedDecoder extends FrameDecoder {
   /** No delimiter yet. Bytes that may turn out to be the beginning of one do not count as payload. */
   #unfinished(buf: Buffer, start: number, end: number): number {
     const length = end - start;
-    const { delimiters, limit } = this;
+    const delimiters = this.#delimiters;
+    const { limit } = this;
     this.scanned = Math.max(0, length - delimiters.longest + 1);
     if (length > limit || length >= this.#cut) {
       const sure = length - (this.atEnd ? 0 : delimiters.tail(buf, start, end));
@@ -212,9 +216,9 @@ export class DelimitedDecoder extends FrameDecoder {
   }
 
   protected override resync(buf: Buffer, start: number, end: number): number {
-    const found = this.delimiters.find(buf, start, end, this.atEnd);
-    if (found >= 0) return found + this.delimiters.width;
-    this.keep = end - this.delimiters.tail(buf, start, end);
+    const found = this.#delimiters.find(buf, start, end, this.atEnd);
+    if (found >= 0) return found + this.#delimiters.width;
+    this.keep = end - this.#delimiters.tail(buf, start, end);
     return found;
   }
 
@@ -226,16 +230,14 @@ export class DelimitedDecoder extends FrameDecoder {
 }
 
 class DelimitedEncoder extends FrameEncoder {
+  readonly #delimiters: Delimiters;
+  readonly #ending: Ending;
   readonly #delimiter: Buffer;
 
-  constructor(
-    name: string,
-    private readonly delimiters: Delimiters,
-    policy: Policy,
-    private readonly ending: Ending,
-    options?: EncoderOptions,
-  ) {
+  constructor(name: string, delimiters: Delimiters, policy: Policy, ending: Ending, options?: EncoderOptions) {
     super(name, policy, options);
+    this.#delimiters = delimiters;
+    this.#ending = ending;
     this.#delimiter = delimiters.toWrite;
   }
 
@@ -252,7 +254,7 @@ class DelimitedEncoder extends FrameEncoder {
   }
 
   protected override verify(payload: Buffer): void {
-    const { delimiters } = this;
+    const delimiters = this.#delimiters;
     const ended = this.#delimiterIn(payload);
     const size = payload.length - ended;
     const found = delimiters.find(payload, 0, payload.length, true);
@@ -266,7 +268,7 @@ class DelimitedEncoder extends FrameEncoder {
     if (delimiters.find(joint, 0, joint.length, true) !== last.length) {
       this.malformed(payload, "the payload's last bytes and the delimiter make an earlier delimiter");
     }
-    if (this.ending.stripCR === true && payload[size - 1] === CR) {
+    if (this.#ending.stripCR === true && payload[size - 1] === CR) {
       this.malformed(payload, 'the payload ends with CR, which would be taken for a part of the line end');
     }
   }
@@ -278,8 +280,8 @@ class DelimitedEncoder extends FrameEncoder {
 
   /** With `keep`: how many bytes the delimiter at the payload's end takes. */
   #delimiterIn(payload: Buffer): number {
-    if (!this.ending.keep) return 0;
-    const width = this.delimiters.atEndOf(payload);
-    return width > 0 && this.ending.stripCR === true && payload[payload.length - width - 1] === CR ? width + 1 : width;
+    if (!this.#ending.keep) return 0;
+    const width = this.#delimiters.atEndOf(payload);
+    return width > 0 && this.#ending.stripCR === true && payload[payload.length - width - 1] === CR ? width + 1 : width;
   }
 }

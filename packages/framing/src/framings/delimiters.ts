@@ -1,5 +1,7 @@
+/** The search for one delimiter or the first of several. */
 import { Buffer } from 'node:buffer';
 import { MORE } from '../decoder.js';
+import { wrongOption } from '../options.js';
 
 /** A set of delimiters: the one that begins first counts, the longest of those that begin at the same byte. */
 export class Delimiters {
@@ -16,8 +18,8 @@ export class Delimiters {
   width = 0;
 
   constructor(where: string, delimiters: readonly Buffer[]) {
-    if (delimiters.length === 0) throw new TypeError(`${where}: expected at least one delimiter`);
-    if (delimiters.some((each) => each.length === 0)) throw new RangeError(`${where}: a delimiter is empty`);
+    if (delimiters.length === 0) throw wrongOption(where, 'by', 'expected at least one delimiter');
+    if (delimiters.some((each) => each.length === 0)) throw wrongOption(where, 'by', 'a delimiter is empty');
     const first = Buffer.from(delimiters[0] as Buffer);
     this.#all = delimiters.map((each) => Buffer.from(each)).sort((a, b) => b.length - a.length);
     this.longest = (this.#all[0] as Buffer).length;

@@ -1,22 +1,22 @@
+/** Frames of one size. */
 import type { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
-import { type Policy, policyOf, whole } from '../options.js';
+import { checkValue, limitsOf, type Policy, whole, wrongOption } from '../options.js';
 import { makeFraming } from './make.js';
 
 /**
  * Frames of `size` bytes each. The limit is at least `size` unless it is set.
- * @throws TypeError, RangeError for a size or options that make no sense
+ * @throws OptionError for a size or an option that is not known or does not fit
  */
 export function fixed(size: number, options?: Limits): Framing {
-  const given = policyOf('fixed', options);
-  const bytes = whole('fixed', 'size', size, 0, 1, Number.MAX_SAFE_INTEGER);
-  if (size === undefined) throw new TypeError('fixed: expected the size of a frame');
+  const given = limitsOf('fixed', options);
+  const bytes = checkValue('fixed', 'size', size, whole(0, 1, Number.MAX_SAFE_INTEGER));
   const unset = options?.maxFrameLength === undefined;
   const policy: Policy = unset && bytes > given.maxFrameLength ? { ...given, maxFrameLength: bytes } : given;
   if (bytes > policy.maxFrameLength) {
-    throw new RangeError(`fixed: a size of ${bytes} is above maxFrameLength ${policy.maxFrameLength}`);
+    throw wrongOption('fixed', 'size', `a size of ${bytes} is above maxFrameLength ${policy.maxFrameLength}`);
   }
   const name = `fixed:${bytes}`;
   return makeFraming(
@@ -27,17 +27,15 @@ export function fixed(size: number, options?: Limits): Framing {
 }
 
 class FixedDecoder extends FrameDecoder {
-  constructor(
-    name: string,
-    private readonly size: number,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  readonly #size: number;
+
+  constructor(name: string, size: number, policy: Policy, options?: DecoderOptions) {
     super(name, policy, options);
+    this.#size = size;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    const { size } = this;
+    const size = this.#size;
     if (size > this.limit) return this.tooLarge(buf, start, end, size, size);
     if (end - start < size) return this.more(size, true);
     this.from = start;
@@ -53,13 +51,11 @@ class FixedDecoder extends FrameDecoder {
 }
 
 class FixedEncoder extends FrameEncoder {
-  constructor(
-    name: string,
-    private readonly frame: number,
-    policy: Policy,
-    options?: EncoderOptions,
-  ) {
+  readonly #frame: number;
+
+  constructor(name: string, frame: number, policy: Policy, options?: EncoderOptions) {
     super(name, policy, options);
+    this.#frame = frame;
   }
 
   override pieces(payload: Buffer): Buffer[] {
@@ -69,8 +65,8 @@ class FixedEncoder extends FrameEncoder {
 
   protected override measure(payload: Buffer): number {
     const { length } = payload;
-    if (length > this.frame) this.tooLarge(payload, length, this.frame, 'the size of every frame');
-    if (length < this.frame) this.invalidLength(payload, length, `a payload of ${length} bytes is not ${this.frame}`);
+    if (length > this.#frame) this.tooLarge(payload, length, this.#frame, 'the size of every frame');
+    if (length < this.#frame) this.invalidLength(payload, length, `a payload of ${length} bytes is not ${this.#frame}`);
     return length;
   }
 

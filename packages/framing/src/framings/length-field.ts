@@ -1,3 +1,4 @@
+/** Reading and writing of length fields and checksums, as a length-prefixed frame lays them out. */
 import type { Buffer } from 'node:buffer';
 import type { Checksum } from '../framing.js';
 import type { Markers } from './markers.js';

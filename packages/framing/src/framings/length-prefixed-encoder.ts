@@ -1,7 +1,8 @@
+/** The encoder of length-prefixed frames. */
 import { Buffer } from 'node:buffer';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import type { EncoderOptions } from '../framing.js';
-import { type Policy, whole } from '../options.js';
+import { anyLength, checkValue, type Policy } from '../options.js';
 import { checksumValue, type Layout, masked, readLength, writeUnsigned } from './length-field.js';
 
 /**
@@ -9,28 +10,26 @@ import { checksumValue, type Layout, masked, readLength, writeUnsigned } from '.
  * does not strip; that part is checked.
  */
 export class LengthPrefixedEncoder extends FrameEncoder {
+  readonly #layout: Layout;
   readonly #largest: number;
 
-  constructor(
-    private readonly layout: Layout,
-    policy: Policy,
-    options?: EncoderOptions,
-  ) {
+  constructor(layout: Layout, policy: Policy, options?: EncoderOptions) {
     super(layout.name, policy, options);
+    this.#layout = layout;
     const bits = layout.bytes * 8 - (layout.signed ? 1 : 0);
     this.#largest = Math.min(2 ** bits - 1, Number.MAX_SAFE_INTEGER);
   }
 
   override header(length: number): Buffer {
-    const { layout } = this;
-    const value = this.#value(Buffer.alloc(0), whole(layout.name, 'length', length, 0, 0, Number.MAX_SAFE_INTEGER));
+    const layout = this.#layout;
+    const value = this.#value(Buffer.alloc(0), checkValue(layout.name, 'length', length, anyLength));
     const header = Buffer.alloc(layout.header);
     this.#writeHeader(header, 0, value);
     return header.subarray(0, Math.min(layout.strip, layout.header));
   }
 
   override pieces(payload: Buffer): Buffer[] {
-    const { layout } = this;
+    const layout = this.#layout;
     if (layout.checksum !== undefined || layout.strip > layout.header) return [this.encode(payload)];
     this.measure(payload);
     this.verify(payload);
@@ -38,13 +37,13 @@ export class LengthPrefixedEncoder extends FrameEncoder {
   }
 
   protected override measure(payload: Buffer): number {
-    const { layout } = this;
+    const layout = this.#layout;
     this.#value(payload, payload.length + layout.strip - layout.header);
     return layout.strip + payload.length + (layout.checksum?.bytes ?? 0);
   }
 
   protected override verify(payload: Buffer): void {
-    const { layout } = this;
+    const layout = this.#layout;
     if (layout.strip >= layout.header) return;
     // The payload brings a part of the header: its length must be the right one, and so must its marker.
     const header = Buffer.alloc(layout.header);
@@ -61,7 +60,7 @@ export class LengthPrefixedEncoder extends FrameEncoder {
   }
 
   protected override fill(payload: Buffer, target: Buffer, at: number): void {
-    const { layout } = this;
+    const layout = this.#layout;
     const size = payload.length + layout.strip - layout.header;
     if (layout.strip === 0) {
       copyBytes(payload, target, at);
@@ -85,7 +84,7 @@ export class LengthPrefixedEncoder extends FrameEncoder {
 
   /** The length field's value for `size` bytes behind it, if it can say that. */
   #value(payload: Buffer, size: number): number {
-    const { layout } = this;
+    const layout = this.#layout;
     if (size < 0) this.invalidLength(payload, size, `the frame is shorter than its header of ${layout.header} bytes`);
     this.checkLimit(payload, size);
     const value = size - layout.adjust;
@@ -102,7 +101,7 @@ export class LengthPrefixedEncoder extends FrameEncoder {
   }
 
   #writeHeader(target: Buffer, at: number, value: number): void {
-    const { layout } = this;
+    const layout = this.#layout;
     if (layout.offset > 0) {
       target.fill(0, at, at + layout.offset);
       if (layout.sync !== undefined) copyBytes(layout.sync.first, target, at);

@@ -1,8 +1,21 @@
+/** Frames behind a binary length: options, layout and decoder. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { ChecksumError, InvalidLengthError } from '../errors.js';
 import type { Bytes, Checksum, DecoderOptions, Framing, Limits, OnFrame, OnSpan } from '../framing.js';
-import { checkNames, flag, type Policy, policyOf, whole, word } from '../options.js';
+import {
+  callback,
+  type Checked,
+  checkOptions,
+  flag,
+  limitRules,
+  other,
+  type Policy,
+  policyOf,
+  whole,
+  word,
+  wrongOption,
+} from '../options.js';
 import { View } from '../view.js';
 import { checksumValue, type Layout, readBig, readLength, readUnsigned } from './length-field.js';
 import { LengthPrefixedEncoder } from './length-prefixed-encoder.js';
@@ -49,7 +62,7 @@ export interface LengthPrefixedOptions extends Limits {
  * lengthPrefixed({ offset: 1, strip: 0 })                   // gRPC: flag byte, u32be; frames whole
  * lengthPrefixed({ bytes: 1, sync: [Buffer.of(0xaa)] })     // serial: noise … aa 02 'h' 'i'
  * ```
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function lengthPrefixed(options?: LengthPrefixedOptions): Framing {
   return lengthPrefixedAs(undefined, options);
@@ -58,20 +71,9 @@ export function lengthPrefixed(options?: LengthPrefixedOptions): Framing {
 /** The same under another name, for protocols that have one. */
 export function lengthPrefixedAs(name: string | undefined, options?: LengthPrefixedOptions): Framing {
   const where = name ?? 'lengthPrefixed';
-  const policy = policyOf(where, options, [
-    'bytes',
-    'endian',
-    'offset',
-    'adjust',
-    'includesHeader',
-    'strip',
-    'signed',
-    'mask',
-    'sync',
-    'checksum',
-    'onMalformed',
-  ]);
-  const plain = layoutOf(where, options ?? {});
+  const checked = checkOptions(where, options, rules);
+  const policy = policyOf(checked);
+  const plain = layoutOf(where, checked);
   const layout = name === undefined ? plain : { ...plain, name };
   return makeFraming(
     layout.name,
@@ -80,62 +82,75 @@ export function lengthPrefixedAs(name: string | undefined, options?: LengthPrefi
   );
 }
 
-function layoutOf(where: string, o: LengthPrefixedOptions): Layout {
-  const bytes = whole(where, 'bytes', o.bytes, 4, 1, 8);
-  const little = word(where, 'endian', o.endian, ['be', 'le']) === 'le';
-  const signed = flag(where, 'signed', o.signed);
+const { MAX_SAFE_INTEGER } = Number;
+
+const rules = {
+  ...limitRules,
+  bytes: whole(4, 1, 8),
+  endian: word('be', 'le'),
+  offset: whole(undefined, 0, 65_535),
+  adjust: whole(0, -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER),
+  includesHeader: flag,
+  strip: whole(undefined, 0, MAX_SAFE_INTEGER),
+  signed: flag,
+  mask: whole(undefined, 1, MAX_SAFE_INTEGER),
+  sync: other<readonly Bytes[]>(),
+  checksum: other<Checksum>(),
+  onMalformed: word('fail', 'skip'),
+};
+
+const checksumRules = { bytes: whole(4, 1, 8), endian: word('be', 'le'), compute: callback<Checksum['compute']>() };
+
+function layoutOf(where: string, o: Checked<typeof rules>): Layout {
+  const { bytes, adjust, signed, mask } = o;
+  const little = o.endian === 'le';
   const sync = o.sync === undefined ? undefined : new Markers(where, o.sync);
-  const offset = whole(where, 'offset', o.offset, sync?.longest ?? 0, 0, 65535);
+  const offset = o.offset ?? sync?.longest ?? 0;
   if (sync !== undefined && sync.longest > offset) {
-    throw new RangeError(`${where}: a sync marker of ${sync.longest} bytes does not fit in an offset of ${offset}`);
+    const why = `a sync marker of ${sync.longest} bytes does not fit in an offset of ${offset}`;
+    throw wrongOption(where, 'sync', why);
   }
   const header = offset + bytes;
-  const safe = Number.MAX_SAFE_INTEGER;
-  const adjust = whole(where, 'adjust', o.adjust, 0, -safe, safe);
   return {
     name: `${signed ? 'i' : 'u'}${bytes * 8}${bytes === 1 ? '' : little ? 'le' : 'be'}`,
     bytes,
     little,
     offset,
     header,
-    adjust: flag(where, 'includesHeader', o.includesHeader) ? adjust - header : adjust,
-    strip: whole(where, 'strip', o.strip, header, 0, safe),
+    adjust: o.includesHeader ? adjust - header : adjust,
+    strip: o.strip ?? header,
     signed,
-    mask: o.mask === undefined ? undefined : whole(where, 'mask', o.mask, 0, 1, safe),
+    mask,
     sync,
     checksum: checksumOf(where, o.checksum),
-    skipMalformed: word(where, 'onMalformed', o.onMalformed, ['fail', 'skip']) === 'skip',
+    skipMalformed: o.onMalformed === 'skip',
   };
 }
 
 function checksumOf(where: string, checksum: Checksum | undefined): Layout['checksum'] {
   if (checksum === undefined) return undefined;
-  checkNames(`${where}: checksum`, checksum, ['bytes', 'endian', 'compute']);
-  if (typeof checksum.compute !== 'function') throw new TypeError(`${where}: checksum.compute must be a function`);
-  return {
-    bytes: whole(where, 'checksum.bytes', checksum.bytes, 4, 1, 8),
-    endian: word(where, 'checksum.endian', checksum.endian, ['be', 'le']),
-    compute: (payload) => checksum.compute(payload),
-  };
+  const { bytes, endian, compute } = checkOptions(`${where}: checksum`, checksum, checksumRules);
+  if (compute === undefined) throw wrongOption(where, 'checksum', 'checksum.compute must be a function');
+  return { bytes, endian, compute: (payload) => checksum.compute(payload) };
 }
 
 // The length fields that have hot loops.
-const other = 0;
-const u8 = 1;
-const u16be = 2;
-const u16le = 3;
-const u32le = 4;
-const u32be = 5;
-const plainU32BE = 6;
+const OTHER = 0;
+const U8 = 1;
+const U16BE = 2;
+const U16LE = 3;
+const U32LE = 4;
+const U32BE = 5;
+const PLAIN_U32BE = 6;
 
 function hotField(layout: Layout): number {
-  if (layout.sync || layout.checksum || layout.mask !== undefined || layout.strip > layout.header) return other;
-  if (layout.signed && layout.bytes !== 4) return other;
-  if (layout.bytes === 1) return u8;
-  if (layout.bytes === 2) return layout.little ? u16le : u16be;
-  if (layout.bytes !== 4) return other;
-  if (layout.little) return u32le;
-  return layout.offset === 0 && layout.adjust === 0 && layout.strip === 4 ? plainU32BE : u32be;
+  if (layout.sync || layout.checksum || layout.mask !== undefined || layout.strip > layout.header) return OTHER;
+  if (layout.signed && layout.bytes !== 4) return OTHER;
+  if (layout.bytes === 1) return U8;
+  if (layout.bytes === 2) return layout.little ? U16LE : U16BE;
+  if (layout.bytes !== 4) return OTHER;
+  if (layout.little) return U32LE;
+  return layout.offset === 0 && layout.adjust === 0 && layout.strip === 4 ? PLAIN_U32BE : U32BE;
 }
 
 function readU32BE(buf: Buffer, at: number): number {
@@ -149,36 +164,34 @@ function readU32BE(buf: Buffer, at: number): number {
 }
 
 function readHot(buf: Buffer, at: number, field: number): number {
-  if (field >= u32be) return readU32BE(buf, at);
+  if (field >= U32BE) return readU32BE(buf, at);
   const first = buf[at] as number;
-  if (field === u8) return first;
+  if (field === U8) return first;
   const second = buf[at + 1] as number;
-  if (field === u16be) return (first << 8) | second;
-  if (field === u16le) return (second << 8) | first;
+  if (field === U16BE) return (first << 8) | second;
+  if (field === U16LE) return (second << 8) | first;
   return (((buf[at + 3] as number) << 24) | ((buf[at + 2] as number) << 16) | (second << 8) | first) >>> 0;
 }
 
 class LengthPrefixedDecoder extends FrameDecoder {
+  readonly #layout: Layout;
   readonly #hot: number;
 
-  constructor(
-    private readonly layout: Layout,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(layout: Layout, policy: Policy, options?: DecoderOptions) {
     super(layout.name, policy, options);
+    this.#layout = layout;
     this.#hot = hotField(layout);
   }
 
   /** Frames whose length field is as plain as most protocols have it. */
   protected override hurry(spans: boolean, list: Buffer[] | undefined): void {
     const field = this.#hot;
-    if (field === other) return;
+    if (field === OTHER) return;
     // No frame inside the chunk can be above the limit: it need not be looked at.
     const unlimited = this.max >= this.till - this.at;
-    if (spans && field === plainU32BE && unlimited && !this.policy.dropEmpty) return this.#spansU32BE();
+    if (spans && field === PLAIN_U32BE && unlimited && !this.policy.dropEmpty) return this.#spansU32BE();
     const { chunk, till, max, on } = this;
-    const { offset, header, adjust, strip } = this.layout;
+    const { offset, header, adjust, strip } = this.#layout;
     const { buffer, byteOffset } = chunk;
     const least = this.policy.dropEmpty ? 1 : 0;
     const began = this.at;
@@ -237,7 +250,7 @@ class LengthPrefixedDecoder extends FrameDecoder {
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    const { layout } = this;
+    const layout = this.#layout;
     if (layout.sync !== undefined) {
       const marker = layout.sync.find(buf, start, end, this.atEnd);
       if (marker !== start) {
@@ -274,7 +287,7 @@ class LengthPrefixedDecoder extends FrameDecoder {
   }
 
   protected override finish(_buf: Buffer, start: number, end: number): boolean {
-    const { layout } = this;
+    const layout = this.#layout;
     if (!this.sized || layout.checksum !== undefined || end - start < layout.strip) return false;
     this.from = start + layout.strip;
     this.to = end;
@@ -282,7 +295,7 @@ class LengthPrefixedDecoder extends FrameDecoder {
   }
 
   #invalid(buf: Buffer, start: number, end: number, value: number, size: number): number {
-    const { layout } = this;
+    const layout = this.#layout;
     const why =
       value < 0
         ? `a length of ${value} is negative`
@@ -297,7 +310,7 @@ class LengthPrefixedDecoder extends FrameDecoder {
   }
 
   #oversize(buf: Buffer, start: number, end: number, size: number): number {
-    const { layout } = this;
+    const layout = this.#layout;
     const field = start + layout.offset;
     const exact = Number.isSafeInteger(size) ? size : readBig(buf, field, layout) + BigInt(layout.adjust);
     const total = layout.header + size + (layout.checksum?.bytes ?? 0);
@@ -306,7 +319,7 @@ class LengthPrefixedDecoder extends FrameDecoder {
 
   /** A hint when the length makes sense read the other way round. */
   #otherOrder(buf: Buffer, field: number): string | undefined {
-    const { layout } = this;
+    const layout = this.#layout;
     if (layout.bytes === 1) return undefined;
     const size = readLength(buf, field, { ...layout, little: !layout.little }) + layout.adjust;
     if (size <= 0 || size > this.limit) return undefined;

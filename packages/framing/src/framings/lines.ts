@@ -1,6 +1,7 @@
+/** Lines of text. */
 import { Buffer } from 'node:buffer';
 import type { Bytes, Decoder, DecoderOptions, Framing, Limits } from '../framing.js';
-import { flag, policyOf, whole, word } from '../options.js';
+import { checkOptions, checkValue, flag, limitRules, other, policyOf, whole, word } from '../options.js';
 import { delimitedBy } from './delimited.js';
 import { Delimiters } from './delimiters.js';
 
@@ -38,15 +39,17 @@ export interface LineFraming extends Framing {
   decoder(options?: DecoderOptions): LineDecoder;
 }
 
+const rules = { ...limitRules, eol: word('any', 'lf', 'crlf'), keep: flag, cut: other<number>() };
+
 /**
  * Lines of text. Frames are bytes: use `toString` on one, which holds whole characters, or `decodeText`.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function lines(options?: LinesOptions): LineFraming {
-  const policy = policyOf('lines', options, ['eol', 'keep', 'cut']);
-  const eol = word('lines', 'eol', options?.eol, ['any', 'lf', 'crlf']);
-  const keep = flag('lines', 'keep', options?.keep);
-  const cut = options?.cut === undefined ? undefined : whole('lines', 'cut', options.cut, 0, 1, policy.maxFrameLength);
+  const checked = checkOptions('lines', options, rules);
+  const policy = policyOf(checked);
+  const { eol, keep, cut } = checked;
+  if (cut !== undefined) checkValue('lines', 'cut', cut, whole(0, 1, policy.maxFrameLength));
   const delimiters = new Delimiters('lines', [Buffer.from(eol === 'crlf' ? '\r\n' : '\n')]);
   return delimitedBy(eol === 'crlf' ? 'crlf' : 'lines', delimiters, policy, { keep, stripCR: eol === 'any', cut });
 }

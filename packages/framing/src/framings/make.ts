@@ -1,3 +1,4 @@
+/** Makes the frozen object that a framing is. */
 import type { Decoder, DecoderOptions, Encoder, EncoderOptions, Framing } from '../framing.js';
 
 /** A framing from its name and the two things it makes. */

@@ -1,5 +1,7 @@
+/** The search for sync markers, which frames on noisy lines begin with. */
 import { Buffer } from 'node:buffer';
 import type { Bytes } from '../framing.js';
+import { wrongOption } from '../options.js';
 import { asBuffer } from '../view.js';
 
 /** Sync markers: byte strings that a frame can begin with, in a stream that may hold noise between frames. */
@@ -10,10 +12,10 @@ export class Markers {
 
   constructor(where: string, markers: readonly Bytes[]) {
     if (!Array.isArray(markers) || markers.length === 0) {
-      throw new TypeError(`${where}: sync must be a list of at least one marker`);
+      throw wrongOption(where, 'sync', 'sync must be a list of at least one marker');
     }
     this.#markers = markers.map((each) => Buffer.from(asBuffer(each)));
-    if (this.#markers.some((each) => each.length === 0)) throw new RangeError(`${where}: a sync marker is empty`);
+    if (this.#markers.some((each) => each.length === 0)) throw wrongOption(where, 'sync', 'a sync marker is empty');
     this.longest = Math.max(...this.#markers.map((each) => each.length));
   }
 

@@ -1,17 +1,18 @@
+/** Netstrings: decimal length, colon, payload, comma. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
-import { type Policy, policyOf, whole } from '../options.js';
+import { anyLength, checkValue, limitsOf, type Policy } from '../options.js';
 import { makeFraming } from './make.js';
 
 /**
  * Netstrings: the length in decimal digits without leading zeros, a colon, the payload, a comma; `2:hi,`.
  * Source: D. J. Bernstein, "Netstrings" (1997).
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function netstring(options?: Limits): Framing {
-  const policy = policyOf('netstring', options);
+  const policy = limitsOf('netstring', options);
   return makeFraming(
     'netstring',
     (o) => new NetstringDecoder(policy, o),
@@ -19,10 +20,10 @@ export function netstring(options?: Limits): Framing {
   );
 }
 
-const zero = 48;
-const nine = 57;
-const colon = 58;
-const comma = 44;
+const ZERO = 48;
+const NINE = 57;
+const COLON = 58;
+const COMMA = 44;
 
 class NetstringDecoder extends FrameDecoder {
   #payloadAt = 0;
@@ -37,10 +38,10 @@ class NetstringDecoder extends FrameDecoder {
     for (; ; at++) {
       if (at === end) return this.more(at - start + 1, false);
       const byte = buf[at] as number;
-      if (byte === colon && at > start) break;
-      if (byte < zero || byte > nine) return this.malformed(buf, start, end, 'a length must be digits and a colon');
+      if (byte === COLON && at > start) break;
+      if (byte < ZERO || byte > NINE) return this.malformed(buf, start, end, 'a length must be digits and a colon');
       if (size === 0 && at > start) return this.malformed(buf, start, end, 'a length must not begin with 0');
-      size = size * 10 + byte - zero;
+      size = size * 10 + byte - ZERO;
       // To skip the frame the whole number is needed; to refuse it the first digit beyond the limit is enough.
       const enough = !this.policy.skip || size > Number.MAX_SAFE_INTEGER;
       if (size > this.limit && enough) return this.tooLarge(buf, start, end, size, Infinity);
@@ -53,7 +54,7 @@ class NetstringDecoder extends FrameDecoder {
     }
     this.from = at + 1;
     this.to = this.from + size;
-    if (buf[this.to] !== comma) return this.malformed(buf, start, end, 'a comma must follow the payload');
+    if (buf[this.to] !== COMMA) return this.malformed(buf, start, end, 'a comma must follow the payload');
     return this.to + 1;
   }
 
@@ -71,7 +72,7 @@ class NetstringEncoder extends FrameEncoder {
   }
 
   override header(length: number): Buffer {
-    whole('netstring', 'length', length, 0, 0, Number.MAX_SAFE_INTEGER);
+    checkValue('netstring', 'length', length, anyLength);
     this.checkLimit(Buffer.alloc(0), length);
     return Buffer.from(`${length}:`);
   }
@@ -88,10 +89,10 @@ class NetstringEncoder extends FrameEncoder {
   protected override fill(payload: Buffer, target: Buffer, at: number): void {
     const { length } = payload;
     const colonAt = at + digits(length);
-    for (let left = length, i = colonAt - 1; i >= at; i--, left = Math.floor(left / 10)) target[i] = zero + (left % 10);
-    target[colonAt] = colon;
+    for (let left = length, i = colonAt - 1; i >= at; i--, left = Math.floor(left / 10)) target[i] = ZERO + (left % 10);
+    target[colonAt] = COLON;
     copyBytes(payload, target, colonAt + 1);
-    target[colonAt + 1 + length] = comma;
+    target[colonAt + 1 + length] = COMMA;
   }
 }
 

@@ -1,9 +1,10 @@
+/** The framings of well-known protocols, with frames delivered whole. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { InvalidLengthError } from '../errors.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
-import { type Policy, policyOf } from '../options.js';
+import { limitsOf, type Policy } from '../options.js';
 import { lengthPrefixedAs, type LengthPrefixedOptions } from './length-prefixed.js';
 import { makeFraming } from './make.js';
 
@@ -34,7 +35,7 @@ export const presets = {
 } as const;
 
 function prefixed(name: string, limits: Limits | undefined, layout: LengthPrefixedOptions): Framing {
-  policyOf(name, limits);
+  limitsOf(name, limits);
   return lengthPrefixedAs(name, { ...limits, ...layout, strip: 0 });
 }
 
@@ -71,13 +72,13 @@ const giop: ReadHeader = (buf, start, end) => {
   return { bytes: 12, size: little ? buf.readUInt32LE(start + 8) : buf.readUInt32BE(start + 8) };
 };
 
-/** A tag number in more bytes than anybody uses is an attack on our patience. */
-const mostTagBytes = 6;
+/** Tag numbers in use take one or two bytes; a longer one is an attack. */
+const MOST_TAG_BYTES = 6;
 const asn1Ber: ReadHeader = (buf, start, end) => {
   let at = start + 1;
   if (((buf[start] as number) & 0x1f) === 0x1f) {
     for (;;) {
-      if (at - start > mostTagBytes) return { malformed: `a tag of more than ${mostTagBytes} bytes` };
+      if (at - start > MOST_TAG_BYTES) return { malformed: `a tag of more than ${MOST_TAG_BYTES} bytes` };
       if (at >= end) return { need: at - start + 1 };
       if ((buf[at++] as number) < 128) break;
     }
@@ -92,7 +93,7 @@ const asn1Ber: ReadHeader = (buf, start, end) => {
 };
 
 function wholeFrames(name: string, read: ReadHeader, limits: Limits | undefined): Framing {
-  const policy = policyOf(name, limits);
+  const policy = limitsOf(name, limits);
   return makeFraming(
     name,
     (o) => new WholeFrameDecoder(name, read, policy, o),
@@ -101,17 +102,15 @@ function wholeFrames(name: string, read: ReadHeader, limits: Limits | undefined)
 }
 
 class WholeFrameDecoder extends FrameDecoder {
-  constructor(
-    name: string,
-    private readonly read: ReadHeader,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  readonly #read: ReadHeader;
+
+  constructor(name: string, read: ReadHeader, policy: Policy, options?: DecoderOptions) {
     super(name, policy, options);
+    this.#read = read;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
-    const header = this.read(buf, start, end);
+    const header = this.#read(buf, start, end);
     if ('need' in header) return this.more(header.need, false);
     if ('malformed' in header) return this.malformed(buf, start, end, header.malformed);
     if ('invalid' in header) {
@@ -128,7 +127,7 @@ class WholeFrameDecoder extends FrameDecoder {
   }
 
   protected override finish(buf: Buffer, start: number, end: number): boolean {
-    const header = this.read(buf, start, end);
+    const header = this.#read(buf, start, end);
     if (!('bytes' in header)) return false;
     this.from = start;
     this.to = Math.min(end, start + header.bytes + header.size);
@@ -137,13 +136,11 @@ class WholeFrameDecoder extends FrameDecoder {
 }
 
 class WholeFrameEncoder extends FrameEncoder {
-  constructor(
-    name: string,
-    private readonly read: ReadHeader,
-    policy: Policy,
-    options?: EncoderOptions,
-  ) {
+  readonly #read: ReadHeader;
+
+  constructor(name: string, read: ReadHeader, policy: Policy, options?: EncoderOptions) {
     super(name, policy, options);
+    this.#read = read;
   }
 
   override pieces(payload: Buffer): Buffer[] {
@@ -152,7 +149,7 @@ class WholeFrameEncoder extends FrameEncoder {
   }
 
   protected override measure(payload: Buffer): number {
-    const header = payload.length === 0 ? { need: 1 } : this.read(payload, 0, payload.length);
+    const header = payload.length === 0 ? { need: 1 } : this.#read(payload, 0, payload.length);
     if ('malformed' in header) return this.malformed(payload, header.malformed);
     if ('invalid' in header) return this.invalidLength(payload, header.invalid, header.why);
     if ('need' in header) return this.invalidLength(payload, payload.length, 'the frame is shorter than its header');

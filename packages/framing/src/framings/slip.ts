@@ -1,9 +1,10 @@
+/** SLIP: frames on serial lines, with an end byte and escapes. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder, MORE, RESYNC } from '../decoder.js';
 import { FrameEncoder } from '../encoder.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits } from '../framing.js';
 import { allocate } from '../memory.js';
-import { flag, type Policy, policyOf, whole, word } from '../options.js';
+import { checkOptions, flag, limitRules, type Policy, policyOf, whole, word, wrongOption } from '../options.js';
 import { makeFraming } from './make.js';
 
 /** Options of {@link slip}. */
@@ -31,30 +32,39 @@ interface Codes {
   readonly escEsc: number;
 }
 
+const byte = (value: number) => whole(value, 0, 255);
+
+const rules = {
+  ...limitRules,
+  emptyFrames: word('drop', 'deliver'),
+  end: byte(0xc0),
+  esc: byte(0xdb),
+  escEnd: byte(0xdc),
+  escEsc: byte(0xdd),
+  leadingEnd: flag,
+  onBadEscape: word('error', 'literal'),
+  onMalformed: word('fail', 'skip'),
+};
+
 /**
  * SLIP, for serial lines: a frame ends with a byte that occurs nowhere inside it, as payload bytes of that value are
  * escaped. Empty frames are idle time and dropped, unless `emptyFrames: 'deliver'` is asked for.
  * Source: RFC 1055.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function slip(options?: SlipOptions): Framing {
   const where = 'slip';
-  const own = ['end', 'esc', 'escEnd', 'escEsc', 'leadingEnd', 'onBadEscape', 'onMalformed'];
-  const given = policyOf(where, options, own);
-  const policy: Policy = { ...given, dropEmpty: options?.emptyFrames !== 'deliver' };
-  const codes: Codes = {
-    end: whole(where, 'end', options?.end, 0xc0, 0, 255),
-    esc: whole(where, 'esc', options?.esc, 0xdb, 0, 255),
-    escEnd: whole(where, 'escEnd', options?.escEnd, 0xdc, 0, 255),
-    escEsc: whole(where, 'escEsc', options?.escEsc, 0xdd, 0, 255),
-  };
-  if (new Set(Object.values(codes)).size < 4) throw new RangeError(`${where}: end, esc, escEnd and escEsc must differ`);
-  const leadingEnd = flag(where, 'leadingEnd', options?.leadingEnd);
+  const checked = checkOptions(where, options, rules);
+  const policy = policyOf(checked);
+  const { end, esc, escEnd, escEsc, leadingEnd } = checked;
+  const codes: Codes = { end, esc, escEnd, escEsc };
+  if (new Set(Object.values(codes)).size < 4)
+    throw wrongOption(where, 'end', 'end, esc, escEnd and escEsc must differ');
   if (leadingEnd && !policy.dropEmpty) {
-    throw new TypeError(`${where}: with leadingEnd empty frames cannot be told from idle time`);
+    throw wrongOption(where, 'leadingEnd', 'with leadingEnd empty frames cannot be told from idle time');
   }
-  const literal = word(where, 'onBadEscape', options?.onBadEscape, ['error', 'literal']) === 'literal';
-  const skip = word(where, 'onMalformed', options?.onMalformed, ['fail', 'skip']) === 'skip';
+  const literal = checked.onBadEscape === 'literal';
+  const skip = checked.onMalformed === 'skip';
   return makeFraming(
     where,
     (o) => new SlipDecoder(codes, literal, skip, policy, o),
@@ -63,18 +73,18 @@ export function slip(options?: SlipOptions): Framing {
 }
 
 class SlipDecoder extends FrameDecoder {
+  readonly #codes: Codes;
+  readonly #literal: boolean;
+  readonly #skipMalformed: boolean;
   /** Payload bytes in the frame so far, and whether it has escapes. `scanned` is how far that was counted. */
   #size = 0;
   #escaped = false;
 
-  constructor(
-    private readonly codes: Codes,
-    private readonly literal: boolean,
-    private readonly skipMalformed: boolean,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  constructor(codes: Codes, literal: boolean, skipMalformed: boolean, policy: Policy, options?: DecoderOptions) {
     super('slip', policy, options);
+    this.#codes = codes;
+    this.#literal = literal;
+    this.#skipMalformed = skipMalformed;
   }
 
   protected override locate(buf: Buffer, start: number, end: number): number {
@@ -82,7 +92,7 @@ class SlipDecoder extends FrameDecoder {
       this.#size = 0;
       this.#escaped = false;
     }
-    const found = buf.indexOf(this.codes.end, start + this.scanned);
+    const found = buf.indexOf(this.#codes.end, start + this.scanned);
     const ended = found >= 0;
     const fault = this.#count(buf, start, ended ? found : end, end, ended);
     if (fault !== 0) return fault;
@@ -94,7 +104,7 @@ class SlipDecoder extends FrameDecoder {
 
   /** Counts the payload bytes up to `stop`; what is wrong with the frame is found in the order of its bytes. */
   #count(buf: Buffer, start: number, stop: number, end: number, ended: boolean): number {
-    const { esc, escEnd, escEsc } = this.codes;
+    const { esc, escEnd, escEsc } = this.#codes;
     let at = start + this.scanned;
     while (at < stop) {
       const found = buf.indexOf(esc, at);
@@ -106,8 +116,8 @@ class SlipDecoder extends FrameDecoder {
       this.#escaped = true;
       if (escape + 1 === stop && !ended) break;
       const escaped = escape + 1 === stop ? undefined : buf[escape + 1];
-      if (escaped !== escEnd && escaped !== escEsc && !this.literal) {
-        const drop = this.skipMalformed ? RESYNC : undefined;
+      if (escaped !== escEnd && escaped !== escEsc && !this.#literal) {
+        const drop = this.#skipMalformed ? RESYNC : undefined;
         return this.malformed(buf, start, end, 'an escape stands before a byte that is none', drop);
       }
       if (escaped !== undefined) this.#size++;
@@ -121,7 +131,7 @@ class SlipDecoder extends FrameDecoder {
     this.from = start;
     this.to = end;
     if (!this.#escaped) return;
-    const { esc, escEnd, escEsc } = this.codes;
+    const { esc, escEnd, escEsc } = this.#codes;
     const made = allocate(this.#size);
     let length = 0;
     for (let at = start; at < end; at++) {
@@ -129,7 +139,7 @@ class SlipDecoder extends FrameDecoder {
       if (byte === esc) {
         if (++at === end) break;
         byte = buf[at] as number;
-        if (byte === escEnd) byte = this.codes.end;
+        if (byte === escEnd) byte = this.#codes.end;
         else if (byte === escEsc) byte = esc;
       }
       made[length++] = byte;
@@ -140,39 +150,39 @@ class SlipDecoder extends FrameDecoder {
   }
 
   protected override resync(buf: Buffer, start: number, end: number): number {
-    const found = buf.indexOf(this.codes.end, start);
+    const found = buf.indexOf(this.#codes.end, start);
     if (found >= 0) return found + 1;
     this.keep = end;
     return MORE;
   }
 
   protected override finish(buf: Buffer, start: number, end: number): boolean {
-    if (buf[end - 1] === this.codes.esc) return false;
+    if (buf[end - 1] === this.#codes.esc) return false;
     this.#unescape(buf, start, end);
     return true;
   }
 }
 
 class SlipEncoder extends FrameEncoder {
-  constructor(
-    private readonly codes: Codes,
-    private readonly leadingEnd: boolean,
-    policy: Policy,
-    options?: EncoderOptions,
-  ) {
+  readonly #codes: Codes;
+  readonly #leadingEnd: boolean;
+
+  constructor(codes: Codes, leadingEnd: boolean, policy: Policy, options?: EncoderOptions) {
     super('slip', policy, options);
+    this.#codes = codes;
+    this.#leadingEnd = leadingEnd;
   }
 
   override header(_length: number): Buffer {
-    return this.leadingEnd ? Buffer.of(this.codes.end) : Buffer.alloc(0);
+    return this.#leadingEnd ? Buffer.of(this.#codes.end) : Buffer.alloc(0);
   }
 
   protected override measure(payload: Buffer): number {
     this.checkLimit(payload, payload.length);
-    const { end, esc } = this.codes;
+    const { end, esc } = this.#codes;
     let escapes = 0;
     for (const byte of payload) if (byte === end || byte === esc) escapes++;
-    return (this.leadingEnd ? 1 : 0) + payload.length + escapes + 1;
+    return (this.#leadingEnd ? 1 : 0) + payload.length + escapes + 1;
   }
 
   protected override verify(payload: Buffer): void {
@@ -182,9 +192,9 @@ class SlipEncoder extends FrameEncoder {
   }
 
   protected override fill(payload: Buffer, target: Buffer, at: number): void {
-    const { end, esc, escEnd, escEsc } = this.codes;
+    const { end, esc, escEnd, escEsc } = this.#codes;
     let to = at;
-    if (this.leadingEnd) target[to++] = end;
+    if (this.#leadingEnd) target[to++] = end;
     for (const byte of payload) {
       if (byte === end || byte === esc) {
         target[to++] = esc;

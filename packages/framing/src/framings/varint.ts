@@ -1,9 +1,10 @@
+/** Frames behind their length as a base-128 number. */
 import { Buffer } from 'node:buffer';
 import { FrameDecoder } from '../decoder.js';
 import { copyBytes, FrameEncoder } from '../encoder.js';
 import { InvalidLengthError } from '../errors.js';
 import type { DecoderOptions, EncoderOptions, Framing, Limits, OnFrame, OnSpan } from '../framing.js';
-import { type Policy, policyOf, whole } from '../options.js';
+import { anyLength, checkOptions, checkValue, limitRules, type Policy, policyOf, whole } from '../options.js';
 import { View } from '../view.js';
 import { makeFraming } from './make.js';
 
@@ -13,15 +14,18 @@ export interface VarintOptions extends Limits {
   maxPrefixBytes?: number;
 }
 
+const rules = { ...limitRules, maxPrefixBytes: whole(5, 1, 10) };
+
 /**
  * Frames that begin with their length as a base-128 number, least significant group first, the high bit set on all
  * bytes but the last (Protocol Buffers' delimited messages, libp2p, MQTT's remaining length). Longer encodings than
  * necessary are accepted; the encoder writes the shortest.
- * @throws TypeError, RangeError for options that make no sense
+ * @throws OptionError for an option that is not known or does not fit
  */
 export function varint(options?: VarintOptions): Framing {
-  const policy = policyOf('varint', options, ['maxPrefixBytes']);
-  const most = whole('varint', 'maxPrefixBytes', options?.maxPrefixBytes, 5, 1, 10);
+  const checked = checkOptions('varint', options, rules);
+  const policy = policyOf(checked);
+  const most = checked.maxPrefixBytes;
   return makeFraming(
     'varint',
     (o) => new VarintDecoder(most, policy, o),
@@ -30,17 +34,16 @@ export function varint(options?: VarintOptions): Framing {
 }
 
 class VarintDecoder extends FrameDecoder {
-  constructor(
-    private readonly most: number,
-    policy: Policy,
-    options?: DecoderOptions,
-  ) {
+  readonly #most: number;
+
+  constructor(most: number, policy: Policy, options?: DecoderOptions) {
     super('varint', policy, options);
+    this.#most = most;
   }
 
   /** Frames with a prefix of one or two bytes (up to 16,383 bytes of payload). */
   protected override hurry(spans: boolean, list: Buffer[] | undefined): void {
-    if (this.policy.dropEmpty || this.most < 2) return;
+    if (this.policy.dropEmpty || this.#most < 2) return;
     const { chunk, till, max, on } = this;
     const { buffer, byteOffset } = chunk;
     let at = this.at;
@@ -77,8 +80,8 @@ class VarintDecoder extends FrameDecoder {
     let at = start;
     for (;;) {
       const prefix = at - start;
-      if (prefix === this.most) {
-        const why = `a length of more than ${this.most} bytes`;
+      if (prefix === this.#most) {
+        const why = `a length of more than ${this.#most} bytes`;
         return this.refuse(buf, start, end, undefined, (place) => new InvalidLengthError(Number.NaN, why, place));
       }
       if (at === end) return this.more(prefix + 1, false);
@@ -131,7 +134,7 @@ class VarintEncoder extends FrameEncoder {
   }
 
   override header(length: number): Buffer {
-    whole('varint', 'length', length, 0, 0, Number.MAX_SAFE_INTEGER);
+    checkValue('varint', 'length', length, anyLength);
     this.#check(Buffer.alloc(0), length);
     const header = Buffer.alloc(prefixBytes(length));
     writeVarint(header, 0, length);
