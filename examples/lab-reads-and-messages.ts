@@ -21,7 +21,7 @@ const inspector = new Inspector({ framing: 'u32be' }, (event) => {
 const begun = performance.now();
 const proxy = await startProxy({
   listen: { host: '127.0.0.1', port: 0 },
-  to: server.serverAddress as { host: string; port: number },
+  to: server.serverAddress,
   onEvent: (event) => inspector.see(event, performance.now() - begun),
 });
 

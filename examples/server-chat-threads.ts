@@ -41,7 +41,7 @@ if (!isWorker) {
   await server.listen();
   void server.serveForever();
   const channel = new BroadcastChannel('chat');
-  if (port === '0') await scene((server.serverAddress as { port: number }).port);
+  if (port === '0') await scene(server.serverAddress.port);
   else await operate();
   channel.close();
   await server.shutdown({ timeout: 1000 });

@@ -21,7 +21,7 @@ await using server = await serve(
 );
 
 for (const name of ['ann', 'ben']) {
-  const socket = connect((server.serverAddress as { port: number }).port, '127.0.0.1');
+  const socket = connect(server.serverAddress.port, '127.0.0.1');
   const link = framed(socket, lines());
   link.send(name);
   link.send('good day');

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -41,18 +41,18 @@ const answer = async (client: Socket, text: string) => {
 };
 
 await using tcp = await serve(local, Echo);
-await answer(connect(tcp.serverAddress as NetConnectOpts), 'over TCP');
+await answer(connect(tcp.serverAddress), 'over TCP');
 
 await using unix = await serve({ path: join(folder, 'stream'), mode: 0o600 }, Echo);
-await answer(connect(unix.serverAddress as NetConnectOpts), 'over a Unix stream');
+await answer(connect(unix.serverAddress), 'over a Unix stream');
 
 await using tls = await serve(local, Echo, { tls: { key: readFileSync(keyFile), cert: readFileSync(certFile) } });
-const { port } = tls.serverAddress as { port: number };
+const { port } = tls.serverAddress;
 await answer(connectTls({ host: '127.0.0.1', port, ca: readFileSync(certFile), servername: 'localhost' }), 'over TLS');
 
 await using udp = await serve(local, EchoDatagram);
 const client = createSocket('udp4');
-client.send('over UDP', (udp.serverAddress as { port: number }).port, '127.0.0.1');
+client.send('over UDP', udp.serverAddress.port, '127.0.0.1');
 console.log(String((await once(client, 'message'))[0]));
 client.close();
 
@@ -69,10 +69,7 @@ try {
   await using caller = new UnixDatagramServer({ path: join(folder, 'caller') }, Print);
   await caller.listen();
   void caller.serveForever();
-  await (caller.socket as DatagramSocket).send(
-    Buffer.from('over Unix datagrams'),
-    server.serverAddress as { path: string },
-  );
+  await (caller.socket as DatagramSocket).send(Buffer.from('over Unix datagrams'), server.serverAddress);
   console.log(await answerOfUnix);
 } catch (error) {
   console.log((error as Error).message);

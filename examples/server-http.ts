@@ -17,7 +17,7 @@ class Http extends StreamRequestHandler {
 }
 
 await using server = await serve({ host: '127.0.0.1', port: 0 }, Http);
-const { port } = server.serverAddress as { port: number };
+const { port } = server.serverAddress;
 for (const path of ['/', '/missing']) {
   const [answer] = (await once(get({ host: '127.0.0.1', port, path }), 'response')) as [IncomingMessage];
   let text = '';

@@ -24,7 +24,7 @@ class Rpc extends MessageRequestHandler {
 }
 
 await using server = await serve({ host: '127.0.0.1', port: 0 }, Rpc);
-const link = framed(connect((server.serverAddress as { port: number }).port, '127.0.0.1'), kafka);
+const link = framed(connect(server.serverAddress.port, '127.0.0.1'), kafka);
 for (const n of [1, 2, 3]) {
   const request = Buffer.alloc(5);
   request.writeInt32BE(1000 + n);

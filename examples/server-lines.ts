@@ -19,7 +19,7 @@ await using server = new TCPServer({ host: '127.0.0.1', port: 0 }, Adding);
 await server.listen();
 void server.serveForever();
 
-const client = connect((server.serverAddress as { port: number }).port, '127.0.0.1');
+const client = connect(server.serverAddress.port, '127.0.0.1');
 client.end('1\n20\nthree\n300\nsum\n');
 client.on('data', (text) => process.stdout.write(text));
 await once(client, 'close');

@@ -20,7 +20,7 @@ if (!isWorker) {
   server.on('worker', ({ state, signal }) => state === 'exit' && signal && console.log(`a child died of ${signal}`));
   await server.listen();
   void server.serveForever();
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   for (const line of ['hello', 'crash', 'hello again']) {
     const client = connect(port, '127.0.0.1');
     let answer = '';

@@ -30,7 +30,7 @@ class Upgrading extends StreamRequestHandler {
 }
 
 await using server = await serve({ host: '127.0.0.1', port: 0 }, Upgrading);
-const plain = connect((server.serverAddress as { port: number }).port, '127.0.0.1');
+const plain = connect(server.serverAddress.port, '127.0.0.1');
 plain.write('hello\n');
 process.stdout.write(String((await once(plain, 'data'))[0]));
 plain.write('STARTTLS\n');

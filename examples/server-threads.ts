@@ -25,7 +25,7 @@ if (!isWorker) {
   const server = new ThreadingTCPServer({ host: '127.0.0.1', port: 0 }, Primes);
   await server.listen();
   void server.serveForever();
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   const answers = Array.from({ length: 4 }, async (_, i) => {
     const client = connect(port, '127.0.0.1');
     client.write(`${200_000 + i}\n`);

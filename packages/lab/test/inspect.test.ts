@@ -266,7 +266,7 @@ describe('wirelab inspect', () => {
     const folder = await mkdtemp(join(tmpdir(), 'wirelab-'));
     const file = join(folder, 'record.jsonl');
     try {
-      const { port } = server.serverAddress as { port: number };
+      const { port } = server.serverAddress;
       await using inspect = wirelab(
         'inspect',
         '--listen',

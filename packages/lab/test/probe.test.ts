@@ -48,7 +48,7 @@ describe('wirelab probe', () => {
 
   it('passes a server whose framing is right', async () => {
     const server = await serve({ host: '127.0.0.1', port: 0 }, Echo);
-    const { port } = server.serverAddress as { port: number };
+    const { port } = server.serverAddress;
     const good = await finished(
       wirelab('probe', `127.0.0.1:${port}`, '--framing', 'u32be', '--request', '0000000568656c6c6f'),
     );

@@ -1,10 +1,11 @@
+/** Addresses: what a server is asked to listen on, what it is bound to, and peers. */
 import { SocketServerError } from './errors.js';
 
 /** Where a server listens. Port 0 takes a free one; `serverAddress` tells which. */
-export type Address = TcpAddress | PathAddress | { fd: number };
+export type Address = TcpAddress | PathAddress | DescriptorAddress;
 
 export interface TcpAddress {
-  /** A host name or IP address. Default: every address of this machine, IPv6 and IPv4. */
+  /** A host name or IP address. @default every address of this machine, IPv6 and IPv4 */
   host?: string;
   /** 0 to 65535; 0 takes any free port. */
   port: number;
@@ -13,11 +14,12 @@ export interface TcpAddress {
 export interface PathAddress {
   /** A path of at most 107 bytes, or `'\0name'` for a name in Linux' abstract space, which has no file. */
   path: string;
-  /** Permission bits of the file, in force from its creation on. Default: 0o777 less the umask. */
+  /** Permission bits of the file, in force from its creation on. @default 0o777 less the umask */
   mode?: number;
   /**
-   * What to do with a file that is there already but that nobody answers on: `replace` it (default) or `fail`.
-   * A socket that does answer is `EADDRINUSE` either way.
+   * What to do with a socket file that was left there without a server: `replace` it or `fail`. A socket that answers
+   * is `EADDRINUSE` either way.
+   * @default 'replace'
    */
   stale?: 'replace' | 'fail';
 }
@@ -25,8 +27,25 @@ export interface PathAddress {
 /** A peer, or our own end of a connection: host and port, or a Unix path ('' where it has no name). */
 export type PeerAddress = { host: string; port: number; family?: 'IPv4' | 'IPv6' } | { path: string };
 
-/** What `serverAddress` becomes once bound. */
-export type BoundAddress = Address & { host?: string; port?: number; path?: string };
+/** A listening socket that exists already, by its descriptor's number. */
+export interface DescriptorAddress {
+  fd: number;
+}
+
+/** Where a TCP, TLS or UDP server listens once bound: the real host and port. */
+export interface BoundHost {
+  host: string;
+  port: number;
+}
+
+/** Where a Unix server listens once bound: the path, or `'\0name'`, with what was asked for beside it. */
+export type BoundPath = PathAddress;
+
+/**
+ * What `serverAddress` is once bound. The classes say which: `TCPServer`, `TLSServer` and `UDPServer` have a
+ * {@link BoundHost}, the Unix servers a {@link BoundPath}. Threads that accept by themselves from `{ fd }` leave it so.
+ */
+export type BoundAddress = BoundHost | BoundPath | DescriptorAddress;
 
 function bad(what: string): never {
   throw new SocketServerError('INVALID_ADDRESS', `${what}; an address is { host?, port }, { path } or { fd }`);
@@ -34,7 +53,10 @@ function bad(what: string): never {
 
 const keys = { port: ['host', 'port'], path: ['path', 'mode', 'stale'], fd: ['fd'] };
 
-/** Checks an address at the door; the message names the part that is wrong. */
+/**
+ * Checks an address at the door; the message names the part that is wrong.
+ * @throws SocketServerError
+ */
 export function checkAddress(address: Address): void {
   if (typeof address !== 'object' || address === null) return bad(`the address is ${String(address)}`);
   const kind = 'path' in address ? 'path' : 'fd' in address ? 'fd' : 'port' in address ? 'port' : undefined;

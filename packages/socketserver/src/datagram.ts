@@ -1,3 +1,4 @@
+/** One datagram, as a handler sees it. */
 import type { PeerAddress } from './address.js';
 
 /** What a datagram server answers through. */

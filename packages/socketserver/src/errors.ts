@@ -33,7 +33,7 @@ export class SocketServerError extends Error {
   }
 }
 
-/** An option that is not known, or whose value does not fit. `option` is its name. Thrown by constructors. */
+/** An option or a number given to a method that is not known or does not fit. `option` is its name. */
 export class OptionError extends SocketServerError {
   override readonly name = 'OptionError';
   constructor(

@@ -1,3 +1,4 @@
+/** The events of a server, on its listeners and on diagnostics channels. */
 import { channel } from 'node:diagnostics_channel';
 import type { EventEmitter } from 'node:events';
 import type { BoundAddress, PeerAddress } from './address.js';
@@ -81,7 +82,7 @@ export type EventName = keyof ServerEvents;
 /** Listeners' arguments, for EventEmitter. */
 export type EventMap = { [E in EventName]: [ServerEvents[E]] } & { error: [Error, ErrorContext] };
 
-/** What events go out of: a server, with the way to its main server where it is a worker's. */
+/** What emits events: a server, with the way to its main server where it is a worker's. */
 type Emitter = EventEmitter<EventMap> & { readonly relay?: EventRelay | undefined };
 
 interface EventRelay {
@@ -90,12 +91,12 @@ interface EventRelay {
   error(error: unknown, request: Connection | Datagram | undefined): void;
 }
 
-/** Whether anybody would hear of it: hot paths ask before they build the object. */
+/** Whether the event has a listener: hot paths ask before they build the object. */
 export function isHeard(server: Emitter, event: EventName): boolean {
   return server.listenerCount(event) > 0 || channels[event].hasSubscribers || server.relay?.wants(event) === true;
 }
 
-/** Tells the server's listeners and the channel. A listener that throws is reported, and disturbs nobody. */
+/** Emits on the server and on the channel. A listener that throws is reported, and disturbs nothing else. */
 export function announce<E extends EventName>(server: Emitter, event: E, info: ServerEvents[E]): void {
   try {
     (server as EventEmitter).emit(event, info);
@@ -109,8 +110,8 @@ export function announce<E extends EventName>(server: Emitter, event: E, info: S
 let reporting = false;
 
 /**
- * Reports an error once: to the server's `error` listeners and the channel `socketserver:error`; to the process
- * as a warning when neither has anyone listening, so that a throwing handler is not silent.
+ * Reports an error once: to the server's `error` listeners and the channel `socketserver:error`; as a warning of the
+ * process when neither has a listener, so that a throwing handler is not silent.
  */
 export function reportError(server: Emitter, thrown: unknown, context: ErrorContext = {}): void {
   if (server.relay !== undefined) {

@@ -60,7 +60,7 @@ export {
   type HandlerClass,
 } from './handler/handler.js';
 export type { Alarm, Concurrency, ProcessOptions, ProxyProtocol, ServerOptions, ThreadOptions } from './options.js';
-export type { Address, BoundAddress, PeerAddress } from './address.js';
+export type { Address, BoundAddress, BoundHost, BoundPath, PeerAddress } from './address.js';
 export { readInto } from './node-internals.js';
 export { parseProxyHeader, parseProxyTlvs, type ProxyHeader, type ProxyTlv } from './connection/proxy-protocol.js';
 export { serve, type HandlerFunction } from './serve.js';

@@ -1,11 +1,10 @@
-/* oxlint-disable no-underscore-dangle -- the one file that uses names Node does not promise */
-import net, { type OnReadOpts, type Server, type Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
-
 /**
  * Every use of what Node does not document, each with what happens where it is missing. They have been there since
  * Node 0.10 and are there in 26.
  */
+/* oxlint-disable no-underscore-dangle -- the one file that uses names Node does not promise */
+import net, { type OnReadOpts, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 
 /** A bound but unpolled listening socket. */
 export interface ServerHandle {
@@ -125,4 +124,4 @@ export const createServerHandle = (
 )._createServerHandle;
 
 /** The flag of the call above for SO_REUSEPORT: libuv's UV_TCP_REUSEPORT. */
-export const reusePortFlag = 2;
+export const REUSE_PORT_FLAG = 2;

@@ -1,3 +1,4 @@
+/** The options of a server: what each means, its default, and the table that checks them. */
 import type { TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';
 import type { BoundAddress } from './address.js';
@@ -13,34 +14,36 @@ export type Concurrency = 'inline' | 'threads' | 'processes' | ThreadOptions | P
 
 export interface ThreadOptions {
   mode: 'threads';
-  /** Default: as many as there are cores, at least 2. */
+  /** How many threads. @default as many as there are cores, at least 2 */
   workers?: number;
   /**
    * How connections spread. `kernel`: all workers accept from one socket, cheapest, uneven. `reuse-port`: a socket
    * each, spread evenly by the kernel. `round-robin`, `least-connections`: this thread accepts and hands over.
-   * Default `auto`: `reuse-port` where it can be had, else handed over where koffi is installed, else `kernel`.
+   * `auto`: `reuse-port` where it can be had, else handed over where koffi is installed, else `kernel`.
+   * @default 'auto'
    */
   balance?: 'auto' | 'kernel' | 'reuse-port' | 'round-robin' | 'least-connections';
-  /** A worker whose loop stands still this long is ended and replaced. Default 60 s; 0: never. */
+  /** A thread whose loop stands still for so many milliseconds is ended and replaced; 0: never. @default 60_000 */
   hangTimeout?: number;
 }
 
 export interface ProcessOptions {
   mode: 'processes';
-  /** Default: as many as there are cores, at least 2. */
+  /** How many processes. @default as many as there are cores, at least 2 */
   workers?: number;
   /**
-   * `round-robin` (default) or `least-connections`. `auto` and `kernel` are round-robin too: children that accepted by
-   * themselves could not share one count of places.
+   * How connections spread. `auto` and `kernel` are round-robin too: children that accepted by themselves could not
+   * share one count of places.
+   * @default 'round-robin'
    */
   balance?: 'auto' | 'kernel' | 'round-robin' | 'least-connections';
-  /** At most this many children at a time, those that finish included. Default 40, and never less than `workers`. */
+  /** At most this many children at a time, those that finish included; never less than `workers`. @default 40 */
   maxChildren?: number;
-  /** A child ends after this many requests. Default 0: it goes on. 1: one process for each request. */
+  /** A child ends after this many requests; 0: it goes on, 1: one process for each request. @default 0 */
   requestsPerChild?: number;
-  /** Children kept ready beyond those that serve. Default: `workers` when `requestsPerChild` is set, else 0. */
+  /** Children kept ready beyond those that serve. @default `workers` when `requestsPerChild` is set, else 0 */
   spares?: number;
-  /** A child whose loop stands still this long is killed and replaced. Default 60 s; 0: never. */
+  /** A child whose loop stands still for so many milliseconds is killed and replaced; 0: never. @default 60_000 */
   hangTimeout?: number;
 }
 
@@ -50,9 +53,9 @@ export type ProxyProtocol = boolean | 'v1' | 'v2' | 'optional';
 export interface Alarm {
   /** Fires when the number of connections reaches this. */
   threshold: number;
-  /** Milliseconds before it may fire again. Default 5 s. */
+  /** Milliseconds before it may fire again. @default 5_000 */
   cooldown?: number;
-  /** What the event calls it. Default: the threshold. */
+  /** What the event calls it. @default the threshold */
   name?: string;
 }
 
@@ -60,64 +63,67 @@ export interface Alarm {
 export interface ServerOptions {
   /** How `MessageRequestHandler` and `connection.messages` find messages; a spec such as `'u32be'` works everywhere. */
   framing?: Framing | string;
-  /** Where handlers run. Default `inline`. */
+  /** Where handlers run. @default 'inline' */
   concurrency?: Concurrency;
   /** Given to every handler as `this.options`. For threads and processes it has to be clonable. */
   handlerOptions?: unknown;
   /** Shuts the server down when aborted. */
   signal?: AbortSignal;
-  /** Connections the kernel may hold before they are accepted. Default 511. */
+  /** Connections the kernel may hold before they are accepted. @default 511 */
   requestQueueSize?: number;
-  /** UDP: bind with SO_REUSEADDR. (TCP on Unix always has it.) Default true for TCP, false for UDP. */
+  /** UDP: bind with SO_REUSEADDR. (TCP on Unix always has it.) @default true for TCP, false for UDP */
   allowReuseAddress?: boolean;
-  /** Milliseconds that `handleRequest()` waits before `handleTimeout()`. Default 0: for ever. */
+  /** Milliseconds that `handleRequest()` waits before `handleTimeout()`; 0: for ever. @default 0 */
   timeout?: number;
-  /** Send small writes at once (TCP_NODELAY). Default true. */
+  /** Send small writes at once (TCP_NODELAY). @default true */
   noDelay?: boolean;
-  /** TCP keep-alive probes; a number is the first probe's delay in milliseconds. Default false. */
+  /** TCP keep-alive probes; a number is the first probe's delay in milliseconds. @default false */
   keepAlive?: boolean | number;
-  /** Keep our side open after the client's end, so that late answers arrive. Default true. */
+  /** Keep our side open after the client's end, so that late answers arrive. @default true */
   allowHalfOpen?: boolean;
-  /** Connections (datagrams: requests) at a time, all workers together. Default 16384. */
+  /** Connections (datagrams: requests) at a time, all workers together. @default 16_384 */
   maxConnections?: number;
-  /** Accepted but waiting for a free place. Default 1024. */
+  /** Accepted but waiting for a free place. @default 1_024 */
   pendingConnections?: number;
   /**
    * When a connection counts as established. `server`: at once, or when its TLS handshake and PROXY header are done.
    * `handler`: when the handler calls `connection.establish()`, after it knows who calls. When there is no place, the
    * oldest connection that is not established, of the address that has most of them, is sent away for a newcomer.
-   * Default `server`.
+   * @default 'server'
    */
   establishedBy?: 'server' | 'handler';
-  /** How long one waits for a place. Default 5 s. */
+  /** How long one waits for a place. @default 5_000 */
   pendingTimeout?: number;
-  /** File descriptors left for the rest of the process. Default 64, at most a quarter of the limit. */
+  /** File descriptors left for the rest of the process, at most a quarter of the limit. @default 64 */
   fdReserve?: number;
-  /** How long a client may send nothing while the server waits for it. Default 60 s. */
+  /** How long a client may send nothing while the server waits for it. @default 60_000 */
   readTimeout?: number;
-  /** How long a client may take nothing of what is written to it. Default 30 s. */
+  /** How long a client may take nothing of what is written to it. @default 30_000 */
   writeTimeout?: number;
-  /** From accept to the end of the TLS handshake or PROXY header. Default 5 s. */
+  /** From accept to the end of the TLS handshake or PROXY header. @default 5_000 */
   handshakeTimeout?: number;
-  /** How long `shutdown()` waits for handlers. Default 15 s. */
+  /** How long `shutdown()` waits for handlers. @default 15_000 */
   drainTimeout?: number;
-  /** After our end is sent: how long the client's remaining bytes are thrown away before the close. Default 2 s. */
+  /** After our end is sent: how long the client's remaining bytes are thrown away before the close. @default 2_000 */
   lingerTimeout?: number;
-  /** Bytes of one datagram; more is cut off and `truncated` set. Default 65536. */
+  /** Bytes of one datagram; more is cut off and `truncated` set. @default 65_536 */
   maxPacketSize?: number;
-  /** Bytes read ahead of a handler, and written ahead of a client, for each connection. Default 64 KiB. */
+  /** Bytes read ahead of a handler, and written ahead of a client, for each connection. @default 65_536 */
   highWaterMark?: number;
-  /** `serverClose()` waits for requests in progress. Default true. */
+  /** `serverClose()` waits for requests in progress. @default true */
   blockOnClose?: boolean;
   /** Options of node:tls, for `TLSServer` and `upgradeTls()`. */
   tls?: TlsOptions;
-  /** Expect a PROXY protocol header before anything else. Default false. */
+  /** Expect a PROXY protocol header before anything else. @default false */
   proxyProtocol?: ProxyProtocol;
   /** Runs after bind and before the first request; an error fails the start. */
   postListen?: (address: BoundAddress) => void | Promise<void>;
-  /** Numbers of connections to be told of. */
+  /** Numbers of connections that an `alarm` event is wanted for. @default [] */
   alarms?: Alarm[];
 }
+
+/** The longest that Node's timers wait, in milliseconds. */
+export const MAX_DELAY = 0x7fff_ffff;
 
 export const defaults = {
   concurrency: 'inline' as Concurrency,
@@ -126,8 +132,8 @@ export const defaults = {
   noDelay: true,
   keepAlive: false as boolean | number,
   allowHalfOpen: true,
-  maxConnections: 16384,
-  pendingConnections: 1024,
+  maxConnections: 16_384,
+  pendingConnections: 1_024,
   pendingTimeout: 5_000,
   establishedBy: 'server' as 'server' | 'handler',
   fdReserve: 64,
@@ -146,11 +152,12 @@ export const defaults = {
 /** Options behind the door: complete and checked. */
 export type ResolvedOptions = ServerOptions & typeof defaults;
 
+/** Undefined where the value fits, else what it must be. */
 type Check = (value: unknown) => string | undefined;
 
 const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
 const time: Check = (value) =>
-  value === Infinity || (typeof value === 'number' && value >= 0 && value <= 0x7fffffff)
+  value === Infinity || (typeof value === 'number' && value >= 0 && value <= MAX_DELAY)
     ? undefined
     : 'milliseconds, 0 (off) to 2147483647';
 const count =
@@ -167,6 +174,7 @@ const oneOf =
 const anything: Check = () => undefined;
 const object: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
 
+/** The table that every option is checked by. */
 const checks: Record<keyof ServerOptions, Check> = {
   framing: (value) =>
     typeof value === 'string' || typeof (value as Framing | null)?.decoder === 'function'
@@ -238,29 +246,43 @@ function checkConcurrency(value: unknown): string | undefined {
   for (const [key, each] of Object.entries(options)) {
     if (each === undefined) continue;
     const check = known[key];
-    if (check === undefined)
-      throw new OptionError('UNKNOWN_OPTION', `concurrency.${key}`, unknownOption(`concurrency.${key}`));
+    if (check === undefined) throw unknownOption(`concurrency.${key}`);
     const wrong = check(each);
     if (wrong !== undefined) return `one whose ${key} is ${wrong}`;
   }
   return undefined;
 }
 
-function unknownOption(name: string): string {
-  return `there is no option "${name}"`;
+function unknownOption(name: string): OptionError {
+  return new OptionError('UNKNOWN_OPTION', name, `there is no option "${name}"`);
 }
 
-/** Refuses unknown names and values that do not fit. */
+/** For what the table cannot say: how an option goes with the rest. */
+export function wrongOption(name: string, why: string): OptionError {
+  return new OptionError('INVALID_OPTION', name, why);
+}
+
+/**
+ * Checks a number that is given to a method.
+ * @throws OptionError
+ */
+export function checkNumber(name: string, value: number, least: number, what: string): void {
+  if (!(value >= least)) throw wrongOption(name, `${what}, not ${show(value)}`);
+}
+
+/**
+ * Checks options by the table.
+ * @throws OptionError for an unknown name or a value that does not fit
+ */
 export function checkOptions(options: ServerOptions): void {
   if (typeof options !== 'object' || options === null)
-    throw new OptionError('INVALID_OPTION', 'options', `options must be an object, not ${String(options)}`);
+    throw wrongOption('options', `options must be an object, not ${String(options)}`);
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(checks, name) ? checks[name as keyof ServerOptions] : undefined;
-    if (check === undefined) throw new OptionError('UNKNOWN_OPTION', name, unknownOption(name));
+    if (check === undefined) throw unknownOption(name);
     if (value === undefined) continue;
     const wrong = check(value);
-    if (wrong !== undefined)
-      throw new OptionError('INVALID_OPTION', name, `option "${name}" must be ${wrong}, not ${show(value)}`);
+    if (wrong !== undefined) throw wrongOption(name, `option "${name}" must be ${wrong}, not ${show(value)}`);
   }
 }
 
@@ -276,7 +298,7 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   return { ...defaults, ...Object.fromEntries(given) };
 }
 
-/** What `setOptions()` may change while the server runs: everything that is not fixed at bind. */
+/** What `setOptions()` cannot change while the server runs: it is fixed at bind. */
 const fixed = new Set<string>([
   'concurrency',
   'requestQueueSize',
@@ -287,13 +309,10 @@ const fixed = new Set<string>([
   'maxPacketSize',
 ]);
 
+/** @throws OptionError for one that is wrong, or that is fixed at bind */
 export function checkChange(options: ServerOptions): void {
   checkOptions(options);
   const name = Object.keys(options).find((each) => fixed.has(each));
   if (name !== undefined)
-    throw new OptionError(
-      'INVALID_OPTION',
-      name,
-      `option "${name}" cannot change while the server runs: make a new server`,
-    );
+    throw wrongOption(name, `option "${name}" cannot change while the server runs: make a new server`);
 }

@@ -1,3 +1,4 @@
+/** What the server in a worker tells the server that started it. */
 import type { PeerAddress } from './address.js';
 import type { Connection } from './connection/connection.js';
 import type { DrainReport } from './reasons.js';
@@ -7,7 +8,7 @@ import type { Request } from './server-interface.js';
 /** The way from a server inside a worker to the server that started it. */
 export interface Relay {
   wants(event: EventName): boolean;
-  /** Hears what the main server has said so far; where connections come by another way than its words. */
+  /** Reads the messages of the main server that have arrived; where connections come by another way. */
   catchUp?(): void;
   event(event: EventName, info: object): void;
   /** A connection that was handed over is over; one does not count any longer. */
@@ -15,7 +16,7 @@ export interface Relay {
   uncounted(connection: Connection): void;
   /** One that was handed over has shown who it is. */
   established(connection: Connection): void;
-  /** There is no place, and here nobody to send away; for threads that accept by themselves. */
+  /** The server is full, and this thread has no connection to displace; for threads that accept by themselves. */
   makeRoom?(): void;
   /** A datagram that was handed over is handled. */
   done(request: Request): void;

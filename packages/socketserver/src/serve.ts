@@ -1,9 +1,10 @@
-import type { Address } from './address.js';
+/** The short form: an address and a function make a server that serves. */
+import type { Address, BoundHost, BoundPath, PathAddress, TcpAddress } from './address.js';
 import type { Connection } from './connection/connection.js';
 import { BaseRequestHandler, DatagramRequestHandler, type HandlerClass } from './handler/handler.js';
 import type { ServerOptions } from './options.js';
 import type { Server } from './server-interface.js';
-import { TCPServer, TLSServer, UDPServer, UnixDatagramServer, UnixStreamServer } from './servers.js';
+import { TCPServer, TLSServer, UDPServer, UnixDatagramServer, UnixStreamServer, type ServerClass } from './servers.js';
 
 /** Handles one connection; when it returns, what is written is sent and the connection closed. */
 export interface HandlerFunction {
@@ -12,15 +13,17 @@ export interface HandlerFunction {
   readonly module?: string;
 }
 
+type Handler = HandlerClass | HandlerFunction;
+
 /**
  * The short form: makes the server that fits the address (and `options.tls`), starts it, and resolves when it serves.
- * @throws ListenError
+ * @throws OptionError, SocketServerError where an argument is wrong
+ * @throws ListenError where it cannot listen
  */
-export async function serve(
-  address: Address,
-  handler: HandlerClass | HandlerFunction,
-  options: ServerOptions = {},
-): Promise<Server> {
+export function serve(address: TcpAddress, handler: Handler, options?: ServerOptions): Promise<Server<BoundHost>>;
+export function serve(address: PathAddress, handler: Handler, options?: ServerOptions): Promise<Server<BoundPath>>;
+export function serve(address: Address, handler: Handler, options?: ServerOptions): Promise<Server>;
+export async function serve(address: Address, handler: Handler, options: ServerOptions = {}): Promise<Server> {
   const handlerClass = handlerClassOf(handler);
   const server = new (serverFor(address, handlerClass, options))(address, handlerClass, options);
   await server.listen();
@@ -28,7 +31,7 @@ export async function serve(
   return server;
 }
 
-function serverFor(address: Address, handler: HandlerClass, options: ServerOptions): typeof TCPServer {
+function serverFor(address: Address, handler: HandlerClass, options: ServerOptions): ServerClass {
   const unix = 'path' in address;
   if (handler.prototype instanceof DatagramRequestHandler) return unix ? UnixDatagramServer : UDPServer;
   if (options.tls !== undefined) return TLSServer;

@@ -1,3 +1,4 @@
+/** A server as its own parts see it. */
 import type { PeerAddress } from './address.js';
 import type { Clock } from './connection/clock.js';
 import type { HandlerClass } from './handler/handler.js';
@@ -5,7 +6,7 @@ import type { Relay } from './relay.js';
 import type { Request, Server } from './server-interface.js';
 import type { AnyTransport } from './transports/transport.js';
 
-/** The steps of a request's way through a server, which its class may override. What each does is told at `BaseServer`. */
+/** The steps of a request's way through a server, which its class may override. `BaseServer` describes each. */
 export interface Steps {
   getRequest(): Promise<[Request, PeerAddress]>;
   verifyRequest(request: Request, clientAddress: PeerAddress): boolean | Promise<boolean>;
@@ -19,6 +20,7 @@ export interface Steps {
 
 /** A server, as the parts that it is made of see it. */
 export interface ServerInside extends Server, Steps {
+  socket: unknown;
   readonly RequestHandlerClass: HandlerClass;
   readonly requestQueueSize: number;
   readonly allowReuseAddress: boolean;

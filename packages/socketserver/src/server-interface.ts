@@ -1,3 +1,4 @@
+/** A server as its handlers and callers see it. */
 import type { EventEmitter } from 'node:events';
 import type { Framing } from '@sendall/framing';
 import type { BoundAddress } from './address.js';
@@ -11,7 +12,7 @@ import type { ResolvedOptions, ServerOptions } from './options.js';
 export type Request = Connection | Datagram;
 
 /**
- * `listening`: bound, nobody is served yet. `suspended`: by `suspend()`. `draining`: `shutdown()` is under way.
+ * `listening`: bound, but not serving yet. `suspended`: by `suspend()`. `draining`: `shutdown()` is under way.
  */
 export type ServerStatus = 'new' | 'listening' | 'running' | 'suspended' | 'draining' | 'closed';
 
@@ -32,9 +33,9 @@ export interface ServerInfo {
   workers: number;
 }
 
-/** A server, as its handlers and callers see it. What each member does is told at `BaseServer`. */
-export interface Server extends EventEmitter<EventMap>, AsyncDisposable {
-  readonly serverAddress: BoundAddress;
+/** A server, as its handlers and callers see it. `BaseServer` describes each member. */
+export interface Server<Bound extends BoundAddress = BoundAddress> extends EventEmitter<EventMap>, AsyncDisposable {
+  readonly serverAddress: Bound;
   readonly status: ServerStatus;
   readonly options: ResolvedOptions;
   readonly framing: Framing | undefined;

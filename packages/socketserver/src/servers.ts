@@ -1,4 +1,5 @@
-import type { Address } from './address.js';
+/** The server classes: one for each transport, and their threading and forking forms. */
+import type { Address, BoundHost, BoundPath } from './address.js';
 import type { HandlerClass } from './handler/handler.js';
 import type { ServerOptions } from './options.js';
 import { BaseServer } from './server/server.js';
@@ -11,28 +12,28 @@ import { UnixSeqpacketTransport } from './transports/unix-seqpacket.js';
 import { UnixTransport } from './transports/unix.js';
 
 /** Streams over TCP. Address: `{ host?, port }` or `{ fd }`. */
-export class TCPServer extends BaseServer {
+export class TCPServer extends BaseServer<BoundHost> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new TcpTransport());
   }
 }
 
 /** Streams over TLS; its options are in `options.tls`. The handshake is a step of its own, under `handshakeTimeout`. */
-export class TLSServer extends BaseServer {
+export class TLSServer extends BaseServer<BoundHost> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new TlsTransport());
   }
 }
 
 /** Streams over a Unix path or a name in Linux' abstract space. Address: `{ path, mode?, stale? }` or `{ fd }`. */
-export class UnixStreamServer extends BaseServer {
+export class UnixStreamServer extends BaseServer<BoundPath> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new UnixTransport());
   }
 }
 
 /** Datagrams over UDP: each is a request, handled by a `DatagramRequestHandler`. Address: `{ host?, port }`. */
-export class UDPServer extends BaseServer {
+export class UDPServer extends BaseServer<BoundHost> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new UdpTransport());
   }
@@ -44,7 +45,7 @@ export class UDPServer extends BaseServer {
 }
 
 /** Datagrams over a Unix path or abstract name. Needs Linux and the optional package koffi. */
-export class UnixDatagramServer extends BaseServer {
+export class UnixDatagramServer extends BaseServer<BoundPath> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new UnixDatagramTransport());
   }
@@ -54,7 +55,7 @@ export class UnixDatagramServer extends BaseServer {
  * Connections that keep message boundaries (SOCK_SEQPACKET): a chunk is a packet, a write sends one. Packets of more
  * than 64 KiB arrive cut off. Needs Linux and the optional package koffi.
  */
-export class UnixSeqpacketServer extends BaseServer {
+export class UnixSeqpacketServer extends BaseServer<BoundPath> {
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions = {}) {
     super(address, RequestHandlerClass, options, new UnixSeqpacketTransport());
   }
@@ -101,7 +102,10 @@ export class ForkingUDPServer extends ForkingMixIn(UDPServer) {}
 export class ForkingUnixStreamServer extends ForkingMixIn(UnixStreamServer) {}
 export class ForkingUnixDatagramServer extends ForkingMixIn(UnixDatagramServer) {}
 
-const serverClasses: Record<TransportName, typeof TCPServer> = {
+/** What all server classes have in common. */
+export type ServerClass = new (address: Address, handler: HandlerClass, options?: ServerOptions) => BaseServer;
+
+const serverClasses: Record<TransportName, ServerClass> = {
   tcp: TCPServer,
   tls: TLSServer,
   udp: UDPServer,
@@ -111,6 +115,6 @@ const serverClasses: Record<TransportName, typeof TCPServer> = {
 };
 
 /** The class over a transport. */
-export function serverClassFor(transport: TransportName): typeof TCPServer {
+export function serverClassFor(transport: TransportName): ServerClass {
   return serverClasses[transport];
 }

@@ -1,3 +1,7 @@
+/**
+ * What runs in a thread or child process: an inline server that gets its connections from outside, or accepts them
+ * with a descriptor of its own, and tells the server that started it what happens.
+ */
 import { createServer, Socket, type Server as NetServer } from 'node:net';
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Connection } from './connection/connection.js';
@@ -7,6 +11,7 @@ import type { EventName } from './events.js';
 import { listenOnHandle } from './node-internals.js';
 import { handlerClassOf } from './serve.js';
 import type { BaseServer } from './server/server.js';
+import type { WorkerSide } from './server/worker-side.js';
 import { serverClassFor } from './servers.js';
 import type { Relay } from './relay.js';
 import type { Request } from './server-interface.js';
@@ -23,11 +28,6 @@ import {
   type WorkerStart,
 } from './concurrency/worker-messages.js';
 import { duplicateListener } from './concurrency/own-descriptor.js';
-
-/**
- * What runs in a thread or child process: an inline server that gets its connections from outside, or accepts them
- * with a descriptor of its own, and tells the server that started it what happens.
- */
 
 enterWorker();
 
@@ -90,14 +90,15 @@ async function load({ module, name }: Export): Promise<unknown> {
 }
 
 let server: BaseServer | undefined;
+let side: WorkerSide | undefined;
 /** What comes early waits until the server is there. */
 let begun: Promise<void> = Promise.resolve();
 let wanted = false;
 let wasted = false;
 
 /**
- * A connection that is accepted here overtakes the words of the main thread. Those that were sent before it arrived are
- * heard first, so that the options of that moment count for it.
+ * A connection that is accepted here can overtake messages of the main thread. Messages sent before it arrived are read
+ * first, so that it gets the options of that moment.
  */
 function catchUp(): void {
   for (let mail = receiveMessageOnPort(parentPort!); mail !== undefined; mail = receiveMessageOnPort(parentPort!))
@@ -143,11 +144,11 @@ async function begin(start: WorkerStart): Promise<void> {
     const handlerClass = handlerClassOf((await load(start.handler)) as never);
     const serverClass = start.server === undefined ? serverClassFor(start.transport) : await load(start.server);
     const Server = serverClass as new (address: unknown, handler: unknown, options: object) => BaseServer;
-    // A thread that ends still accepts until its loop is gone, and nobody would ever close what it accepts then.
+    // A thread that ends still accepts until its loop is gone, and what it accepts then would stay open for ever.
     process.on('exit', () => void server?.transport.close());
     server = new Server(start.address, handlerClass, { ...start.options, concurrency: 'inline' });
     const places = start.places === undefined ? undefined : new SharedPlaces(start.places, start.worker);
-    server.becomeWorker(relayFor(start), start.address, places);
+    side = server.becomeWorker(relayFor(start), start.address, places);
     await accept(start.acceptance);
     post({ type: 'ready' });
   } catch (error) {
@@ -177,7 +178,7 @@ async function accept(acceptance: Acceptance): Promise<void> {
     listener.listen({ host, port, backlog: acceptance.backlog, exclusive: true, reusePort: true } as object, resolve);
   });
   listener.removeAllListeners('error');
-  server!.acceptFrom(listener);
+  side!.acceptFrom(listener);
 }
 
 async function listenWith(begin: (listener: NetServer) => void): Promise<void> {
@@ -190,7 +191,7 @@ async function listenWith(begin: (listener: NetServer) => void): Promise<void> {
     });
     begin(listener);
     // Not later: it accepts from the next turn of the loop on.
-    server!.acceptFrom(listener);
+    side!.acceptFrom(listener);
   });
 }
 
@@ -202,13 +203,13 @@ async function resume(acceptance: Acceptance | undefined): Promise<void> {
 }
 
 async function end(timeout: number): Promise<void> {
-  if (server === undefined) process.exit(0);
+  if (server === undefined || side === undefined) process.exit(0);
   if (wasted) {
-    void server.drainHere(timeout);
+    void side.drain(timeout);
     return;
   }
   wasted = true;
-  const report = await server.drainHere(timeout);
+  const report = await side.drain(timeout);
   post({ type: 'drained', report, info: server.info() }, () => process.exit(0));
 }
 
@@ -227,7 +228,7 @@ function heard(message: ToWorker, socket?: Socket): void {
         raw.allowHalfOpen = true;
         raw.pause();
       }
-      server?.feedConnection(message.id, raw);
+      side?.feedConnection(message.id, raw);
       break;
     }
     case 'datagram': {
@@ -239,7 +240,7 @@ function heard(message: ToWorker, socket?: Socket): void {
         replies,
       );
       datagramIds.set(datagram, id);
-      server?.feedDatagram(datagram);
+      side?.feedDatagram(datagram);
       break;
     }
     case 'sent':
@@ -267,7 +268,7 @@ function heard(message: ToWorker, socket?: Socket): void {
       void end(message.timeout);
       break;
     case 'displace':
-      server?.displace(message.id);
+      side?.displace(message.id);
       break;
     case 'ping':
       post({ type: 'pong' });
@@ -277,9 +278,9 @@ function heard(message: ToWorker, socket?: Socket): void {
 
 if (parentPort === null) {
   process.on('message', (message, handle) => heard(message as ToWorker, handle as Socket | undefined));
-  // Without the server that started it there is nobody to serve for.
+  // Without the server that started it there is nothing left to serve.
   process.on('disconnect', () => process.exit(0));
-  // Ctrl-C goes to the whole group; when to end is the parent's decision.
+  // Ctrl-C goes to the whole group, but the parent decides when this process ends.
   process.on('SIGINT', () => {});
 } else {
   parentPort.on('message', (message: ToWorker) => heard(message));

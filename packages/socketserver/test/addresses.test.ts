@@ -168,7 +168,7 @@ test('UDP: one packet is one request; truncated ones are said to be; an empty an
   const server = closing(new UDPServer({ host: '127.0.0.1', port: 0 }, Files, { maxPacketSize: 8 }));
   await server.listen();
   void server.serveForever();
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   const client = createSocket('udp4');
   const answers: string[] = [];
   client.on('message', (message, from) => answers.push(`${String(message)} from ${from.port === port}`));
@@ -182,7 +182,7 @@ test.each(['threads', 'processes'] as const)(
   'UDP in %s: answers carry the port of the server, and all workers get work',
   async (mode) => {
     const server = await start({ transport: 'udp' }, ObedientDatagram, { concurrency: { mode, workers: 2 } });
-    const { port } = server.serverAddress as { port: number };
+    const { port } = server.serverAddress;
     const client = createSocket('udp4');
     const who = new Set<string>();
     for (let i = 0; i < 6; i++) {

@@ -14,9 +14,6 @@ async function run(command: string, args: string[], input?: string): Promise<str
   return Buffer.concat(printed).toString();
 }
 
-const portOf = (server: { serverAddress: object }) => String((server.serverAddress as { port: number }).port);
-const pathOf = (server: { serverAddress: object }) => (server.serverAddress as { path: string }).path;
-
 test("a Python socket client: lines, half-close, the rest, the server's end", async () => {
   class Upper extends StreamRequestHandler {
     override async handle() {
@@ -35,13 +32,15 @@ s.sendall(b'cut')
 s.shutdown(socket.SHUT_WR)
 print(f.read())
 `;
-  expect(await run('python3', ['-c', program, portOf(server)])).toBe("b'ONE\\n' b'TWO\\n'\nb'CUTbye\\n'\n");
+  expect(await run('python3', ['-c', program, String(server.serverAddress.port)])).toBe(
+    "b'ONE\\n' b'TWO\\n'\nb'CUTbye\\n'\n",
+  );
 });
 
 test('an Erlang gen_tcp client with {packet, 4}: messages of many sizes, answered in order', async () => {
   const server = await start({ transport: 'tcp' }, MessageEcho);
   const program = `
-    {ok, S} = gen_tcp:connect("127.0.0.1", ${portOf(server)}, [binary, {packet, 4}, {active, false}]),
+    {ok, S} = gen_tcp:connect("127.0.0.1", ${server.serverAddress.port}, [binary, {packet, 4}, {active, false}]),
     Sizes = [0, 1, 2, 1000, 65535, 65536, 300000],
     Sent = [binary:copy(<<X:8>>, N) || {X, N} <- lists:zip(lists:seq(1, 7), Sizes)],
     [ok = gen_tcp:send(S, M) || M <- Sent],
@@ -53,22 +52,25 @@ test('an Erlang gen_tcp client with {packet, 4}: messages of many sizes, answere
 });
 
 test.each([
-  ['TCP', 'tcp', (server: object) => `TCP:127.0.0.1:${portOf(server as never)}`],
-  ['a Unix stream', 'unix', (server: object) => `UNIX-CONNECT:${pathOf(server as never)}`],
-] as const)('socat over %s', async (_name, transport, target) => {
-  const server = await start({ transport }, Obedient);
-  expect(await run('socat', ['-t', '5', '-', target(server)], 'hello\nworld\n')).toBe('hello\nworld\n');
+  ['TCP', 'tcp'],
+  ['a Unix stream', 'unix'],
+] as const)('socat over %s', async (_name, transport) => {
+  const { serverAddress: at } = await start({ transport }, Obedient);
+  const target = 'path' in at ? `UNIX-CONNECT:${at.path}` : `TCP:127.0.0.1:${at.port}`;
+  expect(await run('socat', ['-t', '5', '-', target], 'hello\nworld\n')).toBe('hello\nworld\n');
 });
 
 test('socat over UDP', async () => {
   const server = await start({ transport: 'udp' }, ObedientDatagram);
-  expect(await run('socat', ['-T', '1', '-', `UDP:127.0.0.1:${portOf(server)}`], 'datagram')).toBe('datagram');
+  expect(await run('socat', ['-T', '1', '-', `UDP:127.0.0.1:${server.serverAddress.port}`], 'datagram')).toBe(
+    'datagram',
+  );
 });
 
 test('socat over Unix datagrams', async () => {
   const server = await start({ transport: 'unix-datagram' }, ObedientDatagram);
   const own = `${folder()}/own`;
-  const target = `UNIX-SENDTO:${pathOf(server)},bind=${own}`;
+  const target = `UNIX-SENDTO:${server.serverAddress.path},bind=${own}`;
   expect(await run('socat', ['-T', '1', '-', target], 'datagram')).toBe('datagram');
 });
 
@@ -85,7 +87,7 @@ test('openssl s_client', async () => {
     '-quiet',
     '-no_ign_eof',
     '-connect',
-    `127.0.0.1:${portOf(server)}`,
+    `127.0.0.1:${server.serverAddress.port}`,
     '-servername',
     'localhost',
   ];
@@ -116,7 +118,15 @@ test('openssl s_client -starttls smtp', async () => {
     }
   }
   const server = await start({ transport: 'tcp' }, Smtp);
-  const args = ['s_client', '-quiet', '-ign_eof', '-starttls', 'smtp', '-connect', `127.0.0.1:${portOf(server)}`];
+  const args = [
+    's_client',
+    '-quiet',
+    '-ign_eof',
+    '-starttls',
+    'smtp',
+    '-connect',
+    `127.0.0.1:${server.serverAddress.port}`,
+  ];
   const child = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
   onTestFinished(() => void child.kill());
   child.stdin.write('QUIT\r\n');
@@ -142,5 +152,5 @@ while chunk := s.recv(65536):
     back += chunk
 print(back == data)
 `;
-  expect(await run('python3', ['-c', program, portOf(server)])).toBe('True\n');
+  expect(await run('python3', ['-c', program, String(server.serverAddress.port)])).toBe('True\n');
 });

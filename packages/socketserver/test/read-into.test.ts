@@ -22,7 +22,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
 
 async function served(secure: boolean, take: (connection: Connection) => Promise<void>): Promise<Socket> {
   const server = await serve({ host: '127.0.0.1', port: 0 }, take, secure ? { tls: certificate } : {});
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   const socket = secure
     ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
     : connect(port, '127.0.0.1');

@@ -44,7 +44,7 @@ describe.each(streamRows)('$name', (row) => {
     await listening.serverClose();
     expect(listening.status).toBe('closed');
     const { serverAddress } = listening;
-    if ('path' in serverAddress) expect(existsSync(String(serverAddress.path))).toBe(false);
+    if ('path' in serverAddress) expect(existsSync(serverAddress.path)).toBe(false);
   });
 
   test('connections in the accept queue when shutdown begins are served, not reset', async () => {

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { sourceOf, type BaseServer, type ServerOptions } from '@sendall/socketserver';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Obedient, Password, WhatItIsTold } from './fixtures/handlers.js';
-import { Client, dial, eventually, start, streamRows } from './support/rows.js';
+import { Client, connectable, dial, eventually, start, streamRows } from './support/rows.js';
 
 const tcp = { transport: 'tcp', concurrency: 'inline' } as const;
 
@@ -17,7 +17,7 @@ async function known(server: BaseServer): Promise<Client> {
 /** A client that says nothing, not even a ClientHello; resolves when the server counts it. */
 async function stranger(server: BaseServer, localAddress?: string): Promise<Socket> {
   const { accepted } = server.info();
-  const socket = connect({ ...(server.serverAddress as { port: number }), ...(localAddress && { localAddress }) });
+  const socket = connect({ ...connectable(server.serverAddress), ...(localAddress && { localAddress }) });
   socket.on('error', () => {}).resume();
   onTestFinished(() => void socket.destroy());
   await once(socket, 'connect');

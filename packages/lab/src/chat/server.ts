@@ -71,7 +71,7 @@ export class ChatServer {
       readTimeout: 0,
       ...(framing !== undefined && { framing }),
     });
-    const bound = server.serverAddress as { port: number };
+    const bound = server.serverAddress;
     const chat = new ChatServer(bound.port, clients, framing !== undefined, () => server.shutdown({ timeout: 500 }));
     return chat;
   }

@@ -1,4 +1,11 @@
-import { DatagramRequestHandler, serve, UDPServer, type Connection, type Server } from '@sendall/socketserver';
+import {
+  DatagramRequestHandler,
+  serve,
+  UDPServer,
+  type BoundHost,
+  type Connection,
+  type Server,
+} from '@sendall/socketserver';
 import type { Encoding } from '../encoding.js';
 import { CommandRefusedError, largestCommand } from './command.js';
 import { lengthReady } from './length-ready.js';
@@ -70,11 +77,11 @@ export async function serveCommands(options: CommandServerOptions): Promise<Comm
     stopping.abort();
     await server.shutdown({ timeout: 1000 });
   };
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   return { port, close, [Symbol.asyncDispose]: close };
 }
 
-function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions): Promise<Server> {
+function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions): Promise<Server<BoundHost>> {
   const { encoding = 'gbk', maxAnswer = largestLength, maxClients = 64, onEvent = () => {} } = options;
   const handle = async (connection: Connection) => {
     const peer = connection.peer as { host: string; port: number };
@@ -112,7 +119,7 @@ function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions
   return serve({ host, port: options.port ?? 0 }, handle, { maxConnections: maxClients, readTimeout: 0 });
 }
 
-async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<Server> {
+async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<Server<BoundHost>> {
   const { encoding = 'gbk', maxClients = 64, onEvent = () => {} } = options;
   class Handler extends DatagramRequestHandler {
     override async handle(): Promise<void> {

@@ -18,7 +18,7 @@ class Echo extends MessageRequestHandler {
 
 export async function serveDemo(): Promise<{ server: Server; address: Address }> {
   const server = await serve({ host: '127.0.0.1', port: 0 }, Echo, { maxConnections: 64 });
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   return { server, address: { host: '127.0.0.1', port } };
 }
 

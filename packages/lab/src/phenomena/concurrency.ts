@@ -106,7 +106,7 @@ async function serveAll(
         while (!state.stopped) await server.handleRequest(100);
       })()
     : server.serveForever();
-  const { port } = server.serverAddress as { port: number };
+  const { port } = server.serverAddress;
   await ask(port, question); // so that every way is warm
   const trace = new Trace();
   await Promise.all(Array.from({ length: clients }, () => ask(port, question, trace)));

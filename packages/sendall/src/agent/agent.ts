@@ -306,7 +306,7 @@ export class Agent implements AsyncDisposable {
         // Strangers never keep callers out: when all places are taken, the oldest of theirs goes for a newcomer.
         establishedBy: 'handler',
       });
-      const bound = server.serverAddress as { host: string; port: number };
+      const bound = server.serverAddress;
       this.#add(server, formatTlsUrl({ host: address.host, port: bound.port }));
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;

@@ -1,3 +1,4 @@
+/** From the transport to a place: counts arrivals, and starts, queues or drops them. */
 import type { Socket } from 'node:net';
 import { isTransient } from './accept-failures.js';
 import type { PeerAddress } from '../address.js';
@@ -13,8 +14,8 @@ import type { SharedPlaces } from './shared-places.js';
 import type { TransportSink } from '../transports/transport.js';
 
 /**
- * From the transport to a place: whoever arrives is counted and, within the limits of connections and descriptors,
- * started, kept waiting or turned away. Tells of what it turns away, of alarms and of failures of accept(2).
+ * Takes what the transport brings: counts it and, within the limits of connections and descriptors, starts it, queues it
+ * or drops it. Emits the events of drops, alarms and failures of accept(2).
  */
 export class Acceptor implements TransportSink<Socket | Datagram> {
   readonly admission: Admission<Socket | Datagram>;
@@ -27,7 +28,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
   #dropped = 0;
   #shared: SharedPlaces | undefined;
 
-  /** Sends away one that is not established; false: there is none here. */
+  /** Closes a connection that is not established; false: there is none here. */
   readonly #displace: () => boolean;
 
   constructor(server: ServerInside, start: (item: Socket | Datagram) => void, displace: () => boolean) {
@@ -65,7 +66,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
     return this.#shared?.dropped ?? this.#dropped;
   }
 
-  /** Who waits for a place, in all threads. */
+  /** How many wait for a place, in all threads. */
   get pending(): number {
     return this.admission.places.waiting;
   }
@@ -111,7 +112,7 @@ export class Acceptor implements TransportSink<Socket | Datagram> {
     this.admission.offer(item);
   }
 
-  /** One came that somebody else has admitted. */
+  /** A request arrived that the main server has admitted. */
   handedOver(): void {
     this.#accepted++;
   }

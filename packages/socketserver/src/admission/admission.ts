@@ -1,7 +1,8 @@
-import { unseen, waitedOn } from '../connection/clock.js';
+/** Places and the queue for them. */
+import { UNSEEN, waitedOn } from '../connection/clock.js';
 import type { DropReason } from '../reasons.js';
 
-/** Counts those being served and those who wait; one for the whole server, whatever the number of workers. */
+/** Counts what is served and what waits: one count for the whole server, whatever the number of workers. */
 export interface PlaceCounter {
   readonly taken: number;
   readonly waiting: number;
@@ -52,8 +53,8 @@ export interface AdmissionDesk<T> {
   displace(): void;
 }
 
-/** Those who wait displace one after this many milliseconds, where no newcomer does it for them. */
-const patience = 250;
+/** Milliseconds after which the queue displaces a connection, where no newcomer does. */
+const PATIENCE = 250;
 
 interface Waiting<T> {
   item: T;
@@ -61,12 +62,12 @@ interface Waiting<T> {
 }
 
 /**
- * Who may come in.
+ * Decides which requests start, wait, or are dropped.
  *
- * Four situations. There is a place and the server serves: the item starts at once. There is none, but one that is not
- * established holds one: that one goes. There is none, or the server is not serving yet: it waits, in order, among at
- * most `pendingConnections`. That queue is full too: it is dropped. One that waited `pendingTimeout` while the server
- * served is dropped as well.
+ * There are four situations. A place is free and the server serves: the item starts at once. All places are taken, one of
+ * them by a connection that is not established: that connection goes. All places are taken, or the server is not serving
+ * yet: the item waits, in order, among at most `pendingConnections`. The queue is full as well: the item is dropped. An
+ * item that waited `pendingTimeout` while the server served is dropped too.
  */
 export class Admission<T> {
   places: PlaceCounter;
@@ -74,7 +75,7 @@ export class Admission<T> {
   #pending: Waiting<T>[] = [];
   #permits = 0;
   #pumping = false;
-  /** How long those who wait have seen no place, in milliseconds. */
+  /** For how many milliseconds the queue has seen no free place. */
   #stuck = 0;
 
   constructor(desk: AdmissionDesk<T>, places: PlaceCounter = new LocalPlaces()) {
@@ -99,13 +100,13 @@ export class Admission<T> {
   offer(item: T): void {
     const { maxConnections, pendingConnections } = this.#desk.rules();
     const { places } = this;
-    // The place goes to whoever waits already, else to this one.
+    // A free place goes to the first one in the queue, else to this one.
     if (this.#permits > 0 && places.taken >= maxConnections) this.#desk.displace();
     if (this.#permits > 0 && this.#pending.length === 0 && places.take(maxConnections)) {
       this.#permits--;
       this.#desk.start(item);
     } else if (places.queue(pendingConnections)) {
-      this.#pending.push({ item, waited: unseen });
+      this.#pending.push({ item, waited: UNSEEN });
     } else {
       this.#desk.drop(item, 'overload');
     }
@@ -122,7 +123,7 @@ export class Admission<T> {
     if (this.#pending.length > 0) this.pump();
   }
 
-  /** Lets in as many of those who wait as there are places for. */
+  /** Starts as many waiting items as there are places. */
   pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -142,7 +143,7 @@ export class Admission<T> {
     return true;
   }
 
-  /** Turns away everyone who waits. */
+  /** Drops all that wait. */
   clear(reason: DropReason): void {
     const waiting = this.#pending;
     this.#pending = [];
@@ -152,14 +153,14 @@ export class Admission<T> {
     }
   }
 
-  /** Time passed: those who waited too long are turned away; places freed by other workers are taken. */
+  /** Time passed: drops items that waited too long, and takes places that other workers freed. */
   tick(elapsed: number): void {
     if (this.#pending.length === 0) return;
     this.pump();
     const { pendingTimeout, maxConnections } = this.#desk.rules();
     const full = this.#permits > 0 && this.#pending.length > 0 && this.places.taken >= maxConnections;
     this.#stuck = full ? this.#stuck + elapsed : 0;
-    if (this.#stuck >= patience) {
+    if (this.#stuck >= PATIENCE) {
       this.#stuck = 0;
       this.#desk.displace();
     }

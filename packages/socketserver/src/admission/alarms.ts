@@ -1,8 +1,9 @@
+/** Alarms on the number of connections. */
 import type { Alarm } from '../options.js';
 
-const defaultCooldown = 5_000;
+const DEFAULT_COOLDOWN = 5_000;
 
-/** Thresholds of connections that somebody wants to hear of, each at most once in its cooldown. */
+/** Thresholds on the number of connections. Each rings at most once in its cooldown. */
 export class Alarms {
   #alarms: { name: string; threshold: number; cooldown: number; quietUntil: number }[] = [];
 
@@ -11,7 +12,7 @@ export class Alarms {
   }
 
   set(alarms: Alarm[]): void {
-    this.#alarms = alarms.map(({ threshold, cooldown = defaultCooldown, name = String(threshold) }) => ({
+    this.#alarms = alarms.map(({ threshold, cooldown = DEFAULT_COOLDOWN, name = String(threshold) }) => ({
       name,
       threshold,
       cooldown,

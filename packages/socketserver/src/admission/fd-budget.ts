@@ -1,13 +1,14 @@
+/** How many file descriptors the process may still open. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** How stale the count of open descriptors may be, in milliseconds. */
-const countEvery = 250;
+const COUNT_EVERY = 250;
 
 /**
  * The file descriptors this process may still open.
  *
- * When they run out, libuv accepts with one it keeps back and closes at once, and nobody hears of it. So the server
- * looks beforehand: it takes no more clients when only the reserve is left, and says so.
+ * When they run out, libuv accepts with one it keeps back and closes at once, silently. So the server looks beforehand:
+ * when only the reserve is left it takes no more clients, and says so.
  */
 export class FdBudget {
   #reserve: number;
@@ -37,7 +38,7 @@ export class FdBudget {
     // Far from the limit nothing needs to be counted: assume that others hold no more than we and a few hundred.
     if (ours * 2 + 512 < this.#limit) return true;
     const now = performance.now();
-    if (now - this.#countedAt > countEvery) {
+    if (now - this.#countedAt > COUNT_EVERY) {
       this.#countedAt = now;
       this.#open = openDescriptors();
       this.#ours = ours;

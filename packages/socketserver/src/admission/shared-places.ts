@@ -1,13 +1,14 @@
+/** Places counted in memory that threads share. */
 import type { PlaceCounter } from './admission.js';
 
 /** Slots before the workers': the places taken, those who wait for one, those accepted, those dropped. */
-const total = 0;
-const queued = 1;
-const accepted = 2;
-const dropped = 3;
+const TOTAL = 0;
+const QUEUED = 1;
+const ACCEPTED = 2;
+const DROPPED = 3;
 /** Three for each worker: the places it holds, those who wait in it, those in it that are not established. */
-const firstWorker = 4;
-const perWorker = 3;
+const FIRST_WORKER = 4;
+const PER_WORKER = 3;
 
 /** One count of connections for all threads that accept by themselves, in memory that they share. */
 export class SharedPlaces implements PlaceCounter {
@@ -18,33 +19,33 @@ export class SharedPlaces implements PlaceCounter {
 
   /** @param worker this thread's number; the main thread, which takes none, has -1. */
   constructor(from: SharedArrayBuffer | number, worker = -1) {
-    this.buffer = typeof from === 'number' ? new SharedArrayBuffer((firstWorker + from * perWorker) * 4) : from;
+    this.buffer = typeof from === 'number' ? new SharedArrayBuffer((FIRST_WORKER + from * PER_WORKER) * 4) : from;
     this.#slots = new Int32Array(this.buffer);
-    this.#mine = worker < 0 ? undefined : firstWorker + worker * perWorker;
+    this.#mine = worker < 0 ? undefined : FIRST_WORKER + worker * PER_WORKER;
   }
 
   get taken(): number {
-    return Atomics.load(this.#slots, total);
+    return Atomics.load(this.#slots, TOTAL);
   }
 
   get waiting(): number {
-    return Atomics.load(this.#slots, queued);
+    return Atomics.load(this.#slots, QUEUED);
   }
 
   take(limit: number): boolean {
-    return this.#addBelow(total, limit, 0);
+    return this.#addBelow(TOTAL, limit, 0);
   }
 
   give(): void {
-    this.#subtract(total, 0);
+    this.#subtract(TOTAL, 0);
   }
 
   queue(limit: number): boolean {
-    return this.#addBelow(queued, limit, 1);
+    return this.#addBelow(QUEUED, limit, 1);
   }
 
   leave(): void {
-    this.#subtract(queued, 1);
+    this.#subtract(QUEUED, 1);
   }
 
   /** Checked and added in one step: the count is never above the limit, and no free place is refused. */
@@ -68,7 +69,7 @@ export class SharedPlaces implements PlaceCounter {
   /** How many are not established; a thread sets its own number. */
   get unestablished(): number {
     let sum = 0;
-    for (let slot = firstWorker + 2; slot < this.#slots.length; slot += perWorker)
+    for (let slot = FIRST_WORKER + 2; slot < this.#slots.length; slot += PER_WORKER)
       sum += Atomics.load(this.#slots, slot);
     return sum;
   }
@@ -81,37 +82,37 @@ export class SharedPlaces implements PlaceCounter {
   get mostUnestablished(): number | undefined {
     let most = 0;
     let worker: number | undefined;
-    for (let slot = firstWorker + 2; slot < this.#slots.length; slot += perWorker) {
+    for (let slot = FIRST_WORKER + 2; slot < this.#slots.length; slot += PER_WORKER) {
       const count = Atomics.load(this.#slots, slot);
-      if (count > most) [most, worker] = [count, (slot - 2 - firstWorker) / perWorker];
+      if (count > most) [most, worker] = [count, (slot - 2 - FIRST_WORKER) / PER_WORKER];
     }
     return worker;
   }
 
   countAccepted(): void {
-    Atomics.add(this.#slots, accepted, 1);
+    Atomics.add(this.#slots, ACCEPTED, 1);
   }
 
   countDropped(): void {
-    Atomics.add(this.#slots, dropped, 1);
+    Atomics.add(this.#slots, DROPPED, 1);
   }
 
   get accepted(): number {
-    return Atomics.load(this.#slots, accepted);
+    return Atomics.load(this.#slots, ACCEPTED);
   }
 
   get dropped(): number {
-    return Atomics.load(this.#slots, dropped);
+    return Atomics.load(this.#slots, DROPPED);
   }
 
   /** A worker died: its connections are gone, and those that waited in it. Returns how many there were of each. */
   clear(worker: number): { held: number; waiting: number } {
-    const slot = firstWorker + worker * perWorker;
+    const slot = FIRST_WORKER + worker * PER_WORKER;
     const held = Atomics.exchange(this.#slots, slot, 0);
     const waiting = Atomics.exchange(this.#slots, slot + 1, 0);
     Atomics.store(this.#slots, slot + 2, 0);
-    Atomics.sub(this.#slots, total, held);
-    Atomics.sub(this.#slots, queued, waiting);
+    Atomics.sub(this.#slots, TOTAL, held);
+    Atomics.sub(this.#slots, QUEUED, waiting);
     return { held, waiting };
   }
 }

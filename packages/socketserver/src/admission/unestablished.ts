@@ -1,14 +1,15 @@
+/** Connections that have not shown yet who they are, and which of them goes when the server is full. */
 import { isIPv6 } from 'node:net';
 import type { PeerAddress } from '../address.js';
 import type { CloseReason } from '../reasons.js';
 import type { ServerInside } from '../server-inside.js';
 
 /** A source's failures count against it only while it has more than this many: they never shut it out. */
-const fairShare = 8;
+const FAIR_SHARE = 8;
 /** Failures that count at most, how long (in milliseconds) they do, and how many sources are remembered for them. */
-const mostFailures = 1_000;
-const forgivenAfter = 60_000;
-const mostRemembered = 10_000;
+const MOST_FAILURES = 1_000;
+const FORGIVEN_AFTER = 60_000;
+const MOST_REMEMBERED = 10_000;
 
 interface Source<T> {
   name: string;
@@ -33,22 +34,22 @@ export function sourceOf(address: string): string {
   return `${[...before, ...zeros, ...after].slice(0, 4).join(':')}::/64`;
 }
 
-/** Whether a connection has something to show first: a PROXY header, a TLS handshake, or what its handler asks for. */
+/** Whether connections begin without being established: a PROXY header, a TLS handshake or the handler's check comes first. */
 export function beginsUnestablished({ options, transport }: Pick<ServerInside, 'options' | 'transport'>): boolean {
   if (transport.kind === 'datagram') return false;
   const { proxyProtocol, establishedBy } = options;
   return proxyProtocol !== false || transport.handshake !== undefined || establishedBy === 'handler';
 }
 
-/** Whether the end of a connection that is not established counts against its source: it is not the server's doing. */
+/** Whether the end of a connection that is not established counts against its source: unless the server ended it. */
 export function isFailure(reason: CloseReason | undefined): boolean {
   return reason !== 'displaced' && reason !== 'drain' && reason !== 'worker';
 }
 
 /**
- * Those that have not shown yet who they are, by where they come from; and whom of them to send away for a newcomer
- * when there is no place: the oldest of the source that has most. So a flood displaces itself, and a client has as long
- * as it takes to go through all places, even one that shares its address with the flood.
+ * Connections that are not established yet, by source, and the one that goes for a newcomer when the server is full: the
+ * oldest of the source that has most. So a flood displaces itself, and a client has as long as the flood needs to go
+ * through all places, even when it shares its address with the flood.
  *
  * One that ended without being established counts for a while as one more of its source, so a source of failures has a
  * smaller share.
@@ -89,7 +90,7 @@ export class Unestablished<T> {
     return true;
   }
 
-  /** It comes from elsewhere than it looked; its age stays. */
+  /** Its real source is another one; its age stays. */
   move(item: T, peer: PeerAddress): void {
     if (this.delete(item)) this.add(item, peer);
   }
@@ -108,10 +109,10 @@ export class Unestablished<T> {
   }
 
   #rankOf({ name, items }: Source<T>): number {
-    if (items.size <= fairShare) return items.size;
+    if (items.size <= FAIR_SHARE) return items.size;
     const failures = this.#failures.get(name);
     if (failures === undefined) return items.size;
-    if (performance.now() - failures.last < forgivenAfter) return items.size + failures.count;
+    if (performance.now() - failures.last < FORGIVEN_AFTER) return items.size + failures.count;
     this.#failures.delete(name);
     return items.size;
   }
@@ -129,11 +130,11 @@ export class Unestablished<T> {
   #countFailure(name: string): void {
     const now = performance.now();
     const known = this.#failures.get(name);
-    const before = known !== undefined && now - known.last < forgivenAfter ? known.count : 0;
+    const before = known !== undefined && now - known.last < FORGIVEN_AFTER ? known.count : 0;
     // The latest goes last, so the first is the one to forget.
     this.#failures.delete(name);
-    this.#failures.set(name, { count: Math.min(before + 1, mostFailures), last: now });
-    if (this.#failures.size <= mostRemembered) return;
+    this.#failures.set(name, { count: Math.min(before + 1, MOST_FAILURES), last: now });
+    if (this.#failures.size <= MOST_REMEMBERED) return;
     const [oldest] = this.#failures.keys();
     this.#failures.delete(oldest!);
   }

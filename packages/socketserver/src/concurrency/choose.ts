@@ -1,3 +1,4 @@
+/** From the option `concurrency` to a kind of worker and a way to feed it. */
 import { availableParallelism } from 'node:os';
 import type { WorkerKind } from './concurrency.js';
 import { SocketServerError } from '../errors.js';
@@ -9,8 +10,8 @@ import { processes } from './processes.js';
 import { canReusePort } from './reuse-port.js';
 import { threads } from './threads.js';
 
-const hangTimeout = 60_000;
-const maxChildren = 40;
+const HANG_TIMEOUT = 60_000;
+const MAX_CHILDREN = 40;
 
 /** How workers get their connections. */
 export type Feeding = 'hand-over' | 'kernel' | 'reuse-port';
@@ -47,12 +48,12 @@ function chooseProcesses(options: ProcessOptions): Choice {
   const workers = options.workers ?? cores();
   const requestsEach = options.requestsPerChild ?? 0;
   const pick = options.balance === 'least-connections' ? 'least-connections' : 'round-robin';
-  const most = Math.max(options.maxChildren ?? maxChildren, requestsEach > 0 ? 1 : workers);
+  const most = Math.max(options.maxChildren ?? MAX_CHILDREN, requestsEach > 0 ? 1 : workers);
   const spares = options.spares ?? (requestsEach > 0 ? workers : 0);
   return {
     feeding: 'hand-over',
     kind: processes,
-    rules: { workers, most, requestsEach, spares, pick, hangTimeout: options.hangTimeout ?? hangTimeout },
+    rules: { workers, most, requestsEach, spares, pick, hangTimeout: options.hangTimeout ?? HANG_TIMEOUT },
   };
 }
 
@@ -66,7 +67,7 @@ async function chooseThreads(options: ThreadOptions, transport: TransportName): 
     requestsEach: 0,
     spares: 0,
     pick,
-    hangTimeout: options.hangTimeout ?? hangTimeout,
+    hangTimeout: options.hangTimeout ?? HANG_TIMEOUT,
   };
   if (transport === 'udp' || transport === 'unix-datagram')
     return { feeding: 'hand-over', kind: threads(undefined), rules };

@@ -1,3 +1,4 @@
+/** The interfaces between a server and its threads or processes. */
 import type { Socket } from 'node:net';
 import type { BoundAddress } from '../address.js';
 import type { Holder } from './holder.js';

@@ -1,10 +1,11 @@
+/** Holds the listening address for workers that accept by themselves. */
 import { lookup } from 'node:dns/promises';
 import net, { type Server } from 'node:net';
 import { constants } from 'node:os';
 import type { Address, BoundAddress, PathAddress } from '../address.js';
 import { bindWithMode, checkPathLength, clearPath, OwnedPath, probeStream } from '../transports/endpoint.js';
 import { listenError, SocketServerError } from '../errors.js';
-import { createServerHandle, reusePortFlag, type ServerHandle } from '../node-internals.js';
+import { createServerHandle, REUSE_PORT_FLAG, type ServerHandle } from '../node-internals.js';
 
 /**
  * A bound socket that this thread holds and never accepts from. Workers do, with descriptors of their own for it, or
@@ -39,7 +40,7 @@ export class Holder {
     }
     const { host, port } = await resolve(address);
     const family = host?.includes(':') === false ? 4 : 6;
-    const handle = open(address, () => create(host, port, family, undefined, reusePort ? reusePortFlag : 0));
+    const handle = open(address, () => create(host, port, family, undefined, reusePort ? REUSE_PORT_FLAG : 0));
     const name: { address?: string; port?: number } = {};
     // libuv keeps a failure of bind(2) for the next call.
     open(address, () => handle.getsockname(name) || handle);

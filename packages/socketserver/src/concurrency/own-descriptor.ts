@@ -1,3 +1,4 @@
+/** A second descriptor for a listening socket, without dup(2). */
 import { spawn } from 'node:child_process';
 import type { ReceivedHandle } from '../node-internals.js';
 
@@ -10,7 +11,7 @@ import type { ReceivedHandle } from '../node-internals.js';
  * It sends the bare handle. A `net.Server` that is sent becomes one again where it arrives, and that one opens the
  * number of a Unix socket a second time (see `listenOnHandle`).
  */
-const helper = `
+const HELPER = `
   const server = require('node:net').createServer();
   server.listen({ fd: 3, backlog: Number(process.argv[1]) }, () => {
     process.send('listener', server._handle);
@@ -24,7 +25,7 @@ const helper = `
  */
 export function duplicateListener(fd: number, backlog: number): Promise<ReceivedHandle> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['-e', helper, String(backlog)], {
+    const child = spawn(process.execPath, ['-e', HELPER, String(backlog)], {
       stdio: ['ignore', 'ignore', 'pipe', fd, 'ipc'],
     });
     let said = '';

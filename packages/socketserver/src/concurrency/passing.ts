@@ -1,7 +1,8 @@
+/** What gets into a worker: handler classes by module and name, and options that can be copied. */
 import { randomBytes } from 'node:crypto';
-import { OptionError, SocketServerError } from '../errors.js';
+import { SocketServerError } from '../errors.js';
 import type { HandlerClass } from '../handler/handler.js';
-import type { ServerOptions } from '../options.js';
+import { wrongOption, type ServerOptions } from '../options.js';
 import type { Export } from './worker-messages.js';
 
 /** Steps of the pipeline that run where the connection is. The others are asked of the main thread. */
@@ -27,8 +28,7 @@ export function checkForWorkers(options: ServerOptions, handler: HandlerClass, s
         `export the class and give it "static module = import.meta.url"`,
     );
   if (options.framing !== undefined && typeof options.framing !== 'string')
-    throw new OptionError(
-      'INVALID_OPTION',
+    throw wrongOption(
       'framing',
       'option "framing" has to reach threads or processes: give it as a spec such as "u32be", or as "static framing" of the handler',
     );
@@ -36,11 +36,8 @@ export function checkForWorkers(options: ServerOptions, handler: HandlerClass, s
     try {
       structuredClone(options[name]);
     } catch (error) {
-      throw new OptionError(
-        'INVALID_OPTION',
-        name,
-        `option "${name}" has to be copied into threads or processes: ${(error as Error).message}`,
-      );
+      const why = (error as Error).message;
+      throw wrongOption(name, `option "${name}" has to be copied into threads or processes: ${why}`);
     }
   }
 }

@@ -1,3 +1,4 @@
+/** A server's threads or processes: started, fed, watched, replaced. */
 import type { Socket } from 'node:net';
 import type { BoundAddress, PeerAddress } from '../address.js';
 import type { WorkerKind, WorkerLink, Workers } from './concurrency.js';
@@ -9,6 +10,7 @@ import type { ServerEvents } from '../events.js';
 import type { DropReason } from '../reasons.js';
 import type { SharedPlaces } from '../admission/shared-places.js';
 import { isFailure, Unestablished } from '../admission/unestablished.js';
+import { Respawn } from './respawn.js';
 import {
   errorFrom,
   errorNote,
@@ -74,11 +76,6 @@ interface Member {
   startError?: Error;
 }
 
-/** More unwanted ends than this within the window is a crash loop. */
-const crashLimit = 5;
-const crashWindow = 5_000;
-const slowestRespawn = 30_000;
-
 /** Threads or processes that serve for one server: started, fed, watched, replaced. */
 export class Pool implements Workers {
   readonly accept: boolean;
@@ -93,11 +90,10 @@ export class Pool implements Workers {
   #waiting: { item: Socket | Datagram; done: (() => void) | undefined }[] = [];
   #next = 0;
   #lastId = 0;
-  #crashes: number[] = [];
-  #respawns = new Set<NodeJS.Timeout>();
+  readonly #respawn = new Respawn();
   #heartbeat: NodeJS.Timeout | undefined;
   #serving = false;
-  /** Members whose door is being closed or opened, and who waits for that. */
+  /** Members whose door is being closed or opened, and the call that waits for them. */
   #atDoor = new Set<Member>();
   #doorsDone: (() => void) | undefined;
   #events = false;
@@ -223,26 +219,14 @@ export class Pool implements Workers {
       reject(new SocketServerError('WORKER_FAILED', `a worker could not start: ${how}`, { cause }));
       return;
     }
-    const now = performance.now();
-    this.#crashes = this.#crashes.filter((at) => now - at < crashWindow);
-    this.#crashes.push(now);
-    const over = this.#crashes.length - crashLimit;
-    if (over === 1)
-      this.#host.failed(
-        new SocketServerError(
-          'WORKER_CRASH_LOOP',
-          `${this.#crashes.length} workers ended within ${crashWindow / 1000} s (the last one: ${how}); they are replaced more slowly now`,
-          { cause },
-        ),
-        undefined,
-      );
-    const wait = over <= 0 ? 0 : Math.min(slowestRespawn, 500 * 2 ** Math.min(over, 6));
-    const timer = setTimeout(() => {
-      this.#respawns.delete(timer);
+    this.#respawn.after(() => {
       this.#host.event('worker', { state: 'respawn', worker: member.number });
       this.#fill();
-    }, wait);
-    this.#respawns.add(timer);
+    });
+    const loop = this.#respawn.loopBegins;
+    if (loop === undefined) return;
+    const why = `${loop} (the last one: ${how}); they are replaced more slowly now`;
+    this.#host.failed(new SocketServerError('WORKER_CRASH_LOOP', why, { cause }), undefined);
   }
 
   /** Starts as many as are missing. */
@@ -267,7 +251,7 @@ export class Pool implements Workers {
     );
   }
 
-  /** A loop that stands still does not answer; one that serves nobody is not asked. */
+  /** A loop that stands still does not answer. A worker without requests is not asked. */
   #listenForHearts(): void {
     const now = performance.now();
     for (const member of this.#members) {
@@ -420,7 +404,7 @@ export class Pool implements Workers {
       }
       case 'established': {
         const entry = member.active.get(message.id);
-        // One that is sent away may have shown who it is just before: it stays.
+        // A connection to be displaced may have been established just before. Then it stays.
         if (entry !== undefined) this.#unestablished.delete(entry);
         break;
       }
@@ -491,7 +475,7 @@ export class Pool implements Workers {
     }));
   }
 
-  /** Tells those who accept by themselves, and waits until each has done it or is gone. */
+  /** Tells the workers that accept by themselves, and waits until each has done it or is gone. */
   async #turnDoors(message: (link: WorkerLink) => ToWorker): Promise<void> {
     this.#atDoor = new Set(this.#members);
     const all = new Promise<void>((resolve) => (this.#doorsDone = resolve));
@@ -519,7 +503,7 @@ export class Pool implements Workers {
       let resolve!: () => void;
       const promise = new Promise<void>((r) => (resolve = r));
       this.#drain = { report: { open: 0, idle: 0, finished: 0, destroyed: 0 }, promise, resolve };
-      for (const timer of this.#respawns) clearTimeout(timer);
+      this.#respawn.stop();
       for (const { item, done } of this.#waiting.splice(0)) {
         this.#host.placeFreed();
         this.#host.dropped(item, 'no-worker');
@@ -562,7 +546,7 @@ function idOf(link: WorkerLink): { pid?: number; threadId?: number } {
 
 function addressesOf(socket: Socket, address: BoundAddress): { peer: PeerAddress; local: PeerAddress } {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  if ('path' in address && address.path !== undefined) return { peer: { path: '' }, local: { path: address.path } };
+  if ('path' in address) return { peer: { path: '' }, local: { path: address.path } };
   return {
     peer: { host: remoteAddress ?? '', port: remotePort ?? 0 },
     local: { host: localAddress ?? '', port: localPort ?? 0 },

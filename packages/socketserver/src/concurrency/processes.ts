@@ -1,3 +1,4 @@
+/** Workers that are child processes. */
 import { fork, type ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';

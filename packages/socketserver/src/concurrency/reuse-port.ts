@@ -1,3 +1,4 @@
+/** Whether SO_REUSEPORT can be had. */
 import { createServer, type AddressInfo, type Server } from 'node:net';
 
 let known: Promise<boolean> | undefined;

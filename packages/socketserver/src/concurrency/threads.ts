@@ -1,3 +1,4 @@
+/** Workers that are threads. */
 import type { Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import type { WorkerKind, WorkerLink } from './concurrency.js';
@@ -18,7 +19,7 @@ class ThreadLink implements WorkerLink {
   readonly #worker: Worker;
   readonly #calls: SystemCalls | undefined;
   readonly #onTheWay = new Map<number, { socket: Socket; fd: number; back: () => void }>();
-  /** Listening descriptors that the worker may not have taken over yet; each is told when it has, or has ended. */
+  /** Listening descriptors that the worker may not have taken over yet, with what to do when it has, or has ended. */
   readonly #shared = new Map<number, (ended: boolean) => void>();
 
   constructor(calls: SystemCalls | undefined) {

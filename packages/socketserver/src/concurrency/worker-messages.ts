@@ -1,4 +1,5 @@
-import type { BoundAddress, PeerAddress } from '../address.js';
+/** The messages between a server and its workers. */
+import type { BoundAddress, BoundHost, PeerAddress } from '../address.js';
 import type { ServerInfo } from '../server-interface.js';
 import type { DrainReport } from '../reasons.js';
 import type { CloseReason } from '../reasons.js';
@@ -15,7 +16,7 @@ export type Acceptance =
   | { by: 'feed' }
   /** `own`: `fd` is a duplicate for this worker alone; else it is lent until the worker has made one. */
   | { by: 'descriptor'; fd: number; own: boolean; address: BoundAddress; backlog: number }
-  | { by: 'reuse-port'; address: BoundAddress; backlog: number };
+  | { by: 'reuse-port'; address: BoundHost; backlog: number };
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -61,7 +62,7 @@ export type ToWorker =
   /** With an acceptance: it has closed its socket, and gets another. */
   | { type: 'resume'; acceptance?: Acceptance }
   | { type: 'drain'; timeout: number }
-  /** One that is not established has to go: this one, where the main server admits. */
+  /** A connection that is not established has to go: this one, where the main server admits. */
   | { type: 'displace'; id?: number }
   | { type: 'ping' };
 
@@ -85,7 +86,7 @@ export type FromWorker =
   | ({ type: 'closed'; id: number; peer: PeerAddress; local: PeerAddress } & ClosedNote)
   | { type: 'uncounted'; id: number }
   | { type: 'established'; id: number }
-  /** There is no place, and in this worker nobody to send away. */
+  /** The server is full, and this worker has no connection to displace. */
   | { type: 'room' }
   | { type: 'done'; id: number }
   | { type: 'event'; event: string; info: Record<string, unknown> }

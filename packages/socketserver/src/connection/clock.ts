@@ -1,12 +1,9 @@
-/** The longest that Node's timers wait, in milliseconds. */
-export const longest = 0x7fffffff;
-
 /** A wait that the clock has not looked at yet: its first look is where the wait begins. */
-export const unseen = -1;
+export const UNSEEN = -1;
 
 /** How long something has waited at this look, where the last one left it at `waited`. */
 export function waitedOn(waited: number, elapsed: number): number {
-  return waited === unseen ? 0 : waited + elapsed;
+  return waited === UNSEEN ? 0 : waited + elapsed;
 }
 
 /** Something whose deadlines the clock looks at. `elapsed` is the time since the last look, in milliseconds. */
@@ -18,9 +15,9 @@ export interface Timed {
  * One coarse timer for all the deadlines of a server.
  *
  * A timer per connection costs memory and a list operation for every chunk. Here a connection only counts how long
- * it has waited and sets that count to `unseen` when something happens; the clock comes by a few times a second. A
+ * it has waited and sets that count to `UNSEEN` when something happens; the clock comes by a few times a second. A
  * deadline is never early: a wait counts from the first look at it, so it is late by up to two intervals. The clock
- * looks when the loop has read what had come, so a loop that stood still charges its own time to nobody who had spoken.
+ * looks after the loop has read what had arrived, so that time in which the loop stood still is not a client's silence.
  */
 export class Clock {
   #timer: NodeJS.Timeout | undefined;

@@ -1,18 +1,21 @@
+/** One peer on a stream: reading, writing, TLS and the end. */
 import { createReadStream } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';
 import type { PeerAddress } from '../address.js';
-import { unseen, waitedOn, type Clock, type Timed } from './clock.js';
-import { ConnectionClosedError, isDisconnect, SocketServerError, TimeoutError } from '../errors.js';
+import type { Clock } from './clock.js';
+import { Deadlines, type Watched } from './deadlines.js';
+import { ConnectionClosedError, isDisconnect, SocketServerError, type TimeoutError } from '../errors.js';
 import type { CloseReason } from '../reasons.js';
-import type { ResolvedOptions } from '../options.js';
+import { wrongOption, type ResolvedOptions } from '../options.js';
 import { Messages, type MessageEnds } from './messages.js';
-import { rawSocketOf, unsentBytes, withSharedBuffer } from '../node-internals.js';
+import { rawSocketOf, withSharedBuffer } from '../node-internals.js';
 import { PacketWriter } from './packet-writer.js';
 import type { ProxyHeader } from './proxy-protocol.js';
 import { Reader } from './reader.js';
 import type { Hooks, Sink, Source } from './sink.js';
+import { Waiters } from './waiters.js';
 import { Writer } from './writer.js';
 
 /** What a connection needs of its server. */
@@ -47,7 +50,7 @@ const connectionOf = Symbol('connection');
 type Owned = Socket & { [connectionOf]?: Connection };
 const noError = (): void => {};
 /** Chunks after which a connection counts as busy. */
-const busyAfter = 8;
+const BUSY_AFTER = 8;
 
 let lastId = 0;
 
@@ -58,7 +61,7 @@ let lastId = 0;
  * `connection.socket` by itself as long as it never reads here. Writing is batched: what one tick writes leaves as
  * one write at its end.
  */
-export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed, Source, MessageEnds {
+export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watched, Source, MessageEnds {
   /** Unique within this process. */
   readonly id: number;
   /** The client's address; what a PROXY header said, where one is used. */
@@ -82,7 +85,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #started = performance.now();
   #ended: number | undefined;
   #abort: AbortController | undefined;
-  #waiters: { want: 'drain' | 'flush' | 'close'; resolve: () => void; reject: (error: Error) => void }[] | undefined;
+  #waiters: Waiters | undefined;
+  readonly #deadlines = new Deadlines(this);
   #messages: Messages | undefined;
   #counted = true;
   #established = true;
@@ -96,13 +100,6 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #endedByHandler = false;
   #pausedByUser = false;
   #pausedBySink = false;
-  #readTimeout: number | undefined;
-  #readTimeoutOnce: number | undefined;
-  #idle = unseen;
-  /** How long the client has taken nothing, and by what that was seen: bytes of whole writes, and of the one under way. */
-  #stalled = 0;
-  #taken = -1;
-  #unsent = 0;
 
   /** @internal */
   constructor(host: ConnectionHost, socket: Socket, serverPath?: string, id = ++lastId) {
@@ -119,7 +116,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
         : { host: remoteAddress, port: remotePort };
     if (serverPath !== undefined) this.#local = { path: serverPath };
     this.#adopt(socket);
-    host.clock.add(this);
+    host.clock.add(this.#deadlines);
   }
 
   #adopt(socket: Socket): void {
@@ -129,8 +126,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 
   /**
-   * The socket below: a `net.Socket`, or a `tls.TLSSocket` once the handshake is done. Whoever has asked for it finds
-   * the same one from then on.
+   * The socket below: a `net.Socket`, or a `tls.TLSSocket` once the handshake is done. It stays the same one from the
+   * first use of this property on.
    */
   get socket(): Socket {
     this.#mayRelay = false;
@@ -179,7 +176,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     };
   }
 
-  /** Aborted when the connection is over. (An end of the client is noticed while somebody reads.) */
+  /** Aborted when the connection is over. (The client's end is noticed only while the connection is read.) */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
@@ -258,8 +255,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   #framed(): Messages {
     if (this.#messages === undefined) {
       const { framing } = this.host;
-      if (framing === undefined)
-        throw new SocketServerError('INVALID_OPTION', 'no framing: give the server the option "framing"');
+      if (framing === undefined) throw wrongOption('framing', 'no framing: give the server the option "framing"');
       this.#messages = new Messages(this, framing);
     }
     return this.#messages;
@@ -287,7 +283,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     if (this.sink !== undefined)
       throw new SocketServerError('READ_IN_PROGRESS', 'the bytes of this connection go to its push handler already');
     this.sink = sink;
-    this.#idle = unseen;
+    this.#deadlines.restart();
     if (this.closed) {
       sink.closed(this.failure);
       return;
@@ -317,18 +313,16 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   received(chunk: Buffer): void {
     // What comes behind our end is thrown away, and buys no time.
     if (this.#state === 'ending') return;
-    this.#idle = unseen;
-    this.#readTimeoutOnce = undefined;
+    this.#deadlines.heard();
     if (this.sink === undefined) return;
-    if (++this.#chunks === busyAfter && this.sink.lends !== undefined) process.nextTick(() => this.#readShared());
+    if (++this.#chunks === BUSY_AFTER && this.sink.lends !== undefined) process.nextTick(() => this.#readShared());
     this.sink.chunk(chunk);
   }
 
   /** @internal Bytes in the loop's read buffer: they are others' when this call returns. */
   receivedShared(lent: Buffer): void {
     if (this.#state === 'ending') return;
-    this.#idle = unseen;
-    this.#readTimeoutOnce = undefined;
+    this.#deadlines.heard();
     if (this.sink === undefined) return;
     if (this.sink.lends) this.sink.chunk(lent, true);
     else this.sink.chunk(Buffer.from(lent));
@@ -336,7 +330,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
 
   /**
    * A connection that turns out to be busy goes on in a socket that reads into one buffer for the whole loop: no
-   * memory is allocated for a chunk that nobody keeps, and less goes on inside of Node for each.
+   * memory is allocated for a chunk that is not kept, and Node does less work for each.
    */
   #readShared(): void {
     const { wire } = this;
@@ -369,11 +363,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
    * client's next bytes, then the former value again.
    */
   setReadTimeout(ms: number, once = false): void {
-    if (!(ms >= 0)) throw new SocketServerError('INVALID_OPTION', `a read timeout is 0 or more, not ${String(ms)}`);
-    if (once) this.#readTimeoutOnce = ms;
-    else this.#readTimeout = ms;
-    this.#idle = unseen;
-    this.host.clock.sharpen(ms);
+    this.#deadlines.setReadTimeout(ms, once);
   }
 
   // ---- writing
@@ -429,7 +419,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     return this.wire.writableFinished ? Promise.resolve() : this.#wait('flush');
   }
 
-  /** Nothing more is sent. A failed write shows here first: its error and the end are told of a moment later. */
+  /** Nothing more is sent. A failed write shows here first; the `error` and `close` events come a moment later. */
   get #broken(): boolean {
     return this.wire.destroyed || (this.wire.errored ?? null) !== null;
   }
@@ -441,24 +431,15 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   }
 
   #wait(want: 'drain' | 'flush' | 'close'): Promise<void> {
-    const waiters = (this.#waiters ??= []);
-    const waiting = new Promise<void>((resolve, reject) => waiters.push({ want, resolve, reject }));
-    // On a broken socket nothing is sent any more; the end, which is near, answers those who wait.
+    const waiting = (this.#waiters ??= new Waiters()).add(want);
+    // On a broken socket nothing is sent any more; its end, which is near, settles what waits.
     if (want !== 'close' && !this.#broken) this.writer.whenSent(() => this.drained());
-    waiting.catch(noError);
     return waiting;
   }
 
-  /** @internal The socket sent something: who waited for that? */
+  /** @internal The socket sent something. */
   drained(): void {
-    const waiters = this.#waiters;
-    if (waiters === undefined || this.#broken) return;
-    const { pending } = this.writer;
-    this.#waiters = waiters.filter(({ want, resolve }) => {
-      const met = want === 'drain' ? pending < this.highWaterMark : want === 'flush' && pending === 0;
-      if (met) resolve();
-      return !met;
-    });
+    if (!this.#broken) this.#waiters?.sent(this.writer.pending, this.highWaterMark);
   }
 
   /**
@@ -488,7 +469,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     const ahead = sink instanceof Reader ? sink.takeAll() : undefined;
     await this.flush();
     this.#stopReading();
-    this.#idle = unseen;
+    this.#deadlines.restart();
     if (ahead !== undefined && ahead.length > 0) socket.unshift(ahead);
     try {
       await this.handshake(options);
@@ -518,7 +499,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
   /** @internal What comes first has a deadline of its own. */
   awaitHandshake(): void {
     this.#state = 'handshake';
-    this.#idle = unseen;
+    this.#deadlines.restart();
   }
 
   /** @internal */
@@ -540,7 +521,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     this.writer.socket = socket;
     this.#adopt(socket);
     this.#state = 'open';
-    this.#idle = unseen;
+    this.#deadlines.restart();
     if (socket.destroyed) onClose.call(socket);
   }
 
@@ -561,7 +542,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
       return;
     }
     this.#state = 'ending';
-    this.#idle = unseen;
+    this.#deadlines.restart();
     this.sendEnd();
     if (this.#inputEnded) {
       this.#destroyWhenFlushed();
@@ -616,16 +597,11 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
     this.#state = 'closed';
     this.#ended = performance.now();
-    this.host.clock.delete(this);
+    this.host.clock.delete(this.#deadlines);
     if (this.failure !== undefined) this.reason ??= isDisconnect(this.failure) ? 'reset' : 'error';
     this.reason ??= this.#inputEnded ? 'end' : 'server';
     const { failure } = this;
-    const waiters = this.#waiters;
-    this.#waiters = undefined;
-    for (const { want, resolve, reject } of waiters ?? []) {
-      if (want === 'close') resolve();
-      else reject((this.failure ??= new ConnectionClosedError()));
-    }
+    this.#waiters?.end(() => (this.failure ??= new ConnectionClosedError()));
     this.#abort?.abort(failure ?? new ConnectionClosedError());
     this.sink?.closed(failure);
     this.host.connectionClosed(this);
@@ -657,55 +633,15 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Timed
     }
   }
 
-  /** @internal Called by the clock. */
-  tick(elapsed: number): void {
-    const { options } = this.host;
-    this.#idle = waitedOn(this.#idle, elapsed);
-    if (this.#state === 'handshake') {
-      const { handshakeTimeout } = options;
-      if (handshakeTimeout > 0 && this.#idle >= handshakeTimeout)
-        this.fail(
-          new TimeoutError('HANDSHAKE_TIMEOUT', `the handshake took longer than ${handshakeTimeout} ms`),
-          'handshake-timeout',
-        );
-      return;
-    }
-    if (this.#state === 'ending' && this.wire.writableFinished) {
-      if (this.#idle >= options.lingerTimeout) this.wire.destroy();
-      return;
-    }
-    if (this.writer.pending > 0 && this.#stalls(elapsed)) return;
-    if (this.#state !== 'open') {
-      this.#idle = unseen;
-      return;
-    }
-    if (this.sink === undefined || !this.sink.waiting || this.#pausedByUser || this.#inputEnded) {
-      this.#idle = unseen;
-      return;
-    }
-    const readTimeout = this.#readTimeoutOnce ?? this.#readTimeout ?? options.readTimeout;
-    if (readTimeout > 0 && this.#idle >= readTimeout) {
-      this.#idle = unseen;
-      this.#readTimeoutOnce = undefined;
-      const error = new TimeoutError('READ_TIMEOUT', `the client sent nothing for ${readTimeout} ms`);
-      this.failure ??= error;
-      this.sink.timeout(error);
-    }
+  /** @internal */
+  get awaitsBytes(): boolean {
+    return this.sink?.waiting === true && !this.#pausedByUser && !this.#inputEnded;
   }
 
-  /** Looks whether the client took any of what waits; ends the connection when it did not for too long. */
-  #stalls(elapsed: number): boolean {
-    const taken = this.wire.bytesWritten - this.wire.writableLength;
-    const unsent = unsentBytes(this.wire);
-    if (taken === this.#taken && unsent === this.#unsent) this.#stalled += elapsed;
-    else this.#stalled = 0;
-    this.#taken = taken;
-    this.#unsent = unsent;
-    const { writeTimeout } = this.host.options;
-    if (writeTimeout === 0 || this.#stalled < writeTimeout) return false;
-    const error = new TimeoutError('WRITE_TIMEOUT', `the client took nothing for ${writeTimeout} ms`);
-    this.fail(error, 'write-timeout');
-    return true;
+  /** @internal */
+  readTimedOut(error: TimeoutError): void {
+    this.failure ??= error;
+    this.sink?.timeout(error);
   }
 }
 

@@ -1,3 +1,4 @@
+/** Messages of a connection, by its framing. */
 import type { Encoder, Framing } from '@sendall/framing';
 import type { CloseReason } from '../reasons.js';
 import type { Writer } from './writer.js';
@@ -15,7 +16,7 @@ export interface MessageEnds {
 }
 
 /** Frames up to this size are encoded straight into the loop's write buffer. */
-const encodeInPlace = 8_192;
+const ENCODE_IN_PLACE = 8_192;
 
 const encoders = new WeakMap<Framing, Encoder>();
 
@@ -43,7 +44,7 @@ export class MessageWriter {
     const { writer } = connection;
     // A text takes at most three bytes a UTF-16 unit; a header is small beside what is left of the 16 KiB.
     const most = typeof payload === 'string' ? payload.length * 3 : payload.length;
-    const room = most <= encodeInPlace ? writer.reserve(2 * most + 64) : undefined;
+    const room = most <= ENCODE_IN_PLACE ? writer.reserve(2 * most + 64) : undefined;
     if (room === undefined) return connection.write(this.#encoder.encode(payload));
     writer.commit(this.#encoder.encodeInto(payload, room, writer.position));
     return writer.pending < connection.highWaterMark;

@@ -1,3 +1,4 @@
+/** Writing where each write is one packet. */
 import type { Socket } from 'node:net';
 import { Writer } from './writer.js';
 

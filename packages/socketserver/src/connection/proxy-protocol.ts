@@ -1,18 +1,18 @@
+/**
+ * The PROXY protocol: what a load balancer puts before the first byte to say who really called.
+ * Source: "The PROXY protocol, versions 1 & 2" of HAProxy, sections 2.1 and 2.2.
+ */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { PeerAddress } from '../address.js';
 import { ProxyHeaderError } from '../errors.js';
 import type { ProxyProtocol } from '../options.js';
 
-/**
- * The PROXY protocol: what a load balancer puts before the first byte to say who really called.
- * Source: "The PROXY protocol, versions 1 & 2" of HAProxy, sections 2.1 and 2.2.
- */
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 /** The longest version 1 line, its CRLF included (section 2.1). */
-const longestV1 = 107;
+const LONGEST_V1 = 107;
 const v1Start = Buffer.from('PROXY ', 'latin1');
 /** Most bytes of a version 2 header: addresses need at most 216, the rest is for its extensions. */
-const longestV2 = 4_096;
+const LONGEST_V2 = 4_096;
 
 /** One extension of a version 2 header. `type`: section 2.2, for example 0x02 authority, 0x05 unique id, 0x20 TLS. */
 export interface ProxyTlv {
@@ -51,9 +51,9 @@ export function parseProxyHeader(bytes: Buffer, accept: ProxyProtocol = true): P
 }
 
 function parseV1(bytes: Buffer): ProxyHeader | undefined {
-  const end = bytes.subarray(0, longestV1).indexOf('\r\n');
+  const end = bytes.subarray(0, LONGEST_V1).indexOf('\r\n');
   if (end < 0) {
-    if (bytes.length >= longestV1) throw new ProxyHeaderError('the PROXY line has no end in its first 107 bytes');
+    if (bytes.length >= LONGEST_V1) throw new ProxyHeaderError('the PROXY line has no end in its first 107 bytes');
     return undefined;
   }
   const line = bytes.toString('latin1', 0, end);
@@ -102,7 +102,7 @@ function parseV2(bytes: Buffer): ProxyHeader | undefined {
   const length = 16 + bytes.readUInt16BE(14);
   if (version !== 2 || command > 1)
     throw new ProxyHeaderError(`PROXY version ${version}, command ${command} is not known`);
-  if (length > longestV2) throw new ProxyHeaderError(`a PROXY header of ${length} bytes: more than ${longestV2}`);
+  if (length > LONGEST_V2) throw new ProxyHeaderError(`a PROXY header of ${length} bytes: more than ${LONGEST_V2}`);
   const need = addressBytes.get(transport);
   // Of a LOCAL header all that is said about addresses is ignored, whatever it is (section 2.2).
   if (command === 1 && need === undefined)
@@ -121,7 +121,7 @@ function parseV2(bytes: Buffer): ProxyHeader | undefined {
     version: 2,
     length,
     ...addressesOf(transport, body),
-    tlvs: tlvs.filter(({ type }) => type !== noop).map(({ type, value }) => ({ type, value: Buffer.from(value) })),
+    tlvs: tlvs.filter(({ type }) => type !== NOOP).map(({ type, value }) => ({ type, value: Buffer.from(value) })),
   };
 }
 
@@ -144,9 +144,9 @@ function addressesOf(transport: number, body: Buffer): Pick<ProxyHeader, 'peer' 
   }
 }
 
-const crc32c = 0x03;
-const noop = 0x04;
-const tls = 0x20;
+const CRC32C = 0x03;
+const NOOP = 0x04;
+const TLS = 0x20;
 
 /**
  * Takes extensions apart: a type, a length of two bytes, the value. Also for those inside of the one for TLS (0x20),
@@ -168,10 +168,10 @@ export function parseProxyTlvs(bytes: Buffer): ProxyTlv[] {
 /** What the protocol says about single extensions: the parts of the one for TLS, and the checksum (section 2.2.3). */
 function checkTlvs(header: Buffer, tlvs: readonly ProxyTlv[]): void {
   for (const { type, value } of tlvs) {
-    if (type === tls) {
+    if (type === TLS) {
       if (value.length < 5) throw new ProxyHeaderError(`the TLS extension has ${value.length} bytes, not 5 or more`);
       parseProxyTlvs(value.subarray(5));
-    } else if (type === crc32c) {
+    } else if (type === CRC32C) {
       if (value.length !== 4) throw new ProxyHeaderError(`the checksum has ${value.length} bytes, not 4`);
       // It is made with zeros in its own place.
       const blank = Buffer.from(header);

@@ -1,3 +1,4 @@
+/** Reads the PROXY header of a new connection. */
 import type { Connection } from './connection.js';
 import { ProxyHeaderError } from '../errors.js';
 import type { ProxyProtocol } from '../options.js';

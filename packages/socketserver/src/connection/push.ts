@@ -1,3 +1,4 @@
+/** The push side of a connection: one call of the handler at a time. */
 import type { Connection } from './connection.js';
 import type { TimeoutError } from '../errors.js';
 import type { Hooks, Sink } from './sink.js';
@@ -6,7 +7,7 @@ import type { Hooks, Sink } from './sink.js';
 export type Done = (connection: Connection, threw: boolean, error: unknown) => void;
 
 /** What a handler's call may return to end the connection once everything written is sent. */
-export const close = 'close';
+export const CLOSE = 'close';
 
 /**
  * Gives a connection's bytes to a handler, one call at a time: while a call's promise is pending, further bytes wait
@@ -91,7 +92,7 @@ export abstract class Push implements Sink {
     }
     writer.letGo();
     if (result === undefined) return true;
-    if (result === close) {
+    if (result === CLOSE) {
       this.#finish();
       return false;
     }
@@ -101,7 +102,7 @@ export abstract class Push implements Sink {
       (value) => {
         this.#busy = false;
         if (this.#closed) this.#settle(false);
-        else if (value === close) this.#finish();
+        else if (value === CLOSE) this.#finish();
         else this.#goOn();
       },
       (error: unknown) => {

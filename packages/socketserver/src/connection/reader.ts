@@ -1,8 +1,10 @@
+/** The pull side of a connection: bytes, lines, all to the end. */
 import { ConnectionClosedError, LineTooLongError, SocketServerError } from '../errors.js';
+import { checkNumber } from '../options.js';
 import type { Sink, Source } from './sink.js';
 
-const newline = 0x0a;
-const defaultLineLimit = 65_536;
+const NEWLINE = 0x0a;
+const DEFAULT_LINE_LIMIT = 65_536;
 
 interface Waiter {
   /** Looks at what is there; undefined: not enough yet. */
@@ -38,14 +40,14 @@ export class Reader implements Sink {
 
   /** What has come, at most `max` bytes of it; else what comes next; null at the end. */
   read(max = Infinity): Promise<Buffer | null> {
-    if (!(max > 0)) throw new SocketServerError('INVALID_OPTION', `read() takes a number above 0, not ${String(max)}`);
+    checkNumber('max', max, 1, 'read() takes a number above 0');
     if (this.#waiter === undefined && this.#size > 0) return Promise.resolve(this.#takeChunk(max));
     return this.#wait(() => (this.#size > 0 ? this.#takeChunk(max) : this.#atEnd(null)));
   }
 
   /** Exactly `n` bytes; fewer only where the stream ends before; null when it ended already. */
   readExactly(n: number): Promise<Buffer | null> {
-    if (!(n >= 0)) throw new SocketServerError('INVALID_OPTION', `read() takes a number of bytes, not ${String(n)}`);
+    checkNumber('n', n, 0, 'read() takes a number of bytes');
     return this.#wait(() => {
       if (n === 0) return Buffer.alloc(0);
       if (this.#size >= n) return this.#takeBytes(n);
@@ -71,11 +73,11 @@ export class Reader implements Sink {
     let chunk = 0;
     return this.#wait(() => {
       for (; chunk < this.#chunks.length; chunk++) {
-        const at = this.#chunks[chunk]!.indexOf(newline);
+        const at = this.#chunks[chunk]!.indexOf(NEWLINE);
         const length = seen + (at < 0 ? this.#chunks[chunk]!.length : at + 1);
-        if (length > (limit ?? defaultLineLimit)) {
+        if (length > (limit ?? DEFAULT_LINE_LIMIT)) {
           if (limit !== undefined) return this.#takeBytes(limit);
-          throw new LineTooLongError(defaultLineLimit);
+          throw new LineTooLongError(DEFAULT_LINE_LIMIT);
         }
         if (at >= 0) return this.#takeBytes(length);
         seen = length;

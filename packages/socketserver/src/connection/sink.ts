@@ -1,3 +1,4 @@
+/** The interfaces between a connection and what takes its bytes. */
 import type { TimeoutError } from '../errors.js';
 
 /** Who takes the bytes of a connection: a pull reader, or the push side of a handler. */

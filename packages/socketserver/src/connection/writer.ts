@@ -1,8 +1,9 @@
+/** Batched writing: what one tick writes leaves as one write. */
 import type { Socket } from 'node:net';
 
 /** Bytes gathered in a tick go out as one write up to this size; larger pieces go as they are. */
-const slabSize = 65_536;
-const passThrough = 16_384;
+const SLAB_SIZE = 65_536;
+const PASS_THROUGH = 16_384;
 
 /**
  * The write buffer of one event loop.
@@ -12,15 +13,15 @@ const passThrough = 16_384;
  * when it did not, those bytes stay where they are until it does, and the next connection writes behind them.
  */
 class Slab {
-  bytes = Buffer.allocUnsafeSlow(slabSize);
+  bytes = Buffer.allocUnsafeSlow(SLAB_SIZE);
   /** Where the owner's bytes begin and end. What is before belongs to writes under way. */
   start = 0;
   end = 0;
   owner: Writer | undefined;
 
   lend(writer: Writer): void {
-    if (slabSize - this.start < passThrough) {
-      this.bytes = Buffer.allocUnsafeSlow(slabSize);
+    if (SLAB_SIZE - this.start < PASS_THROUGH) {
+      this.bytes = Buffer.allocUnsafeSlow(SLAB_SIZE);
       this.start = 0;
     }
     this.owner = writer;
@@ -70,14 +71,14 @@ export class Writer {
   write(data: Uint8Array | string, encoding: BufferEncoding = 'utf8'): void {
     if (typeof data === 'string') {
       // Three bytes a UTF-16 unit is the most that any encoding takes.
-      if (data.length * 3 > passThrough) return this.write(Buffer.from(data, encoding));
+      if (data.length * 3 > PASS_THROUGH) return this.write(Buffer.from(data, encoding));
       const room = this.reserve(data.length * 3);
       if (room === undefined) return this.#keep(Buffer.from(data, encoding));
       return this.commit(room.write(data, slab.end, encoding));
     }
     const size = data.length;
     if (size === 0) return;
-    if (size > passThrough) {
+    if (size > PASS_THROUGH) {
       this.flush();
       this.socket.write(data);
       return;
@@ -94,7 +95,7 @@ export class Writer {
       // An owner without bytes reserved room and then had nothing to write.
       if ((slab.owner !== undefined && slab.end > slab.start) || this.#pieces !== undefined) return undefined;
       slab.lend(this);
-    } else if (slab.end + size > slabSize) {
+    } else if (slab.end + size > SLAB_SIZE) {
       this.flush();
       slab.lend(this);
     }
@@ -114,7 +115,7 @@ export class Writer {
   #keep(data: Uint8Array): void {
     (this.#pieces ??= []).push(data);
     this.#queued += data.length;
-    if (this.#queued >= slabSize) this.flush();
+    if (this.#queued >= SLAB_SIZE) this.flush();
     else this.#schedule();
   }
 

@@ -1,11 +1,13 @@
+/** The request handlers: streams, messages and datagrams. */
 import { parseFraming, type Framing } from '@sendall/framing';
 import type { PeerAddress } from '../address.js';
 import type { Connection } from '../connection/connection.js';
 import type { Datagram } from '../datagram.js';
-import { OptionError, SocketServerError } from '../errors.js';
+import { SocketServerError } from '../errors.js';
 import { Messages, MessageWriter } from '../connection/messages.js';
 import { ChunkPush, MessagePush } from './push-handlers.js';
 import type { Push } from '../connection/push.js';
+import { wrongOption } from '../options.js';
 import type { Request, Server } from '../server-interface.js';
 import type { Hooks } from '../connection/sink.js';
 
@@ -107,8 +109,8 @@ export class StreamRequestHandler extends ConnectionHandler {
  * Push: define `onMessage()`; return `'close'` to end the connection, or a promise to get the next message only when
  * it is done. Pull: define `handle()` and iterate `this.messages`.
  *
- * `onSpan()` instead of `onMessage()` is the fastest: it is told where each message lies, and nothing is made for one.
- * The bytes are lent: they are its own until it returns, so it copies what it keeps.
+ * `onSpan()` instead of `onMessage()` is the fastest: it gets each message's place in a buffer, without an object for it.
+ * The bytes are lent until it returns, so it copies what it keeps.
  */
 export class MessageRequestHandler extends ConnectionHandler {
   static readonly framing?: Framing | string;
@@ -165,9 +167,17 @@ function framingOfClass(handlerClass: HandlerClass): Framing | undefined {
   return framing;
 }
 
-/** A framing from an option: itself, or made from its spec. */
+/**
+ * A framing from an option: itself, or made from its spec.
+ * @throws OptionError for a spec that makes no framing
+ */
 export function framingOf(framing: Framing | string | undefined): Framing | undefined {
-  return typeof framing === 'string' ? parseFraming(framing) : framing;
+  if (typeof framing !== 'string') return framing;
+  try {
+    return parseFraming(framing);
+  } catch (error) {
+    throw wrongOption('framing', (error as Error).message);
+  }
 }
 
 /** What a handler reads: bytes and lines of its connection. */
@@ -320,8 +330,8 @@ function bad(why: string): never {
 }
 
 /**
- * Whether a handler of this class only pushes: nothing to await before it, in it or behind it. Such handlers run
- * without a promise each.
+ * Whether a handler of this class only pushes, so that nothing has to be awaited for it. Such handlers run without a
+ * promise each.
  */
 export function onlyPushes({ prototype }: HandlerClass): boolean {
   const is = (base: { prototype: BaseRequestHandler }, step: 'setup' | 'handle' | 'finish'): boolean =>
@@ -350,6 +360,6 @@ export function checkHandlerClass(handlerClass: unknown): asserts handlerClass i
   try {
     framingOf(framing);
   } catch (error) {
-    throw new OptionError('INVALID_OPTION', 'framing', `${handlerClass.name}.framing: ${(error as Error).message}`);
+    throw wrongOption('framing', `${handlerClass.name}.framing: ${(error as Error).message}`);
   }
 }

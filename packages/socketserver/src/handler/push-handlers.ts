@@ -1,6 +1,7 @@
+/** The push sides of stream and message handlers. */
 import type { Decoder, Framing } from '@sendall/framing';
 import type { Connection } from '../connection/connection.js';
-import { close, Push } from '../connection/push.js';
+import { CLOSE, Push } from '../connection/push.js';
 import type { Hooks } from '../connection/sink.js';
 
 interface ChunkHandler extends Hooks<Connection> {
@@ -75,7 +76,7 @@ export class MessagePush extends Push {
 
   /** The handler returned something. False: it shall get no more for now. */
   #look(result: unknown): false | undefined {
-    if (result === close || typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
+    if (result === CLOSE || typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
       this.#result = result;
       return false;
     }

@@ -1,6 +1,7 @@
+/** Waiting for the counts of a server. */
 import type { Comparison } from '../server-interface.js';
 
-/** A condition variable: who waits for something about the server's counts is woken when it has come true. */
+/** A condition variable over the server's counts: wakes a waiting call when its test holds. */
 export class Condition {
   #waiters: { test: () => boolean; resolve: () => void }[] = [];
 
@@ -21,7 +22,7 @@ export class Condition {
     for (const { resolve } of met) resolve();
   }
 
-  /** Other threads change the count without a word: looks while somebody waits. */
+  /** Other threads change the count without a message: polls while a call waits. */
   look(): void {
     const timer = setInterval(() => {
       this.changed();

@@ -1,3 +1,4 @@
+/** The connections of one loop, from the raw socket to the end. */
 import type { Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Framing } from '@sendall/framing';

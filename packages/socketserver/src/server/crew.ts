@@ -1,8 +1,9 @@
+/** The server's side of its workers. */
 import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Acceptor } from '../admission/acceptor.js';
 import type { BoundAddress, PeerAddress } from '../address.js';
-import { longest } from '../connection/clock.js';
+import { MAX_DELAY } from '../options.js';
 import type { WorkerLink } from '../concurrency/concurrency.js';
 import type { Condition } from './condition.js';
 import type { Datagram, DatagramSocket } from '../datagram.js';
@@ -30,8 +31,8 @@ import { exportOf, forWorkers } from '../concurrency/passing.js';
 import { Pool, type PoolHost } from '../concurrency/pool.js';
 
 /**
- * A server's threads or processes, seen from the server: the pool of them, the address that is held for those who
- * accept by themselves, and what the pool tells and asks.
+ * A server's threads or processes, seen from the server: their pool, the address held for workers that accept by
+ * themselves, and the pool's reports and questions.
  */
 export class Crew implements PoolHost {
   readonly #server: ServerInside;
@@ -100,7 +101,7 @@ export class Crew implements PoolHost {
   #acceptance(address: BoundAddress, link: WorkerLink): Acceptance {
     if (this.#doorClosed) return { by: 'feed' };
     const backlog = this.#server.requestQueueSize;
-    if (this.#choice.feeding !== 'kernel') return { by: 'reuse-port', address, backlog };
+    if (this.#choice.feeding === 'reuse-port' && 'host' in address) return { by: 'reuse-port', address, backlog };
     return { by: 'descriptor', ...link.share!(this.#holder!), address, backlog };
   }
 
@@ -129,7 +130,7 @@ export class Crew implements PoolHost {
     await this.#pool.start(this.#server.serverAddress);
   }
 
-  /** Those who accept by themselves tell of each connection only while somebody listens. */
+  /** Workers that accept by themselves report connections only while those events have listeners. */
   tellWanted(): void {
     this.#pool.wantEvents(isHeard(this.#server, 'connection') || isHeard(this.#server, 'close'));
   }
@@ -157,7 +158,7 @@ export class Crew implements PoolHost {
       this.#starters.push(starting);
       const waiting = new Promise<boolean>((started) => {
         begin = () => started(true);
-        if (timeout > 0 && timeout <= longest) setTimeout(started, timeout, false);
+        if (timeout > 0 && timeout <= MAX_DELAY) setTimeout(started, timeout, false);
       });
       void waiting.then((started) => {
         if (started) return undefined;

@@ -1,14 +1,15 @@
+/** Shutdown: the order of its steps, and its deadline. */
 import type { DrainReport } from '../reasons.js';
-import { longest } from '../connection/clock.js';
+import { MAX_DELAY } from '../options.js';
 import type { Connection } from '../connection/connection.js';
 
 /** A connection this young may have a request on the way, though none of it has come. */
-const young = 100;
+const YOUNG = 100;
 
 /** Event loop turns without an accept after which the kernel's accept queue counts as empty. */
-const quietTurns = 3;
+const QUIET_TURNS = 3;
 
-export function turn(): Promise<void> {
+function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -17,10 +18,10 @@ export function turn(): Promise<void> {
  * stream of new clients it never gets empty, but it is first in, first out. libuv accepts one connection a turn, and
  * closing the socket would reset those that still wait in the kernel's queue.
  */
-export async function emptyAcceptQueue(accepted: () => number, queueSize = Infinity): Promise<void> {
+async function emptyAcceptQueue(accepted: () => number, queueSize = Infinity): Promise<void> {
   const began = accepted();
   let before = began;
-  for (let quiet = 0; quiet < quietTurns && before - began <= queueSize; quiet++) {
+  for (let quiet = 0; quiet < QUIET_TURNS && before - began <= queueSize; quiet++) {
     await turn();
     const now = accepted();
     if (now !== before) quiet = -1;
@@ -28,18 +29,18 @@ export async function emptyAcceptQueue(accepted: () => number, queueSize = Infin
   }
 }
 
-/** Whether nothing would be lost by closing it now: nobody's call is pending, and no request is on the way. */
+/** Whether closing it now would lose nothing: no call of its handler is pending, and no request is on the way. */
 function isIdle(connection: Connection): boolean {
   if (!connection.idle) return false;
   const { bytesRead, durationMs } = connection.stats;
-  return bytesRead > 0 || durationMs >= young;
+  return bytesRead > 0 || durationMs >= YOUNG;
 }
 
 /**
  * Says goodbye to every connection, and closes each as soon as it is idle, until `over`.
  * Resolves with how many were closed so.
  */
-export async function closeIdle(
+async function closeIdle(
   connections: Iterable<Connection>,
   arrivals: () => number,
   over: () => Promise<unknown>,
@@ -62,10 +63,33 @@ export async function closeIdle(
   return idle;
 }
 
+/** A server, as its shutdown sees it. */
+export interface Draining {
+  /** Those of this loop. */
+  readonly connections: Iterable<Connection>;
+  readonly crew: { readonly accepts: boolean; drain(timeout: number): Promise<WorkersReport> } | undefined;
+  /** How many clients the kernel's accept queue holds, where they are still served. */
+  readonly queueSize: number | undefined;
+  /** How many clients came so far. */
+  arrivals(): number;
+  /** How many requests are on their way. */
+  running(): number;
+  /** Resolves when none is left, and no connection either. */
+  quiet(): Promise<void>;
+  /** Drops those who wait for a place. */
+  turnAway(): void;
+  /** Stops listening. */
+  closeDoor(): Promise<void>;
+  /** Lets go of the address, once the workers have ended. */
+  letGo(): Promise<void>;
+}
+
+type WorkersReport = Omit<DrainReport, 'durationMs'>;
+
 /** A shutdown under way: a promise of its report, and a deadline that later calls may bring forward. */
 export class Drain {
   done!: Promise<DrainReport>;
-  workers: Promise<Omit<DrainReport, 'durationMs'>> | undefined;
+  workers: Promise<WorkersReport> | undefined;
   readonly deadline: Promise<void>;
   hurried = false;
   #expire!: () => void;
@@ -81,6 +105,39 @@ export class Drain {
     return Math.max(0, this.#at - performance.now());
   }
 
+  /**
+   * Serves what is in the accept queue, closes idle connections as they become idle, waits for the others until the
+   * deadline, and destroys the rest.
+   */
+  async run(server: Draining): Promise<DrainReport> {
+    const started = performance.now();
+    const { crew, connections, queueSize } = server;
+    const arrivals = (): number => server.arrivals();
+    if (crew?.accepts === true) this.workers = crew.drain(this.left);
+    if (queueSize !== undefined && !this.hurried) await emptyAcceptQueue(arrivals, queueSize);
+    await server.closeDoor();
+    const report: DrainReport = { open: server.running(), idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
+    report.idle = await closeIdle(connections, arrivals, () => Promise.race([server.quiet(), this.deadline]));
+    server.turnAway();
+    if (crew !== undefined) {
+      this.workers ??= crew.drain(this.left);
+      const workers = await this.workers;
+      report.open += workers.open;
+      report.idle += workers.idle;
+      report.destroyed += workers.destroyed;
+      await server.letGo();
+    }
+    report.destroyed += server.running();
+    for (const connection of connections) {
+      connection.reason ??= 'drain';
+      connection.destroy('drain');
+    }
+    report.finished = Math.max(0, report.open - report.idle - report.destroyed);
+    report.durationMs = performance.now() - started;
+    clearTimeout(this.#timer);
+    return report;
+  }
+
   within(ms: number): void {
     const at = performance.now() + ms;
     if (at >= this.#at) return;
@@ -90,11 +147,7 @@ export class Drain {
       this.hurried = true;
       this.#expire();
     } else {
-      this.#timer = setTimeout(this.#expire, Math.min(ms, longest));
+      this.#timer = setTimeout(this.#expire, Math.min(ms, MAX_DELAY));
     }
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
   }
 }

@@ -1,6 +1,7 @@
+/** The steps that a request goes through. */
 import type { Acceptor } from '../admission/acceptor.js';
 import type { PeerAddress } from '../address.js';
-import { longest } from '../connection/clock.js';
+import { MAX_DELAY } from '../options.js';
 import type { Condition } from './condition.js';
 import { Connection } from '../connection/connection.js';
 import { TimeoutError } from '../errors.js';
@@ -23,7 +24,7 @@ export class Pipeline {
   /** Requests on their way. */
   running = 0;
   readonly #server: ServerInside;
-  /** The steps as they are where nobody has overridden them. */
+  /** The steps as they are where they are not overridden. */
   readonly #base: Steps;
   readonly #acceptor: Acceptor;
   readonly #counts: Condition;
@@ -90,7 +91,7 @@ export class Pipeline {
     admission.permits++;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
-      if (timeout > 0 && timeout <= longest) timer = setTimeout(resolve, timeout, undefined);
+      if (timeout > 0 && timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, undefined);
     });
     const getting = this.#server.getRequest();
     const got = await Promise.race([getting, late]);

@@ -1,10 +1,11 @@
+/** The life cycle that all servers share. */
 import { EventEmitter } from 'node:events';
-import { Socket as LostSocket, type Server as NetServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Framing } from '@sendall/framing';
 import { Acceptor } from '../admission/acceptor.js';
 import { checkAddress, showAddress, type Address, type BoundAddress, type PeerAddress } from '../address.js';
 import type { Admission, PlaceCounter } from '../admission/admission.js';
-import { Clock, longest } from '../connection/clock.js';
+import { Clock } from '../connection/clock.js';
 import { choose, modeOf } from '../concurrency/choose.js';
 import { Crew } from './crew.js';
 import { checkForWorkers } from '../concurrency/passing.js';
@@ -13,20 +14,27 @@ import { Connection } from '../connection/connection.js';
 import { Connections } from './connections.js';
 import type { Datagram } from '../datagram.js';
 import type { DrainReport } from '../reasons.js';
-import { closeIdle, Drain, emptyAcceptQueue } from './drain.js';
+import { Drain } from './drain.js';
 import { SocketServerError } from '../errors.js';
 import { announce, isHeard, reportError, type EventMap } from '../events.js';
 import { checkHandlerClass, framingOf, runHandler, type HandlerClass } from '../handler/handler.js';
-import { checkChange, resolveOptions, type ResolvedOptions, type ServerOptions } from '../options.js';
+import {
+  checkChange,
+  MAX_DELAY,
+  resolveOptions,
+  wrongOption,
+  type ResolvedOptions,
+  type ServerOptions,
+} from '../options.js';
 import { Pipeline } from './pipeline.js';
 import type { Relay } from '../relay.js';
 import type { Comparison, Request, ServerInfo, ServerStatus } from '../server-interface.js';
 import type { ServerInside } from '../server-inside.js';
-import { SharedPlaces } from '../admission/shared-places.js';
-import type { AnyTransport, StreamTransport } from '../transports/transport.js';
+import type { AnyTransport } from '../transports/transport.js';
+import { WorkerSide } from './worker-side.js';
 import { isLoading } from '../concurrency/worker-context.js';
 
-const serviceInterval = 500;
+const SERVICE_INTERVAL = 500;
 
 /**
  * The life cycle that all servers share, and the steps of a request that a server's class may override.
@@ -43,11 +51,14 @@ const serviceInterval = 500;
  * A request goes through them in this order: `getRequest` - `verifyRequest` - `processRequest`, which calls
  * `finishRequest` (makes the handler and runs it) and `shutdownRequest` (which calls `closeRequest`).
  */
-export abstract class BaseServer extends EventEmitter<EventMap> implements ServerInside {
+export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
+  extends EventEmitter<EventMap>
+  implements ServerInside
+{
   /** Node's server or socket below, once bound. */
   socket: unknown;
-  /** What was asked for; the real host and port (or path) once bound. */
-  serverAddress: BoundAddress;
+  /** The real host and port, or the path, once bound; what was asked for until then. */
+  serverAddress: Bound;
   readonly RequestHandlerClass: HandlerClass;
   /** Connections the kernel may hold before they are accepted. */
   requestQueueSize: number;
@@ -87,7 +98,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     checkHandlerClass(RequestHandlerClass);
     this.options = resolveOptions(options);
     this.framing = framingOf(this.options.framing);
-    this.serverAddress = address;
+    this.serverAddress = address as Bound;
     this.RequestHandlerClass = RequestHandlerClass;
     this.requestQueueSize = this.options.requestQueueSize;
     this.allowReuseAddress = this.options.allowReuseAddress ?? transport.kind === 'stream';
@@ -95,7 +106,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
     this.transport = transport;
     const { readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout } = this.options;
     const times = [readTimeout, writeTimeout, handshakeTimeout, pendingTimeout, lingerTimeout];
-    this.clock = new Clock(Math.min(...times.filter((time) => time > 0), longest));
+    this.clock = new Clock(Math.min(...times.filter((time) => time > 0), MAX_DELAY));
     this.#acceptor = new Acceptor(
       this,
       (item) => this.#start(item),
@@ -191,10 +202,10 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** Binds the socket and sets `serverAddress`. */
   async serverBind(): Promise<void> {
     if (this.#crew?.accepts === true) {
-      this.serverAddress = await this.#crew.hold(this.serverAddress);
+      this.serverAddress = (await this.#crew.hold(this.serverAddress)) as Bound;
       return;
     }
-    this.serverAddress = await this.transport.bind(this.serverAddress, this.#acceptor as never);
+    this.serverAddress = (await this.transport.bind(this.serverAddress, this.#acceptor as never)) as Bound;
     this.socket = this.transport.socket;
   }
 
@@ -213,57 +224,22 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   // ---- in a worker
 
   /** @internal Makes this the server inside a worker: fed or accepting, and telling the main server. */
-  becomeWorker(relay: Relay, address: BoundAddress, places: PlaceCounter | undefined): void {
+  becomeWorker(relay: Relay, address: BoundAddress, places: PlaceCounter | undefined): WorkerSide {
     this.relay = relay;
-    this.serverAddress = address;
-    this.#acceptor.fed = places === undefined;
-    this.#acceptor.change({ alarms: this.options.alarms });
-    if (places instanceof SharedPlaces) {
-      this.#acceptor.share(places);
-      // A place that another thread frees is noticed by looking.
-      this.clock.sharpen(80);
-    }
-    if (this.options.tls !== undefined && this.transport.kind === 'stream') this.transport.secure?.(this.options.tls);
+    this.serverAddress = address as Bound;
+    const drain = (timeout: number) => this.#shutdownHere(timeout);
+    const side = new WorkerSide(this, this.#acceptor, this.#connections, this.#pipeline, drain);
+    side.begin(places);
     this.#binding = Promise.resolve();
     this.#status = 'listening';
     this.clock.add(this.#admission);
     if (this.#acceptor.fed) void this.serveForever();
-  }
-
-  /** @internal */
-  acceptFrom(listener: NetServer): void {
-    (this.transport as StreamTransport).adopt!(listener, this.#acceptor);
-    this.socket = listener;
-  }
-
-  /** @internal A connection that was handed over; without a socket it was lost on the way. */
-  feedConnection(id: number, raw: Socket | undefined): void {
-    this.#acceptor.handedOver();
-    this.#connections.open(raw ?? new LostSocket().destroy(), id);
-  }
-
-  /** @internal */
-  feedDatagram(datagram: Datagram): void {
-    this.#acceptor.handedOver();
-    this.#pipeline.dispatch(datagram);
-  }
-
-  /** @internal Sends away a connection that is not established: that one, where it was handed over. */
-  displace(id?: number): void {
-    const { taken, waiting } = this.#places;
-    if (id !== undefined) this.#connections.displaceFed(id);
-    // The one it was asked for may have its place by now.
-    else if (waiting > 0 && taken >= this.options.maxConnections) this.#connections.displace();
+    return side;
   }
 
   /** @internal Resolves when this server, in a worker, has drained. */
   get drained(): Promise<DrainReport> {
     return new Promise((resolve) => this.#whenDrained.push(resolve));
-  }
-
-  /** @internal `shutdown()` of this worker alone. */
-  drainHere(timeout: number): Promise<DrainReport> {
-    return this.#shutdownHere(timeout);
   }
 
   // ---- serving
@@ -294,7 +270,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   #goOn(): void {
     if (this.#status !== 'listening' || this.#serving === undefined) return;
     this.#status = 'running';
-    this.#serviceTimer = setInterval(() => this.#service(), serviceInterval).unref();
+    this.#serviceTimer = setInterval(() => this.#service(), SERVICE_INTERVAL).unref();
     this.#pipeline.begin();
     this.#crew?.serve();
     this.#admission.permits = Infinity;
@@ -350,38 +326,26 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   }
 
   async #drain(drain: Drain): Promise<DrainReport> {
-    const started = performance.now();
     const wasServing = this.#serving !== undefined;
     await this.#binding?.catch(() => {});
+    const isOpen = this.#status !== 'closed';
     const listening = this.#status === 'listening' || this.#status === 'running';
-    const alreadyClosed = this.#status === 'closed';
     this.#status = 'draining';
     if (isHeard(this, 'drain')) announce(this, 'drain', { phase: 'begin', connections: this.#places.taken });
-    if (this.#crew?.accepts === true) drain.workers = this.#crew.drain(drain.left);
-    if (listening && wasServing && !drain.hurried)
-      await emptyAcceptQueue(() => this.transport.arrivals, this.requestQueueSize);
-    if (!alreadyClosed && this.transport.kind === 'stream') await this.#closeEndpoint();
-    if (!wasServing) this.#admission.clear('draining');
-    const report: DrainReport = { open: this.#pipeline.running, idle: 0, finished: 0, destroyed: 0, durationMs: 0 };
-    const idleOrLate = (): Promise<void> => Promise.race([this.#counts.until(() => this.#isQuiet), drain.deadline]);
-    report.idle = await closeIdle(this.connections, () => this.transport.arrivals, idleOrLate);
-    this.#admission.clear('draining');
-    if (this.#crew !== undefined) {
-      drain.workers ??= this.#crew.drain(drain.left);
-      const workers = await drain.workers;
-      report.open += workers.open;
-      report.idle += workers.idle;
-      report.destroyed += workers.destroyed;
-      await this.#closeEndpoint();
-    }
-    report.destroyed += this.#pipeline.running;
-    for (const connection of this.connections) {
-      connection.reason ??= 'drain';
-      connection.destroy('drain');
-    }
-    report.finished = Math.max(0, report.open - report.idle - report.destroyed);
-    report.durationMs = performance.now() - started;
-    drain.stop();
+    const report = await drain.run({
+      connections: this.connections,
+      crew: this.#crew,
+      queueSize: listening && wasServing ? this.requestQueueSize : undefined,
+      arrivals: () => this.transport.arrivals,
+      running: () => this.#pipeline.running,
+      quiet: () => this.#counts.until(() => this.#isQuiet),
+      turnAway: () => this.#admission.clear('draining'),
+      closeDoor: async () => {
+        if (isOpen && this.transport.kind === 'stream') await this.#closeEndpoint();
+        if (!wasServing) this.#admission.clear('draining');
+      },
+      letGo: () => this.#closeEndpoint(),
+    });
     this.#status = 'closed';
     this.clock.delete(this.#admission);
     clearInterval(this.#serviceTimer);
@@ -445,8 +409,7 @@ export abstract class BaseServer extends EventEmitter<EventMap> implements Serve
   /** Resolves when the number of connections compares so with `n`, at once if it does already. */
   waitForConnections(op: Comparison, n: number): Promise<void> {
     const test = comparisons[op];
-    if (test === undefined)
-      throw new SocketServerError('INVALID_OPTION', `"${op}" is not one of ${Object.keys(comparisons).join(' ')}`);
+    if (test === undefined) throw wrongOption('op', `"${op}" is not one of ${Object.keys(comparisons).join(' ')}`);
     const met = this.#counts.until(() => test(this.#places.taken, n));
     if (this.#acceptor.sharing) this.#counts.look();
     return met;

@@ -1,11 +1,12 @@
+/** What transports share: Unix paths, permission bits, listening. */
 import { lstatSync, linkSync, renameSync, statSync, unlinkSync, chmodSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
-import type { Address, BoundAddress, PathAddress } from '../address.js';
+import type { Address, BoundAddress, DescriptorAddress, PathAddress } from '../address.js';
 import { ListenError, listenError } from '../errors.js';
 
 /** The longest Unix path in bytes: 108 in the system's structure, less its NUL. Node cuts longer ones silently. */
-const longestPath = 107;
+const LONGEST_PATH = 107;
 
 export function isAbstract(path: string): boolean {
   return path.startsWith('\0');
@@ -13,7 +14,7 @@ export function isAbstract(path: string): boolean {
 
 export function checkPathLength(address: PathAddress): void {
   const bytes = Buffer.byteLength(address.path);
-  const longest = isAbstract(address.path) ? longestPath + 1 : longestPath;
+  const longest = isAbstract(address.path) ? LONGEST_PATH + 1 : LONGEST_PATH;
   if (bytes > longest)
     throw new ListenError(
       'ENAMETOOLONG',
@@ -22,7 +23,10 @@ export function checkPathLength(address: PathAddress): void {
     );
 }
 
-/** Makes room for a socket file: removes one that nobody answers on, unless told not to. */
+/**
+ * Makes room for a socket file: removes one without a server behind it, unless `stale` is `fail`.
+ * @throws ListenError where the path is taken
+ */
 export async function clearPath(
   address: PathAddress,
   probe: (path: string) => Promise<'alive' | 'stale' | 'free'>,
@@ -131,7 +135,8 @@ export async function listenOn(server: Server, address: Address, backlog: number
 }
 
 export function boundAddress(bound: ReturnType<Server['address']>, asked: Address): BoundAddress {
-  if (bound === null) return asked;
-  if (typeof bound === 'string') return { ...('path' in asked ? asked : {}), path: bound };
+  // Node does not know the path of a Unix socket that it got by its number.
+  if (bound === null) return asked as DescriptorAddress;
+  if (typeof bound === 'string') return { ...('path' in asked && asked), path: bound };
   return { host: bound.address, port: bound.port };
 }

@@ -1,3 +1,4 @@
+/** System calls through koffi, for what Node cannot do. */
 import { SocketServerError } from '../errors.js';
 
 /**
@@ -29,7 +30,7 @@ const F_DUPFD_CLOEXEC = 1030;
 /** recv: tell the real size of what was cut off. */
 const MSG_TRUNC = 0x20;
 const MSG_NOSIGNAL = 0x4000;
-const longestName = 110;
+const LONGEST_NAME = 110;
 
 let loaded: Promise<SystemCalls | undefined> | undefined;
 
@@ -86,7 +87,7 @@ async function load(): Promise<SystemCalls | undefined> {
     if (result < 0) throw failure(syscall);
     return result;
   };
-  const from = Buffer.alloc(longestName + 2);
+  const from = Buffer.alloc(LONGEST_NAME + 2);
   const fromLength = new Uint32Array(1);
   const again = koffi.os.errno['EAGAIN'];
 
@@ -109,7 +110,7 @@ async function load(): Promise<SystemCalls | undefined> {
     dup2: (from, to) => void checked('dup2', call.dup2(from, to)),
     close: (fd) => void call.close(fd),
     receive(fd, into) {
-      fromLength[0] = longestName;
+      fromLength[0] = LONGEST_NAME;
       const size = Number(call.recvfrom(fd, into, into.length, MSG_TRUNC, from, fromLength));
       if (size < 0) {
         if (koffi.errno() === again) return undefined;

@@ -1,3 +1,4 @@
+/** Streams over TCP. */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
 import { listenOn } from './endpoint.js';

@@ -1,3 +1,4 @@
+/** Streams over TLS: the handshake on sockets that are accepted already. */
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Address, BoundAddress } from '../address.js';

@@ -1,3 +1,4 @@
+/** The interface of transports. */
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { Address, BoundAddress } from '../address.js';
@@ -9,7 +10,7 @@ export interface TransportSink<T> {
   readonly options: ResolvedOptions;
   readonly requestQueueSize: number;
   readonly allowReuseAddress: boolean;
-  /** Someone called: a raw socket, before any handshake, or one datagram. */
+  /** A request arrived: a raw socket, before any handshake, or one datagram. */
   arrived(item: T): void;
   /** accept(2) or recv(2) failed. */
   acceptFailed(error: NodeJS.ErrnoException): void;

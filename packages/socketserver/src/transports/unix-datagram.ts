@@ -1,3 +1,4 @@
+/** Datagrams over a Unix path or abstract name. */
 import { chmodSync, unlinkSync } from 'node:fs';
 import type { Address, BoundAddress, PeerAddress } from '../address.js';
 import { Datagram, type DatagramSocket } from '../datagram.js';
@@ -7,10 +8,10 @@ import { systemCalls, type SystemCalls } from './system-calls.js';
 import type { DatagramTransport, TransportSink } from './transport.js';
 
 /** Datagrams taken in one go before the loop gets its turn. */
-const batch = 64;
+const BATCH = 64;
 /** Answers that may wait for a client whose queue is full (10 datagrams by default on Linux). */
-const mostWaiting = 1_024;
-const retryAfter = 2;
+const MOST_WAITING = 1_024;
+const RETRY_AFTER = 2;
 
 interface Waiting {
   data: Uint8Array;
@@ -65,7 +66,7 @@ export class UnixDatagramTransport implements DatagramTransport, DatagramSocket 
   }
 
   #read(calls: SystemCalls, buffer: Buffer, sink: TransportSink<Datagram>): void {
-    for (let i = 0; i < batch && this.#fd >= 0; i++) {
+    for (let i = 0; i < BATCH && this.#fd >= 0; i++) {
       let packet;
       try {
         packet = calls.receive(this.#fd, buffer);
@@ -107,14 +108,14 @@ export class UnixDatagramTransport implements DatagramTransport, DatagramSocket 
   }
 
   #wait(letter: Waiting): void {
-    if (this.#waiting.length >= mostWaiting) {
+    if (this.#waiting.length >= MOST_WAITING) {
       letter.reject(
-        Object.assign(new Error(`${mostWaiting} answers wait for clients that do not read`), { code: 'ENOBUFS' }),
+        Object.assign(new Error(`${MOST_WAITING} answers wait for clients that do not read`), { code: 'ENOBUFS' }),
       );
       return;
     }
     this.#waiting.push(letter);
-    this.#retry ??= setInterval(() => this.#sendWaiting(), retryAfter);
+    this.#retry ??= setInterval(() => this.#sendWaiting(), RETRY_AFTER);
   }
 
   #sendWaiting(): void {

@@ -1,3 +1,4 @@
+/** SEQPACKET connections over a Unix path or abstract name. */
 import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';

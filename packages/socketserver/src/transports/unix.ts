@@ -1,3 +1,4 @@
+/** Streams over a Unix path or abstract name. */
 import type { Socket } from 'node:net';
 import type { Address, BoundAddress } from '../address.js';
 import { OwnedPath } from './endpoint.js';
@@ -11,7 +12,7 @@ export class UnixTransport extends TcpTransport {
 
   override async bind(address: Address, sink: TransportSink<Socket>): Promise<BoundAddress> {
     const bound = await super.bind(address, sink);
-    if ('path' in bound && bound.path !== undefined) this.#path = new OwnedPath(bound.path);
+    if ('path' in bound) this.#path = new OwnedPath(bound.path);
     return bound;
   }
 

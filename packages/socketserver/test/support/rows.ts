@@ -17,6 +17,9 @@ import {
   UnixStreamServer,
   type Address,
   type BaseServer,
+  type BoundAddress,
+  type BoundHost,
+  type BoundPath,
   type Concurrency,
   type HandlerClass,
   type Server,
@@ -29,6 +32,8 @@ import { patience, until } from '../../../../test/support/waits.js';
 const peer = fileURLToPath(new URL('peer.py', import.meta.url));
 
 export type Transport = 'tcp' | 'tls' | 'unix' | 'udp' | 'unix-datagram' | 'unix-seqpacket';
+
+type BoundOf<T extends Transport> = T extends 'tcp' | 'tls' | 'udp' ? BoundHost : BoundPath;
 
 /** One line of the contract's table. */
 export interface Row {
@@ -81,30 +86,36 @@ export function optionsFor(transport: Transport): ServerOptions {
 }
 
 /** A server of the row's kind that is closed with the test. */
-export function make(
-  row: Pick<Row, 'transport'> & Partial<Row>,
+export function make<T extends Transport>(
+  row: { transport: T } & Partial<Row>,
   handler: HandlerClass,
   options: ServerOptions = {},
-): BaseServer {
+): BaseServer<BoundOf<T>> {
   const own = { ...optionsFor(row.transport), ...(row.concurrency && { concurrency: row.concurrency }), ...options };
-  return closing(new classes[row.transport](addressFor(row.transport), handler, own));
+  const server: BaseServer = new classes[row.transport](addressFor(row.transport), handler, own);
+  return closing(server as BaseServer<BoundOf<T>>);
 }
 
-export function closing<S extends Server>(server: S): S {
+export function closing<S extends Pick<Server, 'shutdown'>>(server: S): S {
   onTestFinished(async () => void (await server.shutdown({ timeout: 0 })));
   return server;
 }
 
 /** The same, already serving. */
-export async function start(
-  row: Pick<Row, 'transport'> & Partial<Row>,
+export async function start<T extends Transport>(
+  row: { transport: T } & Partial<Row>,
   handler: HandlerClass,
   options: ServerOptions = {},
-): Promise<BaseServer> {
+): Promise<BaseServer<BoundOf<T>>> {
   const server = make(row, handler, options);
   await server.listen();
   void server.serveForever();
   return server;
+}
+
+export function connectable(address: BoundAddress): BoundHost | BoundPath {
+  if ('fd' in address) throw new Error('a descriptor is no address to connect to');
+  return address;
 }
 
 /** A client of a stream server; errors end up on its `failure`. */
@@ -116,8 +127,8 @@ export class Client {
   readonly closed: Promise<string>;
   #waiting: (() => void)[] = [];
 
-  constructor(server: { serverAddress: Address }, secure = false, options: { allowHalfOpen?: boolean } = {}) {
-    const at = { ...(server.serverAddress as net.TcpNetConnectOpts), ...options };
+  constructor(server: { serverAddress: BoundAddress }, secure = false, options: { allowHalfOpen?: boolean } = {}) {
+    const at = { ...connectable(server.serverAddress), ...options };
     this.socket = secure ? tls.connect({ ...at, rejectUnauthorized: false } as tls.ConnectionOptions) : net.connect(at);
     this.connected = new Promise((resolve) => this.socket.once(secure ? 'secureConnect' : 'connect', resolve));
     this.socket.setEncoding('latin1');
@@ -154,7 +165,7 @@ export class Client {
   }
 }
 
-export function dial(server: { serverAddress: Address }, options?: { allowHalfOpen?: boolean }): Client {
+export function dial(server: { serverAddress: BoundAddress }, options?: { allowHalfOpen?: boolean }): Client {
   return new Client(server, server instanceof TLSServer, options);
 }
 
@@ -163,15 +174,16 @@ export function dial(server: { serverAddress: Address }, options?: { allowHalfOp
  * expected a datagram client waits only a little.
  */
 export async function ask(
-  server: { serverAddress: Address },
+  server: { serverAddress: BoundAddress },
   row: Pick<Row, 'transport'>,
   text: string,
   ms = patience(5_000),
 ): Promise<string> {
-  if (row.transport === 'udp') return askUdp(server.serverAddress as { host: string; port: number }, text, ms);
-  if (row.transport === 'unix-datagram' || row.transport === 'unix-seqpacket') {
+  const { serverAddress } = server;
+  if (row.transport === 'udp' && 'host' in serverAddress) return askUdp(serverAddress, text, ms);
+  if ('path' in serverAddress && row.transport !== 'unix') {
     const kind = row.transport === 'unix-datagram' ? 'datagram' : 'seqpacket';
-    const { path } = server.serverAddress as { path: string };
+    const { path } = serverAddress;
     const own = kind === 'datagram' ? [`@client-${process.pid}-${Math.random()}`] : [];
     const message = kind === 'datagram' ? text : `${text}\n`;
     const [answer = ''] = await askPython(kind, path, own, [Buffer.from(message).toString('hex')], ms);
