@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
+import { failuresOf } from './failures.js';
 import { ensureNeeds } from './needs.js';
 import { nodeOf } from './node-of.js';
 
@@ -36,9 +37,9 @@ if (at >= 0) {
   }
 }
 const missing = ensureNeeds();
-// A build brings code that is compiled for the Node.js that runs it.
 const build = spawnSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit', env });
 if (build.status !== 0) {
+  console.log('failed: the build');
   console.log('0 passed, 1 failed');
   process.exit(1);
 }
@@ -51,27 +52,26 @@ const run = spawnSync(
   { stdio: 'inherit', env },
 );
 let passed = 0;
-let failed = 1;
+/** @type {string[]} */
+let failures = [];
 try {
-  /** @type {{ numPassedTests: number, numFailedTests: number, testResults: { name: string, status: string,
-   *   assertionResults: { status: string, fullName: string }[] }[] }} */
+  /** @type {import('./failures.js').Report} */
   const result = JSON.parse(readFileSync(report, 'utf8'));
   passed = result.numPassedTests;
-  const brokenFiles = result.testResults.filter(
-    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
-  ).length;
-  failed = result.numFailedTests + brokenFiles;
+  failures = failuresOf(result);
   // A choice by name or place leaves out most tests, and that is meant.
   if (args.length === 0)
     for (const file of result.testResults)
       for (const test of file.assertionResults.filter(({ status }) => status !== 'passed' && status !== 'failed'))
         console.log(`not run: ${relative('.', file.name)}: ${test.fullName}`);
+  if (failures.length === 0 && run.status !== 0) failures.push('an error outside of the tests, shown above');
+  else if (failures.length === 0 && passed === 0) failures.push('no test was run');
 } catch {
-  console.error('the test runner ended without a report');
+  failures.push('the test runner ended without a report');
 }
 rmSync(folder, { recursive: true, force: true });
-for (const line of missing) console.log(`missing: ${line}`);
-failed += missing.length;
-if (failed === 0 && (run.status !== 0 || passed === 0)) failed = 1;
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+failures.push(...missing.map((line) => `missing: ${line}`));
+// The end of long output is what is read: names and messages stand there once more.
+for (const line of failures) console.log(`failed: ${line}`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exit(failures.length === 0 ? 0 : 1);
