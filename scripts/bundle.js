@@ -1,7 +1,6 @@
-// Bundles the command line into a few files, so that `sendall run` reads few of them, and has them compiled beforehand:
-// dist/cli-bundle of the package. `sendall` starts from there.
-import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+/** Bundles the command line into a few files, so that `sendall run` reads few of them: dist/cli-bundle of the package. */
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
@@ -22,7 +21,7 @@ const serversStayOutside = {
 };
 
 /** What `sendall run` needs, in one file. */
-const core = [
+const atOnce = [
   /\/framing\/dist\//,
   /\/dist\/(protocol|client|text)\/(?!pair\.)/,
   /\/dist\/(errors|home|started)\.js$/,
@@ -47,9 +46,12 @@ await bundle.write({
   entryFileNames: '[name].cjs',
   chunkFileNames: '[name].cjs',
   minify: { mangle: false, compress: false, codegen: true },
-  codeSplitting: { groups: [{ name: 'core', test: (id) => core.some((pattern) => pattern.test(id)) }] },
+  codeSplitting: { groups: [{ name: 'core', test: (id) => atOnce.some((pattern) => pattern.test(id)) }] },
 });
 await bundle.close();
-execFileSync(process.execPath, [fileURLToPath(new URL('compile.cjs', import.meta.url)), folder], {
-  stdio: ['ignore', 'ignore', 'inherit'],
-});
+
+// bin/compiled.js keeps its cache under what this line says.
+const core = `${folder}/core.cjs`;
+const text = readFileSync(core, 'utf8');
+const { version } = JSON.parse(readFileSync(new URL('../packages/sendall/package.json', import.meta.url), 'utf8'));
+writeFileSync(core, `// sendall ${version} ${createHash('sha256').update(text).digest('hex').slice(0, 16)}\n${text}`);

@@ -1,21 +1,40 @@
 // @ts-check
 'use strict';
-// A CommonJS file together with what V8 made of it earlier. Compiling the command line anew at each start takes about a
-// seventh of what Node itself needs to start.
-const { readFileSync } = require('node:fs');
+/**
+ * Loads a CommonJS file together with what V8 made of it at an earlier start, which is kept in the user's cache folder.
+ * Compiling the command line anew at each start takes about a seventh of what Node itself needs to start.
+ */
+const {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} = require('node:fs');
 const { Module } = require('node:module');
-const { dirname } = require('node:path');
+const { homedir } = require('node:os');
+const { dirname, isAbsolute, join } = require('node:path');
 const { Script } = require('node:vm');
 
 /**
- * Loads `file` as `require` would. `cached`: a code cache of this very Node and this very file, or undefined; V8 checks
- * it and compiles anew when it does not fit.
+ * Loads `file` as `require` would. Its first line names its content: `// sendall VERSION HASH`. A cache that is not there,
+ * or not to be trusted, costs only time.
  * @param {string} file
- * @param {Uint8Array | undefined} cached
- * @returns {Script}
+ * @returns {(() => void) | undefined} keeps what is compiled by now for later starts; undefined: these have it already
  */
-exports.loadCompiled = (file, cached) => {
-  const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: file, cachedData: cached });
+exports.loadCompiled = (file) => {
+  const source = readFileSync(file, 'utf8');
+  const place = placeOf(source);
+  const cached = place && attempt(() => read(place));
+  const script = new Script(Module.wrap(source), { filename: file, cachedData: cached });
   const module = new Module(file);
   module.filename = file;
   require.cache[file] = module;
@@ -23,8 +42,101 @@ exports.loadCompiled = (file, cached) => {
     .runInThisContext()
     .call(module.exports, module.exports, Module.createRequire(file), module, file, dirname(file));
   module.loaded = true;
-  return script;
+  if (!place || (cached && !script.cachedDataRejected)) return undefined;
+  return () => attempt(() => write(place, script.createCachedData()));
 };
 
-/** The cache's name: bytecode fits one build of Node only. */
-exports.cacheName = `core-${process.version}-${process.platform}-${process.arch}.cache`;
+/** @typedef {{ folder: string, name: string }} Place */
+
+/**
+ * Where the cache of this very content for this very Node is, or would be.
+ * @param {string} source
+ * @returns {Place | undefined}
+ */
+function placeOf(source) {
+  const [, version, hash] = /^\/\/ sendall (\S+) (\S+)\n/.exec(source.slice(0, 200)) ?? [];
+  // A system that cannot tell a file's owner has no cache.
+  if (!hash || !process.geteuid || process.env.NODE_DISABLE_COMPILE_CACHE) return undefined;
+  const { XDG_CACHE_HOME } = process.env;
+  const base = XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : attempt(() => join(homedir(), '.cache'));
+  const name = `sendall-${version}-${hash}-node-${process.version}-${process.platform}-${process.arch}.cache`;
+  return base === undefined ? undefined : { folder: join(base, 'sendall'), name };
+}
+
+/**
+ * Bytecode is code: it is ours when this user wrote it and no other can change it.
+ * @param {import('node:fs').Stats} info
+ */
+const isOurs = ({ uid, mode }) => uid === process.geteuid?.() && (mode & 0o022) === 0;
+
+/**
+ * Whether the folder is ours, and no other user can put another one in its place.
+ * @param {string} folder
+ */
+function isPrivate(folder) {
+  const info = lstatSync(folder);
+  const { uid, mode } = statSync(dirname(folder));
+  const isSafelyHeld = (uid === info.uid || uid === 0) && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0);
+  return info.isDirectory() && isOurs(info) && isSafelyHeld;
+}
+
+/** @param {Place} place */
+function read({ folder, name }) {
+  if (!isPrivate(folder)) return undefined;
+  // O_NONBLOCK: a FIFO in the file's place must not hang us.
+  const fd = openSync(join(folder, name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const info = fstatSync(fd);
+    return info.isFile() && isOurs(info) ? readFileSync(fd) : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * @param {Place} place
+ * @param {Buffer} data
+ */
+function write({ folder, name }, data) {
+  // Root makes no folders in another user's home, which `sudo` may have left in HOME.
+  if (!isOurs(statSync(nearest(folder)))) return;
+  // Not `recursive`, with which Node never returns from /proc.
+  for (const each of [dirname(folder), folder]) if (!existsSync(each)) mkdirSync(each, 0o700);
+  if (!isPrivate(folder)) return;
+  const path = join(folder, name);
+  const beside = `${path}.${process.pid}.${process.hrtime.bigint()}`;
+  try {
+    const fd = openSync(beside, 'wx', 0o600);
+    try {
+      writeFileSync(fd, data);
+      // After a power failure a name without its bytes would be a broken cache.
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(beside, path);
+  } finally {
+    rmSync(beside, { force: true });
+  }
+}
+
+/**
+ * The path itself, or the lowest folder above it that exists.
+ * @param {string} path
+ * @returns {string}
+ */
+function nearest(path) {
+  return existsSync(path) ? path : nearest(dirname(path));
+}
+
+/**
+ * @template T
+ * @param {() => T} action
+ */
+function attempt(action) {
+  try {
+    return action();
+  } catch {
+    return undefined;
+  }
+}

@@ -24,11 +24,11 @@ command -v node >/dev/null || { echo "sendall: there is no node on the PATH: ins
 exec node "$0" "$@"
 */
 'use strict';
-// Starts the command line from its bundle, which reads few files and is compiled already. CommonJS, because Node's
-// loader of ES modules costs several milliseconds by itself.
-const { readFileSync, statSync } = require('node:fs');
+// Starts the command line from its bundle, which reads few files, with what an earlier start has compiled. CommonJS,
+// because Node's loader of ES modules costs several milliseconds by itself.
+const { statSync } = require('node:fs');
 const { join } = require('node:path');
-const { cacheName, loadCompiled } = require('./compiled.js');
+const { loadCompiled } = require('./compiled.js');
 
 const dist = join(__dirname, '../dist');
 
@@ -44,12 +44,11 @@ const isBundleFresh = () => {
 
 if (isBundleFresh()) {
   const bundle = join(dist, 'cli-bundle');
-  let cached;
-  try {
-    cached = readFileSync(join(bundle, cacheName));
-  } catch {
-    // Another Node than the one it was built with: it compiles for itself.
-  }
-  loadCompiled(join(bundle, 'core.cjs'), cached);
+  const keep = loadCompiled(join(bundle, 'core.cjs'));
+  // What a command needs is compiled after one that went well, and only that is worth keeping.
+  if (keep && ['run', 'sh'].includes(process.argv[2]))
+    process.once('exit', (code) => {
+      if (code === 0) keep();
+    });
   require(join(bundle, 'main.cjs'));
 } else void import('../dist/cli/main.js');
