@@ -17,6 +17,7 @@ export const needs = [
   { command: 'zsh', package: 'zsh', wantedBy: 'completion' },
   { command: 'fish', package: 'fish', wantedBy: 'completion' },
   { command: 'strace', package: 'strace', wantedBy: 'the order of sync and start' },
+  { command: 'groff', package: 'groff-base', wantedBy: 'manual pages' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

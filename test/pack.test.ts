@@ -1,38 +1,29 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { copyOfRepository, pack } from './support/pack.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const names = ['framing', 'socketserver', 'sendall', 'lab'];
+const packages = ['@sendall/framing', '@sendall/socketserver', 'sendall', '@sendall/lab'];
+let repository: string;
 let project: string;
 const inProject = (command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd: project, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
 beforeAll(() => {
+  repository = copyOfRepository();
   project = mkdtempSync(join(tmpdir(), 'sendall-pack-'));
-  execFileSync(
-    'npm',
-    ['pack', '--silent', '--pack-destination', project, ...names.flatMap((n) => ['-w', `packages/${n}`])],
-    {
-      cwd: root,
-      stdio: 'ignore',
-    },
-  );
+  const tarballs = pack(repository, project, ...names).map((file) => `./${file}`);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
-  const tarballs = readdirSync(project).filter((file) => file.endsWith('.tgz'));
-  inProject(
-    'npm',
-    'install',
-    '--silent',
-    '--ignore-scripts',
-    '--prefer-offline',
-    ...tarballs.map((file) => `./${file}`),
-  );
+  inProject('npm', 'install', '--silent', '--ignore-scripts', '--prefer-offline', ...tarballs);
 });
-afterAll(() => rmSync(project, { recursive: true, force: true }));
+afterAll(() => {
+  for (const folder of [repository, project]) rmSync(folder, { recursive: true, force: true });
+});
 
 test('the four tarballs in one install work in an empty project, install scripts off', () => {
   writeFileSync(
@@ -76,6 +67,61 @@ test('what is no door cannot be imported', () => {
 test('the packed commands answer', () => {
   expect(inProject('npx', '--no-install', 'sendall', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect(inProject('npx', '--no-install', 'wirelab', '--help')).toMatch(/wirelab/);
+});
+
+/** What is in an installed package, as paths. */
+const filesOf = (name: string) => {
+  const folder = join(project, 'node_modules', name);
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .filter((file) => !file.startsWith('node_modules/'));
+};
+
+test.each(packages)('%s: each source map and declaration map leads to a source that is there', (name) => {
+  const files = filesOf(name);
+  const maps = files.filter((file) => file.endsWith('.map'));
+  expect(maps.some((file) => file.endsWith('.d.ts.map')) && maps.some((file) => file.endsWith('.js.map'))).toBe(true);
+  const lost = maps.flatMap((file) => {
+    const { sources } = JSON.parse(readFileSync(join(project, 'node_modules', name, file), 'utf8')) as {
+      sources: string[];
+    };
+    return sources.map((source) => join(file, '..', source)).filter((source) => !files.includes(source));
+  });
+  expect(lost).toEqual([]);
+});
+
+test.each(packages)('%s: the links of its pages lead to files inside it, and a changelog is there', (name) => {
+  const files = filesOf(name);
+  expect(files).toContain('CHANGELOG.md');
+  const lost = files
+    .filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md')
+    .flatMap((file) => {
+      const text = readFileSync(join(project, 'node_modules', name, file), 'utf8');
+      const targets = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, target]) => join(file, '..', target!));
+      return targets.filter((target) => !files.includes(target)).map((target) => `${file}: ${target}`);
+    });
+  expect(lost).toEqual([]);
+});
+
+test('nothing in them fits one Node alone', () => {
+  expect(packages.flatMap(filesOf).filter((file) => file.endsWith('.cache'))).toEqual([]);
+});
+
+test('one command packs and installs them: sendall, wirelab and their manual pages are below the prefix', () => {
+  const prefix = join(project, 'prefix');
+  const said = execFileSync('node', ['scripts/install-global.js', '--prefix', prefix], {
+    cwd: repository,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  expect(said).toContain(`installed ${prefix}/bin/sendall and ${prefix}/bin/wirelab\n`);
+  const version = /^\d+\.\d+\.\d+\n$/;
+  for (const name of ['sendall', 'wirelab'])
+    expect(execFileSync(join(prefix, 'bin', name), ['--version'], { encoding: 'utf8' })).toMatch(version);
+  expect(readdirSync(join(prefix, 'share/man/man1'))).toEqual(
+    expect.arrayContaining(['sendall.1', 'sendall-run.1', 'wirelab.1']),
+  );
 });
 
 test('the packed types compile in a strict project', () => {

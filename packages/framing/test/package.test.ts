@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { copyOfRepository, pack } from '../../../test/support/pack.js';
 
 // What npm users get: the package alone, in an empty project, without a network.
 
@@ -30,12 +31,10 @@ function compile(file: string): string {
 
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'framing-package-'));
-  execFileSync('npm', ['pack', '--silent', '--pack-destination', project, '-w', 'packages/framing'], {
-    cwd: root,
-    stdio: 'ignore',
-  });
+  const repository = copyOfRepository();
+  const [tarball] = pack(repository, project, 'framing');
+  rmSync(repository, { recursive: true });
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
-  const tarball = readdirSync(project).find((file) => file.endsWith('.tgz'));
   inProject('npm', 'install', '--silent', '--offline', `./${tarball}`);
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));

@@ -13,19 +13,24 @@ export function helpOf(command: Command): string[] {
   const lines = [summary, '', ...usage.map((each) => `  wirelab ${name} ${each}`.trimEnd()), ''];
   if (about.length > 0) lines.push(...about, '');
   lines.push(title(examples.length > 1 ? 'Examples' : 'Example'), ...examples.map((example) => `  ${example}`), '');
-  const rows = Object.entries({ ...command.options, help: helpOption }).map(
-    ([option, { value, help }]) => [`--${option}${value === undefined ? '' : ` ${value}`}`, help] as const,
-  );
-  lines.push(title('Options'));
-  const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
+  const rows = Object.entries({ ...command.options, help: helpOption }).map(([option, { value, help, group }]) => ({
+    group: group ?? 'Options',
+    left: `--${option}${value === undefined ? '' : ` ${value}`}`,
+    help,
+  }));
+  const width = Math.min(30, Math.max(...rows.map(({ left }) => left.length)));
   const indent = ' '.repeat(width + 4);
-  for (const [left, help] of rows) {
-    const [first = '', ...more] = wrapped(help, (process.stdout.columns || 120) - indent.length);
-    if (left.length > width) lines.push(`  ${left}`, indent + first);
-    else lines.push(`  ${left.padEnd(width)}  ${first}`);
-    lines.push(...more.map((line) => indent + line));
+  for (const group of new Set(rows.map((row) => row.group))) {
+    lines.push(title(group));
+    for (const { left, help } of rows.filter((row) => row.group === group)) {
+      const [first = '', ...more] = wrapped(help, (process.stdout.columns || 120) - indent.length);
+      if (left.length > width) lines.push(`  ${left}`, indent + first);
+      else lines.push(`  ${left.padEnd(width)}  ${first}`);
+      lines.push(...more.map((line) => indent + line));
+    }
+    lines.push('');
   }
-  return lines;
+  return lines.slice(0, -1);
 }
 
 /** Lines of whole words, where they fit. */

@@ -1,28 +1,9 @@
 /** `wirelab`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import type { Command } from './command.js';
+import { allCommands, commands } from './command-table.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { closed, keepIgnored } from './signals.js';
-
-/**
- * Loaded when called, so that `wirelab --help` does not wait for the page's server, and so that a process that may open few
- * files can say so: what is imported above cannot fail in a sentence of ours.
- */
-const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
-  show: () => import('./commands/show.js'),
-  serve: () => import('./commands/serve.js'),
-  call: () => import('./commands/call.js'),
-  chat: () => import('./commands/chat.js'),
-  inspect: () => import('./commands/inspect.js'),
-  chaos: () => import('./commands/chaos.js'),
-  probe: () => import('./commands/probe.js'),
-  replay: () => import('./commands/replay.js'),
-  page: () => import('./commands/page.js'),
-  completion: () => import('./commands/completion.js'),
-};
-
-const all = () => Promise.all(Object.values(commands).map(async (load) => (await load()).command));
 
 async function main(words: string[]): Promise<number> {
   const { parseArguments, UsageError } = await import('./command.js');
@@ -30,7 +11,7 @@ async function main(words: string[]): Promise<number> {
   const [first, second] = words;
   const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    await print(...(await import('./help.js')).helpOfAll(await all()));
+    await print(...(await import('./help.js')).helpOfAll(await allCommands()));
     return name === undefined ? EXIT.usage : EXIT.ok;
   }
   if (name === '--version' || name === '-V') {
@@ -42,7 +23,9 @@ async function main(words: string[]): Promise<number> {
   }
   // The shells' completion scripts ask it; people do not.
   if (name === 'complete') {
-    await print(...(await import('./completion.js')).complete(await all(), words.slice(words.indexOf('--') + 1)));
+    await print(
+      ...(await import('./completion.js')).complete(await allCommands(), words.slice(words.indexOf('--') + 1)),
+    );
     return EXIT.ok;
   }
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;

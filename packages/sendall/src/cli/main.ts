@@ -1,5 +1,6 @@
 /** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
 import { isatty } from 'node:tty';
+import { allCommands, commandGroups, commands } from './command-table.js';
 import { parseArguments, textOf, type Command } from './words/command.js';
 import { exit } from './leaving/exit.js';
 import { EXIT } from './words/exit-codes.js';
@@ -9,35 +10,12 @@ import { withNextStep } from './show/scarce.js';
 import { keepIgnored } from './leaving/signals.js';
 import { ownVersion } from './version.js';
 
-/** Each command is loaded when it is asked for. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  run: async () => (await import('./commands/run.js')).run,
-  sh: async () => (await import('./commands/run.js')).sh,
-  shell: async () => (await import('./commands/shell.js')).shell,
-  ps: async () => (await import('./commands/runs.js')).ps,
-  attach: async () => (await import('./commands/attach.js')).attach,
-  logs: async () => (await import('./commands/attach.js')).logs,
-  wait: async () => (await import('./commands/runs.js')).wait,
-  result: async () => (await import('./commands/runs.js')).result,
-  kill: async () => (await import('./commands/runs.js')).kill,
-  forget: async () => (await import('./commands/runs.js')).forget,
-  pair: async () => (await import('./commands/pair.js')).pair,
-  hosts: async () => (await import('./commands/hosts.js')).hosts,
-  agent: async () => (await import('./commands/agent.js')).agent,
-  diff: async () => (await import('./commands/diff.js')).diff,
-  links: async () => (await import('./commands/links.js')).links,
-  doctor: async () => (await import('./commands/doctor.js')).doctor,
-  completion: async () => (await import('./commands/completion.js')).completion,
-};
-
 /** What people type who come from other programs. */
 const HABITS: Readonly<Record<string, string>> = { ssh: 'shell', exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
 
-const all = async () => await Promise.all(Object.values(commands).map(async (load) => await load()));
-
 async function find(name: string): Promise<Command | undefined> {
   // The shells' completion scripts ask it; people do not.
-  if (name === 'complete') return (await import('./commands/completion.js')).completeCommand(all);
+  if (name === 'complete') return (await import('./commands/completion.js')).completeCommand(allCommands);
   return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
@@ -46,7 +24,7 @@ async function main(): Promise<number> {
   const [first, second] = words.slice(0, 2).map(textOf);
   const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    (await import('./show/help.js')).helpOfAll(await all());
+    (await import('./show/help.js')).helpOfAll(await commandGroups());
     return name === undefined ? EXIT.usage : 0;
   }
   if (name === '--version' || name === '-V') {

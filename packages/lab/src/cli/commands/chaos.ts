@@ -1,7 +1,7 @@
 import { formatAddress, parseAddress } from '../../address.js';
 import { faults, type FaultOptions } from '../../faults/index.js';
 import { startProxy, type ProxyEvent } from '../../proxy.js';
-import { checked, UsageError, type Command } from '../command.js';
+import { checked, under, UsageError, type Command } from '../command.js';
 import { interrupted, print, say } from '../output.js';
 
 const mostMs = 3_600_000;
@@ -18,18 +18,22 @@ export const command: Command = {
   ],
   examples: ['wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --seed 42'],
   options: {
-    listen: { value: 'ADDR', help: 'where clients come' },
-    to: { value: 'ADDR', help: 'the server' },
-    slice: { value: 'N', help: 'writes of at most N bytes' },
-    coalesce: { value: 'MS', help: 'everything within MS ms glued into one write' },
-    latency: { value: 'MS', help: 'MS ms later' },
-    jitter: { value: 'MS', help: 'up to MS ms more, by chance' },
-    throttle: { value: 'B/s', help: 'so many bytes a second at most' },
-    corrupt: { value: 'P', help: 'one bit of a byte flipped with probability P (0 to 1)' },
-    stall: { value: 'MS', help: 'a pause of MS ms after the first byte, and again every 4 KiB or so' },
-    'cut-every': { value: 'BYTES', help: 'each connection cut when BYTES have passed in one direction' },
-    'reset-after': { value: 'BYTES', help: 'the same with a reset (RST)' },
-    'half-close': { help: "the server sees the end after the client's first piece, and may still answer" },
+    ...under('The two ends', {
+      listen: { value: 'ADDR', help: 'where clients come' },
+      to: { value: 'ADDR', help: 'the server' },
+    }),
+    ...under('Faults', {
+      slice: { value: 'N', help: 'writes of at most N bytes' },
+      coalesce: { value: 'MS', help: 'everything within MS ms glued into one write' },
+      latency: { value: 'MS', help: 'MS ms later' },
+      jitter: { value: 'MS', help: 'up to MS ms more, by chance' },
+      throttle: { value: 'B/s', help: 'so many bytes a second at most' },
+      corrupt: { value: 'P', help: 'one bit of a byte flipped with probability P (0 to 1)' },
+      stall: { value: 'MS', help: 'a pause of MS ms after the first byte, and again every 4 KiB or so' },
+      'cut-every': { value: 'BYTES', help: 'each connection cut when BYTES have passed in one direction' },
+      'reset-after': { value: 'BYTES', help: 'the same with a reset (RST)' },
+      'half-close': { help: "the server sees the end after the client's first piece, and may still answer" },
+    }),
     seed: {
       value: 'N',
       help: 'where chance comes from: the same seed does the same at the same bytes; default: a random one',

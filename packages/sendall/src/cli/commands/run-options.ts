@@ -1,6 +1,6 @@
 /** The options that `run` and `sh` share, and what they mean to the API. */
 import type { RunOptions } from '../../index.js';
-import type { Arguments, Option } from '../words/command.js';
+import { under, type Arguments, type Option } from '../words/command.js';
 import { reachOptions } from '../hosts/reach.js';
 import { rolloutOptions } from '../words/rollout-options.js';
 import { stdinFor } from '../words/stdin.js';
@@ -15,54 +15,64 @@ interface Starter<T> {
 }
 
 export const runOptions: Record<string, Option> = {
-  cwd: {
-    value: 'DIR',
-    help: 'working folder on the host, seen from home, on local from the present one (default: these)',
-    complete: 'folder',
-  },
-  env: { value: 'K=V', help: 'add a variable to the environment' },
-  as: { value: 'USER', help: 'run as this user of the host' },
-  stdin: {
-    value: 'FILE',
-    optionalValue: true,
-    help: 'give it our stdin even from a terminal, or a file of any kind: --stdin=FILE',
-  },
-  'no-stdin': { short: 'n', help: 'leave stdin alone' },
-  timeout: { value: 'TIME', help: 'end it after this time: 30s, 500ms, 10m (exit 203)' },
-  'idle-timeout': { value: 'TIME', help: 'end it after this time without output' },
-  'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
-  pty: { help: 'give it a terminal' },
-  ...echoOptions,
-  encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
-  json: { help: 'one JSON object a line on stdout' },
-  quiet: { short: 'q', help: 'say nothing of our own' },
-  detach: { short: 'd', help: 'start it, print its run id, leave' },
-  name: { value: 'NAME', help: 'a name to find the run by' },
-  tag: { value: 'TAG', help: 'a tag on the run' },
-  id: { value: 'RUNID', help: 'run id to use; an id that exists is attached to, never started twice' },
-  wait: {
-    value: 'exit|eof|tree',
-    help: 'return at its exit (default), at end of output, or when its whole tree ended',
-    complete: ['exit', 'eof', 'tree'],
-  },
-  capture: {
-    value: 'split|merged|exact|ordered',
-    help:
-      'how stdout and stderr are taken; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
-      'or ordered (true order; not for programs that open /dev/stdout, nor node, deno, bun)',
-    complete: ['split', 'merged', 'exact', 'ordered'],
-  },
-  'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
-  overflow: {
-    value: 'block|stop|drop-old',
-    help: 'when nobody reads and the spool is full',
-    complete: ['block', 'stop', 'drop-old'],
-  },
-  spool: { value: 'SIZE', help: 'bytes of output that the host keeps (default 256M)' },
-  keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
-  sha256: { help: 'SHA-256 of each stream in the JSON result' },
-  'give-up-after': { value: 'TIME', help: 'time without a link until it counts as lost (default 10m)' },
-  ...reachOptions,
+  ...under('The program', {
+    cwd: {
+      value: 'DIR',
+      help: 'working folder on the host, seen from home, on local from the present one (default: these)',
+      complete: 'folder',
+    },
+    env: { value: 'K=V', help: 'add a variable to the environment' },
+    as: { value: 'USER', help: 'run as this user of the host' },
+    stdin: {
+      value: 'FILE',
+      optionalValue: true,
+      help: 'give it our stdin even from a terminal, or a file of any kind: --stdin=FILE',
+    },
+    'no-stdin': { short: 'n', help: 'leave stdin alone' },
+    pty: { help: 'give it a terminal' },
+    ...echoOptions,
+  }),
+  ...under('Its time', {
+    timeout: { value: 'TIME', help: 'end it after this time: 30s, 500ms, 10m (exit 203)' },
+    'idle-timeout': { value: 'TIME', help: 'end it after this time without output' },
+    'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
+    wait: {
+      value: 'exit|eof|tree',
+      help: 'return at its exit (default), at end of output, or when its whole tree ended',
+      complete: ['exit', 'eof', 'tree'],
+    },
+  }),
+  ...under('Its output', {
+    encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+    json: { help: 'one JSON object a line on stdout' },
+    quiet: { short: 'q', help: 'say nothing of our own' },
+    capture: {
+      value: 'split|merged|exact|ordered',
+      help:
+        'how stdout and stderr are taken; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
+        'or ordered (true order; not for programs that open /dev/stdout, nor node, deno, bun)',
+      complete: ['split', 'merged', 'exact', 'ordered'],
+    },
+    'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
+    overflow: {
+      value: 'block|stop|drop-old',
+      help: 'when nobody reads and the spool is full',
+      complete: ['block', 'stop', 'drop-old'],
+    },
+    spool: { value: 'SIZE', help: 'bytes of output that the host keeps (default 256M)' },
+    sha256: { help: 'SHA-256 of each stream in the JSON result' },
+  }),
+  ...under('The run', {
+    detach: { short: 'd', help: 'start it, print its run id, leave' },
+    name: { value: 'NAME', help: 'a name to find the run by' },
+    tag: { value: 'TAG', help: 'a tag on the run' },
+    id: { value: 'RUNID', help: 'run id to use; an id that exists is attached to, never started twice' },
+    keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
+  }),
+  ...under('The link', {
+    'give-up-after': { value: 'TIME', help: 'time without a link until it counts as lost (default 10m)' },
+    ...reachOptions,
+  }),
   ...rolloutOptions,
 };
 

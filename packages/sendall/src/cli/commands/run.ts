@@ -3,7 +3,7 @@ import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, type Host, type Run } from '../../index.js';
 import { accompany } from './accompany.js';
-import type { Arguments, Command } from '../words/command.js';
+import { under, type Arguments, type Command } from '../words/command.js';
 import { resultJson, unreachedJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
@@ -41,7 +41,10 @@ export const sh: Command = {
   usage: "[OPTIONS] TARGETS -c 'TEXT'",
   summary: 'run shell text with the host’s /bin/sh: another verb than run, another permission',
   examples: ["sendall sh web1 -c 'df -h / | tail -1'"],
-  options: { ...runOptions, command: { value: 'TEXT', short: 'c', help: 'the shell text' } },
+  options: {
+    ...under('The program', { command: { value: 'TEXT', short: 'c', help: 'the shell text' } }),
+    ...runOptions,
+  },
   complete: 'host',
   most: 1,
   async run(args) {

@@ -1,5 +1,5 @@
 /** What --help shows. */
-import type { Command } from '../words/command.js';
+import type { Command, Option } from '../words/command.js';
 import { answer, title } from './print.js';
 
 /** Helps with one command. */
@@ -8,21 +8,29 @@ export function helpOf(command: Command): void {
   answer('');
   title(command.examples.length > 1 ? 'Examples' : 'Example');
   for (const example of command.examples) answer(`  ${example}`);
-  const rows = Object.entries(command.options).map(([name, { value, short, optionalValue, help }]) => {
-    const shown = value === undefined ? '' : optionalValue ? `[=${value}]` : ` ${value}`;
-    return [`${short ? `-${short}, ` : '    '}--${name}${shown}`, help] as const;
-  });
+  const rows = Object.entries(command.options).map(([name, option]) => ({
+    group: option.group ?? 'Options',
+    left: `${option.short ? `-${option.short}, ` : '    '}--${name}${valueOf(option)}`,
+    help: option.help,
+  }));
   if (!rows.length) return;
-  answer('');
-  title('Options');
-  const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
+  const width = Math.min(30, Math.max(...rows.map(({ left }) => left.length)));
   const indent = ' '.repeat(width + 4);
-  for (const [left, help] of rows) {
-    const [first = '', ...more] = wrapped(help, (process.stdout.columns || Infinity) - indent.length);
-    if (left.length > width) answer(`  ${left}`, indent + first);
-    else answer(`  ${left.padEnd(width)}  ${first}`);
-    for (const line of more) answer(indent + line);
+  for (const group of new Set(rows.map((row) => row.group))) {
+    answer('');
+    title(group);
+    for (const { left, help } of rows.filter((row) => row.group === group)) {
+      const [first = '', ...more] = wrapped(help, (process.stdout.columns || Infinity) - indent.length);
+      if (left.length > width) answer(`  ${left}`, indent + first);
+      else answer(`  ${left.padEnd(width)}  ${first}`);
+      for (const line of more) answer(indent + line);
+    }
   }
+}
+
+function valueOf({ value, optionalValue }: Option): string {
+  if (value === undefined) return '';
+  return optionalValue ? `[=${value}]` : ` ${value}`;
 }
 
 /** Lines of whole words, where they fit. */
@@ -37,12 +45,14 @@ function wrapped(text: string, columns: number): string[] {
 }
 
 /** Helps with all of them. */
-export function helpOfAll(commands: readonly Command[]): void {
+export function helpOfAll(groups: ReadonlyMap<string, readonly Command[]>): void {
   answer('sendall: run a command on a machine, or on many, and get back every byte of the answer', '');
   answer('  sendall COMMAND [OPTIONS] [WORDS] [-- PROGRAM ARGUMENTS]', '');
-  title('Commands');
-  for (const { name, summary } of commands) answer(`  ${name.padEnd(12)}${summary}`);
-  answer('');
+  for (const [heading, commands] of groups) {
+    title(heading);
+    for (const { name, summary } of commands) answer(`  ${name.padEnd(12)}${summary}`);
+    answer('');
+  }
   title('Examples');
   answer('  sendall agent                            serve this machine, in the foreground');
   answer('  sendall run local -- uname -a            run a command through it, from another terminal');

@@ -11,6 +11,13 @@ export interface Option {
   readonly help: string;
   /** What the shell should offer for the value; of a list, nothing else is allowed. */
   readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run' | 'signal';
+  /** The heading that it stands under in the help and the manual. @default 'Options' */
+  readonly group?: string;
+}
+
+/** Puts options under a heading of the help and the manual. */
+export function under(group: string, options: Readonly<Record<string, Option>>): Record<string, Option> {
+  return Object.fromEntries(Object.entries(options).map(([name, option]) => [name, { ...option, group }]));
 }
 
 export interface Command {

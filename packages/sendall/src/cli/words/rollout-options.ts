@@ -1,15 +1,15 @@
 /** The options of a command on many hosts. */
 import { UsageError } from '../../errors.js';
 import type { RolloutOptions, Share } from '../../index.js';
-import type { Arguments, Option } from './command.js';
+import { under, type Arguments } from './command.js';
 
-export const rolloutOptions: Readonly<Record<string, Option>> = {
-  window: { value: 'N', help: 'many hosts: this many at a time (default 64)' },
-  batch: { value: 'N|N%', help: 'many hosts: in batches; the next begins when one has ended' },
-  'max-fail': { value: 'N|N%', help: 'many hosts: when more than these fail, start no further one (exit 207)' },
-  gather: { help: 'many hosts: print equal outputs once' },
-  diff: { help: 'many hosts: print what most wrote, and how the others differ' },
-};
+export const rolloutOptions = under('Many hosts', {
+  window: { value: 'N', help: 'this many at a time (default 64)' },
+  batch: { value: 'N|N%', help: 'in batches; the next begins when one has ended' },
+  'max-fail': { value: 'N|N%', help: 'when more than these fail, start no further one (exit 207)' },
+  gather: { help: 'print equal outputs once' },
+  diff: { help: 'print what most wrote, and how the others differ' },
+});
 
 export function rolloutOf(args: Arguments): RolloutOptions {
   const share = (name: string): Share | undefined => {

@@ -1,0 +1,47 @@
+/** The commands of `sendall`, in the order and under the headings in which the help shows them. */
+import type { Command } from './words/command.js';
+
+/** Loads a command when it is asked for. */
+type Load = () => Promise<Command>;
+
+const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
+  'Run a command': {
+    run: async () => (await import('./commands/run.js')).run,
+    sh: async () => (await import('./commands/run.js')).sh,
+    shell: async () => (await import('./commands/shell.js')).shell,
+  },
+  Runs: {
+    ps: async () => (await import('./commands/runs.js')).ps,
+    attach: async () => (await import('./commands/attach.js')).attach,
+    logs: async () => (await import('./commands/attach.js')).logs,
+    wait: async () => (await import('./commands/runs.js')).wait,
+    result: async () => (await import('./commands/runs.js')).result,
+    diff: async () => (await import('./commands/diff.js')).diff,
+    kill: async () => (await import('./commands/runs.js')).kill,
+    forget: async () => (await import('./commands/runs.js')).forget,
+  },
+  Hosts: {
+    hosts: async () => (await import('./commands/hosts.js')).hosts,
+    pair: async () => (await import('./commands/pair.js')).pair,
+    links: async () => (await import('./commands/links.js')).links,
+    doctor: async () => (await import('./commands/doctor.js')).doctor,
+  },
+  'This machine': {
+    agent: async () => (await import('./commands/agent.js')).agent,
+    completion: async () => (await import('./commands/completion.js')).completion,
+  },
+};
+
+export const commands: Readonly<Record<string, Load>> = Object.assign({}, ...Object.values(byGroup));
+
+export const allCommands = async (): Promise<readonly Command[]> =>
+  await Promise.all(Object.values(commands).map(async (load) => await load()));
+
+/** Headings with their commands. */
+export const commandGroups = async (): Promise<ReadonlyMap<string, readonly Command[]>> => {
+  const groups = Object.entries(byGroup).map(async ([heading, group]) => {
+    const loaded = await Promise.all(Object.values(group).map(async (load) => await load()));
+    return [heading, loaded] as const;
+  });
+  return new Map(await Promise.all(groups));
+};
