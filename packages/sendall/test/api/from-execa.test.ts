@@ -8,10 +8,10 @@ import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
-// What docs/from-execa.md shows is compiled and run.
+// What docs/sendall/from-execa.md shows is compiled and run.
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
-const page = readFileSync(join(root, 'docs/from-execa.md'), 'utf8');
+const page = readFileSync(join(root, 'docs/sendall/from-execa.md'), 'utf8');
 const [first = '', ...blocks] = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
 /** One program, each block with names of its own. */
 const program = [first, ...blocks.map((code) => `{\n${code}}\n`)].join('\n');
