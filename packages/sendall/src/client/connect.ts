@@ -17,22 +17,22 @@ export interface ConnectOptions {
   timeout?: Duration;
   /**
    * Milliseconds without a link until its runs are given up as lost.
-   * @default 600000
+   * @default 600_000
    */
   giveUpAfter?: Duration;
   /**
    * Milliseconds of silence after which a sign of life is asked for. 0: never.
-   * @default 15000
+   * @default 15_000
    */
   pingInterval?: Duration;
   /**
    * Milliseconds of silence after which the link counts as lost.
-   * @default 45000
+   * @default 45_000
    */
   pingDeadline?: Duration;
   /**
    * The pauses between tries to make a lost link again grow to about this many milliseconds.
-   * @default 10000
+   * @default 10_000
    */
   longestPause?: Duration;
   /** Aborting ends the dial. */

@@ -42,12 +42,12 @@ export interface AttachOptions extends Pick<
 > {
   /**
    * Where stdout begins: at the "start" or "end" of what is kept, at an offset, or so many bytes before the end.
-   * @default "start"
+   * @default 'start'
    */
   from?: 'start' | 'end' | number | { tail: number };
   /**
    * "control" writes stdin and trims the spool; "observe" only reads.
-   * @default "control"
+   * @default 'control'
    */
   mode?: 'observe' | 'control';
 }

@@ -20,7 +20,7 @@ export interface PairOptions {
   readonly name: string;
   /**
    * For everything together, in milliseconds. 0: no limit.
-   * @default 10,000
+   * @default 10_000
    */
   readonly timeoutMs?: Duration;
   readonly signal?: AbortSignal;

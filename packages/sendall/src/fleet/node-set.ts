@@ -13,7 +13,7 @@ import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
 export interface NodeSetOptions {
   /**
    * Names that one set may hold; an expression that stands for more is refused.
-   * @default 100000
+   * @default 100_000
    */
   maxSize?: number;
   /** The names that a word stands for (`@tag`, `k=v`, `all`); undefined: it is a name itself. */

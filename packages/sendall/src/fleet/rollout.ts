@@ -36,7 +36,7 @@ export interface RolloutOptions {
   pause?: Duration;
   /**
    * The order in which hosts are started.
-   * @default "listed"
+   * @default 'listed'
    */
   order?: 'listed' | 'random';
 }

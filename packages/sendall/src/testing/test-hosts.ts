@@ -25,7 +25,7 @@ export interface TestHostsOptions {
   faults?: FaultPlan;
   /**
    * Milliseconds without a link until runs are given up as lost.
-   * @default 30000
+   * @default 30_000
    */
   giveUpAfter?: Duration;
   /**

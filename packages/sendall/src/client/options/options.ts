@@ -50,22 +50,22 @@ export interface RunOptions {
   /**
    * What the command reads. "none": end-of-file at once. "pipe": what you write to `run.stdin`. Any other string: that
    * text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
-   * @default "none"
+   * @default 'none'
    */
   stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
   /**
    * Where stdout goes. With "pipe" into the result, or to a reader of the run.
-   * @default "pipe"
+   * @default 'pipe'
    */
   stdout?: OutputTarget;
   /**
    * Where stderr goes.
-   * @default "pipe"
+   * @default 'pipe'
    */
   stderr?: OutputTarget;
   /**
    * How `text`, `lines` and `stdout` of the result are decoded: any label TextDecoder knows.
-   * @default "utf-8"
+   * @default 'utf-8'
    */
   encoding?: string;
   /**
@@ -78,7 +78,7 @@ export interface RunOptions {
    * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
    * writes whole, of programs that write to the descriptors they were given; those that open /dev/stdout fail, and node,
    * deno and bun are refused.
-   * @default "split"
+   * @default 'split'
    */
   capture?: 'split' | 'merged' | 'exact' | 'ordered';
   /**
@@ -98,27 +98,27 @@ export interface RunOptions {
   killGrace?: Duration;
   /**
    * When the result is there: at "exit", at end of output ("eof"), or when the whole "tree" has ended.
-   * @default "exit"
+   * @default 'exit'
    */
   waitFor?: 'exit' | 'eof' | 'tree';
   /**
    * What a lost caller means: the run goes on ("keep"), or gets TERM after so many milliseconds.
-   * @default "keep"
+   * @default 'keep'
    */
   onDisconnect?: 'keep' | { termAfter: Duration };
   /**
    * Milliseconds that the host keeps the finished run.
-   * @default 24 hours
+   * @default 86_400_000
    */
   keep?: Duration;
   /**
    * Bytes of output the host keeps on disk for this run.
-   * @default 256 MiB
+   * @default 268_435_456
    */
   spoolMax?: number;
   /**
    * When `spoolMax` is full of unread bytes: "block" the command, "stop" it, or "drop-old" bytes (a gap).
-   * @default "block"
+   * @default 'block'
    */
   overflow?: 'block' | 'stop' | 'drop-old';
   /**
@@ -129,7 +129,7 @@ export interface RunOptions {
   /**
    * Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated), and what fits is kept; the
    * text leaves out a last character that was cut.
-   * @default 64 MiB
+   * @default 67_108_864
    */
   maxBuffer?: number;
   /**
@@ -167,7 +167,7 @@ export interface RunOptions {
   sha256?: boolean;
   /**
    * Milliseconds after which the host must not start it any more.
-   * @default 60000
+   * @default 60_000
    */
   startWithin?: Duration;
   /**

@@ -35,17 +35,17 @@ export interface Rider {
 export interface SessionOptions {
   /**
    * Milliseconds without a link until its runs are given up.
-   * @default 600000
+   * @default 600_000
    */
   giveUpAfter: number;
   /**
    * Milliseconds of silence after which a sign of life is asked for. 0: never.
-   * @default 15000
+   * @default 15_000
    */
   pingInterval: number;
   /**
    * Milliseconds of silence after which the link counts as lost.
-   * @default 45000
+   * @default 45_000
    */
   pingDeadline: number;
   /**
@@ -55,7 +55,7 @@ export interface SessionOptions {
   firstPause?: number;
   /**
    * Those pauses grow to about this many milliseconds.
-   * @default 10000
+   * @default 10_000
    */
   longestPause?: number;
 }

@@ -5,7 +5,7 @@ import { UsageError } from '../../errors.js';
 export interface LineOptions {
   /**
    * Bytes that a line may have; a longer one throws.
-   * @default 1 MiB
+   * @default 1_048_576
    */
   maxLine?: number;
   /**
