@@ -1,11 +1,11 @@
-// npm run soak -- NAME [options]: runs soak/NAME.js, a search for faults that takes longer than a test may.
+/** npm run soak -- NAME [options]: runs soak/src/NAME.ts, a search for faults that takes longer than a test may. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('../soak/', import.meta.url));
-const names = readdirSync(folder)
-  .filter((file) => file.endsWith('.js'))
+const names = readdirSync(`${folder}src`)
+  .filter((file) => file.endsWith('.ts'))
   .map((file) => file.slice(0, -3));
 const [name, ...options] = process.argv.slice(2);
 if (name === undefined || !names.includes(name)) {
@@ -14,5 +14,5 @@ if (name === undefined || !names.includes(name)) {
 }
 const build = spawnSync('npm', ['run', '--silent', 'build'], { stdio: ['ignore', 'ignore', 'inherit'] });
 if (build.status !== 0) process.exit(1);
-const run = spawnSync(process.execPath, ['--expose-gc', `${folder}${name}.js`, ...options], { stdio: 'inherit' });
+const run = spawnSync(process.execPath, ['--expose-gc', `${folder}dist/${name}.js`, ...options], { stdio: 'inherit' });
 process.exit(run.status ?? 1);

@@ -17,7 +17,7 @@ import {
   slip,
 } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
-import { cutEvery } from './fixtures/cutting.js';
+import { cutEvery } from './dist/cutting.js';
 
 const u8 = lengthPrefixed({ bytes: 1, maxFrameLength: 9 });
 

@@ -13,8 +13,8 @@ import {
   varint,
 } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
-import { random } from './fixtures/cutting.js';
-import { subjects } from './fixtures/subjects.js';
+import { random } from './dist/cutting.js';
+import { subjects } from './dist/subjects.js';
 
 const code = (step: () => unknown): string | undefined => {
   try {

@@ -1,8 +1,8 @@
 import { type Decoder, type FramingError, type Limits, preface, TruncatedFrameError } from '@sendall/framing';
 import { assert, integer, property } from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { cutEvery, cutRandomly, outcome, random, ways } from './fixtures/cutting.js';
-import { type Subject, subjects } from './fixtures/subjects.js';
+import { cutEvery, cutRandomly, outcome, random, ways } from './dist/cutting.js';
+import { type Subject, subjects } from './dist/subjects.js';
 
 // The laws that every framing keeps, tried on each of them.
 

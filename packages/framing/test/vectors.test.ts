@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { FramingError } from '@sendall/framing';
 import { describe, expect, test } from 'vitest';
-import { cutEvery, cutRandomly, random } from './fixtures/cutting.js';
+import { cutEvery, cutRandomly, random } from './dist/cutting.js';
 import { framingOf, type Vector } from './vector-framing.js';
 
 // Those of other libraries, and our own for what they do not have.

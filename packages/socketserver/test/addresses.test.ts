@@ -12,7 +12,7 @@ import {
   StreamRequestHandler,
 } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
-import { Echo, Obedient, ObedientDatagram } from './fixtures/handlers.js';
+import { Echo, Obedient, ObedientDatagram } from './dist/handlers.js';
 import { askPython, closing, dial, eventually, folder, rows, start } from './support/rows.js';
 
 const hex = (text: string | Buffer) => Buffer.from(text).toString('hex');

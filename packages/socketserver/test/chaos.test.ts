@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { chaos } from './support/chaos.js';
+import { chaos } from './dist/chaos.js';
 import { drawSeed } from '../../../test/support/seed.js';
 
 test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(

@@ -1,6 +1,6 @@
 import type { BaseServer } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
-import { FailingConstructor, Obedient, ObedientDatagram } from './fixtures/handlers.js';
+import { FailingConstructor, Obedient, ObedientDatagram } from './dist/handlers.js';
 import { ask, dial, eventually, make, rows, start, streamRows, workerRows, type Row } from './support/rows.js';
 
 const handlerFor = (row: Row) => (['udp', 'unix-datagram'].includes(row.transport) ? ObedientDatagram : Obedient);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { MessageRequestHandler, StreamRequestHandler, type Connection } from '@sendall/socketserver';
 import { expect, test } from 'vitest';
-import { Echo, Obedient } from './fixtures/handlers.js';
+import { Echo, Obedient } from './dist/handlers.js';
 import { dial, eventually, start } from './support/rows.js';
 
 const tcp = { transport: 'tcp' } as const;

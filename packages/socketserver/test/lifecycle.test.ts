@@ -13,7 +13,7 @@ import {
   type ServerOptions,
 } from '@sendall/socketserver';
 import { expect, test } from 'vitest';
-import { Obedient } from './fixtures/handlers.js';
+import { Obedient } from './dist/handlers.js';
 import { closing, descriptors, dial, eventually, folder, make, start } from './support/rows.js';
 
 const local = { host: '127.0.0.1', port: 0 };

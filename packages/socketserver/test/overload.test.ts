@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { ServerOptions } from '@sendall/socketserver';
 import { StreamRequestHandler, type BaseServer } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
-import { Echo, Obedient } from './fixtures/handlers.js';
+import { Echo, Obedient } from './dist/handlers.js';
 import { dial, eventually, start, type Client } from './support/rows.js';
 import { patience } from '../../../test/support/waits.js';
 
@@ -154,7 +154,7 @@ test('10,000 requests later nothing is kept of them', async () => {
 });
 
 test('descriptors run out: an emfile event, the surplus is closed, those in use go on, it recovers', async () => {
-  const program = fileURLToPath(new URL('fixtures/few-descriptors.js', import.meta.url));
+  const program = fileURLToPath(new URL('dist/few-descriptors.js', import.meta.url));
   const child = spawn('sh', ['-c', `ulimit -n 64 && exec "${process.execPath}" "${program}"`], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { StreamRequestHandler, type Connection } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
-import { Echo, MessageEcho, Obedient, ObedientDatagram } from './fixtures/handlers.js';
+import { Echo, MessageEcho, Obedient, ObedientDatagram } from './dist/handlers.js';
 import { folder, start } from './support/rows.js';
 
 /** Runs another program's client to its end and gives what it printed. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Echo, Obedient } from './fixtures/handlers.js';
+import { Echo, Obedient } from './dist/handlers.js';
 import { closing, dial, eventually, make, start, streamRows } from './support/rows.js';
 
 describe.each(streamRows)('$name', (row) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Chatty, Echo, Flood, Obedient, WhatItIsTold } from './fixtures/handlers.js';
+import { Chatty, Echo, Flood, Obedient, WhatItIsTold } from './dist/handlers.js';
 import { Client, dial, eventually, start, streamRows, type Row } from './support/rows.js';
 import type { BaseServer, ServerOptions } from '@sendall/socketserver';
 import { patience } from '../../../test/support/waits.js';

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { ServerEvents } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
-import { MessageEcho, Obedient, ObedientDatagram, Once, Steps } from './fixtures/handlers.js';
+import { MessageEcho, Obedient, ObedientDatagram, Once, Steps } from './dist/handlers.js';
 import { ask, dial, eventually, folder, make, rows, start, streamRows, type Row } from './support/rows.js';
 
 const handlerFor = (row: Row) => (['udp', 'unix-datagram'].includes(row.transport) ? ObedientDatagram : Obedient);

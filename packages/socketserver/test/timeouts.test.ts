@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { StreamRequestHandler, type BaseServer, type Connection } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
-import { Echo, Obedient } from './fixtures/handlers.js';
+import { Echo, Obedient } from './dist/handlers.js';
 import { Client, dial, eventually, start } from './support/rows.js';
 import { patience } from '../../../test/support/waits.js';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { sourceOf, type BaseServer, type ServerOptions } from '@sendall/socketserver';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Obedient, Password, WhatItIsTold } from './fixtures/handlers.js';
+import { Obedient, Password, WhatItIsTold } from './dist/handlers.js';
 import { Client, connectable, dial, eventually, start, streamRows } from './support/rows.js';
 
 const tcp = { transport: 'tcp', concurrency: 'inline' } as const;

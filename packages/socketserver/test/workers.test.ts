@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { TCPServer, isWorker, serve, type ServerEvents, type ServerOptions } from '@sendall/socketserver';
 import { expect, onTestFinished, test } from 'vitest';
-import { answerWho, Echo, Obedient, StampingServer } from './fixtures/handlers.js';
+import { answerWho, Echo, Obedient, StampingServer } from './dist/handlers.js';
 import { ask, closing, dial, eventually, folder, make, start, type Client } from './support/rows.js';
 
 const tcp = { transport: 'tcp' } as const;
@@ -21,7 +21,7 @@ function workerEvents(server: TCPServer): ServerEvents['worker'][] {
   return events;
 }
 
-const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+const fixture = (name: string) => fileURLToPath(new URL(`dist/${name}`, import.meta.url));
 
 const alive = (pid: number) => {
   try {
@@ -75,7 +75,7 @@ test('children that die again and again are replaced more slowly, which is an er
 });
 
 test('children end when their parent disappears', async () => {
-  const program = fileURLToPath(new URL('fixtures/with-children.js', import.meta.url));
+  const program = fileURLToPath(new URL('dist/with-children.js', import.meta.url));
   const parent = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
   const pids = JSON.parse(line) as number[];
@@ -241,7 +241,7 @@ test('a function may serve in threads when it has a module', async () => {
 });
 
 test('a module that starts a server when a worker loads it is told so, instead of workers without end', async () => {
-  const { SelfStarting } = (await import('./fixtures/self-starting.js')) as { SelfStarting: typeof Obedient };
+  const { SelfStarting } = (await import('./dist/self-starting.js')) as { SelfStarting: typeof Obedient };
   const server = make(tcp, SelfStarting, { concurrency: threads });
   await expect(server.listen()).rejects.toThrow(/isWorker/);
   expect(isWorker).toBe(false);

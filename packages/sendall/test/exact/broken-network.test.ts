@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { fleetOf } from './support.js';
-import { trafficOver } from '../fixtures/traffic.js';
+import { trafficOver } from '../dist/traffic.js';
 import { patience } from '../../../../test/support/waits.js';
 
 // Each of these ends links with an error, or changes nothing; none may ever change a byte that somebody reads.

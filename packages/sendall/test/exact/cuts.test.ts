@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from 'vitest';
 import { testHosts } from 'sendall';
-import { trafficOver } from '../fixtures/traffic.js';
+import { trafficOver } from '../dist/traffic.js';
 import { patience } from '../../../../test/support/waits.js';
 
 // The share of a test run. `npm run soak -- exact` makes a million.

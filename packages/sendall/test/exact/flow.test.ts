@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { Inbound } from '../../dist/client/streams/inbound.js';
 import { CreditPool } from '../../dist/protocol/flow.js';
 import { Outbound } from '../../dist/client/streams/outbound.js';
-import { noise } from '../fixtures/chatter.js';
+import { noise } from '../dist/chatter.js';
 
 const often = { numRuns: 300 };
 

@@ -127,7 +127,7 @@ describe('a caller that is let in loses its link, and nothing else, when it send
   });
 
   test('noise of every length', async () => {
-    const { noise } = await import('../fixtures/chatter.js');
+    const { noise } = await import('../dist/chatter.js');
     for (let seed = 0; seed < 60; seed++) {
       const rogue = await Rogue.authenticated(home.agentSocket);
       const bytes = noise(`garbage ${seed}`, 64 + seed * 37);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { DirectionFaults, type FaultPlan } from '../../dist/testing/network/faults.js';
 import { memoryPair } from '../../dist/testing/network/memory-pair.js';
-import { noise } from '../fixtures/chatter.js';
+import { noise } from '../dist/chatter.js';
 
 const pairWith = (plan: FaultPlan) =>
   memoryPair({ toHost: new DirectionFaults(plan, 'a', true), toCaller: new DirectionFaults(plan, 'b', true) });

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { chatterWords } from '../fixtures/traffic.js';
-import { expected, noise } from '../fixtures/chatter.js';
+import { chatterWords } from '../dist/traffic.js';
+import { expected, noise } from '../dist/chatter.js';
 import { alive, Machine, output } from './machine.js';
 import { sha256, watch } from './support.js';
 import { patience, until } from '../../../../test/support/waits.js';
@@ -216,7 +216,7 @@ rootTest('a full disk makes the command wait, and nothing is lost', async () => 
 });
 
 test('clocks that jump end no run and shorten no grace', async () => {
-  const jumpy = new URL('../fixtures/jumpy-clock.js', import.meta.url).href;
+  const jumpy = new URL('../dist/jumpy-clock.js', import.meta.url).href;
   const JUMP_FILE = join(mkdtempSync(join(tmpdir(), 'sendall-clock-')), 'jump');
   onTestFinished(() => rmSync(dirname(JUMP_FILE), { recursive: true }));
   const jump = (ms: number) => writeFileSync(JUMP_FILE, String(ms));

@@ -176,7 +176,7 @@ describe('at most once', () => {
 
   test('fdatasync has returned before each start, and commands that come together share one', async () => {
     const trace = join(folder, 'trace');
-    const program = fileURLToPath(new URL('fixtures/traced-keeper.js', import.meta.url));
+    const program = fileURLToPath(new URL('../dist/traced-keeper.js', import.meta.url));
     await using keeper = await KeeperClient.start({ program, env: { TRACE: trace } });
     const together = Array.from({ length: 30 }, () => keeper.exec('true'));
     await Promise.all(together.map((run) => run.exit));

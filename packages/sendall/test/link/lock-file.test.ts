@@ -26,7 +26,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const HOLD = fileURLToPath(new URL('../fixtures/hold-lock.js', import.meta.url));
+const HOLD = fileURLToPath(new URL('../dist/hold-lock.js', import.meta.url));
 
 /** A process that got the lock and was killed while it held it. */
 async function killedHolder(lock: string): Promise<void> {

@@ -53,7 +53,7 @@ describe('the identity of a home', () => {
 
   test('is one and the same for processes that make it at once', async () => {
     const home = newHome();
-    const program = fileURLToPath(new URL('../fixtures/make-identity.js', import.meta.url));
+    const program = fileURLToPath(new URL('../dist/make-identity.js', import.meta.url));
     const made = await Promise.all(
       Array.from({ length: 6 }, () => run(process.execPath, [program], { env: { SENDALL_HOME: home.config } })),
     );

@@ -56,7 +56,7 @@ describe('known hosts', () => {
 
   test('added by many processes at once are all kept', async () => {
     const home = newHome();
-    const program = fileURLToPath(new URL('../fixtures/add-hosts.js', import.meta.url));
+    const program = fileURLToPath(new URL('../dist/add-hosts.js', import.meta.url));
     const names = Array.from({ length: 5 }, (_, i) => `p${i}`);
     await Promise.all(
       names.map((name) =>

@@ -1,0 +1,123 @@
+/**
+ * npm run bench -- fleet [--rounds N]
+ *
+ * Sets of host names against ClusterShell, where it is there, in CPU time of each side's own process; and what grows:
+ * four times as many names or lines against a quarter of them, which is 4 where the work is linear.
+ */
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { NodeSet } from 'sendall';
+import { differences } from '../../packages/sendall/dist/cli/show/text-diff.js';
+import { median, print, type Row } from './exec/figures.js';
+
+const { values } = parseArgs({ options: { rounds: { type: 'string' } } });
+const ROUNDS = Number(values.rounds ?? 5);
+const PYTHON = '/usr/bin/python3';
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+const listed = (count: number) =>
+  numbers(count)
+    .map((i) => `n${(i * 7919) % count}`)
+    .join();
+const sets = 'n[1-20000]!n[5000-6000]&n[1-15000]^n[1-3]';
+
+/** By name: what is done, here and in Python. */
+const against: [string, string, () => unknown, string][] = [
+  ['nodeset-fold', 'n[1-20000]', () => String(new NodeSet('n[1-20000]')), 'str(NodeSet("n[1-20000]"))'],
+  ['nodeset-expand', 'n[1-20000]', () => [...new NodeSet('n[1-20000]')], 'list(NodeSet("n[1-20000]"))'],
+  ['nodeset-names', '20,000 names', () => String(new NodeSet(listed(20_000))), 'str(NodeSet(names))'],
+  [
+    'nodeset-grid',
+    'n[1-100]r[1-100]',
+    () => String(new NodeSet('n[1-100]r[1-100]')),
+    'str(NodeSet("n[1-100]r[1-100]"))',
+  ],
+  ['nodeset-sets', sets, () => String(new NodeSet(sets)), `str(NodeSet("${sets}"))`],
+];
+
+/** CPU milliseconds of one call. */
+async function cpu(act: () => unknown) {
+  await act();
+  const before = process.cpuUsage();
+  let calls = 0;
+  for (; calls < 3 || spent(before) < 30; calls++) await act();
+  return spent(before) / calls;
+}
+
+function spent(before: NodeJS.CpuUsage) {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
+/** The same in Python, all at once. */
+function clusterShell(): number[] | undefined {
+  const script = `
+import json, sys, time
+from ClusterShell.NodeSet import NodeSet
+names = sys.stdin.read()
+def cpu(act):
+    act()
+    before = time.process_time()
+    calls = 0
+    while calls < 3 or time.process_time() - before < 0.03:
+        act()
+        calls += 1
+    return (time.process_time() - before) / calls * 1000
+print(json.dumps([${against.map(([, , , python]) => `cpu(lambda: ${python})`).join()}]))
+`;
+  const { status, stdout } = spawnSync(PYTHON, ['-c', script], { input: listed(20_000), encoding: 'utf8' });
+  return status === 0 ? JSON.parse(stdout) : undefined;
+}
+
+const lines = (count: number, every: number) =>
+  numbers(count)
+    .map((i) => (i % every ? `line ${i}` : `line ${i} of ${every}`))
+    .join('\n');
+
+/** By name: what grows. */
+const growing: [string, string, (size: number) => unknown][] = [
+  ['grow-fold', 'a range of 20,000 and 80,000 folded', (size) => String(new NodeSet(`n[1-${size}]`))],
+  ['grow-names', '20,000 and 80,000 names folded', (size) => String(new NodeSet(listed(size)))],
+  ['grow-expand', '20,000 and 80,000 names in order', (size) => [...new NodeSet(`n[1-${size}]`)]],
+  ['grow-diff', 'lines compared, each 100th differs', (size) => differences(lines(size, 100), lines(size, size))],
+  ['grow-diff-all', 'lines compared, all differ', (size) => differences(lines(size, 1), lines(size, size))],
+];
+
+const rows: Row[] = [];
+
+function row(name: string, what: string, ours: number[], peer: number[], limits: { bar: number; goal?: number }) {
+  const ratios = ours.map((value, i) => value / (peer[i] ?? Number.NaN));
+  const all = { ratio: median(ratios), ratios, ours: median(ours), peer: median(peer), unit: 'CPU ms' };
+  rows.push({ name, what, want: '<=', ...limits, ...all });
+}
+
+const theirs: number[][] = [];
+const ours: number[][] = against.map(() => []);
+for (let round = 0; round < ROUNDS; round++) {
+  const peer = clusterShell();
+  if (!peer) break;
+  theirs.push(peer);
+  for (const [i, [, , act]] of against.entries()) ours[i]?.push(await cpu(act));
+}
+if (!theirs.length) console.error(`there is no ClusterShell for ${PYTHON}: its rows are left out`);
+else
+  for (const [i, [name, what]] of against.entries())
+    row(
+      name,
+      what,
+      ours[i] ?? [],
+      theirs.map((peer) => peer[i] ?? Number.NaN),
+      { bar: 1, goal: 0.3 },
+    );
+
+for (const [name, what, act] of growing) {
+  const [large, small] = [[] as number[], [] as number[]];
+  const [most, least] = name.includes('diff') ? [8400, 2100] : [80_000, 20_000];
+  for (let round = 0; round < ROUNDS; round++) {
+    small.push(await cpu(() => act(least)));
+    large.push(await cpu(() => act(most)));
+  }
+  // Four times as much; garbage collection and caches take their share.
+  row(name, what, large, small, { bar: 8, goal: 5 });
+}
+print(rows);

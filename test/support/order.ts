@@ -1,0 +1,34 @@
+/** The order of the test files: those that take long go first, so that the last one does not run alone for minutes. */
+import { relative } from 'node:path';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Seconds on a quiet machine of two processors, roughly; what is not named takes less. */
+const seconds: Record<string, number> = {
+  'packages/sendall/test/exact/cuts.test.ts': 120,
+  'packages/sendall/test/cli/terminal.test.ts': 40,
+  'packages/socketserver/test/rows-overload.test.ts': 40,
+  'packages/socketserver/test/contract.test.ts': 40,
+  'packages/socketserver/test/rows-drain.test.ts': 35,
+  'packages/sendall/test/exact/broken-network.test.ts': 30,
+  'packages/sendall/test/exact/hostile.test.ts': 30,
+  'packages/socketserver/test/rows-requests.test.ts': 25,
+  'packages/sendall/test/exact/volume.test.ts': 25,
+  'packages/sendall/test/cli/hands.test.ts': 25,
+  'packages/socketserver/test/chaos.test.ts': 20,
+  'packages/socketserver/test/workers.test.ts': 20,
+  'packages/lab/test/page.test.ts': 20,
+  'packages/sendall/test/exact/upgrade.test.ts': 15,
+  'packages/sendall/test/exact/processes.test.ts': 15,
+  'packages/sendall/test/cli/fleet.test.ts': 15,
+  'packages/sendall/test/cli/links.test.ts': 15,
+  'packages/framing/test/laws.test.ts': 15,
+  'packages/lab/test/show.test.ts': 15,
+};
+
+const expected = (file: TestSpecification) => seconds[relative(file.project.config.root, file.moduleId)] ?? 0;
+
+export class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]) {
+    return (await super.sort(files)).toSorted((a, b) => expected(b) - expected(a));
+  }
+}
