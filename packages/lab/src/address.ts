@@ -1,3 +1,5 @@
+/** Addresses of stream servers: how they are read from the command line and how they are shown. */
+
 /** Where a stream server listens or is reached. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 

@@ -1,7 +1,8 @@
+/** Text in the encodings of the tutorial: UTF-8, GBK, and finding out which of them an output has. */
 import iconv from 'iconv-lite';
 
 export type Encoding = 'utf-8' | 'gbk';
-export const encodings: readonly Encoding[] = ['utf-8', 'gbk'];
+export const ENCODINGS: readonly Encoding[] = ['utf-8', 'gbk'];
 
 export function encodeText(value: string, encoding: Encoding): Buffer {
   return iconv.encode(value, encoding);
@@ -29,7 +30,7 @@ export function textDecoder(encoding: Encoding | 'auto'): TextDecoderStream {
 }
 
 /** Most bytes of a character in GBK (as GB 18030 extends it) that can be here without its end. */
-const longestBegun = 3;
+const LONGEST_BEGUN = 3;
 
 /**
  * GBK by the platform's decoder, which throws in the middle of a stream where bytes that are no text are cut apart
@@ -47,8 +48,8 @@ function gbkDecoder(): TextDecoderStream {
       const text = decoder.decode(bytes, { stream: true });
       let whole = bytes.length;
       if (decoder.decode() !== '') {
-        const least = Math.max(0, bytes.length - longestBegun);
-        // So many of the last bytes wait as the text does not need.
+        const least = Math.max(0, bytes.length - LONGEST_BEGUN);
+        // The last bytes that belong to no whole character wait.
         for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
           if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;
         }
@@ -120,25 +121,25 @@ export class EncodingDetector {
 }
 
 /** How many bytes from the first one that is not ASCII may be needed to decide. */
-const evidence = 512;
+const EVIDENCE = 512;
 
 /**
  * Which encoding the bytes are in, or `undefined` while more of them could tell (never when `final`, nor beyond 512 bytes).
  *
  * Text in GBK is almost never valid UTF-8. Where it is, it looks like two-byte sequences; these speak for UTF-8 only
  * in the blocks that text in accented Latin, Greek or Cyrillic comes from. A three-byte sequence that goes on well
- * speaks for UTF-8. What is neither is called UTF-8, whose decoder marks each bad byte.
+ * speaks for UTF-8. Bytes that fit neither encoding count as UTF-8, whose decoder marks each bad byte.
  */
 export function detectEncoding(bytes: Uint8Array, final = true): Encoding | undefined {
-  const limit = Math.min(bytes.length, evidence);
-  const complete = final || bytes.length >= evidence;
+  const limit = Math.min(bytes.length, EVIDENCE);
+  const complete = final || bytes.length >= EVIDENCE;
   let common = true; // every two-byte sequence so far is in a block in common use
   for (let at = 0; at < limit;) {
     const length = utf8Length(bytes, at, limit);
     if (length === 0) break;
     // Judged by the bytes up to the first bad one, so that what arrived with it makes no difference.
     if (length < 0) return isGbk(bytes.subarray(0, at - length), true) ? 'gbk' : 'utf-8';
-    if (length === 2 && !commonBlocks.has(bytes[at]!)) common = false;
+    if (length === 2 && !COMMON_BLOCKS.has(bytes[at]!)) common = false;
     at += length;
     if (length >= 3) {
       const following = at < limit ? utf8Length(bytes, at, limit) : 0;
@@ -150,7 +151,7 @@ export function detectEncoding(bytes: Uint8Array, final = true): Encoding | unde
 }
 
 /** Lead bytes of U+0080–U+00FF, U+0380–U+03FF and U+0400–U+047F. */
-const commonBlocks = new Set([0xc2, 0xc3, 0xce, 0xcf, 0xd0, 0xd1]);
+const COMMON_BLOCKS = new Set([0xc2, 0xc3, 0xce, 0xcf, 0xd0, 0xd1]);
 
 /** The length of the UTF-8 sequence at a place; 0 when the bytes end inside it; -n when its n-th byte is wrong. */
 function utf8Length(bytes: Uint8Array, at: number, end: number): number {

@@ -13,13 +13,13 @@
  *
  * The lab makes this visible: `phenomena` are experiments on real sockets, `serveCommands` and `openCommandClient` speak
  * the historical protocols, `startProxy` stands between two programs, watched by an `Inspector` or with `faults` on its
- * way, and `probe` finds the cuts that a server cannot bear. The command `wirelab` is made of these.
+ * way, and `probe` finds the cuts of a request that break a server. The command `wirelab` is made of these.
  */
 export { formatAddress, parseAddress, type Address } from './address.js';
 export { ChatServer, type ChatEvent, type ChatServerOptions } from './chat/server.js';
 export { joinChat, type ChatClient } from './chat/client.js';
 export { detectEncoding, textDecoder, type Encoding, type TextDecoderStream } from './encoding.js';
-export { experiment, type Experiment, type ExperimentOptions } from './experiment.js';
+export { experiment, type Experiment, type ExperimentOptions } from './experiment/experiment.js';
 export {
   faults,
   type Direction,
@@ -28,7 +28,7 @@ export {
   type FaultOptions,
   type Stage,
 } from './faults/index.js';
-export { guessFraming, type Guess } from './guess.js';
+export { guessFraming, type Guess } from './messages/guess.js';
 export { openCommandClient, type CommandClient } from './historical/client.js';
 export {
   serveCommands,
@@ -36,7 +36,7 @@ export {
   type CommandServer,
   type CommandServerOptions,
 } from './historical/server.js';
-export { Inspector, type Framings, type InspectEvent, type InspectRead } from './inspect.js';
+export { Inspector, type Framings, type InspectEvent, type InspectRead } from './proxy/inspector.js';
 export type { Lang, Text } from './lang.js';
 export { phenomena, type Observation, type Phenomenon, type Plot, type Shown, type Table } from './phenomena/index.js';
 export {
@@ -49,8 +49,8 @@ export {
   type Verdict,
 } from './probe/probe.js';
 export type { NotTried, Plan } from './probe/plan.js';
-export { startProxy, type Proxy, type ProxyEvent, type ProxyOptions } from './proxy.js';
-export { readRecord, Recorder, type ReadRecord } from './record.js';
-export { Tap, type TapMessage, type TapRead } from './tap.js';
-export { timeline } from './timeline.js';
-export { Trace, type Segments, type Span } from './trace.js';
+export { startProxy, type Proxy, type ProxyEvent, type ProxyOptions } from './proxy/proxy.js';
+export { readRecord, Recorder, type ReadRecord } from './proxy/record.js';
+export { Tap, type TapMessage, type TapRead } from './messages/tap.js';
+export { timeline } from './render/timeline.js';
+export { Trace, type Segments, type Span } from './wire/trace.js';

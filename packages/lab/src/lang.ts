@@ -1,3 +1,5 @@
+/** The two languages of the lab. */
+
 /** A sentence in the lab's two languages. */
 export interface Text {
   readonly en: string;
@@ -6,6 +8,6 @@ export interface Text {
 
 export type Lang = keyof Text;
 
-export const languages: readonly Lang[] = ['en', 'zh'];
+export const LANGUAGES: readonly Lang[] = ['en', 'zh'];
 
 export const text = (en: string, zh: string): Text => ({ en, zh });

@@ -84,7 +84,7 @@ it.each([
   [['call', 'struct-i', 'unix:/nonexistent/socket', 'ls']],
   [['chat', '127.0.0.1:PORT']],
   [['probe', '127.0.0.1:PORT', '--framing', 'lines', '--request', '0a']],
-])('%j that reaches nobody is 201', async (words) => {
+])('%j that reaches no server is 201', async (words) => {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

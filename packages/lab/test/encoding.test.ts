@@ -65,7 +65,7 @@ describe('--encoding auto', () => {
     },
   );
 
-  it('decides for each answer anew', () => {
+  it('decides again for each answer', () => {
     const decoder = textDecoder('auto');
     expect(decoder.write(gbk('执行成功')) + decoder.end()).toBe('执行成功');
     expect(decoder.write(Buffer.from('执行成功')) + decoder.end()).toBe('执行成功');

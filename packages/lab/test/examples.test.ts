@@ -15,7 +15,7 @@ it('examples/lab-reads-and-messages shows what each read carried', async () => {
   );
 });
 
-it('examples/lab-probe finds the cut that a naive server cannot bear', async () => {
+it('examples/lab-probe finds the cut that breaks a naive server', async () => {
   expect(await run('lab-probe')).toMatch(/^a cut changes the answer: changed\n"h" then "ello\\n"\n$/);
 });
 

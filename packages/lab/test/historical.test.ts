@@ -267,7 +267,7 @@ describe('call', () => {
     expect(stdout).toBe('abc');
   });
 
-  it('says in one sentence that nobody is there', async () => {
+  it('says in one sentence that no server answers', async () => {
     const { code, stderr } = await finished(wirelab('call', 'recv', '127.0.0.1:1', 'ls'));
     expect(code).toBe(201);
     expect(stderr).toBe('wirelab: cannot reach 127.0.0.1:1: ECONNREFUSED\n');

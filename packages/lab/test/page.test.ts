@@ -1,8 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,13 +32,25 @@ async function status(path: string, headers: Record<string, string> = {}, method
   return response.statusCode!;
 }
 
-async function open(options: BrowserContextOptions = {}): Promise<Page & AsyncDisposable> {
+/** @param alter what the page hears instead of a message of the lab */
+async function open(
+  options: BrowserContextOptions = {},
+  alter?: (message: { type: string; id?: number }) => object[],
+): Promise<Page & AsyncDisposable> {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 900 },
     reducedMotion: 'reduce',
     ...options,
   });
   const page = await context.newPage();
+  if (alter)
+    await page.routeWebSocket(/socket$/, (socket) => {
+      const server = socket.connectToServer();
+      server.onMessage((text) => {
+        const heard = alter(JSON.parse(String(text)) as { type: string; id?: number });
+        for (const message of heard) socket.send(JSON.stringify(message));
+      });
+    });
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
@@ -257,8 +267,19 @@ describe('the page', () => {
     }
   });
 
-  it('has scripts whose types are right', () => {
-    const folder = fileURLToPath(new URL('../page', import.meta.url));
-    execFileSync('npx', ['tsc', '-p', folder], { stdio: 'pipe' });
+  it('shows a message of the lab that it does not understand, and goes on', async () => {
+    await using page = await open({}, (message) => {
+      if (message.type === 'experiment' && message.id === 2) return [{ ...message, writes: 7 }, { type: 'gossip' }];
+      return [message];
+    });
+    await page.getByRole('button', { name: 'Cut on the way' }).click();
+    await soon(() => page.getByRole('alert').textContent()).toBe(
+      "the lab's message is not understood: writes must be a list",
+    );
+    await soon(() => page.locator('#link').textContent()).toBe(
+      "the lab's message is not understood: type is not a message that the page knows",
+    );
+    await page.getByRole('button', { name: 'A read that is too small' }).click();
+    await soon(() => page.locator('.headline').textContent()).toBe('1 send came out as 3 reads and 3 messages');
   });
 });

@@ -179,7 +179,7 @@ describe('faults', () => {
     expect((await run(2)).equals(first)).toBe(false);
   });
 
-  it('cut-every: exactly so many bytes, then the end, for each connection', async () => {
+  it('cut-every: exactly that many bytes, then the end, for each connection', async () => {
     await using server = await listening(echo);
     await using proxy = await proxied(server.port, { cutEvery: 1000 });
     for (let round = 0; round < 2; round++) {

@@ -31,7 +31,7 @@ async function listening(handle: (socket: Socket) => void) {
   };
 }
 
-/** A record of one client that sends so many bytes, and ends if `ends`. */
+/** A record of one client that sends this many bytes, and ends if `ends`. */
 async function recordOf(bytes: number, ends = true): Promise<string> {
   const read = Buffer.alloc(65_536, 97).toString('base64');
   const events: object[] = [
@@ -129,7 +129,7 @@ describe('wirelab inspect --record, when the file takes no more', () => {
     expect((await finished(wirelab('replay', file))).code).toBe(0);
   });
 
-  it('goes on when the reader of a pipe has gone', async () => {
+  it('goes on when the reader of a pipe has closed it', async () => {
     const file = join(folder, 'pipe');
     const { got, stderr } = await passed('mkfifo "$1"; head -c 5000 "$1" > /dev/null & shift; exec "$@"', file);
     expect(got).toBe(total);

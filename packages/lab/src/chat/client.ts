@@ -1,8 +1,9 @@
+/** A client of the chat server. */
 import { StringDecoder } from 'node:string_decoder';
 import { parseFraming } from '@sendall/framing';
-import { reach } from '../historical/client.js';
+import { reach } from '../wire/reach.js';
 import type { Address } from '../address.js';
-import { reads } from '../reads.js';
+import { reads } from '../wire/reads.js';
 
 export interface ChatClient {
   /** Texts as they come, until the server ends. */
@@ -13,7 +14,10 @@ export interface ChatClient {
   close(): void;
 }
 
-/** Joins a chat: raw UTF-8 as the tutorial's client, or whole messages by a framing. */
+/**
+ * Joins a chat: raw UTF-8 as the tutorial's client, or whole messages by a framing.
+ * @throws Error when the server cannot be reached or the spec names no framing
+ */
 export async function joinChat(address: Address, framing?: string): Promise<ChatClient> {
   const socket = await reach(address);
   const parsed = framing === undefined ? undefined : parseFraming(framing);

@@ -1,21 +1,22 @@
+/** The tutorial's chat: many clients and one operator, who may answer one of them or all. */
 import { StringDecoder } from 'node:string_decoder';
 import { serve, type Connection } from '@sendall/socketserver';
 
 /** How long a client that has sent its end may still get something after its last message was answered. */
-const lingerMs = 500;
+const LINGER_MS = 500;
 
 export type ChatEvent =
   | { readonly type: 'joined' | 'left'; readonly name: string; readonly address: string }
   | { readonly type: 'said'; readonly name: string; readonly text: string };
 
 export interface ChatServerOptions {
-  /** Default 6060, the tutorial's. */
+  /** The port to listen on; the tutorial's by default. @default 6060 */
   port?: number;
-  /** Default 127.0.0.1. */
+  /** The address to listen on. @default '127.0.0.1' */
   host?: string;
-  /** Whole messages by this framing. Default: raw UTF-8, a read is a message, as in the tutorial. */
+  /** Finds whole messages by this framing. @default undefined (raw UTF-8: a read is a message, as in the tutorial) */
   framing?: string | undefined;
-  /** Default 256. */
+  /** Clients at the same time. @default 256 */
   maxClients?: number;
   onEvent: (event: ChatEvent) => void;
 }
@@ -28,7 +29,7 @@ interface Client {
   ended: boolean;
 }
 
-/** Many clients, one operator: who says what is told by name, and the operator answers one of them or all. */
+/** A chat of many clients and one operator: each text comes with its client's name, and the operator answers one client or all. */
 export class ChatServer {
   readonly port: number;
   readonly #clients: Map<string, Client>;
@@ -128,7 +129,7 @@ export class ChatServer {
         client.connection.signal.addEventListener('abort', () => resolve(), { once: true });
       });
     }
-    if (this.#operator) await new Promise((resolve) => setTimeout(resolve, lingerMs));
+    if (this.#operator) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
   }
 }
 

@@ -42,7 +42,7 @@ export class UsageError extends Error {
 
 /** A command's words, taken apart. */
 export class Arguments {
-  /** What is neither an option nor its value. */
+  /** The words besides options and their values. */
   readonly words: readonly string[];
   readonly #values: ReadonlyMap<string, readonly string[]>;
 

@@ -2,14 +2,14 @@
 import type { Command, Option } from './command.js';
 
 /** What `complete` prints where the shell knows better: names of files. */
-const files = ':file';
+const FILES = ':file';
 
-export const scripts: Readonly<Record<string, string>> = {
+export const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_wirelab() {
   local line
   COMPREPLY=()
   while IFS= read -r line; do
-    if [ "$line" = "${files}" ]; then compopt -o default; else COMPREPLY+=("$line"); fi
+    if [ "$line" = "${FILES}" ]; then compopt -o default; else COMPREPLY+=("$line"); fi
   done < <(wirelab complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -F _wirelab wirelab
@@ -18,14 +18,14 @@ complete -F _wirelab wirelab
 _wirelab() {
   local -a found
   found=("\${(@f)$(wirelab complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ "\${found[*]}" == "${files}" ]]; then compset -P '--*='; _files; else compadd -- $found; fi
+  if [[ "\${found[*]}" == "${FILES}" ]]; then compset -P '--*='; _files; else compadd -- $found; fi
 }
 compdef _wirelab wirelab
 `,
   fish: `function __wirelab_complete
   set -l words (commandline -opc) (commandline -ct)
   set -l found (wirelab complete -- $words[2..-1] 2>/dev/null)
-  if test "$found" = "${files}"
+  if test "$found" = "${FILES}"
     set -l option (string match -r -- '^--[^=]*=' (commandline -ct))
     for path in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' (commandline -ct)))
       printf '%s%s\\n' "$option" $path
@@ -42,13 +42,13 @@ complete -c wirelab -f -a '(__wirelab_complete)'
 export function complete(commands: readonly Command[], words: readonly string[]): string[] {
   const last = words.at(-1) ?? '';
   const found = candidates(commands, words.slice(0, -1), last);
-  return found.filter((each) => each === files || last === '=' || each.startsWith(last));
+  return found.filter((each) => each === FILES || last === '=' || each.startsWith(last));
 }
 
 function candidates(commands: readonly Command[], before: readonly string[], last: string): readonly string[] {
   if (before.length === 0) return [...commands.map(({ name }) => name), '--help', '--version'];
   const command = commands.find(({ name }) => name === before[0]);
-  if (!command) return [files];
+  if (!command) return [FILES];
   if (before.includes('--')) return [];
   const option = optionNamed(command, before.at(-1)!);
   if (option?.value !== undefined) return valuesOf(option.complete);
@@ -58,7 +58,7 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   const assigned = /^--[^=]+=/.exec(last)?.[0];
   if (assigned !== undefined) {
     const values = valuesOf(optionNamed(command, assigned.slice(0, -1))?.complete);
-    return values.map((value) => (value === files ? value : assigned + value));
+    return values.map((value) => (value === FILES ? value : assigned + value));
   }
   if (last.startsWith('-')) return [...Object.keys(command.options).map((name) => `--${name}`), '--help'];
   const asked = before.slice(1).filter((word) => !word.startsWith('-'));
@@ -71,5 +71,5 @@ function optionNamed(command: Command, word: string): Option | undefined {
 }
 
 function valuesOf(kind: Option['complete']): readonly string[] {
-  return kind === 'file' ? [files] : (kind ?? []);
+  return kind === 'file' ? [FILES] : (kind ?? []);
 }

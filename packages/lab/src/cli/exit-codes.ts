@@ -12,7 +12,7 @@ export const EXIT = {
   brokenPipe: 141,
 } as const;
 
-const unreachable = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN']);
+const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN']);
 
 /** The exit code for what a command threw. */
 export function exitCodeOf(error: unknown): number {
@@ -20,5 +20,5 @@ export function exitCodeOf(error: unknown): number {
   if (error.name === 'UsageError') return EXIT.usage;
   const { code, syscall } = (error.cause ?? error) as NodeJS.ErrnoException;
   const dialled = syscall === 'connect' || syscall === 'getaddrinfo';
-  return dialled || (code !== undefined && unreachable.has(code)) ? EXIT.unreachable : EXIT.failed;
+  return dialled || (code !== undefined && UNREACHABLE.has(code)) ? EXIT.unreachable : EXIT.failed;
 }

@@ -1,5 +1,5 @@
 /** The specs of `parseFraming` that a shell offers for --framing; many more are taken. */
-export const framingSpecs = [
+export const FRAMING_SPECS = [
   'raw',
   'u8',
   'u16be',
@@ -29,4 +29,4 @@ export const framingSpecs = [
 ] as const;
 
 /** What stands in the help of --framing. */
-export const specs = 'u32be, varint, lines, … with offset=, adjust=, preface= and the like behind it';
+export const SPECS = 'u32be, varint, lines, … with offset=, adjust=, preface= and the like behind it';

@@ -59,7 +59,7 @@ export function helpOfAll(commands: readonly Command[]): string[] {
     '  wirelab inspect --listen 7000 --to 8080 --framing guess',
     '                                           what passes between a client and a server',
     '  wirelab probe 127.0.0.1:8080 --framing lines --request 68690a',
-    '                                           which cuts of a request the server cannot bear',
+    '                                           which cuts of a request break the server',
     '',
     'wirelab COMMAND --help tells more of a command.',
   ];

@@ -67,7 +67,7 @@ keepIgnored();
 if (closed.has(1)) refuseOutput();
 // Our own words beside the output are no loss.
 process.stderr.on('error', () => undefined);
-// A reader of our output that has gone (| head) wants the rest no more, but it has not seen it.
+// The reader of our output has closed it (| head): it needs no more, but it has not seen the rest.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.brokenPipe);
   say(`the output cannot be written: ${error.code ?? error.message}`);

@@ -1,3 +1,4 @@
+/** What commands write, how they wait for a slow reader, and how they end. */
 import { once } from 'node:events';
 import { codeOf, onceSignal } from './signals.js';
 
@@ -24,12 +25,12 @@ export function interrupted(): Promise<number> {
 }
 
 /** What may wait for a slow reader of a live view. */
-const mostWaiting = 8 << 20;
+const MOST_WAITING = 8 << 20;
 let dropped = 0;
 
-/** As `print`, for views of what others do: a reader that does not keep up loses lines, and is told how many. */
+/** As `print`, for live views: a reader that does not keep up loses lines, and a line says how many. */
 export function printLive(...lines: string[]): void {
-  if (process.stdout.writableLength > mostWaiting) {
+  if (process.stdout.writableLength > MOST_WAITING) {
     dropped += lines.length;
     return;
   }

@@ -58,7 +58,7 @@ export function onceSignal(signal: NodeJS.Signals, handler: () => void): void {
   if (!start.ignored.has(signal)) process.once(signal, handler);
 }
 
-/** The exit code of what a signal has cut short, as a shell has it. */
+/** The exit code after a signal, as shells have it. */
 export function codeOf(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal];
 }

@@ -1,5 +1,7 @@
+/** A buffer between a source of pieces and a fault that holds them back. */
+
 /** Bytes that may wait between a fault that holds them back and its source, for each direction. */
-const mostBytes = 1 << 20;
+const MOST_BYTES = 1 << 20;
 
 interface Item {
   readonly bytes: Buffer;
@@ -30,7 +32,7 @@ export class Buffered {
         this.#items.push({ bytes, arrivedAt: performance.now() });
         this.#bytes += bytes.length;
         this.#wakeReader();
-        while (this.#bytes >= mostBytes && !this.#done) await new Promise<void>((wake) => (this.#wakeSource = wake));
+        while (this.#bytes >= MOST_BYTES && !this.#done) await new Promise<void>((wake) => (this.#wakeSource = wake));
         if (this.#done) return;
       }
     } catch (error) {
@@ -66,7 +68,7 @@ export class Buffered {
     return this.#done && this.#next === this.#items.length;
   }
 
-  /** Nobody reads any more: the source is let go at its next piece. */
+  /** The reader has stopped: the source is let go at its next piece. */
   stop(): void {
     this.#done = true;
     this.#wakeSource();

@@ -1,8 +1,9 @@
+/** The fault `coalesce`: glues together what comes within a time. */
 import { text } from '../lang.js';
 import { Buffered } from './buffered.js';
 import type { Fault } from './fault.js';
 
-const largest = 1 << 16;
+const LARGEST = 1 << 16;
 
 /** Holds bytes back until `ms` have passed since the first of them (or 64 KiB are there), then writes them as one. */
 export function coalesce(ms: number): Fault {
@@ -19,7 +20,7 @@ export function coalesce(ms: number): Fault {
             const held = [first.bytes];
             let length = first.bytes.length;
             const until = first.arrivedAt + ms;
-            while (length < largest && !buffered.ended) {
+            while (length < LARGEST && !buffered.ended) {
               const left = until - performance.now();
               if (left <= 0) break;
               const more = await buffered.next(left);

@@ -1,3 +1,4 @@
+/** The fault `corrupt`: flips bits. */
 import { text } from '../lang.js';
 import type { Fault } from './fault.js';
 

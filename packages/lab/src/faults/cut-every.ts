@@ -1,8 +1,9 @@
+/** The fault `cut-every`: ends connections after a number of bytes. */
 import { text } from '../lang.js';
 import { afterBytes } from './after-bytes.js';
 import type { Fault } from './fault.js';
 
-/** Cuts each connection when so many bytes have passed in one direction: both sides see the end of the stream. */
+/** Cuts each connection after this many bytes in one direction: both sides see the end of the stream. */
 export function cutEvery(bytes: number): Fault {
   return {
     name: 'cut-every',

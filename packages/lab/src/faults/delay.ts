@@ -1,8 +1,9 @@
+/** What the faults have in common that let pieces arrive later. */
 import { setTimeout } from 'node:timers/promises';
 import { Buffered } from './buffered.js';
 import type { Stage } from './fault.js';
 
-/** Each piece comes out so many milliseconds after it went in, never before the one ahead of it. */
+/** Delays each piece by a number of milliseconds and keeps the order of the pieces. */
 export function delay(milliseconds: () => number): Stage {
   return async function* (pieces) {
     const buffered = new Buffered(pieces);

@@ -1,5 +1,6 @@
+/** What a fault is: a stage that pieces of one direction pass through. */
 import type { Text } from '../lang.js';
-import type { Random } from '../random.js';
+import type { Random } from './random.js';
 
 /** From the client to the server is `up`, back is `down`. */
 export type Direction = 'up' | 'down';

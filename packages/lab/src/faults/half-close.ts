@@ -1,3 +1,4 @@
+/** The fault `half-close`: ends the client's direction after its first piece. */
 import { text } from '../lang.js';
 import type { Fault } from './fault.js';
 

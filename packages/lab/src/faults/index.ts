@@ -1,3 +1,4 @@
+/** All faults, and the order in which bytes meet them. */
 import { coalesce } from './coalesce.js';
 import { corrupt } from './corrupt.js';
 import { cutEvery } from './cut-every.js';
@@ -20,7 +21,7 @@ export interface FaultOptions {
   coalesce?: number | undefined;
   /** Milliseconds later, each direction. */
   latency?: number | undefined;
-  /** Up to so many milliseconds more, by chance. */
+  /** The most milliseconds of a random delay. */
   jitter?: number | undefined;
   /** Bytes a second, each direction. */
   throttle?: number | undefined;

@@ -1,3 +1,4 @@
+/** The fault `jitter`: a random delay. */
 import { text } from '../lang.js';
 import { delay } from './delay.js';
 import type { Fault } from './fault.js';

@@ -1,8 +1,9 @@
+/** The fault `reset-after`: resets connections after a number of bytes. */
 import { text } from '../lang.js';
 import { afterBytes } from './after-bytes.js';
 import type { Fault } from './fault.js';
 
-/** Resets each connection (RST to both sides) when so many bytes have passed in one direction. */
+/** Resets each connection (RST to both sides) after this many bytes in one direction. */
 export function resetAfter(bytes: number): Fault {
   return {
     name: 'reset-after',

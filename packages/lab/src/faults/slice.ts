@@ -1,9 +1,10 @@
+/** The fault `slice`: cuts pieces into smaller ones. */
 import { text } from '../lang.js';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
-/** So many slices of a direction are a millisecond apart, so that a receiver that waits sees each alone. */
-const spacedSlices = 200;
+/** The first slices of a direction are a millisecond apart: a receiver that is waiting reads each of them alone. */
+const SPACED_SLICES = 200;
 
 /** Writes of at most `size` bytes. After the first 200 they follow each other as fast as the event loop turns. */
 export function slice(size: number): Fault {
@@ -15,7 +16,7 @@ export function slice(size: number): Fault {
         let count = 0;
         for await (const piece of pieces) {
           for (let at = 0; at < piece.length; at += size) {
-            if (count > 0) await (count < spacedSlices ? setTimeout(1) : setImmediate());
+            if (count > 0) await (count < SPACED_SLICES ? setTimeout(1) : setImmediate());
             count++;
             yield piece.subarray(at, at + size);
           }

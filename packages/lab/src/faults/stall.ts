@@ -1,17 +1,18 @@
+/** The fault `stall`: pauses now and then. */
 import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
 /** How many bytes lie between two stalls on average. */
-const between = 4096;
+const BETWEEN = 4096;
 
 /** Stops for `ms` after the first byte of each direction, and again at seeded places some 4 KiB apart. */
 export function stall(ms: number): Fault {
   return {
     name: 'stall',
     description: text(
-      `a pause of ${ms} ms after the first byte and every ${between} bytes or so`,
-      `第一个字节之后停 ${ms} 毫秒，此后大约每 ${between} 字节一次`,
+      `a pause of ${ms} ms after the first byte and every ${BETWEEN} bytes or so`,
+      `第一个字节之后停 ${ms} 毫秒，此后大约每 ${BETWEEN} 字节一次`,
     ),
     stage: ({ random, note }) =>
       async function* (pieces) {
@@ -24,7 +25,7 @@ export function stall(ms: number): Fault {
             at = next - passed;
             note(`stalled for ${ms} ms`, next);
             await setTimeout(ms);
-            next += 1 + Math.floor(random() * 2 * between);
+            next += 1 + Math.floor(random() * 2 * BETWEEN);
           }
           passed += piece.length;
           if (at < piece.length) yield piece.subarray(at);

@@ -1,13 +1,14 @@
+/** The fault `throttle`: limits the bytes a second. */
 import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
 /** Pieces of a twentieth of a second: smooth enough to look like a slow line, few enough timers. */
-const perSecond = 20;
+const PER_SECOND = 20;
 
-/** At most so many bytes a second, in each direction. */
+/** Limits each direction to this many bytes a second. */
 export function throttle(bytesPerSecond: number): Fault {
-  const most = Math.max(1, Math.floor(bytesPerSecond / perSecond));
+  const most = Math.max(1, Math.floor(bytesPerSecond / PER_SECOND));
   return {
     name: 'throttle',
     description: text(`${bytesPerSecond} bytes a second in each direction`, `每个方向每秒 ${bytesPerSecond} 字节`),

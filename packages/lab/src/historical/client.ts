@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { formatAddress, type Address } from '../address.js';
+/** A client of the historical command servers. */
+import type { Address } from '../address.js';
+import { reach } from '../wire/reach.js';
 import { Line } from './line.js';
 import { streamProtocols } from './server.js';
 import { callUdp } from './udp.js';
@@ -12,7 +12,7 @@ export interface CommandClient {
 }
 
 /** How long a datagram's answer is waited for. */
-export const udpTimeoutMs = 10_000;
+export const UDP_TIMEOUT_MS = 10_000;
 
 /**
  * A client of one of the tutorial's command servers.
@@ -21,7 +21,7 @@ export const udpTimeoutMs = 10_000;
 export async function openCommandClient(
   protocolName: string,
   address: Address,
-  udpTimeout = udpTimeoutMs,
+  udpTimeout = UDP_TIMEOUT_MS,
 ): Promise<CommandClient> {
   const protocol = streamProtocols.find((each) => each.name === protocolName);
   if (!protocol) {
@@ -40,16 +40,4 @@ export async function openCommandClient(
     call: (command, last) => protocol.call(line, command, last),
     close: () => socket.destroy(),
   };
-}
-
-/** @throws Error that names the address and the reason */
-export async function reach(address: Address): Promise<Socket> {
-  const socket = connect({ ...address, noDelay: true, allowHalfOpen: true });
-  try {
-    await once(socket, 'connect');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Error(`cannot reach ${formatAddress(address)}: ${code ?? message}`, { cause: error });
-  }
-  return socket;
 }

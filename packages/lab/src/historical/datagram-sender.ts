@@ -1,3 +1,4 @@
+/** Tells whether a datagram comes from a process of this user. */
 import { createSocket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { type End, whoseDatagram } from './same-user.js';
@@ -7,17 +8,17 @@ import { type End, whoseDatagram } from './same-user.js';
 // can send from the port of another socket of ours and close his own, and what is found is ours.
 
 /**
- * How often it is looked. Each look asks one of two questions, by chance: is a socket on that port that shares it with
- * none, and are all sockets there ours? A sender of ours passes either. A stranger who stays fails the second one, and one
- * who has gone the first: to pass he would have to guess for each look which of them it is.
+ * The number of looks. Each look asks one of two questions at random: does a socket hold this port alone, and do all
+ * sockets on it belong to us? Our own sender passes both. A stranger's open socket fails the second question and a closed
+ * one the first, so a stranger would have to guess the question of every look.
  */
-const looks = 24;
+const LOOKS = 24;
 /** The table is not read in one step: a socket can be missed while others come and go. */
-const rereads = 3;
+const REREADS = 3;
 
 /** Why a datagram from this machine may not be from a process of this user; undefined when it is from one. */
 export async function whyNotOurs(sender: End): Promise<string | undefined> {
-  for (const byte of randomBytes(looks)) {
+  for (const byte of randomBytes(LOOKS)) {
     const reason = byte % 2 === 0 ? await whyShared(sender) : await whyOthers(sender);
     if (reason !== undefined) return reason;
   }
@@ -42,7 +43,7 @@ async function whyShared({ address, port }: End): Promise<string | undefined> {
 }
 
 async function whyOthers(sender: End): Promise<string | undefined> {
-  for (let read = 0; read < rereads; read++) {
+  for (let read = 0; read < REREADS; read++) {
     const whose = await whoseDatagram(sender);
     if (whose === 'ours') return undefined;
     if (whose === 'others') break;

@@ -1,12 +1,13 @@
+/** The protocol `length-ready`: a decimal length, a wait for `ready`, the answer. */
 import { encodeText } from '../encoding.js';
 import { CommandRefusedError, readCommand } from './command.js';
 import type { Line } from './line.js';
-import { nothingSaid, tooLong, type Protocol } from './protocol.js';
+import { NOTHING_SAID, tooLong, type Protocol } from './protocol.js';
 import { AnswerTooLongError, spool } from './spool.js';
 
-const ready = Buffer.from('ready');
+const READY = Buffer.from('ready');
 /** More digits than any length has that a file system could hold. */
-const mostDigits = 16;
+const MOST_DIGITS = 16;
 
 /**
  * The chapter's first cure: the answer's length in decimal digits, a wait for the client's `ready`, then the answer. Each
@@ -24,7 +25,7 @@ export const lengthReady: Protocol = {
         return spool(once(Buffer.from(tooLong(maxAnswer))), maxAnswer);
       });
       const empty = answer.length === 0;
-      const instead = encodeText(nothingSaid, encoding);
+      const instead = encodeText(NOTHING_SAID, encoding);
       await line.write(Buffer.from(String(empty ? instead.length : answer.length)));
       if (!(await isReady(line))) return;
       if (empty) await line.write(instead);
@@ -38,10 +39,10 @@ export const lengthReady: Protocol = {
     const digits = await line.read();
     if (digits === null) throw new Error('the server ended before it sent a length');
     const length = Number(digits.toString('latin1'));
-    if (digits.length > mostDigits || !/^\d+$/.test(digits.toString('latin1'))) {
+    if (digits.length > MOST_DIGITS || !/^\d+$/.test(digits.toString('latin1'))) {
       throw new Error(`expected a length in decimal digits, got ${JSON.stringify(digits.toString('latin1', 0, 40))}`);
     }
-    await line.write(ready);
+    await line.write(READY);
     yield* line.stream(length);
   },
 };
@@ -49,16 +50,16 @@ export const lengthReady: Protocol = {
 /** Waits for `ready`, also in pieces; what stands behind it is the next command. False when the client ended instead. */
 async function isReady(line: Line): Promise<boolean> {
   let have = Buffer.alloc(0);
-  while (have.length < ready.length) {
+  while (have.length < READY.length) {
     const bytes = await line.read();
     if (bytes === null) return false;
     have = Buffer.concat([have, bytes]);
-    const expected = ready.subarray(0, have.length);
+    const expected = READY.subarray(0, have.length);
     if (!have.subarray(0, expected.length).equals(expected)) {
       throw new CommandRefusedError('expected "ready", got something else');
     }
   }
-  if (have.length > ready.length) line.unread(have.subarray(ready.length));
+  if (have.length > READY.length) line.unread(have.subarray(READY.length));
   return true;
 }
 

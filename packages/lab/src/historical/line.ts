@@ -1,5 +1,6 @@
+/** A stream that is read one read at a time, as the historical protocols read it. */
 import type { Socket } from 'node:net';
-import { reads } from '../reads.js';
+import { reads } from '../wire/reads.js';
 
 /** A stream as the historical protocols use it: one read after the other, and bytes given back for the next. */
 export class Line {
@@ -43,11 +44,11 @@ export class Line {
     return pending;
   }
 
-  /** As `read()`, but `'quiet'` when nothing came for so many milliseconds. The read goes on and is not lost. */
+  /** As `read()`, but `'quiet'` when nothing came for this many milliseconds. The read goes on and is not lost. */
   async readWithin(milliseconds: number): Promise<Buffer | null | 'quiet'> {
     if (this.#returned) return this.read();
     this.#pending ??= this.#read();
-    this.#pending.catch(() => {}); // told to whoever reads next
+    this.#pending.catch(() => {}); // the next read gets it
     let timer: NodeJS.Timeout | undefined;
     const quiet = new Promise<'quiet'>((resolve) => (timer = setTimeout(resolve, milliseconds, 'quiet')));
     const result = await Promise.race([this.#pending, quiet]);
@@ -56,7 +57,7 @@ export class Line {
     return result;
   }
 
-  /** Exactly so many bytes. @throws Error when the stream ends before */
+  /** Exactly this many bytes. @throws Error when the stream ends before */
   async readExactly(length: number): Promise<Buffer> {
     const parts: Buffer[] = [];
     for (let have = 0; have < length;) {
@@ -70,7 +71,7 @@ export class Line {
     return Buffer.concat(parts);
   }
 
-  /** Exactly so many bytes, as they come. @throws Error when the stream ends before */
+  /** Exactly this many bytes, as they come. @throws Error when the stream ends before */
   async *stream(length: number): AsyncGenerator<Buffer, void, void> {
     for (let left = length; left > 0;) {
       const bytes = await this.read();

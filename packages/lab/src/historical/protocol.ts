@@ -1,3 +1,4 @@
+/** What a historical protocol is: a server's side and a client's side. */
 import type { Line } from './line.js';
 import type { Encoding } from '../encoding.js';
 
@@ -24,7 +25,7 @@ export interface Protocol {
 }
 
 /** What the tutorial's server says when a command said nothing. */
-export const nothingSaid = '执行成功';
+export const NOTHING_SAID = '执行成功';
 
 /** The answer to be sent when a command's answer is longer than the server may keep. */
 export function tooLong(limit: number): string {

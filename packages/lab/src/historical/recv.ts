@@ -1,11 +1,12 @@
+/** The protocol `recv`: commands and answers without any framing. */
 import { encodeText } from '../encoding.js';
 import { readCommand } from './command.js';
-import { nothingSaid, type Protocol } from './protocol.js';
+import { NOTHING_SAID, type Protocol } from './protocol.js';
 
 /** Nothing marks where an answer ends: it is shown when the line has been quiet for so long. */
-export const quietMs = 200;
+export const QUIET_MS = 200;
 /** The same after the last command, when the server will say by its own end that nothing follows. */
-const quietAtTheEndMs = 2000;
+const QUIET_AT_THE_END_MS = 2000;
 
 /**
  * No framing at all, the program the chapter begins with: `recv`, run, `send`. What does not fit into the time that the
@@ -23,7 +24,7 @@ export const recv: Protocol = {
         said = true;
         await line.write(piece);
       }
-      if (!said) await line.write(encodeText(nothingSaid, encoding));
+      if (!said) await line.write(encodeText(NOTHING_SAID, encoding));
     }
   },
 
@@ -35,7 +36,7 @@ export const recv: Protocol = {
       const bytes = patience === Number.MAX_SAFE_INTEGER ? await line.read() : await line.readWithin(patience);
       if (bytes === null || bytes === 'quiet') return;
       yield bytes;
-      patience = last ? quietAtTheEndMs : quietMs;
+      patience = last ? QUIET_AT_THE_END_MS : QUIET_MS;
     }
   },
 };

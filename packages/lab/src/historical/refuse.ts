@@ -1,6 +1,7 @@
+/** Recognizes bytes that a web page made a browser send. */
 import { isUtf8 } from 'node:buffer';
 
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'PRI'];
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'PRI'];
 
 /**
  * Why bytes must not be run as a command, or `undefined` when they may be. A web page can make the user's browser send
@@ -16,7 +17,7 @@ export function whyRefuse(command: Buffer): string | undefined {
   const word = firstLine.split(' ', 1)[0]!;
   const begun = word === firstLine; // perhaps the method alone has come so far
   if (
-    methods.some((method) => (begun ? method.startsWith(word) : method === word)) ||
+    METHODS.some((method) => (begun ? method.startsWith(word) : method === word)) ||
     /^\S+ \S+ HTTP\/\d(\.\d)?$/.test(firstLine)
   ) {
     return 'it begins like an HTTP request';

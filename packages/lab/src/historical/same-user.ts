@@ -1,3 +1,4 @@
+/** Tells whether the peer of a loopback connection belongs to this user. */
 import { readFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 
@@ -18,8 +19,8 @@ interface Entry {
 
 /**
  * Whether the peer of a loopback connection belongs to the user that runs this process: Linux writes the uid of each
- * socket into /proc/net/tcp. A socket that nobody owns any more (its process closed it) reads as uid 0 with inode 0 there
- * and is nobody's, root's neither. False whenever it cannot be known.
+ * socket into /proc/net/tcp. A socket that its process has closed reads as uid 0 with inode 0
+ * there; it belongs to no user, not even to root. False when the owner is not known.
  *
  * @param ours our end as the peer sees it
  */

@@ -1,3 +1,4 @@
+/** The historical command servers, over TCP and UDP, for processes of the same user. */
 import {
   DatagramRequestHandler,
   serve,
@@ -7,7 +8,7 @@ import {
   type Server,
 } from '@sendall/socketserver';
 import type { Encoding } from '../encoding.js';
-import { CommandRefusedError, largestCommand } from './command.js';
+import { CommandRefusedError, LARGEST_COMMAND } from './command.js';
 import { lengthReady } from './length-ready.js';
 import { Line } from './line.js';
 import type { Protocol, Run } from './protocol.js';
@@ -16,7 +17,7 @@ import { whyRefuse } from './refuse.js';
 import { whyNotOurs } from './datagram-sender.js';
 import { canTellUsers, isSameUser } from './same-user.js';
 import { runShell } from './shell.js';
-import { largestLength, structI } from './struct-i.js';
+import { LARGEST_LENGTH, structI } from './struct-i.js';
 import { transcode } from './transcode.js';
 import { datagramAnswer } from './udp.js';
 
@@ -32,16 +33,16 @@ export type CommandEvent =
 export interface CommandServerOptions {
   /** `recv`, `length-ready`, `struct-i` or `udp`. */
   protocol: string;
-  /** Default 0: any free port of 127.0.0.1. There is no other address. */
+  /** The port of 127.0.0.1, the only address. @default 0 (any free port) */
   port?: number;
   /**
    * The encoding of answers: of 执行成功, and of what commands say, which is converted when it is in the other one.
-   * Default: 执行成功 in GBK as in the tutorial, and the commands' bytes as they are.
+   * @default undefined (执行成功 in GBK as in the tutorial, and the commands' bytes as they are)
    */
   encoding?: Encoding | undefined;
-  /** Bytes of one answer at most, where its length goes before it. Default 2^31-1, what `struct-i` can say. */
+  /** Bytes of one answer at most, where its length goes before it. @default 2147483647 (what `struct-i` can say) */
   maxAnswer?: number;
-  /** Clients (for udp: commands) at the same time. Default 64. */
+  /** Clients (for udp: commands) at the same time. @default 64 */
   maxClients?: number;
   onEvent?: (event: CommandEvent) => void;
 }
@@ -52,11 +53,11 @@ export interface CommandServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const host = '127.0.0.1';
+const HOST = '127.0.0.1';
 
 /**
- * The tutorial's command servers, byte for byte, without their known faults. They run whatever they are told, as history
- * did: so they listen on loopback alone, serve processes of the same user alone, and run nothing that a browser can send.
+ * The tutorial's command servers, byte for byte, without their known faults. They run every command they
+ * get, as the originals did, so they listen on loopback alone, serve processes of the same user alone, and run nothing that a browser can send.
  *
  * @throws Error where the system does not say whose a connection is
  */
@@ -82,7 +83,7 @@ export async function serveCommands(options: CommandServerOptions): Promise<Comm
 }
 
 function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions): Promise<Server<BoundHost>> {
-  const { encoding = 'gbk', maxAnswer = largestLength, maxClients = 64, onEvent = () => {} } = options;
+  const { encoding = 'gbk', maxAnswer = LARGEST_LENGTH, maxClients = 64, onEvent = () => {} } = options;
   const handle = async (connection: Connection) => {
     const peer = connection.peer as { host: string; port: number };
     const client = `${peer.host}:${peer.port}`;
@@ -116,7 +117,7 @@ function serveStream(protocol: Protocol, run: Run, options: CommandServerOptions
       onEvent({ type: 'close', client });
     }
   };
-  return serve({ host, port: options.port ?? 0 }, handle, { maxConnections: maxClients, readTimeout: 0 });
+  return serve({ host: HOST, port: options.port ?? 0 }, handle, { maxConnections: maxClients, readTimeout: 0 });
 }
 
 async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<Server<BoundHost>> {
@@ -128,7 +129,7 @@ async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<
       const refuse = (reason: string) => onEvent({ type: 'refused', client, reason });
       const stranger = await whyNotOurs({ address: peer.host, port: peer.port });
       if (stranger !== undefined) return refuse(stranger);
-      if (this.packet.length === 0 || this.packet.length > largestCommand) return refuse('no command has this size');
+      if (this.packet.length === 0 || this.packet.length > LARGEST_COMMAND) return refuse('no command has this size');
       const reason = whyRefuse(this.packet);
       if (reason !== undefined) return refuse(`not run: ${reason}`);
       const command = this.packet.toString();
@@ -136,7 +137,7 @@ async function serveDatagrams(run: Run, options: CommandServerOptions): Promise<
       await this.reply(await datagramAnswer(run(command), encoding));
     }
   }
-  const server = new UDPServer({ host, port: options.port ?? 0 }, Handler, { maxConnections: maxClients });
+  const server = new UDPServer({ host: HOST, port: options.port ?? 0 }, Handler, { maxConnections: maxClients });
   await server.listen();
   void server.serveForever();
   return server;

@@ -1,9 +1,10 @@
+/** Keeps an answer until its length is known, in memory or in a file. */
 import { open, mkdtemp, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Bytes of an answer that are kept in memory; what is longer waits in a file. */
-const memoryBytes = 1 << 20;
+const MEMORY_BYTES = 1 << 20;
 
 /** An answer whose length is known: in memory when it is short, in an unlinked temporary file when it is long. */
 export interface Spooled extends AsyncDisposable {
@@ -32,7 +33,7 @@ export async function spool(output: AsyncIterable<Buffer>, limit: number): Promi
       length += piece.length;
       if (length > limit) throw new AnswerTooLongError(`the answer is longer than ${limit} bytes`);
       pieces.push(piece);
-      if (!file && length > memoryBytes) file = await unnamedFile();
+      if (!file && length > MEMORY_BYTES) file = await unnamedFile();
       if (file) for (let next = pieces.shift(); next; next = pieces.shift()) await writeAll(file, next);
     }
   } catch (error) {

@@ -1,3 +1,4 @@
+/** The protocol `struct-i`: four bytes of length, then the answer. */
 import { endianness } from 'node:os';
 import { lengthPrefixed } from '@sendall/framing';
 import { readCommand } from './command.js';
@@ -5,14 +6,14 @@ import { tooLong, type Protocol } from './protocol.js';
 import { AnswerTooLongError, spool } from './spool.js';
 
 /** What `struct.pack('i', …)` can say. */
-export const largestLength = 2 ** 31 - 1;
+export const LARGEST_LENGTH = 2 ** 31 - 1;
 
 /** `struct.pack('i')`: four bytes, signed, in the byte order of the machine. */
 const framing = lengthPrefixed({
   bytes: 4,
   signed: true,
   endian: endianness() === 'LE' ? 'le' : 'be',
-  maxFrameLength: largestLength,
+  maxFrameLength: LARGEST_LENGTH,
 });
 
 /** The chapter's second cure: four bytes of length and the answer, in one go. An empty answer is length 0. */
@@ -21,7 +22,7 @@ export const structI: Protocol = {
 
   async serve(line, run, { maxAnswer }) {
     const encoder = framing.encoder();
-    const limit = Math.min(maxAnswer, largestLength);
+    const limit = Math.min(maxAnswer, LARGEST_LENGTH);
     for (;;) {
       const command = await readCommand(line);
       if (command === null) return;

@@ -1,3 +1,4 @@
+/** Converts an output to the encoding that the client wants. */
 import { EncodingDetector, encodeText, textDecoder, type Encoding, type TextDecoderStream } from '../encoding.js';
 
 /** An output with its text in the encoding asked for: what is in it already passes untouched, the other one is converted. */

@@ -1,31 +1,32 @@
+/** The command server's protocol over UDP: one datagram there, one back. */
 import { createSocket } from 'node:dgram';
 import { encodeText, type Encoding } from '../encoding.js';
-import { nothingSaid } from './protocol.js';
+import { NOTHING_SAID } from './protocol.js';
 
 /** What one datagram can hold over IPv4: 65,535 less the headers of IP (20) and UDP (8). */
-export const largestDatagram = 65_507;
+export const LARGEST_DATAGRAM = 65_507;
 
 /** A command that says more than this is ended: a datagram holds the beginning only, and the rest would just be counted. */
-const mostOutput = 1 << 24;
+const MOST_OUTPUT = 1 << 24;
 
 /**
  * The answer to one command as one datagram. What does not fit is cut off, and the last line says so: a datagram cannot
- * go on in the next one, and whoever asked would take the beginning for the whole.
+ * go on in the next one, and the client would take the beginning for the whole answer.
  */
 export async function datagramAnswer(output: AsyncIterable<Buffer>, encoding: Encoding): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let length = 0;
   for await (const piece of output) {
-    if (length <= largestDatagram) pieces.push(piece);
+    if (length <= LARGEST_DATAGRAM) pieces.push(piece);
     length += piece.length;
-    if (length > mostOutput) break;
+    if (length > MOST_OUTPUT) break;
   }
-  if (length === 0) return encodeText(nothingSaid, encoding);
+  if (length === 0) return encodeText(NOTHING_SAID, encoding);
   const head = Buffer.concat(pieces);
-  if (length <= largestDatagram) return head;
-  const whole = length > mostOutput ? `more than ${mostOutput}` : String(length);
-  const note = Buffer.from(`\nwirelab: cut, the answer has ${whole} bytes and a datagram holds ${largestDatagram}\n`);
-  let end = largestDatagram - note.length;
+  if (length <= LARGEST_DATAGRAM) return head;
+  const whole = length > MOST_OUTPUT ? `more than ${MOST_OUTPUT}` : String(length);
+  const note = Buffer.from(`\nwirelab: cut, the answer has ${whole} bytes and a datagram holds ${LARGEST_DATAGRAM}\n`);
+  let end = LARGEST_DATAGRAM - note.length;
   // Not inside a UTF-8 character: back over its continuation bytes.
   for (let back = 0; back < 3 && (head[end]! & 0xc0) === 0x80; back++) end--;
   return Buffer.concat([head.subarray(0, end), note]);

@@ -1,3 +1,4 @@
+/** A server and a client for visitors of the page who have none of their own. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
@@ -5,11 +6,11 @@ import { parseFraming } from '@sendall/framing';
 import { MessageRequestHandler, serve, type Server } from '@sendall/socketserver';
 import { formatAddress, type Address } from '../address.js';
 
-const framing = 'u32be';
+const FRAMING = 'u32be';
 
-/** Answers each message with itself: something to look at for whoever has no server at hand. */
+/** Answers each message with itself: a server for visitors without one of their own. */
 class Echo extends MessageRequestHandler {
-  static override readonly framing = framing;
+  static override readonly framing = FRAMING;
 
   override onMessage(message: Buffer): void {
     this.send(message);
@@ -31,13 +32,13 @@ export interface Traffic {
   readonly trouble?: string;
 }
 
-const texts = ['hello', 'world', 'egon', 'a longer message that is cut in the middle', '', 'the last one'];
-const longestMs = 15_000;
+const TEXTS = ['hello', 'world', 'egon', 'a longer message that is cut in the middle', '', 'the last one'];
+const LONGEST_MS = 15_000;
 
 /** Sends a few messages through a proxy to the echo server: some glued, one cut, and listens to the answers. */
 export async function demoTraffic(address: Address): Promise<Traffic> {
-  const parsed = parseFraming(framing);
-  const [first, second, third, long, empty, last] = texts.map((text) => parsed.encoder().encode(text)) as [
+  const parsed = parseFraming(FRAMING);
+  const [first, second, third, long, empty, last] = TEXTS.map((text) => parsed.encoder().encode(text)) as [
     Buffer,
     Buffer,
     Buffer,
@@ -56,7 +57,7 @@ export async function demoTraffic(address: Address): Promise<Traffic> {
   let trouble: string | undefined;
   const socket = connect({ ...address, noDelay: true });
   socket.on('error', (error: NodeJS.ErrnoException) => (trouble ??= error.code ?? error.message));
-  socket.setTimeout(longestMs, () => socket.destroy(new Error('no answer for a long time')));
+  socket.setTimeout(LONGEST_MS, () => socket.destroy(new Error('no answer for a long time')));
   const decoder = parsed.decoder();
   socket.on('data', (chunk) => {
     readCount++;
@@ -66,7 +67,7 @@ export async function demoTraffic(address: Address): Promise<Traffic> {
       trouble ??= error instanceof Error ? error.message : String(error);
       socket.destroy();
     }
-    if (received.length === texts.length) socket.end();
+    if (received.length === TEXTS.length) socket.end();
   });
   const closed = once(socket, 'close').catch(() => {});
   await Promise.race([once(socket, 'connect'), closed]).catch(() => {});
@@ -76,6 +77,6 @@ export async function demoTraffic(address: Address): Promise<Traffic> {
     await sleep(40);
   }
   await closed;
-  if (received.length < texts.length) trouble ??= `the connection to ${formatAddress(address)} ended early`;
-  return { sent: texts, received, reads: readCount, ...(trouble !== undefined && { trouble }) };
+  if (received.length < TEXTS.length) trouble ??= `the connection to ${formatAddress(address)} ended early`;
+  return { sent: TEXTS, received, reads: readCount, ...(trouble !== undefined && { trouble }) };
 }

@@ -1,3 +1,4 @@
+/** Serves the page and its WebSocket, to this machine and to holders of the token only. */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -8,25 +9,26 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { Lang } from '../lang.js';
 import { PageSession } from './session.js';
 
-const host = '127.0.0.1';
-const assets = new URL('../../page/', import.meta.url);
-const types: Record<string, string> = {
+const HOST = '127.0.0.1';
+/** The page as the browser gets it: what `npm run build` made of the folder `page`. */
+const assets = new URL('../browser/', import.meta.url);
+const TYPES: Record<string, string> = {
   html: 'text/html',
   css: 'text/css',
   js: 'text/javascript',
   svg: 'image/svg+xml',
 };
-const names = /^[a-z-]+\.(html|css|js|svg)$/;
+const NAMES = /^[a-z-]+\.(html|css|js|svg)$/;
 /** Bytes that may wait for a page that does not keep up. */
-const mostBuffered = 4 << 20;
-const largestRequest = 64 << 10;
+const MOST_BUFFERED = 4 << 20;
+const LARGEST_REQUEST = 64 << 10;
 
 export interface PageOptions {
-  /** Default 0: a free port of 127.0.0.1. There is no other address. */
+  /** The port of 127.0.0.1, the only address. @default 0 (any free port) */
   port?: number;
-  /** The language that the page begins with. */
+  /** The language that the page begins with. @default 'en' */
   lang?: Lang;
-  /** Pages open at the same time. Default 8. */
+  /** Pages open at the same time. @default 8 */
   maxPages?: number;
 }
 
@@ -37,17 +39,17 @@ export interface Page extends AsyncDisposable {
 }
 
 /**
- * Serves the lab's page. What it asks for opens sockets on this machine, so nobody else may ask: it listens on loopback
+ * Serves the lab's page. Its requests open sockets on this machine, so only this page may send them: it listens on loopback
  * alone, every request and the WebSocket carry a random token of this start in their path, the Host header must be exactly
  * ours (a name that an attacker points at 127.0.0.1 is not), and an Origin must be ours too.
  */
 export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOptions = {}): Promise<Page> {
   const token = randomBytes(24).toString('base64url');
   const server = createServer({ maxHeaderSize: 16 << 10 }, (request, response) => void answer(request, response));
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: largestRequest, perMessageDeflate: false });
-  server.listen(port, host);
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: LARGEST_REQUEST, perMessageDeflate: false });
+  server.listen(port, HOST);
   await once(server, 'listening');
-  const authority = `${host}:${(server.address() as AddressInfo).port}`;
+  const authority = `${HOST}:${(server.address() as AddressInfo).port}`;
   const origin = `http://${authority}`;
 
   /** What is asked for behind the token; `undefined` when it must not be answered. */
@@ -70,9 +72,9 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
     }
     const file = name === '' ? 'index.html' : name;
     try {
-      if (!names.test(file)) throw new Error('no such file');
+      if (!NAMES.test(file)) throw new Error('no such file');
       const body = await readFile(new URL(file, assets));
-      const type = types[file.slice(file.lastIndexOf('.') + 1)]!;
+      const type = TYPES[file.slice(file.lastIndexOf('.') + 1)]!;
       response.writeHead(200, { 'content-type': `${type}; charset=utf-8` });
       response.end(file === 'index.html' ? body.toString().replace('<html lang="en"', `<html lang="${lang}"`) : body);
     } catch {
@@ -102,13 +104,14 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
 /** One page: its requests go into a session, which ends with it. */
 function attend(page: WebSocket, sessions: Set<PageSession>): void {
   const session = new PageSession((message) => {
-    if (page.readyState !== page.OPEN || page.bufferedAmount > mostBuffered) return false;
+    if (page.readyState !== page.OPEN || page.bufferedAmount > MOST_BUFFERED) return false;
     page.send(JSON.stringify(message));
     return true;
   });
   sessions.add(session);
   page.on('message', (data, binary) => {
-    if (!binary) session.request((data as Buffer).toString());
+    if (binary) session.refuse('a request must be text, not bytes');
+    else session.request((data as Buffer).toString());
   });
   page.on('error', () => {});
   page.on('close', () => {

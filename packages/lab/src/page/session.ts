@@ -1,44 +1,59 @@
+/** One open page: runs what it asks for, one request after the other, and owns the proxies that it has started. */
 import type { Server } from '@sendall/socketserver';
 import { formatAddress, type Address } from '../address.js';
-import { experiment } from '../experiment.js';
+import { experiment } from '../experiment/experiment.js';
 import { faults, type FaultOptions } from '../faults/index.js';
-import { Inspector } from '../inspect.js';
+import { Inspector } from '../proxy/inspector.js';
 import { phenomena } from '../phenomena/index.js';
-import { startProxy, type Proxy, type ProxyEvent } from '../proxy.js';
-import { describeRead, inspectedJson } from '../render/inspected.js';
-import { shownJson, traceJson } from '../shown-json.js';
+import { startProxy, type Proxy, type ProxyEvent } from '../proxy/proxy.js';
+import { inspectedJson } from '../render/inspected.js';
+import { shownJson, traceJson, type TraceJson } from '../render/shown-json.js';
 import { demoTraffic, serveDemo } from './demo.js';
-import { readRequest, type PageRequest, type View } from './requests.js';
+import { readPageRequest, type LabMessage, type PageRequest, type View } from './protocol.js';
+import { experimentOptions, inspection, target } from './requests.js';
 
-const loopback = { host: '127.0.0.1', port: 0 };
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+/** Requests of one page that wait for their turn. */
+const MOST_WAITING = 64;
 
-/**
- * One open page: runs what it asks for, one experiment after the other, and owns the proxies that it has started. All of it
- * ends with the page.
- */
+/** The session of one page. Its proxies and experiments end with it. */
 export class PageSession {
-  readonly #send: (message: object) => boolean;
+  readonly #send: (message: LabMessage) => boolean;
   readonly #views = new Map<View, { proxy?: Proxy; demo?: { server: Server; address: Address } }>();
   #queue: Promise<void> = Promise.resolve();
+  #waiting = 0;
   #closed = false;
 
   /** @param send false: the page does not keep up, live events are left out */
-  constructor(send: (message: object) => boolean) {
+  constructor(send: (message: LabMessage) => boolean) {
     this.#send = send;
   }
 
-  /** Requests are served in their order. */
-  request(text: string): void {
+  /** Requests are served in their order; one that cannot be served is answered with an error. */
+  request(json: string): void {
+    const read = readPageRequest(json);
+    if ('problem' in read) this.refuse(read.problem, read.id);
+    else if (this.#waiting >= MOST_WAITING)
+      this.refuse(`${MOST_WAITING} requests are waiting already`, read.message.id);
+    else void this.#enqueue(read.message);
+  }
+
+  refuse(problem: string, id = 0): void {
+    this.#send({ type: 'error', id, message: problem });
+  }
+
+  async #enqueue(request: PageRequest): Promise<void> {
+    this.#waiting++;
     this.#queue = this.#queue.then(async () => {
-      let id = 0;
       try {
-        const request = readRequest(text);
-        ({ id } = request);
         if (!this.#closed) await this.#serve(request);
       } catch (error) {
-        this.#send({ type: 'error', id, message: error instanceof Error ? error.message : String(error) });
+        this.refuse(error instanceof Error ? error.message : String(error), request.id);
+      } finally {
+        this.#waiting--;
       }
     });
+    await this.#queue;
   }
 
   async close(): Promise<void> {
@@ -62,15 +77,15 @@ export class PageSession {
         return;
       }
       case 'experiment':
-        this.#send({ type: 'experiment', id, ...(await this.#experiment(request.options, request.faults)) });
+        this.#send({ type: 'experiment', id, ...(await this.#experiment(experimentOptions(request), request.faults)) });
         return;
       case 'inspect': {
         const begun = performance.now();
-        const inspector = new Inspector(request, (event) => {
-          const described = event.event === 'read' ? { says: describeRead(event) } : {};
-          this.#send({ type: 'inspected', ...inspectedJson(event), ...described });
+        const { to, ...framings } = inspection(request);
+        const inspector = new Inspector(framings, (event) => {
+          this.#send({ type: 'inspected', ...inspectedJson(event) });
         });
-        const proxy = await this.#start('inspect', request.to, {}, 1, (event) =>
+        const proxy = await this.#start('inspect', to, {}, 1, (event) =>
           inspector.see(event, performance.now() - begun),
         );
         this.#send({ type: 'started', id, address: proxy });
@@ -78,17 +93,15 @@ export class PageSession {
       }
       case 'chaos': {
         const begun = performance.now();
-        const proxy = await this.#start('chaos', request.to, request.faults, request.seed, (event) => {
+        const proxy = await this.#start('chaos', target(request.to), request.faults, request.seed, (event) => {
+          const atMs = performance.now() - begun;
           if (event.type === 'read') {
-            const { bytes, ...where } = event;
-            this.#send({
-              ...where,
-              type: 'chaos',
-              event: 'read',
-              length: bytes.length,
-              atMs: performance.now() - begun,
-            });
-          } else this.#send({ ...event, type: 'chaos', event: event.type, atMs: performance.now() - begun });
+            const { type, bytes, ...where } = event;
+            this.#send({ type: 'chaos', event: type, atMs, length: bytes.length, ...where });
+          } else {
+            const { type, ...what } = event;
+            this.#send({ type: 'chaos', event: type, atMs, ...what } as LabMessage);
+          }
         });
         this.#send({
           type: 'started',
@@ -110,11 +123,14 @@ export class PageSession {
     }
   }
 
-  async #experiment(options: Parameters<typeof experiment>[0], options_: FaultOptions): Promise<object> {
-    const chosen = faults(options_);
+  async #experiment(
+    options: Parameters<typeof experiment>[0],
+    wanted: FaultOptions,
+  ): Promise<TraceJson & { error?: string }> {
+    const chosen = faults(wanted);
     let proxy: Proxy | undefined;
     const via = async (port: number) => {
-      proxy = await startProxy({ listen: loopback, to: { host: loopback.host, port }, faults: chosen });
+      proxy = await startProxy({ listen: LOOPBACK, to: { host: LOOPBACK.host, port }, faults: chosen });
       return 'port' in proxy.address ? proxy.address.port : 0;
     };
     try {
@@ -137,7 +153,7 @@ export class PageSession {
     this.#views.set(view, { ...(demo && { demo }) }); // so that it ends also when the proxy cannot start
     const target = to === 'demo' ? demo!.address : to;
     const proxy = await startProxy({
-      listen: loopback,
+      listen: LOOPBACK,
       to: target,
       faults: faults(options),
       seed,

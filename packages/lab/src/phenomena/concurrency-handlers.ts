@@ -1,9 +1,10 @@
+/** The handlers of the phenomenon `concurrency`, in a module that threads and processes load. */
 import { pbkdf2Sync } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StreamRequestHandler } from '@sendall/socketserver';
 
 /** What each request costs its handler. */
-export const workMs = 100;
+export const WORK_MS = 100;
 
 /** Answers one line after waiting, as for a disk or another server: no processor is busy. */
 export class WaitingHandler extends StreamRequestHandler {
@@ -11,7 +12,7 @@ export class WaitingHandler extends StreamRequestHandler {
 
   override async handle(): Promise<void> {
     await this.rfile.readline();
-    await sleep(workMs);
+    await sleep(WORK_MS);
     await this.wfile.write('done\n');
   }
 }
@@ -39,5 +40,5 @@ export function calibrate(): number {
     compute(sample);
     return performance.now() - begin;
   });
-  return Math.max(1, Math.round((sample * workMs) / Math.min(...times)));
+  return Math.max(1, Math.round((sample * WORK_MS) / Math.min(...times)));
 }

@@ -1,14 +1,15 @@
+/** The phenomenon `concurrency`: many clients at once. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { TCPServer, type ServerOptions } from '@sendall/socketserver';
 import { text, type Text } from '../lang.js';
-import { Trace } from '../trace.js';
-import { calibrate, ComputingHandler, WaitingHandler, workMs } from './concurrency-handlers.js';
+import { Trace } from '../wire/trace.js';
+import { calibrate, ComputingHandler, WaitingHandler, WORK_MS } from './concurrency-handlers.js';
 import type { Phenomenon } from './phenomenon.js';
 
-const clients = 6;
-const workers = 3;
+const CLIENTS = 6;
+const WORKERS = 3;
 
 interface Way {
   readonly name: string;
@@ -23,13 +24,13 @@ const ways: readonly Way[] = [
   { name: 'event loop', title: text('event loop', '事件循环'), concurrency: 'inline' },
   {
     name: 'threads',
-    title: text(`${workers} threads`, `${workers} 个线程`),
-    concurrency: { mode: 'threads', workers, balance: 'round-robin' },
+    title: text(`${WORKERS} threads`, `${WORKERS} 个线程`),
+    concurrency: { mode: 'threads', workers: WORKERS, balance: 'round-robin' },
   },
   {
     name: 'processes',
-    title: text(`${workers} processes`, `${workers} 个进程`),
-    concurrency: { mode: 'processes', workers, balance: 'round-robin' },
+    title: text(`${WORKERS} processes`, `${WORKERS} 个进程`),
+    concurrency: { mode: 'processes', workers: WORKERS, balance: 'round-robin' },
   },
 ];
 
@@ -58,23 +59,26 @@ export const concurrency: Phenomenon = {
       observations: traces.map(({ way, waiting }) => ({
         name: way.name.replaceAll(' ', '-'),
         title: text(
-          `${way.title.en}: when each of ${clients} clients was answered`,
-          `${way.title.zh}：${clients} 个客户端各自何时得到回答`,
+          `${way.title.en}: when each of ${CLIENTS} clients was answered`,
+          `${way.title.zh}：${CLIENTS} 个客户端各自何时得到回答`,
         ),
         trace: waiting,
       })),
       table: {
         columns: [
           text('server', '服务端'),
-          text(`${clients} clients that wait ${workMs} ms, ms`, `${clients} 个各等待 ${workMs} 毫秒的请求（毫秒）`),
-          text(`${clients} clients that compute ${workMs} ms, ms`, `${clients} 个各计算 ${workMs} 毫秒的请求（毫秒）`),
+          text(`${CLIENTS} clients that wait ${WORK_MS} ms, ms`, `${CLIENTS} 个各等待 ${WORK_MS} 毫秒的请求（毫秒）`),
+          text(
+            `${CLIENTS} clients that compute ${WORK_MS} ms, ms`,
+            `${CLIENTS} 个各计算 ${WORK_MS} 毫秒的请求（毫秒）`,
+          ),
         ],
         rows,
       },
       plot: {
         title: text(
-          `milliseconds until all ${clients} clients were answered`,
-          `全部 ${clients} 个客户端得到回答所用的毫秒数`,
+          `milliseconds until all ${CLIENTS} clients were answered`,
+          `全部 ${CLIENTS} 个客户端得到回答所用的毫秒数`,
         ),
         unit: 'ms',
         bars: rows.flatMap(([name, waiting, computing]) => [
@@ -83,9 +87,9 @@ export const concurrency: Phenomenon = {
         ]),
       },
       explanation: text(
-        `${clients} requests that only wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop, without any thread: while one waits the others go on. ` +
+        `${CLIENTS} requests that only wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop, without any thread: while one waits the others go on. ` +
           `Requests that compute took ${alone[2]} ms one at a time and ${loop[2]} ms on the loop, which has one processor to give them, and ${fastest} ms on threads or processes, as far as the ${availableParallelism()} cores of this machine and what else runs on them allow.`,
-        `${clients} 个只等待的请求，一次一个要 ${alone[1]} 毫秒，一个事件循环只要 ${loop[1]} 毫秒，不用任何线程：一个在等，其他的继续。` +
+        `${CLIENTS} 个只等待的请求，一次一个要 ${alone[1]} 毫秒，一个事件循环只要 ${loop[1]} 毫秒，不用任何线程：一个在等，其他的继续。` +
           `要计算的请求，一次一个是 ${alone[2]} 毫秒，事件循环是 ${loop[2]} 毫秒，因为它只有一个处理器可用；用线程或进程是 ${fastest} 毫秒，取决于本机的 ${availableParallelism()} 个核和其他正在运行的程序。`,
       ),
     };
@@ -109,7 +113,7 @@ async function serveAll(
   const { port } = server.serverAddress;
   await ask(port, question); // so that every way is warm
   const trace = new Trace();
-  await Promise.all(Array.from({ length: clients }, () => ask(port, question, trace)));
+  await Promise.all(Array.from({ length: CLIENTS }, () => ask(port, question, trace)));
   const totalMs = Math.round(performance.now() - trace.startedAt);
   state.stopped = true;
   await server.shutdown({ timeout: 1000 });

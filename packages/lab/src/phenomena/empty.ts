@@ -1,5 +1,6 @@
-import { experiment } from '../experiment.js';
-import { openDatagramPair } from '../datagrams.js';
+/** The phenomenon `empty`: an empty message. */
+import { experiment } from '../experiment/experiment.js';
+import { openDatagramPair } from '../wire/datagrams.js';
 import { text } from '../lang.js';
 import type { Phenomenon } from './phenomenon.js';
 

@@ -1,3 +1,4 @@
+/** All phenomena, in the chapter's order. */
 import { concurrency } from './concurrency.js';
 import { empty } from './empty.js';
 import { leftover } from './leftover.js';

@@ -1,14 +1,16 @@
+/** The program of the phenomenon `loss` that runs inside the network namespace. */
+
 // The part of `loss` that runs inside a network namespace of its own: prints one line of JSON.
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { openDatagramPair } from '../datagrams.js';
-import { openPair } from '../pair.js';
-import { watchSegments } from '../segments.js';
-import { Tap } from '../tap.js';
-import { Trace } from '../trace.js';
-import { lossPercent, tcpMessages, udpMessages, type LossReport } from './loss-report.js';
+import { openDatagramPair } from '../wire/datagrams.js';
+import { openPair } from '../wire/pair.js';
+import { watchSegments } from '../wire/segments.js';
+import { Tap } from '../messages/tap.js';
+import { Trace } from '../wire/trace.js';
+import { LOSS_PERCENT, TCP_MESSAGES, UDP_MESSAGES, type LossReport } from './loss-report.js';
 
 const run = promisify(execFile);
 const nft = (...words: string[]) => run('nft', words);
@@ -16,7 +18,7 @@ const nft = (...words: string[]) => run('nft', words);
 /** Drops by chance what arrives for or from a port, and counts it. */
 async function drop(protocol: 'tcp' | 'udp', port: number): Promise<() => Promise<number>> {
   for (const end of ['dport', 'sport']) {
-    const chance = `numgen random mod 100 < ${lossPercent}`;
+    const chance = `numgen random mod 100 < ${LOSS_PERCENT}`;
     await nft(
       'add',
       'rule',
@@ -60,7 +62,7 @@ async function overTcp(): Promise<LossReport['tcp']> {
       for (const message of tap.read(bytes).messages) trace.message(message.payload, message.payloadAt);
     }
   })();
-  for (let index = 1; index <= tcpMessages; index++) {
+  for (let index = 1; index <= TCP_MESSAGES; index++) {
     const bytes = Buffer.from(`message ${String(index).padStart(3)}\n`);
     trace.write(bytes);
     pair.sender.write(bytes);
@@ -81,10 +83,10 @@ function messageNumber(bytes: Buffer): number {
 async function overUdp(): Promise<LossReport['udp']> {
   await using pair = await openDatagramPair();
   const dropped = await drop('udp', pair.port);
-  for (let index = 1; index <= udpMessages; index++) {
+  for (let index = 1; index <= UDP_MESSAGES; index++) {
     await pair.send(Buffer.from(`message ${String(index).padStart(3)}\n`));
   }
-  await pair.received(udpMessages);
+  await pair.received(UDP_MESSAGES);
   const { trace } = pair;
   // Each stands where its message stood in what was sent: the gaps are the losses.
   for (const list of [trace.reads, trace.messages]) {

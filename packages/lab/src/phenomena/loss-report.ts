@@ -1,9 +1,10 @@
-import type { Trace } from '../trace.js';
+/** What the program inside the namespace reports to the phenomenon `loss`. */
+import type { Trace } from '../wire/trace.js';
 
-/** Of a hundred packets, so many are dropped. */
-export const lossPercent = 20;
-export const tcpMessages = 60;
-export const udpMessages = 60;
+/** The share of packets that are dropped, in percent. */
+export const LOSS_PERCENT = 20;
+export const TCP_MESSAGES = 60;
+export const UDP_MESSAGES = 60;
 
 /** What the namespace's process found. Traces lose their methods on the way, and their bytes become Buffer's JSON. */
 export interface LossReport {

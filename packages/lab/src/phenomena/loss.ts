@@ -1,14 +1,15 @@
+/** The phenomenon `loss`: a path that loses packets. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { text, type Text } from '../lang.js';
-import type { Trace } from '../trace.js';
-import { lossPercent, type LossReport } from './loss-report.js';
+import type { Trace } from '../wire/trace.js';
+import { LOSS_PERCENT, type LossReport } from './loss-report.js';
 import type { Phenomenon, Shown } from './phenomenon.js';
 
 const run = promisify(execFile);
 const inside = fileURLToPath(new URL('./loss-inside.js', import.meta.url));
-const longestMs = 60_000;
+const LONGEST_MS = 60_000;
 
 /** A path that loses packets: TCP sends again what is not acknowledged, UDP is silent. */
 export const loss: Phenomenon = {
@@ -24,7 +25,7 @@ export const loss: Phenomenon = {
     try {
       const [command, ...words] = namespace.words;
       const { stdout } = await run(command!, [...words, process.execPath, inside], {
-        timeout: longestMs,
+        timeout: LONGEST_MS,
         maxBuffer: 1 << 26,
         ...(signal && { signal }),
       });
@@ -79,7 +80,7 @@ function shown({ tcp, udp }: LossReport): Shown {
     observations: [
       {
         name: 'tcp',
-        title: text(`TCP, ${lossPercent} % of the packets dropped`, `TCP，丢弃 ${lossPercent}% 的包`),
+        title: text(`TCP, ${LOSS_PERCENT} % of the packets dropped`, `TCP，丢弃 ${LOSS_PERCENT}% 的包`),
         trace: tcp.trace,
         facts: {
           droppedPackets: tcp.dropped,
@@ -90,7 +91,7 @@ function shown({ tcp, udp }: LossReport): Shown {
       },
       {
         name: 'udp',
-        title: text(`UDP, ${lossPercent} % of the packets dropped`, `UDP，丢弃 ${lossPercent}% 的包`),
+        title: text(`UDP, ${LOSS_PERCENT} % of the packets dropped`, `UDP，丢弃 ${LOSS_PERCENT}% 的包`),
         trace: udp.trace,
         facts: { droppedPackets: udp.dropped, lostMessages: lost },
       },

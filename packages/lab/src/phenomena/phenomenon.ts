@@ -1,5 +1,7 @@
+/** What a phenomenon is, and what it shows. */
 import type { Text } from '../lang.js';
-import type { Trace } from '../trace.js';
+import type { Trace } from '../wire/trace.js';
+import type { PhenomenonName } from './names.js';
 
 /** One experiment of a phenomenon: what was set up, and what happened. */
 export interface Observation {
@@ -32,7 +34,7 @@ export interface Shown {
 }
 
 export interface Phenomenon {
-  readonly name: string;
+  readonly name: PhenomenonName;
   readonly title: Text;
   /** What the chapter says about it. */
   readonly chapter: Text;
@@ -40,7 +42,7 @@ export interface Phenomenon {
 }
 
 export interface ShowOptions {
-  /** Look for segments as well, by a capture or the kernel's counters. Default true. */
+  /** Look for segments as well, by a capture or the kernel's counters. @default true */
   readonly segments?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

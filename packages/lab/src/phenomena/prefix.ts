@@ -1,4 +1,5 @@
-import { experiment } from '../experiment.js';
+/** The phenomenon `prefix`: a length in front of each message. */
+import { experiment } from '../experiment/experiment.js';
 import { endianness } from 'node:os';
 import { text } from '../lang.js';
 import type { Phenomenon } from './phenomenon.js';

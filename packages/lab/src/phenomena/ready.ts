@@ -1,4 +1,5 @@
-import { openDialogue } from '../dialogue.js';
+/** The phenomenon `ready`: a length, and a wait for `ready`. */
+import { openDialogue } from '../experiment/dialogue.js';
 import { lengthReady } from '../historical/length-ready.js';
 import { text } from '../lang.js';
 import type { Phenomenon } from './phenomenon.js';

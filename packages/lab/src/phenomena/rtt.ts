@@ -1,15 +1,16 @@
-import { openDialogue } from '../dialogue.js';
+/** The phenomenon `rtt`: what `ready` costs on longer paths. */
+import { openDialogue } from '../experiment/dialogue.js';
 import { latency } from '../faults/latency.js';
 import { lengthReady } from '../historical/length-ready.js';
 import type { Protocol } from '../historical/protocol.js';
 import { structI } from '../historical/struct-i.js';
 import { text } from '../lang.js';
-import { startProxy, type Proxy } from '../proxy.js';
-import type { Trace } from '../trace.js';
+import { startProxy, type Proxy } from '../proxy/proxy.js';
+import type { Trace } from '../wire/trace.js';
 import type { Phenomenon } from './phenomenon.js';
 
-const roundTrips = [0, 10, 50, 100];
-const messages = 5;
+const ROUND_TRIPS = [0, 10, 50, 100];
+const MESSAGES = 5;
 
 /** What the `ready` handshake costs on longer paths, against a length prefix. */
 export const rtt: Phenomenon = {
@@ -22,7 +23,7 @@ export const rtt: Phenomenon = {
   async show() {
     const rows: number[][] = [];
     let last: Trace | undefined;
-    for (const roundTrip of roundTrips) {
+    for (const roundTrip of ROUND_TRIPS) {
       const ready = await measure(lengthReady, roundTrip);
       const prefix = await measure(structI, roundTrip);
       last = prefix.trace;
@@ -38,7 +39,7 @@ export const rtt: Phenomenon = {
             `往返 ${farRoundTrip} 毫秒时的长度前缀，服务端到客户端`,
           ),
           trace: last!,
-          facts: { messagesEach: messages },
+          facts: { messagesEach: MESSAGES },
         },
       ],
       table: {
@@ -59,9 +60,9 @@ export const rtt: Phenomenon = {
         ]),
       },
       explanation: text(
-        `At a round trip of ${farRoundTrip} ms a message took ${farReady} ms with “ready” and ${farPrefix} ms with a length prefix (${messages} messages each, over a proxy that holds every byte back). ` +
+        `At a round trip of ${farRoundTrip} ms a message took ${farReady} ms with “ready” and ${farPrefix} ms with a length prefix (${MESSAGES} messages each, over a proxy that holds every byte back). ` +
           'The handshake adds one round trip to each message; the prefix adds none, because the length needs no answer.',
-        `往返 ${farRoundTrip} 毫秒时，用 ready 每条消息 ${farReady} 毫秒，用长度前缀 ${farPrefix} 毫秒（各 ${messages} 条，经过一个扣留每个字节的代理）。` +
+        `往返 ${farRoundTrip} 毫秒时，用 ready 每条消息 ${farReady} 毫秒，用长度前缀 ${farPrefix} 毫秒（各 ${MESSAGES} 条，经过一个扣留每个字节的代理）。` +
           'ready 让每条消息多一次往返；长度前缀不需要对方回答，所以一次也不多。',
       ),
     };
@@ -81,8 +82,8 @@ async function measure(protocol: Protocol, roundTrip: number): Promise<{ perMess
     await dialogue.ask('ls'); // the first one also warms the program up
     dialogue.restart();
     const begin = performance.now();
-    for (let index = 0; index < messages; index++) await dialogue.ask('ls');
-    return { perMessage: round((performance.now() - begin) / messages), trace: dialogue.down };
+    for (let index = 0; index < MESSAGES; index++) await dialogue.ask('ls');
+    return { perMessage: round((performance.now() - begin) / MESSAGES), trace: dialogue.down };
   } finally {
     await proxy?.close();
   }

@@ -1,10 +1,11 @@
-import { experiment, type ExperimentOptions } from '../experiment.js';
+/** The phenomenon `sticky`: three sends that become one read. */
+import { experiment, type ExperimentOptions } from '../experiment/experiment.js';
 import { text } from '../lang.js';
-import type { Trace } from '../trace.js';
+import type { Trace } from '../wire/trace.js';
 import type { Observation, Phenomenon } from './phenomenon.js';
 
-const messages = ['hello', 'world', 'egon'];
-const spacing = 20;
+const MESSAGES = ['hello', 'world', 'egon'];
+const SPACING = 20;
 
 /** Three small sends in one read: with Nagle, without, with a peer that delays its acknowledgements, with pauses. */
 export const sticky: Phenomenon = {
@@ -22,7 +23,7 @@ export const sticky: Phenomenon = {
     ): Promise<Observation> => ({
       name,
       title,
-      trace: (await experiment({ messages, segments, ...options })).trace,
+      trace: (await experiment({ messages: MESSAGES, segments, ...options })).trace,
     });
     const nagle = await observe('nagle', text('Nagle on, a fresh connection', '启用 Nagle，新连接'), {});
     const noDelay = await observe('no-delay', text('Nagle off (TCP_NODELAY)', '关闭 Nagle（TCP_NODELAY）'), {
@@ -33,8 +34,8 @@ export const sticky: Phenomenon = {
       text('Nagle on, the peer delays its acknowledgement', '启用 Nagle，对端延迟确认'),
       { warmUp: 5 },
     );
-    const spaced = await observe('spaced', text(`${spacing} ms between the sends`, `每次发送间隔 ${spacing} 毫秒`), {
-      delayMs: spacing,
+    const spaced = await observe('spaced', text(`${SPACING} ms between the sends`, `每次发送间隔 ${SPACING} 毫秒`), {
+      delayMs: SPACING,
     });
     return {
       observations: [nagle, noDelay, lateAck, spaced],

@@ -1,6 +1,7 @@
-import { openDatagramPair } from '../datagrams.js';
+/** The phenomenon `udp`: datagrams keep their boundaries. */
+import { openDatagramPair } from '../wire/datagrams.js';
 import { text } from '../lang.js';
-import { Trace } from '../trace.js';
+import { Trace } from '../wire/trace.js';
 import type { Phenomenon } from './phenomenon.js';
 
 /** UDP keeps every boundary, and refuses what does not fit into a datagram. */

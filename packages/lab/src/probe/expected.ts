@@ -1,10 +1,11 @@
+/** The answer that a server gives to a whole request, and which bytes of it vary by themselves. */
 import type { Heard } from './talk.js';
 
 /** One answer as it should be: its bytes, and which of them differ from time to time by themselves. */
 interface ExpectedAnswer {
   readonly bytes: Buffer;
   readonly varying: Set<number>;
-  /** Its length differs too: only that there is one can be checked. */
+  /** Its length differs too, so only its presence can be checked. */
   anyLength: boolean;
 }
 
@@ -42,7 +43,7 @@ export class Expected {
     );
   }
 
-  /** Whether enough has come for so many copies of the request. */
+  /** Whether enough has come to answer this many copies of the request. */
   enough(copies: number): (answers: number, bytes: number) => boolean {
     const anyLength = this.#answers.some((answer) => answer.anyLength);
     return this.#raw && !anyLength
@@ -60,7 +61,7 @@ export class Expected {
     }
   }
 
-  /** What is different from so many copies of the expected answer; `undefined` when nothing is. */
+  /** How the answers differ from this many copies of the expected one; `undefined` when they do not. */
   difference(heard: Heard, copies: number): string | undefined {
     const answers = this.#raw ? this.#parts(heard.bytes, copies) : heard.answers;
     const wanted = this.#answers.length * copies;

@@ -1,3 +1,5 @@
+/** The ways to cut a request that a probe tries. */
+
 /**
  * One way of sending a request: how many copies of it follow each other, where the bytes are cut into writes, and how long
  * the pause between two writes is. As text: `COPIES:CUTS:PAUSE`, for example `2:9,20:5`; `*` cuts between all bytes.
@@ -45,13 +47,13 @@ export interface Family {
 }
 
 /** Long enough for a server that waits to read what came before the cut. */
-const pauseMs = 20;
-const slowPauseMs = 400;
-const mostOffsets = 192;
+const PAUSE_MS = 20;
+const SLOW_PAUSE_MS = 400;
+const MOST_OFFSETS = 192;
 /** Sizes that programs give their read buffers: a request is often mistaken for whole at these. */
-const bufferSizes = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+const BUFFER_SIZES = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
-const single = (cuts: number[], pause = pauseMs): Plan => ({ copies: 1, cuts, pauseMs: pause });
+const single = (cuts: number[], pause = PAUSE_MS): Plan => ({ copies: 1, cuts, pauseMs: pause });
 const many = (copies: number, cuts: number[], pause = 0): Plan => ({ copies, cuts, pauseMs: pause });
 
 /** What is not tried, and why. */
@@ -60,7 +62,7 @@ export interface NotTried {
   readonly reason: string;
 }
 
-/** What `families` leaves out for a request of so many bytes. */
+/** What `families` leaves out for a request of this length. */
 export function leftOut(length: number, repeatable: boolean, greeting: boolean): NotTried[] {
   const list: NotTried[] = [];
   if (length === 1) list.push({ what: 'split, byte by byte, slow', reason: 'the request is one byte' });
@@ -72,7 +74,7 @@ export function leftOut(length: number, repeatable: boolean, greeting: boolean):
   if (!repeatable) {
     const reason = 'a second request on the same connection is not answered the same';
     list.push({ what: 'glued, glued and split, pipelined', reason });
-  } else if (oddPieces(length).length > mostOddPieces) {
+  } else if (oddPieces(length).length > MOST_ODD_PIECES) {
     list.push({ what: 'pipelined in odd pieces', reason: 'the request is too long' });
   }
   if (greeting) {
@@ -82,7 +84,7 @@ export function leftOut(length: number, repeatable: boolean, greeting: boolean):
   return list;
 }
 
-/** Everything that is tried with a request of so many bytes. */
+/** Everything that is tried with a request of this length. */
 export function families(length: number, repeatable: boolean): Family[] {
   const list: Family[] = [];
   if (length > 1) {
@@ -91,7 +93,7 @@ export function families(length: number, repeatable: boolean): Family[] {
     list.push({ name: 'split at every offset', plans: offsets(length).map((offset) => single([offset])) });
     list.push({ name: step === 1 ? 'byte by byte' : `every ${step} bytes`, plans: [single(bytewise, 2)] });
     const slow = [...new Set([Math.ceil(length / 3), Math.ceil((2 * length) / 3)])].filter((offset) => offset < length);
-    list.push({ name: 'slow', plans: [single(slow, slowPauseMs)] });
+    list.push({ name: 'slow', plans: [single(slow, SLOW_PAUSE_MS)] });
   }
   if (!repeatable) return list;
   const middle = Math.max(1, length >> 1);
@@ -100,12 +102,12 @@ export function families(length: number, repeatable: boolean): Family[] {
     name: 'glued and split',
     plans: [...new Set([length - 1, length + 1, length + middle, 2 * length - 1])]
       .filter((cut) => cut > 0 && cut < 2 * length && cut !== length)
-      .map((cut) => many(2, [cut], pauseMs)),
+      .map((cut) => many(2, [cut], PAUSE_MS)),
   });
   const between = Array.from({ length: 9 }, (_, index) => (index + 1) * length);
   list.push({ name: 'pipelined', plans: [many(10, between), many(10, [])] });
   const odd = oddPieces(length);
-  if (odd.length > 0 && odd.length <= mostOddPieces)
+  if (odd.length > 0 && odd.length <= MOST_ODD_PIECES)
     list.push({ name: 'pipelined in odd pieces', plans: [many(4, odd, 1)] });
   return list;
 }
@@ -113,14 +115,14 @@ export function families(length: number, repeatable: boolean): Family[] {
 /** Bytes of a piece where one byte each would be too many writes. */
 const stepOf = (length: number): number => Math.ceil(length / 2048);
 
-const mostOddPieces = 2048;
+const MOST_ODD_PIECES = 2048;
 const oddPieces = (length: number): number[] => everyByte(length * 4).filter((offset) => offset % 3 === 0);
 
 /** All offsets of a short request; of a long one its beginning, its end, usual buffer sizes and a regular sample. */
 function offsets(length: number): number[] {
   const all = everyByte(length);
-  if (all.length <= mostOffsets) return all;
-  const stride = Math.ceil(length / (mostOffsets / 3));
-  const wanted = new Set(bufferSizes.flatMap((size) => [size - 1, size, size + 1]));
+  if (all.length <= MOST_OFFSETS) return all;
+  const stride = Math.ceil(length / (MOST_OFFSETS / 3));
+  const wanted = new Set(BUFFER_SIZES.flatMap((size) => [size - 1, size, size + 1]));
   return all.filter((offset) => offset <= 64 || offset > length - 32 || wanted.has(offset) || offset % stride === 0);
 }

@@ -1,6 +1,7 @@
+/** Looks for cuts of a request that change a server's answer. */
 import { FramingError, parseFraming } from '@sendall/framing';
 import type { Address } from '../address.js';
-import { Tap } from '../tap.js';
+import { Tap } from '../messages/tap.js';
 import { Expected } from './expected.js';
 import { families, formatPlan, leftOut, type NotTried, pieces, type Plan } from './plan.js';
 import { Talk, type Heard } from './talk.js';
@@ -11,9 +12,9 @@ export interface ProbeOptions {
   readonly framing: string;
   /** One request, or several that are asked one after the other. */
   readonly requests: readonly Buffer[];
-  /** How long a server may say nothing until that is a hang. Default 2000 ms. */
+  /** Milliseconds for which a server may say nothing before that is a hang. @default 2000 */
   readonly timeoutMs?: number;
-  /** Try everything, also when a family of cuts has failed several times. Default false. */
+  /** Try everything, also when a family of cuts has failed several times. @default false */
   readonly all?: boolean;
   readonly onProgress?: (family: string, done: number, of: number) => void;
   readonly signal?: AbortSignal | undefined;
@@ -61,11 +62,11 @@ export class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
 }
 
-const quietMs = 150;
-const settleMs = 25;
-const defaultTimeoutMs = 2000;
-const enoughFailures = 3;
-const mostShrinkSteps = 40;
+const QUIET_MS = 150;
+const SETTLE_MS = 25;
+const DEFAULT_TIMEOUT_MS = 2000;
+const ENOUGH_FAILURES = 3;
+const MOST_SHRINK_STEPS = 40;
 
 /** A server under test, and what it answers to the request when it gets it whole. */
 export class Probe {
@@ -125,7 +126,7 @@ export class Probe {
 
   /** Sends the request in one way and compares; what looks wrong is tried once more, with more patience. */
   async try(plan: Plan, family = 'repeat'): Promise<ProbeFailure> {
-    const { timeoutMs = defaultTimeoutMs } = this.#options;
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     const patience = (least: number, times: number) => Math.min(timeoutMs, Math.max(least, this.answerMs * times));
     const first = await this.#once(plan, family, patience(400, 10));
     if (first.verdict === 'same') return first;
@@ -138,7 +139,7 @@ export class Probe {
     let smallest = failure;
     let steps = 0;
     const attempt = async (plan: Plan): Promise<boolean> => {
-      if (++steps > mostShrinkSteps) return false;
+      if (++steps > MOST_SHRINK_STEPS) return false;
       const tried = await this.try(plan, failure.family);
       if (tried.verdict === 'same') return false;
       smallest = tried;
@@ -164,7 +165,7 @@ export class Probe {
     const talk = await this.#talk();
     try {
       await talk.send(sent, plan.pauseMs);
-      const heard = await talk.hear({ enough: this.expected.enough(plan.copies), timeoutMs, settleMs });
+      const heard = await talk.hear({ enough: this.expected.enough(plan.copies), timeoutMs, settleMs: SETTLE_MS });
       const reason = this.expected.difference(heard, plan.copies);
       const got = heard.answers.length > 0 || heard.bytes.length === 0 ? heard.answers : [heard.bytes];
       const expected = Array.from({ length: plan.copies }, () => this.expected.bytes).flat();
@@ -177,7 +178,7 @@ export class Probe {
 
   /** A connection whose greeting has been heard, where the server sends one. */
   async #talk(): Promise<Talk> {
-    const { address, framing, timeoutMs = defaultTimeoutMs } = this.#options;
+    const { address, framing, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     const talk = await Talk.open(address, framing);
     if (this.greeting.length > 0) await hearGreeting(talk, framing, this.greeting.length, timeoutMs);
     return talk;
@@ -201,7 +202,7 @@ export class Probe {
 
   /** Finds out what differs by itself. */
   async #askAgain(): Promise<void> {
-    const { timeoutMs = defaultTimeoutMs } = this.#options;
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     const talk = await this.#talk();
     try {
       const answers: Buffer[] = [];
@@ -212,7 +213,8 @@ export class Probe {
             ? this.expected.enough(1)
             : (count: number, length: number) => count > 0 || length > 0;
         answers.push(
-          ...(await talk.hear({ enough, timeoutMs, settleMs: this.#parts.length === 1 ? settleMs : quietMs })).answers,
+          ...(await talk.hear({ enough, timeoutMs, settleMs: this.#parts.length === 1 ? SETTLE_MS : QUIET_MS }))
+            .answers,
         );
       }
       this.expected.learn(answers);
@@ -233,8 +235,8 @@ interface Baseline {
  * more messages than the second, what the server says in front, if it says so much unasked to those who wait longer.
  */
 async function ask(options: ProbeOptions, parts: readonly Buffer[]): Promise<Baseline | { reason: string }> {
-  const { timeoutMs = defaultTimeoutMs } = options;
-  const quick = await askTwice(options, parts, undefined, quietMs);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const quick = await askTwice(options, parts, undefined, QUIET_MS);
   if ('reason' in quick || quick.repeatable || quick.greeting.length > 0 || quick.more <= 0) return quick;
   const patient = await askTwice(options, parts, quick.more, timeoutMs);
   return 'reason' in patient || !patient.repeatable ? quick : patient;
@@ -246,7 +248,7 @@ async function askTwice(
   greetings: number | undefined,
   greetingMs: number,
 ): Promise<(Baseline & { more: number }) | { reason: string }> {
-  const { address, framing, timeoutMs = defaultTimeoutMs } = options;
+  const { address, framing, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const talk = await Talk.open(address, framing);
   const round = async (): Promise<Heard | { reason: string }> => {
     const answers: Buffer[] = [];
@@ -257,7 +259,7 @@ async function askTwice(
       const heard = await talk.hear({
         enough: (count, length) => (framing === 'raw' ? length > 0 : count > 0),
         timeoutMs,
-        settleMs: quietMs,
+        settleMs: QUIET_MS,
       });
       if (heard.answers.length === 0 || heard.unfinished !== undefined) return { reason: whyNot(heard, timeoutMs) };
       answers.push(...heard.answers);
@@ -280,13 +282,13 @@ async function askTwice(
   }
 }
 
-/** What a server says unasked: so many messages, or any until it is quiet. */
+/** Reads what a server says before any request: a known number of messages, or all until it is quiet. */
 function hearGreeting(talk: Talk, framing: string, count: number | undefined, timeoutMs: number): Promise<Heard> {
   const enough =
     count === undefined
       ? () => false
       : (answers: number, bytes: number) => (framing === 'raw' ? bytes > 0 : answers >= count);
-  return talk.hear({ enough, timeoutMs, settleMs: framing === 'raw' ? quietMs : settleMs });
+  return talk.hear({ enough, timeoutMs, settleMs: framing === 'raw' ? QUIET_MS : SETTLE_MS });
 }
 
 /** The same request gets the same kind of answer a second time: as many messages, of the same sizes. */
@@ -327,7 +329,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeReport> {
     let failed = 0;
     for (const [index, plan] of plans.entries()) {
       options.signal?.throwIfAborted();
-      if (failed >= enoughFailures && !options.all) {
+      if (failed >= ENOUGH_FAILURES && !options.all) {
         skipped += plans.length - index;
         break;
       }

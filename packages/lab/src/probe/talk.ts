@@ -1,8 +1,9 @@
+/** One connection to the server under test. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import type { Address } from '../address.js';
-import { reach } from '../historical/client.js';
-import { Tap } from '../tap.js';
+import { reach } from '../wire/reach.js';
+import { Tap } from '../messages/tap.js';
 
 /** What a server answered. */
 export interface Heard {
@@ -27,7 +28,7 @@ export interface Patience {
 }
 
 /** Bytes of answers that are kept; a server that says more than this is not listened to any longer. */
-const mostBytes = 64 << 20;
+const MOST_BYTES = 64 << 20;
 
 /** One connection to the server under test. */
 export class Talk {
@@ -59,7 +60,7 @@ export class Talk {
     return new Talk(await reach(address), framing);
   }
 
-  /** Writes the pieces, each a write of its own, with a pause between them. Stops when the server has gone. */
+  /** Writes the pieces, each a write of its own, with a pause between them. Stops when the server closes the connection. */
   async send(pieces: readonly Buffer[], pauseMs: number): Promise<void> {
     for (const [index, piece] of pieces.entries()) {
       if (index > 0 && pauseMs > 0) await sleep(pauseMs);
@@ -75,7 +76,7 @@ export class Talk {
     for (;;) {
       const wait = enough(this.#answers.length, this.#length) ? settleMs : timeoutMs;
       const left = last() + wait - performance.now();
-      if (this.#closed || left <= 0 || this.#length > mostBytes) break;
+      if (this.#closed || left <= 0 || this.#length > MOST_BYTES) break;
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

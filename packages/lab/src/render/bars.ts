@@ -1,3 +1,4 @@
+/** Bar plots for a terminal. */
 import { padEnd, padStart, width } from './width.js';
 
 export interface Bar {

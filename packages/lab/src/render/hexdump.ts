@@ -1,11 +1,13 @@
-const perLine = 16;
+/** Hexdumps for a terminal. */
+
+const PER_LINE = 16;
 
 /** The classic hexdump: offset, sixteen bytes, and the printable ASCII among them. */
 export function hexdump(bytes: Uint8Array, offset = 0, limit = 256): string[] {
   const lines: string[] = [];
   const shown = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, limit));
-  for (let at = 0; at < shown.length; at += perLine) {
-    const row = shown.subarray(at, at + perLine);
+  for (let at = 0; at < shown.length; at += PER_LINE) {
+    const row = shown.subarray(at, at + PER_LINE);
     const hex = [...row].map((byte) => byte.toString(16).padStart(2, '0'));
     const left = hex.slice(0, 8).join(' ').padEnd(23);
     const right = hex.slice(8).join(' ').padEnd(23);

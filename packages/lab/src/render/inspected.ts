@@ -1,13 +1,15 @@
+/** The events of an inspector as lines and as JSON. */
 import { isUtf8 } from 'node:buffer';
-import type { Guess } from '../guess.js';
-import type { InspectEvent, InspectRead } from '../inspect.js';
-import { content } from '../trace.js';
+import type { Guess } from '../messages/guess.js';
+import type { InspectEvent, InspectRead } from '../proxy/inspector.js';
+import type { TapMessage } from '../messages/tap.js';
+import { content, type Content } from '../wire/trace.js';
 import { hexdump } from './hexdump.js';
 import { oneLine } from './printable.js';
 
-const arrows = { up: '→', down: '←' } as const;
+const ARROWS = { up: '→', down: '←' } as const;
 /** Bytes of a message that its line shows. */
-const shownBytes = 60;
+const SHOWN_BYTES = 60;
 
 /** What an inspector told, as lines for a terminal. `→` is from the client to the server. */
 export function renderInspected(event: InspectEvent): string[] {
@@ -16,19 +18,19 @@ export function renderInspected(event: InspectEvent): string[] {
     case 'open':
       return [`${time}  #${event.connection} opened by ${event.client}`];
     case 'read':
-      return [`${time}  #${event.connection} ${arrows[event.direction]} ${describeRead(event)}`, ...readDetails(event)];
+      return [`${time}  #${event.connection} ${ARROWS[event.direction]} ${describeRead(event)}`, ...readDetails(event)];
     case 'misfit':
       return [
-        `${time}  #${event.connection} ${arrows[event.direction]} the framing ${event.framing} cannot be right: ${event.reason}`,
+        `${time}  #${event.connection} ${ARROWS[event.direction]} the framing ${event.framing} cannot be right: ${event.reason}`,
         ...(event.guesses.length > 0 ? [`${' '.repeat(13)}what was seen fits ${listGuesses(event.guesses)}`] : []),
       ];
     case 'guess':
       return [
-        `${time}  #${event.connection} ${arrows[event.direction]} looks like ${listGuesses(event.guesses)}; ${event.framing} from here on`,
+        `${time}  #${event.connection} ${ARROWS[event.direction]} looks like ${listGuesses(event.guesses)}; ${event.framing} from here on`,
       ];
     case 'end': {
       const truncated = event.truncated === undefined ? '' : `, inside a message: ${event.truncated}`;
-      return [`${time}  #${event.connection} ${arrows[event.direction]} ended${truncated}`];
+      return [`${time}  #${event.connection} ${ARROWS[event.direction]} ended${truncated}`];
     }
     case 'close': {
       const error = event.error === undefined ? '' : ` (${event.error})`;
@@ -73,8 +75,8 @@ function readDetails(read: InspectRead): string[] {
 
 function preview(payload: Buffer): string {
   if (payload.length === 0) return '(empty)';
-  const shown = payload.subarray(0, shownBytes);
-  const more = payload.length > shownBytes ? ` … (${payload.length} bytes)` : '';
+  const shown = payload.subarray(0, SHOWN_BYTES);
+  const more = payload.length > SHOWN_BYTES ? ` … (${payload.length} bytes)` : '';
   return `${isUtf8(shown) ? oneLine(shown.toString()) : shown.toString('hex')}${more}`;
 }
 
@@ -87,8 +89,14 @@ function listGuesses(guesses: readonly Guess[]): string {
     .join(' or ');
 }
 
+export type InspectedJson =
+  | Exclude<InspectEvent, InspectRead>
+  | (Omit<InspectRead, 'bytes' | 'messages'> & Content & { readonly messages: readonly MessageJson[] });
+
+type MessageJson = Omit<TapMessage, 'payload'> & { readonly length: number } & Content;
+
 /** The same as JSON: buffers as text where they are, else hex; at most 256 bytes of each. */
-export function inspectedJson(event: InspectEvent): object {
+export function inspectedJson(event: InspectEvent): InspectedJson {
   if (event.event !== 'read') return event;
   const { bytes, messages, ...rest } = event;
   return {

@@ -1,3 +1,5 @@
+/** Text of others, made harmless for a terminal. */
+
 /** Control characters, which could steer the reader's terminal, as Unicode's pictures of them. Tab and newline stay. */
 export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) => {

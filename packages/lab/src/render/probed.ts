@@ -1,13 +1,14 @@
+/** The report of a probe as lines and as JSON. */
 import { isUtf8 } from 'node:buffer';
 import { formatPlan } from '../probe/plan.js';
 import type { ProbeFailure, ProbeReport, Verdict } from '../probe/probe.js';
-import { content } from '../trace.js';
+import { content } from '../wire/trace.js';
 import { oneLine } from './printable.js';
 import { table } from './table.js';
 
-const verdicts: readonly Verdict[] = ['same', 'changed', 'hang', 'closed'];
-const shownPieces = 12;
-const shownBytes = 48;
+const VERDICTS: readonly Verdict[] = ['same', 'changed', 'hang', 'closed'];
+const SHOWN_PIECES = 12;
+const SHOWN_BYTES = 48;
 
 /** What a probe found, as lines for a terminal. */
 export function renderProbed(report: ProbeReport, repeat: string | undefined): string[] {
@@ -15,7 +16,7 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
   const families = [...new Set(cases.map((each) => each.family))];
   const rows = families.map((family) => {
     const own = cases.filter((each) => each.family === family);
-    return [family, own.length, ...verdicts.map((verdict) => own.filter((each) => each.verdict === verdict).length)];
+    return [family, own.length, ...VERDICTS.map((verdict) => own.filter((each) => each.verdict === verdict).length)];
   });
   return [
     `request: ${request.length} bytes${framed ? ', the framing put around what was given' : ''}: ${preview(request)}`,
@@ -25,7 +26,7 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
     `answer, when sent whole: ${answers.length} ${answers.length === 1 ? 'message' : 'messages'} after ${answerMs} ms: ${answers.slice(0, 3).map(preview).join(' | ')}`,
     ...(varyingBytes > 0 ? [`${varyingBytes} bytes of it differ from time to time and were not compared`] : []),
     '',
-    ...table(['cut', 'tried', ...verdicts], rows),
+    ...table(['cut', 'tried', ...VERDICTS], rows),
     ...(skipped > 0 ? [`${skipped} more were not tried: their kind had failed often enough (--all tries them)`] : []),
     ...notTried.map(({ what, reason }) => `not tried: ${what} (${reason})`),
     '',
@@ -39,14 +40,14 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
 export function renderFailure(failure: ProbeFailure, requestLength: number): string[] {
   const { plan, verdict, reason, sent, expected, got } = failure;
   const pause = plan.pauseMs > 0 ? ` (${plan.pauseMs} ms) ` : ' ';
-  const shown = sent.slice(0, shownPieces).map(preview);
-  if (sent.length > shownPieces) shown.push(`… ${sent.length - shownPieces} more writes`);
+  const shown = sent.slice(0, SHOWN_PIECES).map(preview);
+  if (sent.length > SHOWN_PIECES) shown.push(`… ${sent.length - SHOWN_PIECES} more writes`);
   return [
     `${verdict === 'same' ? 'the answer is the same' : `a cut changes the answer: ${verdict}`}${reason === undefined ? '' : `, ${reason}`}`,
     `  case      ${formatPlan(plan, requestLength)}   (copies:cuts:pause)`,
     `  sent      ${shown.join(`${pause}| `)}`,
-    `  expected  ${expected.slice(0, shownPieces).map(preview).join(' | ')}`,
-    `  got       ${got.length === 0 ? 'nothing' : got.slice(0, shownPieces).map(preview).join(' | ')}`,
+    `  expected  ${expected.slice(0, SHOWN_PIECES).map(preview).join(' | ')}`,
+    `  got       ${got.length === 0 ? 'nothing' : got.slice(0, SHOWN_PIECES).map(preview).join(' | ')}`,
   ];
 }
 
@@ -55,8 +56,8 @@ function all(list: readonly Buffer[]): object[] {
 }
 
 function preview(bytes: Buffer): string {
-  const shown = bytes.subarray(0, shownBytes);
-  const more = bytes.length > shownBytes ? `… (${bytes.length} bytes)` : '';
+  const shown = bytes.subarray(0, SHOWN_BYTES);
+  const more = bytes.length > SHOWN_BYTES ? `… (${bytes.length} bytes)` : '';
   return `${isUtf8(shown) && !shown.includes(0) ? JSON.stringify(oneLine(shown.toString())) : shown.toString('hex')}${more}`;
 }
 

@@ -1,6 +1,7 @@
+/** A phenomenon as lines for a terminal. */
 import { text, type Lang } from '../lang.js';
 import type { Phenomenon, Shown } from '../phenomena/index.js';
-import { timeline } from '../timeline.js';
+import { timeline } from './timeline.js';
 import { bars } from './bars.js';
 import { table } from './table.js';
 

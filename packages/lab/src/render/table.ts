@@ -1,3 +1,4 @@
+/** Tables for a terminal. */
 import { padEnd, padStart, width } from './width.js';
 
 /** A plain table: numbers to the right, words to the left. */

@@ -1,3 +1,4 @@
+/** The width of text on a terminal. */
 import stringWidth from 'string-width';
 
 /** How many columns of a terminal a text takes. */

@@ -1,16 +1,17 @@
+/** `wirelab call`: a client of one of the historical command servers. */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseAddress } from '../../address.js';
-import { encodings, textDecoder, type Encoding } from '../../encoding.js';
-import { openCommandClient, udpTimeoutMs, type CommandClient } from '../../historical/client.js';
-import { quietMs } from '../../historical/recv.js';
+import { ENCODINGS, textDecoder, type Encoding } from '../../encoding.js';
+import { openCommandClient, UDP_TIMEOUT_MS, type CommandClient } from '../../historical/client.js';
+import { QUIET_MS } from '../../historical/recv.js';
 import { protocolNames } from '../../historical/server.js';
 import { checked, oneOf, UsageError, type Command } from '../command.js';
 import { say } from '../output.js';
 import { codeOf } from '../signals.js';
 
-const prompt = '>>: ';
-const answerEncodings = ['auto', ...encodings] as const;
+const PROMPT = '>>: ';
+const answerEncodings = ['auto', ...ENCODINGS] as const;
 
 export const command: Command = {
   name: 'call',
@@ -18,9 +19,9 @@ export const command: Command = {
   summary: 'their clients',
   about: [
     "Sends commands to one of the tutorial's servers and prints the answers. Each COMMAND word is one command; without any",
-    `they come from the lines of stdin, on a terminal at a "${prompt}" prompt. An empty line is not sent, "quit" leaves.`,
+    `they come from the lines of stdin, on a terminal at a "${PROMPT}" prompt. An empty line is not sent, "quit" leaves.`,
     '',
-    `"recv" has no framing: an answer is shown until the line has been quiet for ${quietMs} ms, what comes later belongs to`,
+    `"recv" has no framing: an answer is shown until the line has been quiet for ${QUIET_MS} ms, what comes later belongs to`,
     'the next one.',
   ],
   examples: ["wirelab call struct-i 127.0.0.1:8080 'ls -l' date"],
@@ -30,7 +31,7 @@ export const command: Command = {
       help: 'of the answers; auto (default) decides for each answer by its bytes',
       complete: answerEncodings,
     },
-    timeout: { value: 'SECONDS', help: `udp: how long an answer is waited for, default ${udpTimeoutMs / 1000}` },
+    timeout: { value: 'SECONDS', help: `udp: how long an answer is waited for, default ${UDP_TIMEOUT_MS / 1000}` },
   },
   complete: protocolNames,
   async run(args) {
@@ -38,7 +39,7 @@ export const command: Command = {
     if (protocol === undefined || target === undefined) throw new UsageError('call takes a protocol and HOST:PORT');
     const name = oneOf('the protocol', protocol, protocolNames);
     const encoding = args.oneOf('encoding', answerEncodings) ?? 'auto';
-    const timeout = (args.number('timeout', 0.001, 86_400) ?? udpTimeoutMs / 1000) * 1000;
+    const timeout = (args.number('timeout', 0.001, 86_400) ?? UDP_TIMEOUT_MS / 1000) * 1000;
     const address = checked(() => parseAddress(target));
     const client = await openCommandClient(name, address, timeout);
     try {
@@ -92,7 +93,7 @@ async function* stdinLines(): AsyncGenerator<string> {
     for await (const line of createInterface({ input: process.stdin })) yield line.trim();
     return;
   }
-  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt });
+  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: PROMPT });
   // At the prompt Ctrl-C leaves; an answer that it cuts short is no success.
   let asking = true;
   terminal.on('SIGINT', () => {

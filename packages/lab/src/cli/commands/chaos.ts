@@ -1,11 +1,12 @@
+/** `wirelab chaos`: a proxy with faults. */
 import { formatAddress, parseAddress } from '../../address.js';
 import { faults, type FaultOptions } from '../../faults/index.js';
-import { startProxy, type ProxyEvent } from '../../proxy.js';
+import { startProxy, type ProxyEvent } from '../../proxy/proxy.js';
 import { checked, under, UsageError, type Command } from '../command.js';
 import { interrupted, print, say } from '../output.js';
 
-const mostMs = 3_600_000;
-const mostBytes = Number.MAX_SAFE_INTEGER;
+const MOST_MS = 3_600_000;
+const MOST_BYTES = Number.MAX_SAFE_INTEGER;
 
 export const command: Command = {
   name: 'chaos',
@@ -27,7 +28,7 @@ export const command: Command = {
       coalesce: { value: 'MS', help: 'everything within MS ms glued into one write' },
       latency: { value: 'MS', help: 'MS ms later' },
       jitter: { value: 'MS', help: 'up to MS ms more, by chance' },
-      throttle: { value: 'B/s', help: 'so many bytes a second at most' },
+      throttle: { value: 'B/s', help: 'at most this many bytes a second' },
       corrupt: { value: 'P', help: 'one bit of a byte flipped with probability P (0 to 1)' },
       stall: { value: 'MS', help: 'a pause of MS ms after the first byte, and again every 4 KiB or so' },
       'cut-every': { value: 'BYTES', help: 'each connection cut when BYTES have passed in one direction' },
@@ -44,15 +45,15 @@ export const command: Command = {
     if (args.words.length > 0) throw new UsageError(`chaos takes options only, not "${args.words[0]}"`);
     if (listen === undefined || to === undefined) throw new UsageError('chaos takes --listen ADDR and --to ADDR');
     const options: FaultOptions = {
-      slice: args.integer('slice', 1, mostBytes),
-      coalesce: args.number('coalesce', 0, mostMs),
-      latency: args.number('latency', 0, mostMs),
-      jitter: args.number('jitter', 0, mostMs),
-      throttle: args.integer('throttle', 1, mostBytes),
+      slice: args.integer('slice', 1, MOST_BYTES),
+      coalesce: args.number('coalesce', 0, MOST_MS),
+      latency: args.number('latency', 0, MOST_MS),
+      jitter: args.number('jitter', 0, MOST_MS),
+      throttle: args.integer('throttle', 1, MOST_BYTES),
       corrupt: args.number('corrupt', 0, 1),
-      stall: args.number('stall', 0, mostMs),
-      cutEvery: args.integer('cut-every', 1, mostBytes),
-      resetAfter: args.integer('reset-after', 1, mostBytes),
+      stall: args.number('stall', 0, MOST_MS),
+      cutEvery: args.integer('cut-every', 1, MOST_BYTES),
+      resetAfter: args.integer('reset-after', 1, MOST_BYTES),
       halfClose: args.on('half-close'),
     };
     const seed = args.integer('seed', 0, 2 ** 32 - 1) ?? Math.floor(Math.random() * 2 ** 32);

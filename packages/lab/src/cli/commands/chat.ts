@@ -1,3 +1,4 @@
+/** `wirelab chat`: the chat server with its operator, and the chat client. */
 import { createInterface } from 'node:readline';
 import { parseFraming } from '@sendall/framing';
 import { parseAddress } from '../../address.js';
@@ -5,7 +6,7 @@ import { joinChat } from '../../chat/client.js';
 import { ChatServer, type ChatEvent } from '../../chat/server.js';
 import { oneLine, printable } from '../../render/printable.js';
 import { checked, UsageError, type Command } from '../command.js';
-import { framingSpecs, specs } from '../framing-specs.js';
+import { FRAMING_SPECS, SPECS } from '../framing-specs.js';
 import { interrupted, print, say } from '../output.js';
 import { codeOf, onceSignal } from '../signals.js';
 
@@ -29,8 +30,8 @@ export const command: Command = {
     host: { value: 'HOST', help: 'serve: default 127.0.0.1' },
     framing: {
       value: 'SPEC',
-      help: `makes whole messages, on both sides: ${specs}`,
-      complete: framingSpecs.filter((spec) => spec !== 'raw'),
+      help: `makes whole messages, on both sides: ${SPECS}`,
+      complete: FRAMING_SPECS.filter((spec) => spec !== 'raw'),
     },
   },
   complete: ['serve'],

@@ -1,7 +1,8 @@
+/** `wirelab completion`: prints a completion script for a shell. */
 import { oneOf, UsageError, type Command } from '../command.js';
-import { scripts } from '../completion.js';
+import { SCRIPTS } from '../completion.js';
 
-const shells = Object.keys(scripts);
+const shells = Object.keys(SCRIPTS);
 
 export const command: Command = {
   name: 'completion',
@@ -15,7 +16,7 @@ export const command: Command = {
     const [name, ...rest] = args.words;
     if (name === undefined || rest.length > 0)
       throw new UsageError(`completion takes a shell, ${shells.join(', ')}: wirelab completion bash`);
-    process.stdout.write(scripts[oneOf('the shell', name, shells)]!);
+    process.stdout.write(SCRIPTS[oneOf('the shell', name, shells)]!);
     return Promise.resolve(0);
   },
 };

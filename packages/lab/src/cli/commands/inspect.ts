@@ -1,10 +1,11 @@
+/** `wirelab inspect`: a proxy that shows which reads carried which messages. */
 import { formatAddress, parseAddress } from '../../address.js';
-import { Inspector } from '../../inspect.js';
-import { startProxy } from '../../proxy.js';
-import { Recorder } from '../../record.js';
+import { Inspector } from '../../proxy/inspector.js';
+import { startProxy } from '../../proxy/proxy.js';
+import { Recorder } from '../../proxy/record.js';
 import { inspectedJson, renderInspected } from '../../render/inspected.js';
 import { checked, UsageError, type Command } from '../command.js';
-import { framingSpecs, specs } from '../framing-specs.js';
+import { FRAMING_SPECS, SPECS } from '../framing-specs.js';
 import { interrupted, printLive, say } from '../output.js';
 
 export const command: Command = {
@@ -28,14 +29,14 @@ export const command: Command = {
     framing: {
       value: 'SPEC',
       help:
-        `${specs}; "raw": none; "guess": find out, TLS, PostgreSQL, AMQP and HTTP/2 by their first bytes. ` +
+        `${SPECS}; "raw": none; "guess": find out, TLS, PostgreSQL, AMQP and HTTP/2 by their first bytes. ` +
         'It says when a framing cannot be right',
-      complete: ['guess', ...framingSpecs],
+      complete: ['guess', ...FRAMING_SPECS],
     },
     'framing-back': {
       value: 'SPEC',
       help: "of what the server says, when it is another one (the tutorial's struct-i: raw there, i32le back)",
-      complete: ['guess', ...framingSpecs],
+      complete: ['guess', ...FRAMING_SPECS],
     },
     json: { help: 'one object a line' },
     record: {
@@ -58,7 +59,7 @@ export const command: Command = {
           printLive(...(args.on('json') ? [JSON.stringify(inspectedJson(event))] : renderInspected(event))),
         ),
     );
-    // A file size limit is told by a signal that would end us; with a listener the write fails instead.
+    // The kernel reports a file size limit by a signal that would end us; with a listener the write fails instead.
     if (record !== undefined) process.on('SIGXFSZ', () => {});
     const recorder =
       record === undefined ? undefined : new Recorder(record, framings, (sentence) => say(`wirelab: ${sentence}`));

@@ -1,3 +1,4 @@
+/** `wirelab page`: serves the lab's page. */
 import { servePage } from '../../page/server.js';
 import { UsageError, type Command } from '../command.js';
 import { langOption, language } from '../language.js';

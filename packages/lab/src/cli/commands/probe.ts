@@ -1,21 +1,22 @@
+/** `wirelab probe`: looks for cuts of a request that change a server's answer. */
 import { readFileSync } from 'node:fs';
 import { formatAddress, parseAddress } from '../../address.js';
 import { parsePlan } from '../../probe/plan.js';
 import { formatCase, NoAnswerError, parseCase, Probe, probe, type ProbeOptions } from '../../probe/probe.js';
 import { failureJson, probedJson, renderFailure, renderProbed } from '../../render/probed.js';
-import { checkFraming } from '../../tap.js';
+import { checkFraming } from '../../messages/tap.js';
 import { checked, UsageError, type Command } from '../command.js';
 import { EXIT } from '../exit-codes.js';
-import { framingSpecs, specs } from '../framing-specs.js';
+import { FRAMING_SPECS, SPECS } from '../framing-specs.js';
 import { print, say } from '../output.js';
 
-/** Of a longer request the whole case would not fit on a command line that somebody copies. */
-const longestCase = 4000;
+/** A longer case does not fit on a command line that can be copied. */
+const LONGEST_CASE = 4000;
 
 export const command: Command = {
   name: 'probe',
   usage: ['HOST:PORT --framing SPEC --request HEX|@FILE [--json] [--all] [--timeout MS]', '--repeat CASE'],
-  summary: 'finds the ways of cutting a request that a server cannot bear',
+  summary: 'finds the cuts of a request that break a server',
   about: [
     'Sends the same request in many ways - split at every offset, byte by byte, slow, glued, pipelined - and compares the',
     'answers with the one that it gets when it is sent whole. Exits with 1 when a cut changes the answer (or it hangs, or the',
@@ -28,8 +29,8 @@ export const command: Command = {
   options: {
     framing: {
       value: 'SPEC',
-      help: `of the answers: ${specs}; "raw": none, all bytes are compared`,
-      complete: framingSpecs,
+      help: `of the answers: ${SPECS}; "raw": none, all bytes are compared`,
+      complete: FRAMING_SPECS,
     },
     request: {
       value: 'HEX|@FILE',
@@ -85,7 +86,7 @@ async function report(options: ProbeOptions, json: boolean): Promise<number> {
   let again: string | undefined;
   if (minimal) {
     const text = formatCase(formatAddress(options.address), options.framing, [request], minimal.plan, request.length);
-    if (text.length <= longestCase) again = `wirelab probe --repeat '${text}'`;
+    if (text.length <= LONGEST_CASE) again = `wirelab probe --repeat '${text}'`;
   }
   await print(...(json ? [JSON.stringify(probedJson(found, again))] : renderProbed(found, again)));
   return minimal ? 1 : 0;

@@ -1,10 +1,11 @@
+/** `wirelab replay`: shows a record again, or sends it to a server. */
 import { parseAddress } from '../../address.js';
-import { Inspector } from '../../inspect.js';
-import { readRecord } from '../../record.js';
+import { Inspector } from '../../proxy/inspector.js';
+import { readRecord } from '../../proxy/record.js';
 import { inspectedJson, renderInspected } from '../../render/inspected.js';
-import { replayTo } from '../../replay.js';
+import { replayTo } from '../../proxy/replay.js';
 import { checked, UsageError, type Command } from '../command.js';
-import { framingSpecs, specs } from '../framing-specs.js';
+import { FRAMING_SPECS, SPECS } from '../framing-specs.js';
 import { print, say } from '../output.js';
 
 export const command: Command = {
@@ -19,14 +20,14 @@ export const command: Command = {
   ],
   examples: ['wirelab replay trouble.jsonl --framing u32le', 'wirelab replay trouble.jsonl --to 127.0.0.1:8080'],
   options: {
-    framing: { value: 'SPEC', help: `instead of the recorded one: ${specs}`, complete: ['guess', ...framingSpecs] },
-    'framing-back': { value: 'SPEC', help: 'of what the server says', complete: ['guess', ...framingSpecs] },
+    framing: { value: 'SPEC', help: `instead of the recorded one: ${SPECS}`, complete: ['guess', ...FRAMING_SPECS] },
+    'framing-back': { value: 'SPEC', help: 'of what the server says', complete: ['guess', ...FRAMING_SPECS] },
     json: { help: 'one object a line' },
     to: {
       value: 'ADDR',
       help: 'sends what the clients sent to a server again, cut and timed as it was, and shows its answers',
     },
-    speed: { value: 'N', help: 'with --to: so many times as fast' },
+    speed: { value: 'N', help: 'with --to: N times as fast' },
     patience: {
       value: 'SECONDS',
       help: 'with --to: how long the server may neither take nor say anything, nor end, until it is given up; default 10',

@@ -1,4 +1,5 @@
-import { encodings } from '../../encoding.js';
+/** `wirelab serve`: one of the historical command servers. */
+import { ENCODINGS } from '../../encoding.js';
 import { protocolNames, serveCommands, type CommandEvent } from '../../historical/server.js';
 import { oneLine } from '../../render/printable.js';
 import { oneOf, UsageError, type Command } from '../command.js';
@@ -18,7 +19,7 @@ export const command: Command = {
     encoding: {
       value: 'utf-8|gbk',
       help: 'of the answers; default: what commands say as it is, and 执行成功 (for no output) in GBK',
-      complete: encodings,
+      complete: ENCODINGS,
     },
   },
   complete: protocolNames,
@@ -29,7 +30,7 @@ export const command: Command = {
     const server = await serveCommands({
       protocol: oneOf('the protocol', protocol, protocolNames),
       port: args.integer('port', 0, 65535) ?? 0,
-      encoding: args.oneOf('encoding', encodings),
+      encoding: args.oneOf('encoding', ENCODINGS),
       onEvent: (event) => say(describe(event)),
     });
     const stopped = interrupted();

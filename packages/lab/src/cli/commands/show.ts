@@ -1,6 +1,7 @@
+/** `wirelab show`: runs the phenomena and prints what they showed. */
 import { phenomena } from '../../phenomena/index.js';
 import { renderShown } from '../../render/shown.js';
-import { shownJson } from '../../shown-json.js';
+import { shownJson } from '../../render/shown-json.js';
 import { oneOf, type Command } from '../command.js';
 import { langOption, language } from '../language.js';
 import { print } from '../output.js';
@@ -16,7 +17,7 @@ export const command: Command = {
     'messages, and what it means. Without a name it runs all of them.',
     '',
     'Segments are real ones where tcpdump may capture on loopback, else the kernel\'s count (ss). "loss" needs a network',
-    'namespace (unshare) and nftables (nft); where these are not to be had it says so.',
+    'namespace (unshare) and nftables (nft) and says so where these are missing.',
   ],
   examples: ['wirelab show sticky --lang zh'],
   options: {

@@ -1,11 +1,12 @@
+/** A TCP connection on loopback with both ends in our hands. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Receiver } from './receiver.js';
 
 export interface PairOptions {
-  /** Nagle's algorithm off on the sending side. Default false, as the tutorial's sockets have it. */
+  /** Turns Nagle's algorithm off on the sending side. @default false (as the tutorial's sockets have it) */
   noDelay?: boolean;
-  /** How many bytes each read of the receiver may return, the last one for all further reads. Default [1024]. */
+  /** How many bytes each read of the receiver may return, the last one for all further reads. @default [1024] */
   readSizes?: readonly number[];
   /** A way around: given the receiver's port, the port to connect to (a proxy's). */
   via?: (port: number) => Promise<number>;

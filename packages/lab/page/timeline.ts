@@ -1,34 +1,38 @@
-// @ts-check
-// The animated timeline: four lanes over the bytes of one stream. A block stands over the bytes that it holds, coloured by
-// the send that they came from, so what is glued or split shows as colours that share a block or are torn apart.
-import { el } from './dom.js';
-import { t } from './words.js';
-
-/** @typedef {{ atMs: number, offset: number, length: number, text?: string, hex?: string, cut?: true }} Span */
-/** @typedef {{ source: string, count?: number, spans?: Span[], reason?: string }} Segments */
-/** @typedef {{ writes: Span[], reads: Span[], messages: Span[], segments?: Segments }} TraceData */
-/** @typedef {{ lane: 'writes' | 'segments' | 'reads' | 'messages', span: Span, block: HTMLElement, row: HTMLElement | undefined }} Step */
-
-const stepMs = 450;
-const colours = 8;
-/** Above so many bytes a block shows no letters. */
-const lettersUpTo = 96;
-/** A block has its time below it when the next one begins at least this part of the width further on. */
-const labelRoom = 0.085;
-const mostRows = 200;
-
 /**
- * @param {TraceData} trace
- * @param {{ play?: boolean }} [options]
+ * The animated timeline: four lanes over the bytes of one stream. A block stands over the bytes that it holds, coloured by
+ * the send that they came from, so what is glued or split shows as COLOURS that share a block or are torn apart.
  */
-export function timeline(trace, { play = true } = {}) {
+import type { Answer } from '../dist/page/protocol.js';
+import { el } from './dom.js';
+import { t, type Word } from './words.js';
+
+type TraceData = Pick<Answer<'experiment'>, 'writes' | 'segments' | 'reads' | 'messages'>;
+type Span = TraceData['writes'][number];
+type Lane = keyof TraceData;
+
+/** One event of the story. */
+interface Step {
+  lane: Lane;
+  span: Span;
+  block: HTMLElement;
+  row: HTMLElement | undefined;
+}
+
+const STEP_MS = 450;
+const COLOURS = 8;
+/** A longer block shows no letters. */
+const LETTERS_UP_TO = 96;
+/** A block has its time below it when the next one begins at least this part of the width further on. */
+const LABEL_ROOM = 0.085;
+const MOST_ROWS = 200;
+
+export function timeline(trace: TraceData, { play = true }: { play?: boolean } = {}) {
   const captured = trace.segments?.source === 'capture' ? (trace.segments.spans ?? []) : [];
   const total = Math.max(
     1,
     ...[...trace.writes, ...trace.reads, ...trace.messages, ...captured].map((span) => span.offset + span.length),
   );
-  /** @type {Step[]} */
-  const steps = [];
+  const steps: Step[] = [];
 
   const lanes = [
     lane('writes', trace.writes, t('laneWrites')),
@@ -47,9 +51,9 @@ export function timeline(trace, { play = true } = {}) {
   ];
   steps.sort((left, right) => left.span.atMs - right.span.atMs);
 
-  // ---- the same as a table, for whoever reads rather than looks
+  // ---- the same as a table, for readers who cannot see the picture
   const body = el('tbody');
-  for (const step of steps.slice(0, mostRows)) {
+  for (const step of steps.slice(0, MOST_ROWS)) {
     step.row = el(
       'tr',
       {},
@@ -76,8 +80,8 @@ export function timeline(trace, { play = true } = {}) {
           el(
             'tr',
             {},
-            ...['columnTime', 'columnWhat', 'columnBytes', 'columnContent'].map((name) =>
-              el('th', { scope: 'col' }, t(/** @type {any} */ (name))),
+            ...(['columnTime', 'columnWhat', 'columnBytes', 'columnContent'] as const).map((name) =>
+              el('th', { scope: 'col' }, t(name)),
             ),
           ),
         ),
@@ -88,8 +92,7 @@ export function timeline(trace, { play = true } = {}) {
 
   // ---- playing
   let position = steps.length;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  let timer;
+  let timer: ReturnType<typeof setInterval> | undefined;
   const playButton = el(
     'button',
     { type: 'button', class: 'small', onclick: () => (timer ? pause() : start()) },
@@ -105,8 +108,7 @@ export function timeline(trace, { play = true } = {}) {
   });
   const says = el('output', { class: 'says' });
 
-  /** @param {number} to */
-  function go(to) {
+  function go(to: number) {
     position = Math.max(0, Math.min(steps.length, to));
     steps.forEach((step, index) => {
       step.block.classList.toggle('shown', index < position);
@@ -116,15 +118,15 @@ export function timeline(trace, { play = true } = {}) {
     slider.value = String(position);
     const step = steps[position - 1];
     const what = step
-      ? `${t(eventWords[step.lane], { n: step.span.length })}, ${step.span.atMs.toFixed(2)} ms`
+      ? `${t(EVENT_WORDS[step.lane], { n: step.span.length })}, ${step.span.atMs.toFixed(2)} ms`
       : t('begin');
     says.textContent = t('eventOf', { n: position, all: steps.length, what });
     slider.setAttribute('aria-valuetext', says.textContent);
   }
   function start() {
     if (position >= steps.length) go(0);
-    // A long story is told in six seconds at most.
-    const every = Math.min(stepMs, 6000 / Math.max(1, steps.length));
+    // A long story takes six seconds at most.
+    const every = Math.min(STEP_MS, 6000 / Math.max(1, steps.length));
     timer = setInterval(() => {
       go(position + 1);
       if (position >= steps.length) pause();
@@ -181,17 +183,11 @@ export function timeline(trace, { play = true } = {}) {
   }
   return { element, stop: pause };
 
-  /**
-   * @param {'writes' | 'segments' | 'reads' | 'messages'} name
-   * @param {Span[]} spans
-   * @param {string} explanation
-   */
-  function lane(name, spans, explanation) {
+  function lane(name: Lane, spans: readonly Span[], explanation: string) {
     const track = el('div', { class: 'track' });
     const starts = [...new Set(spans.map((span) => span.offset))].sort((left, right) => left - right);
     // What overlaps (a segment sent again) stands below.
-    /** @type {number[]} */
-    const ends = [];
+    const ends: number[] = [];
     for (const span of spans) {
       let level = ends.findIndex((end) => end <= span.offset);
       if (level === -1) level = ends.length;
@@ -201,7 +197,7 @@ export function timeline(trace, { play = true } = {}) {
         {
           class: `block ${span.length === 0 ? 'empty' : ''}`,
           style: { '--from': span.offset / total, '--width': span.length / total, '--level': level },
-          title: `${t(eventWords[name], { n: span.length })}, ${span.atMs.toFixed(2)} ms: ${content(span)}`,
+          title: `${t(EVENT_WORDS[name], { n: span.length })}, ${span.atMs.toFixed(2)} ms: ${content(span)}`,
         },
         ...cells(span, trace.writes, total),
         hasRoom(span, starts) ? el('span', { class: 'when' }, `${span.atMs.toFixed(2)} ms`) : undefined,
@@ -223,15 +219,14 @@ export function timeline(trace, { play = true } = {}) {
     );
   }
 
-  /** @param {Span} span @param {number[]} starts */
-  function hasRoom(span, starts) {
+  function hasRoom(span: Span, starts: number[]) {
     const next = starts.find((start) => start > span.offset) ?? total;
-    return next - span.offset >= labelRoom * total || (span.offset === 0 && starts.length === 1);
+    return next - span.offset >= LABEL_ROOM * total || (span.offset === 0 && starts.length === 1);
   }
 }
 
-/** A lane that nothing could be seen of. @param {'segments'} name @param {string} explanation */
-function noLane(name, explanation) {
+/** A lane that nothing could be seen of. */
+function noLane(name: 'segments', explanation: string) {
   return el(
     'div',
     { class: 'lane' },
@@ -240,26 +235,25 @@ function noLane(name, explanation) {
   );
 }
 
-/** @type {Record<Step['lane'], import('./words.js').Word>} */
-const eventWords = { writes: 'eventWrite', segments: 'eventSegment', reads: 'eventRead', messages: 'eventMessage' };
+const EVENT_WORDS: Record<Lane, Word> = {
+  writes: 'eventWrite',
+  segments: 'eventSegment',
+  reads: 'eventRead',
+  messages: 'eventMessage',
+};
 
-/**
- * The bytes of a block, coloured by the send that they were part of.
- * @param {Span} span
- * @param {Span[]} writes
- * @param {number} total
- */
-function cells(span, writes, total) {
+/** The bytes of a block, coloured by the send that they were part of. */
+function cells(span: Span, writes: readonly Span[], total: number) {
   const parts = [];
   let at = span.offset;
   const end = span.offset + span.length;
-  const letters = total <= lettersUpTo ? characters(span) : undefined;
+  const letters = total <= LETTERS_UP_TO ? characters(span) : undefined;
   for (const [index, write] of writes.entries()) {
     const from = Math.max(at, write.offset);
     const to = Math.min(end, write.offset + write.length);
     if (to <= from) continue;
     const text = letters?.slice(from - span.offset, to - span.offset).join('');
-    parts.push(el('span', { class: `cell c${index % colours}`, style: { 'flex-grow': to - from } }, text ?? ''));
+    parts.push(el('span', { class: `cell c${index % COLOURS}`, style: { 'flex-grow': to - from } }, text ?? ''));
     at = to;
   }
   if (span.length > 0 && parts.length === 0)
@@ -268,8 +262,8 @@ function cells(span, writes, total) {
   return parts;
 }
 
-/** One letter a byte: what is not printable ASCII is a dot. @param {Span} span */
-function characters(span) {
+/** One letter a byte: what is not printable ASCII is a dot. */
+function characters(span: Span) {
   const bytes =
     span.hex === undefined
       ? new TextEncoder().encode(span.text ?? '')
@@ -279,8 +273,7 @@ function characters(span) {
   );
 }
 
-/** @param {Span} span */
-export function content(span) {
+export function content(span: Pick<Span, 'length' | 'text' | 'hex'>) {
   const shown = span.text ?? span.hex ?? '';
   const plain = span.text === undefined ? `0x${shown}` : JSON.stringify(shown);
   if (span.length === 0) return t('emptyMessage');

@@ -1,7 +1,8 @@
+/** The reads of a socket, one by one. */
 import type { Socket } from 'node:net';
 
 /** How many reads may wait before the socket is paused: enough to see a burst, too few to hold a stream. */
-const mostWaiting = 16;
+const MOST_WAITING = 16;
 
 /**
  * What each read of a socket returned, one by one. (Iterating a socket directly joins reads that have piled up.)
@@ -14,7 +15,7 @@ export async function* reads(socket: Socket): AsyncGenerator<Buffer, void, void>
   let wake: (() => void) | undefined;
   const onData = (chunk: Buffer) => {
     waiting.push(chunk);
-    if (waiting.length >= mostWaiting) socket.pause();
+    if (waiting.length >= MOST_WAITING) socket.pause();
     wake?.();
   };
   const onEnd = () => {

@@ -1,8 +1,9 @@
-import { ascii } from './render/hexdump.js';
-import { padEnd, width } from './render/width.js';
-import type { Lang, Text } from './lang.js';
-import { text } from './lang.js';
-import type { Span, Trace } from './trace.js';
+/** The timeline of a trace as lines for a terminal. */
+import { ascii } from './hexdump.js';
+import { padEnd, width } from './width.js';
+import type { Lang, Text } from '../lang.js';
+import { text } from '../lang.js';
+import type { Span, Trace } from '../wire/trace.js';
 
 const words = {
   writes: text('writes', '写入'),
@@ -16,7 +17,7 @@ const words = {
 } satisfies Record<string, Text>;
 
 /** Above this many bytes the picture shows bars in scale instead of one column a byte. */
-const byteColumns = 60;
+const BYTE_COLUMNS = 60;
 
 /**
  * The story of one connection as text: each write, segment, read and message stands under the bytes that it holds, so a
@@ -69,11 +70,11 @@ function more(count: number, lang: Lang): string {
 }
 
 function picture(span: Span, total: number): string {
-  if (total <= byteColumns) {
+  if (total <= BYTE_COLUMNS) {
     return `${' '.repeat(span.offset)}${span.length === 0 ? '∅' : ascii(span.bytes)}  ${' '.repeat(total - span.offset - span.length)}${span.length} B`;
   }
-  const scale = byteColumns / total;
-  const from = Math.min(byteColumns - 1, Math.floor(span.offset * scale));
+  const scale = BYTE_COLUMNS / total;
+  const from = Math.min(BYTE_COLUMNS - 1, Math.floor(span.offset * scale));
   const length = Math.max(1, Math.round(span.length * scale));
-  return `${' '.repeat(from)}${span.length === 0 ? '∅' : '█'.repeat(length)}${' '.repeat(Math.max(0, byteColumns - from - length))}  ${span.length} B`;
+  return `${' '.repeat(from)}${span.length === 0 ? '∅' : '█'.repeat(length)}${' '.repeat(Math.max(0, BYTE_COLUMNS - from - length))}  ${span.length} B`;
 }

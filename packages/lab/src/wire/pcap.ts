@@ -1,3 +1,4 @@
+/** Reads TCP segments from a capture. */
 import { lengthPrefixed, type Decoder } from '@sendall/framing';
 
 /** A TCP segment that a capture saw. */
@@ -11,10 +12,10 @@ export interface CapturedSegment {
   readonly flags: { readonly syn: boolean; readonly fin: boolean; readonly rst: boolean };
 }
 
-const fileHeaderLength = 24;
-const recordHeaderLength = 16;
-const ethernet = 1;
-const microsecondsLittleEndian = 0xa1b2c3d4;
+const FILE_HEADER_LENGTH = 24;
+const RECORD_HEADER_LENGTH = 16;
+const ETHERNET = 1;
+const MICROSECONDS_LITTLE_ENDIAN = 0xa1b2c3d4;
 
 /**
  * Reads a capture in pcap's classic format (little endian, microseconds, Ethernet: what tcpdump writes for Linux' `lo`)
@@ -28,15 +29,15 @@ export class PcapReader {
     let rest: Uint8Array = chunk;
     if (!this.#records) {
       this.#header = Buffer.concat([this.#header, chunk]);
-      if (this.#header.length < fileHeaderLength) return [];
+      if (this.#header.length < FILE_HEADER_LENGTH) return [];
       const magic = this.#header.readUInt32LE(0);
       const linkType = this.#header.readUInt32LE(20);
-      if (magic !== microsecondsLittleEndian || linkType !== ethernet) {
+      if (magic !== MICROSECONDS_LITTLE_ENDIAN || linkType !== ETHERNET) {
         throw new Error(`not a capture that the lab reads: magic ${magic.toString(16)}, link type ${linkType}`);
       }
       // Record header: seconds, microseconds, length kept, length on the wire. The kept bytes follow.
       this.#records = lengthPrefixed({ offset: 8, bytes: 4, endian: 'le', adjust: 4, strip: 0 }).decoder();
-      rest = this.#header.subarray(fileHeaderLength);
+      rest = this.#header.subarray(FILE_HEADER_LENGTH);
     }
     return this.#records.decode(rest).flatMap((record) => segment(record) ?? []);
   }
@@ -44,7 +45,7 @@ export class PcapReader {
 
 function segment(record: Buffer): CapturedSegment | undefined {
   const time = record.readUInt32LE(0) + record.readUInt32LE(4) / 1e6;
-  const frame = record.subarray(recordHeaderLength);
+  const frame = record.subarray(RECORD_HEADER_LENGTH);
   if (frame.length < 34 || frame.readUInt16BE(12) !== 0x0800) return undefined; // IPv4 alone
   const ip = frame.subarray(14);
   const ipHeader = (ip[0]! & 15) * 4;

@@ -1,3 +1,4 @@
+/** A pair of UDP sockets on loopback, with a trace. */
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { Trace } from './trace.js';

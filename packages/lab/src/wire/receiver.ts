@@ -1,3 +1,4 @@
+/** Reads a connection as `recv(size)` does. */
 import { Socket } from 'node:net';
 
 /** The handle under a socket. Node has no public way to give an accepted connection its own read buffer. */

@@ -1,9 +1,10 @@
+/** A proxy that passes bytes on as it reads them, with faults where they are asked for. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { formatAddress, peerAddress, type Address } from './address.js';
-import type { Direction, Fault } from './faults/fault.js';
-import { seededRandom } from './random.js';
-import { reads } from './reads.js';
+import { formatAddress, peerAddress, type Address } from '../address.js';
+import type { Direction, Fault } from '../faults/fault.js';
+import { seededRandom } from '../faults/random.js';
+import { reads } from '../wire/reads.js';
 
 /** What a proxy tells about its connections, as it happens. */
 export type ProxyEvent =
@@ -31,11 +32,11 @@ export type ProxyEvent =
 export interface ProxyOptions {
   readonly listen: Address;
   readonly to: Address;
-  /** What happens to the bytes on their way, in this order. Default: nothing, they pass unaltered. */
+  /** What happens to the bytes on their way, in this order. @default [] (they pass unaltered) */
   readonly faults?: readonly Fault[];
-  /** Where the faults' chance comes from. Default 1. */
+  /** The seed of the faults' chance. @default 1 */
   readonly seed?: number;
-  /** Connections at the same time; more are closed at once and reported. Default 1024. */
+  /** Connections at the same time; more are closed at once and reported. @default 1024 */
   readonly maxConnections?: number;
   readonly onEvent?: (event: ProxyEvent) => void;
 }
@@ -49,6 +50,7 @@ export interface Proxy extends AsyncDisposable {
 /**
  * Passes bytes between clients and a server: each read of one side is written to the other as it came, a side that does
  * not read holds the other back, and each end, half-close and reset is passed on as what it was.
+ * @throws Error of the system when it cannot listen
  */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const { maxConnections = 1024, onEvent = () => {} } = options;

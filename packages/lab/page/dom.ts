@@ -1,31 +1,29 @@
-// @ts-check
-// Small tools for making elements. Text is always set as text: nothing that comes from a socket becomes markup.
+/** Small tools for making elements. Text is always set as text: nothing that comes from a socket becomes markup. */
 
-/**
- * @template {keyof HTMLElementTagNameMap} T
- * @param {T} tag
- * @param {Record<string, unknown>} [properties] `class`, `on…` listeners, `style` as an object, `aria-…` and the like
- * @param {...(Node | string | undefined)} children
- * @returns {HTMLElementTagNameMap[T]}
- */
-export function el(tag, properties = {}, ...children) {
+/** @param properties `class`, `on…` listeners, `style` as an object, `aria-…` and the like */
+export function el<T extends keyof HTMLElementTagNameMap>(
+  tag: T,
+  properties: Record<string, unknown> = {},
+  ...children: (Node | string | undefined)[]
+): HTMLElementTagNameMap[T] {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === false) continue;
-    if (name.startsWith('on')) element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value as EventListener);
     else if (name === 'style')
-      for (const [key, each] of Object.entries(/** @type {object} */ (value)))
-        element.style.setProperty(key, String(each));
+      for (const [key, each] of Object.entries(value as object)) element.style.setProperty(key, String(each));
     else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'hidden' || name === 'open')
-      /** @type {any} */ (element)[name] = value;
-    else element.setAttribute(name, value === true ? '' : `${/** @type {string | number} */ (value)}`);
+      (element as unknown as Record<string, unknown>)[name] = value;
+    else element.setAttribute(name, value === true ? '' : `${value as string | number}`);
   }
   for (const child of children) if (child !== undefined) element.append(child);
   return element;
 }
 
-/** @param {string} id */
-export function byId(id) {
+/** The control that an event comes from. */
+export const control = (event: Event) => event.target as HTMLInputElement;
+
+export function byId(id: string) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`no element ${id}`);
   return element;
@@ -38,13 +36,8 @@ export function freshId() {
   return `e${lastId}`;
 }
 
-/**
- * A control with its label above and a hint below.
- * @param {string} label
- * @param {HTMLElement} control
- * @param {string} [hint]
- */
-export function field(label, control, hint) {
+/** A control with its label above and a hint below. */
+export function field(label: string, control: HTMLElement, hint?: string) {
   control.id ||= freshId();
   const hintId = `${control.id}-hint`;
   if (hint) control.setAttribute('aria-describedby', hintId);
@@ -57,12 +50,7 @@ export function field(label, control, hint) {
   );
 }
 
-/**
- * @param {string} label
- * @param {HTMLInputElement} box
- * @param {string} [hint]
- */
-export function check(label, box, hint) {
+export function check(label: string, box: HTMLInputElement, hint?: string) {
   box.id ||= freshId();
   const hintId = `${box.id}-hint`;
   if (hint) box.setAttribute('aria-describedby', hintId);

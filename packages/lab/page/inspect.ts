@@ -1,32 +1,30 @@
-// @ts-check
-// A proxy that shows which reads carried which messages.
+/** A proxy that shows which reads carried which messages. */
+import type { Answer, LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
-import { el, field } from './dom.js';
+import { control, el, field } from './dom.js';
 import { content } from './timeline.js';
 import { t } from './words.js';
 
-const mostEvents = 300;
+const MOST_EVENTS = 300;
 
-/** @param {HTMLElement} root */
-export function inspect(root) {
+type InspectEvent = Extract<LabEvent, { type: 'inspected' }>;
+type ReadEvent = Extract<InspectEvent, { event: 'read' }>;
+
+export function inspect(root: HTMLElement) {
   let to = 'demo';
   let framing = 'u32be';
   let framingBack = 'u32be';
-  /** @type {string | undefined} */
-  let address;
-  /** @type {string | undefined} */
-  let problem;
-  /** @type {import('./connection.js').Message[]} */
-  let events = [];
-  /** @type {string | undefined} */
-  let outcome;
+  let address: string | undefined;
+  let problem: string | undefined;
+  let events: InspectEvent[] = [];
+  let outcome: string | undefined;
   let running = false;
   let list = el('ol', { class: 'events' });
 
   onEvent((message) => {
     if (message.type !== 'inspected') return;
     events.push(message);
-    if (events.length > mostEvents) {
+    if (events.length > MOST_EVENTS) {
       events.shift();
       list.firstElementChild?.remove();
     }
@@ -40,8 +38,7 @@ export function inspect(root) {
     events = [];
     problem = outcome = undefined;
     try {
-      const started = await ask({ type: 'inspect', to, framing, framingBack });
-      ({ address } = started);
+      ({ address } = await ask('inspect', { to, framing, framingBack }));
       running = true;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
@@ -50,7 +47,7 @@ export function inspect(root) {
   }
 
   async function stop() {
-    await ask({ type: 'stop', view: 'inspect' }).catch(() => {});
+    await ask('stop', { view: 'inspect' }).catch(() => {});
     running = false;
     address = undefined;
     draw();
@@ -58,7 +55,7 @@ export function inspect(root) {
 
   async function traffic() {
     try {
-      outcome = describeTraffic(await ask({ type: 'traffic', view: 'inspect' }));
+      outcome = describeTraffic(await ask('traffic', { view: 'inspect' }));
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
@@ -74,7 +71,7 @@ export function inspect(root) {
         'form',
         {
           class: 'controls row',
-          onsubmit: (/** @type {Event} */ event) => {
+          onsubmit: (event: Event) => {
             event.preventDefault();
             void (running ? stop() : start());
           },
@@ -85,7 +82,7 @@ export function inspect(root) {
             value: to,
             disabled: running,
             spellcheck: 'false',
-            oninput: (/** @type {any} */ event) => (to = event.target.value),
+            oninput: (event: Event) => (to = control(event).value),
           }),
           t('serverHint'),
         ),
@@ -95,7 +92,7 @@ export function inspect(root) {
             value: framing,
             disabled: running,
             spellcheck: 'false',
-            oninput: (/** @type {any} */ event) => (framing = event.target.value),
+            oninput: (event: Event) => (framing = control(event).value),
           }),
           t('framingHint'),
         ),
@@ -105,7 +102,7 @@ export function inspect(root) {
             value: framingBack,
             disabled: running,
             spellcheck: 'false',
-            oninput: (/** @type {any} */ event) => (framingBack = event.target.value),
+            oninput: (event: Event) => (framingBack = control(event).value),
           }),
         ),
         el(
@@ -127,15 +124,14 @@ export function inspect(root) {
       running && events.length === 0 ? el('p', { class: 'quiet waiting' }, t('nothingYet')) : el('span'),
       list,
     );
-    if (focused) /** @type {HTMLElement | null} */ (root.querySelector(`[data-name="${focused}"]`))?.focus();
+    if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
     list.scrollTop = list.scrollHeight;
   }
 
   return { translate: draw };
 }
 
-/** @param {import('./connection.js').Message} message */
-export function describeTraffic(message) {
+export function describeTraffic(message: Answer<'traffic'>) {
   const { sent, received, reads, trouble } = message;
   const same = JSON.stringify(sent) === JSON.stringify(received);
   const parts = [
@@ -146,25 +142,23 @@ export function describeTraffic(message) {
   return `${parts.join(t('separator'))}${t('fullStop')}`;
 }
 
-/** @param {import('./connection.js').Message} event */
-function row(event) {
-  const up = event.direction === 'up';
+function row(event: InspectEvent) {
+  const direction = 'direction' in event ? event.direction : undefined;
+  const up = direction === 'up';
   const time = el('span', { class: 'time' }, `${event.atMs.toFixed(1)} ms`);
-  const way = event.direction
+  const way = direction
     ? el(
         'span',
-        { class: `way ${event.direction}`, title: t(up ? 'toServer' : 'toClient') },
+        { class: `way ${direction}`, title: t(up ? 'toServer' : 'toClient') },
         up ? '→' : '←',
         el('span', { class: 'sr' }, t(up ? 'toServer' : 'toClient')),
       )
     : undefined;
-  const number =
-    event.connection === undefined ? undefined : el('span', { class: 'connection' }, `#${event.connection}`);
+  const number = 'connection' in event ? el('span', { class: 'connection' }, `#${event.connection}`) : undefined;
   return el('li', { class: `event ${event.event}` }, time, number, way, ...body(event));
 }
 
-/** @param {import('./connection.js').Message} event */
-function body(event) {
+function body(event: InspectEvent): HTMLElement[] {
   switch (event.event) {
     case 'read':
       return readBody(event);
@@ -189,12 +183,11 @@ function body(event) {
     case 'guess':
       return [el('strong', {}, t('guessed', { list: guesses(event.guesses) }))];
     default:
-      return [el('span', {}, event.reason ?? event.event)];
+      return [el('span', {}, event.reason)];
   }
 }
 
-/** @param {import('./connection.js').Message} event */
-function readBody(event) {
+function readBody(event: ReadEvent) {
   const tags = [];
   if (event.glued) tags.push(el('span', { class: 'tag glued' }, t('tagGlued')));
   if (event.split) tags.push(el('span', { class: 'tag split-tag' }, t('tagSplit')));
@@ -211,7 +204,7 @@ function readBody(event) {
       { class: 'payloads' },
       ...event.messages
         .slice(0, 8)
-        .map((/** @type {any} */ message) =>
+        .map((message) =>
           el(
             'span',
             { class: `payload c${message.index % 8}` },
@@ -222,11 +215,8 @@ function readBody(event) {
   ];
 }
 
-/**
- * The read as a ribbon: each message that has bytes in it, in its colour, and the one that goes on.
- * @param {import('./connection.js').Message} event
- */
-function ribbon(event) {
+/** The read as a ribbon: each message that has bytes in it, in its colour, and the one that goes on. */
+function ribbon(event: ReadEvent) {
   const parts = [];
   const end = event.offset + event.length;
   let at = event.offset;
@@ -252,8 +242,7 @@ function ribbon(event) {
   return el('span', { class: 'ribbon', 'aria-hidden': 'true' }, ...parts);
 }
 
-/** @param {{ framing: string, protocol?: string, score: number, messages: number }[]} list */
-function guesses(list) {
+function guesses(list: Extract<InspectEvent, { event: 'guess' }>['guesses']) {
   return list
     .map(
       ({ framing, protocol, score }) => `${framing} (${protocol ? `${protocol}, ` : ''}${Math.round(score * 100)} %)`,

@@ -1,3 +1,4 @@
+/** What was written, sent, read and understood on a pair of sockets, and when. */
 import { isUtf8 } from 'node:buffer';
 
 /**
@@ -29,7 +30,7 @@ export class Trace {
   /** The moment the trace began, on the clock of `performance.now()`. */
   startedAt = performance.now();
 
-  /** Begins anew: what came before (connecting, warming up) is not part of the story. */
+  /** Starts again, without what came before (connecting, warming up). */
   restart(): void {
     this.startedAt = performance.now();
     for (const list of [this.writes, this.reads, this.messages]) list.length = 0;
@@ -64,14 +65,19 @@ export function milliseconds(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
+/** Bytes for JSON. */
+export type Content = { readonly text: string; readonly cut?: true } | { readonly hex: string; readonly cut?: true };
+
+export type SpanJson = Omit<Span, 'bytes'> & Content;
+
 /** A span as the JSON outputs give it: text when the bytes are whole UTF-8, else hex. */
-export function spanJson(span: Span): object {
+export function spanJson(span: Span): SpanJson {
   const { atMs, offset, length } = span;
   return { atMs, offset, length, ...content(span.bytes) };
 }
 
 /** Bytes for JSON: `text` when they are whole UTF-8 (`cut` tells when only the first `limit` bytes are given), else `hex`. */
-export function content(bytes: Buffer, limit = 256): { text: string; cut?: true } | { hex: string; cut?: true } {
+export function content(bytes: Buffer, limit = 256): Content {
   const shown = bytes.subarray(0, limit);
   const cut = shown.length < bytes.length ? ({ cut: true } as const) : {};
   return isUtf8(shown) ? { text: shown.toString(), ...cut } : { hex: shown.toString('hex'), ...cut };

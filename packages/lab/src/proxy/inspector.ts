@@ -1,11 +1,12 @@
+/** Finds out which reads carried which messages, from what a proxy or a record saw. */
 import type { FramingError } from '@sendall/framing';
-import type { Direction } from './faults/fault.js';
-import { guessBytes, guessFraming, scoreFraming, type Guess } from './guess.js';
+import type { Direction } from '../faults/fault.js';
+import { GUESS_BYTES, guessFraming, scoreFraming, type Guess } from '../messages/guess.js';
 import type { ProxyEvent } from './proxy.js';
-import { checkFraming, Tap, type TapRead } from './tap.js';
-import { milliseconds } from './trace.js';
+import { checkFraming, Tap, type TapRead } from '../messages/tap.js';
+import { milliseconds } from '../wire/trace.js';
 
-/** What an inspector tells, in the order in which it happened. Times are milliseconds since it began. */
+/** What an inspector reports, in order. Times are milliseconds since it began. */
 export type InspectEvent =
   | { readonly event: 'open'; readonly atMs: number; readonly connection: number; readonly client: string }
   | InspectRead
@@ -66,11 +67,11 @@ export interface Framings {
 }
 
 /** Below this a guess is not used. */
-const confident = 0.7;
-/** A framing is doubted when another one scores so much more. */
-const muchBetter = 0.5;
-/** So many reads are judged one by one; from then on only when the bytes have doubled, as each time all are read again. */
-const judgedSingly = 8;
+const CONFIDENT = 0.7;
+/** A framing is doubted when another one scores this much more. */
+const MUCH_BETTER = 0.5;
+/** The first reads are judged one by one; later ones only when the bytes have doubled, as each judgement reads all of them. */
+const JUDGED_SINGLY = 8;
 
 /** How a direction of a connection is followed. */
 interface Follower {
@@ -130,7 +131,7 @@ export class Inspector {
   #read(connection: number, direction: Direction, bytes: Buffer, atMs: number): void {
     const follower = this.#follower(connection, direction);
     const where = { atMs, connection, direction };
-    if (follower.firstBytes < guessBytes && this.#framings[direction] !== 'raw') {
+    if (follower.firstBytes < GUESS_BYTES && this.#framings[direction] !== 'raw') {
       follower.first.push(Buffer.from(bytes));
       follower.firstBytes += bytes.length;
     }
@@ -172,7 +173,7 @@ export class Inspector {
   /** Whether there is enough to judge by that was not there last time. */
   #mayJudge(follower: Follower): boolean {
     const { first, firstBytes, judgedBytes } = follower;
-    if (firstBytes >= guessBytes || (first.length > judgedSingly && firstBytes < 2 * judgedBytes)) return false;
+    if (firstBytes >= GUESS_BYTES || (first.length > JUDGED_SINGLY && firstBytes < 2 * judgedBytes)) return false;
     follower.judgedBytes = firstBytes;
     return true;
   }
@@ -190,7 +191,7 @@ export class Inspector {
     if (follower.framing !== 'raw' || !this.#mayJudge(follower)) return;
     const guesses = guessFraming(follower.first).slice(0, 3);
     const best = guesses[0];
-    if (!best || best.score < confident) return;
+    if (!best || best.score < CONFIDENT) return;
     follower.framing = best.framing;
     if (!best.framing.includes('preface=')) this.#settled[where.direction] = best.framing;
     follower.tap = new Tap(best.framing);
@@ -204,13 +205,13 @@ export class Inspector {
     if (follower.warned || framing === 'raw' || !this.#mayJudge(follower)) return;
     // No guess scores above 1, so most named framings are done here, without trying all others.
     const own = scoreFraming(framing, first);
-    if (follower.messages > 0 && own >= 1 - muchBetter) return;
+    if (follower.messages > 0 && own >= 1 - MUCH_BETTER) return;
     const best = guessFraming(first)[0];
-    if (!best || best.framing === framing || best.score < confident) return;
+    if (!best || best.framing === framing || best.score < CONFIDENT) return;
     const known = best.protocol !== undefined;
     if (follower.messages === 0 && (known || best.messages > 1)) {
       this.#misfit(follower, where, `${framing} finds no message in the first ${firstBytes} bytes`);
-    } else if (follower.messages > 0 && (known || best.messages > 2) && best.score - own > muchBetter) {
+    } else if (follower.messages > 0 && (known || best.messages > 2) && best.score - own > MUCH_BETTER) {
       this.#misfit(follower, where, `${framing} finds messages that do not look like any`);
     }
   }

@@ -1,6 +1,5 @@
-// @ts-check
-// Puts the page together: tabs, language, colours, and the four views.
-import { onState } from './connection.js';
+/** Puts the page together: tabs, language, colours, and the four views. */
+import { onState, onTrouble } from './connection.js';
 import { byId } from './dom.js';
 import { currentLanguage, setLanguage, t, translateDocument } from './words.js';
 import { workbench } from './workbench.js';
@@ -8,19 +7,17 @@ import { phenomena } from './phenomena.js';
 import { inspect } from './inspect.js';
 import { chaos } from './chaos.js';
 
-/** @type {{ name: string, view: { translate(): void, shown?(): void } }[]} */
-const views = [
+const views: { name: string; view: { translate(): void; shown?(): void } }[] = [
   { name: 'workbench', view: workbench(byId('view-workbench')) },
   { name: 'phenomena', view: phenomena(byId('view-phenomena')) },
   { name: 'inspect', view: inspect(byId('view-inspect')) },
   { name: 'chaos', view: chaos(byId('view-chaos')) },
 ];
 
-// ---- tabs (arrow keys move, as the pattern for tabs has it)
+// ---- tabs (arrow keys move, as in the ARIA pattern for tabs)
 const tabs = views.map(({ name }) => byId(`tab-${name}`));
 
-/** @param {number} index @param {boolean} [focus] */
-function select(index, focus = false) {
+function select(index: number, focus = false) {
   tabs.forEach((tab, each) => {
     const chosen = each === index;
     tab.setAttribute('aria-selected', String(chosen));
@@ -41,20 +38,20 @@ tabs.forEach((tab, index) => {
 });
 
 // ---- language and colours
-const language = /** @type {HTMLSelectElement} */ (byId('language'));
+const language = byId('language') as HTMLSelectElement;
 language.value = currentLanguage();
 language.addEventListener('change', () => {
   setLanguage(language.value);
   translate();
 });
 
-const theme = /** @type {HTMLSelectElement} */ (byId('theme'));
+const theme = byId('theme') as HTMLSelectElement;
 theme.addEventListener('change', () => {
   document.documentElement.dataset.theme = theme.value;
 });
 
-/** @type {boolean | undefined} */
-let connected;
+let connected: boolean | undefined;
+let misunderstood: string | undefined;
 function translate() {
   translateDocument();
   for (const { view } of views) view.translate();
@@ -63,11 +60,17 @@ function translate() {
 
 function showState() {
   const link = byId('link');
-  link.textContent = connected === undefined ? '' : t(connected ? 'connected' : 'disconnected');
+  const state = connected === undefined ? '' : t(connected ? 'connected' : 'disconnected');
+  link.textContent = connected && misunderstood ? misunderstood : state;
   link.dataset.state = connected === undefined ? '' : connected ? 'open' : 'closed';
 }
 onState((open) => {
   connected = open;
+  showState();
+});
+
+onTrouble((what) => {
+  misunderstood = what;
   showState();
 });
 

@@ -1,3 +1,4 @@
+/** Watches the TCP segments of a connection, by a capture or by the kernel's counters. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';

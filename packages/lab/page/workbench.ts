@@ -1,14 +1,23 @@
-// @ts-check
-// One sender, one receiver, every knob in reach. What is changed runs at once.
+/** One sender, one receiver, every knob in reach. What is changed runs at once. */
+import { MOST_MESSAGES, type Answer } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
-import { check, el, field } from './dom.js';
+import { check, control, el, field } from './dom.js';
 import { timeline } from './timeline.js';
-import { t } from './words.js';
+import { t, type Word } from './words.js';
 
-/** @typedef {{ messages: string, noDelay: boolean, lateAck: boolean, delayMs: number, readSize: number, framing: string, slice: number, latency: number }} Settings */
+/** What the controls say. */
+interface Settings {
+  messages: string;
+  noDelay: boolean;
+  lateAck: boolean;
+  delayMs: number;
+  readSize: number;
+  framing: string;
+  slice: number;
+  latency: number;
+}
 
-/** @type {Settings} */
-const plain = {
+const PLAIN: Settings = {
   messages: 'hello\nworld\negon',
   noDelay: false,
   lateAck: false,
@@ -19,8 +28,7 @@ const plain = {
   latency: 0,
 };
 
-/** @type {{ word: import('./words.js').Word, settings: Partial<Settings> }[]} */
-const presets = [
+const PRESETS: { word: Word; settings: Partial<Settings> }[] = [
   { word: 'presetSticky', settings: {} },
   { word: 'presetNagle', settings: { lateAck: true } },
   { word: 'presetLeftover', settings: { messages: 'helloworldegon', readSize: 5 } },
@@ -28,22 +36,16 @@ const presets = [
   { word: 'presetCut', settings: { framing: 'i32le', slice: 3, noDelay: true } },
 ];
 
-/** @param {HTMLElement} root */
-export function workbench(root) {
-  /** @type {Settings} */
-  let settings = { ...plain };
+export function workbench(root: HTMLElement) {
+  let settings: Settings = { ...PLAIN };
   let chosen = 0;
   let runs = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let pending;
-  /** @type {{ stop(): void } | undefined} */
-  let playing;
-  /** @type {import('./connection.js').Message | undefined} */
-  let last;
+  let pending: ReturnType<typeof setTimeout> | undefined;
+  let playing: { stop(): void } | undefined;
+  let last: Answer<'experiment'> | undefined;
   let result = el('div');
 
-  /** @param {Partial<Settings>} change */
-  function set(change) {
+  function set(change: Partial<Settings>) {
     settings = { ...settings, ...change };
     chosen = -1;
     markPreset();
@@ -60,10 +62,9 @@ export function workbench(root) {
     result.setAttribute('aria-busy', 'true');
     const { slice, latency, messages, ...rest } = settings;
     try {
-      const message = await ask({
-        type: 'experiment',
+      const message = await ask('experiment', {
         ...rest,
-        messages: messages.split('\n').slice(0, 16),
+        messages: messages.split('\n').slice(0, MOST_MESSAGES),
         faults: { ...(slice > 0 && { slice }), ...(latency > 0 && { latency }) },
       });
       if (number !== runs) return;
@@ -75,37 +76,34 @@ export function workbench(root) {
     result.removeAttribute('aria-busy');
   }
 
-  /** @param {import('./connection.js').Message} message @param {boolean} play */
-  function show(message, play) {
+  function show(message: Answer<'experiment'>, play: boolean) {
     playing?.stop();
-    const drawn = timeline(/** @type {any} */ (message), { play });
+    const drawn = timeline(message, { play });
     playing = drawn;
     result.replaceChildren(verdict(message, settings), drawn.element);
   }
 
-  /** @param {unknown} error */
-  function showError(error) {
+  function showError(error: unknown) {
     playing?.stop();
     result.replaceChildren(
       el('p', { class: 'error', role: 'alert' }, error instanceof Error ? error.message : String(error)),
     );
   }
 
-  /** @type {HTMLElement[]} */
-  let presetButtons = [];
+  let presetButtons: HTMLElement[] = [];
   function markPreset() {
     presetButtons.forEach((button, index) => button.setAttribute('aria-pressed', String(index === chosen)));
   }
 
   function draw() {
-    presetButtons = presets.map(({ word, settings: preset }, index) =>
+    presetButtons = PRESETS.map(({ word, settings: preset }, index) =>
       el(
         'button',
         {
           type: 'button',
           class: 'chip',
           onclick: () => {
-            settings = { ...plain, ...preset };
+            settings = { ...PLAIN, ...preset };
             chosen = index;
             draw();
             presetButtons[index]?.focus();
@@ -118,7 +116,7 @@ export function workbench(root) {
     markPreset();
     const controls = el(
       'form',
-      { class: 'controls', onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+      { class: 'controls', onsubmit: (event: Event) => event.preventDefault() },
       el(
         'fieldset',
         {},
@@ -129,7 +127,7 @@ export function workbench(root) {
             rows: '4',
             spellcheck: 'false',
             value: settings.messages,
-            oninput: (/** @type {any} */ event) => set({ messages: event.target.value }),
+            oninput: (event: Event) => set({ messages: control(event).value }),
           }),
           t('messagesHint'),
         ),
@@ -147,7 +145,7 @@ export function workbench(root) {
           el('input', {
             type: 'checkbox',
             checked: settings.noDelay,
-            onchange: (/** @type {any} */ event) => set({ noDelay: event.target.checked }),
+            onchange: (event: Event) => set({ noDelay: control(event).checked }),
           }),
         ),
         check(
@@ -155,7 +153,7 @@ export function workbench(root) {
           el('input', {
             type: 'checkbox',
             checked: settings.lateAck,
-            onchange: (/** @type {any} */ event) => set({ lateAck: event.target.checked }),
+            onchange: (event: Event) => set({ lateAck: control(event).checked }),
           }),
           t('lateAckHint'),
         ),
@@ -231,22 +229,14 @@ export function workbench(root) {
   };
 }
 
-/**
- * What happened, in a sentence or two.
- * @param {import('./connection.js').Message} message
- * @param {Settings} settings
- */
-function verdict(message, settings) {
+/** What happened, in a sentence or two. */
+function verdict(message: Answer<'experiment'>, settings: Settings) {
   const { writes, reads, messages } = message;
-  const ends = new Set(writes.map((/** @type {any} */ write) => write.offset + write.length));
-  const glued = reads.some((/** @type {any} */ read) =>
-    [...ends].some((end) => end > read.offset && end < read.offset + read.length),
-  );
-  const split = reads.some((/** @type {any} */ read) => read.length > 0 && !ends.has(read.offset + read.length));
-  const sent = settings.messages.split('\n').slice(0, 16);
-  const same =
-    messages.length === sent.length &&
-    messages.every((/** @type {any} */ each, /** @type {number} */ index) => each.text === sent[index]);
+  const ends = new Set(writes.map((write) => write.offset + write.length));
+  const glued = reads.some((read) => [...ends].some((end) => end > read.offset && end < read.offset + read.length));
+  const split = reads.some((read) => read.length > 0 && !ends.has(read.offset + read.length));
+  const sent = settings.messages.split('\n').slice(0, MOST_MESSAGES);
+  const same = messages.length === sent.length && messages.every((each, index) => each.text === sent[index]);
   return el(
     'div',
     { class: 'verdict', role: 'status' },
@@ -258,16 +248,15 @@ function verdict(message, settings) {
   );
 }
 
-/**
- * @param {string} label
- * @param {number} value
- * @param {number} least
- * @param {number} most
- * @param {number} step
- * @param {(value: number) => string} say
- * @param {(value: number) => void} change
- */
-export function slider(label, value, least, most, step, say, change) {
+export function slider(
+  label: string,
+  value: number,
+  least: number,
+  most: number,
+  step: number,
+  say: (value: number) => string,
+  change: (value: number) => void,
+) {
   const shown = el('output', {}, say(value));
   const input = el('input', {
     type: 'range',
@@ -287,12 +276,7 @@ export function slider(label, value, least, most, step, say, change) {
   return made;
 }
 
-/**
- * @param {string} value
- * @param {[string, string][]} options
- * @param {(value: string) => void} change
- */
-function choice(value, options, change) {
+function choice(value: string, options: [string, string][], change: (value: string) => void) {
   const select = el(
     'select',
     { onchange: () => change(select.value) },

@@ -1,27 +1,28 @@
+/** Sends a record's bytes to a server again, cut and timed as they were. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Socket } from 'node:net';
-import type { Address } from './address.js';
-import { reach } from './historical/client.js';
+import type { Address } from '../address.js';
+import { reach } from '../wire/reach.js';
 import type { ProxyEvent } from './proxy.js';
-import { reads } from './reads.js';
+import { reads } from '../wire/reads.js';
 
 /** How long a line must be quiet behind the last recorded byte until a client that never ended is taken to have ended. */
-const lastAnswersMs = 2000;
+const LAST_ANSWERS_MS = 2000;
 /** Bytes that may wait for a slow server before the record waits too. */
-const mostWaiting = 8 << 20;
+const MOST_WAITING = 8 << 20;
 
 export interface ReplayOptions {
-  /** 2 is twice as fast as it was. Default 1. */
+  /** 2 is twice as fast as it was. @default 1 */
   readonly speed?: number;
-  /** Milliseconds for which a server may neither take nor say anything, nor end, until it is given up. Default 10000. */
+  /** Milliseconds without a byte to or from the server, or its end, before it is given up. @default 10000 */
   readonly patienceMs?: number;
   readonly onEvent: (event: ProxyEvent, atMs: number) => void;
 }
 
 /**
  * Sends what the clients of a record sent to a server again: the same bytes, cut and timed as their reads were. What
- * the server says now is told beside it. Each connection goes on until the server has taken everything and ended.
+ * the server answers now is reported beside it. Each connection goes on until the server has taken everything and ended.
  *
  * @returns what did not arrive or was not seen to end, a sentence for each connection: nothing when all did
  * @throws Error when the server cannot be reached
@@ -94,7 +95,7 @@ class Flow {
       this.#taken += bytes.length;
       this.#move();
     });
-    await this.#until(() => this.#socket.writableLength < mostWaiting, patienceMs);
+    await this.#until(() => this.#socket.writableLength < MOST_WAITING, patienceMs);
   }
 
   end(): void {
@@ -111,7 +112,7 @@ class Flow {
     this.#lastMoved = performance.now();
     const all = await this.#until(() => this.#taken === this.#sent, patienceMs);
     if (all && !this.#ended && !this.#heardEnd) {
-      await this.#until(() => this.#heardEnd, lastAnswersMs);
+      await this.#until(() => this.#heardEnd, LAST_ANSWERS_MS);
       this.end();
     }
     if (!(await this.#until(() => this.#heardEnd, patienceMs))) {

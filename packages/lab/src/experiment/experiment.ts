@@ -1,25 +1,26 @@
+/** The chapter's experiment: one sender, one receiver, a few messages. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseFraming } from '@sendall/framing';
-import { openPair } from './pair.js';
-import { watchSegments } from './segments.js';
-import { Tap } from './tap.js';
-import { Trace } from './trace.js';
+import { openPair } from '../wire/pair.js';
+import { watchSegments } from '../wire/segments.js';
+import { Tap } from '../messages/tap.js';
+import { Trace } from '../wire/trace.js';
 
 /** One sender, one receiver, a few messages: the experiment of the chapter, with every knob in reach. */
 export interface ExperimentOptions {
   /** What the sender sends: one send for each. At most 64 of at most 4096 bytes. */
   messages: readonly (string | Uint8Array)[];
-  /** Nagle's algorithm off. Default false. */
+  /** Turns Nagle's algorithm off. @default false */
   noDelay?: boolean;
-  /** Milliseconds between two sends. Default 0: all in one go. */
+  /** Milliseconds between two sends. @default 0 (all in one go) */
   delayMs?: number;
-  /** Exchanges before the experiment, after which the peer's kernel delays its acknowledgements. Default 0. */
+  /** Exchanges before the experiment, after which the peer's kernel delays its acknowledgements. @default 0 */
   warmUp?: number;
-  /** What each read asks for, the last one for all further reads. Default [1024]. */
+  /** What each read asks for, the last one for all further reads. @default [1024] */
   readSizes?: readonly number[];
   /** How the receiver finds messages, a spec of `parseFraming`. Without one it takes each read for a message. */
   framing?: string | undefined;
-  /** Looks at the segments too (a capture or the kernel's counters). Default true. */
+  /** Looks at the segments too (a capture or the kernel's counters). @default true */
   segments?: boolean;
   /** A way around, for a proxy with faults: given the receiver's port, the port to connect to. */
   via?: (port: number) => Promise<number>;
@@ -32,9 +33,12 @@ export interface Experiment {
 }
 
 /** How long what was sent may take to arrive (a fault on the way may keep it). */
-const longestWaitMs = 5000;
+const LONGEST_WAIT_MS = 5000;
 
-/** Runs the experiment on a real TCP connection over loopback, until the receiver has seen the end of the stream. */
+/**
+ * Runs the experiment on a real TCP connection over loopback, until the receiver has seen the end of the stream.
+ * @throws Error when the spec names no framing
+ */
 export async function experiment(options: ExperimentOptions): Promise<Experiment> {
   const { noDelay = false, delayMs = 0, warmUp = 0, readSizes = [1024], segments = true } = options;
   const sizes = [...Array.from({ length: warmUp }, () => 1), ...readSizes];
@@ -90,7 +94,7 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([
       new Promise<void>((resolve) => (allReceived = resolve)),
-      new Promise<void>((resolve) => (timer = setTimeout(resolve, longestWaitMs))),
+      new Promise<void>((resolve) => (timer = setTimeout(resolve, LONGEST_WAIT_MS))),
     ]);
     clearTimeout(timer);
   }

@@ -1,3 +1,4 @@
+/** Lays the reads of a stream over the messages in it. */
 import { FramingError, parseFraming, type Decoder, type Encoder } from '@sendall/framing';
 
 /** One message of a stream, and where its frame stands in it: from its first byte (header included) to behind its last. */
@@ -16,7 +17,7 @@ export interface TapRead {
   readonly length: number;
   /** The messages that ended in this read; those whose `start` is before `offset` began in an earlier one. */
   readonly messages: readonly TapMessage[];
-  /** The message that begins or goes on behind them: how much of it is here by now, and how much is missing where known. */
+  /** The message that begins or goes on behind them: how much of it has come, and how much is missing where known. */
   readonly partial?: { readonly have: number; readonly missing?: number };
   /** The framing cannot be right from here on: why. Later reads carry no messages. */
   readonly error?: FramingError;
@@ -27,7 +28,7 @@ export function checkFraming(spec: string): void {
   if (spec !== 'raw') parseFraming(spec);
 }
 
-const empty = Buffer.alloc(0);
+const EMPTY = Buffer.alloc(0);
 
 /** Follows one direction of a connection: lays each read over the messages that the framing finds. Alters nothing. */
 export class Tap {
@@ -53,7 +54,7 @@ export class Tap {
     const messages: TapMessage[] = [];
     if (!decoder || this.#failed) return { offset, length: chunk.length, messages };
     // Stopping at each frame tells where it ended: what the decoder still holds is what stands behind it.
-    let payload = empty;
+    let payload = EMPTY;
     const take = (frame: Buffer) => {
       payload = Buffer.from(frame);
       return false as const;

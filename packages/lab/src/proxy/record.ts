@@ -1,7 +1,8 @@
+/** Writes what a proxy saw to a file, and reads it again. */
 import { createReadStream, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { decodeAsync, lines } from '@sendall/framing';
-import type { Direction } from './faults/fault.js';
-import type { Framings } from './inspect.js';
+import type { Direction } from '../faults/fault.js';
+import type { Framings } from './inspector.js';
 import type { ProxyEvent } from './proxy.js';
 
 /** A line of a record: what a proxy saw, and when. The first line says what the record is. */
@@ -14,9 +15,9 @@ interface Recorded {
   readonly [name: string]: unknown;
 }
 
-const version = 1;
+const VERSION = 1;
 /** A read is at most 64 KiB, a third more in base64. */
-const longestLine = 1 << 18;
+const LONGEST_LINE = 1 << 18;
 
 /** Writes what a proxy sees into a file: one JSON object a line, the bytes of each read in base64. */
 export class Recorder {
@@ -37,7 +38,7 @@ export class Recorder {
     this.#onStop = onStop;
     try {
       this.#file = openSync(path, 'w', 0o600);
-      this.#write({ wirelab: version, ...framings, begunAt: new Date().toISOString() });
+      this.#write({ wirelab: VERSION, ...framings, begunAt: new Date().toISOString() });
     } catch (error) {
       this.close();
       throw new Error(`cannot record into ${path}: ${reason(error)}`, { cause: error });
@@ -103,7 +104,7 @@ export interface ReadRecord {
  * @throws Error that names the file and line that is not one
  */
 export async function readRecord(path: string): Promise<ReadRecord> {
-  const source = decodeAsync(createReadStream(path), lines({ maxFrameLength: longestLine }))[Symbol.asyncIterator]();
+  const source = decodeAsync(createReadStream(path), lines({ maxFrameLength: LONGEST_LINE }))[Symbol.asyncIterator]();
   let number = 0;
   const next = async (): Promise<Record<string, unknown> | undefined> => {
     number++;
@@ -118,8 +119,8 @@ export async function readRecord(path: string): Promise<ReadRecord> {
     throw new Error(`${path} line ${number} is not part of a record of wirelab inspect`);
   };
   const head = await next();
-  if (head?.['wirelab'] !== version || typeof head['framing'] !== 'string') {
-    throw new Error(`${path} is not a record of wirelab inspect (version ${version})`);
+  if (head?.['wirelab'] !== VERSION || typeof head['framing'] !== 'string') {
+    throw new Error(`${path} is not a record of wirelab inspect (version ${VERSION})`);
   }
   const back = head['framingBack'];
   const events = async function* () {

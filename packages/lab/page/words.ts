@@ -1,7 +1,6 @@
-// @ts-check
-// Everything the page says, in both languages.
+/** Everything the page says, in both languages. */
 
-const words = {
+const WORDS = {
   skip: ['Skip to the content', '跳到内容'],
   tagline: ['What was really on the wire', '线路上究竟发生了什么'],
   language: ['Language', '语言'],
@@ -37,7 +36,7 @@ const words = {
   messagesHint: ['one send for each line', '每行一次发送'],
   noDelay: ['Nagle off (TCP_NODELAY)', '关闭 Nagle（TCP_NODELAY）'],
   lateAck: ['The peer delays its acknowledgement', '对端延迟确认'],
-  lateAckHint: ['a short dialogue before, as an interactive program has it', '先来一段对话，像交互式程序那样'],
+  lateAckHint: ['a short dialogue comes first, as in an interactive program', '先来一段对话，像交互式程序那样'],
   delay: ['Pause between sends', '发送之间的间隔'],
   readSize: ['Each read asks for', '每次读取的大小'],
   framing: ['Framing', '成帧方式'],
@@ -186,39 +185,37 @@ const words = {
   faults: ['Faults', '故障种类'],
 };
 
-/** @typedef {keyof typeof words} Word */
+export type Word = keyof typeof WORDS;
 
-/** @type {'en' | 'zh'} */
-let language = document.documentElement.lang === 'zh' ? 'zh' : 'en';
+let language: 'en' | 'zh' = document.documentElement.lang === 'zh' ? 'zh' : 'en';
 
 export function currentLanguage() {
   return language;
 }
 
-/** @param {string} value */
-export function setLanguage(value) {
+export function setLanguage(value: string) {
   language = value === 'zh' ? 'zh' : 'en';
   document.documentElement.lang = language;
 }
 
-/**
- * @param {Word} name
- * @param {Record<string, string | number | undefined>} [values] what stands for `{name}` in it; `{name#read|reads}` puts the noun behind it
- */
-export function t(name, values = {}) {
-  const said = words[name]?.[language === 'zh' ? 1 : 0] ?? name;
-  return said.replace(/\{(\w+)(?:#(\w+)\|(\w+))?\}/g, (_, key, one, many) => {
-    const value = String(values[key] ?? '');
-    return one ? `${value} ${value === '1' ? one : many}` : value;
-  });
+/** @param values what stands for `{name}` in it; `{name#read|reads}` puts the noun behind it */
+export function t(name: Word, values: Record<string, string | number | undefined> = {}) {
+  const said = WORDS[name]?.[language === 'zh' ? 1 : 0] ?? name;
+  return said.replace(
+    /\{(\w+)(?:#(\w+)\|(\w+))?\}/g,
+    (_, key: string, one: string | undefined, many: string | undefined) => {
+      const value = String(values[key] ?? '');
+      return one ? `${value} ${value === '1' ? one : many}` : value;
+    },
+  );
 }
 
 /** Sets every text of the document that is marked with the word it shows. */
 export function translateDocument() {
   for (const element of document.querySelectorAll('[data-word]')) {
-    element.textContent = t(/** @type {Word} */ (element.getAttribute('data-word')));
+    element.textContent = t(element.getAttribute('data-word') as Word);
   }
   for (const element of document.querySelectorAll('[data-label]')) {
-    element.setAttribute('aria-label', t(/** @type {Word} */ (element.getAttribute('data-label'))));
+    element.setAttribute('aria-label', t(element.getAttribute('data-label') as Word));
   }
 }

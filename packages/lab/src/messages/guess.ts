@@ -1,3 +1,4 @@
+/** Guesses the framing of a stream from its first bytes. */
 import { recognize } from './first-bytes.js';
 import { Tap } from './tap.js';
 
@@ -15,7 +16,7 @@ export interface Guess {
  * Candidates, the more telling first: where two fit equally well, the earlier one is likelier, because its rules are
  * harder to meet by chance.
  */
-const candidates: readonly { spec: string; telling: number }[] = [
+const CANDIDATES: readonly { spec: string; telling: number }[] = [
   { spec: 'content-length', telling: 1 },
   { spec: 'netstring', telling: 1 },
   { spec: 'octet-counting', telling: 1 },
@@ -42,12 +43,12 @@ const candidates: readonly { spec: string; telling: number }[] = [
 ];
 
 /** What a framing scores at least whose protocol is known by its first bytes, wherever its reads end. */
-const recognized = 0.96;
+const RECOGNIZED = 0.96;
 /** And what it scores while more must come until it is known how the stream goes on: not enough to settle on. */
-const undecidedYet = 0.6;
+const UNDECIDED_YET = 0.6;
 
 /** Bytes of each direction that a guess looks at. */
-export const guessBytes = 16 * 1024;
+export const GUESS_BYTES = 16 * 1024;
 
 /**
  * Likely framings of a stream, the best first. A framing fits when it reads the bytes without an error, when messages end
@@ -58,14 +59,14 @@ export const guessBytes = 16 * 1024;
  */
 export function guessFraming(reads: readonly Uint8Array[]): Guess[] {
   const guesses: Guess[] = [];
-  const known = recognize(Buffer.concat(reads.map((read) => read.subarray(0, guessBytes))).subarray(0, guessBytes));
+  const known = recognize(Buffer.concat(reads.map((read) => read.subarray(0, GUESS_BYTES))).subarray(0, GUESS_BYTES));
   if (known) {
     const { framing, protocol } = known;
     const fit = measure(framing, reads, true);
-    const score = known.undecided ? undecidedYet : Math.max(fit?.score ?? 0, recognized);
+    const score = known.undecided ? UNDECIDED_YET : Math.max(fit?.score ?? 0, RECOGNIZED);
     if (fit) guesses.push({ framing, protocol, score: round(score), messages: fit.messages });
   }
-  for (const { spec, telling } of candidates) {
+  for (const { spec, telling } of CANDIDATES) {
     const fit = spec === known?.framing ? undefined : measure(spec, reads);
     if (fit && fit.score > 0)
       guesses.push({ framing: spec, score: round(fit.score * telling), messages: fit.messages });
@@ -94,8 +95,8 @@ function measure(
   let aligned = 0;
   let unfinished = false;
   for (const chunk of reads) {
-    if (seen >= guessBytes) break;
-    const bytes = chunk.subarray(0, guessBytes - seen);
+    if (seen >= GUESS_BYTES) break;
+    const bytes = chunk.subarray(0, GUESS_BYTES - seen);
     seen += bytes.length;
     const read = tap.read(bytes);
     if (read.error) return undefined;

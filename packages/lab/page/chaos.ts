@@ -1,15 +1,24 @@
-// @ts-check
-// A proxy that does to bytes what networks do.
+/** A proxy that does to bytes what networks do. */
+import type { Asked, LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
-import { check, el, field } from './dom.js';
+import { check, control, el, field } from './dom.js';
 import { describeTraffic } from './inspect.js';
-import { currentLanguage, t } from './words.js';
+import { currentLanguage, t, type Word } from './words.js';
 
-const mostEvents = 300;
+const MOST_EVENTS = 300;
 
-/** @typedef {{ name: string, word: import('./words.js').Word, unit?: import('./words.js').Word, most: number, step?: number }} Knob */
-/** @type {Knob[]} */
-const knobs = [
+type ChaosEvent = Extract<LabEvent, { type: 'chaos' }>;
+
+/** A fault that has a number. */
+interface Knob {
+  name: Exclude<keyof Asked<'chaos'>['faults'], 'halfClose'>;
+  word: Word;
+  unit?: Word;
+  most: number;
+  step?: number;
+}
+
+const KNOBS: Knob[] = [
   { name: 'slice', word: 'slice', unit: 'bytes', most: 65_536 },
   { name: 'coalesce', word: 'coalesce', unit: 'ms', most: 5000 },
   { name: 'latency', word: 'latency', unit: 'ms', most: 5000 },
@@ -21,30 +30,23 @@ const knobs = [
   { name: 'resetAfter', word: 'resetAfter', unit: 'bytes', most: 1e9 },
 ];
 
-/** @param {HTMLElement} root */
-export function chaos(root) {
+export function chaos(root: HTMLElement) {
   let to = 'demo';
   let seed = 42;
   let halfClose = false;
-  /** @type {Record<string, number>} */
-  const values = { slice: 3, jitter: 5 };
-  /** @type {string | undefined} */
-  let address;
-  /** @type {string | undefined} */
-  let problem;
-  /** @type {string | undefined} */
-  let outcome;
-  /** @type {{ en: string, zh: string }[]} */
-  let faults = [];
-  /** @type {import('./connection.js').Message[]} */
-  let events = [];
+  const values: Partial<Record<Knob['name'], number>> = { slice: 3, jitter: 5 };
+  let address: string | undefined;
+  let problem: string | undefined;
+  let outcome: string | undefined;
+  let faults: readonly { en: string; zh: string }[] = [];
+  let events: ChaosEvent[] = [];
   let running = false;
   let list = el('ol', { class: 'events' });
 
   onEvent((message) => {
     if (message.type !== 'chaos') return;
     events.push(message);
-    if (events.length > mostEvents) {
+    if (events.length > MOST_EVENTS) {
       events.shift();
       list.firstElementChild?.remove();
     }
@@ -58,8 +60,8 @@ export function chaos(root) {
     problem = outcome = undefined;
     const chosen = Object.fromEntries(Object.entries(values).filter(([, value]) => value > 0));
     try {
-      const started = await ask({ type: 'chaos', to, seed, faults: { ...chosen, halfClose } });
-      ({ address, faults } = /** @type {any} */ (started));
+      const started = await ask('chaos', { to, seed, faults: { ...chosen, halfClose } });
+      ({ address, faults = [] } = started);
       running = true;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
@@ -68,7 +70,7 @@ export function chaos(root) {
   }
 
   async function stop() {
-    await ask({ type: 'stop', view: 'chaos' }).catch(() => {});
+    await ask('stop', { view: 'chaos' }).catch(() => {});
     running = false;
     address = undefined;
     draw();
@@ -78,7 +80,7 @@ export function chaos(root) {
     outcome = t('running');
     draw();
     try {
-      outcome = describeTraffic(await ask({ type: 'traffic', view: 'chaos' }));
+      outcome = describeTraffic(await ask('traffic', { view: 'chaos' }));
     } catch (error) {
       outcome = undefined;
       problem = error instanceof Error ? error.message : String(error);
@@ -95,7 +97,7 @@ export function chaos(root) {
         'form',
         {
           class: 'controls chaos-form',
-          onsubmit: (/** @type {Event} */ event) => {
+          onsubmit: (event: Event) => {
             event.preventDefault();
             void (running ? stop() : start());
           },
@@ -109,7 +111,7 @@ export function chaos(root) {
               value: to,
               disabled: running,
               spellcheck: 'false',
-              oninput: (/** @type {any} */ event) => (to = event.target.value),
+              oninput: (event: Event) => (to = control(event).value),
             }),
             t('serverHint'),
           ),
@@ -121,7 +123,7 @@ export function chaos(root) {
               max: '4294967295',
               value: String(seed),
               disabled: running,
-              oninput: (/** @type {any} */ event) => (seed = Number(event.target.value)),
+              oninput: (event: Event) => (seed = Number(control(event).value)),
             }),
           ),
         ),
@@ -132,7 +134,7 @@ export function chaos(root) {
           el(
             'div',
             { class: 'knobs' },
-            ...knobs.map(({ name, word, unit, most, step }) =>
+            ...KNOBS.map(({ name, word, unit, most, step }) =>
               field(
                 unit ? `${t(word)} (${t(unit)})` : t(word),
                 el('input', {
@@ -142,7 +144,7 @@ export function chaos(root) {
                   step: String(step ?? 1),
                   value: String(values[name] ?? 0),
                   disabled: running,
-                  oninput: (/** @type {any} */ event) => (values[name] = Number(event.target.value)),
+                  oninput: (event: Event) => (values[name] = Number(control(event).value)),
                 }),
               ),
             ),
@@ -154,7 +156,7 @@ export function chaos(root) {
               type: 'checkbox',
               checked: halfClose,
               disabled: running,
-              onchange: (/** @type {any} */ event) => (halfClose = event.target.checked),
+              onchange: (event: Event) => (halfClose = control(event).checked),
             }),
           ),
         ),
@@ -184,25 +186,25 @@ export function chaos(root) {
       running && events.length === 0 ? el('p', { class: 'quiet waiting' }, t('nothingYet')) : el('span'),
       list,
     );
-    if (focused) /** @type {HTMLElement | null} */ (root.querySelector(`[data-name="${focused}"]`))?.focus();
+    if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
     list.scrollTop = list.scrollHeight;
   }
 
   return { translate: draw };
 }
 
-/** @param {import('./connection.js').Message} event */
-function row(event) {
-  const up = event.direction === 'up';
+function row(event: ChaosEvent) {
+  const direction = 'direction' in event ? event.direction : undefined;
+  const up = direction === 'up';
   return el(
     'li',
     { class: `event ${event.event}` },
     el('span', { class: 'time' }, `${event.atMs.toFixed(1)} ms`),
-    event.connection === undefined ? undefined : el('span', { class: 'connection' }, `#${event.connection}`),
-    event.direction
+    'connection' in event ? el('span', { class: 'connection' }, `#${event.connection}`) : undefined,
+    direction
       ? el(
           'span',
-          { class: `way ${event.direction}` },
+          { class: `way ${direction}` },
           up ? '→' : '←',
           el('span', { class: 'sr' }, t(up ? 'toServer' : 'toClient')),
         )
@@ -211,8 +213,7 @@ function row(event) {
   );
 }
 
-/** @param {import('./connection.js').Message} event */
-function says(event) {
+function says(event: ChaosEvent) {
   switch (event.event) {
     case 'open':
       return el('span', {}, t('opened', { n: event.connection, client: event.client }));
@@ -230,6 +231,6 @@ function says(event) {
     case 'end':
       return el('span', {}, t('ended'));
     default:
-      return el('span', {}, event.reason ?? event.event);
+      return el('span', {}, event.reason);
   }
 }

@@ -1,11 +1,12 @@
+/** Questions and answers in a historical protocol over real sockets, with every read and write traced. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import type { Protocol } from './historical/protocol.js';
-import { Line } from './historical/line.js';
-import { largestLength } from './historical/struct-i.js';
-import { reads } from './reads.js';
-import { Trace } from './trace.js';
+import type { Protocol } from '../historical/protocol.js';
+import { Line } from '../historical/line.js';
+import { LARGEST_LENGTH } from '../historical/struct-i.js';
+import { reads } from '../wire/reads.js';
+import { Trace } from '../wire/trace.js';
 
 /** A client and a server that speak one of the historical protocols over real sockets, with every read and write noted. */
 export interface Dialogue extends AsyncDisposable {
@@ -15,7 +16,7 @@ export interface Dialogue extends AsyncDisposable {
   readonly down: Trace;
   /** Asks once; resolves with the whole answer. */
   ask(command: string): Promise<Buffer>;
-  /** Forgets what was noted so far, and starts the clock anew. */
+  /** Forgets what was traced so far and restarts the clock. */
   restart(): void;
 }
 
@@ -34,7 +35,7 @@ export async function openDialogue(
     protocol
       .serve(traced(socket, up, down), (command) => whole(answer(command)), {
         encoding: 'utf-8',
-        maxAnswer: largestLength,
+        maxAnswer: LARGEST_LENGTH,
       })
       .catch(() => socket.destroy())
       .finally(() => socket.end());

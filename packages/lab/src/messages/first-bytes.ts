@@ -1,3 +1,5 @@
+/** Recognizes protocols by their first bytes. */
+
 /**
  * Protocols that are known by their first bytes, and the framing that reads them: one that no statistics would find, as
  * the length stands behind other bytes, or as the stream begins with bytes of another kind.
@@ -19,14 +21,14 @@ const startsWith = (bytes: Buffer, text: string): boolean =>
   bytes.length >= text.length && bytes.toString('latin1', 0, text.length) === text;
 
 /** The largest record of TLS 1.2, with what a cipher may add. Source: RFC 5246, section 6.2.3. */
-const largestRecord = 16_384 + 2048;
+const LARGEST_RECORD = 16_384 + 2048;
 
 /** Streams of TLS begin with a hello or an alert. Source: RFC 8446, sections 4 and 5.1. */
 function tls(bytes: Buffer, at: number): Recognized | undefined {
   if (bytes.length < at + 6) return undefined;
   const [type, major = 0, minor = 0] = bytes.subarray(at);
   const size = bytes.readUInt16BE(at + 3);
-  if (major !== 3 || minor > 4 || size > largestRecord) return undefined;
+  if (major !== 3 || minor > 4 || size > LARGEST_RECORD) return undefined;
   const handshake = bytes[at + 5];
   const hello = type === 22 && (handshake === 1 || handshake === 2);
   const alert = type === 21 && size === 2 && (handshake === 1 || handshake === 2);
@@ -35,7 +37,7 @@ function tls(bytes: Buffer, at: number): Recognized | undefined {
 
 const prefaceOf = (size: number): string => (size === 0 ? '' : `,preface=${size}`);
 
-const amqpFrames = 'u32be,offset=3,adjust=1,strip=0';
+const AMQP_FRAMES = 'u32be,offset=3,adjust=1,strip=0';
 
 /**
  * A protocol header, of the client or of a server that wants another version; or a server's connection.start on channel
@@ -44,14 +46,14 @@ const amqpFrames = 'u32be,offset=3,adjust=1,strip=0';
 function amqp(bytes: Buffer): Recognized | undefined {
   if (startsWith(bytes, 'AMQP') && bytes.length >= 8) {
     const version = bytes.toString('hex', 4, 8);
-    if (/^(?:0000|0101)/.test(version)) return { protocol: 'AMQP 0-9-1', framing: `${amqpFrames},preface=8` };
+    if (/^(?:0000|0101)/.test(version)) return { protocol: 'AMQP 0-9-1', framing: `${AMQP_FRAMES},preface=8` };
     // With SASL or TLS in front of it there is a second header, which this framing does not read.
     return /^0[023]010000$/.test(version)
       ? { protocol: 'AMQP 1.0', framing: 'u32be,includes-header,strip=0,preface=8' }
       : undefined;
   }
   const start = bytes.length >= 11 && bytes[0] === 1 && bytes.readUInt16BE(1) === 0;
-  return start && bytes.readUInt32BE(7) === 0x000a000a ? { protocol: 'AMQP 0-9-1', framing: amqpFrames } : undefined;
+  return start && bytes.readUInt32BE(7) === 0x000a000a ? { protocol: 'AMQP 0-9-1', framing: AMQP_FRAMES } : undefined;
 }
 
 /** A client's connection preface. Source: RFC 9113, section 3.4. */
@@ -61,11 +63,11 @@ function http2(bytes: Buffer): Recognized | undefined {
     : undefined;
 }
 
-const cancelRequest = 80_877_102;
-const sslRequest = 80_877_103;
-const gssEncRequest = 80_877_104;
+const CANCEL_REQUEST = 80_877_102;
+const SSL_REQUEST = 80_877_103;
+const GSS_ENC_REQUEST = 80_877_104;
 /** As the server has it. */
-const longestStartup = 10_000;
+const LONGEST_STARTUP = 10_000;
 
 /**
  * A client's first messages have no type byte: requests for encryption, the startup message, or a cancellation. How long
@@ -77,8 +79,8 @@ function postgresClient(bytes: Buffer): Recognized | undefined {
   while (bytes.length >= at + 8) {
     const size = bytes.readUInt32BE(at);
     const code = bytes.readUInt32BE(at + 4);
-    const requests = size === 8 && (code === sslRequest || code === gssEncRequest);
-    const cancels = size === 16 && code === cancelRequest;
+    const requests = size === 8 && (code === SSL_REQUEST || code === GSS_ENC_REQUEST);
+    const cancels = size === 16 && code === CANCEL_REQUEST;
     if (!requests && !cancels && !beginsSession(bytes, at, size, code)) break;
     at += size;
     undecided = requests;
@@ -91,21 +93,21 @@ function postgresClient(bytes: Buffer): Recognized | undefined {
 
 /** A startup message: protocol 3, then names and values that end with NUL, and a NUL. */
 function beginsSession(bytes: Buffer, at: number, size: number, code: number): boolean {
-  if (code >>> 16 !== 3 || size < 9 || size > longestStartup) return false;
+  if (code >>> 16 !== 3 || size < 9 || size > LONGEST_STARTUP) return false;
   const end = at + size;
   const first = bytes[at + 8];
   const named = first === undefined || first === 0 || (first >= 0x5f && first <= 0x7a);
   return named && (bytes.length < end || bytes[end - 1] === 0);
 }
 
-const letterR = 0x52;
+const LETTER_R = 0x52;
 
 /** What the server answers: one byte about encryption where that was asked for, then how to log in. */
 function postgresServer(bytes: Buffer): Recognized | undefined {
   const answer = bytes.toString('latin1', 0, 1);
   if (answer === 'S' || answer === 'G') return tls(bytes, 1);
   const at = answer === 'N' ? 1 : 0;
-  if (bytes.length < at + 9 || bytes[at] !== letterR) return undefined;
+  if (bytes.length < at + 9 || bytes[at] !== LETTER_R) return undefined;
   const size = bytes.readUInt32BE(at + 1);
   const kind = bytes.readUInt32BE(at + 5);
   return size >= 8 && size < 1000 && kind <= 12

@@ -1,41 +1,29 @@
-// @ts-check
-// The nine phenomena of the chapter, each run on demand.
+/** The nine phenomena of the chapter, each run on demand. */
+import { PHENOMENON_NAMES, type PhenomenonName } from '../dist/phenomena/names.js';
+import type { Answer } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
 import { el } from './dom.js';
 import { timeline } from './timeline.js';
-import { currentLanguage, t } from './words.js';
+import { currentLanguage, t, type Word } from './words.js';
 
-const names = /** @type {const} */ ([
-  'sticky',
-  'leftover',
-  'udp',
-  'empty',
-  'loss',
-  'ready',
-  'prefix',
-  'rtt',
-  'concurrency',
-]);
-/** @typedef {(typeof names)[number]} Name */
+/** What a phenomenon showed, or why it could not be shown. */
+type Result = Answer<'show'> | { failed: string };
+type ShownPhenomenon = Answer<'show'>['en'];
 
-/** @param {HTMLElement} root */
-export function phenomena(root) {
-  /** @type {Name} */
-  let current = 'sticky';
-  /** What was measured, by name. @type {Map<Name, import('./connection.js').Message>} */
-  const results = new Map();
-  /** What runs or waits for its turn. @type {Set<Name>} */
-  const busy = new Set();
-  /** @type {{ stop(): void }[]} */
-  let playing = [];
+export function phenomena(root: HTMLElement) {
+  let current: PhenomenonName = 'sticky';
+  /** What was measured, by name. */
+  const results = new Map<PhenomenonName, Result>();
+  /** What runs or waits for its turn. */
+  const busy: Set<PhenomenonName> = new Set();
+  let playing: { stop(): void }[] = [];
 
-  /** @param {Name} name */
-  async function run(name) {
+  async function run(name: PhenomenonName) {
     if (busy.has(name)) return;
     busy.add(name);
     draw();
     try {
-      results.set(name, await ask({ type: 'show', name }));
+      results.set(name, await ask('show', { name }));
     } catch (error) {
       results.set(name, { failed: error instanceof Error ? error.message : String(error) });
     }
@@ -43,8 +31,7 @@ export function phenomena(root) {
     if (name === current) draw(true);
   }
 
-  /** @param {boolean} [play] */
-  function draw(play = false) {
+  function draw(play: boolean = false) {
     for (const each of playing) each.stop();
     playing = [];
     const focused = document.activeElement?.getAttribute('data-name');
@@ -54,7 +41,7 @@ export function phenomena(root) {
       el(
         'ul',
         {},
-        ...names.map((name) =>
+        ...PHENOMENON_NAMES.map((name) =>
           el(
             'li',
             {},
@@ -71,7 +58,7 @@ export function phenomena(root) {
                 },
               },
               el('span', { class: 'code' }, name),
-              t(/** @type {import('./words.js').Word} */ (`p_${name}`)),
+              t(`p_${name}` as Word),
             ),
           ),
         ),
@@ -86,12 +73,11 @@ export function phenomena(root) {
         el('div', { class: 'result', 'aria-busy': busy.has(current) ? 'true' : 'false' }, ...detail(result, play)),
       ),
     );
-    if (focused) /** @type {HTMLElement | null} */ (root.querySelector(`[data-name="${focused}"]`))?.focus();
+    if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
   }
 
-  /** @param {import('./connection.js').Message | undefined} result @param {boolean} play */
-  function detail(result, play) {
-    const shown = result?.[currentLanguage()];
+  function detail(result: Result | undefined, play: boolean) {
+    const shown = result && !('failed' in result) ? result[currentLanguage()] : undefined;
     const button = el(
       'button',
       {
@@ -103,14 +89,9 @@ export function phenomena(root) {
       },
       t(result ? 'runAgain' : 'run'),
     );
-    const heading = el(
-      'div',
-      { class: 'heading' },
-      el('h2', {}, shown?.title ?? t(/** @type {import('./words.js').Word} */ (`p_${current}`))),
-      button,
-    );
+    const heading = el('div', { class: 'heading' }, el('h2', {}, shown?.title ?? t(`p_${current}` as Word)), button);
     if (busy.has(current)) return [heading, el('p', { class: 'quiet', role: 'status' }, t('running'))];
-    if (result?.failed) return [heading, el('p', { class: 'error', role: 'alert' }, result.failed)];
+    if (result && 'failed' in result) return [heading, el('p', { class: 'error', role: 'alert' }, result.failed)];
     if (!shown) return [heading];
     return [
       heading,
@@ -119,7 +100,7 @@ export function phenomena(root) {
       shown.notShown ? el('p', { class: 'error' }, el('strong', {}, `${t('notShown')}: `), shown.notShown) : undefined,
       shown.plot ? plot(shown.plot) : undefined,
       shown.table ? table(shown.table) : undefined,
-      ...shown.observations.map((/** @type {any} */ observation, /** @type {number} */ index) => {
+      ...shown.observations.map((observation, index) => {
         const drawn = timeline(observation, { play: play && index === 0 });
         playing.push(drawn);
         return el(
@@ -141,8 +122,7 @@ export function phenomena(root) {
   };
 }
 
-/** @param {Record<string, string | number | boolean> | undefined} values */
-function facts(values) {
+function facts(values: ShownPhenomenon['observations'][number]['facts']) {
   if (!values) return undefined;
   return el(
     'p',
@@ -151,14 +131,13 @@ function facts(values) {
       el(
         'span',
         { class: 'fact' },
-        `${t(/** @type {import('./words.js').Word} */ (`f_${name}`))} ${typeof value === 'boolean' ? t(value ? 'yes' : 'no') : value}`,
+        `${t(`f_${name}` as Word)} ${typeof value === 'boolean' ? t(value ? 'yes' : 'no') : value}`,
       ),
     ),
   );
 }
 
-/** @param {{ columns: string[], rows: (string | number)[][] }} data */
-function table({ columns, rows }) {
+function table({ columns, rows }: NonNullable<ShownPhenomenon['table']>) {
   return el(
     'div',
     { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': columns.join(', ') },
@@ -191,8 +170,7 @@ function table({ columns, rows }) {
   );
 }
 
-/** @param {{ title: string, unit: string, bars: { label: string, value: number }[] }} data */
-function plot({ title, unit, bars }) {
+function plot({ title, unit, bars }: NonNullable<ShownPhenomenon['plot']>) {
   const most = Math.max(...bars.map((bar) => bar.value), 1e-9);
   return el(
     'figure',

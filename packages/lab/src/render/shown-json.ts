@@ -1,0 +1,70 @@
+/** A phenomenon as JSON. */
+import type { Lang } from '../lang.js';
+import type { Observation, Phenomenon, Plot, Shown, Table } from '../phenomena/index.js';
+import { spanJson, type Segments, type SpanJson, type Trace } from '../wire/trace.js';
+
+export interface TraceJson {
+  readonly writes: readonly SpanJson[];
+  readonly reads: readonly SpanJson[];
+  readonly messages: readonly SpanJson[];
+  readonly segments?:
+    | Exclude<Segments, { source: 'capture' }>
+    | {
+        readonly source: 'capture';
+        readonly count: number;
+        readonly spans: readonly SpanJson[];
+        readonly repeated: number;
+      };
+}
+
+export interface ShownJson extends TraceJson {
+  readonly phenomenon: Phenomenon['name'];
+  readonly title: string;
+  readonly chapter: string;
+  readonly explanation: string;
+  readonly observations: readonly (TraceJson & {
+    readonly name: string;
+    readonly title: string;
+    readonly facts?: Observation['facts'];
+  })[];
+  readonly table?: { readonly columns: readonly string[]; readonly rows: Table['rows'] };
+  readonly plot?: { readonly title: string; readonly unit: string; readonly bars: Plot['bars'] };
+  readonly notShown?: string;
+}
+
+/**
+ * A phenomenon as data. `writes`, `reads` and `messages` are those of the first observation; `observations` holds all of
+ * them, each with its name, title and facts.
+ */
+export function shownJson(phenomenon: Phenomenon, shown: Shown, lang: Lang): ShownJson {
+  const { observations, table, plot, notShown, explanation } = shown;
+  return {
+    phenomenon: phenomenon.name,
+    title: phenomenon.title[lang],
+    chapter: phenomenon.chapter[lang],
+    ...traceJson(observations[0]?.trace),
+    explanation: explanation[lang],
+    observations: observations.map(({ name, title, trace, facts }) => ({
+      name,
+      title: title[lang],
+      ...traceJson(trace),
+      ...(facts && { facts }),
+    })),
+    ...(table && { table: { columns: table.columns.map((column) => column[lang]), rows: table.rows } }),
+    ...(plot && { plot: { title: plot.title[lang], unit: plot.unit, bars: plot.bars } }),
+    ...(notShown && { notShown: notShown[lang] }),
+  };
+}
+
+export function traceJson(trace: Trace | undefined): TraceJson {
+  if (!trace) return { writes: [], reads: [], messages: [] };
+  const { writes, reads, messages, segments } = trace;
+  return {
+    writes: writes.map(spanJson),
+    reads: reads.map(spanJson),
+    messages: messages.map(spanJson),
+    ...(segments && {
+      segments: segments.source === 'capture' ? { ...segments, spans: segments.spans.map(spanJson) } : segments,
+    }),
+  };
+}

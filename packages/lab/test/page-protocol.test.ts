@@ -1,0 +1,205 @@
+/** The page and the lab check what they hear from each other: a bad message gets a clear error and costs one page only. */
+import { once } from 'node:events';
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { within } from '../../../test/support/waits.js';
+import { readLabMessage, readPageRequest, type LabMessage } from '../dist/page/protocol.js';
+import { PHENOMENON_NAMES } from '../dist/phenomena/names.js';
+import { wirelab, type Program } from './programs.js';
+
+const id = fc.nat();
+const word = fc.string({ maxLength: 200 });
+const view = fc.constantFrom('inspect', 'chaos');
+const faults = fc.record(
+  {
+    slice: fc.integer({ min: 1, max: 65_536 }),
+    jitter: fc.integer({ min: 1, max: 5000 }),
+    corrupt: fc.constantFrom(0, 0.25, 1),
+    halfClose: fc.boolean(),
+  },
+  { requiredKeys: [], noNullPrototype: true },
+);
+const request = fc.oneof(
+  fc.record({ type: fc.constant('show'), id, name: fc.constantFrom(...PHENOMENON_NAMES) }, { noNullPrototype: true }),
+  fc.record(
+    {
+      type: fc.constant('experiment'),
+      id,
+      messages: fc.array(fc.string({ maxLength: 100 }), { minLength: 1, maxLength: 16 }),
+      noDelay: fc.boolean(),
+      lateAck: fc.boolean(),
+      delayMs: fc.integer({ min: 0, max: 1000 }),
+      readSize: fc.integer({ min: 1, max: 65_536 }),
+      framing: word,
+      faults,
+    },
+    { noNullPrototype: true },
+  ),
+  fc.record(
+    { type: fc.constant('inspect'), id, to: word, framing: word, framingBack: word },
+    { noNullPrototype: true },
+  ),
+  fc.record({ type: fc.constant('chaos'), id, to: word, faults, seed: fc.nat() }, { noNullPrototype: true }),
+  fc.record({ type: fc.constantFrom('traffic', 'stop'), id, view }, { noNullPrototype: true }),
+);
+/** A request, and one of its fields that says what is asked. */
+const requestAndField = request.chain((asked) =>
+  fc.tuple(fc.constant(asked), fc.constantFrom(...Object.keys(asked).filter((key) => key !== 'type'))),
+);
+const nonsense = fc
+  .oneof(
+    fc.string(),
+    fc.json(),
+    requestAndField.map(([asked, field]) => JSON.stringify({ ...asked, [field]: { wrong: 1 } })),
+  )
+  .filter((text) => 'problem' in readPageRequest(text));
+
+describe('the schema of page and lab', () => {
+  it('lets every right request through as it is', () => {
+    fc.assert(
+      fc.property(request, (asked) => {
+        expect(readPageRequest(JSON.stringify(asked))).toEqual({ message: asked });
+      }),
+    );
+  });
+
+  it('names the field that is wrong, and keeps the number of the request', () => {
+    fc.assert(
+      fc.property(requestAndField, fc.constantFrom(null, { wrong: 1 }), ([asked, field], wrong) => {
+        const reading = readPageRequest(JSON.stringify({ ...asked, [field]: wrong }));
+        expect(reading).toMatchObject({ id: field === 'id' ? 0 : asked.id });
+        expect(reading).toMatchObject({ problem: expect.stringMatching(new RegExp(`^${field}\\b.* (must|is)`)) });
+      }),
+    );
+  });
+
+  it('refuses a field that it does not know, and a request without one that it needs', () => {
+    fc.assert(
+      fc.property(requestAndField, ([asked, field]) => {
+        const more = JSON.stringify({ ...asked, surprise: 1 });
+        expect(readPageRequest(more)).toEqual({ id: asked.id, problem: 'surprise is not known here' });
+        const less = JSON.stringify({ ...asked, [field]: undefined });
+        expect(readPageRequest(less)).toMatchObject({ problem: `${field} is missing` });
+      }),
+    );
+  });
+
+  it('answers any text with a message or a problem, on both sides', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json(),
+          request.map((asked) => JSON.stringify(asked)),
+        ),
+        (text) => {
+          for (const reading of [readPageRequest(text), readLabMessage(text)])
+            expect('message' in reading ? 'right' : reading.problem).toMatch(/./);
+        },
+      ),
+    );
+  });
+});
+
+/** One page, without a browser. */
+class Visitor {
+  readonly socket: WebSocket;
+  /** Everything that came, as it came. */
+  readonly heard: string[] = [];
+  #next = 1;
+
+  constructor(url: URL) {
+    this.socket = new WebSocket(`ws://${url.host}${url.pathname}socket`, { headers: { origin: url.origin } });
+    this.socket.on('message', (data: Buffer) => this.heard.push(data.toString()));
+  }
+
+  /** Sends it, and resolves with the first message from then on that is not a report. */
+  async says(text: string | Buffer): Promise<LabMessage> {
+    const from = this.heard.length;
+    this.socket.send(text);
+    for (let at = from; ; at++) {
+      while (this.heard.length <= at) await within(once(this.socket, 'message'), 'an answer of the lab');
+      const reading = readLabMessage(this.heard[at]!);
+      if ('problem' in reading) throw new Error(reading.problem);
+      if ('id' in reading.message) return reading.message;
+    }
+  }
+
+  asks(type: string, fields: object): Promise<LabMessage> {
+    return this.says(JSON.stringify({ type, id: this.#next++, ...fields }));
+  }
+}
+
+describe('the lab, and pages that say the wrong thing', () => {
+  let lab: Program;
+  let url: URL;
+  beforeAll(async () => {
+    lab = wirelab('page');
+    url = new URL((await lab.says(/listening (http:\S+)/))[1]!);
+  });
+  afterAll(() => lab?.[Symbol.asyncDispose]());
+
+  const visit = async (): Promise<Visitor> => {
+    const visitor = new Visitor(url);
+    await within(once(visitor.socket, 'open'), 'the lab to take a page');
+    return visitor;
+  };
+  const plain = { noDelay: true, lateAck: false, delayMs: 0, readSize: 1024, framing: 'u32be', faults: {} };
+
+  it('answers each bad message with an error and serves the same page on', async () => {
+    const page = await visit();
+    await fc.assert(
+      fc.asyncProperty(nonsense, async (text) => {
+        expect(await page.says(text)).toMatchObject({ type: 'error', message: expect.stringMatching(/./) });
+        expect(await page.asks('stop', { view: 'chaos' })).toMatchObject({ type: 'stopped' });
+      }),
+    );
+    expect(await page.says(Buffer.from('{}'))).toMatchObject({ message: 'a request must be text, not bytes' });
+    page.socket.terminate();
+  });
+
+  it('closes the page that sends too much, and no other', async () => {
+    const [bad, good] = [await visit(), await visit()];
+    const closed = once(bad.socket, 'close');
+    bad.socket.send('x'.repeat(70_000));
+    expect((await within(closed, 'the lab to close the page'))[0]).toBe(1009);
+    const answer = await good.asks('experiment', { ...plain, messages: ['hello', 'world'] });
+    expect(answer).toMatchObject({ type: 'experiment', messages: [{ text: 'hello' }, { text: 'world' }] });
+    good.socket.terminate();
+  });
+
+  it('refuses more requests than may wait, by their numbers', async () => {
+    const page = await visit();
+    const count = 100;
+    page.socket.send(JSON.stringify({ type: 'experiment', id: 1, ...plain, messages: ['a', 'b'], delayMs: 1000 }));
+    for (let id = 2; id <= count; id++) page.socket.send(JSON.stringify({ type: 'stop', id, view: 'chaos' }));
+    while (page.heard.length < count) await within(once(page.socket, 'message'), 'all answers');
+    const answers = page.heard.map((text) => JSON.parse(text) as { type: string; id: number; message?: string });
+    expect(new Set(answers.map((answer) => answer.id)).size).toBe(count);
+    const refused = answers.filter((answer) => answer.type === 'error');
+    expect(refused.length).toBeGreaterThan(0);
+    expect(new Set(refused.map((answer) => answer.message))).toEqual(new Set(['64 requests are waiting already']));
+    page.socket.terminate();
+  });
+
+  it('sends nothing that the page would not understand', async () => {
+    const page = await visit();
+    for (const name of ['sticky', 'udp', 'empty', 'prefix', 'rtt']) await page.asks('show', { name });
+    await page.asks('experiment', { ...plain, messages: ['\u0000ÿ', ''], faults: { slice: 1, resetAfter: 5 } });
+    for (const framing of ['u32be', 'guess', 'lines'])
+      for (const start of [
+        ['inspect', { to: 'demo', framing, framingBack: framing }],
+        ['chaos', { to: 'demo', seed: 7, faults: { slice: 2, corrupt: 0.01, cutEvery: 30, halfClose: true } }],
+      ] as const) {
+        await page.asks(start[0], start[1]);
+        await page.asks('traffic', { view: start[0] });
+        await page.asks('stop', { view: start[0] });
+      }
+    const problems = page.heard.map((text) => readLabMessage(text)).filter((reading) => 'problem' in reading);
+    expect(problems).toEqual([]);
+    const kinds = new Set(page.heard.map((text) => (JSON.parse(text) as { event?: string }).event));
+    expect([...kinds]).toEqual(expect.arrayContaining(['open', 'read', 'misfit', 'guess', 'fault', 'end', 'close']));
+    page.socket.terminate();
+  });
+});
