@@ -37,6 +37,7 @@ const inside =
 const client = inside('sendall/src/client');
 const cli = inside('sendall/src/cli');
 const servers = inside('socketserver/src');
+const lab = inside('lab/src');
 module.exports = {
   forbidden: [
     { name: 'no cycles', severity: 'error', from: { path: '^packages/[^/]+/src/' }, to: { circular: true } },
@@ -124,6 +125,24 @@ module.exports = {
     ...servers('handler', 'connection'),
     ...servers('admission', 'connection', 'transports'),
     ...servers('concurrency', 'admission', 'handler', 'transports'),
+    // Rooms of the lab, from the lowest to the highest; its command line may import all of them.
+    ...lab('wire'),
+    ...lab('messages'),
+    ...lab('faults'),
+    ...lab('historical', 'wire'),
+    ...lab('chat', 'wire'),
+    ...lab('proxy', 'wire', 'messages', 'faults'),
+    ...lab('probe', 'wire', 'messages'),
+    ...lab('experiment', 'wire', 'messages', 'historical'),
+    ...lab('phenomena', 'wire', 'messages', 'faults', 'historical', 'proxy', 'experiment'),
+    ...lab('render', 'wire', 'messages', 'proxy', 'probe', 'phenomena'),
+    ...lab('page', 'messages', 'faults', 'proxy', 'experiment', 'phenomena', 'render'),
+    {
+      name: 'what runs in the browser too imports nothing of Node',
+      severity: 'error',
+      from: { path: `${src('lab')}(page/protocol|phenomena/names)\\.ts` },
+      to: { pathNot: [`${src('lab')}phenomena/names\\.ts`, 'node_modules/valibot/'] },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -1,10 +1,10 @@
-// npm run check: every static check, all of them even when one fails; the exit code tells.
+/** npm run check: every static check, all of them even when one fails; the exit code tells. */
 import { spawnSync } from 'node:child_process';
 
 const checks = [
   ['installed packages (npm ci puts them right)', 'npm', ['ls', '--workspaces', '--depth=0']],
   ['build', 'npm', ['run', '--silent', 'build']],
-  ['types of tests, scripts and benchmarks', 'npx', ['tsc', '-p', 'tsconfig.check.json']],
+  ['types of tests and scripts', 'npx', ['tsc', '-p', 'tsconfig.check.json']],
   ['linter', 'npx', ['oxlint', '--type-aware', '--deny-warnings']],
   ['formatter', 'npx', ['oxfmt', '--check', '.']],
   ['layers', 'npx', ['depcruise', '--config', '.dependency-cruiser.cjs', 'packages', 'examples']],

@@ -1,4 +1,4 @@
-// What the tests need besides npm: a command, the Debian package that brings it, and which tests want it.
+/** What the tests need besides npm: a command, the Debian package that brings it, and which tests want it. */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';

@@ -1,4 +1,4 @@
-// Another Node.js to run the tests with: the registry's package of that version, kept in the user's cache folder.
+/** Another Node.js to run the tests with: the registry's package of that version, kept in the user's cache folder. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';

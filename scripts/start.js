@@ -1,4 +1,4 @@
-// npm start: an agent for this user in the foreground, one real command through it, and what to type next.
+/** npm start: an agent for this user in the foreground, one real command through it, and what to type next. */
 import { spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,7 @@
-// npm test [-- [--node 24] [--short] [what Vitest takes]]: finds what the tests need, builds, runs every test, and ends
-// with one plain line. --node runs them with another Node.js; --short runs a few files, which go through every package.
+/**
+ * npm test [-- [--node 24] [--short] [what Vitest takes]]: finds what the tests need, builds, runs every test, and ends
+ * with one plain line. --node runs them with another Node.js; --short runs a few files, which go through every package.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
