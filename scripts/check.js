@@ -8,6 +8,7 @@ const checks = [
   ['linter', 'npx', ['oxlint', '--type-aware', '--deny-warnings']],
   ['formatter', 'npx', ['oxfmt', '--check', '.']],
   ['layers', 'npx', ['depcruise', '--config', '.dependency-cruiser.cjs', 'packages', 'examples']],
+  ['API reference', 'npx', ['typedoc', '--emit', 'none']],
   ['unused exports', 'npx', ['knip', '--no-progress']],
   ...['framing', 'socketserver', 'sendall', 'lab'].map((name) => [
     `package ${name}`,

@@ -13,6 +13,7 @@ export interface FramingCase {
   error?: FramingErrorCode;
 }
 
+/** How `verifyFraming` cuts. */
 export interface VerifyOptions {
   /** Where the random cuts come from: the same seed, the same cuts. @default 1 */
   seed?: number;

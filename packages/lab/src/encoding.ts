@@ -1,6 +1,7 @@
 /** Text in the encodings of the tutorial: UTF-8, GBK, and finding out which of them an output has. */
 import iconv from 'iconv-lite';
 
+/** An encoding of text that the lab speaks. */
 export type Encoding = 'utf-8' | 'gbk';
 export const ENCODINGS: readonly Encoding[] = ['utf-8', 'gbk'];
 

@@ -14,6 +14,8 @@
  * The lab makes this visible: `phenomena` are experiments on real sockets, `serveCommands` and `openCommandClient` speak
  * the historical protocols, `startProxy` stands between two programs, watched by an `Inspector` or with `faults` on its
  * way, and `probe` finds the cuts of a request that break a server. The command `wirelab` is made of these.
+ *
+ * @packageDocumentation
  */
 export { formatAddress, parseAddress, type Address } from './address.js';
 export { ChatServer, type ChatEvent, type ChatServerOptions } from './chat/server.js';

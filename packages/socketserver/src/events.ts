@@ -37,6 +37,7 @@ export interface ServerEvents {
   drain: { phase: 'begin'; connections: number } | { phase: 'end'; report: DrainReport };
 }
 
+/** The connection that an event is about. */
 export interface ConnectionInfo {
   /** Unique within the server (and its worker, where there is one). */
   id: number;
@@ -46,6 +47,7 @@ export interface ConnectionInfo {
   worker?: number;
 }
 
+/** What happened to a worker. */
 export interface WorkerEvent {
   state: 'started' | 'exit' | 'respawn' | 'hung';
   worker: number;

@@ -12,6 +12,7 @@ import { OptionError } from './errors.js';
  */
 export type Concurrency = 'inline' | 'threads' | 'processes' | ThreadOptions | ProcessOptions;
 
+/** Handlers in worker threads. */
 export interface ThreadOptions {
   mode: 'threads';
   /** How many threads. @default as many as there are cores, at least 2 */
@@ -27,6 +28,7 @@ export interface ThreadOptions {
   hangTimeout?: number;
 }
 
+/** Handlers in child processes. */
 export interface ProcessOptions {
   mode: 'processes';
   /** How many processes. @default as many as there are cores, at least 2 */
@@ -50,6 +52,7 @@ export interface ProcessOptions {
 /** `optional` takes connections with and without a header; the versions take only their own. */
 export type ProxyProtocol = boolean | 'v1' | 'v2' | 'optional';
 
+/** A number of connections that is worth an event. */
 export interface Alarm {
   /** Fires when the number of connections reaches this. */
   threshold: number;

@@ -16,8 +16,10 @@ export type Request = Connection | Datagram;
  */
 export type ServerStatus = 'new' | 'listening' | 'running' | 'suspended' | 'draining' | 'closed';
 
+/** How `waitForConnections` compares the number of connections. */
 export type Comparison = '<' | '<=' | '==' | '>=' | '>';
 
+/** The state of a server at this moment. */
 export interface ServerInfo {
   status: ServerStatus;
   address: BoundAddress;

@@ -5,6 +5,7 @@ import { reach } from '../wire/reach.js';
 import type { Address } from '../address.js';
 import { reads } from '../wire/reads.js';
 
+/** A connection to a chat server. */
 export interface ChatClient {
   /** Texts as they come, until the server ends. */
   readonly texts: AsyncIterable<string>;

@@ -5,10 +5,12 @@ import { serve, type Connection } from '@sendall/socketserver';
 /** How long a client that has sent its end may still get something after its last message was answered. */
 const LINGER_MS = 500;
 
+/** What happens in a chat. */
 export type ChatEvent =
   | { readonly type: 'joined' | 'left'; readonly name: string; readonly address: string }
   | { readonly type: 'said'; readonly name: string; readonly text: string };
 
+/** Where a chat server listens, and its limits. */
 export interface ChatServerOptions {
   /** The port to listen on; the tutorial's by default. @default 6060 */
   port?: number;

@@ -26,6 +26,7 @@ export interface ExperimentOptions {
   via?: (port: number) => Promise<number>;
 }
 
+/** What an experiment showed. */
 export interface Experiment {
   readonly trace: Trace;
   /** Why it went no further, when it did not: the framing gave up, or the connection broke. */

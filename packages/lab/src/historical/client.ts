@@ -5,6 +5,7 @@ import { Line } from './line.js';
 import { streamProtocols } from './server.js';
 import { callUdp } from './udp.js';
 
+/** A client of one of the historical protocols. */
 export interface CommandClient {
   /** The bytes of the answer, as they come. `last`: no further command will follow. */
   call(command: string, last: boolean): AsyncIterable<Buffer>;

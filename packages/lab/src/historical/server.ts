@@ -30,6 +30,7 @@ export type CommandEvent =
   | { readonly type: 'command'; readonly client: string; readonly command: string }
   | { readonly type: 'refused'; readonly client: string; readonly reason: string };
 
+/** Which port a command server takes, and how it encodes. */
 export interface CommandServerOptions {
   /** `recv`, `length-ready`, `struct-i` or `udp`. */
   protocol: string;
@@ -47,6 +48,7 @@ export interface CommandServerOptions {
   onEvent?: (event: CommandEvent) => void;
 }
 
+/** A server of one of the historical protocols. */
 export interface CommandServer extends AsyncDisposable {
   readonly port: number;
   /** Stops, and ends every command that still runs. */

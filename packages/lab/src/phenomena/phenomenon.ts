@@ -12,11 +12,13 @@ export interface Observation {
   readonly facts?: Readonly<Record<string, number | string | boolean>>;
 }
 
+/** Measured values, in rows. */
 export interface Table {
   readonly columns: readonly Text[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
 
+/** Measured values, to be drawn. */
 export interface Plot {
   readonly title: Text;
   readonly unit: string;
@@ -33,6 +35,7 @@ export interface Shown {
   readonly notShown?: Text;
 }
 
+/** Something that happens on sockets, shown and measured. */
 export interface Phenomenon {
   readonly name: PhenomenonName;
   readonly title: Text;

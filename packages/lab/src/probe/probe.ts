@@ -6,6 +6,7 @@ import { Expected } from './expected.js';
 import { families, formatPlan, leftOut, type NotTried, pieces, type Plan } from './plan.js';
 import { Talk, type Heard } from './talk.js';
 
+/** Which server to probe, and with which requests. */
 export interface ProbeOptions {
   readonly address: Address;
   /** How the server's answers (and a request that is given as a payload) are framed; `raw`: not at all. */
@@ -23,6 +24,7 @@ export interface ProbeOptions {
 /** `changed`: the answers differ. `hang`: some did not come. `closed`: the server ended the connection instead. */
 export type Verdict = 'same' | 'changed' | 'hang' | 'closed';
 
+/** One way to cut a request, and the verdict. */
 export interface ProbeCase {
   readonly family: string;
   readonly plan: Plan;
@@ -30,12 +32,14 @@ export interface ProbeCase {
   readonly reason?: string;
 }
 
+/** A cut that changed the answer. */
 export interface ProbeFailure extends ProbeCase {
   readonly sent: readonly Buffer[];
   readonly expected: readonly Buffer[];
   readonly got: readonly Buffer[];
 }
 
+/** What a probe found. */
 export interface ProbeReport {
   /** The request's bytes on the wire, and whether the framing was put around what was given. */
   readonly request: Buffer;

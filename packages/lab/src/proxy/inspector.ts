@@ -47,6 +47,7 @@ export type InspectEvent =
     }
   | { readonly event: 'refused'; readonly atMs: number; readonly client: string; readonly reason: string };
 
+/** One read, and the messages that it carried. */
 export interface InspectRead extends Omit<TapRead, 'error'> {
   readonly event: 'read';
   readonly atMs: number;
@@ -59,6 +60,7 @@ export interface InspectRead extends Omit<TapRead, 'error'> {
   readonly split: boolean;
 }
 
+/** The framings of both directions. */
 export interface Framings {
   /** A spec of `parseFraming`, `raw` (none) or `guess`. */
   readonly framing: string;

@@ -29,6 +29,7 @@ export type ProxyEvent =
     }
   | { readonly type: 'refused'; readonly client: string; readonly reason: string };
 
+/** Where a proxy listens and leads to, and what it does on the way. */
 export interface ProxyOptions {
   readonly listen: Address;
   readonly to: Address;
@@ -41,6 +42,7 @@ export interface ProxyOptions {
   readonly onEvent?: (event: ProxyEvent) => void;
 }
 
+/** A proxy between clients and a server. */
 export interface Proxy extends AsyncDisposable {
   readonly address: Address;
   /** Ends every connection and stops listening. */

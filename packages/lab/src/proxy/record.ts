@@ -94,6 +94,7 @@ function reason(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? String(error);
 }
 
+/** A recording, as it is read. */
 export interface ReadRecord {
   readonly framings: Framings;
   readonly events: AsyncIterable<{ readonly event: ProxyEvent; readonly atMs: number }>;

@@ -25,6 +25,7 @@ import { PairingDesk } from './pairing.js';
 import { Resumes } from './resumes.js';
 import { AgentSession, type Origin, type Principal } from './session.js';
 
+/** Where an agent listens, and its limits. */
 export interface AgentOptions {
   /** Folders of this installation. Default: from SENDALL_HOME and the XDG variables. */
   home?: Home;
@@ -120,6 +121,7 @@ export async function openAgent(options: AgentOptions = {}): Promise<Agent> {
   return agent;
 }
 
+/** An agent that runs in this process. */
 export class Agent implements AsyncDisposable {
   readonly home: Home;
   readonly name: string;

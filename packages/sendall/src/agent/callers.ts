@@ -4,6 +4,7 @@ import type { Home } from '../home.js';
 import { fingerprintOf, parseFingerprint } from '../keys/fingerprint.js';
 import { RecordFile, type Json } from '../files/record-file.js';
 
+/** A key that may run commands here. */
 export interface Caller {
   readonly fingerprint: string;
   /** What the caller called itself when it paired. */

@@ -4,6 +4,7 @@ import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
 import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './options/check.js';
 
+/** How to reach a host, and how long to try. */
 export interface ConnectOptions {
   /**
    * Folders of this installation.

@@ -21,11 +21,15 @@ export interface HostInfo {
   readonly clockSkewMs: number;
 }
 
+/** Runs a template as words; with options first, gives a tag that uses them. */
 export interface RunTag {
+  /** A value is one word whatever it holds, an array is several. */
   (strings: TemplateStringsArray, ...values: readonly Argument[]): Run;
+  /** The same tag with these options. */
   (options: RunOptions): RunTag;
 }
 
+/** How to join a run that exists. */
 export interface AttachOptions extends Pick<
   RunOptions,
   | 'encoding'
@@ -109,6 +113,7 @@ export interface RunListing {
 /** Turns a run's `cwd` into a folder's full name. */
 type FolderFrom = (cwd: Uint8Array | undefined) => Uint8Array;
 
+/** A machine that was reached: runs commands there. */
 export class Host implements AsyncDisposable {
   /** The name or address it was connected by. */
   readonly id: string;

@@ -5,6 +5,7 @@ import { parseFingerprint } from '../keys/fingerprint.js';
 import { isRecord, RecordFile, type Json } from '../files/record-file.js';
 import { canonicalTlsUrl, parseTlsUrl } from '../text/address.js';
 
+/** A host that this user knows: its address, its key and its tags. */
 export interface KnownHost {
   readonly name: string;
   /** tls://HOST:PORT */

@@ -13,6 +13,7 @@ import { dialTls, exportBinding } from '../link/tls.js';
 import type { Message, MessageNamed } from '../protocol/messages.js';
 import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';
 
+/** The caller's half of a pairing. */
 export interface PairOptions {
   /** From `sendall pair --new` on the agent's machine. */
   readonly code: string;
@@ -28,6 +29,7 @@ export interface PairOptions {
 
 const OPTION_NAMES = new Set(['code', 'name', 'timeoutMs', 'signal']);
 
+/** A host as it is known after pairing. */
 export interface Paired {
   readonly name: string;
   readonly url: string;

@@ -20,6 +20,7 @@ import { resolveTargets } from './targets.js';
 /** Bytes of one stdin stream that are kept for hosts that begin later. */
 const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
+/** Options of a run on many hosts. */
 export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {}
 
 /** A fleet's hosts cannot share a terminal or a file, and have one run id for one try. */
@@ -29,6 +30,7 @@ const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES 
 /** What happens on a host, and where. */
 export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
 
+/** How many hosts are how far. */
 export interface Progress {
   readonly total: number;
   readonly started: number;
@@ -38,6 +40,7 @@ export interface Progress {
   readonly failed: number;
 }
 
+/** What became of a run on all its hosts. */
 export interface FleetResult {
   /** Every host's command ended well. */
   readonly ok: boolean;
@@ -63,6 +66,7 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
   return new Fleet(names, options);
 }
 
+/** Hosts that run the same command. */
 export class Fleet {
   readonly set: NodeSet;
   readonly #names: readonly string[];

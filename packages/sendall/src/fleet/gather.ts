@@ -15,6 +15,7 @@ export interface Group {
   readonly reason: string;
 }
 
+/** The output of most hosts, and the others. */
 export interface OutputDiff {
   /** The largest group; of two equally large ones the first. */
   readonly majority: Group;

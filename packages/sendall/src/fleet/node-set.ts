@@ -10,6 +10,7 @@
 import { UsageError } from '../errors.js';
 import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
 
+/** What a set of host names may hold, and what its words stand for. */
 export interface NodeSetOptions {
   /**
    * Names that one set may hold; an expression that stands for more is refused.
@@ -26,6 +27,7 @@ type Operator = ',' | '!' | '&' | '^';
 const OPTION_NAMES: Record<keyof NodeSetOptions, true> = { maxSize: true, lookUp: true };
 const MAX_SIZE = 100_000;
 
+/** A set of host names, written and read as `web[01-20]`. */
 export class NodeSet implements Iterable<string> {
   readonly #options: NodeSetOptions;
   /** A set that one word stands for is written again without its names. */

@@ -13,6 +13,7 @@ import {
 /** A number of hosts, or a share of all of them. */
 export type Share = number | `${number}%`;
 
+/** How many hosts at a time, and when to stop. */
 export interface RolloutOptions {
   /**
    * Hosts at a time.

@@ -17,6 +17,7 @@ import { greet } from '../link/handshake.js';
 import { Link } from '../link/link.js';
 import { memoryPair, type MemoryPair } from './network/memory-pair.js';
 
+/** What goes wrong between a test and its hosts. */
 export interface TestHostsOptions {
   /**
    * What goes wrong on the links.

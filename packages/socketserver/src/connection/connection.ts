@@ -37,6 +37,7 @@ export interface ConnectionHost {
   connectionEstablished(connection: Connection): void;
 }
 
+/** What went over a connection so far. */
 export interface ConnectionStats {
   bytesRead: number;
   bytesWritten: number;

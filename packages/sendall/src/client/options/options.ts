@@ -28,6 +28,7 @@ import { verboseOf, verboseRule, type Verbose } from './verbose.js';
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
 
+/** How to run a command, and what becomes of its output. */
 export interface RunOptions {
   /**
    * Run id (UUIDv7 text). Opening the same id again attaches to that run.

@@ -4,6 +4,7 @@ import { SendallError } from '../../errors.js';
 import { printable } from '../../text/printable.js';
 import type { ProcessInfo } from '../../protocol/messages.js';
 
+/** What became of a run. */
 export type Outcome =
   | 'ok'
   | 'failed'

@@ -45,6 +45,7 @@ import { signalNumber } from '../options/signals.js';
 import { mayRepeat, type PreparedRetry } from '../options/retry.js';
 import { isOurs, writers } from '../options/output-target.js';
 
+/** How far a run is. */
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
 
 /** Characters of a reason that the host keeps, and one by which it sees that there were more. */
@@ -59,6 +60,7 @@ const LINE_RULES = {
 const CANCEL_RULES = { grace: duration, reason: text };
 const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
 
+/** What a signal or a kill did. */
 export interface KillReport {
   /** "done", or why nothing was signalled. */
   readonly result: string;
@@ -68,6 +70,7 @@ export interface KillReport {
   readonly proof: string | undefined;
 }
 
+/** One command on one host: awaited, its result; iterated, its lines. */
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly host: string;
   /** With `retry` that of the newest try. */

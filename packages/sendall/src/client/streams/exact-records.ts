@@ -5,6 +5,7 @@ import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 import type { StreamName } from './output.js';
 
+/** One write of the command. */
 export interface OutputRecord {
   readonly stream: StreamName;
   /** Place of the first byte in its own stream. */

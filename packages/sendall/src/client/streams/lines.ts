@@ -2,6 +2,7 @@
 import { delimited, lines } from '@sendall/framing';
 import { UsageError } from '../../errors.js';
 
+/** How output is taken apart into lines. */
 export interface LineOptions {
   /**
    * Bytes that a line may have; a longer one throws.

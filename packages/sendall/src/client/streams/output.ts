@@ -4,6 +4,7 @@ import { SendallError } from '../../errors.js';
 import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 
+/** A command's stream of output. */
 export type StreamName = 'stdout' | 'stderr';
 
 export interface OutputHooks {
