@@ -263,7 +263,7 @@ export class Run implements OutputEvents {
     else this.#read();
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal !== undefined);
     else this.#stdin().discard();
-    this.audience.tell({ type: 'STARTED', ...this.started! });
+    for (const attachment of this.audience.attachments) attachment.sendLater({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
