@@ -663,8 +663,8 @@ export abstract class FrameDecoder implements Decoder {
     } else {
       this.at = began;
       this.#carryOffset += next;
+      // Whether it was borrowed counts until the frame is delivered: its memory must not be used again then.
       this.#carry = copyOf(carry, next, before);
-      this.#borrowed = false;
       this.#held = before - next;
       this.limit = this.max;
     }

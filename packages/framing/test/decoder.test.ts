@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer';
 import {
   cobs,
+  custom,
   delimited,
   fixed,
   type FramingError,
@@ -386,5 +387,20 @@ describe('copy: never', () => {
     for (const chunk of halves) decoder.push(chunk, (frame) => void got.push(frame));
     expect(got.map(String)).toEqual(['a'.repeat(300), 'b'.repeat(200)]);
     expect(String(wire.subarray(4, 304))).toBe('a'.repeat(300));
+  });
+
+  test('never writes into the chunks, whatever a framing of your own makes of them', () => {
+    const pairs = custom('pairs', (_buf, start, end) =>
+      end - start < 200 ? { need: 200 } : { frame: [start, start + 2], consumed: 2 },
+    );
+    const chunks = Buffer.from(Array.from({ length: 403 }, (_, i) => i & 255));
+    const before = Buffer.from(chunks);
+    const decoder = pairs.decoder({ copy: 'never' });
+    const got: Buffer[] = [];
+    const take = (buf: Buffer, from: number, to: number): void => void got.push(Buffer.from(buf.subarray(from, to)));
+    decoder.scan(chunks.subarray(0, 3), take);
+    decoder.scan(chunks.subarray(3), take);
+    expect(chunks).toEqual(before);
+    expect(Buffer.concat(got)).toEqual(before.subarray(0, 2 * got.length));
   });
 });
