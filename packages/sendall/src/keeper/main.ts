@@ -17,6 +17,7 @@ import { Presence } from '../files/presence.js';
 import { started } from '../started.js';
 import { Keeper } from './keeper.js';
 import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './door/limits.js';
+import { failedCall, type Native } from './system/native.js';
 import { plainNative } from './system/plain.js';
 import { SocketFile } from './door/socket-file.js';
 import { spoolRoot } from './output/spool.js';
@@ -71,6 +72,18 @@ function appendLog(path: string, error: Error): void {
   }
 }
 
+/** False when another keeper has the lock. Its descriptor stays open as long as this process lives. */
+function takeLock(native: Native, path: string): boolean {
+  const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+  try {
+    return native.lock(fd);
+  } catch (error) {
+    throw new Error(`${path} cannot be locked (${failedCall(error)}): set SENDALL_HOME to a folder on a disk with locks`, {
+      cause: error,
+    });
+  }
+}
+
 async function main(config: KeeperConfig): Promise<void> {
   if (process.platform === 'linux' && !existsSync('/proc/self/fd'))
     throw new Error('/proc is not mounted, and processes are found there: mount -t proc proc /proc');
@@ -85,8 +98,7 @@ async function main(config: KeeperConfig): Promise<void> {
   const umask = process.umask(0o077);
   process.umask(umask & 0o077);
   const native = (config.plain ? undefined : await loadNative({ nofile, umask })) ?? plainNative(home.runtime);
-  const lock = openSync(join(home.state, 'keeper.lock'), O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
-  if (!native.lock(lock)) process.exit(ALREADY_RUNNING);
+  if (!takeLock(native, join(home.state, 'keeper.lock'))) process.exit(ALREADY_RUNNING);
   // Some disks give the lock to everybody, and a lock file can be removed.
   const presence = await Presence.take(join(home.state, 'keeper.owner'));
   if (!(presence instanceof Presence))

@@ -180,7 +180,7 @@ export class Launch {
   #fail(error: unknown): never {
     this.abandon();
     if (error instanceof SystemError && error.errno === 'E2BIG') throw tooLong(this.#argv, this.#env);
-    if (error instanceof SystemError) throw startFailure(this.#name, error.errno);
+    if (error instanceof SystemError) throw startFailure(this.#name, error);
     throw error;
   }
 

@@ -19,6 +19,13 @@ export class SystemError extends Error {
   }
 }
 
+/** The call that failed and its errno, as "pipe2: EMFILE", of an error of ours or of Node's; else its message. */
+export function failedCall(error: unknown): string {
+  const { message, syscall, code } = error as NodeJS.ErrnoException;
+  if (error instanceof SystemError || code === undefined) return message;
+  return syscall === undefined ? code : `${syscall}: ${code}`;
+}
+
 export interface Watch {
   /** Stops reporting until `start`. */
   stop(): void;
@@ -117,6 +124,7 @@ export interface Native {
   /** 0, or the errno's name. `path` is NUL-terminated and relative to `folder`. */
   executable(folder: number, path: Buffer): string | 0;
   words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
+  /** Throws SystemError. */
   arrange(plan: SpawnPlan): Arranged;
   /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
   spawn(arranged: Arranged): number;
@@ -147,7 +155,7 @@ export interface Native {
   signalExactly(pid: number, signal: number, same: () => boolean): boolean;
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
-  /** A user of this machine; undefined when there is none of that name. */
+  /** A user of this machine; undefined when there is none of that name. Throws SystemError when that cannot be looked up. */
   account(name: string): UserAccount | undefined;
   /**
    * Runs `act` with this thread's credentials those of another user: files are opened and children born as theirs.
@@ -169,7 +177,10 @@ export interface Native {
   receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
   /** Lets the disk begin with a file's written bytes, without waiting. Undefined where there is no such call. */
   readonly startWriting: ((fd: number) => void) | undefined;
-  /** An exclusive lock for as long as the descriptor is open. False when another process has it. */
+  /**
+   * An exclusive lock for as long as the descriptor is open. False when another process has it. Throws SystemError where
+   * there are no locks.
+   */
   lock(fd: number): boolean;
   /** Removes what it left in the file system. */
   dispose(): void;

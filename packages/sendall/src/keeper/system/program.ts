@@ -1,7 +1,7 @@
 /** Which file a command's first word means, and why it cannot run when it cannot. Source: POSIX execvp. */
 import { closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Native } from './native.js';
+import type { Native, SystemError } from './native.js';
 
 /** Why a command does not start, as REFUSED says it. */
 export class StartFailure extends Error {
@@ -128,7 +128,8 @@ function interpreterOf(file: string): string[] {
 }
 
 /** What a failed start means, told by the system call's error. */
-export function startFailure(name: Uint8Array, errno: string): StartFailure {
+export function startFailure(name: Uint8Array, error: SystemError): StartFailure {
+  const { errno, message } = error;
   switch (errno) {
     case 'ENOENT':
       return new StartFailure('nofile', `${show(name)} is there, but the interpreter it names is not`);
@@ -138,6 +139,6 @@ export function startFailure(name: Uint8Array, errno: string): StartFailure {
     case 'ENOEXEC':
       return new StartFailure('notexec', `${show(name)} may not be executed (${errno})`);
     default:
-      return new StartFailure('limits', `the system could not start ${show(name)} (${errno})`);
+      return new StartFailure('limits', `the system could not start ${show(name)} (${message})`);
   }
 }
