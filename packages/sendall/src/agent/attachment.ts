@@ -19,7 +19,7 @@ import type { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
 
 /** What an attachment needs of its session. */
-export interface AttachmentOwner {
+export interface AgentAttachmentOwner {
   readonly link: Link;
   readonly gate: KeeperGate;
   readonly home: Home;
@@ -31,10 +31,10 @@ export interface AttachmentOwner {
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
   /** This attachment has output to send. */
-  wake(attachment: Attachment): void;
+  wake(attachment: AgentAttachment): void;
   /** The keeper has answered its beginning. */
-  answered(attachment: Attachment): void;
-  ended(attachment: Attachment): void;
+  answered(attachment: AgentAttachment): void;
+  ended(attachment: AgentAttachment): void;
 }
 
 /** Signals and the like that one caller may have open on one run. */
@@ -42,10 +42,10 @@ const MOST_ASKED = 1024;
 
 type Beginning = MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>;
 
-export class Attachment implements Listener {
+export class AgentAttachment implements Listener {
   readonly alias: number;
   readonly runId: Uint8Array;
-  readonly #owner: AttachmentOwner;
+  readonly #owner: AgentAttachmentOwner;
   readonly #keeperAlias: number;
   readonly #folder: string;
   readonly #inflow = new Inflow();
@@ -59,7 +59,7 @@ export class Attachment implements Listener {
   #beginning: Beginning;
   #next = 0;
 
-  constructor(owner: AttachmentOwner, message: Beginning) {
+  constructor(owner: AgentAttachmentOwner, message: Beginning) {
     this.#owner = owner;
     this.alias = message.alias;
     this.#wanted = message.type === 'OPEN' ? message.attach : message.from;

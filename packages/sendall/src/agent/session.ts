@@ -10,7 +10,7 @@ import { printable } from '../text/printable.js';
 import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { Attachment, type AttachmentOwner } from './attachment.js';
+import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
@@ -63,7 +63,7 @@ let sessions = 0;
 
 type State = 'hello' | 'auth' | 'open' | 'closed';
 
-export class AgentSession implements AttachmentOwner {
+export class AgentSession implements AgentAttachmentOwner {
   readonly link: Link;
   readonly gate: KeeperGate;
   readonly home: Home;
@@ -73,15 +73,15 @@ export class AgentSession implements AttachmentOwner {
   readonly #services: SessionServices;
   /** How the link came in. */
   readonly origin: Origin;
-  readonly #attachments = new Map<number, Attachment>();
-  readonly #ready = new Set<Attachment>();
+  readonly #attachments = new Map<number, AgentAttachment>();
+  readonly #ready = new Set<AgentAttachment>();
   readonly #deadline: NodeJS.Timeout;
   #state: State = 'hello';
   #principal: Principal = { name: '', roles: [] };
   /** Its part of the runs that all callers may hold together. */
   #room: ReturnType<KeeperGate['share']> | undefined;
   /** Attachments that the keeper has not answered. */
-  readonly #joining = new Set<Attachment>();
+  readonly #joining = new Set<AgentAttachment>();
   /** Several callers use this link: what is wrong with one run ends that run. */
   #shared = false;
   #lastAlias = 0;
@@ -139,16 +139,16 @@ export class AgentSession implements AttachmentOwner {
     this.link.close();
   }
 
-  wake(attachment: Attachment): void {
+  wake(attachment: AgentAttachment): void {
     this.#ready.add(attachment);
     this.#pump();
   }
 
-  answered(attachment: Attachment): void {
+  answered(attachment: AgentAttachment): void {
     if (this.#joining.delete(attachment)) this.#pace();
   }
 
-  ended(attachment: Attachment): void {
+  ended(attachment: AgentAttachment): void {
     this.#ready.delete(attachment);
     this.#joining.delete(attachment);
     if (this.#attachments.delete(attachment.alias)) this.#room?.share.give();
@@ -302,9 +302,9 @@ export class AgentSession implements AttachmentOwner {
     if (message.type === 'ATTACH') this.#joining.add(attachment);
   }
 
-  #attach(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): Attachment {
+  #attach(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): AgentAttachment {
     try {
-      return new Attachment(this, message);
+      return new AgentAttachment(this, message);
     } catch (error) {
       this.#room?.share.give();
       throw error;

@@ -10,9 +10,9 @@ import {
   type RunInfo,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { Attachment, type AttachmentOwner } from './run/attachment.js';
+import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { Machine } from './run/machine.js';
-import type { Run } from './run/run.js';
+import type { KeeperRun } from './run/run.js';
 import { Wire } from './door/wire.js';
 
 /** Bytes in one RUNS message, about. */
@@ -29,7 +29,7 @@ function weight({ argv, tags }: RunInfo): number {
 export interface Desk extends Machine {
   readonly live: number;
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void;
-  find(principal: string, runId: Uint8Array): Run | undefined;
+  find(principal: string, runId: Uint8Array): KeeperRun | undefined;
   /** Tells `take` of runs behind number `after` until it has enough: the number to go on behind, if there are more. */
   list(principal: string | undefined, all: boolean, after: number, take: (run: RunInfo) => boolean): number | undefined;
   forget(principal: string, runId: Uint8Array): string;
@@ -44,15 +44,15 @@ export interface Desk extends Machine {
 type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo'>;
 
 interface Attached {
-  readonly attachment: Attachment;
-  readonly run: Run;
+  readonly attachment: KeeperAttachment;
+  readonly run: KeeperRun;
 }
 
-export class AgentConnection implements AttachmentOwner {
+export class AgentConnection implements KeeperAttachmentOwner {
   readonly wire: Wire;
   readonly #keeper: Desk;
   readonly #attached = new Map<number, Attached>();
-  readonly #behind = new Set<Attachment>();
+  readonly #behind = new Set<KeeperAttachment>();
   /** Lists that are not told to their ends. */
   readonly #lists: MessageNamed<'LIST'>[] = [];
   #greeted = false;
@@ -77,19 +77,19 @@ export class AgentConnection implements AttachmentOwner {
     );
   }
 
-  whenDrained(attachment: Attachment): void {
+  whenDrained(attachment: KeeperAttachment): void {
     this.#behind.add(attachment);
   }
 
   /** Binds an alias to a run. */
-  attach(run: Run, control: boolean, { alias, holder, again = false, echo }: Hold): Attachment {
-    const attachment = new Attachment(this, alias, control, echo);
+  attach(run: KeeperRun, control: boolean, { alias, holder, again = false, echo }: Hold): KeeperAttachment {
+    const attachment = new KeeperAttachment(this, alias, control, echo);
     this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
   }
 
-  released(attachment: Attachment): void {
+  released(attachment: KeeperAttachment): void {
     this.#attached.delete(attachment.alias);
     this.#behind.delete(attachment);
   }
@@ -267,7 +267,7 @@ export class AgentConnection implements AttachmentOwner {
     }
   }
 
-  #control(run: Run, attachment: Attachment, message: Message): void {
+  #control(run: KeeperRun, attachment: KeeperAttachment, message: Message): void {
     switch (message.type) {
       case 'DATA':
         if (message.stream !== STREAM.stdin) throw new ProtocolError(`DATA for stream ${message.stream}`);

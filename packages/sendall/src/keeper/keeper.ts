@@ -23,7 +23,7 @@ import type { KeeperLimits } from './door/limits.js';
 import { Places, type Place } from './run/places.js';
 import { StartFailure } from './system/program.js';
 import { keyOf, Retention } from './run/retention.js';
-import { Run, type RunOwner } from './run/run.js';
+import { KeeperRun, type RunOwner } from './run/run.js';
 import { WaitingRuns } from './run/waiting-runs.js';
 import { SetAside } from './journal/set-aside.js';
 import { journalWords } from './run/shown-words.js';
@@ -73,19 +73,19 @@ export class Keeper implements Desk, RunOwner {
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   readonly #finished: () => void;
   readonly #retention: Retention;
-  readonly #runs = new Map<string, Run>();
-  readonly #running = new Set<Run>();
+  readonly #runs = new Map<string, KeeperRun>();
+  readonly #running = new Set<KeeperRun>();
   readonly #queue = new WaitingRuns();
   readonly #places: Places;
-  readonly #placeOf = new Map<Run, Place>();
+  readonly #placeOf = new Map<KeeperRun, Place>();
   /** Their leader has ended, their output or tree has not. */
-  readonly #lingering = new Set<Run>();
+  readonly #lingering = new Set<KeeperRun>();
   /** Somebody waits for the end of these trees. */
-  readonly #watched = new Set<Run>();
+  readonly #watched = new Set<KeeperRun>();
   #treeTimer: NodeJS.Timeout | undefined;
   readonly #agents = new Set<AgentConnection>();
   /** Where the last page of a list ended. */
-  #lastPage: { readonly end: number; readonly walk: Iterator<Run, unknown> } | undefined;
+  #lastPage: { readonly end: number; readonly walk: Iterator<KeeperRun, unknown> } | undefined;
   #nextNo = 1;
   /** Prepared or about to be, not started yet. */
   #starting = 0;
@@ -119,7 +119,7 @@ export class Keeper implements Desk, RunOwner {
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     journal.append({ kind: 'keeper', bootId: this.bootId, pid: process.pid, startMs: Date.now() });
     for (const facts of history.runs) {
-      const run = new Run(this, this, facts);
+      const run = new KeeperRun(this, this, facts);
       const key = keyOf(facts.intent.principal, facts.intent.runId);
       this.#runs.set(key, run);
       this.budget.add(run.restore(history.bootId === this.bootId));
@@ -210,7 +210,7 @@ export class Keeper implements Desk, RunOwner {
     };
     fault('before-intent');
     const frame = this.journal.append(intent);
-    const run = new Run(this, this, { intent, treeEnded: false, acked: false, dropped: false }, frame);
+    const run = new KeeperRun(this, this, { intent, treeEnded: false, acked: false, dropped: false }, frame);
     run.specify(raw, spec);
     this.#placeOf.set(run, place);
     publish({ what: 'intent', no: intent.no });
@@ -229,7 +229,7 @@ export class Keeper implements Desk, RunOwner {
     queueMicrotask(() => this.#prepare(run));
   }
 
-  #reopen(agent: AgentConnection, message: MessageNamed<'OPEN'>, run: Run): void {
+  #reopen(agent: AgentConnection, message: MessageNamed<'OPEN'>, run: KeeperRun): void {
     const attachment = agent.attach(run, true, message);
     const { runId, specHash } = run.identity;
     const controlEpoch = attachment.control ? run.audience.controlEpoch : undefined;
@@ -259,7 +259,7 @@ export class Keeper implements Desk, RunOwner {
   }
 
   /** Opens what the command needs, and starts it when its intent is on the disk already. */
-  #prepare(run: Run): void {
+  #prepare(run: KeeperRun): void {
     if (run.over) {
       // Cancelled in the same moment as it was opened.
       this.#starting--;
@@ -275,7 +275,7 @@ export class Keeper implements Desk, RunOwner {
     if (run.promised) this.#start(run);
   }
 
-  #intentSynced(run: Run, error: Error | undefined): void {
+  #intentSynced(run: KeeperRun, error: Error | undefined): void {
     fault('after-sync');
     if (error) {
       if (run.state === 'starting') this.#starting--;
@@ -289,7 +289,7 @@ export class Keeper implements Desk, RunOwner {
     if (run.state === 'queued') this.#nextSoon();
   }
 
-  #start(run: Run): void {
+  #start(run: KeeperRun): void {
     const now = performance.now();
     const crowd = this.#starting > 1 || now - this.#lastStart < CROWD_MS;
     this.#lastStart = now;
@@ -298,7 +298,7 @@ export class Keeper implements Desk, RunOwner {
     run.start(crowd, this.#spawner, (failure) => this.#refuse(run, failureOf(failure)));
   }
 
-  #refuse(run: Run, { code, message }: Refusal): void {
+  #refuse(run: KeeperRun, { code, message }: Refusal): void {
     if (run.over) return;
     run.refuse(code, message);
     this.#queue.delete(run);
@@ -339,14 +339,14 @@ export class Keeper implements Desk, RunOwner {
 
   // -- the rest of a run's life
 
-  exited(run: Run): void {
+  exited(run: KeeperRun): void {
     this.#running.delete(run);
     this.#placeOf.get(run)?.end();
     this.#lingering.add(run);
     this.#next();
   }
 
-  settled(run: Run): void {
+  settled(run: KeeperRun): void {
     this.#lingering.delete(run);
     this.#placeOf.get(run)?.release();
     this.#placeOf.delete(run);
@@ -354,11 +354,11 @@ export class Keeper implements Desk, RunOwner {
     this.#watchIdle();
   }
 
-  cancelQueued(run: Run, reason: string | undefined): void {
+  cancelQueued(run: KeeperRun, reason: string | undefined): void {
     this.#refuse(run, { code: 'cancelled', message: reason ?? 'cancelled before it started' });
   }
 
-  watchTree(run: Run): void {
+  watchTree(run: KeeperRun): void {
     this.#watched.add(run);
     // Where orphans are not ours, nobody says when they end.
     if (!this.native.subreaper) this.#treeTimer ??= setTimeout(() => this.#checkTrees(), ORPHANS_MS);
@@ -382,7 +382,7 @@ export class Keeper implements Desk, RunOwner {
   // -- questions
 
   /** The run, unless it is not known or was forgotten. */
-  find(principal: string, runId: Uint8Array): Run | undefined {
+  find(principal: string, runId: Uint8Array): KeeperRun | undefined {
     const run = this.#runs.get(keyOf(principal, runId));
     return run?.remembered.isDropped ? undefined : run;
   }
@@ -481,7 +481,7 @@ function failureOf(error: unknown): Refusal {
 }
 
 /** Why the run that is there cannot be had again. */
-function mayReopen({ identity, facts, audience }: Run, specHash: Buffer, most: number): Refusal | undefined {
+function mayReopen({ identity, facts, audience }: KeeperRun, specHash: Buffer, most: number): Refusal | undefined {
   if (!timingSafeEqual(identity.specHash, specHash))
     return { code: 'conflict', message: 'this run id is taken by another command' };
   if (facts.dropped) return { code: 'expired', message: 'this run is over and was forgotten' };

@@ -9,17 +9,17 @@ type WithoutAlias<T> = T extends unknown ? Omit<T, 'alias'> : never;
 export type ToAttachment = WithoutAlias<Control>;
 
 /** The connection an attachment belongs to. */
-export interface AttachmentOwner {
+export interface KeeperAttachmentOwner {
   readonly wire: Wire;
   /** Asks for `flush` when the wire has room again. */
-  whenDrained(attachment: Attachment): void;
+  whenDrained(attachment: KeeperAttachment): void;
   /** The run has let go of it: its alias leads nowhere from now on. */
-  released(attachment: Attachment): void;
+  released(attachment: KeeperAttachment): void;
 }
 
-export class Attachment {
+export class KeeperAttachment {
   readonly alias: number;
-  readonly #owner: AttachmentOwner;
+  readonly #owner: KeeperAttachmentOwner;
   control: boolean;
   /** Its client wants to know whether the terminal shows what is typed. */
   readonly followsEcho: boolean;
@@ -29,7 +29,7 @@ export class Attachment {
   readonly #grown = new Map<number, number>();
   #scheduled = false;
 
-  constructor(owner: AttachmentOwner, alias: number, control: boolean, followsEcho = false) {
+  constructor(owner: KeeperAttachmentOwner, alias: number, control: boolean, followsEcho = false) {
     this.#owner = owner;
     this.alias = alias;
     this.control = control;

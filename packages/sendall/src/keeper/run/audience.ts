@@ -1,8 +1,8 @@
 /** Who is attached to a run, and which one of them is in control. */
-import type { Attachment, ToAttachment } from './attachment.js';
+import type { KeeperAttachment, ToAttachment } from './attachment.js';
 
 export class Audience {
-  readonly attachments = new Set<Attachment>();
+  readonly attachments = new Set<KeeperAttachment>();
   /** How often control was taken. */
   controlEpoch = 0;
   /** Names the hold, over all of its links, of who took it last. */
@@ -12,7 +12,7 @@ export class Audience {
    * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
    * when nobody else took it since.
    */
-  join(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
+  join(attachment: KeeperAttachment, holder: Uint8Array | undefined, again: boolean): void {
     const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);
     if (attachment.control && other) attachment.control = false;
     if (attachment.control) {
@@ -27,12 +27,12 @@ export class Audience {
     this.attachments.add(attachment);
   }
 
-  leave(attachment: Attachment): void {
+  leave(attachment: KeeperAttachment): void {
     attachment.gone = true;
     this.attachments.delete(attachment);
   }
 
-  get controller(): Attachment | undefined {
+  get controller(): KeeperAttachment | undefined {
     for (const attachment of this.attachments) if (attachment.control) return attachment;
     return undefined;
   }

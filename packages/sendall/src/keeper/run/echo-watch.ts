@@ -3,7 +3,7 @@
  * program switches the echo off. Nothing tells of that, so it is looked at whenever something is typed or drawn, and
  * every 50 ms. Where nobody asks, nothing is looked at.
  */
-import type { Attachment } from './attachment.js';
+import type { KeeperAttachment } from './attachment.js';
 import type { TerminalBits } from '../system/native.js';
 import type { Terminal } from '../system/terminal.js';
 
@@ -11,7 +11,7 @@ const INTERVAL = 50;
 
 export class EchoWatch {
   readonly #terminal: Terminal;
-  readonly #followers = new Set<Attachment>();
+  readonly #followers = new Set<KeeperAttachment>();
   #bits: TerminalBits | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -20,7 +20,7 @@ export class EchoWatch {
   }
 
   /** Tells this client now, and whenever it changes. */
-  follow(attachment: Attachment): void {
+  follow(attachment: KeeperAttachment): void {
     // Those who came before hear of a change first.
     this.look();
     this.#followers.add(attachment);
@@ -29,7 +29,7 @@ export class EchoWatch {
     this.#timer ??= setInterval(() => this.look(), INTERVAL);
   }
 
-  leave(attachment: Attachment): void {
+  leave(attachment: KeeperAttachment): void {
     this.#followers.delete(attachment);
     if (this.#followers.size === 0) this.stop();
   }

@@ -1,6 +1,6 @@
 /** SIGNAL, CANCEL and RESIZE: done once each, repeats answered from memory. */
 import type { MessageNamed } from '../../protocol/messages.js';
-import type { Attachment } from './attachment.js';
+import type { KeeperAttachment } from './attachment.js';
 
 export type Operation = MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>;
 export type OperationResult = { type: 'OP_OK' } & Omit<MessageNamed<'OP_OK'>, 'type' | 'alias'>;
@@ -12,10 +12,10 @@ const REMEMBERED = 64;
 /** The operations of one run. An opId that is in progress is known too: its repeat waits for the same answer. */
 export class Operations {
   readonly #answers = new Map<number, OperationResult | undefined>();
-  readonly #askers = new Map<number, Attachment[]>();
+  readonly #askers = new Map<number, KeeperAttachment[]>();
 
   /** Calls `perform` unless this opId has been seen; answers `from` either way. */
-  handle(from: Attachment, opId: number, perform: (answer: (outcome: Outcome) => void) => void): void {
+  handle(from: KeeperAttachment, opId: number, perform: (answer: (outcome: Outcome) => void) => void): void {
     const answer = this.#answers.get(opId);
     if (answer) return from.send(answer);
     const askers = this.#askers.get(opId);

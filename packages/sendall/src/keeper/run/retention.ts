@@ -3,7 +3,7 @@ import type { SpoolBudget } from '../output/budget.js';
 import { publish } from '../probes/events.js';
 import type { Journal } from '../journal/journal.js';
 import type { KeeperLimits } from '../door/limits.js';
-import type { Run } from './run.js';
+import type { KeeperRun } from './run.js';
 import { removeSpool } from '../output/spool.js';
 
 const SWEEP_MS = 30_000;
@@ -11,21 +11,21 @@ const SWEEP_MS = 30_000;
 const SMALL_JOURNAL = 4 * 1024 * 1024;
 
 export class Retention {
-  readonly #runs: Map<string, Run>;
+  readonly #runs: Map<string, KeeperRun>;
   readonly #journal: Journal;
   readonly #budget: SpoolBudget;
   readonly #limits: KeeperLimits;
   /** Finished runs with a result, oldest first. */
-  readonly #ended = new Set<Run>();
+  readonly #ended = new Set<KeeperRun>();
   /** Keys of runs of which only the id is left. */
-  readonly #ids = new Map<Run, string>();
+  readonly #ids = new Map<KeeperRun, string>();
   #compactedLength: number;
   readonly #timer: NodeJS.Timeout;
   /** OPENs whose notAfter is at or below this may be repeats of runs that are forgotten. */
   forgottenBeforeMs: number;
 
   constructor(
-    runs: Map<string, Run>,
+    runs: Map<string, KeeperRun>,
     journal: Journal,
     budget: SpoolBudget,
     limits: KeeperLimits,
@@ -43,20 +43,20 @@ export class Retention {
   }
 
   /** A run is over, output and tree too. */
-  add(run: Run): void {
+  add(run: KeeperRun): void {
     this.#ended.add(run);
     if (this.#ended.size > this.#limits.maxEnded) this.#dropOne();
     this.#compactWhenLong();
   }
 
   /** Only the id of this run is left, as the journal says. */
-  addId(key: string, run: Run): void {
+  addId(key: string, run: KeeperRun): void {
     this.#ids.set(run, key);
   }
 
   /** Someone needs the room: acknowledged results go first. */
   #dropOne(): void {
-    let oldest: Run | undefined;
+    let oldest: KeeperRun | undefined;
     for (const run of this.#ended) {
       oldest ??= run;
       if (!run.remembered.isAcked) continue;
@@ -67,7 +67,7 @@ export class Retention {
   }
 
   /** Drops a finished run's output and result. */
-  drop(run: Run): void {
+  drop(run: KeeperRun): void {
     this.#ended.delete(run);
     this.#budget.free(run.dropOutput());
     removeSpool(run.folder);

@@ -17,7 +17,7 @@ import {
   type Started,
   type StreamState,
 } from '../../protocol/messages.js';
-import type { Attachment } from './attachment.js';
+import type { KeeperAttachment } from './attachment.js';
 import { Audience } from './audience.js';
 import { Deadlines } from './deadlines.js';
 import { EchoWatch } from './echo-watch.js';
@@ -75,16 +75,16 @@ export interface RunOwner {
   /** Runs that are queued, running, or whose tree has not ended. */
   readonly live: number;
   /** The leader ended and its exit was told. */
-  exited(run: Run): void;
+  exited(run: KeeperRun): void;
   /** Calls `checkTree` when processes have ended, until it returns false. */
-  watchTree(run: Run): void;
+  watchTree(run: KeeperRun): void;
   /** Everything of the run has ended. */
-  settled(run: Run): void;
+  settled(run: KeeperRun): void;
   /** A run that still waits for its turn is not wanted any more. */
-  cancelQueued(run: Run, reason: string | undefined): void;
+  cancelQueued(run: KeeperRun, reason: string | undefined): void;
 }
 
-export class Run implements OutputEvents {
+export class KeeperRun implements OutputEvents {
   readonly remembered: Remembered;
   readonly #machine: Machine;
   readonly #owner: RunOwner;
@@ -405,7 +405,7 @@ export class Run implements OutputEvents {
     return this.#input === undefined && this.over;
   }
 
-  #tellEcho(attachment: Attachment): void {
+  #tellEcho(attachment: KeeperAttachment): void {
     if (attachment.followsEcho) this.#echo?.follow(attachment);
   }
 
@@ -432,7 +432,7 @@ export class Run implements OutputEvents {
     return input;
   }
 
-  #tellInput(attachment: Attachment): void {
+  #tellInput(attachment: KeeperAttachment): void {
     const { next, limit, final } = this.#stdin();
     attachment.send({
       type: 'ACK',
@@ -465,7 +465,7 @@ export class Run implements OutputEvents {
   }
 
   /** SIGNAL, CANCEL and RESIZE. What comes before the start waits for it. */
-  operate(from: Attachment, operation: Operation): void {
+  operate(from: KeeperAttachment, operation: Operation): void {
     this.#operations ??= new Operations();
     this.#operations.handle(from, operation.opId, (answer) => {
       const wait = this.#phase === 'starting' || (this.#phase === 'queued' && operation.type !== 'CANCEL');
@@ -693,12 +693,12 @@ export class Run implements OutputEvents {
   // -- attachments
 
   /** Adds a client; see `Audience`. */
-  attach(attachment: Attachment, holder: Uint8Array | undefined, again: boolean): void {
+  attach(attachment: KeeperAttachment, holder: Uint8Array | undefined, again: boolean): void {
     this.audience.join(attachment, holder, again);
     this.#watchAlone();
   }
 
-  detach(attachment: Attachment): void {
+  detach(attachment: KeeperAttachment): void {
     this.audience.leave(attachment);
     this.#echo?.leave(attachment);
     this.#watchAlone();
@@ -717,7 +717,7 @@ export class Run implements OutputEvents {
   }
 
   /** Tells a client that has just attached where everything stands. */
-  welcome(attachment: Attachment): void {
+  welcome(attachment: KeeperAttachment): void {
     const streams = this.streams();
     attachment.send({
       type: 'ATTACHED',

@@ -1,28 +1,28 @@
 /** Runs that wait for their turn: callers take turns, and of a caller its links, so that thousands keep no other waiting. */
-import type { Run } from './run.js';
+import type { KeeperRun } from './run.js';
 
-type Links = Map<number, Set<Run>>;
+type Links = Map<number, Set<KeeperRun>>;
 
 export class WaitingRuns {
   readonly #callers = new Map<string, Links>();
   /** By whom and by which link each came. */
-  readonly #from = new Map<Run, readonly [caller: string, link: number]>();
+  readonly #from = new Map<KeeperRun, readonly [caller: string, link: number]>();
 
   get size(): number {
     return this.#from.size;
   }
 
   /** `link` is any number that names one of the caller's links. */
-  add(run: Run, caller: string, link: number): void {
+  add(run: KeeperRun, caller: string, link: number): void {
     this.#from.set(run, [caller, link]);
-    const links = this.#callers.get(caller) ?? new Map<number, Set<Run>>();
+    const links = this.#callers.get(caller) ?? new Map<number, Set<KeeperRun>>();
     this.#callers.set(caller, links);
     const runs = links.get(link);
     if (runs) runs.add(run);
     else links.set(link, new Set([run]));
   }
 
-  delete(run: Run): void {
+  delete(run: KeeperRun): void {
     const from = this.#from.get(run);
     if (!from) return;
     this.#from.delete(run);
@@ -41,7 +41,7 @@ export class WaitingRuns {
    * The oldest run of the link that waited longest, of the caller that did and that may have one more, of those whose
    * intent is on the disk.
    */
-  next(mayRun: (run: Run) => boolean): Run | undefined {
+  next(mayRun: (run: KeeperRun) => boolean): KeeperRun | undefined {
     for (const links of this.#callers.values()) {
       const run = firstOf(links);
       if (run && mayRun(run)) return run;
@@ -50,12 +50,12 @@ export class WaitingRuns {
   }
 
   /** All of them, oldest first. */
-  get all(): Run[] {
+  get all(): KeeperRun[] {
     return [...this.#from.keys()];
   }
 }
 
-function firstOf(links: Links): Run | undefined {
+function firstOf(links: Links): KeeperRun | undefined {
   for (const [run] of links.values()) if (run?.promised) return run;
   return undefined;
 }
