@@ -3,16 +3,13 @@
  * what callers hear of each is in the journal first.
  */
 import { constants } from 'node:os';
-import { decodeSpec } from '../../protocol/codec.js';
 import { formatRunId } from '../../protocol/run-id.js';
-import { ScreenModes } from '../../text/screen-modes.js';
-import { HIGHEST_SIGNAL, signalName } from '../../protocol/signals.js';
+import { HIGHEST_SIGNAL } from '../../protocol/signals.js';
 import {
   MAX_FRAME,
   STREAM,
   type Exit,
   type MessageNamed,
-  type RunInfo,
   type Spec,
   type Started,
   type StreamState,
@@ -20,8 +17,8 @@ import {
 import type { KeeperAttachment } from './attachment.js';
 import { Audience } from './audience.js';
 import { Deadlines } from './deadlines.js';
-import { EchoWatch } from './echo-watch.js';
 import { Ending, type EndReport } from './ending.js';
+import { exitOf } from './exit.js';
 import { publish } from '../probes/events.js';
 import { fault } from '../probes/faults.js';
 import type { Facts, LaterRecord } from '../journal/history.js';
@@ -31,44 +28,26 @@ import { InputWindow } from './input-window.js';
 import { cutText, type RecordOf } from '../journal/journal.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
-import { Output, type OutputEvents, type Overflow } from '../output/output.js';
+import { Outputs, type OutputsEvents } from './outputs.js';
+import { Screen } from './screen.js';
 import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
 import { statOf } from '../system/processes.js';
 import { StartFailure } from '../system/program.js';
-import { fitRecords } from '../output/records.js';
 import { Remembered } from '../journal/remembered.js';
-import type { Source } from '../system/source.js';
 import type { Spawner } from '../system/spawner.js';
 import { spoolFolder } from '../output/spool.js';
-import { listedWords } from './shown-words.js';
 import { Launch } from './start.js';
-import { SystemError, type Status } from '../system/native.js';
-import type { Terminal } from '../system/terminal.js';
+import { failedCall, type Status } from '../system/native.js';
 import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from '../system/tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
-/** Why we ended a command. */
-/** Signals and the like that wait for the start of one run. */
-const MOST_WAITING = 64;
-
+/** Why the keeper ended a command. */
 export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
+/** Signals and the like that wait for the start of one run. */
+const MOST_WAITING = 64;
 /** A spec up to this size is kept for those who attach after the end. */
 const SMALL_SPEC = 4096;
-/**
- * Milliseconds after which output is first looked for, of commands that start together: most that are short have ended
- * by then, and are read once. To watch their descriptors would cost as much as all else after the start.
- */
-const FIRST_LOOK = 20;
-/** Bytes of a terminal that may be on their way to whoever sits at it. */
-const TERMINAL_AHEAD = 256 * 1024;
-
-let ownMax = 0;
-/** The most memory that this process ever had, in KiB; asked again only where it may have come to exceed `other`. */
-function ownMaxRss(other: number): number {
-  if (ownMax < other) ownMax = process.resourceUsage().maxRSS;
-  return ownMax;
-}
 
 /** Who counts runs. */
 export interface RunOwner {
@@ -84,7 +63,7 @@ export interface RunOwner {
   cancelQueued(run: KeeperRun, reason: string | undefined): void;
 }
 
-export class KeeperRun implements OutputEvents {
+export class KeeperRun implements OutputsEvents {
   readonly remembered: Remembered;
   readonly #machine: Machine;
   readonly #owner: RunOwner;
@@ -99,18 +78,10 @@ export class KeeperRun implements OutputEvents {
   #tree: Tree | undefined;
   #input: Input | undefined;
   #inputReports: InputReports | undefined;
-  #terminal: Terminal | undefined;
-  #echo: EchoWatch | undefined;
-  #screen: ScreenModes | undefined;
-  readonly #outputs: Output[] = [];
-  /** Streams whose reader went before the command had started. */
-  #unread: Set<number> | undefined;
-  #firstLook: NodeJS.Timeout | undefined;
+  #screen: Screen | undefined;
+  #outputs: Outputs | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
-  #gseq = 0;
-  /** Bytes of output that count against `maxOutput`. */
-  #written = 0;
   #status: Status | undefined;
   #endedMs = 0;
   #startedAt = 0;
@@ -173,6 +144,16 @@ export class KeeperRun implements OutputEvents {
     return this.facts.treeEnded;
   }
 
+  /** Why the keeper ends it, or that it is lost. */
+  get cause(): Cause | 'lost' | undefined {
+    return this.#cause;
+  }
+
+  /** Of a run that is not over. */
+  get spec(): Spec | undefined {
+    return this.#spec;
+  }
+
   get pid(): number {
     return this.facts.started?.pid ?? 0;
   }
@@ -203,8 +184,7 @@ export class KeeperRun implements OutputEvents {
       this.#launch = new Launch(this.#machine, this.#spec!, id, tree);
     } catch (error) {
       if (error instanceof StartFailure) throw error;
-      const what = error instanceof SystemError ? error.errno : ((error as NodeJS.ErrnoException).code ?? error);
-      throw new StartFailure('limits', `the keeper has no room to start it now (${String(what)})`);
+      throw new StartFailure('limits', `the keeper has no room to start it now (${failedCall(error)})`);
     }
   }
 
@@ -252,15 +232,12 @@ export class KeeperRun implements OutputEvents {
       ...(tree.place === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.place }),
     });
     fault('after-started');
-    this.#terminal = launch.terminal;
     if (launch.terminal) {
-      this.#screen = new ScreenModes();
-      this.#echo = new EchoWatch(launch.terminal);
-      for (const attachment of this.audience.attachments) this.#tellEcho(attachment);
+      this.#screen = new Screen(launch.terminal);
+      for (const attachment of this.audience.attachments) this.#screen.follow(attachment);
     }
-    for (const { stream, source } of launch.outputs) this.#collect(stream, source, spec);
-    if (crowd && !spec.stdin && !spec.pty) this.#firstLook = setTimeout(() => this.#read(), FIRST_LOOK);
-    else this.#read();
+    this.#outputs ??= new Outputs(this.#machine, this);
+    this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal !== undefined);
     else this.#stdin().discard();
     for (const attachment of this.audience.attachments) attachment.sendLater({ type: 'STARTED', ...this.started! });
@@ -268,35 +245,6 @@ export class KeeperRun implements OutputEvents {
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
     this.#watchAlone();
-  }
-
-  #collect(stream: number, source: Source, spec: Spec): void {
-    const { budget, limits } = this.#machine;
-    const output = new Output(
-      source,
-      budget,
-      {
-        stream,
-        folder: this.folder,
-        spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, limits.spoolTotal),
-        overflow: (spec.overflow ?? 'block') as Overflow,
-        sha256: spec.sha256 ?? false,
-        ...(stream === STREAM.pty ? { ahead: TERMINAL_AHEAD } : {}),
-      },
-      this,
-    );
-    this.#outputs.push(output);
-  }
-
-  #read(): void {
-    clearTimeout(this.#firstLook);
-    this.#firstLook = undefined;
-    for (const output of this.#outputs)
-      if (this.#unread?.has(output.stream)) output.stop();
-      else {
-        for (const stream of this.#unread ?? []) output.stopOne(stream);
-        output.start();
-      }
   }
 
   /** The command did not start, and never will. */
@@ -321,69 +269,45 @@ export class KeeperRun implements OutputEvents {
 
   // -- output
 
-  grew(output: Output, offset: number, bytes: Buffer): void {
+  grew(stream: number, gseq: number, offset: number, bytes: Buffer): void {
     this.#deadlines?.active();
     this.#screen?.watch(bytes);
-    this.#echo?.look();
-    this.#gseq++;
-    for (const attachment of this.audience.attachments) attachment.grew(output.stream, this.#gseq, offset, bytes);
+    for (const attachment of this.audience.attachments) attachment.grew(stream, gseq, offset, bytes);
   }
 
-  allowed({ stream }: Output, bytes: Buffer): number {
-    const max = this.#spec?.maxOutput;
-    if (max === undefined) return bytes.length;
-    // Records are not cut in two, and what stands before their bytes is not the command's.
-    const left = max - this.#written;
-    const fit = stream === STREAM.records ? fitRecords(bytes, left) : undefined;
-    const length = fit?.length ?? Math.min(bytes.length, left);
-    this.#written += fit?.output ?? length;
-    if (length === bytes.length) return length;
-    if (this.#cause === undefined) this.end('limits', undefined, `it wrote more than ${max} bytes`);
-    // Nor is what comes behind one that was too long.
-    this.#written = max;
-    return length;
+  dropped(stream: number, from: number, to: number, reason: string): void {
+    this.audience.tell({ type: 'GAP', stream, from, to, reason });
   }
 
-  dropped(output: Output, from: number, to: number, reason: string): void {
-    this.audience.tell({ type: 'GAP', stream: output.stream, from, to, reason });
+  exceeded(reason: string): void {
+    if (this.#cause === undefined) this.end('limits', undefined, reason);
   }
 
-  overflowed({ stream }: Output): void {
-    if (this.#cause !== undefined) return;
-    const what = stream === STREAM.stderr ? 'stderr' : 'stdout';
-    const spool = this.#spec?.spoolMax ?? this.#machine.limits.spoolMax;
-    this.end('limits', undefined, `nobody took its ${what} in time, and the spool of ${spool} bytes was full`);
-  }
-
-  ended(output: Output): void {
-    this.audience.tell({ type: 'EOS', stream: output.stream, final: output.next });
-    if (output.stream === STREAM.pty) this.#forgetEcho();
-    if (!this.#outputs.every((each) => each.ended)) return;
+  ended(stream: number, final: number): void {
+    this.audience.tell({ type: 'EOS', stream, final });
+    if (stream === STREAM.pty) this.#screen?.end();
+    if (!this.#outputs?.allEnded) return;
     if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
     else this.#machine.children.sweep();
   }
 
-  /** An output was stored after all, or stopped or began to wait. */
   changed(): void {
     if (this.facts.exit && !this.exit) this.#conclude();
   }
 
   /** Gives back descriptors that are not in use now. */
   rest(): void {
-    for (const output of this.#outputs) output.spool.rest();
+    this.#outputs?.rest();
   }
 
   /** Gives acknowledged output back, because all runs together need the room. */
   trim(): void {
-    for (const output of this.#outputs) output.trim();
+    this.#outputs?.trim();
   }
 
   get blocked(): string | undefined {
-    const output = this.#outputs.find((each) => each.blocked);
-    if (!output) return undefined;
-    if (!output.stored) return 'disk';
-    return output.stream === STREAM.stdout ? 'stdout' : output.stream === STREAM.stderr ? 'stderr' : 'output';
+    return this.#outputs?.blocked;
   }
 
   // -- what a controller does
@@ -391,8 +315,7 @@ export class KeeperRun implements OutputEvents {
   takeInput(offset: number, bytes: Uint8Array): void {
     if (this.#inputIsOver) return;
     this.#deadlines?.active();
-    // Before it is typed: where the echo is off now, the next key must not be shown.
-    this.#echo?.look();
+    this.#screen?.look();
     this.#stdin().take(offset, bytes);
   }
 
@@ -403,15 +326,6 @@ export class KeeperRun implements OutputEvents {
   /** Where stdin stands is not known any more: what still comes, sent before its caller heard of the end, goes nowhere. */
   get #inputIsOver(): boolean {
     return this.#input === undefined && this.over;
-  }
-
-  #tellEcho(attachment: KeeperAttachment): void {
-    if (attachment.followsEcho) this.#echo?.follow(attachment);
-  }
-
-  #forgetEcho(): void {
-    this.#echo?.stop();
-    this.#echo = undefined;
   }
 
   #stdin(): Input {
@@ -444,20 +358,16 @@ export class KeeperRun implements OutputEvents {
   }
 
   acknowledge(stream: number, durable: number): void {
-    this.#outputs.find((output) => output.stream === stream)?.acknowledge(durable);
+    this.#outputs?.acknowledge(stream, durable);
   }
 
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
-    const output = this.#outputs.find((each) => each.stream === stream);
-    if (output) output.stop();
-    else if (this.#outputs.length > 0) for (const each of this.#outputs) each.stopOne(stream);
-    else if (!this.started && stream <= STREAM.records) (this.#unread ??= new Set()).add(stream);
+    if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#machine, this);
+    this.#outputs?.stop(stream);
     if (stream !== STREAM.pty) return;
-    this.#forgetEcho();
     this.#input?.discard();
-    this.#terminal?.release();
-    this.#terminal = undefined;
+    this.#screen?.release();
   }
 
   acknowledgeExit(): void {
@@ -488,9 +398,7 @@ export class KeeperRun implements OutputEvents {
   }
 
   #resize(cols: number, rows: number): string {
-    if (!this.#terminal) return 'there is no terminal';
-    this.#terminal.resize(cols, rows);
-    return 'done';
+    return this.#screen?.resize(cols, rows) ? 'done' : 'there is no terminal';
   }
 
   #signal({ signal, scope }: MessageNamed<'SIGNAL'>): Outcome {
@@ -557,38 +465,28 @@ export class KeeperRun implements OutputEvents {
   #conclude(): void {
     const status = this.#status;
     if (!status || this.exit) return;
-    const stored = this.#outputs.map((output) => output.drain()).every(Boolean);
+    const outputs = this.#outputs!;
+    const stored = outputs.drain();
     // Its last words are read: our hold on the terminal may go, and with it comes its end.
-    if (stored) this.#releaseTerminal();
-    const exit: Exit = {
-      code: status.code,
-      signal: status.signal === undefined ? undefined : signalName(status.signal),
-      core: status.core || undefined,
-      cause: this.#cause,
-      reason: this.#reason,
-      upto: this.#outputs.map((output) => ({
-        stream: output.stream,
-        offset: output.next,
-        crc32: output.crc,
-        sha256: output.sha256,
-        open: output.ended ? undefined : true,
-      })),
+    if (stored && this.#screen?.release()) {
+      this.#input?.discard();
+      outputs.drain();
+    }
+    const exit = exitOf(status, {
+      upto: outputs.upto,
       startMs: this.started!.startMs,
       endMs: this.#endedMs,
-      userUs: status.userUs,
-      systemUs: status.systemUs,
-      // The kernel counts the starting process' size too: what is not above ours says nothing.
-      maxRssKb: (status.maxRssKb ?? 0) > ownMaxRss(status.maxRssKb ?? 0) ? status.maxRssKb : undefined,
-      survivors: this.#endReport?.survivors ?? [],
-      killProof: this.#endReport?.proof,
-    };
+      cause: this.#cause,
+      reason: this.#reason,
+      report: this.#endReport,
+    });
     if (!stored) {
       // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.
       if (!this.facts.exit) this.#record({ kind: 'exit', no: this.no, exit, drained: false });
       return;
     }
     // What holds the pipes open may still write.
-    this.#read();
+    outputs.read();
     fault('before-exit');
     this.#record({ kind: 'exit', no: this.no, exit, drained: true });
     publish({ what: 'exit', no: this.no });
@@ -596,15 +494,6 @@ export class KeeperRun implements OutputEvents {
     this.audience.tell({ type: 'EXIT', ...exit });
     this.#owner.exited(this);
     if (this.checkTree()) this.#owner.watchTree(this);
-  }
-
-  #releaseTerminal(): void {
-    if (!this.#terminal) return;
-    this.#forgetEcho();
-    this.#terminal.release();
-    this.#terminal = undefined;
-    this.#input?.discard();
-    for (const output of this.#outputs) output.drain();
   }
 
   /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
@@ -619,8 +508,7 @@ export class KeeperRun implements OutputEvents {
     this.#tree.release();
     this.#tree = undefined;
     this.#input?.discard();
-    // Sockets have no end of file of their own.
-    for (const output of this.#outputs) if (output.endless) output.finish();
+    this.#outputs?.finish();
     this.#record({ kind: 'treeEnd', no: this.no });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
@@ -629,15 +517,15 @@ export class KeeperRun implements OutputEvents {
 
   /** Exit, output and tree have ended: keeps what callers may still ask for, gives back the rest. */
   #settleWhenOver(): void {
-    if (!this.treeEnded || !this.#outputs.every((each) => each.ended)) return;
+    if (!this.treeEnded || this.#outputs?.allEnded === false) return;
     this.#streams = this.streams();
-    for (const output of this.#outputs) output.destroy();
-    this.#outputs.length = 0;
     this.#letGo();
     this.#owner.settled(this);
   }
 
   #letGo(): void {
+    this.#outputs?.destroy();
+    this.#outputs = undefined;
     this.#inputReports?.stop();
     this.#inputReports = undefined;
     this.#deadlines = undefined;
@@ -700,7 +588,7 @@ export class KeeperRun implements OutputEvents {
 
   detach(attachment: KeeperAttachment): void {
     this.audience.leave(attachment);
-    this.#echo?.leave(attachment);
+    this.#screen?.leave(attachment);
     this.#watchAlone();
   }
 
@@ -708,12 +596,12 @@ export class KeeperRun implements OutputEvents {
   #watchAlone(): void {
     this.#deadlines?.back();
     const attended = this.audience.controller !== undefined;
-    for (const output of this.#outputs) output.attended = attended;
+    if (this.#outputs) this.#outputs.attended = attended;
     if (!this.#spec || this.over || attended) return;
     const { termAfterMs } = this.#spec;
     const { keepMs } = this.remembered;
     if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
-    else if (this.#input?.open) this.#deadlines?.away(keepMs, `nobody came to finish its input for ${keepMs} ms`);
+    else if (this.#input?.open) this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
   }
 
   /** Tells a client that has just attached where everything stands. */
@@ -730,20 +618,17 @@ export class KeeperRun implements OutputEvents {
       treeEnded: this.treeEnded || undefined,
       spec: this.#rawSpec ?? this.remembered.rawSpec,
       reason: this.exit?.reason,
-      screen: this.over ? undefined : this.#screen?.redo() || undefined,
+      screen: this.over ? undefined : this.#screen?.modes,
     });
     if (attachment.control && !this.over) this.#tellInput(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);
-    this.#tellEcho(attachment);
+    this.#screen?.follow(attachment);
   }
 
   streams(): StreamState[] {
-    if (this.#outputs.length === 0 && this.over) return this.#streams;
+    if (!this.#outputs && this.over) return this.#streams;
     const { next, final } = this.#stdin();
-    const states: StreamState[] = [{ stream: STREAM.stdin, first: next, next, final }];
-    for (const { stream, spool, next, ended } of this.#outputs)
-      states.push({ stream, first: spool.first, next, final: ended ? next : undefined });
-    return states;
+    return [{ stream: STREAM.stdin, first: next, next, final }, ...(this.#outputs?.states ?? [])];
   }
 
   /** Tells once that the run is new and will start: its intent is on the disk. */
@@ -752,40 +637,5 @@ export class KeeperRun implements OutputEvents {
     this.#openedTold = true;
     const { runId, specHash } = this.identity;
     this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.audience.controlEpoch });
-  }
-
-  /** One line of a listing. */
-  get #words(): readonly Uint8Array[] {
-    const { rawSpec } = this.remembered;
-    const spec = this.#spec ?? (rawSpec && decodeSpec(rawSpec));
-    return spec?.verb === 'sh' ? listedWords(spec) : this.identity.argv;
-  }
-
-  info(): RunInfo {
-    const { runId, name, openedMs, tags, principal } = this.identity;
-    const { started, exit } = this;
-    const streams = this.streams();
-    const length = (stream: number): number | undefined => streams.find((state) => state.stream === stream)?.next;
-    return {
-      runId,
-      state: this.state,
-      name,
-      argv: this.#words,
-      pid: started?.pid,
-      openedMs,
-      startMs: started?.startMs,
-      endMs: exit?.endMs,
-      code: exit?.code,
-      signal: exit?.signal,
-      cause: exit?.cause ?? this.#cause,
-      blocked: this.blocked,
-      attached: this.audience.attachments.size,
-      controlled: this.audience.controller !== undefined || undefined,
-      stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty),
-      stderrBytes: length(STREAM.stderr),
-      principal,
-      tags,
-      reason: exit?.reason ?? this.facts.refused?.message,
-    };
   }
 }

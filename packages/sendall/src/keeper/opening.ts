@@ -1,0 +1,271 @@
+/**
+ * The way of a run from OPEN to its start: known already, refused, or new; then its intent in the journal, its turn, and
+ * its command.
+ */
+import { hash, timingSafeEqual } from 'node:crypto';
+import { ProtocolError } from '../errors.js';
+import { decodeSpec } from '../protocol/codec.js';
+import type { MessageNamed, Spec } from '../protocol/messages.js';
+import type { AgentConnection } from './agent-connection.js';
+import type { RecordOf } from './journal/journal.js';
+import { publish } from './probes/events.js';
+import { fault } from './probes/faults.js';
+import type { Machine } from './run/machine.js';
+import { Places, type Place } from './run/places.js';
+import { keyOf, type Retention } from './run/retention.js';
+import { KeeperRun, type RunOwner } from './run/run.js';
+import { journalWords } from './run/shown-words.js';
+import { WaitingRuns } from './run/waiting-runs.js';
+import { StartFailure } from './system/program.js';
+import { Spawner } from './system/spawner.js';
+
+/** Characters of a name or tag that listings and the journal show, and how many tags. */
+const SHOWN_NAME = 256;
+const SHOWN_TAGS = 64;
+/** Commands started in one turn of the event loop. */
+const BURST = 8;
+/** Commands that start within so many milliseconds start together. */
+const CROWD_MS = 1;
+
+type Refusal = { code: string; message: string };
+
+/** The keeper, as opening sees it. */
+export interface OpeningDesk extends Machine, RunOwner {
+  /** It takes no new runs. */
+  readonly draining: boolean;
+  /** It may be without runs now. */
+  watchIdle(): void;
+}
+
+export class Opening {
+  /** Started, and their leader has not ended. */
+  readonly running = new Set<KeeperRun>();
+  readonly waiting = new WaitingRuns();
+  readonly #keeper: OpeningDesk;
+  readonly #runs: Map<string, KeeperRun>;
+  readonly #retention: Retention;
+  readonly #places: Places;
+  readonly #placeOf = new Map<KeeperRun, Place>();
+  #nextNo: number;
+  /** Prepared or about to be, not started yet. */
+  #starting = 0;
+  #nextScheduled = false;
+  #lastStart = -Infinity;
+  #spawner: Spawner | undefined;
+
+  /** `nextNo`: the number that the journal gives to the next run. */
+  constructor(keeper: OpeningDesk, runs: Map<string, KeeperRun>, retention: Retention, nextNo: number) {
+    this.#keeper = keeper;
+    this.#runs = runs;
+    this.#retention = retention;
+    this.#places = new Places(keeper.limits);
+    this.#nextNo = nextNo;
+  }
+
+  /** The spawner has work: a child that is not known yet may be one of its commands. */
+  get isSpawning(): boolean {
+    return this.#spawner?.busy ?? false;
+  }
+
+  /** OPEN: a new run, the one that is there, or a refusal. */
+  open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void {
+    const { alias, runId } = message;
+    const refuse = ({ code, message }: Refusal): void =>
+      void agent.wire.send({ type: 'REFUSED', alias, runId, code, message });
+    const principal = message.principal ?? '';
+    const specHash = hash('sha256', message.spec, 'buffer');
+    const existing = this.#runs.get(keyOf(principal, runId));
+    if (existing) {
+      const refusal = mayReopen(existing, specHash, this.#keeper.limits.maxAttachments);
+      if (refusal) refuse(refusal);
+      else this.#reopen(agent, message, existing);
+      return;
+    }
+    // A copy: the message's bytes are a view of what the socket read.
+    const raw = Uint8Array.from(message.spec);
+    let spec: Spec;
+    try {
+      spec = decodeSpec(raw);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return refuse({ code: 'badspec', message: error.message });
+    }
+    const refusal = this.#mayOpen(message);
+    if (refusal) return refuse(refusal);
+    const place = this.#places.take(message.caller ?? principal, raw.length);
+    if (typeof place === 'string') return refuse({ code: 'busy', message: place });
+    const intent: RecordOf<'intent'> = {
+      kind: 'intent',
+      no: this.#nextNo++,
+      principal,
+      runId: Uint8Array.from(runId),
+      specHash,
+      openedMs: Date.now(),
+      notAfterMs: message.notAfterMs,
+      keepMs: Math.min(spec.keepMs ?? this.#keeper.limits.keepMs, this.#keeper.limits.keepMs),
+      argv: journalWords(spec),
+      name: spec.name?.slice(0, SHOWN_NAME),
+      tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
+    };
+    fault('before-intent');
+    const frame = this.#keeper.journal.append(intent);
+    const run = new KeeperRun(this.#keeper, this.#keeper, { intent, treeEnded: false, acked: false, dropped: false }, frame);
+    run.specify(raw, spec);
+    this.#placeOf.set(run, place);
+    publish({ what: 'intent', no: intent.no });
+    this.#runs.set(keyOf(principal, runId), run);
+    agent.attach(run, true, { ...message, again: false });
+    const immediate = this.#starting < BURST && this.waiting.size === 0 && place.begin();
+    this.#keeper.journal.sync((error) => this.#intentSynced(run, error));
+    this.#keeper.native.expectRuns(this.#keeper.live);
+    if (!immediate) {
+      this.waiting.add(run, place.caller, message.link ?? 0);
+      return;
+    }
+    this.running.add(run);
+    this.#starting++;
+    // Between the sync's beginning and its end: the disk works while we open what the command needs.
+    queueMicrotask(() => this.#prepare(run));
+  }
+
+  #reopen(agent: AgentConnection, message: MessageNamed<'OPEN'>, run: KeeperRun): void {
+    const attachment = agent.attach(run, true, message);
+    const { runId, specHash } = run.identity;
+    const controlEpoch = attachment.control ? run.audience.controlEpoch : undefined;
+    attachment.send({ type: 'OPENED', runId, specHash, state: 'existing', controlEpoch });
+    run.welcome(attachment);
+  }
+
+  #mayOpen(message: MessageNamed<'OPEN'>): Refusal | undefined {
+    const { epoch, notAfterMs } = message;
+    const { maxNotAfterMs, maxIds } = this.#keeper.limits;
+    const now = Date.now();
+    if (epoch && !this.#keeper.journal.epoch.equals(epoch))
+      return { code: 'unknown', message: 'this machine has a new run journal: whether the command ran is not known' };
+    if (notAfterMs <= now || notAfterMs <= this.#retention.forgottenBeforeMs)
+      return { code: 'expired', message: 'the time in which this run could be started is over' };
+    if (notAfterMs > now + maxNotAfterMs)
+      return { code: 'limits', message: `notAfter lies further ahead than maxNotAfterMs (${maxNotAfterMs})` };
+    if (this.#keeper.draining) return { code: 'busy', message: 'this keeper takes no new runs' };
+    if (this.#runs.size >= maxIds)
+      return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
+    try {
+      this.#keeper.journal.reserve(this.#keeper.live);
+    } catch (error) {
+      return { code: 'limits', message: `the run journal cannot be written (${(error as Error).message})` };
+    }
+    return undefined;
+  }
+
+  /** Opens what the command needs, and starts it when its intent is on the disk already. */
+  #prepare(run: KeeperRun): void {
+    if (run.over) {
+      // Cancelled in the same moment as it was opened.
+      this.#starting--;
+      return;
+    }
+    try {
+      run.prepare();
+    } catch (error) {
+      this.#starting--;
+      this.#refuse(run, failureOf(error));
+      return;
+    }
+    if (run.promised) this.#start(run);
+  }
+
+  #intentSynced(run: KeeperRun, error: Error | undefined): void {
+    fault('after-sync');
+    if (error) {
+      if (run.state === 'starting') this.#starting--;
+      this.#refuse(run, { code: 'limits', message: `the run journal cannot be written (${error.message})` });
+      return;
+    }
+    if (run.over) return;
+    run.promised = true;
+    if (run.state === 'starting') return this.#start(run);
+    run.opened();
+    if (run.state === 'queued') this.#nextSoon();
+  }
+
+  #start(run: KeeperRun): void {
+    const now = performance.now();
+    const crowd = this.#starting > 1 || now - this.#lastStart < CROWD_MS;
+    this.#lastStart = now;
+    this.#starting--;
+    if (crowd && this.#keeper.native.subreaper) this.#spawner ??= new Spawner();
+    run.start(crowd, this.#spawner, (failure) => this.#refuse(run, failureOf(failure)));
+  }
+
+  #refuse(run: KeeperRun, { code, message }: Refusal): void {
+    if (run.over) return;
+    run.refuse(code, message);
+    this.waiting.delete(run);
+    this.running.delete(run);
+    this.settled(run);
+    this.#retention.add(run);
+    this.#nextSoon();
+  }
+
+  /** The next of the queue, when there is room; a few at a time, so that those who run are heard in between. */
+  #next(): void {
+    let started = 0;
+    for (;;) {
+      if (started >= BURST) {
+        if (this.waiting.size) this.#nextSoon();
+        break;
+      }
+      const run = this.waiting.next((each) => this.#placeOf.get(each)!.begin());
+      if (!run) break;
+      started++;
+      this.waiting.delete(run);
+      this.running.add(run);
+      this.#starting++;
+      this.#prepare(run);
+    }
+    this.#keeper.watchIdle();
+  }
+
+  #nextSoon(): void {
+    if (this.#nextScheduled) return;
+    this.#nextScheduled = true;
+    setImmediate(() => {
+      this.#nextScheduled = false;
+      this.#next();
+    });
+  }
+
+  /** Its leader has ended: others may start. */
+  ended(run: KeeperRun): void {
+    this.running.delete(run);
+    this.#placeOf.get(run)?.end();
+    this.#next();
+  }
+
+  /** Everything of it has ended. */
+  settled(run: KeeperRun): void {
+    this.#placeOf.get(run)?.release();
+    this.#placeOf.delete(run);
+  }
+
+  /** It waits for its turn, and is not wanted any more. */
+  cancel(run: KeeperRun, reason: string | undefined): void {
+    this.#refuse(run, { code: 'cancelled', message: reason ?? 'cancelled before it started' });
+  }
+}
+
+/** Whatever kept a command from starting is told to its caller, and nobody else suffers. */
+function failureOf(error: unknown): Refusal {
+  if (error instanceof StartFailure) return error;
+  return { code: 'limits', message: `the keeper could not start it: ${(error as Error).message}` };
+}
+
+/** Why the run that is there cannot be had again. */
+function mayReopen({ identity, facts, audience }: KeeperRun, specHash: Buffer, most: number): Refusal | undefined {
+  if (!timingSafeEqual(identity.specHash, specHash))
+    return { code: 'conflict', message: 'this run id is taken by another command' };
+  if (facts.dropped) return { code: 'expired', message: 'this run is over and was forgotten' };
+  if (!facts.refused && audience.attachments.size >= most)
+    return { code: 'busy', message: `maxAttachments (${most}) of this run are attached` };
+  return facts.refused;
+}
