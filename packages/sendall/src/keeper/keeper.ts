@@ -76,13 +76,13 @@ export class Keeper implements Desk, OpeningDesk {
     this.limits = setup.limits;
     this.native = setup.native;
     this.#finished = () => setup.finished();
-    const { journal, records } = Journal.open(journalFile(setup.home), this.bootId, new SetAside(setup.home));
+    const { journal, entries } = Journal.open(journalFile(setup.home), this.bootId, new SetAside(setup.home));
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
     this.inputShare = new CreditPool(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
-    const history = replay(records);
+    const history = replay(entries);
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(

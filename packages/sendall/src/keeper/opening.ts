@@ -7,7 +7,7 @@ import { ProtocolError } from '../errors.js';
 import { decodeSpec } from '../protocol/codec.js';
 import type { MessageNamed, Spec } from '../protocol/messages.js';
 import type { AgentConnection } from './agent-connection.js';
-import type { RecordOf } from './journal/journal.js';
+import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
 import { fault } from './probes/faults.js';
 import type { Machine } from './run/machine.js';
@@ -94,7 +94,7 @@ export class Opening {
     if (refusal) return refuse(refusal);
     const place = this.#places.take(message.caller ?? principal, raw.length);
     if (typeof place === 'string') return refuse({ code: 'busy', message: place });
-    const intent: RecordOf<'intent'> = {
+    const intent: EntryOf<'intent'> = {
       kind: 'intent',
       no: this.#nextNo++,
       principal,

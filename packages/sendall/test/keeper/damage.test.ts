@@ -5,14 +5,10 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome, type Home } from '../../dist/home.js';
+import { encodeEntries, type JournalEntry } from '../../dist/keeper/journal/entries.js';
 import { replay } from '../../dist/keeper/journal/history.js';
-import {
-  encodeRecords,
-  Journal,
-  journalFile,
-  readJournal,
-  type JournalRecord,
-} from '../../dist/keeper/journal/journal.js';
+import { Journal, journalFile } from '../../dist/keeper/journal/journal.js';
+import { readJournal } from '../../dist/keeper/journal/reading.js';
 import { SetAside, setAsideFolders } from '../../dist/keeper/journal/set-aside.js';
 import { spoolFolder, spoolFolderName, spoolRoot } from '../../dist/keeper/output/spool.js';
 import { KeeperClient, PRINCIPAL } from './keeper-client.js';
@@ -30,8 +26,8 @@ const RUNS = 24;
 const runIdOf = (no: number): Buffer => Buffer.alloc(16, no);
 
 /** What the keeper would have written for some runs of which each ended with its number as the code. */
-function records(): JournalRecord[] {
-  return Array.from({ length: RUNS }, (_, i) => i + 1).flatMap((no): JournalRecord[] => [
+function records(): JournalEntry[] {
+  return Array.from({ length: RUNS }, (_, i) => i + 1).flatMap((no): JournalEntry[] => [
     {
       kind: 'intent',
       no,
@@ -41,8 +37,8 @@ function records(): JournalRecord[] {
       notAfterMs: 1000 + no,
       openedMs: no,
       keepMs: 1,
-      // Words that look like records of others, in frames.
-      argv: [encodeRecords([{ kind: 'forgotten', no: (no % RUNS) + 1, notAfterMs: 9999 }])],
+      // Words that look like entries of others, in frames.
+      argv: [encodeEntries([{ kind: 'forgotten', no: (no % RUNS) + 1, notAfterMs: 9999 }])],
       tags: [],
     },
     { kind: 'started', no, pid: 100 + no, startMs: no, program: Buffer.from('/bin/true'), bootId: 'boot' },
@@ -59,7 +55,7 @@ function records(): JournalRecord[] {
 function writeWhole(): Buffer {
   const { journal } = Journal.open(journalFile(home), 'boot', new SetAside(home));
   journal.append({ kind: 'keeper', bootId: 'boot', pid: 1, startMs: 1 });
-  for (const record of records()) journal.append(record);
+  for (const entry of records()) journal.append(entry);
   journal.close();
   for (let no = 1; no <= RUNS; no++) {
     const output = spoolFolder(home, PRINCIPAL, runIdOf(no));
@@ -69,7 +65,7 @@ function writeWhole(): Buffer {
   return readFileSync(journalFile(home));
 }
 
-/** One thing that happens to disks, as a share of the records' length. */
+/** One thing that happens to disks, as a share of the entries' length. */
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 const harm = fc.oneof(
   fc.record({ what: fc.constant('flip' as const), at: share, bit: fc.nat(7) }),
@@ -114,11 +110,11 @@ describe('a damaged journal', () => {
           rmSync(folder, { recursive: true, force: true });
           mkdirSync(spoolRoot(home), { recursive: true });
           const whole = writeWhole();
-          const { end, records: sound } = readJournal(whole);
+          const { end, entries: sound } = readJournal(whole);
           const epoch = Buffer.from((sound[0] as { epoch: Uint8Array }).epoch);
           const file = damage(whole, end, harms);
           writeFileSync(journalFile(home), file);
-          const { journal, records: found } = Journal.open(journalFile(home), bootId, new SetAside(home));
+          const { journal, entries: found } = Journal.open(journalFile(home), bootId, new SetAside(home));
           const { runs } = replay(found);
           journal.append({ kind: 'keeper', bootId, pid: 2, startMs: 2 });
           journal.close();
@@ -129,7 +125,7 @@ describe('a damaged journal', () => {
           for (let no = 1; no <= RUNS; no++) expect(outputOf(no)).toBe(`output of ${no}`);
           // What was written anew is sound, says the same, and needs no second repair.
           const again = Journal.open(journalFile(home), bootId, new SetAside(home));
-          expect(replay(again.records).runs).toEqual(runs);
+          expect(replay(again.entries).runs).toEqual(runs);
           expect(again.journal.epoch).toEqual(journal.epoch);
           again.journal.close();
           const kept = setAsideFolders(home);
@@ -151,7 +147,7 @@ describe('a damaged journal', () => {
       fc.property(fc.nat(end - 1), fc.nat(7), (at, bit) => {
         const file = Buffer.from(whole);
         file[at]! ^= 1 << bit;
-        const { records: found, broken, torn } = readJournal(file);
+        const { entries: found, broken, torn } = readJournal(file);
         expect(broken || torn).toBe(true);
         expect(replay(found).runs.length).toBeGreaterThanOrEqual(RUNS - 1);
       }),
@@ -163,16 +159,16 @@ describe('a damaged journal', () => {
     const whole = writeWhole();
     const { end } = readJournal(whole);
     const file = Buffer.from(whole).fill(0, Math.floor(end / 3), Math.floor(end / 2));
-    const { records: found, broken } = readJournal(file);
+    const { entries: found, broken } = readJournal(file);
     const lost = RUNS - replay(found).runs.length;
     expect(broken).toBe(true);
     expect(lost).toBeGreaterThan(0);
     expect(lost).toBeLessThan(RUNS / 2);
   });
 
-  test('a file without a sound record is set aside, and a new journal begun', () => {
+  test('a file without a sound entry is set aside, and a new journal begun', () => {
     writeFileSync(journalFile(home), 'some text');
-    const { journal, records: found } = Journal.open(journalFile(home), 'boot', new SetAside(home));
+    const { journal, entries: found } = Journal.open(journalFile(home), 'boot', new SetAside(home));
     journal.close();
     expect(found).toEqual([]);
     expect(readFileSync(join(setAsideFolders(home)[0]!, 'journal'), 'utf8')).toBe('some text');
@@ -187,9 +183,9 @@ describe('a damaged journal', () => {
     expect(outputOf(7)).toBe('output of 7');
   });
 
-  test('bytes that look like a long record everywhere do not hold up the start', () => {
+  test('bytes that look like a long entry everywhere do not hold up the start', () => {
     const bytes = Buffer.alloc(4 * 1024 * 1024, Buffer.from([0, 0, 0xff, 3, 3]));
-    expect(readJournal(bytes)).toMatchObject({ records: [], torn: true });
+    expect(readJournal(bytes)).toMatchObject({ entries: [], torn: true });
   });
 });
 
@@ -201,11 +197,11 @@ test('a keeper goes on with a damaged journal: sound runs and their output are t
   await keeper.end();
   const path = journalFile(keeper.home);
   const file = readFileSync(path);
-  const before = readJournal(file).records;
+  const before = readJournal(file).entries;
   const second = before.findIndex(
-    (record) => record.kind === 'intent' && Buffer.compare(record.runId, runs[1]!.runId) === 0,
+    (entry) => entry.kind === 'intent' && Buffer.compare(entry.runId, runs[1]!.runId) === 0,
   );
-  file[encodeRecords(before.slice(0, second)).length + 20]! ^= 1;
+  file[encodeEntries(before.slice(0, second)).length + 20]! ^= 1;
   writeFileSync(path, file);
 
   await using next = await KeeperClient.start({}, keeper.home.state);

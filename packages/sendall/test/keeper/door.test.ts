@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
 import { ensureKeeper } from '../../dist/keeper/door/door.js';
 import { resolveHome } from '../../dist/home.js';
-import { encodeRecords } from '../../dist/keeper/journal/journal.js';
+import { encodeEntries } from '../../dist/keeper/journal/entries.js';
 import { encode } from '../../dist/protocol/codec.js';
 import { bytes, KeeperClient } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
@@ -133,7 +133,7 @@ describe('the door', () => {
     mkdirSync(join(folder, 'home'), { mode: 0o700 });
     writeFileSync(join(folder, 'home', '.sendall'), '');
     const header = { kind: 'header', version: 99, epoch: new Uint8Array(16), forgottenBeforeMs: 0 } as const;
-    writeFileSync(join(folder, 'home', 'journal'), encodeRecords([header]));
+    writeFileSync(join(folder, 'home', 'journal'), encodeEntries([header]));
     await expect(ensureKeeper(resolveHome({ SENDALL_HOME: join(folder, 'home') }), nobody)).rejects.toThrow(
       /could not start: .*journal has version 99/,
     );

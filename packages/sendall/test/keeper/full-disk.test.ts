@@ -188,7 +188,7 @@ rootDescribe('a full disk', () => {
     await until(() => second.agent.exitCode !== null, 'the end of the agent');
   });
 
-  test('a record that did not fit is no damage to the next keeper', () => {
+  test('an entry that did not fit is no damage to the next keeper', () => {
     const path = join(folder, 'journal');
     const keeping = { hasStrays: () => false, setAside: () => expect.unreachable('damage') };
     const { journal } = Journal.open(path, 'boot', keeping);

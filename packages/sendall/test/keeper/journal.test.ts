@@ -15,8 +15,10 @@ import * as fc from 'fast-check';
 import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
-import { recordsOf, replay, type Facts } from '../../dist/keeper/journal/history.js';
-import { encodeRecords, Journal, readJournal, type JournalRecord } from '../../dist/keeper/journal/journal.js';
+import { entriesOf, replay, type Facts } from '../../dist/keeper/journal/history.js';
+import { encodeEntries, type JournalEntry } from '../../dist/keeper/journal/entries.js';
+import { Journal } from '../../dist/keeper/journal/journal.js';
+import { readJournal } from '../../dist/keeper/journal/reading.js';
 import { Remembered } from '../../dist/keeper/journal/remembered.js';
 import { KeeperClient } from './keeper-client.js';
 
@@ -33,7 +35,7 @@ const nothing = { hasStrays: () => false, setAside: () => undefined };
 
 const exitOf = (code: number) => ({ code, upto: [], survivors: [], startMs: 1, endMs: 2 });
 
-function intent(no: number, notAfterMs = 1000): JournalRecord {
+function intent(no: number, notAfterMs = 1000): JournalEntry {
   return {
     kind: 'intent',
     no,
@@ -48,7 +50,7 @@ function intent(no: number, notAfterMs = 1000): JournalRecord {
     name: undefined,
   };
 }
-const started = (no: number): JournalRecord => ({
+const started = (no: number): JournalEntry => ({
   kind: 'started',
   no,
   pid: 100 + no,
@@ -79,10 +81,10 @@ const lives = fc
     { maxLength: 8 },
   )
   .map((runs) => {
-    const queues = runs.map(({ end }, i): JournalRecord[] => {
+    const queues = runs.map(({ end }, i): JournalEntry[] => {
       const no = i + 1;
-      const records: JournalRecord[] = [intent(no, 1000 + no)];
-      const steps: [string, JournalRecord][] = [
+      const entries: JournalEntry[] = [intent(no, 1000 + no)];
+      const steps: [string, JournalEntry][] = [
         ['started', started(no)],
         ['undrained', { kind: 'exit', no, exit: exitOf(no), drained: false }],
         ['exit', { kind: 'exit', no, exit: exitOf(no), drained: true }],
@@ -91,15 +93,15 @@ const lives = fc
         ['dropped', { kind: 'dropped', no }],
         ['forgotten', { kind: 'forgotten', no, notAfterMs: 1000 + no }],
       ];
-      if (end === 'refused') return [...records, { kind: 'refused', no, code: 'nofile', message: 'gone' } as const];
-      if (end === 'intent') return records;
-      for (const [name, record] of steps) {
-        records.push(record);
+      if (end === 'refused') return [...entries, { kind: 'refused', no, code: 'nofile', message: 'gone' } as const];
+      if (end === 'intent') return entries;
+      for (const [name, entry] of steps) {
+        entries.push(entry);
         if (name === end) break;
       }
-      return records;
+      return entries;
     });
-    const mixed: JournalRecord[] = [];
+    const mixed: JournalEntry[] = [];
     for (let turn = 0; queues.some((queue) => queue.length > 0); turn++)
       for (const [i, queue] of queues.entries())
         if (turn % runs[i]!.weight === 0 && queue.length > 0) mixed.push(queue.shift()!);
@@ -117,18 +119,18 @@ const summary = (facts: Facts): object => ({
   dropped: facts.dropped,
 });
 
-function write(records: readonly JournalRecord[]): void {
+function write(entries: readonly JournalEntry[]): void {
   const { journal } = Journal.open(path, 'boot', nothing);
-  for (const record of records) journal.append(record);
+  for (const entry of entries) journal.append(entry);
   journal.close();
 }
 
 describe('the journal', () => {
   test('gives back what was appended, and a new one each has an epoch of its own', () => {
-    const records = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), drained: true } as const];
-    write(records);
+    const entries = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), drained: true } as const];
+    write(entries);
     const again = Journal.open(path, 'boot', nothing);
-    expect(again.records.slice(1)).toMatchObject(records.map((record) => ({ kind: record.kind, no: 1 })));
+    expect(again.entries.slice(1)).toMatchObject(entries.map((entry) => ({ kind: entry.kind, no: 1 })));
     expect(statSync(path).mode & 0o777).toBe(0o600);
     const other = Journal.open(join(folder, 'other'), 'boot', nothing);
     expect(other.journal.epoch).not.toEqual(again.journal.epoch);
@@ -138,25 +140,25 @@ describe('the journal', () => {
 
   test('every prefix recovers to a true state: what is missing is only missing', () => {
     fc.assert(
-      fc.property(lives, fc.double({ min: 0, max: 1, noNaN: true }), (records, cut) => {
+      fc.property(lives, fc.double({ min: 0, max: 1, noNaN: true }), (entries, cut) => {
         rmSync(path, { force: true });
-        write(records);
+        write(entries);
         const whole = readFileSync(path);
         const { end } = readJournal(whole);
         // Bytes behind the cut never reached the disk.
         const kept = Math.floor(end * cut);
         const torn = Buffer.concat([whole.subarray(0, kept), Buffer.alloc(whole.length - kept)]);
-        const found = readJournal(torn).records.slice(1);
-        expect(found.length).toBeLessThanOrEqual(records.length);
-        const expected = replay(records.slice(0, found.length));
+        const found = readJournal(torn).entries.slice(1);
+        expect(found.length).toBeLessThanOrEqual(entries.length);
+        const expected = replay(entries.slice(0, found.length));
         const history = replay(found);
         expect(history.runs.map(summary)).toEqual(expected.runs.map(summary));
         expect(history.forgottenBeforeMs).toBe(expected.forgottenBeforeMs);
         // An id is known, or refused by forgottenBefore: never free to start again.
-        for (const record of found)
-          if (record.kind === 'intent')
+        for (const entry of found)
+          if (entry.kind === 'intent')
             expect(
-              history.runs.some((run) => run.intent.no === record.no) || record.notAfterMs <= history.forgottenBeforeMs,
+              history.runs.some((run) => run.intent.no === entry.no) || entry.notAfterMs <= history.forgottenBeforeMs,
             ).toBe(true);
       }),
       { numRuns: 60 },
@@ -178,15 +180,15 @@ describe('the journal', () => {
     for (const run of runs) await Promise.race([run.wait('TREE_END'), run.wait('REFUSED')]);
     await keeper.end();
     const whole = readFileSync(join(home, 'journal'));
-    const { records, end } = readJournal(whole);
-    const truth = new Map(replay(records).runs.map((facts) => [facts.intent.no, facts]));
+    const { entries, end } = readJournal(whole);
+    const truth = new Map(replay(entries).runs.map((facts) => [facts.intent.no, facts]));
     expect(
       [...truth.values()].map(({ exit, refused }) => refused?.code ?? exit?.exit.signal ?? exit?.exit.code),
     ).toEqual([3, 0, 'nofile', 'SIGKILL', 'SIGTERM']);
     let known = 0;
     for (let cut = 0; cut <= end; cut++) {
       const torn = Buffer.concat([whole.subarray(0, cut), Buffer.alloc(64)]);
-      const history = replay(readJournal(torn).records);
+      const history = replay(readJournal(torn).entries);
       expect(history.runs.length).toBeGreaterThanOrEqual(known);
       known = history.runs.length;
       for (const facts of history.runs) {
@@ -218,12 +220,12 @@ describe('the journal', () => {
     const fd = openSync(path, 'r+');
     writeSync(fd, Buffer.from('garbage'), 0, 7, end - 20);
     closeSync(fd);
-    const { journal, records } = Journal.open(path, 'next boot', nothing);
-    expect(records.filter(({ kind }) => kind === 'intent')).toHaveLength(1);
+    const { journal, entries } = Journal.open(path, 'next boot', nothing);
+    expect(entries.filter(({ kind }) => kind === 'intent')).toHaveLength(1);
     journal.append(intent(3));
     journal.close();
     const after = readJournal(readFileSync(path));
-    expect(after.records.map((record) => ('no' in record ? record.no : record.kind))).toEqual([
+    expect(after.entries.map((entry) => ('no' in entry ? entry.no : entry.kind))).toEqual([
       'header',
       'keeper',
       1,
@@ -239,7 +241,7 @@ describe('the journal', () => {
     writeSync(fd, Buffer.from('garbage'), 0, 7, before.end - 20);
     closeSync(fd);
     const { journal } = Journal.open(path, 'boot', nothing);
-    expect(journal.epoch).not.toEqual(Buffer.from((before.records[0] as { epoch: Uint8Array }).epoch));
+    expect(journal.epoch).not.toEqual(Buffer.from((before.entries[0] as { epoch: Uint8Array }).epoch));
     journal.close();
   });
 
@@ -248,10 +250,10 @@ describe('the journal', () => {
       'the first version',
       Buffer.concat([Buffer.from('0108011210', 'hex'), Buffer.alloc(16, 7), Buffer.from('1800', 'hex')]),
     ],
-    ['a kind of record to come', Buffer.from('63000000000801', 'hex')],
-  ])('sound records of %s are refused with what to do', (_, record) => {
+    ['a kind of entry to come', Buffer.from('63000000000801', 'hex')],
+  ])('sound entries of %s are refused with what to do', (_, entry) => {
     const framing = lengthPrefixed({ checksum: { bytes: 4, compute: (payload) => crc32(payload) } });
-    writeFileSync(path, Buffer.concat([framing.encoder().encode(record), Buffer.alloc(100)]));
+    writeFileSync(path, Buffer.concat([framing.encoder().encode(entry), Buffer.alloc(100)]));
     expect(() => Journal.open(path, 'boot', nothing)).toThrow(
       /another version of sendall.*: move it away to begin a new one$/,
     );
@@ -260,12 +262,12 @@ describe('the journal', () => {
   test('a journal of another version is refused', () => {
     writeFileSync(
       path,
-      encodeRecords([{ kind: 'header', version: 3, epoch: new Uint8Array(16), forgottenBeforeMs: 0 }]),
+      encodeEntries([{ kind: 'header', version: 3, epoch: new Uint8Array(16), forgottenBeforeMs: 0 }]),
     );
     expect(() => Journal.open(path, 'boot', nothing)).toThrow(/has version 3, this keeper writes 2/);
   });
 
-  test('random bytes behind the last record never do worse than end it', () => {
+  test('random bytes behind the last entry never do worse than end it', () => {
     write([intent(1)]);
     const whole = readFileSync(path);
     const { end } = readJournal(whole);
@@ -273,13 +275,13 @@ describe('the journal', () => {
       fc.property(fc.uint8Array({ maxLength: 300 }), (junk) => {
         const file = Buffer.from(whole.subarray(0, end + 300));
         file.set(junk.subarray(0, file.length - end), end);
-        const { records } = readJournal(file);
-        expect(records.slice(0, 2).map(({ kind }) => kind)).toEqual(['header', 'intent']);
+        const { entries } = readJournal(file);
+        expect(entries.slice(0, 2).map(({ kind }) => kind)).toEqual(['header', 'intent']);
       }),
     );
   });
 
-  test('it is written ahead: records do not make the file longer until a step is full', () => {
+  test('it is written ahead: entries do not make the file longer until a step is full', () => {
     const { journal } = Journal.open(path, 'boot', nothing);
     const size = statSync(path).size;
     for (let i = 1; i <= 1000; i++) journal.append(intent(i % 250));
@@ -303,18 +305,18 @@ describe('the journal', () => {
 
   test('compaction keeps what is known and nothing else, and goes on being a journal', () => {
     fc.assert(
-      fc.property(lives, (records) => {
+      fc.property(lives, (entries) => {
         rmSync(path, { force: true });
         const { journal } = Journal.open(path, 'boot', nothing);
-        for (const record of records) journal.append(record);
-        const before = replay(records);
+        for (const entry of entries) journal.append(entry);
+        const before = replay(entries);
         journal.compact(
           before.forgottenBeforeMs,
-          before.runs.map((facts) => encodeRecords(recordsOf(facts))),
+          before.runs.map((facts) => encodeEntries(entriesOf(facts))),
         );
         journal.append(intent(99));
         journal.close();
-        const after = replay(readJournal(readFileSync(path)).records);
+        const after = replay(readJournal(readFileSync(path)).entries);
         expect(after.forgottenBeforeMs).toBe(before.forgottenBeforeMs);
         expect(after.runs.slice(0, -1).map(summary)).toEqual(before.runs.map(summary));
         expect(after.runs.at(-1)!.intent.no).toBe(99);
@@ -325,22 +327,22 @@ describe('the journal', () => {
 
   test('a run that is over is remembered as the journal has it: nothing of it is lost, whenever it was packed', () => {
     fc.assert(
-      fc.property(lives, fc.nat(12), fc.uint8Array({ maxLength: 40 }), (records, when, rawSpec) => {
+      fc.property(lives, fc.nat(12), fc.uint8Array({ maxLength: 40 }), (entries, when, rawSpec) => {
         const known = new Map<number, Remembered>();
-        for (const [i, record] of records.entries()) {
-          if (record.kind === 'intent')
+        for (const [i, entry] of entries.entries()) {
+          if (entry.kind === 'intent')
             known.set(
-              record.no,
+              entry.no,
               new Remembered(
-                { intent: record, treeEnded: false, acked: false, dropped: false },
-                encodeRecords([record]),
+                { intent: entry, treeEnded: false, acked: false, dropped: false },
+                encodeEntries([entry]),
               ),
             );
-          else if ('no' in record && record.kind !== 'forgotten')
-            known.get(record.no)!.learn(record, encodeRecords([record]));
+          else if ('no' in entry && entry.kind !== 'forgotten')
+            known.get(entry.no)!.learn(entry, encodeEntries([entry]));
           if (i >= when) for (const each of known.values()) each.pack(rawSpec);
         }
-        for (const { intent, ...facts } of replay(records).runs) {
+        for (const { intent, ...facts } of replay(entries).runs) {
           const run = known.get(intent.no)!;
           expect(summary(run.facts)).toEqual(summary({ intent, ...facts }));
           expect([...run.facts.intent.runId]).toEqual([...intent.runId]);
@@ -348,7 +350,7 @@ describe('the journal', () => {
           expect(run).toMatchObject({ isDropped: facts.dropped, isOver, notAfterMs: intent.notAfterMs });
           if (!facts.dropped) expect(run.isAcked).toBe(facts.acked);
           if (run.rawSpec) expect([...run.rawSpec]).toEqual([...rawSpec]);
-          expect(replay(readJournal(run.records).records).runs.map(summary)).toEqual([summary(run.facts)]);
+          expect(replay(readJournal(run.entries).entries).runs.map(summary)).toEqual([summary(run.facts)]);
         }
       }),
     );
@@ -357,14 +359,14 @@ describe('the journal', () => {
   test('a journal cut to nothing is a new one', () => {
     write([intent(1)]);
     truncateSync(path, 0);
-    const { records } = Journal.open(path, 'boot', nothing);
-    expect(records).toEqual([]);
+    const { entries } = Journal.open(path, 'boot', nothing);
+    expect(entries).toEqual([]);
   });
 });
 
-/** Records as text, bytes as the characters they stand for. */
-const inspectBytes = (records: readonly JournalRecord[]): string =>
-  JSON.stringify(records, (_, value: { type?: string; data?: number[] } | undefined) =>
+/** Entries as text, bytes as the characters they stand for. */
+const inspectBytes = (entries: readonly JournalEntry[]): string =>
+  JSON.stringify(entries, (_, value: { type?: string; data?: number[] } | undefined) =>
     value?.type === 'Buffer' ? Buffer.from(value.data!).toString('latin1') : value,
   );
 
@@ -384,9 +386,9 @@ test('shell text, variables and stdin are not in the journal, and listings show 
   ]);
   expect(await keeper.forget(run.runId)).toBe('done');
   await keeper.end();
-  // As it is understood: on the disk records are masked.
-  const { records } = readJournal(readFileSync(join(home, 'journal')));
-  const said = inspectBytes(records);
+  // As it is understood: on the disk entries are masked.
+  const { entries } = readJournal(readFileSync(join(home, 'journal')));
+  const said = inspectBytes(entries);
   expect(said).toContain('"-c"');
   for (const secret of ['text-', 'variable', 'stdin']) expect(said).not.toContain(secret);
 });

@@ -73,7 +73,7 @@ describe('the death of the keeper', () => {
     expect(await lost.operate({ type: 'CANCEL', graceMs: 200 })).toMatchObject({ survivors: [], proof: 'unproven' });
   });
 
-  test('a tree of more and longer processes than a record of the journal holds: some are named', async () => {
+  test('a tree of more and longer processes than an entry of the journal holds: some are named', async () => {
     await using keeper = await KeeperClient.start();
     const run = keeper.sh(`for i in $(seq 150); do sh -c ': ${'z'.repeat(600)}; sleep 300' & done; echo; wait`, {
       cwd: Buffer.from(keeper.home.state),

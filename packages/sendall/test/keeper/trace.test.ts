@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test } from 'vitest';
-import { readJournal } from '../../dist/keeper/journal/journal.js';
+import { readJournal } from '../../dist/keeper/journal/reading.js';
 import { formatRunId, newRunId } from '../../dist/protocol/run-id.js';
 import { KeeperClient } from './keeper-client.js';
 
@@ -90,7 +90,7 @@ test('the kernel saw the sync of its intent return before each command was start
     .filter(({ name }) => name === 'pwrite64')
     .map((call) => ({
       call,
-      of: readJournal(bytesIn(call)).records.flatMap((each) =>
+      of: readJournal(bytesIn(call)).entries.flatMap((each) =>
         each.kind === 'intent' ? [formatRunId(each.runId)] : [],
       ),
     }));

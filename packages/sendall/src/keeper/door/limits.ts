@@ -25,7 +25,7 @@ export const defaultLimits = {
   spoolMax: 256 * MiB,
   /** Output of all runs on disk. */
   spoolTotal: 4 * GiB,
-  /** How long a finished run's record and output stay, unless its spec says less. */
+  /** How long a finished run's result and output stay, unless its spec says less. */
   keepMs: 24 * hour,
   /** How far in the future a run's notAfter may lie. */
   maxNotAfterMs: 31 * 24 * hour,

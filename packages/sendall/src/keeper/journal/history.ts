@@ -1,12 +1,12 @@
-/** What a journal's records say about each run, and the records that say the same again. */
-import type { JournalRecord, RecordOf } from './journal.js';
+/** What a journal's entries say about each run, and the entries that say the same again. */
+import type { JournalEntry, EntryOf } from './entries.js';
 
 /** Everything the journal knows of one run. */
 export interface Facts {
-  readonly intent: RecordOf<'intent'>;
-  started?: RecordOf<'started'>;
-  refused?: RecordOf<'refused'>;
-  exit?: RecordOf<'exit'>;
+  readonly intent: EntryOf<'intent'>;
+  started?: EntryOf<'started'>;
+  refused?: EntryOf<'refused'>;
+  exit?: EntryOf<'exit'>;
   treeEnded: boolean;
   acked: boolean;
   /** Result and output are gone, only the id is remembered. */
@@ -23,54 +23,54 @@ export interface History {
 }
 
 /**
- * Reads records in order. Any prefix of a journal gives a true history: later records only add to it. A record that comes
+ * Reads entries in order. Any prefix of a journal gives a true history: later entries only add to it. An entry that comes
  * again, as on a disk that wrote a block twice, adds nothing.
  */
-export function replay(records: readonly JournalRecord[]): History {
+export function replay(entries: readonly JournalEntry[]): History {
   const byNo = new Map<number, Facts>();
   const forgotten = new Set<number>();
   const keepers = new Set<string>();
   const history: History = { runs: [], forgottenBeforeMs: 0, nextNo: 1, bootId: undefined };
-  for (const record of records) {
+  for (const entry of entries) {
     // Also of a run whose intent was lost: what is left of it must not be taken for another's.
-    if ('no' in record) history.nextNo = Math.max(history.nextNo, record.no + 1);
-    if (record.kind === 'header') {
-      history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, record.forgottenBeforeMs);
-    } else if (record.kind === 'keeper') {
-      const keeper = `${record.bootId} ${record.pid} ${record.startMs}`;
-      if (!keepers.has(keeper)) history.bootId = record.bootId;
+    if ('no' in entry) history.nextNo = Math.max(history.nextNo, entry.no + 1);
+    if (entry.kind === 'header') {
+      history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, entry.forgottenBeforeMs);
+    } else if (entry.kind === 'keeper') {
+      const keeper = `${entry.bootId} ${entry.pid} ${entry.startMs}`;
+      if (!keepers.has(keeper)) history.bootId = entry.bootId;
       keepers.add(keeper);
-    } else if (record.kind === 'intent') {
-      if (!byNo.has(record.no) && !forgotten.has(record.no))
-        byNo.set(record.no, { intent: record, treeEnded: false, acked: false, dropped: false });
-    } else if (record.kind === 'forgotten') {
-      byNo.delete(record.no);
-      forgotten.add(record.no);
-      history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, record.notAfterMs);
+    } else if (entry.kind === 'intent') {
+      if (!byNo.has(entry.no) && !forgotten.has(entry.no))
+        byNo.set(entry.no, { intent: entry, treeEnded: false, acked: false, dropped: false });
+    } else if (entry.kind === 'forgotten') {
+      byNo.delete(entry.no);
+      forgotten.add(entry.no);
+      history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, entry.notAfterMs);
     } else {
-      const facts = byNo.get(record.no);
-      if (facts) learn(facts, record);
+      const facts = byNo.get(entry.no);
+      if (facts) learn(facts, entry);
     }
   }
   history.runs.push(...byNo.values());
   return history;
 }
 
-/** A record about a run that is known already. */
-export type LaterRecord = RecordOf<'started' | 'refused' | 'exit' | 'treeEnd' | 'acked' | 'dropped'>;
+/** An entry about a run that is known already. */
+export type LaterEntry = EntryOf<'started' | 'refused' | 'exit' | 'treeEnd' | 'acked' | 'dropped'>;
 
-/** Adds what a record says. */
-export function learn(facts: Facts, record: LaterRecord): void {
-  switch (record.kind) {
+/** Adds what an entry says. */
+export function learn(facts: Facts, entry: LaterEntry): void {
+  switch (entry.kind) {
     case 'started':
-      facts.started = record;
+      facts.started = entry;
       return;
     case 'refused':
-      facts.refused = record;
+      facts.refused = entry;
       return;
     case 'exit':
       // A second one says what the first could not: that all output is stored.
-      if (!facts.exit?.drained) facts.exit = record;
+      if (!facts.exit?.drained) facts.exit = entry;
       return;
     case 'treeEnd':
       facts.treeEnded = true;
@@ -83,8 +83,8 @@ export function learn(facts: Facts, record: LaterRecord): void {
   }
 }
 
-/** The fewest records that replay to the same facts. */
-export function* recordsOf(facts: Facts): Iterable<JournalRecord> {
+/** The fewest entries that replay to the same facts. */
+export function* entriesOf(facts: Facts): Iterable<JournalEntry> {
   const { no } = facts.intent;
   if (facts.dropped) {
     yield { ...facts.intent, argv: [], tags: [], name: undefined };

@@ -2,21 +2,22 @@
  * What is known of one run, and remembered when it is over: then as the bytes that the journal has of it, for objects take
  * several times as much, and a keeper remembers very many runs.
  */
-import { learn, recordsOf, replay, type Facts, type LaterRecord } from './history.js';
-import { encodeRecords, readJournal } from './journal.js';
+import { learn, entriesOf, replay, type Facts, type LaterEntry } from './history.js';
+import { encodeEntries } from './entries.js';
+import { readJournal } from './reading.js';
 
-/** Records in frames, and behind them the spec as it came. */
+/** Entries in frames, and behind them the spec as it came. */
 interface Packed {
   readonly bytes: Buffer;
   readonly specAt: number;
 }
 
-function pack(records: Buffer, rawSpec: Uint8Array | undefined): Packed {
+function pack(entries: Buffer, rawSpec: Uint8Array | undefined): Packed {
   // Not from the pool: a piece of that would stay for as long as any of its neighbours.
-  const bytes = Buffer.allocUnsafeSlow(records.length + (rawSpec?.length ?? 0));
-  bytes.set(records);
-  if (rawSpec) bytes.set(rawSpec, records.length);
-  return { bytes, specAt: records.length };
+  const bytes = Buffer.allocUnsafeSlow(entries.length + (rawSpec?.length ?? 0));
+  bytes.set(entries);
+  if (rawSpec) bytes.set(rawSpec, entries.length);
+  return { bytes, specAt: entries.length };
 }
 
 /** What was unpacked last: whoever asks for one fact asks for others. */
@@ -58,14 +59,14 @@ export class Remembered {
   get facts(): Facts {
     const state = this.#state;
     if (!('bytes' in state)) return state;
-    if (latest?.of !== state) latest = { of: state, facts: replay(readJournal(this.records).records).runs[0]! };
+    if (latest?.of !== state) latest = { of: state, facts: replay(readJournal(this.entries).entries).runs[0]! };
     return latest.facts;
   }
 
-  /** As few records as say it all, in frames. */
-  get records(): Buffer {
+  /** As few entries as say it all, in frames. */
+  get entries(): Buffer {
     const state = this.#state;
-    return 'bytes' in state ? state.bytes.subarray(0, state.specAt) : encodeRecords(recordsOf(state));
+    return 'bytes' in state ? state.bytes.subarray(0, state.specAt) : encodeEntries(entriesOf(state));
   }
 
   /** The spec as it came, of a run that is over, if it was kept. */
@@ -74,25 +75,25 @@ export class Remembered {
     return 'bytes' in state && state.specAt < state.bytes.length ? state.bytes.subarray(state.specAt) : undefined;
   }
 
-  learn(record: LaterRecord, frame: Buffer): void {
-    if (record.kind === 'exit') {
-      this.endMs = record.exit.endMs;
-      this.isOver = record.drained;
-    } else if (record.kind === 'refused') this.isOver = true;
-    else if (record.kind === 'acked') this.isAcked = true;
-    else if (record.kind === 'dropped') this.isDropped = true;
+  learn(entry: LaterEntry, frame: Buffer): void {
+    if (entry.kind === 'exit') {
+      this.endMs = entry.exit.endMs;
+      this.isOver = entry.drained;
+    } else if (entry.kind === 'refused') this.isOver = true;
+    else if (entry.kind === 'acked') this.isAcked = true;
+    else if (entry.kind === 'dropped') this.isDropped = true;
     if (!('bytes' in this.#state)) {
-      learn(this.#state, record);
+      learn(this.#state, entry);
       this.#frames?.push(frame);
-    } else if (record.kind === 'dropped')
-      this.#state = pack(encodeRecords(recordsOf({ ...this.facts, dropped: true })), undefined);
-    else this.#state = pack(Buffer.concat([this.records, frame]), this.rawSpec);
+    } else if (entry.kind === 'dropped')
+      this.#state = pack(encodeEntries(entriesOf({ ...this.facts, dropped: true })), undefined);
+    else this.#state = pack(Buffer.concat([this.entries, frame]), this.rawSpec);
   }
 
   /** The run is over: little more will be learned. */
   pack(rawSpec?: Uint8Array): void {
     if ('bytes' in this.#state) return;
-    this.#state = pack(this.#frames ? Buffer.concat(this.#frames) : this.records, rawSpec);
+    this.#state = pack(this.#frames ? Buffer.concat(this.#frames) : this.entries, rawSpec);
     this.#frames = undefined;
   }
 }

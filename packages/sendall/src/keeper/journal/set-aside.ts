@@ -7,7 +7,8 @@ import { constants, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, 
 import { basename, join } from 'node:path';
 import { SendallError } from '../../errors.js';
 import type { Home } from '../../home.js';
-import { journalFile, type JournalRecord, type Keeping } from './journal.js';
+import type { JournalEntry } from './entries.js';
+import { journalFile, type Keeping } from './journal.js';
 import { isSpoolName, spoolFolderName, spoolRoot } from '../output/spool.js';
 
 const root = (home: Home): string => join(home.state, 'damaged');
@@ -30,17 +31,17 @@ export class SetAside implements Keeping {
     this.#home = home;
   }
 
-  hasStrays(records: readonly JournalRecord[]): boolean {
-    return this.#strays(records).length > 0;
+  hasStrays(entries: readonly JournalEntry[]): boolean {
+    return this.#strays(entries).length > 0;
   }
 
-  setAside(records: readonly JournalRecord[]): void {
+  setAside(entries: readonly JournalEntry[]): void {
     const folder = join(root(this.#home), new Date().toISOString().replaceAll(':', '-'));
     const journal = journalFile(this.#home);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       if (existsSync(journal)) keep(journal, join(folder, basename(journal)));
-      for (const name of this.#strays(records)) {
+      for (const name of this.#strays(entries)) {
         mkdirSync(join(folder, 'spool'), { recursive: true, mode: 0o700 });
         renameSync(join(spoolRoot(this.#home), name), join(folder, 'spool', name));
       }
@@ -52,11 +53,11 @@ export class SetAside implements Keeping {
     }
   }
 
-  /** Output of runs that no record knows. */
-  #strays(records: readonly JournalRecord[]): string[] {
+  /** Output of runs that no entry knows. */
+  #strays(entries: readonly JournalEntry[]): string[] {
     const known = new Set<string>();
-    for (const record of records)
-      if (record.kind === 'intent') known.add(spoolFolderName(record.principal, record.runId));
+    for (const entry of entries)
+      if (entry.kind === 'intent') known.add(spoolFolderName(entry.principal, entry.runId));
     return readdirSync(spoolRoot(this.#home)).filter((name) => isSpoolName(name) && !known.has(name));
   }
 }

@@ -4,7 +4,7 @@ import { channel } from 'node:diagnostics_channel';
 /** `no` is the run's number in the journal. */
 export type KeeperEvent =
   | { readonly what: 'intent'; readonly no: number }
-  /** fdatasync has returned; it covered every record appended before it began. */
+  /** fdatasync has returned; it covered every entry appended before it began. */
   | { readonly what: 'synced' }
   | { readonly what: 'spawn'; readonly no: number }
   | { readonly what: 'exit'; readonly no: number }

@@ -121,7 +121,7 @@ export class Retention {
   /** Rewrites the journal with what is still known. */
   compact(): void {
     try {
-      this.#journal.compact(this.forgottenBeforeMs, this.#records());
+      this.#journal.compact(this.forgottenBeforeMs, this.#entries());
       publish({ what: 'compacted' });
     } catch {
       // A full disk: the old journal goes on, and is tried again when it has grown as much as now.
@@ -129,8 +129,8 @@ export class Retention {
     this.#compactedLength = this.#journal.length;
   }
 
-  *#records(): Iterable<Buffer> {
-    for (const run of this.#runs.values()) yield run.remembered.records;
+  *#entries(): Iterable<Buffer> {
+    for (const run of this.#runs.values()) yield run.remembered.entries;
   }
 
   close(): void {

@@ -21,11 +21,11 @@ import { Ending, type EndReport } from './ending.js';
 import { exitOf } from './exit.js';
 import { publish } from '../probes/events.js';
 import { fault } from '../probes/faults.js';
-import type { Facts, LaterRecord } from '../journal/history.js';
+import type { Facts, LaterEntry } from '../journal/history.js';
 import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
 import { InputWindow } from './input-window.js';
-import { cutText, type RecordOf } from '../journal/journal.js';
+import { cutText, type EntryOf } from '../journal/entries.js';
 import type { Machine } from './machine.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Outputs, type OutputsEvents } from './outputs.js';
@@ -111,7 +111,7 @@ export class KeeperRun implements OutputsEvents {
     return this.remembered.no;
   }
 
-  get identity(): RecordOf<'intent'> {
+  get identity(): EntryOf<'intent'> {
     return this.facts.intent;
   }
 
@@ -158,8 +158,8 @@ export class KeeperRun implements OutputsEvents {
     return this.facts.started?.pid ?? 0;
   }
 
-  #record(record: LaterRecord): void {
-    this.remembered.learn(record, this.#machine.journal.append(record));
+  #enter(entry: LaterEntry): void {
+    this.remembered.learn(entry, this.#machine.journal.append(entry));
   }
 
   // -- start
@@ -222,7 +222,7 @@ export class KeeperRun implements OutputsEvents {
     tree.lead(pid);
     children.watch(pid, (status) => this.#leaderEnded(status));
     this.#startedAt = performance.now();
-    this.#record({
+    this.#enter({
       kind: 'started',
       no: this.no,
       pid,
@@ -253,7 +253,7 @@ export class KeeperRun implements OutputsEvents {
     this.#launch?.abandon();
     this.#launch = undefined;
     this.#phase = 'over';
-    this.#record({ kind: 'refused', no: this.no, code, message });
+    this.#enter({ kind: 'refused', no: this.no, code, message });
     this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message });
     this.#doAfterStart();
     for (const attachment of this.audience.attachments) attachment.release();
@@ -371,7 +371,7 @@ export class KeeperRun implements OutputsEvents {
   }
 
   acknowledgeExit(): void {
-    if (!this.remembered.isAcked && this.exit) this.#record({ kind: 'acked', no: this.no });
+    if (!this.remembered.isAcked && this.exit) this.#enter({ kind: 'acked', no: this.no });
   }
 
   /** SIGNAL, CANCEL and RESIZE. What comes before the start waits for it. */
@@ -482,13 +482,13 @@ export class KeeperRun implements OutputsEvents {
     });
     if (!stored) {
       // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.
-      if (!this.facts.exit) this.#record({ kind: 'exit', no: this.no, exit, drained: false });
+      if (!this.facts.exit) this.#enter({ kind: 'exit', no: this.no, exit, drained: false });
       return;
     }
     // What holds the pipes open may still write.
     outputs.read();
     fault('before-exit');
-    this.#record({ kind: 'exit', no: this.no, exit, drained: true });
+    this.#enter({ kind: 'exit', no: this.no, exit, drained: true });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
     this.audience.tell({ type: 'EXIT', ...exit });
@@ -509,7 +509,7 @@ export class KeeperRun implements OutputsEvents {
     this.#tree = undefined;
     this.#input?.discard();
     this.#outputs?.finish();
-    this.#record({ kind: 'treeEnd', no: this.no });
+    this.#enter({ kind: 'treeEnd', no: this.no });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
@@ -555,8 +555,8 @@ export class KeeperRun implements OutputsEvents {
     }
     if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#machine, facts);
     if (!exit?.drained)
-      this.#record({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), drained: true });
-    if (!this.#tree && !treeEnded) this.#record({ kind: 'treeEnd', no: this.no });
+      this.#enter({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), drained: true });
+    if (!this.#tree && !treeEnded) this.#enter({ kind: 'treeEnd', no: this.no });
     this.#streams = streamsLeftOf(this.folder, this.exit!);
     if (!this.#tree) this.remembered.pack();
     return this.#streams.reduce((bytes, { first, next }) => bytes + next - first, 0);
@@ -574,7 +574,7 @@ export class KeeperRun implements OutputsEvents {
 
   /** Result and output go; the id stays, so that it cannot start again. */
   drop(): void {
-    this.#record({ kind: 'dropped', no: this.no });
+    this.#enter({ kind: 'dropped', no: this.no });
     this.#streams = [];
   }
 

@@ -4,7 +4,7 @@ import type { ProcessInfo } from '../../protocol/messages.js';
 
 /** Words of a process shown in a report: at most this many bytes. */
 const SHOWN = 512;
-/** Bytes of a report: half of what a record of the journal may have. */
+/** Bytes of a report: half of what an entry of the journal may have. */
 const REPORT = 32 * 1024;
 /** What a process takes in a report beside its words, and what each of these takes beside its bytes, at most. */
 const PROCESS_FRAME = 16;
