@@ -1,5 +1,6 @@
 /** Functions of the package's doors whose half of the code is loaded when they are called, and not with the door. */
-import type { Agent, AgentOptions } from './agent/agent.js';
+import type { Agent } from './agent/agent.js';
+import type { AgentOptions } from './agent/options.js';
 import type { Paired, PairOptions } from './client/pair.js';
 import type { Home } from './home.js';
 import type { WarmLinks, WarmLinksOptions } from './link/warm/warm-links.js';

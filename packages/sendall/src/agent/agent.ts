@@ -2,14 +2,12 @@
  * The agent: listens for callers, knows who may call, and hands their commands to the keeper. It holds no command
  * itself, so it may be killed and upgraded at any time.
  */
-import { lstatSync, readFileSync, statfsSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
-import { MAX_SOCKET_PATH, ensurePrivateFolder, resolveHome, type Home } from '../home.js';
-import { durationOption, type Duration } from '../text/duration.js';
+import { MAX_SOCKET_PATH, ensurePrivateFolder, type Home } from '../home.js';
 import { loadIdentity, type Identity } from '../keys/identity.js';
 import { Link } from '../link/link.js';
 import { Presence } from '../files/presence.js';
@@ -21,101 +19,23 @@ import { VERSION } from '../protocol/version.js';
 import { Callers } from './callers.js';
 import { setAsideFolders } from '../keeper/door/door.js';
 import { KeeperGate } from './gate.js';
+import { completeAgentOptions, type AgentOptions, type AgentSettings } from './options.js';
+import type { Origin, Principal } from './origin.js';
 import { PairingDesk } from './pairing.js';
 import { Resumes } from './resumes.js';
-import { AgentSession, type Origin, type Principal } from './session.js';
-
-/** Where an agent listens, and its limits. */
-export interface AgentOptions {
-  /** Folders of this installation. Default: from SENDALL_HOME and the XDG variables. */
-  home?: Home;
-  /** The name told to callers. Default: the machine's host name. */
-  name?: string;
-  /** More addresses beside the Unix socket: tls://HOST:PORT. */
-  listen?: readonly string[];
-  /** Milliseconds for a TLS handshake, and again for HELLO and AUTH. Default 5000. */
-  handshakeTimeout?: Duration;
-  /** Runs that one link may hold at once. Default 8192. */
-  maxRunsPerLink?: number;
-  /** Questions (lists, status) that one link may have open at once. Default 64. */
-  maxQuestions?: number;
-  /** Bytes of output read from disk that may wait for one link. Default 16 MiB. */
-  readAhead?: number;
-  /** Links at once. Default 4096. */
-  maxConnections?: number;
-  /** Milliseconds of silence after which a caller's link counts as lost. Default 60000. */
-  pingDeadline?: Duration;
-  /** Milliseconds that the keeper stays without an agent and without runs. Default 60000. */
-  keeperIdleExit?: Duration;
-}
-
-const OPTION_NAMES: Record<keyof AgentOptions, true> = {
-  home: true,
-  name: true,
-  listen: true,
-  handshakeTimeout: true,
-  maxRunsPerLink: true,
-  maxQuestions: true,
-  readAhead: true,
-  maxConnections: true,
-  pingDeadline: true,
-  keeperIdleExit: true,
-};
-
-/** Answers to "status". */
-export interface AgentStatus {
-  readonly pid: number;
-  readonly keeperPid: number | undefined;
-  /** Another than `version` while commands run that were started before an upgrade. */
-  readonly keeperVersion: string | undefined;
-  readonly listening: readonly string[];
-  readonly runs: number;
-  readonly version: string;
-  readonly fingerprint: string;
-  readonly name: string;
-  readonly links: number;
-  /** How often callers came back to a run on another link, since the agent started. */
-  readonly resumes: number;
-  /** Bytes of output that were sent to them again, since the agent started. */
-  readonly replayedBytes: number;
-  readonly limits: AgentLimits;
-  /** Bytes of output on the disk, and what is free there. */
-  readonly spooled: number | undefined;
-  readonly diskFree: number;
-  /** The system calls that Node lacks are there: terminals, exact and ordered capture, another user's commands. */
-  readonly native: boolean | undefined;
-  /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
-  readonly killProof: string | undefined;
-  /** When memory runs out the kernel ends commands before the keeper: it could lower its own OOM score. */
-  readonly keeperIsLastToGo: boolean | undefined;
-  /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
-  readonly setAside: readonly string[];
-}
-
-/** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
-export interface AgentLimits {
-  readonly connections: number;
-  readonly runsPerLink: number;
-  /** Silence after which a link counts as lost. */
-  readonly pingDeadline: number;
-  /** Commands at one time; more wait. Undefined, like the rest, without a keeper. */
-  readonly running: number | undefined;
-  /** Output kept of one run, unless it asks for less, and of all. */
-  readonly spool: number | undefined;
-  readonly spoolTotal: number | undefined;
-  /** How long a finished run is kept. */
-  readonly keep: number | undefined;
-}
+import { AgentSession } from './session.js';
+import { freeBytes, keeperPartOf, type AgentStatus } from './status.js';
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
 const END_PATIENCE = 8000;
 
 type Server = Awaited<ReturnType<typeof serve>>;
 
-/** Starts an agent in this process. Throws UsageError (options, folders, an agent that runs already). */
+/**
+ * Starts an agent in this process.
+ * @throws UsageError for wrong options, folders that cannot be used, an agent that runs already.
+ */
 export async function openAgent(options: AgentOptions = {}): Promise<Agent> {
-  for (const name of Object.keys(options))
-    if (!(name in OPTION_NAMES)) throw new UsageError(`there is no agent option "${name}"`);
   const agent = new Agent(options);
   await agent.open();
   return agent;
@@ -129,9 +49,7 @@ export class Agent implements AsyncDisposable {
   readonly listening: string[] = [];
   /** Resolves when the agent has stopped, asked from inside or outside. */
   readonly stopped: Promise<void>;
-  readonly #options: AgentOptions;
-  readonly #handshakeTimeout: number;
-  readonly #pingDeadline: number;
+  readonly #settings: AgentSettings;
   readonly #gate: KeeperGate;
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
@@ -146,13 +64,11 @@ export class Agent implements AsyncDisposable {
 
   /** @internal Use openAgent. */
   constructor(options: AgentOptions, gate?: KeeperGate) {
-    this.#options = options;
-    this.home = options.home ?? resolveHome();
-    this.name = options.name ?? hostname();
-    const idleExitMs = durationOption('keeperIdleExit', options.keeperIdleExit);
-    this.#handshakeTimeout = durationOption('handshakeTimeout', options.handshakeTimeout) ?? 5000;
-    this.#pingDeadline = durationOption('pingDeadline', options.pingDeadline) ?? 60_000;
-    this.#gate = gate ?? new KeeperGate(this.home, idleExitMs === undefined ? {} : { idleExitMs });
+    this.#settings = completeAgentOptions(options);
+    const { home, name, keeperIdleExit: idleExitMs } = this.#settings;
+    this.home = home;
+    this.name = name;
+    this.#gate = gate ?? new KeeperGate(home, idleExitMs === undefined ? {} : { idleExitMs });
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 
@@ -191,7 +107,7 @@ export class Agent implements AsyncDisposable {
         unreachable: () => void this.#listenUnix().catch(() => undefined),
       });
       await this.#gate.open();
-      for (const url of this.#options.listen ?? []) await this.#listenTls(url);
+      for (const url of this.#settings.listen) await this.#listenTls(url);
     } catch (error) {
       await this.close();
       throw error;
@@ -229,8 +145,7 @@ export class Agent implements AsyncDisposable {
 
   /** Serves a link, also one that was made some other way, for example in memory. `known`: it is clear who calls. @internal */
   adopt(link: Link, origin: Origin, known: () => void = () => undefined): AgentSession {
-    const { handshakeTimeout, maxRunsPerLink, pingDeadline } = this.#limits;
-    const { maxQuestions = 64, readAhead = 16 * 1024 * 1024 } = this.#options;
+    const { handshakeTimeout, maxRunsPerLink, pingDeadline, maxQuestions, readAhead } = this.#settings;
     const session = new AgentSession(link, origin, {
       home: this.home,
       gate: this.#gate,
@@ -318,13 +233,8 @@ export class Agent implements AsyncDisposable {
     }
   }
 
-  get #limits() {
-    const times = { handshakeTimeout: this.#handshakeTimeout, pingDeadline: this.#pingDeadline };
-    return { maxConnections: 4096, maxRunsPerLink: 8192, ...this.#options, ...times };
-  }
-
   #serverOptions() {
-    const { handshakeTimeout, maxConnections } = this.#limits;
+    const { handshakeTimeout, maxConnections } = this.#settings;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
     const silence = { readTimeout: 0, writeTimeout: 0 };
     // Who waits for a place has a descriptor too: the limit is that of both.
@@ -408,41 +318,23 @@ export class Agent implements AsyncDisposable {
 
   async #status(): Promise<AgentStatus> {
     const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
-    const keeper = (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as {
-      running?: number;
-      queued?: number;
-      spoolBytes?: number;
-      native?: boolean;
-      proof?: string;
-      lastToGo?: boolean;
-      limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
-    };
-    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#limits;
-    const { maxRunning: running, spoolMax: spool, spoolTotal, keepMs: keep } = keeper.limits ?? {};
+    const { limits, ...keeper } = keeperPartOf(answer);
+    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#settings;
     return {
+      ...keeper,
       pid: process.pid,
       keeperPid: this.#gate.pid,
       keeperVersion: this.#gate.version,
       listening: this.listening,
-      runs: (keeper.running ?? 0) + (keeper.queued ?? 0),
       version: VERSION,
       fingerprint: this.fingerprint,
       name: this.name,
       links: this.#sessions.size,
       resumes: this.#resumes.count,
       replayedBytes: this.#resumes.replayedBytes,
-      limits: { connections, runsPerLink, pingDeadline, running, spool, spoolTotal, keep },
-      spooled: keeper.spoolBytes,
+      limits: { connections, runsPerLink, pingDeadline, ...limits },
       diskFree: freeBytes(this.home.state),
-      native: keeper.native,
-      killProof: keeper.proof,
-      keeperIsLastToGo: keeper.lastToGo,
       setAside: this.setAside,
     };
   }
-}
-
-function freeBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
 }

@@ -17,7 +17,9 @@
  *
  * @packageDocumentation
  */
-export { openAgent, type Agent, type AgentOptions, type AgentStatus } from './agent.js';
+export { openAgent, type Agent } from './agent.js';
+export type { AgentOptions } from './options.js';
+export type { AgentStatus } from './status.js';
 export { Callers, type Caller } from './callers.js';
 export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 export { resolveHome, type Home } from '../home.js';

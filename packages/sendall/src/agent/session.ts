@@ -7,26 +7,14 @@ import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import { printable } from '../text/printable.js';
-import type { Peer } from '../link/tls.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
+import { callerOf, type Origin, type Principal } from './origin.js';
+import { Questions, type Asker } from './questions.js';
 import { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
-
-/** How a link came in. */
-export type Origin =
-  | { readonly kind: 'local' }
-  /** From inside this process, for tests. */
-  | { readonly kind: 'memory'; readonly principal: string }
-  | { readonly kind: 'tls'; readonly peer: Peer; readonly source: string };
-
-/** Who a caller turned out to be. */
-export interface Principal {
-  readonly name: string;
-  readonly roles: readonly string[];
-}
 
 /** What one link may take. Times in milliseconds, sizes in bytes. */
 export interface SessionLimits {
@@ -49,7 +37,7 @@ export interface SessionServices {
   identify(origin: Origin): Principal;
   /** PAIR_* of a peer that is not known yet. */
   pairing(link: Link, message: Control, origin: Origin): void;
-  answer(what: string, body: unknown, origin: Origin, principal: Principal): Promise<unknown>;
+  answer(what: string, body: unknown, origin: Origin): Promise<unknown>;
 }
 
 /** Runs of a link whose beginnings the keeper has not answered: an answer may be a thousand times as long. */
@@ -63,7 +51,7 @@ let sessions = 0;
 
 type State = 'hello' | 'auth' | 'open' | 'closed';
 
-export class AgentSession implements AgentAttachmentOwner {
+export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly link: Link;
   readonly gate: KeeperGate;
   readonly home: Home;
@@ -86,10 +74,7 @@ export class AgentSession implements AgentAttachmentOwner {
   #shared = false;
   #lastAlias = 0;
   #pumping = false;
-  /** Lists are told one after the other. */
-  #lists: Promise<unknown> = Promise.resolve();
-  readonly #whenRoomy: (() => void)[] = [];
-  #questions = 0;
+  readonly #questions: Questions;
   /** Resolves when the link is over. */
   readonly closed: Promise<void>;
 
@@ -101,6 +86,7 @@ export class AgentSession implements AgentAttachmentOwner {
     this.readAhead = new ReadAhead(services.limits.readAhead);
     this.#services = services;
     this.origin = origin;
+    this.#questions = new Questions(this, services.limits.maxQuestions);
     this.#deadline = setTimeout(
       () => link.fail(new ProtocolError('no valid HELLO and AUTH came in time')),
       services.limits.authTimeout,
@@ -110,7 +96,7 @@ export class AgentSession implements AgentAttachmentOwner {
         message: (message) => this.#message(message),
         roomy: () => {
           this.#pump();
-          for (const then of this.#whenRoomy.splice(0)) then();
+          this.#questions.roomy();
         },
         closed: () => {
           this.#close();
@@ -314,15 +300,9 @@ export class AgentSession implements AgentAttachmentOwner {
   #onLink(message: Message): void {
     switch (message.type) {
       case 'LIST':
-        void this.#answer(message.opId, () => this.#list(message));
-        break;
       case 'FORGET':
-        void this.#answer(message.opId, () =>
-          this.gate.ask((opId) => ({ ...message, opId, principal: this.#principal.name })),
-        );
-        break;
       case 'ASK':
-        void this.#answer(message.opId, () => this.#ask(message));
+        void this.#questions.take(message);
         break;
       case 'GOAWAY':
         break;
@@ -334,58 +314,9 @@ export class AgentSession implements AgentAttachmentOwner {
     }
   }
 
-  /** Answers a question, when there are not too many open ones on this link. */
-  async #answer(opId: number, find: () => Promise<Control>): Promise<void> {
-    const { maxQuestions } = this.#services.limits;
-    try {
-      if (this.#questions >= maxQuestions)
-        throw new SendallError('BUSY', `this link has ${maxQuestions} questions open already (maxQuestions)`);
-      this.#questions++;
-      try {
-        this.link.send({ ...(await find()), alias: 0, opId } as Control);
-      } finally {
-        this.#questions--;
-      }
-    } catch (error) {
-      this.link.send({ type: 'ANSWER', alias: 0, opId, error: (error as Error).message });
-    }
-  }
-
-  /** One list after the other, and each page of it when the caller has taken the one before. */
-  #list(message: MessageNamed<'LIST'>): Promise<Control> {
-    const list = this.#lists.then(() => this.#pages(message));
-    this.#lists = list.catch(() => undefined);
-    return list;
-  }
-
-  async #pages(message: MessageNamed<'LIST'>): Promise<Control> {
-    for (let { after } = message; ;) {
-      while (!this.link.roomy) {
-        if (this.#state === 'closed') throw new SendallError('CLOSED', 'the asker has gone');
-        await new Promise<void>((resolve) => this.#whenRoomy.push(resolve));
-      }
-      const page = await this.gate.ask((opId) => ({
-        ...message,
-        opId,
-        principal: this.#principal.name,
-        page: true,
-        after,
-      }));
-      if (page.type !== 'RUNS' || page.next === undefined || message.page) return page;
-      this.link.send({ ...page, opId: message.opId, next: undefined });
-      after = page.next;
-    }
-  }
-
-  async #ask({ what, body }: MessageNamed<'ASK'>): Promise<Control> {
-    let parsed: unknown;
-    try {
-      parsed = body === undefined ? undefined : JSON.parse(body);
-    } catch (cause) {
-      throw new ProtocolError('the question is not JSON', { cause });
-    }
-    const answer = await this.#services.answer(what, parsed, this.origin, this.#principal);
-    return { type: 'ANSWER', alias: 0, opId: 0, body: answer === undefined ? undefined : JSON.stringify(answer) };
+  /** The agent's answer to ASK. */
+  answer(what: string, body: unknown): Promise<unknown> {
+    return this.#services.answer(what, body, this.origin);
   }
 
   #close(): void {
@@ -397,14 +328,8 @@ export class AgentSession implements AgentAttachmentOwner {
     this.#ready.clear();
     this.#room?.done();
     this.#room = undefined;
-    for (const then of this.#whenRoomy.splice(0)) then();
+    this.#questions.close();
   }
-}
-
-/** Who shares what this link has: the links of one key belong together. */
-function callerOf(origin: Origin): string {
-  if (origin.kind === 'tls') return origin.peer.fingerprint;
-  return origin.kind === 'memory' ? `memory ${origin.principal}` : 'local';
 }
 
 /** Says which of the two has to be upgraded, and how. A stranger learns no more of us than our protocol. */

@@ -5,8 +5,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Agent, type AgentOptions } from '../agent/agent.js';
+import { Agent } from '../agent/agent.js';
 import { KeeperGate } from '../agent/gate.js';
+import type { AgentOptions } from '../agent/options.js';
 import { Host } from '../client/host.js';
 import { Session, type Dialled, type SessionOptions } from '../client/session/session.js';
 import { UnreachableError, UsageError } from '../errors.js';

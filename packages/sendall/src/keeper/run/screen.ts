@@ -1,5 +1,5 @@
 /** A run's terminal as its callers see it: its size, its echo, and the modes that a newcomer's screen needs. */
-import { ScreenModes } from '../../protocol/screen-modes.js';
+import { ScreenModes } from '../../text/screen-modes.js';
 import type { Terminal } from '../system/terminal.js';
 import type { KeeperAttachment } from './attachment.js';
 import { EchoWatch } from './echo-watch.js';

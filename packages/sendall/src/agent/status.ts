@@ -1,0 +1,87 @@
+/** What an agent says about itself and its keeper. */
+import { statfsSync } from 'node:fs';
+import type { Control } from '../protocol/messages.js';
+
+/** Answers to "status". */
+export interface AgentStatus {
+  readonly pid: number;
+  readonly keeperPid: number | undefined;
+  /** Another than `version` while commands run that were started before an upgrade. */
+  readonly keeperVersion: string | undefined;
+  readonly listening: readonly string[];
+  readonly runs: number;
+  readonly version: string;
+  readonly fingerprint: string;
+  readonly name: string;
+  readonly links: number;
+  /** How often callers came back to a run on another link, since the agent started. */
+  readonly resumes: number;
+  /** Bytes of output that were sent to them again, since the agent started. */
+  readonly replayedBytes: number;
+  readonly limits: AgentLimits;
+  /** Bytes of output on the disk, and what is free there. */
+  readonly spooled: number | undefined;
+  readonly diskFree: number;
+  /** The system calls that Node lacks are there: terminals, exact and ordered capture, another user's commands. */
+  readonly native: boolean | undefined;
+  /** "cgroup" or "unproven": how sure the end of a command's whole tree is. */
+  readonly killProof: string | undefined;
+  /** When memory runs out the kernel ends commands before the keeper: it could lower its own OOM score. */
+  readonly keeperIsLastToGo: boolean | undefined;
+  /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
+  readonly setAside: readonly string[];
+}
+
+/** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
+export interface AgentLimits {
+  readonly connections: number;
+  readonly runsPerLink: number;
+  /** Silence after which a link counts as lost. */
+  readonly pingDeadline: number;
+  /** Commands at one time; more wait. Undefined, like the rest, without a keeper. */
+  readonly running: number | undefined;
+  /** Output kept of one run, unless it asks for less, and of all. */
+  readonly spool: number | undefined;
+  readonly spoolTotal: number | undefined;
+  /** How long a finished run is kept. */
+  readonly keep: number | undefined;
+}
+
+/** The keeper's part of a status. */
+export type KeeperPart = Pick<AgentStatus, 'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo'> & {
+  readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
+};
+
+/** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
+export function keeperPartOf(answer: Control): KeeperPart {
+  const { running, queued, spoolBytes, native, proof, lastToGo, limits } = (
+    answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}
+  ) as {
+    running?: number;
+    queued?: number;
+    spoolBytes?: number;
+    native?: boolean;
+    proof?: string;
+    lastToGo?: boolean;
+    limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
+  };
+  return {
+    runs: (running ?? 0) + (queued ?? 0),
+    spooled: spoolBytes,
+    native,
+    killProof: proof,
+    keeperIsLastToGo: lastToGo,
+    limits: {
+      running: limits?.maxRunning,
+      spool: limits?.spoolMax,
+      spoolTotal: limits?.spoolTotal,
+      keep: limits?.keepMs,
+    },
+  };
+}
+
+/** Bytes that are free on the disk of a folder. */
+export function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+}
