@@ -40,7 +40,7 @@ export class KeeperGate {
   #connecting: Promise<KeeperLink> | undefined;
   #listeners = new Map<number, Listener>();
   #questions = new Map<number, Question>();
-  readonly #whenDrained = new Set<() => void>();
+  readonly #waitForRoom = new Set<() => void>();
   #lastAlias = 0;
   #nextOp = 1;
   #closed = false;
@@ -114,14 +114,14 @@ export class KeeperGate {
     this.#link?.sendData(alias, 0, 0, offset, bytes);
   }
 
-  /** Too much waits for the keeper: whoever sends should wait until `drained`. */
+  /** Too much waits for the keeper: whoever sends should wait for `whenRoomy`. */
   get congested(): boolean {
     return this.#link?.congested ?? false;
   }
 
   /** Calls back once, when the keeper has taken what waits for it or is gone. */
-  drained(then: () => void): void {
-    this.#whenDrained.add(then);
+  whenRoomy(then: () => void): void {
+    this.#waitForRoom.add(then);
   }
 
   /**
@@ -149,7 +149,7 @@ export class KeeperGate {
       ...this.#options,
       onForward: (alias, frame) => this.#listeners.get(alias)?.forward(frame),
       onMessage: (message) => this.#message(message),
-      onDrained: () => this.#drained(),
+      onRoomy: () => this.#roomy(),
     });
     this.#link = link;
     // One that was started before an upgrade keeps its commands, and makes room for ours once it has none.
@@ -164,9 +164,9 @@ export class KeeperGate {
     return link;
   }
 
-  #drained(): void {
-    const waiting = [...this.#whenDrained];
-    this.#whenDrained.clear();
+  #roomy(): void {
+    const waiting = [...this.#waitForRoom];
+    this.#waitForRoom.clear();
     for (const then of waiting) then();
   }
 
@@ -188,7 +188,7 @@ export class KeeperGate {
     const why = error ? ` (${error.message})` : '';
     const reason = `the keeper process on the host has gone${why}`;
     this.#rejectQuestions(reason, ({ final }) => final || this.#closed);
-    this.#drained();
+    this.#roomy();
     if (this.#closed) return;
     // The next keeper reads the journal: it knows what became of each run, and finds what still lives of it.
     const now = performance.now();

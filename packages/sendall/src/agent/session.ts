@@ -254,7 +254,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   #pace(): void {
     if (this.gate.congested) {
       this.link.pauseReading();
-      this.gate.drained(this.#goOn);
+      this.gate.whenRoomy(this.#goOn);
     } else if (this.#joining.size >= MOST_JOINING) this.link.pauseReading();
     else this.link.continueReading();
   }

@@ -11,7 +11,7 @@ import {
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
-import type { Machine } from './run/machine.js';
+import type { RunServices } from './run/services.js';
 import type { KeeperRun } from './run/run.js';
 import { Wire } from './door/wire.js';
 
@@ -26,7 +26,7 @@ function weight({ argv, tags }: RunInfo): number {
 }
 
 /** The keeper, as a connection sees it. */
-export interface Desk extends Machine {
+export interface Desk extends RunServices {
   readonly live: number;
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void;
   find(principal: string, runId: Uint8Array): KeeperRun | undefined;
@@ -64,7 +64,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       {
         message: (message) => this.#dispatch(message),
         paced: true,
-        drained: () => {
+        roomy: () => {
           for (const attachment of this.#behind) attachment.flush();
           this.#behind.clear();
           for (const list of this.#lists.splice(0)) this.#list(list);
@@ -77,7 +77,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
     );
   }
 
-  whenDrained(attachment: KeeperAttachment): void {
+  whenRoomy(attachment: KeeperAttachment): void {
     this.#behind.add(attachment);
   }
 

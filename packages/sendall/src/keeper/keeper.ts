@@ -13,7 +13,7 @@ import { CreditPool } from '../protocol/flow.js';
 import { Cgroups } from './system/cgroup.js';
 import { Children } from './system/children.js';
 import { ownAccount } from './system/environment.js';
-import { replay } from './journal/history.js';
+import { historyOf } from './journal/history.js';
 import { Journal, journalFile } from './journal/journal.js';
 import type { KeeperLimits } from './door/limits.js';
 import { infoOf } from './run/listing.js';
@@ -50,7 +50,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
-  readonly inputShare: CreditPool;
+  readonly inputPool: CreditPool;
   readonly account = ownAccount();
   readonly devNull = openSync('/dev/null', 'r+');
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
@@ -80,9 +80,9 @@ export class Keeper implements Desk, OpeningDesk {
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
-    this.inputShare = new CreditPool(setup.limits.stdinTotal);
+    this.inputPool = new CreditPool(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
-    const history = replay(entries);
+    const history = historyOf(entries);
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(

@@ -10,7 +10,7 @@ import type { AgentConnection } from './agent-connection.js';
 import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
 import { fault } from './probes/faults.js';
-import type { Machine } from './run/machine.js';
+import type { RunServices } from './run/services.js';
 import { Places, type Place } from './run/places.js';
 import { keyOf, type Retention } from './run/retention.js';
 import { KeeperRun, type RunOwner } from './run/run.js';
@@ -30,7 +30,7 @@ const CROWD_MS = 1;
 type Refusal = { code: string; message: string };
 
 /** The keeper, as opening sees it. */
-export interface OpeningDesk extends Machine, RunOwner {
+export interface OpeningDesk extends RunServices, RunOwner {
   /** It takes no new runs. */
   readonly draining: boolean;
   /** It may be without runs now. */

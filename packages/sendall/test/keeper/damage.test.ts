@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome, type Home } from '../../dist/home.js';
 import { encodeEntries, type JournalEntry } from '../../dist/keeper/journal/entries.js';
-import { replay } from '../../dist/keeper/journal/history.js';
+import { historyOf } from '../../dist/keeper/journal/history.js';
 import { Journal, journalFile } from '../../dist/keeper/journal/journal.js';
 import { readJournal } from '../../dist/keeper/journal/reading.js';
 import { SetAside, setAsideFolders } from '../../dist/keeper/journal/set-aside.js';
@@ -46,7 +46,7 @@ function records(): JournalEntry[] {
       kind: 'exit',
       no,
       exit: { code: no, upto: [], survivors: [], startMs: no, endMs: no + 1 },
-      drained: true,
+      stored: true,
     },
     { kind: 'treeEnd', no },
   ]);
@@ -115,7 +115,7 @@ describe('a damaged journal', () => {
           const file = damage(whole, end, harms);
           writeFileSync(journalFile(home), file);
           const { journal, entries: found } = Journal.open(journalFile(home), bootId, new SetAside(home));
-          const { runs } = replay(found);
+          const { runs } = historyOf(found);
           journal.append({ kind: 'keeper', bootId, pid: 2, startMs: 2 });
           journal.close();
           for (const { intent, exit } of runs) {
@@ -125,7 +125,7 @@ describe('a damaged journal', () => {
           for (let no = 1; no <= RUNS; no++) expect(outputOf(no)).toBe(`output of ${no}`);
           // What was written anew is sound, says the same, and needs no second repair.
           const again = Journal.open(journalFile(home), bootId, new SetAside(home));
-          expect(replay(again.entries).runs).toEqual(runs);
+          expect(historyOf(again.entries).runs).toEqual(runs);
           expect(again.journal.epoch).toEqual(journal.epoch);
           again.journal.close();
           const kept = setAsideFolders(home);
@@ -149,7 +149,7 @@ describe('a damaged journal', () => {
         file[at]! ^= 1 << bit;
         const { entries: found, broken, torn } = readJournal(file);
         expect(broken || torn).toBe(true);
-        expect(replay(found).runs.length).toBeGreaterThanOrEqual(RUNS - 1);
+        expect(historyOf(found).runs.length).toBeGreaterThanOrEqual(RUNS - 1);
       }),
       { numRuns: 500 },
     );
@@ -160,7 +160,7 @@ describe('a damaged journal', () => {
     const { end } = readJournal(whole);
     const file = Buffer.from(whole).fill(0, Math.floor(end / 3), Math.floor(end / 2));
     const { entries: found, broken } = readJournal(file);
-    const lost = RUNS - replay(found).runs.length;
+    const lost = RUNS - historyOf(found).runs.length;
     expect(broken).toBe(true);
     expect(lost).toBeGreaterThan(0);
     expect(lost).toBeLessThan(RUNS / 2);

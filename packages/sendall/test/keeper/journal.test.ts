@@ -15,7 +15,7 @@ import * as fc from 'fast-check';
 import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
-import { entriesOf, replay, type Facts } from '../../dist/keeper/journal/history.js';
+import { entriesOf, historyOf, type Facts } from '../../dist/keeper/journal/history.js';
 import { encodeEntries, type JournalEntry } from '../../dist/keeper/journal/entries.js';
 import { Journal } from '../../dist/keeper/journal/journal.js';
 import { readJournal } from '../../dist/keeper/journal/reading.js';
@@ -69,7 +69,7 @@ const lives = fc
         'intent',
         'started',
         'refused',
-        'undrained',
+        'unstored',
         'exit',
         'treeEnd',
         'acked',
@@ -86,8 +86,8 @@ const lives = fc
       const entries: JournalEntry[] = [intent(no, 1000 + no)];
       const steps: [string, JournalEntry][] = [
         ['started', started(no)],
-        ['undrained', { kind: 'exit', no, exit: exitOf(no), drained: false }],
-        ['exit', { kind: 'exit', no, exit: exitOf(no), drained: true }],
+        ['unstored', { kind: 'exit', no, exit: exitOf(no), stored: false }],
+        ['exit', { kind: 'exit', no, exit: exitOf(no), stored: true }],
         ['treeEnd', { kind: 'treeEnd', no }],
         ['acked', { kind: 'acked', no }],
         ['dropped', { kind: 'dropped', no }],
@@ -113,7 +113,7 @@ const summary = (facts: Facts): object => ({
   started: facts.dropped || facts.started !== undefined,
   refused: facts.refused?.code,
   code: facts.dropped ? undefined : facts.exit?.exit.code,
-  drained: facts.dropped ? undefined : facts.exit?.drained,
+  stored: facts.dropped ? undefined : facts.exit?.stored,
   treeEnded: facts.dropped || facts.treeEnded,
   acked: facts.dropped || facts.acked,
   dropped: facts.dropped,
@@ -127,7 +127,7 @@ function write(entries: readonly JournalEntry[]): void {
 
 describe('the journal', () => {
   test('gives back what was appended, and a new one each has an epoch of its own', () => {
-    const entries = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), drained: true } as const];
+    const entries = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), stored: true } as const];
     write(entries);
     const again = Journal.open(path, 'boot', nothing);
     expect(again.entries.slice(1)).toMatchObject(entries.map((entry) => ({ kind: entry.kind, no: 1 })));
@@ -150,8 +150,8 @@ describe('the journal', () => {
         const torn = Buffer.concat([whole.subarray(0, kept), Buffer.alloc(whole.length - kept)]);
         const found = readJournal(torn).entries.slice(1);
         expect(found.length).toBeLessThanOrEqual(entries.length);
-        const expected = replay(entries.slice(0, found.length));
-        const history = replay(found);
+        const expected = historyOf(entries.slice(0, found.length));
+        const history = historyOf(found);
         expect(history.runs.map(summary)).toEqual(expected.runs.map(summary));
         expect(history.forgottenBeforeMs).toBe(expected.forgottenBeforeMs);
         // An id is known, or refused by forgottenBefore: never free to start again.
@@ -181,14 +181,14 @@ describe('the journal', () => {
     await keeper.end();
     const whole = readFileSync(join(home, 'journal'));
     const { entries, end } = readJournal(whole);
-    const truth = new Map(replay(entries).runs.map((facts) => [facts.intent.no, facts]));
+    const truth = new Map(historyOf(entries).runs.map((facts) => [facts.intent.no, facts]));
     expect(
       [...truth.values()].map(({ exit, refused }) => refused?.code ?? exit?.exit.signal ?? exit?.exit.code),
     ).toEqual([3, 0, 'nofile', 'SIGKILL', 'SIGTERM']);
     let known = 0;
     for (let cut = 0; cut <= end; cut++) {
       const torn = Buffer.concat([whole.subarray(0, cut), Buffer.alloc(64)]);
-      const history = replay(readJournal(torn).entries);
+      const history = historyOf(readJournal(torn).entries);
       expect(history.runs.length).toBeGreaterThanOrEqual(known);
       known = history.runs.length;
       for (const facts of history.runs) {
@@ -196,7 +196,7 @@ describe('the journal', () => {
         expect(facts.intent).toEqual(real.intent);
         if (facts.started) expect(facts.started).toEqual(real.started);
         if (facts.refused) expect(facts.refused).toEqual(real.refused);
-        if (facts.exit?.drained) expect(facts.exit).toEqual(real.exit);
+        if (facts.exit?.stored) expect(facts.exit).toEqual(real.exit);
       }
     }
     expect(known).toBe(runs.length);
@@ -309,14 +309,14 @@ describe('the journal', () => {
         rmSync(path, { force: true });
         const { journal } = Journal.open(path, 'boot', nothing);
         for (const entry of entries) journal.append(entry);
-        const before = replay(entries);
+        const before = historyOf(entries);
         journal.compact(
           before.forgottenBeforeMs,
           before.runs.map((facts) => encodeEntries(entriesOf(facts))),
         );
         journal.append(intent(99));
         journal.close();
-        const after = replay(readJournal(readFileSync(path)).entries);
+        const after = historyOf(readJournal(readFileSync(path)).entries);
         expect(after.forgottenBeforeMs).toBe(before.forgottenBeforeMs);
         expect(after.runs.slice(0, -1).map(summary)).toEqual(before.runs.map(summary));
         expect(after.runs.at(-1)!.intent.no).toBe(99);
@@ -342,15 +342,15 @@ describe('the journal', () => {
             known.get(entry.no)!.learn(entry, encodeEntries([entry]));
           if (i >= when) for (const each of known.values()) each.pack(rawSpec);
         }
-        for (const { intent, ...facts } of replay(entries).runs) {
+        for (const { intent, ...facts } of historyOf(entries).runs) {
           const run = known.get(intent.no)!;
           expect(summary(run.facts)).toEqual(summary({ intent, ...facts }));
           expect([...run.facts.intent.runId]).toEqual([...intent.runId]);
-          const isOver = facts.dropped || facts.refused !== undefined || facts.exit?.drained === true;
+          const isOver = facts.dropped || facts.refused !== undefined || facts.exit?.stored === true;
           expect(run).toMatchObject({ isDropped: facts.dropped, isOver, notAfterMs: intent.notAfterMs });
           if (!facts.dropped) expect(run.isAcked).toBe(facts.acked);
           if (run.rawSpec) expect([...run.rawSpec]).toEqual([...rawSpec]);
-          expect(replay(readJournal(run.entries).entries).runs.map(summary)).toEqual([summary(run.facts)]);
+          expect(historyOf(readJournal(run.entries).entries).runs.map(summary)).toEqual([summary(run.facts)]);
         }
       }),
     );

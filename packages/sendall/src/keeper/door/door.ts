@@ -63,7 +63,7 @@ export interface KeeperEvents {
   /** Called for each message, synchronously for all of a chunk. DATA's bytes are valid inside the call only. */
   onMessage(message: Message): void;
   /** Called when the link is no longer congested. */
-  onDrained?(): void;
+  onRoomy?(): void;
 }
 
 /** Its heap is small: threads that help to collect garbage cost more, woken for each little lot, than they save. */
@@ -188,7 +188,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
         }
         return undefined;
       },
-      drained: () => options.onDrained?.(),
+      roomy: () => options.onRoomy?.(),
       closed(error) {
         clearTimeout(timer);
         close(error);

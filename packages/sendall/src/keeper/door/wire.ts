@@ -19,7 +19,7 @@ export interface WireEvents {
   forward?(alias: number, frame: Buffer): void;
   message(message: Message): void;
   /** What was waiting has gone out, after `congested` was true. */
-  drained(): void;
+  roomy(): void;
   /**
    * Nothing is read while `congested`: what is asked has answers, and those wait already. For one of the two ends only,
    * or each would wait for the other.
@@ -67,7 +67,7 @@ export class Wire {
     };
     socket.on('data', (chunk) => decoding(() => decoder.push(chunk, onFrame)));
     socket.on('drain', () => {
-      events.drained();
+      events.roomy();
       if (!this.#held || this.congested) return;
       this.#held = false;
       decoding(() => decoder.resume(onFrame));
@@ -85,7 +85,7 @@ export class Wire {
     socket.on('close', () => events.closed(this.#error));
   }
 
-  /** More waits for this peer than it should: send less until `drained`. */
+  /** More waits for this peer than it should: send less until `roomy`. */
   get congested(): boolean {
     return this.#socket.writableLength + this.#gathered + (this.#batch?.length ?? 0) > this.#backlog;
   }

@@ -43,8 +43,8 @@ const ENTRIES = {
     },
   ],
   refused: [5, { no: uint(1), code: text(2), message: text(3) }],
-  /** Without `drained` the command ended while its last output could not be stored. */
-  exit: [6, { no: uint(1), exit: message(2, messageTable.EXIT[1]), drained: bool(3) }],
+  /** Without `stored` the command ended while its last output could not be stored. */
+  exit: [6, { no: uint(1), exit: message(2, messageTable.EXIT[1]), stored: bool(3) }],
   treeEnd: [7, { no: uint(1) }],
   acked: [8, { no: uint(1) }],
   /** The run's output and result are gone; its id is still refused until it expires. */

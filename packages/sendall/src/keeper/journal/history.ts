@@ -26,7 +26,7 @@ export interface History {
  * Reads entries in order. Any prefix of a journal gives a true history: later entries only add to it. An entry that comes
  * again, as on a disk that wrote a block twice, adds nothing.
  */
-export function replay(entries: readonly JournalEntry[]): History {
+export function historyOf(entries: readonly JournalEntry[]): History {
   const byNo = new Map<number, Facts>();
   const forgotten = new Set<number>();
   const keepers = new Set<string>();
@@ -70,7 +70,7 @@ export function learn(facts: Facts, entry: LaterEntry): void {
       return;
     case 'exit':
       // A second one says what the first could not: that all output is stored.
-      if (!facts.exit?.drained) facts.exit = entry;
+      if (!facts.exit?.stored) facts.exit = entry;
       return;
     case 'treeEnd':
       facts.treeEnded = true;
@@ -83,7 +83,7 @@ export function learn(facts: Facts, entry: LaterEntry): void {
   }
 }
 
-/** The fewest entries that replay to the same facts. */
+/** The fewest entries that give the same facts. */
 export function* entriesOf(facts: Facts): Iterable<JournalEntry> {
   const { no } = facts.intent;
   if (facts.dropped) {

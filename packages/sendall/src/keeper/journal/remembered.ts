@@ -2,7 +2,7 @@
  * What is known of one run, and remembered when it is over: then as the bytes that the journal has of it, for objects take
  * several times as much, and a keeper remembers very many runs.
  */
-import { learn, entriesOf, replay, type Facts, type LaterEntry } from './history.js';
+import { learn, entriesOf, historyOf, type Facts, type LaterEntry } from './history.js';
 import { encodeEntries } from './entries.js';
 import { readJournal } from './reading.js';
 
@@ -48,7 +48,7 @@ export class Remembered {
     this.keepMs = keepMs;
     this.notAfterMs = notAfterMs;
     this.isAcked = facts.acked;
-    this.isOver = facts.dropped || facts.refused !== undefined || facts.exit?.drained === true;
+    this.isOver = facts.dropped || facts.refused !== undefined || facts.exit?.stored === true;
     this.isDropped = facts.dropped;
     this.endMs = facts.exit?.exit.endMs ?? openedMs;
     this.#state = facts;
@@ -59,7 +59,7 @@ export class Remembered {
   get facts(): Facts {
     const state = this.#state;
     if (!('bytes' in state)) return state;
-    if (latest?.of !== state) latest = { of: state, facts: replay(readJournal(this.entries).entries).runs[0]! };
+    if (latest?.of !== state) latest = { of: state, facts: historyOf(readJournal(this.entries).entries).runs[0]! };
     return latest.facts;
   }
 
@@ -78,7 +78,7 @@ export class Remembered {
   learn(entry: LaterEntry, frame: Buffer): void {
     if (entry.kind === 'exit') {
       this.endMs = entry.exit.endMs;
-      this.isOver = entry.drained;
+      this.isOver = entry.stored;
     } else if (entry.kind === 'refused') this.isOver = true;
     else if (entry.kind === 'acked') this.isAcked = true;
     else if (entry.kind === 'dropped') this.isDropped = true;

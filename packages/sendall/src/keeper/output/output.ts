@@ -239,7 +239,7 @@ export class Output {
    * Takes what the pipe holds at this moment, limits or not: room for one pipe is always granted. True when it is all
    * stored.
    */
-  drain(): boolean {
+  takeRest(): boolean {
     if (this.#atEnd || this.#pending) return this.#pending === undefined;
     let left: number | undefined;
     for (;;) {
@@ -280,7 +280,7 @@ export class Output {
 
   /** Nobody is left who could write: takes the rest, then ends. */
   finish(): void {
-    this.drain();
+    this.takeRest();
     if (!this.#atEnd) this.#end();
   }
 

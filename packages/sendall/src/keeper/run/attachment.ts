@@ -12,7 +12,7 @@ export type ToAttachment = WithoutAlias<Control>;
 export interface KeeperAttachmentOwner {
   readonly wire: Wire;
   /** Asks for `flush` when the wire has room again. */
-  whenDrained(attachment: KeeperAttachment): void;
+  whenRoomy(attachment: KeeperAttachment): void;
   /** The run has let go of it: its alias leads nowhere from now on. */
   released(attachment: KeeperAttachment): void;
 }
@@ -71,7 +71,7 @@ export class KeeperAttachment {
     this.#grown.set(stream, next);
     if (this.#scheduled) return;
     this.#scheduled = true;
-    if (this.#owner.wire.congested) this.#owner.whenDrained(this);
+    if (this.#owner.wire.congested) this.#owner.whenRoomy(this);
     else queueMicrotask(() => this.flush());
   }
 

@@ -2,7 +2,7 @@
 import { formatRunId } from '../../protocol/run-id.js';
 import { STREAM, type Exit, type StreamState } from '../../protocol/messages.js';
 import type { Facts } from '../journal/history.js';
-import type { Machine } from './machine.js';
+import type { RunServices } from './services.js';
 import { describeAll } from '../system/processes.js';
 import { spooledRange } from '../output/spool.js';
 import { LeftCgroupTree, ScanTree, type Tree } from '../system/tree.js';
@@ -10,7 +10,7 @@ import { LeftCgroupTree, ScanTree, type Tree } from '../system/tree.js';
 const OUTPUTS = [STREAM.stdout, STREAM.stderr, STREAM.pty, STREAM.records];
 
 /** What still lives of it. Call it in the same boot only: pids are given again after that. */
-export function treeLeftOf({ native, children }: Machine, { intent, started }: Facts): Tree | undefined {
+export function treeLeftOf({ native, children }: RunServices, { intent, started }: Facts): Tree | undefined {
   if (!started) return undefined;
   const scan = new ScanTree(native, children, formatRunId(intent.runId), () => false);
   scan.adopt(started.pid, started.ticks);

@@ -3,7 +3,7 @@ import { STREAM, type Exit, type Spec, type StreamState } from '../../protocol/m
 import { Output, type OutputEvents, type Overflow } from '../output/output.js';
 import { fitRecords } from '../output/records.js';
 import type { OpenedStream } from './start.js';
-import type { Machine } from './machine.js';
+import type { RunServices } from './services.js';
 
 /**
  * Milliseconds after which output is first looked for, of commands that start together: most that are short have ended
@@ -28,7 +28,7 @@ export interface OutputsEvents {
 }
 
 export class Outputs implements OutputEvents {
-  readonly #machine: Machine;
+  readonly #services: RunServices;
   readonly #events: OutputsEvents;
   readonly #outputs: Output[] = [];
   /** Streams whose reader went before the command had started. */
@@ -39,8 +39,8 @@ export class Outputs implements OutputEvents {
   /** Bytes of output that count against `maxOutput`. */
   #written = 0;
 
-  constructor(machine: Machine, events: OutputsEvents) {
-    this.#machine = machine;
+  constructor(services: RunServices, events: OutputsEvents) {
+    this.#services = services;
     this.#events = events;
   }
 
@@ -48,7 +48,7 @@ export class Outputs implements OutputEvents {
 
   /** The command runs. With `later` its output is looked for after a moment only. */
   start(opened: readonly OpenedStream[], spec: Spec, folder: string, later: boolean): void {
-    const { budget, limits } = this.#machine;
+    const { budget, limits } = this.#services;
     this.#spec = spec;
     for (const { stream, source } of opened) {
       const options = {
@@ -78,8 +78,8 @@ export class Outputs implements OutputEvents {
   }
 
   /** Takes what the pipes hold at this moment. True when all of it is stored. */
-  drain(): boolean {
-    return this.#outputs.map((output) => output.drain()).every(Boolean);
+  takeRest(): boolean {
+    return this.#outputs.map((output) => output.takeRest()).every(Boolean);
   }
 
   /** No process is left that could write: ends the streams that have no end of file of their own. */
@@ -185,7 +185,7 @@ export class Outputs implements OutputEvents {
 
   overflowed({ stream }: Output): void {
     const what = stream === STREAM.stderr ? 'stderr' : 'stdout';
-    const spool = this.#spec?.spoolMax ?? this.#machine.limits.spoolMax;
+    const spool = this.#spec?.spoolMax ?? this.#services.limits.spoolMax;
     this.#events.exceeded(`its caller did not take its ${what} in time, and the spool of ${spool} bytes was full`);
   }
 

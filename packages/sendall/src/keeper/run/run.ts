@@ -26,7 +26,7 @@ import { Input } from './input.js';
 import { InputReports } from './input-reports.js';
 import { InputWindow } from './input-window.js';
 import { cutText, type EntryOf } from '../journal/entries.js';
-import type { Machine } from './machine.js';
+import type { RunServices } from './services.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Outputs, type OutputsEvents } from './outputs.js';
 import { Screen } from './screen.js';
@@ -65,7 +65,7 @@ export interface RunOwner {
 
 export class KeeperRun implements OutputsEvents {
   readonly remembered: Remembered;
-  readonly #machine: Machine;
+  readonly #services: RunServices;
   readonly #owner: RunOwner;
   readonly audience = new Audience();
   /** Its intent is on the disk. */
@@ -95,8 +95,8 @@ export class KeeperRun implements OutputsEvents {
   #deadlines: Deadlines | undefined;
   #openedTold = false;
 
-  constructor(machine: Machine, owner: RunOwner, facts: Facts, frame?: Buffer) {
-    this.#machine = machine;
+  constructor(services: RunServices, owner: RunOwner, facts: Facts, frame?: Buffer) {
+    this.#services = services;
     this.#owner = owner;
     this.remembered = new Remembered(facts, frame);
   }
@@ -116,7 +116,7 @@ export class KeeperRun implements OutputsEvents {
   }
 
   get folder(): string {
-    return spoolFolder(this.#machine.home, this.remembered.principal, this.identity.runId);
+    return spoolFolder(this.#services.home, this.remembered.principal, this.identity.runId);
   }
 
   get state(): RunState {
@@ -132,7 +132,7 @@ export class KeeperRun implements OutputsEvents {
 
   /** Told to callers: the exit with everything that was written before it. */
   get exit(): Exit | undefined {
-    return this.facts.exit?.drained ? this.facts.exit.exit : undefined;
+    return this.facts.exit?.stored ? this.facts.exit.exit : undefined;
   }
 
   get started(): Started | undefined {
@@ -159,7 +159,7 @@ export class KeeperRun implements OutputsEvents {
   }
 
   #enter(entry: LaterEntry): void {
-    this.remembered.learn(entry, this.#machine.journal.append(entry));
+    this.remembered.learn(entry, this.#services.journal.append(entry));
   }
 
   // -- start
@@ -174,14 +174,14 @@ export class KeeperRun implements OutputsEvents {
   /** Opens everything the start needs. Throws StartFailure. */
   prepare(): void {
     this.#phase = 'starting';
-    const { native, children, cgroups } = this.#machine;
+    const { native, children, cgroups } = this.#services;
     const id = formatRunId(this.identity.runId);
     try {
       const alone = () => this.#owner.live === 1;
       const tree = cgroups
         ? new CgroupTree(native, cgroups, children, id, alone)
         : new ScanTree(native, children, id, alone);
-      this.#launch = new Launch(this.#machine, this.#spec!, id, tree);
+      this.#launch = new Launch(this.#services, this.#spec!, id, tree);
     } catch (error) {
       if (error instanceof StartFailure) throw error;
       throw new StartFailure('limits', `the keeper has no room to start it now (${failedCall(error)})`);
@@ -200,7 +200,7 @@ export class KeeperRun implements OutputsEvents {
       if (pid) this.#goesOn(launch, spec, pid, crowd);
       else failed(failure);
       // It may have ended before its pid was known here.
-      if (crowd) this.#machine.children.sweep();
+      if (crowd) this.#services.children.sweep();
     };
     if (crowd && spawner?.ready && launch.goAside(spawner, started)) return;
     let pid = 0;
@@ -215,7 +215,7 @@ export class KeeperRun implements OutputsEvents {
 
   #goesOn(launch: Launch, spec: Spec, pid: number, crowd: boolean): void {
     const { tree } = launch;
-    const { children, bootId } = this.#machine;
+    const { children, bootId } = this.#services;
     fault('after-spawn');
     this.#phase = 'running';
     this.#tree = tree;
@@ -229,14 +229,14 @@ export class KeeperRun implements OutputsEvents {
       startMs: Date.now(),
       program: launch.program,
       bootId,
-      ...(tree.place === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.place }),
+      ...(tree.cgroup === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.cgroup }),
     });
     fault('after-started');
     if (launch.terminal) {
       this.#screen = new Screen(launch.terminal);
       for (const attachment of this.audience.attachments) this.#screen.follow(attachment);
     }
-    this.#outputs ??= new Outputs(this.#machine, this);
+    this.#outputs ??= new Outputs(this.#services, this);
     this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
     if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal !== undefined);
     else this.#stdin().discard();
@@ -289,7 +289,7 @@ export class KeeperRun implements OutputsEvents {
     if (!this.#outputs?.allEnded) return;
     if (this.exit) this.#settleWhenOver();
     // The leader has most likely just ended: asking now is quicker than waiting for the signal.
-    else this.#machine.children.sweep();
+    else this.#services.children.sweep();
   }
 
   changed(): void {
@@ -330,8 +330,8 @@ export class KeeperRun implements OutputsEvents {
 
   #stdin(): Input {
     if (this.#input) return this.#input;
-    const { native, limits, inputShare } = this.#machine;
-    const window = new InputWindow(limits.stdinWindow, limits.stdinWindowMax, inputShare);
+    const { native, limits, inputPool } = this.#services;
+    const window = new InputWindow(limits.stdinWindow, limits.stdinWindowMax, inputPool);
     const input = new Input(native, window, {
       moved: () => reports.moved(),
       refused: () => this.audience.controller?.send({ type: 'STOP', stream: STREAM.stdin }),
@@ -363,7 +363,7 @@ export class KeeperRun implements OutputsEvents {
 
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
-    if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#machine, this);
+    if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#services, this);
     this.#outputs?.stop(stream);
     if (stream !== STREAM.pty) return;
     this.#input?.discard();
@@ -402,7 +402,7 @@ export class KeeperRun implements OutputsEvents {
   }
 
   #signal({ signal, scope }: MessageNamed<'SIGNAL'>): Outcome {
-    const { native, children } = this.#machine;
+    const { native, children } = this.#services;
     if (!this.#tree) return { result: 'already over' };
     if (signal < 1 || signal > HIGHEST_SIGNAL) return { result: `there is no signal ${signal}` };
     if (scope === 'tree') return { result: 'done', signalled: signalAll(native, this.#tree.members(), signal) };
@@ -428,7 +428,7 @@ export class KeeperRun implements OutputsEvents {
       this.#reason ??= reason && cutText(reason);
     }
     if (done) this.#endWaiters.push(done);
-    const { native, children, limits } = this.#machine;
+    const { native, children, limits } = this.#services;
     const grace = graceMs ?? this.#spec?.killGraceMs ?? limits.killGraceMs;
     if (this.#ending) {
       this.#ending.shorten(grace);
@@ -442,7 +442,7 @@ export class KeeperRun implements OutputsEvents {
   #endFinished(report: EndReport): void {
     this.#ending = undefined;
     this.#endReport = report;
-    this.#machine.children.release(this.pid);
+    this.#services.children.release(this.pid);
     const waiters = this.#endWaiters;
     this.#endWaiters = [];
     for (const done of waiters) done(report);
@@ -466,11 +466,11 @@ export class KeeperRun implements OutputsEvents {
     const status = this.#status;
     if (!status || this.exit) return;
     const outputs = this.#outputs!;
-    const stored = outputs.drain();
+    const stored = outputs.takeRest();
     // Its last words are read: our hold on the terminal may go, and with it comes its end.
     if (stored && this.#screen?.release()) {
       this.#input?.discard();
-      outputs.drain();
+      outputs.takeRest();
     }
     const exit = exitOf(status, {
       upto: outputs.upto,
@@ -482,13 +482,13 @@ export class KeeperRun implements OutputsEvents {
     });
     if (!stored) {
       // The disk is full. The code is safe in the journal; callers hear of it when the last output is safe too.
-      if (!this.facts.exit) this.#enter({ kind: 'exit', no: this.no, exit, drained: false });
+      if (!this.facts.exit) this.#enter({ kind: 'exit', no: this.no, exit, stored: false });
       return;
     }
     // What holds the pipes open may still write.
     outputs.read();
     fault('before-exit');
-    this.#enter({ kind: 'exit', no: this.no, exit, drained: true });
+    this.#enter({ kind: 'exit', no: this.no, exit, stored: true });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
     this.audience.tell({ type: 'EXIT', ...exit });
@@ -553,9 +553,9 @@ export class KeeperRun implements OutputsEvents {
       this.remembered.pack();
       return 0;
     }
-    if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#machine, facts);
-    if (!exit?.drained)
-      this.#enter({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), drained: true });
+    if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#services, facts);
+    if (!exit?.stored)
+      this.#enter({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), stored: true });
     if (!this.#tree && !treeEnded) this.#enter({ kind: 'treeEnd', no: this.no });
     this.#streams = streamsLeftOf(this.folder, this.exit!);
     if (!this.#tree) this.remembered.pack();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { STREAM, type Spec } from '../../protocol/messages.js';
 import { buildEnvironment } from '../system/environment.js';
 import { shellWords, tooLong } from '../system/long-words.js';
-import type { Machine } from './machine.js';
+import type { RunServices } from './services.js';
 import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from '../system/program.js';
 import { PacketSource, RecordSource } from '../output/records.js';
 import { PipeSource, type Source } from '../system/source.js';
@@ -50,11 +50,11 @@ export class Launch {
   #arranged: Arranged | undefined;
 
   /** Throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
-  constructor(machine: Machine, spec: Spec, runId: string, tree: Tree) {
-    this.#native = machine.native;
+  constructor(services: RunServices, spec: Spec, runId: string, tree: Tree) {
+    this.#native = services.native;
     this.tree = tree;
-    this.#user = otherUser(machine, spec);
-    const account = this.#user ?? machine.account;
+    this.#user = otherUser(services, spec);
+    const account = this.#user ?? services.account;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
@@ -64,10 +64,10 @@ export class Launch {
         this.#cwd = openFolder(this.#native, folderOf(spec.cwd, account.home));
         this.#path = spec.verb === 'sh' ? SHELL : findProgram(this.#native, this.#name, path, this.#cwd);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
-        this.#openStreams(machine, spec);
+        this.#openStreams(services, spec);
       });
       // Not as the user: the socket's name is in the keeper's own folder for a moment.
-      if (!spec.pty && spec.capture === 'ordered') this.#openRecords(machine);
+      if (!spec.pty && spec.capture === 'ordered') this.#openRecords(services);
       this.#arranged = this.#arrange(this.#path, this.#argv);
     } catch (error) {
       this.abandon();
@@ -80,9 +80,9 @@ export class Launch {
     return this.#user ? this.#native.as(this.#user, act) : act();
   }
 
-  #openStreams(machine: Machine, spec: Spec): void {
+  #openStreams(services: RunServices, spec: Spec): void {
     if (spec.pty) return this.#openTerminal(spec.pty.cols, spec.pty.rows);
-    this.#stdin = spec.stdin ? this.#pipeIn() : machine.devNull;
+    this.#stdin = spec.stdin ? this.#pipeIn() : services.devNull;
     if (spec.capture === 'ordered') return;
     if (spec.capture === 'exact') return this.#openPackets();
     this.#stdout = this.#pipeOut(STREAM.stdout);
@@ -121,8 +121,8 @@ export class Launch {
     this.input = terminal.input;
   }
 
-  #openRecords(machine: Machine): void {
-    const { receiver, senders, longest } = this.#native.recordSockets(join(machine.home.runtime, 'records'));
+  #openRecords(services: RunServices): void {
+    const { receiver, senders, longest } = this.#native.recordSockets(join(services.home.runtime, 'records'));
     const streams = new Map<string, number>();
     for (const [i, { fd, address }] of senders.entries()) {
       this.#theirs.push(fd);
@@ -248,7 +248,7 @@ function becoming(user: UserAccount, path: Buffer, argv: readonly Uint8Array[]):
 }
 
 /** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
-function otherUser({ native, account }: Machine, { runAs, env }: Spec): UserAccount | undefined {
+function otherUser({ native, account }: RunServices, { runAs, env }: Spec): UserAccount | undefined {
   if (runAs === undefined || runAs === account.name) return undefined;
   if (process.geteuid?.() !== 0)
     throw new StartFailure('policy', `the keeper runs as ${account.name} and cannot run commands as ${runAs}`);

@@ -4,7 +4,7 @@ import { userInfo } from 'node:os';
 const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The variable that marks every process of a run, so that they can be found without a cgroup. */
-export const RUN_TAG = 'SENDALL_RUN';
+export const RUN_MARK = 'SENDALL_RUN';
 
 export interface Account {
   readonly name: string;
@@ -46,7 +46,7 @@ function baseOf(account: Account): ReadonlyMap<string, Uint8Array> {
 const pairOf = (name: string, value: string): Uint8Array => Buffer.from(`${name}=${value}`);
 const nameOf = (pair: Uint8Array): string => Buffer.from(pair.subarray(0, pair.indexOf(0x3d))).toString('latin1');
 
-/** Variables for a command: the account's, LANG, what the caller gave (the later wins), and the run's tag. */
+/** Variables for a command: the account's, LANG, what the caller gave (the later wins), and the run's mark. */
 export function buildEnvironment(
   account: Account,
   given: readonly Uint8Array[],
@@ -56,7 +56,7 @@ export function buildEnvironment(
   const variables = new Map(baseOf(account));
   if (term !== undefined) variables.set('TERM', pairOf('TERM', term));
   for (const pair of given) variables.set(nameOf(pair), pair);
-  variables.set(RUN_TAG, pairOf(RUN_TAG, runId));
+  variables.set(RUN_MARK, pairOf(RUN_MARK, runId));
   const path = variables.get('PATH');
   return { pairs: [...variables.values()], path: path ? Buffer.from(path.subarray(5)) : Buffer.alloc(0) };
 }

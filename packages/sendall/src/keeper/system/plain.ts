@@ -3,7 +3,7 @@
  * output, input and exit codes, and loses:
  * words, variables and folders that are not UTF-8 (refused), the default limit of open files (Node's raised one is
  * inherited), terminals, exact and ordered capture and other users (refused), rusage, speed (a start takes twice as long), and
- * orphans are found by group, session and tag alone. Node tells a death by a real-time signal as code 0: a command that
+ * orphans are found by group, session and mark alone. Node tells a death by a real-time signal as code 0: a command that
  * got one from a caller ends with `lost` instead of 0; one that such a signal of others ends cannot be known.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';

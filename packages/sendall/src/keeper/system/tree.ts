@@ -3,7 +3,7 @@ import { uptime } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.js';
 import type { Children } from './children.js';
-import { RUN_TAG } from './environment.js';
+import { RUN_MARK } from './environment.js';
 import { allProcesses, isLive, processOfThread, statOf, variableOf, type ProcessStat } from './processes.js';
 import type { Native } from './native.js';
 
@@ -31,12 +31,12 @@ export interface Seat {
 
 export interface Tree {
   /**
-   * "cgroup": every process is found. "unproven": group, session, tag, descendants and orphans only, or some had left
+   * "cgroup": every process is found. "unproven": group, session, mark, descendants and orphans only, or some had left
    * their cgroup. As far as it is known by now.
    */
   readonly proof: 'cgroup' | 'unproven';
   /** The cgroup's path, for the journal. */
-  readonly place: string | undefined;
+  readonly cgroup: string | undefined;
   /** Runs `start` so that what it starts belongs to the tree. */
   within<T>(start: () => T): T;
   /** For another thread that is to do as `within` does; undefined where there is nothing to do. */
@@ -72,7 +72,7 @@ export class CgroupTree implements Tree {
   readonly #groups: Cgroups;
   readonly #group: Cgroup;
   readonly #children: Children;
-  readonly #tag: string;
+  readonly #mark: string;
   readonly #alone: () => boolean;
   #begun = 0;
   #escaped = false;
@@ -83,7 +83,7 @@ export class CgroupTree implements Tree {
     this.#groups = groups;
     this.#group = groups.take();
     this.#children = children;
-    this.#tag = `${RUN_TAG}=${runId}`;
+    this.#mark = `${RUN_MARK}=${runId}`;
     this.#alone = alone;
   }
 
@@ -91,7 +91,7 @@ export class CgroupTree implements Tree {
     return this.#escaped || this.suspects().length > 0 ? 'unproven' : 'cgroup';
   }
 
-  get place(): string {
+  get cgroup(): string {
     return this.#group.path;
   }
 
@@ -119,15 +119,15 @@ export class CgroupTree implements Tree {
     return this.#outside(false);
   }
 
-  /** Orphans outside of the group, known by their tag where they have one: those that are ours for certain, or those that may be. */
+  /** Orphans outside of the group, known by their mark where they have one: those that are ours for certain, or those that may be. */
   #outside(certain: boolean): number[] {
     const found = this.#children.orphans().filter((pid) => {
       const group = this.#groups.groupOf(pid);
-      if (group === this.place) return false;
+      if (group === this.cgroup) return false;
       const stat = statOf(pid);
       if (!stat || !isLive(stat)) return false;
-      const tag = variableOf(pid, RUN_TAG);
-      if (tag !== undefined || group !== undefined) return certain && tag === this.#tag;
+      const mark = variableOf(pid, RUN_MARK);
+      if (mark !== undefined || group !== undefined) return certain && mark === this.#mark;
       return this.#alone() ? certain : !certain && stat.ticks >= this.#beginTicks();
     });
     if (certain && found.length > 0) this.#escaped = true;
@@ -179,19 +179,19 @@ async function killGroup(native: Native, group: Killable): Promise<void> {
   }
 }
 
-/** What is left of a command whose keeper died, where it had a cgroup. What left that is found by its tag. */
+/** What is left of a command whose keeper died, where it had a cgroup. What left that is found by its mark. */
 export class LeftCgroupTree implements Tree {
-  readonly place: string;
+  readonly cgroup: string;
   readonly #native: Native;
   readonly #group: LeftCgroup;
   readonly #scan: ScanTree;
   #escaped = false;
 
   /** `scan` finds members without the group. */
-  constructor(native: Native, place: string, scan: ScanTree) {
+  constructor(native: Native, cgroup: string, scan: ScanTree) {
     this.#native = native;
-    this.place = place;
-    this.#group = new LeftCgroup(place);
+    this.cgroup = cgroup;
+    this.#group = new LeftCgroup(cgroup);
     this.#scan = scan;
   }
 
@@ -230,13 +230,13 @@ export class LeftCgroupTree implements Tree {
   }
 }
 
-/** Without a cgroup: group, session, the run's tag, descendants, and orphans that came to the keeper. */
+/** Without a cgroup: group, session, the run's mark, descendants, and orphans that came to the keeper. */
 export class ScanTree implements Tree {
   readonly proof = 'unproven';
-  readonly place = undefined;
+  readonly cgroup = undefined;
   readonly #native: Native;
   readonly #children: Children;
-  readonly #tag: string;
+  readonly #mark: string;
   readonly #alone: () => boolean;
   #leader = 0;
   #adopted = false;
@@ -247,7 +247,7 @@ export class ScanTree implements Tree {
   constructor(native: Native, children: Children, runId: string, alone: () => boolean) {
     this.#native = native;
     this.#children = children;
-    this.#tag = `${RUN_TAG}=${runId}`;
+    this.#mark = `${RUN_MARK}=${runId}`;
     this.#alone = alone;
   }
 
@@ -304,8 +304,8 @@ export class ScanTree implements Tree {
   }
 
   #tagged(stat: ProcessStat, orphans: ReadonlySet<number>): boolean {
-    const tag = variableOf(stat.pid, RUN_TAG);
-    if (tag !== undefined) return tag === this.#tag;
+    const mark = variableOf(stat.pid, RUN_MARK);
+    if (mark !== undefined) return mark === this.#mark;
     return orphans.has(stat.pid) && (this.#known.has(stat.session) || this.#alone());
   }
 
@@ -315,7 +315,7 @@ export class ScanTree implements Tree {
     return this.#children.orphans().filter((pid) => {
       const stat = statOf(pid);
       if (!stat || !isLive(stat) || members.has(pid) || stat.ticks < since) return false;
-      return variableOf(pid, RUN_TAG) === undefined && !this.#children.isLeader(stat.session);
+      return variableOf(pid, RUN_MARK) === undefined && !this.#children.isLeader(stat.session);
     });
   }
 

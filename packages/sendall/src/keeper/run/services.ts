@@ -9,7 +9,7 @@ import type { Journal } from '../journal/journal.js';
 import type { KeeperLimits } from '../door/limits.js';
 import type { Native } from '../system/native.js';
 
-export interface Machine {
+export interface RunServices {
   readonly home: Home;
   readonly limits: KeeperLimits;
   readonly native: Native;
@@ -18,7 +18,7 @@ export interface Machine {
   readonly cgroups: Cgroups | undefined;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
-  readonly inputShare: CreditPool;
+  readonly inputPool: CreditPool;
   readonly account: Account;
   /** An open /dev/null. */
   readonly devNull: number;
