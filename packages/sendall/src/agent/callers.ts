@@ -56,7 +56,10 @@ export class Callers {
     });
   }
 
-  /** Shuts a key out. Throws UsageError when it is not in. */
+  /**
+   * Shuts a key out.
+   * @throws UsageError when it is not in.
+   */
   async remove(fingerprint: string): Promise<void> {
     await this.#file.change((callers) => {
       if (!callers.delete(fingerprint)) throw new UsageError(`no caller has the key ${fingerprint}`);

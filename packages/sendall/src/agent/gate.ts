@@ -2,7 +2,7 @@
  * The agent's side of the keeper: one link for all sessions, made again when it goes. Each attachment of a caller has an
  * alias of its own here.
  */
-import { defaultLimits, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door/door.js';
+import { DEFAULT_LIMITS, ensureKeeper, type KeeperLink, type KeeperOptions } from '../keeper/door/door.js';
 import { ProtocolError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
 import { FairShare } from '../fair-share.js';
@@ -53,7 +53,7 @@ export class KeeperGate {
   constructor(home: Home, options: KeeperOptions = {}) {
     this.#home = home;
     this.#options = options;
-    this.#places = new FairShare(options.limits?.maxAliases ?? defaultLimits.maxAliases);
+    this.#places = new FairShare(options.limits?.maxAliases ?? DEFAULT_LIMITS.maxAliases);
   }
 
   /** A link of this caller's begins: its share of the runs that can be held. `done` gives all of it back. */
@@ -104,7 +104,7 @@ export class KeeperGate {
     this.#listeners.delete(alias);
   }
 
-  /** Throws ProtocolError for a message that is too long for the keeper's link. */
+  /** @throws ProtocolError for a message that is too long for the keeper's link. */
   send(message: Control, alias = message.alias): void {
     if (this.#link?.send(message, alias) === false)
       throw new ProtocolError(`${message.type} is too long to be passed on`);

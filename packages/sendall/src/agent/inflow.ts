@@ -29,7 +29,10 @@ export class Inflow {
     this.#limit = Math.max(this.#limit, limit);
   }
 
-  /** What of a piece is new, if any. Throws ProtocolError for a hole, and for bytes beyond credit or end. */
+  /**
+   * What of a piece is new, if any.
+   * @throws ProtocolError for a hole, and for bytes beyond credit or end.
+   */
   take(offset: number, bytes: Buffer): { offset: number; bytes: Buffer } | undefined {
     if (bytes.length > MAX_DATA)
       throw new ProtocolError(`stdin: a piece of ${bytes.length} bytes, more than ${MAX_DATA}`);
@@ -45,7 +48,10 @@ export class Inflow {
     return { offset: next, bytes: bytes.subarray(next - offset) };
   }
 
-  /** The stream ends. False when that was known. Throws ProtocolError when it contradicts what came. */
+  /**
+   * The stream ends. False when that was known.
+   * @throws ProtocolError when it contradicts what came.
+   */
   end(final: number): boolean {
     const next = this.#placed();
     if (this.#adrift) return false;

@@ -24,17 +24,35 @@ import { sourceOf, WrongTries } from './wrong-tries.js';
 const channel = diagnostics.channel('sendall:pairing');
 
 export interface PairingOptions {
-  /** What the agent calls itself. Default: the machine's host name. */
+  /**
+   * What the agent calls itself.
+   * @default the machine's host name
+   */
   readonly name?: string;
-  /** Codes waiting at once. Default 64. */
+  /**
+   * Codes waiting at once.
+   * @default 64
+   */
   readonly maxCodes?: number;
-  /** How long a code that has expired is still told from a wrong one, in milliseconds. Default one day. */
+  /**
+   * How long a code that has expired is still told from a wrong one, in milliseconds.
+   * @default one day
+   */
   readonly rememberMs?: number;
-  /** Wrong tries of one key from one address before it must pause. Default 5. */
+  /**
+   * Wrong tries of one key from one address before it must pause.
+   * @default 5
+   */
   readonly triesPerKey?: number;
-  /** Milliseconds. Default one minute. */
+  /**
+   * Milliseconds.
+   * @default one minute
+   */
   readonly pauseMs?: number;
-  /** Milliseconds since the epoch. Default Date.now. */
+  /**
+   * Milliseconds since the epoch.
+   * @default Date.now
+   */
   readonly now?: () => number;
 }
 
@@ -75,7 +93,10 @@ export class PairingDesk {
     this.#tries = new WrongTries(pauseMs, now);
   }
 
-  /** Makes a code. `ttlMs`: 1 s to 24 h, default 10 minutes. Throws UsageError. */
+  /**
+   * Makes a code. `ttlMs`: 1 s to 24 h, default 10 minutes.
+   * @throws UsageError
+   */
   issue({ ttlMs = 10 * 60 * 1000 }: { ttlMs?: number } = {}): { code: string; fingerprint: string; expires: string } {
     const { maxCodes, now } = this.#options;
     if (!(ttlMs >= 1000 && ttlMs <= DAY_MS))
@@ -91,7 +112,8 @@ export class PairingDesk {
 
   /**
    * Answers a PAIR_* message of a caller that came over TLS. `peer` and `binding` are its connection's (acceptPeer,
-   * exportBinding), `source` its address. Ends the link with the answer. Throws ProtocolError.
+   * exportBinding), `source` its address. Ends the link with the answer.
+   * @throws ProtocolError
    */
   handle(link: Link, message: Control, peer: Peer, binding: Uint8Array, source: string): void {
     const attempt = this.#attempts.get(link) ?? { name: '', answered: false };

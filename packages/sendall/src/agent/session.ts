@@ -33,7 +33,7 @@ export interface SessionServices {
   readonly bootId: string;
   readonly limits: SessionLimits;
   readonly resumes: Resumes;
-  /** Throws RefusedError when the key is not known. */
+  /** @throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
   /** PAIR_* of a peer that is not known yet. */
   pairing(link: Link, message: Control, origin: Origin): void;

@@ -70,7 +70,10 @@ export class Keeper implements Desk, OpeningDesk {
   #retiring = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** Takes up what the journal says. Throws when the journal or the folders cannot be used. */
+  /**
+   * Takes up what the journal says.
+   * @throws when the journal or the folders cannot be used.
+   */
   constructor(setup: KeeperSetup) {
     this.home = setup.home;
     this.limits = setup.limits;

@@ -1,15 +1,15 @@
 /** Frames to messages and back. The one place that looks at unknown input; behind it everything is checked. */
 import { ProtocolError } from '../errors.js';
 import { decodeFields, encodeFields, type Fields, type MessageOf } from './fields.js';
-import { messageTable, specFields, type Control, type Message, type MessageName, type Spec } from './messages.js';
+import { MESSAGES, SPEC_FIELDS, type Control, type Message, type MessageName, type Spec } from './messages.js';
 
 const HEADER = 8;
 const DATA_TYPE = 0x20;
 /** type, flags, reserved, alias, then stream:u8, gseq:u48, offset:u64. */
 export const DATA_HEADER = HEADER + 1 + 6 + 8;
 
-const byType = new Map<number, [MessageName, Fields]>();
-for (const [name, [type, fields]] of Object.entries(messageTable)) byType.set(type, [name as MessageName, fields]);
+const BY_TYPE = new Map<number, [MessageName, Fields]>();
+for (const [name, [type, fields]] of Object.entries(MESSAGES)) BY_TYPE.set(type, [name as MessageName, fields]);
 
 function header(frame: Buffer, type: number, alias: number): void {
   frame[0] = type;
@@ -23,28 +23,28 @@ export const encode = (message: Control): Buffer => encodeFor(message.alias, mes
 
 /** As `encode`, for another alias than the message's own. */
 export function encodeFor(alias: number, message: Control): Buffer {
-  const [type, fields] = messageTable[message.type];
+  const [type, fields] = MESSAGES[message.type];
   const frame = encodeFields(fields as Fields, message as unknown as MessageOf<Fields>, HEADER);
   header(frame, type, alias);
   return frame;
 }
 
 const typesOf = (...names: MessageName[]): ReadonlySet<number | undefined> =>
-  new Set(names.map((name) => messageTable[name][0]));
-const forCallers = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO');
-const beginOrEnd = typesOf('OPEN', 'ATTACH', 'DETACH');
+  new Set(names.map((name) => MESSAGES[name][0]));
+const FOR_CALLERS = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO');
+const BEGIN_OR_END = typesOf('OPEN', 'ATTACH', 'DETACH');
 
 // Whoever stands between two links need not decode what it passes on.
 
 /** Whether a frame of the keeper's tells callers something that changes nothing in the agent between them. */
-export const isForCallers = (frame: Buffer): boolean => forCallers.has(frame[0]);
+export const isForCallers = (frame: Buffer): boolean => FOR_CALLERS.has(frame[0]);
 
 /** Whether a frame of a caller's says that its alias is used from now on, or no more. */
-export const bindsAlias = (frame: Buffer): boolean => beginOrEnd.has(frame[0]);
+export const bindsAlias = (frame: Buffer): boolean => BEGIN_OR_END.has(frame[0]);
 
-const refusals = typesOf('REFUSED', 'ATTACH_REFUSED');
+const REFUSALS = typesOf('REFUSED', 'ATTACH_REFUSED');
 /** Whether a frame says that an alias leads nowhere, and why. */
-export const isRefusal = (frame: Buffer): boolean => refusals.has(frame[0]);
+export const isRefusal = (frame: Buffer): boolean => REFUSALS.has(frame[0]);
 
 /** The alias in a frame's header; 0, the link's own, when the frame is too short to have one. */
 export const aliasOf = (frame: Buffer): number => (frame.length < HEADER ? 0 : frame.readUInt32BE(4));
@@ -74,7 +74,7 @@ export function encodeData(alias: number, stream: number, gseq: number, offset: 
 
 /**
  * Decodes a frame's payload. The bytes of DATA are a view of `frame`; other fields are copies or views as well.
- * Throws ProtocolError for an unknown type or anything malformed.
+ * @throws ProtocolError for an unknown type or anything malformed.
  */
 export function decode(frame: Buffer): Message {
   if (frame.length < HEADER) throw new ProtocolError(`a frame of ${frame.length} bytes is shorter than its header`);
@@ -94,7 +94,7 @@ export function decode(frame: Buffer): Message {
       bytes: frame.subarray(DATA_HEADER),
     };
   }
-  const entry = byType.get(type);
+  const entry = BY_TYPE.get(type);
   if (!entry) throw new ProtocolError(`unknown frame type 0x${type.toString(16).padStart(2, '0')}`);
   const [name, fields] = entry;
   const message = decodeFields(fields, frame, name, HEADER) as unknown as Control;
@@ -104,7 +104,7 @@ export function decode(frame: Buffer): Message {
 }
 
 export function encodeSpec(spec: Spec): Uint8Array {
-  return encodeFields(specFields, spec);
+  return encodeFields(SPEC_FIELDS, spec);
 }
 
 const NUL = 0;
@@ -115,9 +115,12 @@ export const CHOICES = {
   overflow: ['block', 'stop', 'drop-old'],
 } as const satisfies { [name in keyof Spec]?: readonly string[] };
 
-/** Decodes and checks a spec. Throws ProtocolError naming what is wrong; the run is then refused as badspec. */
+/**
+ * Decodes and checks a spec.
+ * @throws ProtocolError naming what is wrong; the run is then refused as badspec.
+ */
 export function decodeSpec(raw: Uint8Array): Spec {
-  const spec = decodeFields(specFields, raw, 'spec');
+  const spec = decodeFields(SPEC_FIELDS, raw, 'spec');
   if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb is neither exec nor sh');
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');

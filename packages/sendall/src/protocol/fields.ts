@@ -176,7 +176,10 @@ function readFields(reader: Reader, plan: Plan, depth: number, where: string): R
   return result;
 }
 
-/** Decodes and checks a protobuf message, `raw` from `start`. Throws ProtocolError naming the field that is wrong. */
+/**
+ * Decodes and checks a protobuf message, `raw` from `start`.
+ * @throws ProtocolError naming the field that is wrong.
+ */
 export function decodeFields<T extends Fields>(fields: T, raw: Uint8Array, where: string, start = 0): MessageOf<T> {
   try {
     return readFields(new Reader(raw, start), planOf(fields), 0, where) as MessageOf<T>;

@@ -26,8 +26,8 @@ const RUN_ID = 16;
 const ID = 16;
 const HASH = 32;
 
-const position = { stream: uint(1), offset: uint(2) } satisfies Fields;
-const from = {
+const POSITION = { stream: uint(1), offset: uint(2) } satisfies Fields;
+const FROM = {
   stream: uint(1),
   /** First byte wanted; absent: the start, or see tail. */
   offset: opt(uint(2)),
@@ -36,7 +36,7 @@ const from = {
   /** Absolute credit: bytes below this offset may be sent. With tail: so many bytes from there on. */
   limit: uint(4),
 } satisfies Fields;
-const upto = {
+const UPTO = {
   stream: uint(1),
   offset: uint(2),
   /** CRC-32 of bytes 0..offset, taken at the pipe. */
@@ -45,11 +45,11 @@ const upto = {
   /** The pipe was still open in another process when the leader ended: more may follow. */
   open: opt(bool(5)),
 } satisfies Fields;
-const processInfo = { pid: uint(1), argv: list(bytes(2)) } satisfies Fields;
-const terminalSize = { cols: uint(1), rows: uint(2), term: opt(text(3)) } satisfies Fields;
+const PROCESS_INFO = { pid: uint(1), argv: list(bytes(2)) } satisfies Fields;
+const TERMINAL_SIZE = { cols: uint(1), rows: uint(2), term: opt(text(3)) } satisfies Fields;
 
 /** What to run and how. Paths, words and variables are bytes, as the kernel has them. */
-export const specFields = {
+export const SPEC_FIELDS = {
   /** "exec": argv exactly. "sh": script as shell text. */
   verb: text(1),
   argv: list(bytes(2)),
@@ -60,7 +60,7 @@ export const specFields = {
   runAs: opt(text(6)),
   /** A pipe the caller writes to; without it the command reads end-of-file at once. */
   stdin: bool(7),
-  pty: opt(message(8, terminalSize)),
+  pty: opt(message(8, TERMINAL_SIZE)),
   /** "split" (default) | "merged" | "exact" | "ordered". */
   capture: opt(text(9)),
   timeoutMs: opt(uint(10)),
@@ -81,7 +81,7 @@ export const specFields = {
   sha256: opt(bool(21)),
 } satisfies Fields;
 
-const startedFields = {
+const STARTED_FIELDS = {
   pid: uint(1),
   /** Milliseconds since the epoch. */
   startMs: uint(2),
@@ -90,27 +90,27 @@ const startedFields = {
   bootId: text(4),
 } satisfies Fields;
 
-const exitFields = {
+const EXIT_FIELDS = {
   code: opt(uint(1)),
   /** "SIGKILL" and so on. */
   signal: opt(text(2)),
   core: opt(bool(3)),
   /** Why it was ended by us: timeout idle cancelled limits, or lost. */
   cause: opt(text(4)),
-  upto: list(message(5, upto)),
+  upto: list(message(5, UPTO)),
   startMs: uint(6),
   endMs: uint(7),
   userUs: opt(uint(8)),
   systemUs: opt(uint(9)),
   maxRssKb: opt(uint(10)),
-  survivors: list(message(11, processInfo)),
+  survivors: list(message(11, PROCESS_INFO)),
   /** "cgroup": the whole tree was reached; "unproven": group, tag and descendants only. */
   killProof: opt(text(12)),
   /** Who or what asked for the end, or why the run is lost. */
   reason: opt(text(13)),
 } satisfies Fields;
 
-const runInfo = {
+const RUN_INFO = {
   runId: bytes(1, RUN_ID),
   state: text(2),
   name: opt(text(3)),
@@ -134,7 +134,7 @@ const runInfo = {
   controlled: opt(bool(19)),
 } satisfies Fields;
 
-const streamState = {
+const STREAM_STATE = {
   stream: uint(1),
   /** Oldest byte still kept. */
   first: uint(2),
@@ -145,7 +145,7 @@ const streamState = {
 } satisfies Fields;
 
 /** name: [type byte, fields]. */
-export const messageTable = {
+export const MESSAGES = {
   // -- link
   HELLO: [
     0x01,
@@ -196,7 +196,7 @@ export const messageTable = {
       spec: bytes(2),
       notAfterMs: uint(3),
       epoch: opt(bytes(4, ID)),
-      attach: list(message(5, from)),
+      attach: list(message(5, FROM)),
       /** Agent to keeper only. */
       principal: opt(text(6)),
       /** Random bytes that name this caller's hold on the run over all of its links. */
@@ -227,12 +227,12 @@ export const messageTable = {
     0x12,
     { runId: bytes(1, RUN_ID), code: text(2), message: text(3), rule: opt(text(4)), retryAfterMs: opt(uint(5)) },
   ],
-  STARTED: [0x13, startedFields],
+  STARTED: [0x13, STARTED_FIELDS],
   ATTACH: [
     0x14,
     {
       runId: bytes(1, RUN_ID),
-      from: list(message(2, from)),
+      from: list(message(2, FROM)),
       /** "observe" | "control". */
       mode: text(3),
       principal: opt(text(4)),
@@ -248,10 +248,10 @@ export const messageTable = {
     {
       runId: bytes(1, RUN_ID),
       state: text(2),
-      streams: list(message(3, streamState)),
+      streams: list(message(3, STREAM_STATE)),
       controlEpoch: opt(uint(4)),
-      started: opt(message(5, startedFields)),
-      exit: opt(message(6, exitFields)),
+      started: opt(message(5, STARTED_FIELDS)),
+      exit: opt(message(6, EXIT_FIELDS)),
       treeEnded: opt(bool(7)),
       spec: opt(bytes(8)),
       reason: opt(text(9)),
@@ -278,13 +278,13 @@ export const messageTable = {
       /** "done", or why not. */
       result: text(2),
       signalled: list(uint(3)),
-      survivors: list(message(4, processInfo)),
+      survivors: list(message(4, PROCESS_INFO)),
       proof: opt(text(5)),
     },
   ],
-  EXIT: [0x1b, exitFields],
-  EXIT_ACK: [0x1c, { received: list(message(1, position)) }],
-  TREE_END: [0x1d, { survivors: list(message(1, processInfo)) }],
+  EXIT: [0x1b, EXIT_FIELDS],
+  EXIT_ACK: [0x1c, { received: list(message(1, POSITION)) }],
+  TREE_END: [0x1d, { survivors: list(message(1, PROCESS_INFO)) }],
   FORGET: [0x1e, { opId: uint(1), runId: bytes(2, RUN_ID), principal: opt(text(3)) }],
   LIST: [
     0x1f,
@@ -302,7 +302,7 @@ export const messageTable = {
   /** To those who asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
   ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],
   /** `next` is there when a page was asked for and is not the last. */
-  RUNS: [0x2c, { opId: uint(1), runs: list(message(2, runInfo)), last: bool(3), next: opt(uint(4)) }],
+  RUNS: [0x2c, { opId: uint(1), runs: list(message(2, RUN_INFO)), last: bool(3), next: opt(uint(4)) }],
   // -- streams (DATA 0x20 has a body of its own: codec.ts)
   EOS: [0x21, { stream: uint(1), final: uint(2) }],
   STOP: [0x22, { stream: uint(1) }],
@@ -322,7 +322,7 @@ export const messageTable = {
   SPOOLED: [0x60, { stream: uint(1), next: uint(2) }],
 } as const satisfies { [name: string]: readonly [number, Fields] };
 
-type Table = typeof messageTable;
+type Table = typeof MESSAGES;
 export type MessageName = keyof Table;
 /** A control message: its `type`, the run's `alias` (0: the link), and its fields. */
 export type Control = { [N in MessageName]: { type: N; alias: number } & MessageOf<Table[N][1]> }[MessageName];
@@ -341,10 +341,10 @@ export interface Data {
 export type Message = Control | Data;
 export type MessageNamed<N extends Message['type']> = Extract<Message, { type: N }>;
 
-export type Spec = MessageOf<typeof specFields>;
-export type Started = MessageOf<typeof startedFields>;
-export type Exit = MessageOf<typeof exitFields>;
-export type RunInfo = MessageOf<typeof runInfo>;
-export type ProcessInfo = MessageOf<typeof processInfo>;
-export type StreamState = MessageOf<typeof streamState>;
-export type From = MessageOf<typeof from>;
+export type Spec = MessageOf<typeof SPEC_FIELDS>;
+export type Started = MessageOf<typeof STARTED_FIELDS>;
+export type Exit = MessageOf<typeof EXIT_FIELDS>;
+export type RunInfo = MessageOf<typeof RUN_INFO>;
+export type ProcessInfo = MessageOf<typeof PROCESS_INFO>;
+export type StreamState = MessageOf<typeof STREAM_STATE>;
+export type From = MessageOf<typeof FROM>;

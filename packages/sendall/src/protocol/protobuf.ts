@@ -26,7 +26,10 @@ export class Writer {
     this.#at = room;
   }
 
-  /** A whole number, 0 to 2^53 - 1. Throws RangeError for another one. */
+  /**
+   * A whole number, 0 to 2^53 - 1.
+   * @throws RangeError for another one.
+   */
   varint(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is no whole number up to 2^53 - 1`);
     this.#reserve(LONGEST_VARINT);
@@ -153,7 +156,10 @@ export class Reader {
     return view;
   }
 
-  /** A string. Throws when it is not UTF-8. */
+  /**
+   * A string.
+   * @throws when it is not UTF-8.
+   */
   text(): string {
     const till = this.extent();
     const from = this.at;

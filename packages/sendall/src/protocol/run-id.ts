@@ -34,7 +34,10 @@ export function formatRunId(id: Uint8Array): string {
 
 export const isRunId = (text: string): boolean => /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
 
-/** Parses the text form. Throws UsageError when it is not a UUID. */
+/**
+ * Parses the text form.
+ * @throws UsageError when it is not a UUID.
+ */
 export function parseRunId(text: string): Buffer {
   if (!isRunId(text))
     throw new UsageError(`"${text}" is not a run id: it looks like 0192f0c1-7d3a-7cc1-98ab-001122334455`);

@@ -7,13 +7,13 @@ const RTMIN = 34;
 /** From here on they are counted down from the last. */
 const CLOSER_TO_MAX = 50;
 
-const numbers = new Map(Object.entries(constants.signals));
+const NUMBERS = new Map(Object.entries(constants.signals));
 // Some have two names. The first is the usual one.
-const names = new Map([...numbers].toReversed().map(([name, number]) => [number, name]));
+const NAMES = new Map([...NUMBERS].toReversed().map(([name, number]) => [number, name]));
 
 /** "SIGTERM", "SIGRTMIN+3", or "SIG33" for one without a name. */
 export function signalName(signal: number): string {
-  const name = names.get(signal);
+  const name = NAMES.get(signal);
   if (name !== undefined) return name;
   if (signal < RTMIN || signal > HIGHEST_SIGNAL) return `SIG${signal}`;
   const [from, distance] =
@@ -24,7 +24,7 @@ export function signalName(signal: number): string {
 /** The number of "SIGTERM", "term", "RTMIN+3", "SIGRTMAX-1", "15" or "SIG15"; undefined when there is no such signal. */
 export function signalNumber(signal: string): number | undefined {
   const text = signal.toUpperCase().replace(/^SIG/, '');
-  const named = numbers.get(`SIG${text}`);
+  const named = NUMBERS.get(`SIG${text}`);
   if (named !== undefined) return named;
   const [, from, distance] = /^RT(MIN|MAX)([+-]\d+)?$/.exec(text) ?? [];
   const [number, lowest] =

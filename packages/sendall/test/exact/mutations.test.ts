@@ -11,8 +11,8 @@ import { ensureKeeper, type KeeperLink } from '../../dist/keeper/door/door.js';
 import { decode, encode, encodeData, encodeSpec } from '../../dist/protocol/codec.js';
 import type { Fields } from '../../dist/protocol/fields.js';
 import {
-  messageTable,
-  specFields,
+  MESSAGES,
+  SPEC_FIELDS,
   type Control,
   type Message,
   type MessageName,
@@ -96,14 +96,14 @@ const strangeSpecs = fc.oneof(
   {
     weight: 1,
     // No text of a shell: it might mean something.
-    arbitrary: valuesOf(specFields).map((spec) =>
+    arbitrary: valuesOf(SPEC_FIELDS).map((spec) =>
       encodeSpec({ ...spec, verb: 'exec', argv: [], script: undefined } as unknown as Spec),
     ),
   },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }) },
 );
 
-const names = Object.keys(messageTable) as MessageName[];
+const names = Object.keys(MESSAGES) as MessageName[];
 /** A message of any kind; those that callers may send come more often. */
 const controls: fc.Arbitrary<Control> = fc
   .tuple(
@@ -116,7 +116,7 @@ const controls: fc.Arbitrary<Control> = fc
   )
   .chain(([type, alias]) =>
     fc
-      .record({ fields: valuesOf(messageTable[type][1]), spec: strangeSpecs, id: fc.constantFrom(...runIds) })
+      .record({ fields: valuesOf(MESSAGES[type][1]), spec: strangeSpecs, id: fc.constantFrom(...runIds) })
       .map(({ fields, spec, id }) => {
         const known = type === 'OPEN' || type === 'ATTACH' ? { runId: id } : {};
         const more = type === 'OPEN' ? { spec, notAfterMs: Date.now() + 60_000, epoch: undefined } : {};

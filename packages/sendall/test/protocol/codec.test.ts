@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decode, decodeSpec, encode, encodeData, encodeSpec } from '../../src/protocol/codec.js';
 import type { Field, Fields } from '../../src/protocol/fields.js';
-import { messageTable, specFields, type Control, type Spec } from '../../src/protocol/messages.js';
+import { MESSAGES, SPEC_FIELDS, type Control, type Spec } from '../../src/protocol/messages.js';
 import { formatRunId, newRunId, parseRunId } from '../../src/protocol/run-id.js';
 import { protoText } from './proto-text.js';
 
@@ -31,7 +31,7 @@ function fieldsOf(fields: Fields): fc.Arbitrary<Record<string, unknown>> {
 }
 
 describe('control messages', () => {
-  test.each(Object.entries(messageTable))('%s comes back as it was sent', (type, [, fields]) => {
+  test.each(Object.entries(MESSAGES))('%s comes back as it was sent', (type, [, fields]) => {
     fc.assert(
       fc.property(fieldsOf(fields), fc.integer({ min: 0, max: 0xffff_ffff }), (body, alias) => {
         const message = { ...body, type, alias } as unknown as Control;
@@ -61,7 +61,7 @@ describe('control messages', () => {
     expect(() => decode(frame.subarray(0, 8))).toThrow(/PING: token is missing/);
   });
 
-  const named = Object.entries(messageTable).flatMap(([type, [, fields]]) =>
+  const named = Object.entries(MESSAGES).flatMap(([type, [, fields]]) =>
     Object.entries(fields as Fields).flatMap(([name, { length }]) =>
       length === undefined ? [] : [[type, name, length] as const],
     ),
@@ -70,13 +70,13 @@ describe('control messages', () => {
   test('every name of a run, a journal or a link has a length of its own', () => {
     const names = new Set(named.map(([, name]) => name));
     expect(names).toEqual(new Set(['nonce', 'epoch', 'runId', 'specHash']));
-    for (const [type, [, fields]] of Object.entries(messageTable))
+    for (const [type, [, fields]] of Object.entries(MESSAGES))
       for (const [name, { length }] of Object.entries(fields as Fields))
         if (names.has(name)) expect([type, name, length]).toEqual([type, name, expect.any(Number)]);
   });
 
   test.each(named)('%s with a %s that has not %d bytes is refused, and the field is named', (type, name, length) => {
-    const [, fields] = messageTable[type as keyof typeof messageTable];
+    const [, fields] = MESSAGES[type as keyof typeof MESSAGES];
     fc.assert(
       fc.property(fieldsOf(fields), bytes, (body, other) => {
         fc.pre(other.length !== length);
@@ -141,7 +141,7 @@ describe('specs', () => {
 
   test('every field of a spec comes back', () => {
     fc.assert(
-      fc.property(fieldsOf(specFields), (value) => {
+      fc.property(fieldsOf(SPEC_FIELDS), (value) => {
         const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop' };
         const clean = { ...value, ...sound, cwd: undefined, script: undefined };
         expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(

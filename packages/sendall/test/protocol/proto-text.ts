@@ -1,5 +1,5 @@
 import type { Fields } from '../../src/protocol/fields.js';
-import { messageTable, specFields } from '../../src/protocol/messages.js';
+import { MESSAGES, SPEC_FIELDS } from '../../src/protocol/messages.js';
 
 const scalars = { uint: 'uint64', bool: 'bool', string: 'string', bytes: 'bytes' } as const;
 const typeName = (field: string) => field[0]!.toUpperCase() + field.slice(1);
@@ -17,7 +17,7 @@ function messageText(name: string, fields: Fields, indent = ''): string {
 
 /** The message table in the language of protobuf. */
 export function protoText(): string {
-  const parts = Object.entries(messageTable).map(([name, [type, fields]]) => {
+  const parts = Object.entries(MESSAGES).map(([name, [type, fields]]) => {
     const hex = `0x${type.toString(16).padStart(2, '0')}`;
     return `// frame type ${hex}\n${messageText(name, fields)}`;
   });
@@ -29,7 +29,7 @@ export function protoText(): string {
 syntax = "proto2";
 package sendall;
 
-${messageText('Spec', specFields)}
+${messageText('Spec', SPEC_FIELDS)}
 
 ${parts.join('\n\n')}
 `;

@@ -14,7 +14,7 @@ import { Wire } from './wire.js';
 
 export { setAsideFolders } from '../journal/set-aside.js';
 export { SpoolReader, spoolFolder } from '../output/spool.js';
-export { defaultLimits, type KeeperLimits } from './limits.js';
+export { DEFAULT_LIMITS, type KeeperLimits } from './limits.js';
 
 /** A connection to the keeper. */
 export interface KeeperLink {
@@ -73,8 +73,9 @@ const FLAGS = ['--single-threaded-gc'];
 const PASSED_ON = ['HOME', 'LANG', 'LC_ALL', 'LC_CTYPE', 'PATH', 'TZ', 'USER', 'LOGNAME', 'SENDALL_FAULT'];
 
 /**
- * Connects to this home's keeper, starting one when none runs. Two agents that do so at once end with the same keeper.
- * Throws SendallError KEEPER when it cannot be started or does not answer in time.
+ * Connects to this home's keeper, starting one when none runs. Two agents that do so at once end with the same
+ * keeper.
+ * @throws SendallError KEEPER when it cannot be started or does not answer in time.
  */
 export async function ensureKeeper(home: Home, options: KeeperOptions & KeeperEvents): Promise<KeeperLink> {
   const limits = { ...options.limits };

@@ -6,10 +6,10 @@ export const ALREADY_RUNNING = 75;
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
-const hour = 3_600_000;
+const HOUR = 3_600_000;
 
 /** The limits and their defaults. Times are in milliseconds, sizes in bytes. */
-export const defaultLimits = {
+export const DEFAULT_LIMITS = {
   /** The keeper ends when nothing has run and no agent was connected for this long. 0: never. */
   idleExitMs: 60_000,
   /** Commands at one time; more wait in the queue. No caller gets more than it leaves to others, here and below. */
@@ -26,9 +26,9 @@ export const defaultLimits = {
   /** Output of all runs on disk. */
   spoolTotal: 4 * GiB,
   /** How long a finished run's result and output stay, unless its spec says less. */
-  keepMs: 24 * hour,
+  keepMs: 24 * HOUR,
   /** How far in the future a run's notAfter may lie. */
-  maxNotAfterMs: 31 * 24 * hour,
+  maxNotAfterMs: 31 * 24 * HOUR,
   /** TERM to KILL, unless the spec says otherwise. */
   killGraceMs: 5000,
   /** stdin bytes taken from the caller ahead of the command. */
@@ -45,15 +45,18 @@ export const defaultLimits = {
   /** Bytes waiting for one agent before output is announced instead of sent along. */
   agentBacklog: 1 * MiB,
 };
-export type KeeperLimits = typeof defaultLimits;
+export type KeeperLimits = typeof DEFAULT_LIMITS;
 
-/** Completes limits given by name. Throws UsageError for an unknown name or a value that is no whole number. */
+/**
+ * Completes limits given by name.
+ * @throws UsageError for an unknown name or a value that is no whole number.
+ */
 export function completeLimits(given: Partial<KeeperLimits> = {}): KeeperLimits {
   for (const [name, value] of Object.entries(given)) {
-    if (!(name in defaultLimits))
-      throw new UsageError(`unknown keeper limit "${name}", known are ${Object.keys(defaultLimits).join(', ')}`);
+    if (!(name in DEFAULT_LIMITS))
+      throw new UsageError(`unknown keeper limit "${name}", known are ${Object.keys(DEFAULT_LIMITS).join(', ')}`);
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
       throw new UsageError(`the keeper limit ${name} must be a whole number, not ${String(value)}`);
   }
-  return { ...defaultLimits, ...given };
+  return { ...DEFAULT_LIMITS, ...given };
 }

@@ -14,7 +14,10 @@ export class SocketFile {
     this.#accept = accept;
   }
 
-  /** Makes the file, in place of one that was left. Again, when it was removed. Throws when there is another file. */
+  /**
+   * Makes the file, in place of one that was left. Again, when it was removed.
+   * @throws when there is another file.
+   */
   async listen(): Promise<void> {
     this.#remove();
     this.#server?.close();

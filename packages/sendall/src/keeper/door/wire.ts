@@ -7,7 +7,7 @@ import { MAX_DATA, MAX_FRAME, type Control, type Message } from '../../protocol/
 
 /** More than a caller may send, as agents add a few fields to what they pass on. */
 const LONGEST = MAX_FRAME + 64 * 1024;
-const framing = lengthPrefixed({ maxFrameLength: LONGEST });
+const FRAMING = lengthPrefixed({ maxFrameLength: LONGEST });
 /** Pieces from this size on are put together in memory that is used again. */
 const LARGE = 8 * 1024;
 /** Milliseconds for which a message that is not urgent waits for company. */
@@ -36,7 +36,7 @@ export class Wire {
   readonly #socket: Socket;
   readonly #backlog: number;
   readonly #leaving: (() => void) | undefined;
-  readonly #encoder = framing.encoder();
+  readonly #encoder = FRAMING.encoder();
   #frames: Buffer[] = [];
   /** Bytes in `#frames`. */
   #gathered = 0;
@@ -51,7 +51,7 @@ export class Wire {
     this.#socket = socket;
     this.#backlog = backlog;
     this.#leaving = events.leaving?.bind(events);
-    const decoder = framing.decoder();
+    const decoder = FRAMING.decoder();
     const onFrame = (frame: Buffer): false | undefined => {
       const alias = aliasOf(frame);
       if (alias && events.forward && isForCallers(frame)) events.forward(alias, frame);

@@ -5,7 +5,7 @@ import { lengthPrefixed } from '@sendall/framing';
 import { SendallError } from '../../errors.js';
 import { bool, bytes, decodeFields, encodeFields, list, message, opt, text, uint } from '../../protocol/fields.js';
 import type { Fields, MessageOf } from '../../protocol/fields.js';
-import { messageTable } from '../../protocol/messages.js';
+import { MESSAGES } from '../../protocol/messages.js';
 
 /** Every kind of entry. `no` is the run's number in this journal, given by its intent. */
 const ENTRIES = {
@@ -44,7 +44,7 @@ const ENTRIES = {
   ],
   refused: [5, { no: uint(1), code: text(2), message: text(3) }],
   /** Without `stored` the command ended while its last output could not be stored. */
-  exit: [6, { no: uint(1), exit: message(2, messageTable.EXIT[1]), stored: bool(3) }],
+  exit: [6, { no: uint(1), exit: message(2, MESSAGES.EXIT[1]), stored: bool(3) }],
   treeEnd: [7, { no: uint(1) }],
   acked: [8, { no: uint(1) }],
   /** The run's output and result are gone; its id is still refused until it expires. */
@@ -71,7 +71,7 @@ export const cutText = (text: string): string =>
   text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 
 /** How entries stand in a journal. */
-export const framing = lengthPrefixed({
+export const FRAMING = lengthPrefixed({
   maxFrameLength: MAX_ENTRY,
   checksum: { bytes: 4, compute: (payload) => crc32(payload) },
 });
@@ -109,7 +109,7 @@ function payloadOf(entry: JournalEntry): Buffer {
   return payload;
 }
 
-const encoder = framing.encoder();
+const encoder = FRAMING.encoder();
 
 /** Whether a frame's first byte names a kind of entry. */
 export const isKind = (code: number): boolean => ENTRY_BY_CODE.has(code);
@@ -121,7 +121,7 @@ export const encodeEntries = (entries: Iterable<JournalEntry>): Buffer =>
 /** One entry in its frame. */
 export const encodeEntry = (entry: JournalEntry): Buffer => encoder.encode(payloadOf(entry));
 
-/** Throws SendallError JOURNAL for a kind that this keeper does not know. */
+/** @throws SendallError JOURNAL for a kind that this keeper does not know. */
 export function decodeEntry(payload: Buffer): JournalEntry {
   const known = ENTRY_BY_CODE.get(payload[0]!);
   if (!known) throw new SendallError('JOURNAL', `the journal holds an entry of unknown kind ${payload[0]}`);

@@ -59,7 +59,10 @@ function readOf(path: string, file: Uint8Array | undefined): Reading {
 export interface Keeping {
   /** Whether there is output of runs that these entries do not know. */
   hasStrays(entries: readonly JournalEntry[]): boolean;
-  /** Sets such output and the journal's file aside, before the journal is written anew. Throws when it cannot. */
+  /**
+   * Sets such output and the journal's file aside, before the journal is written anew.
+   * @throws when it cannot.
+   */
   setAside(entries: readonly JournalEntry[]): void;
 }
 
@@ -101,13 +104,13 @@ export class Journal {
   }
 
   /**
-   * Opens or creates the journal at `path` and returns it with what it holds. Throws the file system's errors, and
-   * SendallError JOURNAL when the file is of another version.
+   * Opens or creates the journal at `path` and returns it with what it holds.
    *
    * What no crash explains is damage: something unreadable between entries, or at the end in the same boot; an end
    * without the zeros that were written ahead; output of runs that the journal does not know. The file is set aside
-   * then, its sound entries are written anew, and the epoch changes: callers hear "unknown" about runs that are not found
-   * instead of starting one twice.
+   * then, its sound entries are written anew, and the epoch changes: callers hear "unknown" about runs that are not
+   * found instead of starting one twice.
+   * @throws the file system's errors, and SendallError JOURNAL when the file is of another version.
    */
   static open(path: string, bootId: string, keeping: Keeping): { journal: Journal; entries: JournalEntry[] } {
     let file: Buffer | undefined;
@@ -193,8 +196,8 @@ export class Journal {
   }
 
   /**
-   * Writes zeros ahead and makes them durable, so that later entries only overwrite. Throws when not even `length` bytes
-   * of entries fit, with a zero behind them.
+   * Writes zeros ahead and makes them durable, so that later entries only overwrite.
+   * @throws when not even `length` bytes of entries fit, with a zero behind them.
    */
   #fit(length: number): void {
     const missing = this.#end + length + 1 - this.#size;
@@ -210,8 +213,8 @@ export class Journal {
   }
 
   /**
-   * Makes sure that an intent and the exits of `running` commands fit whatever the disk does later. Throws when the
-   * disk is full or the journal has failed: nothing new may start then.
+   * Makes sure that an intent and the exits of `running` commands fit whatever the disk does later.
+   * @throws when the disk is full or the journal has failed: nothing new may start then.
    */
   reserve(running: number): void {
     if (this.#failed) throw this.#failed;
@@ -316,8 +319,8 @@ export class Journal {
   }
 
   /**
-   * Rewrites the journal with these entries only (in frames, see `encodeEntries`), in one atomic step. Throws when the
-   * disk is full; nothing changed then.
+   * Rewrites the journal with these entries only (in frames, see `encodeEntries`), in one atomic step.
+   * @throws when the disk is full; nothing changed then.
    */
   compact(forgottenBeforeMs: number, entries: Iterable<Buffer>): void {
     this.flush();

@@ -1,7 +1,7 @@
 /** Reading a journal file: its sound entries, and whether anything between or behind them cannot be read. */
 import { crc32 } from 'node:zlib';
 import { SendallError } from '../../errors.js';
-import { decodeEntry, framing, isKind, MAX_ENTRY, type JournalEntry } from './entries.js';
+import { decodeEntry, FRAMING, isKind, MAX_ENTRY, type JournalEntry } from './entries.js';
 
 /** How many bytes may be summed up in search of frames: bytes can be made so that each of them looks like one. */
 const LONGEST_SEARCH = 1024 * 1024 * 1024;
@@ -37,7 +37,7 @@ export function readJournal(file: Uint8Array): Reading {
 
 /** Reads sound frames from `from` on; returns where the last one ends. */
 function readSound(file: Buffer, from: number, entries: JournalEntry[]): number {
-  const decoder = framing.decoder();
+  const decoder = FRAMING.decoder();
   let end = from;
   try {
     decoder.push(file.subarray(from), (payload) => {

@@ -36,8 +36,9 @@ export interface OutputOptions {
   readonly overflow: Overflow;
   readonly sha256: boolean;
   /**
-   * While somebody is in control, nothing more is read when so many bytes are on their way to them: whoever presses
-   * Ctrl-C at a terminal wants to see that. Default: no such limit.
+   * While a caller is in control, nothing more is read when so many bytes are on their way to it: a person who presses
+   * Ctrl-C at a terminal wants to see that.
+   * @default no such limit
    */
   readonly ahead?: number;
 }

@@ -91,8 +91,8 @@ export class SpoolWriter {
   }
 
   /**
-   * Appends what it can and returns how many bytes that were. Throws the file system's error (ENOSPC and so on) only
-   * when not a single byte could be written.
+   * Appends what it can and returns how many bytes that were.
+   * @throws the file system's error (ENOSPC and so on) only when not a single byte could be written.
    */
   append(bytes: Uint8Array): number {
     let done = 0;
@@ -210,8 +210,9 @@ export class SpoolReader {
   }
 
   /**
-   * Reads at most `length` bytes at `offset`; fewer when the stream is not that long yet or a segment ends there, none
-   * when nothing is written at `offset` so far. One read at a time. Throws TrimmedError when `offset` is no longer kept.
+   * Reads at most `length` bytes at `offset`; fewer when the stream is not that long yet or a segment ends there,
+   * none when nothing is written at `offset` so far. One read at a time.
+   * @throws TrimmedError when `offset` is no longer kept.
    */
   async read(offset: number, length: number): Promise<Buffer> {
     const into = Buffer.allocUnsafe(Math.min(length, LARGEST_SEGMENT));
@@ -256,8 +257,9 @@ export class SpoolReader {
   }
 
   /**
-   * Where the segment that has `offset` begins, after the one at `seen` turned out to have nothing there. Undefined when
-   * there is none yet. Throws TrimmedError when it is gone.
+   * Where the segment that has `offset` begins, after the one at `seen` turned out to have nothing there. Undefined
+   * when there is none yet.
+   * @throws TrimmedError when it is gone.
    */
   #startOf(offset: number, seen: number): number | undefined {
     const starts = segmentStarts(this.#folder, this.#stream);

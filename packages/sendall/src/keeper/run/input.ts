@@ -84,7 +84,10 @@ export class Input {
     return this.#broken;
   }
 
-  /** Takes a piece at its place in the stream. What was accepted before is skipped. Throws ProtocolError for a hole. */
+  /**
+   * Takes a piece at its place in the stream. What was accepted before is skipped.
+   * @throws ProtocolError for a hole.
+   */
   take(offset: number, bytes: Uint8Array): void {
     if (offset > this.next)
       throw new ProtocolError(`stdin at ${offset} where ${this.next} is expected: bytes are missing`);

@@ -171,7 +171,10 @@ export class KeeperRun implements OutputsEvents {
     this.#spec = spec;
   }
 
-  /** Opens everything the start needs. Throws StartFailure. */
+  /**
+   * Opens everything the start needs.
+   * @throws StartFailure
+   */
   prepare(): void {
     this.#phase = 'starting';
     const { native, children, cgroups } = this.#services;

@@ -49,7 +49,7 @@ export class Launch {
   readonly tree: Tree;
   #arranged: Arranged | undefined;
 
-  /** Throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
+  /** @throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
   constructor(services: RunServices, spec: Spec, runId: string, tree: Tree) {
     this.#native = services.native;
     this.tree = tree;
@@ -138,7 +138,10 @@ export class Launch {
     return this.#path.subarray(0, -1);
   }
 
-  /** Starts it and returns its pid. Throws StartFailure; our ends are closed then. */
+  /**
+   * Starts it and returns its pid.
+   * @throws StartFailure; our ends are closed then.
+   */
   go(): number {
     try {
       return this.tree.within(() => this.#spawn());
@@ -247,7 +250,10 @@ function becoming(user: UserAccount, path: Buffer, argv: readonly Uint8Array[]):
   return ['setpriv', ...ids].map((word): Uint8Array => Buffer.from(word)).concat(path.subarray(0, -1), argv.slice(1));
 }
 
-/** The user a spec asks for, when it is not the keeper's own. Throws StartFailure. */
+/**
+ * The user a spec asks for, when it is not the keeper's own.
+ * @throws StartFailure
+ */
 function otherUser({ native, account }: RunServices, { runAs, env }: Spec): UserAccount | undefined {
   if (runAs === undefined || runAs === account.name) return undefined;
   if (process.geteuid?.() !== 0)

@@ -108,7 +108,7 @@ export type Killable = Pick<Cgroup, 'populated' | 'freeze' | 'threads'>;
 export class LeftCgroup implements Killable {
   readonly #path: string;
 
-  /** Throws when `path` is not one that a keeper makes: it comes from a file. */
+  /** @throws when `path` is not one that a keeper makes: it comes from a file. */
   constructor(path: string) {
     if (!path.includes(`/${PREFIX}`)) throw new Error(`${path} is not a keeper's cgroup`);
     this.#path = path;

@@ -4,9 +4,9 @@
  */
 import { constants } from 'node:os';
 
-const errnoNames = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
 /** The name of an errno, such as "ENOENT". */
-export const errnoName = (code: number): string => errnoNames.get(code) ?? `E${code}`;
+export const errnoName = (code: number): string => ERRNO_NAMES.get(code) ?? `E${code}`;
 
 /** A system call failed. `errno` is its name, such as "ENOENT". */
 export class SystemError extends Error {
@@ -110,9 +110,15 @@ export interface Native {
   pipe(ours: 'read' | 'write'): [number, number];
   /** As `pipe('read')`, in packet mode: what one write wrote is read at once and alone. */
   packetPipe(): [number, number];
-  /** Bytes read, 0 at the end, -1 when it would block. Throws SystemError. */
+  /**
+   * Bytes read, 0 at the end, -1 when it would block.
+   * @throws SystemError
+   */
   read(fd: number, into: Buffer): number;
-  /** Bytes written, -1 when it would block. Throws SystemError (EPIPE is one). */
+  /**
+   * Bytes written, -1 when it would block.
+   * @throws SystemError (EPIPE is one).
+   */
   write(fd: number, bytes: Uint8Array): number;
   close(fd: number): void;
   /** Bytes a pipe or terminal holds right now. */
@@ -124,9 +130,12 @@ export interface Native {
   /** 0, or the errno's name. `path` is NUL-terminated and relative to `folder`. */
   executable(folder: number, path: Buffer): string | 0;
   words(argv: readonly Uint8Array[], env: readonly Uint8Array[]): Words;
-  /** Throws SystemError. */
+  /** @throws SystemError */
   arrange(plan: SpawnPlan): Arranged;
-  /** Starts a process in a session of its own and returns its pid. Uses up what was arranged. Throws SystemError. */
+  /**
+   * Starts a process in a session of its own and returns its pid. Uses up what was arranged.
+   * @throws SystemError
+   */
   spawn(arranged: Arranged): number;
   /**
    * The same as a call for another thread, after which `callDone` is to be called; undefined when it has to be this one:
@@ -155,11 +164,15 @@ export interface Native {
   signalExactly(pid: number, signal: number, same: () => boolean): boolean;
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
-  /** A user of this machine; undefined when there is none of that name. Throws SystemError when that cannot be looked up. */
+  /**
+   * A user of this machine; undefined when there is none of that name.
+   * @throws SystemError when that cannot be looked up.
+   */
   account(name: string): UserAccount | undefined;
   /**
    * Runs `act` with this thread's credentials those of another user: files are opened and children born as theirs.
-   * Needs root. Throws SystemError.
+   * Needs root.
+   * @throws SystemError
    */
   as<T>(user: UserAccount, act: () => T): T;
   duplicate(fd: number): number;
@@ -178,8 +191,8 @@ export interface Native {
   /** Lets the disk begin with a file's written bytes, without waiting. Undefined where there is no such call. */
   readonly startWriting: ((fd: number) => void) | undefined;
   /**
-   * An exclusive lock for as long as the descriptor is open. False when another process has it. Throws SystemError where
-   * there are no locks.
+   * An exclusive lock for as long as the descriptor is open. False when another process has it.
+   * @throws SystemError where there are no locks.
    */
   lock(fd: number): boolean;
   /** Removes what it left in the file system. */

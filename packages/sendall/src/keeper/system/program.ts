@@ -51,7 +51,8 @@ export function openFolder(native: Native, path: Uint8Array): number {
 
 /**
  * Finds the program in `path` (the run's own PATH), or, when its name holds a slash, at that place seen from `cwd`.
- * Returns its path, NUL-terminated. Throws StartFailure nofile or notexec.
+ * Returns its path, NUL-terminated.
+ * @throws StartFailure nofile or notexec.
  */
 export function findProgram(native: Native, name: Uint8Array, path: Uint8Array, cwd: number): Buffer {
   if (name.includes(SLASH)) {
@@ -94,8 +95,9 @@ const DROP_DATAGRAMS = new Set(['node', 'nodejs', 'deno', 'bun']);
 const FIRST_LINE = 256;
 
 /**
- * Ordered capture is for programs that write to datagram sockets as they are. Throws StartFailure for those that are
- * known to lose what they print, by their file's own name or that of the interpreter in a script's first line.
+ * Ordered capture is for programs that write to datagram sockets as they are.
+ * @throws StartFailure for those that are known to lose what they print, by their file's own name or that of the
+ * interpreter in a script's first line.
  */
 export function mustWriteToSockets(path: Buffer, cwd: number): void {
   const name = path.subarray(0, -1);

@@ -16,7 +16,7 @@ export class Terminal {
   readonly #master: number;
   #hold = -1;
 
-  /** Throws SystemError when the system has no terminal left. */
+  /** @throws SystemError when the system has no terminal left. */
   constructor(native: Native, cols: number, rows: number) {
     const { master, path } = native.openTerminal();
     this.#native = native;

@@ -32,8 +32,8 @@ export class Libc {
   }
 
   /**
-   * A function that returns less than 0 when it fails. Throws SystemError then, under its own name or under the one of
-   * the system call that it makes.
+   * A function that returns less than 0 when it fails.
+   * @throws SystemError then, under its own name or under the one of the system call that it makes.
    */
   checked(declaration: string, name = nameOf(declaration)): Call {
     const call = this.plain(declaration);
@@ -44,7 +44,10 @@ export class Libc {
     };
   }
 
-  /** A function that returns an error number, or 0. Throws SystemError for all but 0. */
+  /**
+   * A function that returns an error number, or 0.
+   * @throws SystemError for all but 0.
+   */
   checkedByResult(declaration: string): Call {
     const call = this.plain(declaration);
     const name = nameOf(declaration);
@@ -55,7 +58,10 @@ export class Libc {
     };
   }
 
-  /** Nothing now: the call would have to wait. Throws SystemError when the last call failed for another reason. */
+  /**
+   * Nothing now: the call would have to wait.
+   * @throws SystemError when the last call failed for another reason.
+   */
   wouldBlock(name: string): -1 {
     const { errno } = this;
     if (errno === this.code.EAGAIN || errno === this.code.EINTR) return -1;
