@@ -3,7 +3,8 @@
  * opens closed descriptors before our code runs. The lines of sh in `bin/` look first and hand on what they saw; without
  * them (`node FILE`, no /proc) nothing is known, and all is as Node makes it.
  */
-import { constants } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { constants, getPriority } from 'node:os';
 
 const VARIABLE = 'SENDALL_START';
 
@@ -20,6 +21,40 @@ export interface Started {
   readonly closed: ReadonlySet<number>;
 }
 
+/** What a process hands on to those that it starts. */
+export interface Starter {
+  /** Soft and hard limit by the number of the resource; digits or "unlimited". Empty where they cannot be read. */
+  readonly limits: readonly (readonly [soft: string, hard: string])[];
+  readonly umask: number;
+  readonly nice: number;
+  /** Undefined where there is none. */
+  readonly oomScore: number | undefined;
+}
+
+/** What the lines of /proc/PID/limits are called, in the order of the resources' numbers. Source: Linux, fs/proc/base.c. */
+export const RESOURCES = [
+  'cpu time',
+  'file size',
+  'data size',
+  'stack size',
+  'core file size',
+  'resident set',
+  'processes',
+  'open files',
+  'locked memory',
+  'address space',
+  'file locks',
+  'pending signals',
+  'msgqueue size',
+  'nice priority',
+  'realtime priority',
+  'realtime timeout',
+] as const;
+export const RLIMIT_NOFILE = 7;
+/** Where the soft limit of files is not known: what a login has, for select() in a command breaks above it. */
+const USUAL_FILES = 1024;
+const USUAL_UMASK = '022';
+
 let read: Started | undefined;
 
 /** How this process was started. Called first of all by each program of ours: no other program gets to see the variable. */
@@ -31,6 +66,34 @@ function kept(): string {
   shared[KEPT] ??= process.env[VARIABLE] ?? '';
   delete process.env[VARIABLE];
   return shared[KEPT];
+}
+
+/** What this process had at its start to hand on: its limits with the soft one of files that Node has raised put back. */
+export function starter(): Starter {
+  const { nofile = USUAL_FILES } = started();
+  const limits = RESOURCES.flatMap((name, no): [string, string][] => {
+    const [, soft, hard] = new RegExp(`^Max ${name} +(\\w+) +(\\w+)`, 'm').exec(textOf('/proc/self/limits')) ?? [];
+    if (soft === undefined || hard === undefined) return [];
+    if (no !== RLIMIT_NOFILE) return [[soft, hard]];
+    return [[nofile === Infinity ? hard : String(Math.min(nofile, hard === 'unlimited' ? nofile : Number(hard))), hard]];
+  });
+  const score = textOf('/proc/self/oom_score_adj').trim();
+  return {
+    limits: limits.length === RESOURCES.length ? limits : [],
+    // Not by umask(2): it can be asked only by setting it.
+    umask: parseInt(/^Umask:\s*([0-7]+)/m.exec(textOf('/proc/self/status'))?.[1] ?? USUAL_UMASK, 8),
+    nice: getPriority(),
+    oomScore: score === '' ? undefined : Number(score),
+  };
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // Not Linux.
+    return '';
+  }
 }
 
 /** The environment variable that tells a process of our own how we were started. */

@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS, ensureKeeper, type KeeperLink, type KeeperOptions } fro
 import { ProtocolError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
 import { FairShare } from '../fair-share.js';
+import { starter } from '../started.js';
 import type { Control, Message } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 
@@ -154,6 +155,8 @@ export class KeeperGate {
     this.#link = link;
     // One that was started before an upgrade keeps its commands, and makes room for ours once it has none.
     if (link.version !== VERSION) link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'retire' });
+    // One that was started by an agent before this one gives commands what our starter had.
+    link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'starter', body: JSON.stringify(starter()) });
     void link.closed.then((error) => this.#lost(link, error));
     // At once: whoever enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();

@@ -28,6 +28,11 @@ export interface AgentStatus {
   readonly killProof: string | undefined;
   /** When memory runs out the kernel ends commands before the keeper: it could lower its own OOM score. */
   readonly keeperIsLastToGo: boolean | undefined;
+  /**
+   * Names of limits and the like that commands get otherwise than the agent's starter has them: the keeper was started
+   * before, and may not change them. Undefined when the keeper is too old to say.
+   */
+  readonly notAdopted: readonly string[] | undefined;
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   readonly setAside: readonly string[];
 }
@@ -48,13 +53,13 @@ export interface AgentLimits {
 }
 
 /** The keeper's part of a status. */
-export type KeeperPart = Pick<AgentStatus, 'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo'> & {
+export type KeeperPart = Pick<AgentStatus, 'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'notAdopted'> & {
   readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
 };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
 export function keeperPartOf(answer: Control): KeeperPart {
-  const { running, queued, spoolBytes, native, proof, lastToGo, limits } = (
+  const { running, queued, spoolBytes, native, proof, lastToGo, different, limits } = (
     answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}
   ) as {
     running?: number;
@@ -63,6 +68,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     native?: boolean;
     proof?: string;
     lastToGo?: boolean;
+    different?: string[];
     limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
   };
   return {
@@ -71,6 +77,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     native,
     killProof: proof,
     keeperIsLastToGo: lastToGo,
+    notAdopted: different,
     limits: {
       running: limits?.maxRunning,
       spool: limits?.spoolMax,

@@ -19,6 +19,14 @@ async function find(name: string): Promise<Command | undefined> {
   return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
+/** What was most likely meant by something that is no command. */
+async function hintAt(name: string, words: readonly string[]): Promise<string> {
+  const line = (await import('./hosts/misplaced.js')).misplacedHost(name, words);
+  if (line !== undefined) return `it is a host; did you mean "${line}"?`;
+  const near = HABITS[name] ?? (await import('./words/closest.js')).closest(name, Object.keys(commands));
+  return near ? `did you mean "sendall ${near}"?` : 'see sendall --help';
+}
+
 async function main(): Promise<number> {
   const words = ownWords();
   const [first, second] = words.slice(0, 2).map(textOf);
@@ -33,9 +41,7 @@ async function main(): Promise<number> {
   }
   const command = await find(name);
   if (!command) {
-    const { closest } = await import('./words/closest.js');
-    const near = HABITS[name] ?? closest(name, Object.keys(commands));
-    say(`sendall: there is no command "${name}": ${near ? `did you mean "sendall ${near}"?` : 'see sendall --help'}`);
+    say(`sendall: there is no command "${name}": ${await hintAt(name, words.slice(1).map(textOf))}`);
     return EXIT.usage;
   }
   const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));

@@ -164,6 +164,12 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { total: this.#names.length, started, running: this.#active.size, ok, failed };
   }
 
+  /** False while no host whose command may still run has a link: links are being made, for the first time or again. */
+  get linked(): boolean {
+    const { started, ok, failed } = this.#counts;
+    return started === ok + failed || [...this.#active.values()].some((run) => run.linked);
+  }
+
   /** Hosts that were not tried yet. */
   get notStarted(): NodeSet {
     return new NodeSet(this.#waiting);

@@ -1,6 +1,7 @@
 /** One agent's connection: its messages go to the runs they name. */
 import type { Socket } from 'node:net';
 import { ProtocolError, SendallError } from '../errors.js';
+import type { Starter } from '../started.js';
 import {
   MAX_FRAME,
   PROTOCOL_VERSION,
@@ -34,6 +35,7 @@ export interface Desk extends RunServices {
   list(principal: string | undefined, all: boolean, after: number, take: (run: RunInfo) => boolean): number | undefined;
   forget(principal: string, runId: Uint8Array): string;
   status(): object;
+  adopt(starter: Starter): void;
   drain(): void;
   retire(): void;
   endRuns(reason: string): void;
@@ -232,7 +234,10 @@ export class AgentConnection implements KeeperAttachmentOwner {
     const answer = (body: object): void =>
       void this.wire.send({ type: 'ANSWER', alias, opId, body: JSON.stringify(body) });
     if (what === 'status') answer(this.#keeper.status());
-    else if (what === 'drain') {
+    else if (what === 'starter') {
+      this.#keeper.adopt(JSON.parse(message.body ?? '') as Starter);
+      answer({});
+    } else if (what === 'drain') {
       answer({ draining: true });
       this.wire.flush();
       this.#keeper.drain();

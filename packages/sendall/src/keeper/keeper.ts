@@ -5,6 +5,7 @@
 import { openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Home } from '../home.js';
+import type { Starter } from '../started.js';
 import type { MessageNamed, RunInfo } from '../protocol/messages.js';
 import { AgentConnection, type Desk } from './agent-connection.js';
 import { Opening, type OpeningDesk } from './opening.js';
@@ -66,6 +67,8 @@ export class Keeper implements Desk, OpeningDesk {
   readonly #agents = new Set<AgentConnection>();
   /** Where the last page of a list ended. */
   #lastPage: { readonly end: number; readonly walk: Iterator<KeeperRun, unknown> } | undefined;
+  /** What commands do not get as the last agent's starter had it. */
+  #different: readonly string[] = [];
   #draining = false;
   #retiring = false;
   #idleTimer: NodeJS.Timeout | undefined;
@@ -245,11 +248,17 @@ export class Keeper implements Desk, OpeningDesk {
       native: this.native.subreaper,
       proof: this.cgroups ? 'cgroup' : 'unproven',
       lastToGo: this.native.isLastToGo,
+      different: this.#different,
       draining: this.#draining,
       agents: this.#agents.size,
       syncs: this.journal.syncs,
       limits: this.limits,
     };
+  }
+
+  /** An agent has come: commands get what its starter had. */
+  adopt(starter: Starter): void {
+    this.#different = this.native.adopt(starter);
   }
 
   /** No new runs; ends when those it has are over. */

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { Presence } from '../files/presence.js';
-import { started } from '../started.js';
+import { starter } from '../started.js';
 import { Keeper } from './keeper.js';
 import { ALREADY_RUNNING, completeLimits, type KeeperLimits } from './door/limits.js';
 import { failedCall, type Native } from './system/native.js';
@@ -87,17 +87,16 @@ function takeLock(native: Native, path: string): boolean {
 async function main(config: KeeperConfig): Promise<void> {
   if (process.platform === 'linux' && !existsSync('/proc/self/fd'))
     throw new Error('/proc is not mounted, and processes are found there: mount -t proc proc /proc');
-  const { nofile } = started();
+  const asStarted = starter();
   closeStrays();
   const { home } = config;
   const limits = completeLimits(config.limits);
   ensurePrivateFolder(home.state);
   ensurePrivateFolder(home.runtime);
   mkdirSync(spoolRoot(home), { recursive: true, mode: 0o700 });
-  // Commands get the mask of whoever started the agent; the keeper's own files name their modes.
-  const umask = process.umask(0o077);
-  process.umask(umask & 0o077);
-  const native = (config.plain ? undefined : await loadNative({ nofile, umask })) ?? plainNative(home.runtime);
+  // Commands get the mask of the agent's starter; the keeper's own files name their modes.
+  process.umask(asStarted.umask & 0o077);
+  const native = (config.plain ? undefined : await loadNative(asStarted)) ?? plainNative(home.runtime);
   if (!takeLock(native, join(home.state, 'keeper.lock'))) process.exit(ALREADY_RUNNING);
   // Some disks give the lock to everybody, and a lock file can be removed.
   const presence = await Presence.take(join(home.state, 'keeper.owner'));

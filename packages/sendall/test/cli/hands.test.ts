@@ -103,6 +103,10 @@ describe('slips', () => {
     [['run', 'web1', 'ls', '-la', '--color=never'], '(sendall run web1 -- ls -la --color=never)'],
     [['ssh', 'web1'], 'did you mean "sendall shell"'],
     [['kill', '-9', 'nightly'], '-s 9'],
+    [['web1', 'uname', '-a'], 'there is no command "web1": it is a host; did you mean "sendall run web1 -- uname -a"?'],
+    [['web1', 'echo', "it's", 'a b'], String.raw`did you mean "sendall run web1 -- echo 'it'\''s' 'a b'"?`],
+    [['web03'], 'did you mean "sendall run web03 -- COMMAND"?'],
+    [['local', 'uname'], 'did you mean "sendall run local -- uname"?'],
   ])('%j is answered with %s', (words, hint) => {
     expect(user.call(words)).toMatchObject({ code: 200, stdout: '', stderr: expect.stringContaining(hint) });
   });

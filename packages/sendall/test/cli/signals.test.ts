@@ -129,11 +129,14 @@ describe('one signal is enough when the host is away', () => {
     ['SIGTERM, one host', 'SIGTERM', 'far', 'left before it was cancelled; see what became of it: sendall attach '],
     ['SIGINT, one host', 'SIGINT', 'far', 'left before it was cancelled; see what became of it: sendall attach '],
     ['SIGTERM, a host of two', 'SIGTERM', 'far,web1', 'left before all were cancelled: sendall attach '],
+    ['SIGINT, a host of two', 'SIGINT', 'far,web1', 'left before all were cancelled: sendall attach '],
   ] as const)('%s', async (_, signal, targets, sentence) => {
     await using away = await Machine.start();
     using caller = away.pairedUser('far');
     caller.call(['pair', machine.url, '--code', newCode(), '--name', 'web1']);
-    const child = caller.start(['run', '-n', targets, '--', 'sh', '-c', 'echo go; exec sleep 60']);
+    // It is not the grace that ends the wait.
+    const words = ['run', '-n', '--kill-grace=1h', targets];
+    const child = caller.start([...words, '--', 'sh', '-c', 'echo go; exec sleep 60']);
     const heard = text(child.stderr!);
     await said(child, targets === 'far' ? 'go' : 'far: go');
     process.kill(away.agentPid!, 'SIGKILL');

@@ -94,6 +94,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   yield limitsFinding(status);
   yield roomFinding(status);
   yield nativeFinding(status);
+  if (status.notAdopted?.length) yield starterFinding(status.notAdopted);
   yield await commandFinding(host);
 }
 
@@ -210,6 +211,16 @@ function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Fi
         mend: 'npm install koffi there, beside sendall, and start its agent and keeper anew',
       }
     : { check: 'system', ok: true, found: `terminals, exact and ordered capture; ${proof}` };
+}
+
+/** A keeper that may not change its limits keeps those of the agent that started it. */
+function starterFinding(names: readonly string[]): Finding {
+  return {
+    check: 'starter',
+    ok: false,
+    found: `commands get other limits than the agent’s starter had (${names.join(', ')}): their keeper was started before`,
+    mend: 'end the commands there (sendall agent stop --runs) and start the agent anew: a keeper without commands ends after a minute',
+  };
 }
 
 /** A real command, from start to end. */

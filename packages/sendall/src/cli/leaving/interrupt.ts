@@ -18,8 +18,8 @@ const GRACE = 5000;
 /** What signals can do to a run, or to many. */
 export interface Interruptible {
   cancel(options: { reason: string }): Promise<unknown>;
-  /** Whether the link to its host is up, where there is one host. */
-  readonly linked?: boolean;
+  /** Whether a link is up to its host, or to one of those where it may still run. */
+  readonly linked: boolean;
 }
 
 /**
@@ -63,7 +63,7 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
   const leaveWithoutLink = (waited = 0) => {
     if (waited >= LINK_WITHIN) depart('abandoned');
     else
-      pause = setTimeout(() => leaveWithoutLink(run.linked === false ? waited + LINK_WITHIN / 4 : 0), LINK_WITHIN / 4);
+      pause = setTimeout(() => leaveWithoutLink(run.linked ? 0 : waited + LINK_WITHIN / 4), LINK_WITHIN / 4);
   };
   const interrupt = () => {
     if (!isatty(2) || !isInForeground()) {

@@ -3,6 +3,7 @@
  * stands in.
  */
 import { constants } from 'node:os';
+import type { Starter } from '../../started.js';
 
 const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
 /** The name of an errno, such as "ENOENT". */
@@ -145,6 +146,11 @@ export interface Native {
   callDone(): void;
   /** So many runs will soon be there, each with some descriptors of ours. */
   expectRuns(count: number): void;
+  /**
+   * Commands get what this starter of an agent has, from now on: limits, umask, niceness, OOM score. Returns the names
+   * of what is different, because this process may not have it.
+   */
+  adopt(starter: Starter): string[];
   /** When memory runs out, commands are ended before this process. */
   readonly isLastToGo: boolean;
   /** Gives back what was arranged for a spawn that will not be. */

@@ -22,6 +22,8 @@ import {
 import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { join, resolve } from 'node:path';
+import { RESOURCES, RLIMIT_NOFILE, starter } from '../../started.js';
+import { renice } from './inheritance.js';
 import { StartFailure } from './program.js';
 import { SystemError, type Native, type Status, type Watch, type Words } from './native.js';
 
@@ -167,6 +169,15 @@ export function plainNative(folder: string): Native {
     callOf: () => undefined,
     callDone() {},
     expectRuns() {},
+    adopt({ limits, umask, nice }) {
+      process.umask(umask & 0o077);
+      const own = starter();
+      // The limit of files is Node's raised one anyway.
+      const different: string[] = RESOURCES.filter(
+        (_, no) => no !== RLIMIT_NOFILE && limits[no]?.join() !== own.limits[no]?.join(),
+      );
+      return renice(nice) ? different : [...different, 'niceness'];
+    },
     isLastToGo: false,
     discard({ plan }) {
       words.delete(plan.words);

@@ -12,7 +12,7 @@ import { recordSocketCalls } from './calls/record-sockets.js';
 import { spawnByCall, spawnCalls } from './calls/spawn.js';
 import { terminalCalls } from './calls/terminals.js';
 import { userCalls } from './calls/users.js';
-import type { Starter } from './inheritance.js';
+import type { Starter } from '../../started.js';
 import type { Native, SpawnCall } from './native.js';
 
 /** Loads koffi and binds the calls. Undefined where that is not possible. */

@@ -1,5 +1,6 @@
 /** posix_spawn: what a command gets is laid out before, and one call starts it. */
-import { Inheritance, OomScore, type Starter } from '../inheritance.js';
+import type { Starter } from '../../../started.js';
+import { adoptOomScore, Inheritance, OomScore } from '../inheritance.js';
 import { SystemError, type Native, type SpawnCall } from '../native.js';
 import { ROOM, type Call, type Libc } from './libc.js';
 
@@ -16,7 +17,7 @@ const POSIX_SPAWN = 'int posix_spawn(void *pid, void *path, void *actions, void 
 
 type Spawn = Pick<
   Native,
-  'words' | 'arrange' | 'callOf' | 'callDone' | 'expectRuns' | 'isLastToGo' | 'spawn' | 'discard'
+  'words' | 'arrange' | 'callOf' | 'callDone' | 'expectRuns' | 'adopt' | 'isLastToGo' | 'spawn' | 'discard'
 >;
 
 export function spawnCalls(libc: Libc, starter: Starter): Spawn {
@@ -98,6 +99,14 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
     },
     callDone: () => oomScore?.giveBack(),
     expectRuns: (count) => inheritance.expect(count),
+    adopt(next) {
+      const different = inheritance.adopt(next);
+      const { oomScore: score } = next;
+      if (score === undefined) return different;
+      if (oomScore) oomScore.adopt(score);
+      else if (!adoptOomScore(score)) different.push('OOM score');
+      return different;
+    },
     isLastToGo: oomScore !== undefined,
     spawn({ plan, actions }) {
       oomScore?.lend();
