@@ -164,7 +164,7 @@ export class AgentAttachment implements Listener {
     link.send(message, this.alias);
   }
 
-  /** There is a keeper again: it is told where this attachment belongs, and what may have been lost on the way. */
+  /** There is a keeper again: says where this attachment belongs, and repeats what may have been lost on the way. */
   keeperBack(): void {
     this.#inflow.unplace();
     this.#owner.gate.send(this.#beginning);
@@ -173,7 +173,7 @@ export class AgentAttachment implements Listener {
       if (outflow.stopped) this.#forward({ type: 'STOP', alias: this.alias, stream });
   }
 
-  /** There is no keeper and none can be started. */
+  /** The keeper is gone and cannot be started again. */
   keeperLost(reason: string): void {
     const now = Date.now();
     this.#owner.answered(this);

@@ -28,7 +28,7 @@ function checkEntry(fingerprint: string, { name, principal, roles, pairedAt }: J
   return { name, principal, roles, pairedAt: typeof pairedAt === 'string' ? pairedAt : '' };
 }
 
-/** Every method throws UsageError when the file is not what it should be: then nobody is known. */
+/** Every method throws UsageError when the file is not what it should be: no caller is let in then. */
 export class Callers {
   readonly #file: RecordFile<Entry>;
 

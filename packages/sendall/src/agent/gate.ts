@@ -79,7 +79,7 @@ export class KeeperGate {
     return this.#link?.version;
   }
 
-  /** The link to the keeper; starts one when there is none. */
+  /** The link to the keeper; starts a keeper when none runs. */
   open(): Promise<KeeperLink> | KeeperLink {
     if (this.#link) return this.#link;
     if (this.#closed) throw new SendallError('CLOSED', 'the agent is stopping');
@@ -115,7 +115,7 @@ export class KeeperGate {
     this.#link?.sendData(alias, 0, 0, offset, bytes);
   }
 
-  /** Too much waits for the keeper: whoever sends should wait for `whenRoomy`. */
+  /** Too much waits for the keeper: a sender should wait for `whenRoomy`. */
   get congested(): boolean {
     return this.#link?.congested ?? false;
   }
@@ -153,12 +153,12 @@ export class KeeperGate {
       onRoomy: () => this.#roomy(),
     });
     this.#link = link;
-    // One that was started before an upgrade keeps its commands, and makes room for ours once it has none.
+    // A keeper from before an upgrade keeps its commands, and makes room for ours when they have ended.
     if (link.version !== VERSION) link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'retire' });
     // One that was started by an agent before this one gives commands what our starter had.
     link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'starter', body: JSON.stringify(starter()) });
     void link.closed.then((error) => this.#lost(link, error));
-    // At once: whoever enters after this speaks to this link already.
+    // At once: a listener that enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();
     for (const question of this.#questions.values()) {
       question.final = true;

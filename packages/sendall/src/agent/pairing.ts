@@ -2,7 +2,7 @@
  * The agent's half of pairing. A caller that proves a one-time code gets its key pinned, and the agent's own proof.
  *
  * Codes live in memory and end with the agent. What an answer tells depends on what was proved: "used" and "expired"
- * are said only to who proves that very code; to everybody else every code is just wrong.
+ * are answers to a proof of that very code; without one every code is just wrong.
  *
  * A code of 130 bits is not guessed. A key that tries wrong ones pauses all the same, for the sake of the machine, and no
  * other key does: many callers may come from one address.
@@ -129,7 +129,7 @@ export class PairingDesk {
     } else throw new ProtocolError(`${message.type} is out of place`);
   }
 
-  /** False when the caller must pause: it is told so, and its proof is not looked at. */
+  /** False when the caller must pause: the answer says so, and its proof is not looked at. */
   #admit(caller: Arrival): boolean {
     const waitMs = this.#tries.pauseOf(keyAt(caller));
     if (!waitMs) return true;
@@ -169,7 +169,7 @@ export class PairingDesk {
     );
   }
 
-  /** Writes the pin. False for a key that was pinned by the same code before and is not any more: somebody removed it. */
+  /** Writes the pin. False for a key that was pinned by the same code and removed since. */
   async #pin({ peer, attempt }: Arrival, repeated: boolean): Promise<boolean> {
     if (repeated) return this.#callers.find(peer.spki) !== undefined;
     await this.#callers.add({ fingerprint: peer.fingerprint, name: attempt.name });

@@ -1,6 +1,6 @@
 /** How often callers came back to a run on another link, and what was sent to them again. */
 
-/** Holds that are remembered after their link has gone: whoever comes back does so soon, or never. */
+/** Holds that are remembered after their link has gone: a caller that comes back does so soon. */
 const MOST = 4096;
 
 export class Resumes {

@@ -1,5 +1,5 @@
 /**
- * One caller's link on the agent's side: who is it, what may it do, and which attachments does it hold. What a state
+ * One caller's link on the agent's side: its principal, its limits and its attachments. What a state
  * does not list is not accepted in it.
  */
 import { ProtocolError, RefusedError, SendallError } from '../errors.js';

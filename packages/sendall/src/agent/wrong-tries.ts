@@ -16,7 +16,7 @@ export class WrongTries {
     this.#now = now;
   }
 
-  /** Milliseconds the name must wait; 0: none. */
+  /** Milliseconds the name must wait. */
   pauseOf(name: string): number {
     return Math.max(0, (this.#byName.get(name)?.pausedUntil ?? 0) - this.#now());
   }

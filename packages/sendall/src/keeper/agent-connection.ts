@@ -42,7 +42,7 @@ export interface Desk extends RunServices {
   left(agent: AgentConnection): void;
 }
 
-/** What OPEN and ATTACH say of who comes. */
+/** The part of OPEN and ATTACH that describes the attachment. */
 type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo'>;
 
 interface Attached {
@@ -71,7 +71,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
           this.#behind.clear();
           for (const list of this.#lists.splice(0)) this.#list(list);
         },
-        // Nobody hears of anything that the journal does not know.
+        // The journal knows a fact before a caller does.
         leaving: () => keeper.journal.flush(),
         closed: () => this.#closed(),
       },

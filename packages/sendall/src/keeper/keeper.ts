@@ -1,6 +1,6 @@
 /**
  * The keeper: owns children, pipes, spool and the run journal, and survives every agent. It knows no network, no keys
- * and no policy; who may speak to its socket may run commands as its user.
+ * and no policy: every process that can open its socket can run commands as its user.
  */
 import { openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -61,7 +61,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly #opening: Opening;
   /** Their leader has ended, their output or tree has not. */
   readonly #lingering = new Set<KeeperRun>();
-  /** Somebody waits for the end of these trees. */
+  /** The ends of these trees are waited for. */
   readonly #watched = new Set<KeeperRun>();
   #treeTimer: NodeJS.Timeout | undefined;
   readonly #agents = new Set<AgentConnection>();
@@ -174,7 +174,7 @@ export class Keeper implements Desk, OpeningDesk {
 
   watchTree(run: KeeperRun): void {
     this.#watched.add(run);
-    // Where orphans are not ours, nobody says when they end.
+    // Where orphans do not become ours, their ends raise no signal here.
     if (!this.native.subreaper) this.#treeTimer ??= setTimeout(() => this.#checkTrees(), ORPHANS_MS);
   }
 
@@ -208,7 +208,7 @@ export class Keeper implements Desk, OpeningDesk {
     after: number,
     take: (run: RunInfo) => boolean,
   ): number | undefined {
-    // Whoever asks for the next page mostly is who had the last one: it need not be looked for.
+    // The next page is mostly asked for by the reader of the last one: the walk goes on from there.
     const walk = after > 0 && after === this.#lastPage?.end ? this.#lastPage.walk : this.#runs.values();
     this.#lastPage = undefined;
     let looks = 0;

@@ -41,11 +41,11 @@ function tell(word: string): void {
     writeSync(READY, word);
     closeSync(READY);
   } catch {
-    // Started by hand, nobody listens.
+    // It was started by hand, without that descriptor.
   }
 }
 
-/** Every descriptor of our own closes on exec; others came from whoever started the agent, and may be held for nobody. */
+/** Every descriptor of our own closes on exec. Others came from the agent's starter and are not ours to hold. */
 const O_CLOEXEC = 0o2000000;
 
 /** Lets go of descriptors that were passed on by accident: a keeper would hold a pipe or a lock open for days. */
@@ -98,7 +98,7 @@ async function main(config: KeeperConfig): Promise<void> {
   process.umask(asStarted.umask & 0o077);
   const native = (config.plain ? undefined : await loadNative(asStarted)) ?? plainNative(home.runtime);
   if (!takeLock(native, join(home.state, 'keeper.lock'))) process.exit(ALREADY_RUNNING);
-  // Some disks give the lock to everybody, and a lock file can be removed.
+  // Some disks give the lock to every process, and a lock file can be removed.
   const presence = await Presence.take(join(home.state, 'keeper.owner'));
   if (!(presence instanceof Presence))
     throw new Error(

@@ -254,7 +254,7 @@ export class Opening {
   }
 }
 
-/** Whatever kept a command from starting is told to its caller, and nobody else suffers. */
+/** Why a command did not start, for its caller. Other runs go on. */
 function failureOf(error: unknown): Refusal {
   if (error instanceof StartFailure) return error;
   return { code: 'limits', message: `the keeper could not start it: ${(error as Error).message}` };

@@ -34,7 +34,7 @@ const typesOf = (...names: MessageName[]): ReadonlySet<number | undefined> =>
 const FOR_CALLERS = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO');
 const BEGIN_OR_END = typesOf('OPEN', 'ATTACH', 'DETACH');
 
-// Whoever stands between two links need not decode what it passes on.
+// A process between two links need not decode what it passes on.
 
 /** Whether a frame of the keeper's tells callers something that changes nothing in the agent between them. */
 export const isForCallers = (frame: Buffer): boolean => FOR_CALLERS.has(frame[0]);
@@ -121,13 +121,13 @@ export const CHOICES = {
  */
 export function decodeSpec(raw: Uint8Array): Spec {
   const spec = decodeFields(SPEC_FIELDS, raw, 'spec');
-  if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb is neither exec nor sh');
+  if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb must be exec or sh');
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
   for (const [name, allowed] of Object.entries(CHOICES)) {
     const value = spec[name as keyof typeof CHOICES];
     if (value !== undefined && !(allowed as readonly string[]).includes(value))
-      throw new ProtocolError(`spec.${name} is none of ${allowed.join(', ')}`);
+      throw new ProtocolError(`spec.${name} must be one of ${allowed.join(', ')}`);
   }
   const words: [string, Uint8Array | undefined][] = [
     ...spec.argv.map((word, i): [string, Uint8Array] => [`argv[${i}]`, word]),

@@ -130,7 +130,7 @@ const RUN_INFO = {
   principal: opt(text(16)),
   tags: list(text(17)),
   reason: opt(text(18)),
-  /** Somebody who is attached has control. */
+  /** An attachment has control. */
   controlled: opt(bool(19)),
 } satisfies Fields;
 
@@ -201,7 +201,7 @@ export const MESSAGES = {
       principal: opt(text(6)),
       /** Random bytes that name this caller's hold on the run over all of its links. */
       holder: opt(bytes(7)),
-      /** This hold was announced before on another link: control is taken only if nobody else took it since. */
+      /** This hold was announced before on another link: control is taken only if no other caller took it since. */
       again: opt(bool(8)),
       /** The caller wants ECHO: of a terminal, whether it shows what is typed. */
       echo: opt(bool(9)),
@@ -299,7 +299,7 @@ export const MESSAGES = {
   ],
   ATTACH_REFUSED: [0x2a, { runId: bytes(1, RUN_ID), code: text(2), message: text(3) }],
   CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
-  /** To those who asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
+  /** To attachments that asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
   ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],
   /** `next` is there when a page was asked for and is not the last. */
   RUNS: [0x2c, { opId: uint(1), runs: list(message(2, RUN_INFO)), last: bool(3), next: opt(uint(4)) }],

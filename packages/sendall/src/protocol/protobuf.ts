@@ -99,7 +99,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** Strings up to this length are looked through for characters beyond ASCII: calling a decoder takes longer. */
 const SHORT = 40;
 
-/** Reads a message from its first byte to its last. Each method throws when the bytes are none, or end too early. */
+/** Reads a message from its first byte to its last. Each method throws when bytes are malformed or end too early. */
 export class Reader {
   readonly #bytes: Buffer;
   /** Where it reads next. */

@@ -6,7 +6,7 @@ import { UsageError } from '../errors.js';
 const pool = Buffer.allocUnsafeSlow(4096);
 let drawn = pool.length;
 
-/** Random bytes that nobody was given before; at most 4096. */
+/** Random bytes, each handed out once; at most 4096. */
 export function randomPiece(length: number): Buffer {
   if (drawn + length > pool.length) {
     randomFillSync(pool);

@@ -1,4 +1,4 @@
-/** This package's version, as it is told to peers. */
+/** This package's version, as peers hear it. */
 import { createRequire } from 'node:module';
 
 // This file's folder and that of the bundle it is part of lie equally deep in the package.

@@ -179,7 +179,7 @@ test('words that would not fit into the answer beside its own are told in part, 
   const spec = encodeSpec({ verb: long.slice(60), argv: [], env: [], stdin: false, tags: [] });
   rogue.send({ type: 'OPEN', alias: 1, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach: [] });
   const [refused] = await rogue.hears('REFUSED');
-  expect(refused).toMatchObject({ code: 'badspec', message: 'spec.verb is neither exec nor sh' });
+  expect(refused).toMatchObject({ code: 'badspec', message: 'spec.verb must be exec or sh' });
   rogue.socket.destroy();
 });
 

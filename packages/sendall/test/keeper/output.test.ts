@@ -139,7 +139,7 @@ describe('more output than may wait', () => {
 
   test('stop: the run is ended, and says why', async () => {
     const run = keeper.sh('yes', { spoolMax: 100_000, overflow: 'stop' });
-    const reason = 'nobody took its stdout in time, and the spool of 100000 bytes was full';
+    const reason = 'its caller did not take its stdout in time, and the spool of 100000 bytes was full';
     expect(await run.exit).toMatchObject({ cause: 'limits', reason });
   });
 

@@ -132,8 +132,8 @@ describe('specs', () => {
     ['no words', { argv: [] }, /argv is empty/],
     ['an empty program', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
     ['another verb', { verb: 'eval' }, /neither exec nor sh/],
-    ['another capture', { capture: 'some' }, /spec.capture is none of split, merged, exact, ordered/],
-    ['another overflow', { overflow: 'never' }, /spec.overflow is none of block, stop, drop-old/],
+    ['another capture', { capture: 'some' }, /spec.capture must be one of split, merged, exact, ordered/],
+    ['another overflow', { overflow: 'never' }, /spec.overflow must be one of block, stop, drop-old/],
     ['sh without text', { verb: 'sh' }, /script is missing/],
   ])('%s is refused, and named', (_, part, error) => {
     expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);

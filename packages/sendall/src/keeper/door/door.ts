@@ -97,7 +97,7 @@ export async function ensureKeeper(home: Home, options: KeeperOptions & KeeperEv
   }
 }
 
-/** A connected socket, or undefined when nobody listens there. */
+/** A connected socket; undefined when no keeper listens there. */
 function dial(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);

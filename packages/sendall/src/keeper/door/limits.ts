@@ -19,7 +19,7 @@ export const DEFAULT_LIMITS = {
   specTotal: 256 * MiB,
   /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
   maxEnded: 20_000,
-  /** Run ids remembered in all, so that none of them starts twice. */
+  /** Run ids remembered in all. A remembered id never starts twice. */
   maxIds: 1_000_000,
   /** Unacknowledged output one run may hold on disk, unless its spec says less. */
   spoolMax: 256 * MiB,

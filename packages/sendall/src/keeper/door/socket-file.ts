@@ -40,7 +40,7 @@ export class SocketFile {
 
   close(): void {
     const file = lstatSync(this.#path, { throwIfNoEntry: false, bigint: true });
-    // Closing removes the file of that name, whoever made it.
+    // Closing removes any file of that name, also another keeper's.
     if (!file || file.ino === this.#ino) this.#server?.close();
   }
 }

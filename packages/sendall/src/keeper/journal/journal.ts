@@ -175,7 +175,7 @@ export class Journal {
       rmSync(fresh, { force: true });
       throw error;
     }
-    // It is in its place now, whatever comes: who went on with the old one would write to a file without a name.
+    // The new file is in its place now. To go on with the old one would be to write to a file without a name.
     try {
       fsyncSync(folder);
     } catch (error) {
@@ -223,8 +223,8 @@ export class Journal {
   }
 
   /**
-   * Appends an entry, and returns it in its frame. It is written at the end of the tick, or by `flush` before somebody
-   * hears of it.
+   * Appends an entry, and returns it in its frame. It is written at the end of the tick, or by `flush` before a
+   * caller hears of it.
    */
   append(entry: JournalEntry): Buffer {
     if (entry.kind === 'keeper') this.#keeper = entry;

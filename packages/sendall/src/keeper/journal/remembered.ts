@@ -20,7 +20,7 @@ function pack(entries: Buffer, rawSpec: Uint8Array | undefined): Packed {
   return { bytes, specAt: entries.length };
 }
 
-/** What was unpacked last: whoever asks for one fact asks for others. */
+/** What was unpacked last: one question about a run is mostly followed by others. */
 let latest: { readonly of: Packed; readonly facts: Facts } | undefined;
 
 export class Remembered {

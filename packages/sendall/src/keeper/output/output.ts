@@ -8,7 +8,7 @@ import type { Watch } from '../system/native.js';
 
 /** How often a write to a full disk is tried again. */
 const RETRY_MS = 500;
-/** What a disk says that has no room, for anybody or for this user. */
+/** Errors of a disk without room, for all users or for this one. */
 const FULL = new Set<string | undefined>(['ENOSPC', 'EDQUOT']);
 
 export type Overflow = 'block' | 'stop' | 'drop-old';
@@ -87,7 +87,7 @@ export class Output {
     return this.#atEnd && this.#pending === undefined;
   }
 
-  /** Bytes wait in the pipe because nobody took what came before, or because the disk is full. */
+  /** Bytes wait in the pipe because the ones before were not taken yet, or because the disk is full. */
   get blocked(): boolean {
     return !this.ended && !this.#watching && this.#watch !== undefined;
   }
@@ -112,7 +112,7 @@ export class Output {
     this.#watching = true;
   }
 
-  /** Whether somebody is in control. */
+  /** Whether a caller is in control. */
   set attended(attended: boolean) {
     if (this.#attended === attended) return;
     this.#attended = attended;
@@ -126,7 +126,7 @@ export class Output {
     return Math.min(CHUNK, Math.max(limit - (this.next - this.#acked), 1));
   }
 
-  /** Reads once. Returns the bytes taken; 0 when there are none now or none any more. */
+  /** Reads once. Returns how many bytes were taken; 0 when there are no bytes now, and at the end. */
   #read(most: number): number {
     const bytes = this.#source.read(most);
     if (bytes === 'none') return 0;
@@ -279,7 +279,7 @@ export class Output {
     return this.#source.endless ?? false;
   }
 
-  /** Nobody is left who could write: takes the rest, then ends. */
+  /** No process is left that could write: takes the rest, then ends. */
   finish(): void {
     this.takeRest();
     if (!this.#atEnd) this.#end();

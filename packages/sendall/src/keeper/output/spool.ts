@@ -160,7 +160,7 @@ export class SpoolWriter {
   }
 }
 
-/** Its room is free at once, also while somebody has it open. */
+/** Its room is free at once, also while a reader has it open. */
 function removeSegment(file: string): void {
   truncateSync(file);
   unlinkSync(file);

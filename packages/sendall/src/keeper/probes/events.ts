@@ -1,4 +1,4 @@
-/** What a keeper does, for whoever listens: `node:diagnostics_channel` "sendall:keeper". */
+/** What a keeper does, for listeners of the `node:diagnostics_channel` "sendall:keeper". */
 import { channel } from 'node:diagnostics_channel';
 
 /** `no` is the run's number in the journal. */

@@ -1,4 +1,4 @@
-/** Who is attached to a run, and which one of them is in control. */
+/** The attachments of a run, and which one of them is in control. */
 import type { KeeperAttachment, ToAttachment } from './attachment.js';
 
 export class Audience {
@@ -9,8 +9,8 @@ export class Audience {
   #holder: Uint8Array | undefined;
 
   /**
-   * Adds a client. One that wants control takes it from whoever has it; one that comes `again` (a link was lost) only
-   * when nobody else took it since.
+   * Adds a client. One that wants control takes it from the one that has it; one that comes `again` (a link was
+   * lost) only when no other caller took it since.
    */
   join(attachment: KeeperAttachment, holder: Uint8Array | undefined, again: boolean): void {
     const other = again && holder !== undefined && this.#holder !== undefined && !equal(holder, this.#holder);

@@ -1,4 +1,4 @@
-/** What ends a command that nobody ends: it ran too long, was quiet for too long, or its caller was away for too long. */
+/** Deadlines of a command: how long it may run, be quiet, and be without a caller in control. */
 import type { Spec } from '../../protocol/messages.js';
 
 /** Milliseconds that one of Node's timers can take: 24.8 days. */
@@ -39,12 +39,12 @@ export class Deadlines {
     });
   }
 
-  /** From now on nobody is in control; it ends after so long, for this reason. */
+  /** No caller is in control from now on: it ends after so long, for this reason. */
   away(ms: number, reason: string): void {
     this.#away = after(ms, () => this.#end('cancelled', reason));
   }
 
-  /** Somebody is in control again. */
+  /** A caller is in control again. */
   back(): void {
     this.#away?.();
   }

@@ -1,7 +1,7 @@
 /**
  * Whether a terminal shows what is typed, told to those callers who show it before its echo comes: they must stop when a
  * program switches the echo off. Nothing tells of that, so it is looked at whenever something is typed or drawn, and
- * every 50 ms. Where nobody asks, nothing is looked at.
+ * every 50 ms, as long as a caller wants to know.
  */
 import type { KeeperAttachment } from './attachment.js';
 import type { TerminalBits } from '../system/native.js';

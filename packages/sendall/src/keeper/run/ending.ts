@@ -65,7 +65,7 @@ export class Ending {
     try {
       await this.#tree.kill();
     } catch {
-      // Whatever kept it from that, such as no free descriptor: who lives is told.
+      // Such as for want of a descriptor: what lives on is reported.
     }
     this.#finish();
   }

@@ -1,4 +1,4 @@
-/** How a command's end is told: its status, what was written before it, and what it took. */
+/** A command's exit as callers get it: its status, what was written before it, and what it took. */
 import type { Exit } from '../../protocol/messages.js';
 import { signalName } from '../../protocol/signals.js';
 import type { Status } from '../system/native.js';

@@ -47,7 +47,7 @@ export class InputReports {
     this.#tell();
   }
 
-  /** Nothing more is told later. */
+  /** Drops a report that waits. */
   stop(): void {
     clearTimeout(this.#later);
     this.#later = undefined;

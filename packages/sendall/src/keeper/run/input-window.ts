@@ -31,7 +31,7 @@ export class InputWindow {
     return this.#size;
   }
 
-  /** The command has taken all bytes below `written`, and none wait for it. */
+  /** The command has taken all bytes below `written`, and no others wait for it. */
   keptUp(written: number): void {
     if (written - this.#from < this.#size) return;
     const now = performance.now();

@@ -111,7 +111,7 @@ export class Input {
       if (rest.length === 0 && !this.#broken) this.#window.keptUp(this.#written);
     }
     if (rest.length > 0 && !this.#broken) {
-      // Keys that nobody reads: a piece each would be moved each time when the first one goes.
+      // Keys that wait for a reader: one piece each would be moved whenever the first one goes.
       const last = this.#queue.at(-1);
       if (last && last.length + rest.length <= SMALL) this.#queue[this.#queue.length - 1] = Buffer.concat([last, rest]);
       else this.#queue.push(Buffer.from(rest));

@@ -1,4 +1,4 @@
-/** What is left of a run whose keeper died: its processes, its output on the disk, and how its end is told. */
+/** What is left of a run whose keeper died: its processes, its output on the disk, and an exit for its callers. */
 import { formatRunId } from '../../protocol/run-id.js';
 import { STREAM, type Exit, type StreamState } from '../../protocol/messages.js';
 import type { Facts } from '../journal/history.js';

@@ -50,7 +50,7 @@ export class Place {
   }
 }
 
-/** Shared out by caller: none gets more than it leaves to others. */
+/** Shared out by caller: each gets at most as much as it leaves to others. */
 export class Places {
   readonly #limits: KeeperLimits;
   readonly #opened: FairShare;
@@ -65,7 +65,7 @@ export class Places {
     this.#specs = new FairShare(limits.specTotal);
   }
 
-  /** A place for a run whose spec has so many bytes, or why there is none. */
+  /** A place for a run whose spec has so many bytes, or why the run gets no place. */
   take(name: string, spec: number): Place | string {
     const caller = this.#callers.get(name) ?? {
       opened: new FairShare(this.#opened),

@@ -54,7 +54,7 @@ export class Retention {
     this.#ids.set(run, key);
   }
 
-  /** Someone needs the room: acknowledged results go first. */
+  /** Room is needed: acknowledged results go first. */
   #dropOne(): void {
     let oldest: KeeperRun | undefined;
     for (const run of this.#ended) {

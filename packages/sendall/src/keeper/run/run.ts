@@ -409,7 +409,7 @@ export class KeeperRun implements OutputsEvents {
     if (!this.#tree) return { result: 'already over' };
     if (signal < 1 || signal > HIGHEST_SIGNAL) return { result: `there is no signal ${signal}` };
     if (scope === 'tree') return { result: 'done', signalled: signalAll(native, this.#tree.members(), signal) };
-    // A reaped leader's pid and group id may be somebody else's by now.
+    // A reaped leader's pid and group id may belong to another process by now.
     if (!children.isLeader(this.pid)) return { result: 'the leader has ended' };
     const target = scope === 'group' ? -this.pid : this.pid;
     if (!native.kill(target, signal)) return { result: 'the leader has ended' };

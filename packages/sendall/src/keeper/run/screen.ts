@@ -47,7 +47,7 @@ export class Screen {
     return this.#terminal !== undefined;
   }
 
-  /** The terminal has ended: nothing is told of its echo any more. */
+  /** The terminal has ended: its echo is not watched any more. */
   end(): void {
     this.#echo?.stop();
     this.#echo = undefined;

@@ -1,5 +1,5 @@
 /**
- * A cgroup (version 2) for each command, so that its whole tree can be found and killed whatever its processes do.
+ * A cgroup (version 2) for each command, so that its whole tree can be found and killed.
  *
  * The groups are threaded ones: the keeper's main thread steps into the run's group, starts the leader there, and
  * steps back. The leader is born inside, so no child can slip out before it is moved; and a thread that moves itself
@@ -205,7 +205,7 @@ export class Cgroups {
     }
   }
 
-  /** The command's group that a process is in; undefined when it is in none of this keeper's. */
+  /** The command's group that a process is in; undefined outside of this keeper's groups. */
   groupOf(pid: number): string | undefined {
     try {
       const place = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))?.[1] ?? '';

@@ -1,5 +1,5 @@
 /**
- * Waiting for children. SIGCHLD says that somebody may have ended; which one is asked without reaping, and each is then
+ * Waiting for children. SIGCHLD says that a child may have ended. Which one is asked without reaping, and each is then
  * reaped by its own pid: never "any child", never a wait that blocks.
  */
 import { readFileSync } from 'node:fs';
@@ -45,7 +45,7 @@ export class Children {
     return this.#leaders.has(pid);
   }
 
-  /** Reaps who has ended. Called from inside itself it does nothing more: the loop that runs sees them all. */
+  /** Reaps the children that have ended. A call from inside another one does nothing: the outer loop sees them all. */
   sweep(): void {
     if (this.#sweeping) return;
     this.#sweeping = true;
@@ -97,7 +97,7 @@ export class Children {
   }
 }
 
-/** Direct children of a process, those of all its threads; none when it is gone. */
+/** Direct children of a process; an empty list when it is gone. */
 export function childrenOf(pid: number): number[] {
   try {
     // Node starts and adopts on its main thread.

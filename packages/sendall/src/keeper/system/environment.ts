@@ -1,4 +1,4 @@
-/** A command's environment is built anew, never inherited: the keeper's own variables are nobody's business. */
+/** A command's environment is built anew: it inherits none of the keeper's variables. */
 import { userInfo } from 'node:os';
 
 const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -105,7 +105,7 @@ export interface RecordSockets {
 }
 
 export interface Native {
-  /** Whether orphans come to this process, so that none can be missed. */
+  /** Whether every orphan of a command becomes a child of this process. */
   readonly subreaper: boolean;
   /** [read end, write end], both close-on-exec; `ours` becomes non-blocking. */
   pipe(ours: 'read' | 'write'): [number, number];
@@ -157,7 +157,7 @@ export interface Native {
   discard(arranged: Arranged): void;
   /** Calls back when a child may have ended. Returns how to stop that. */
   onChildEnded(callback: () => void): () => void;
-  /** A child that has ended and was not reaped; 0 when there is none. Reaps nothing. */
+  /** A child that has ended and is not reaped yet; 0 without one. Reaps nothing. */
   endedChild(): number;
   /** Reaps that child if it has ended. */
   reap(pid: number): Status | undefined;
@@ -171,7 +171,7 @@ export interface Native {
   /** Orphans of our children become ours, so that they can be found and waited for. */
   becomeSubreaper(): void;
   /**
-   * A user of this machine; undefined when there is none of that name.
+   * A user of this machine; undefined for an unknown name.
    * @throws SystemError when that cannot be looked up.
    */
   account(name: string): UserAccount | undefined;
@@ -189,10 +189,10 @@ export interface Native {
   terminalBits(fd: number): TerminalBits | undefined;
   /**
    * Two datagram sockets connected to a third, told apart by their addresses. `path` names the third while they
-   * connect: nobody else can reach it before (the folder is private) or after.
+   * connect: no other process can reach it before (the folder is private) or after.
    */
   recordSockets(path: string): RecordSockets;
-  /** One datagram and its sender's address; undefined when there is none now. */
+  /** One datagram and its sender's address; undefined when no datagram waits. */
   receive(fd: number, into: Buffer): { length: number; from: string } | undefined;
   /** Lets the disk begin with a file's written bytes, without waiting. Undefined where there is no such call. */
   readonly startWriting: ((fd: number) => void) | undefined;

@@ -49,7 +49,7 @@ const REAL_TIME = 32;
 
 const wouldBlock = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EAGAIN';
 
-/** Bytes as a string that Node turns into the same bytes again; refused when there is none. */
+/** Bytes as a string that Node turns into the same bytes again; bytes without such a string are refused. */
 function text(bytes: Uint8Array): string {
   const string = Buffer.from(bytes).toString();
   if (!Buffer.from(string).equals(bytes)) return refuse('a word that is not UTF-8');
@@ -309,7 +309,7 @@ class Inlet {
     this.#ready();
   }
 
-  /** Bytes that Node has read, 0 at the end; undefined when there are none. */
+  /** How many bytes that Node has read were copied, 0 at the end; undefined when it has read nothing. */
   take(into: Buffer): number | undefined {
     const chunk = this.#chunk;
     if (!chunk) return this.#ended ? 0 : undefined;

@@ -38,7 +38,7 @@ export class Spawner {
     return this.#waiting.size > 0;
   }
 
-  /** The thread is gone: what was given to it did not start, as far as anybody can know. */
+  /** The thread is gone. Its commands count as not started. */
   #fail(): void {
     this.ready = false;
     const waiting = [...this.#waiting.values()];

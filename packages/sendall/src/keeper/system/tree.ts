@@ -77,7 +77,7 @@ export class CgroupTree implements Tree {
   #begun = 0;
   #escaped = false;
 
-  /** `alone` says that no other run lives: whatever orphan there is belongs to this one. */
+  /** `alone` says that no other run lives: every orphan belongs to this one. */
   constructor(native: Native, groups: Cgroups, children: Children, runId: string, alone: () => boolean) {
     this.#native = native;
     this.#groups = groups;
@@ -243,7 +243,7 @@ export class ScanTree implements Tree {
   /** Start times of processes once seen as members: they stay members when they leave group and session. */
   readonly #known = new Map<number, number>();
 
-  /** `alone` says that no other run lives: whatever orphan there is belongs to this one. */
+  /** `alone` says that no other run lives: every orphan belongs to this one. */
   constructor(native: Native, children: Children, runId: string, alone: () => boolean) {
     this.#native = native;
     this.#children = children;
@@ -328,7 +328,7 @@ export class ScanTree implements Tree {
     const end = performance.now() + KILL_PATIENCE_MS;
     let empty = 0;
     for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
-      // Stop first, look again, until nobody new appears: a storm of forks cannot outrun that.
+      // Stop first, look again, until no new process appears: a storm of forks cannot outrun that.
       let members = this.members();
       for (let round = 0; round < 20; round++) {
         for (const pid of members) this.#signal(pid, SIGSTOP);

@@ -1,4 +1,4 @@
-/** Descriptors: pipes, reading and writing, readiness, locks, and what the disk is told. */
+/** Descriptors: pipes, reading and writing, readiness, locks, write-back. */
 import { constants } from 'node:fs';
 import { errnoName, SystemError, type Native } from '../native.js';
 import type { Libc } from './libc.js';

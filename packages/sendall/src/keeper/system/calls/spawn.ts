@@ -133,7 +133,7 @@ export function spawnByCall(libc: Libc): (call: SpawnCall) => { errno: number; p
   };
 }
 
-/** Every signal back to its default, none blocked: a child would inherit Node's ignored SIGPIPE. */
+/** Every signal has its default and is unblocked: a child would inherit Node's ignored SIGPIPE. */
 function spawnAttributes(libc: Libc): Buffer {
   const attributes = Buffer.alloc(ROOM);
   const set = (declaration: string, ...values: Parameters<Call>): void =>
