@@ -3,8 +3,9 @@ import { constants, openSync } from 'node:fs';
 import { Terminal } from '../../../packages/sendall/dist/keeper/system/terminal.js';
 import type { Native } from '../../../packages/sendall/dist/keeper/system/native.js';
 import { loadNative } from '../../../packages/sendall/dist/keeper/system/syscalls.js';
+import { starter } from '../../../packages/sendall/dist/started.js';
 
-const loaded = await loadNative({ nofile: undefined, umask: 0o022 });
+const loaded = await loadNative(starter());
 if (!loaded) throw new Error('terminals need koffi: npm ci');
 export const native: Native = loaded;
 

@@ -75,7 +75,9 @@ export function starter(): Starter {
     const [, soft, hard] = new RegExp(`^Max ${name} +(\\w+) +(\\w+)`, 'm').exec(textOf('/proc/self/limits')) ?? [];
     if (soft === undefined || hard === undefined) return [];
     if (no !== RLIMIT_NOFILE) return [[soft, hard]];
-    return [[nofile === Infinity ? hard : String(Math.min(nofile, hard === 'unlimited' ? nofile : Number(hard))), hard]];
+    return [
+      [nofile === Infinity ? hard : String(Math.min(nofile, hard === 'unlimited' ? nofile : Number(hard))), hard],
+    ];
   });
   const score = textOf('/proc/self/oom_score_adj').trim();
   return {

@@ -3,6 +3,7 @@
  * itself, so it may be killed and upgraded at any time.
  */
 import { lstatSync, readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
@@ -97,6 +98,8 @@ export class Agent implements AsyncDisposable {
 
   /** @internal */
   async open(): Promise<void> {
+    // Makes the threads that Node makes at their first use: at the limit on processes that would end the agent later.
+    await stat('/');
     await this.prepare();
     await this.#beTheOne();
     try {
@@ -179,7 +182,7 @@ export class Agent implements AsyncDisposable {
   async #close(): Promise<void> {
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
     const stopped = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
-    // It listens no more: the next agent need not wait for those that are still told.
+    // It listens no more: the next agent need not wait until all callers have heard of the end.
     this.#presence?.release();
     await Promise.all(stopped);
     await this.#gate.close();
@@ -237,7 +240,7 @@ export class Agent implements AsyncDisposable {
     const { handshakeTimeout, maxConnections } = this.#settings;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
     const silence = { readTimeout: 0, writeTimeout: 0 };
-    // Who waits for a place has a descriptor too: the limit is that of both.
+    // A connection that waits for a place has a descriptor too: the limit counts both.
     return { ...silence, handshakeTimeout, maxConnections, pendingConnections: 0, drainTimeout: 1000 };
   }
 
@@ -267,7 +270,7 @@ export class Agent implements AsyncDisposable {
   }
 
   #pair(link: Link, message: Control, origin: Origin): void {
-    if (origin.kind !== 'tls') throw new RefusedError('pairing is for TLS links: the local socket needs none');
+    if (origin.kind !== 'tls') throw new RefusedError('pairing is for TLS links: the local socket needs no pairing');
     const socket = link.stream as TLSSocket;
     this.#desk.handle(link, message, origin.peer, exportBinding(socket), origin.source);
   }
@@ -308,7 +311,7 @@ export class Agent implements AsyncDisposable {
     return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
   }
 
-  /** Ends the commands and waits until their callers can be told, within bounds. */
+  /** Ends the commands and waits, within bounds, until their callers can hear of it. */
   async #endRuns(): Promise<void> {
     await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
     const until = performance.now() + END_PATIENCE;

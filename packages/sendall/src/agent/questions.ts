@@ -21,7 +21,7 @@ export class Questions {
   readonly #most: number;
   #open = 0;
   #closed = false;
-  /** Lists are told one after the other. */
+  /** Lists are answered one after the other. */
   #lists: Promise<unknown> = Promise.resolve();
   readonly #whenRoomy: (() => void)[] = [];
 

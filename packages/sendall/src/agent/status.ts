@@ -53,7 +53,10 @@ export interface AgentLimits {
 }
 
 /** The keeper's part of a status. */
-export type KeeperPart = Pick<AgentStatus, 'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'notAdopted'> & {
+export type KeeperPart = Pick<
+  AgentStatus,
+  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'notAdopted'
+> & {
   readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
 };
 

@@ -11,6 +11,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensurePrivateFolder, type Home } from '../home.js';
 import { Presence } from '../files/presence.js';
@@ -78,9 +79,12 @@ function takeLock(native: Native, path: string): boolean {
   try {
     return native.lock(fd);
   } catch (error) {
-    throw new Error(`${path} cannot be locked (${failedCall(error)}): set SENDALL_HOME to a folder on a disk with locks`, {
-      cause: error,
-    });
+    throw new Error(
+      `${path} cannot be locked (${failedCall(error)}): set SENDALL_HOME to a folder on a disk with locks`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -88,6 +92,8 @@ async function main(config: KeeperConfig): Promise<void> {
   if (process.platform === 'linux' && !existsSync('/proc/self/fd'))
     throw new Error('/proc is not mounted, and processes are found there: mount -t proc proc /proc');
   const asStarted = starter();
+  // Makes the threads that Node makes at their first use: at the limit on processes that would end the keeper later.
+  await stat('/');
   closeStrays();
   const { home } = config;
   const limits = completeLimits(config.limits);

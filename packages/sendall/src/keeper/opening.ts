@@ -26,6 +26,8 @@ const SHOWN_TAGS = 64;
 const BURST = 8;
 /** Commands that start within so many milliseconds start together. */
 const CROWD_MS = 1;
+/** Milliseconds after which the spawner's thread is asked for again, when the system gave none. */
+const SPAWNER_PAUSE = 1000;
 
 type Refusal = { code: string; message: string };
 
@@ -52,6 +54,8 @@ export class Opening {
   #nextScheduled = false;
   #lastStart = -Infinity;
   #spawner: Spawner | undefined;
+  /** Not before is the spawner's thread asked for again. */
+  #spawnerFrom = 0;
 
   /** `nextNo`: the number that the journal gives to the next run. */
   constructor(keeper: OpeningDesk, runs: Map<string, KeeperRun>, retention: Retention, nextNo: number) {
@@ -109,7 +113,12 @@ export class Opening {
     };
     fault('before-intent');
     const frame = this.#keeper.journal.append(intent);
-    const run = new KeeperRun(this.#keeper, this.#keeper, { intent, treeEnded: false, acked: false, dropped: false }, frame);
+    const run = new KeeperRun(
+      this.#keeper,
+      this.#keeper,
+      { intent, treeEnded: false, acked: false, dropped: false },
+      frame,
+    );
     run.specify(raw, spec);
     this.#placeOf.set(run, place);
     publish({ what: 'intent', no: intent.no });
@@ -193,7 +202,10 @@ export class Opening {
     const crowd = this.#starting > 1 || now - this.#lastStart < CROWD_MS;
     this.#lastStart = now;
     this.#starting--;
-    if (crowd && this.#keeper.native.subreaper) this.#spawner ??= new Spawner();
+    if (crowd && this.#keeper.native.subreaper && now >= this.#spawnerFrom) {
+      this.#spawner ??= Spawner.begin();
+      if (!this.#spawner) this.#spawnerFrom = now + SPAWNER_PAUSE;
+    }
     run.start(crowd, this.#spawner, (failure) => this.#refuse(run, failureOf(failure)));
   }
 
@@ -207,7 +219,7 @@ export class Opening {
     this.#nextSoon();
   }
 
-  /** The next of the queue, when there is room; a few at a time, so that those who run are heard in between. */
+  /** Starts the next runs of the queue, as there is room. A few at a time: running commands are served in between. */
   #next(): void {
     let started = 0;
     for (;;) {

@@ -1,9 +1,20 @@
 /** Strange places for an agent: users without names, limits, other logins, lost sockets. Each works or is one sentence. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome } from '../../dist/home.js';
@@ -42,8 +53,22 @@ const program = (env: Env, words: readonly string[], uid?: number): [string, str
   return [first!, rest];
 };
 
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly said: string;
+}
+
+/** Runs sendall to its end, while others run. */
+async function begin(env: Env, words: readonly string[], uid?: number): Promise<Ended> {
+  const child = spawn(...program(env, words, uid), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = once(child, 'close') as Promise<[number | null]>;
+  const [out, said, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), ended]);
+  return { code, out, said };
+}
+
 /** Runs sendall to its end. */
-function call(env: Env, words: readonly string[], uid?: number): { code: number | null; out: string; said: string } {
+function call(env: Env, words: readonly string[], uid?: number): Ended {
   const { status, stdout, stderr } = spawnSync(...program(env, words, uid), {
     encoding: 'utf8',
     timeout: patience(30_000),
@@ -52,8 +77,8 @@ function call(env: Env, words: readonly string[], uid?: number): { code: number 
 }
 
 /** Starts an agent and waits until it listens. */
-async function agent(env: Env, uid?: number): Promise<void> {
-  const child = spawn(...program(env, ['agent'], uid), { stdio: ['ignore', 'ignore', 'pipe'] });
+async function agent(env: Env, uid?: number, ...options: readonly string[]): Promise<void> {
+  const child = spawn(...program(env, ['agent', ...options], uid), { stdio: ['ignore', 'ignore', 'pipe'] });
   agents.push(child);
   let said = '';
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (said += text));
@@ -168,8 +193,23 @@ rootDescribe('a user whose primary group has another name', () => {
   });
 });
 
+/** As few open files as this machine's Node needs to begin and to read some of its own; a hard limit. */
+function fewestFiles(): number {
+  const script = 'for (let i = 0; i < 4; i++) require("node:fs").openSync("/dev/null")';
+  for (let files = 16; files < 100; files += 2) {
+    const words = ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', process.execPath, '-e', script];
+    if (spawnSync('sh', words, { stdio: 'ignore' }).status === 0) return files;
+  }
+  throw new Error('Node does not start with 100 open files');
+}
+
 describe('what the system refuses is one sentence with the next step', () => {
-  test.each([20, 64, 100])('%d open files', (files) => {
+  test.each([
+    ['as few open files as Node can begin with', fewestFiles],
+    ['64 open files', () => 64],
+    ['100 open files', () => 100],
+  ])('%s', (_, limit) => {
+    const files = limit();
     const { status, stderr } = spawnSync(
       'sh',
       ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', process.execPath, SENDALL, 'agent'],
@@ -210,6 +250,85 @@ describe('what the system refuses is one sentence with the next step', () => {
       expect(answer.said).toMatch(said);
       expect(answer.code).not.toBe(0);
     });
+  });
+});
+
+// Only root is another user for a moment; for root itself there is no such limit.
+rootDescribe('at the limit on processes', () => {
+  let env: Env;
+  beforeEach(() => {
+    chmodSync(folder, 0o755);
+    mkdirSync(join(folder, 'u'));
+    chownSync(join(folder, 'u'), UID, UID);
+    env = { SENDALL_HOME: join(folder, 'u', 'home') };
+  });
+
+  type Status = { pid: number; keeperPid: number };
+  const statusOf = () => JSON.parse(call(env, ['agent', 'status', '--json'], UID).out) as Status;
+  const asUser = ['setpriv', `--reuid=${UID}`, `--regid=${UID}`, '--clear-groups'] as const;
+  /** Sets the soft limit; a user may do that to processes of its own. */
+  const limit = (pid: number, most: string) => {
+    const [first, ...rest] = [...asUser, 'prlimit', '--pid', String(pid), `--nproc=${most}:`];
+    expect(spawnSync(first, rest).status).toBe(0);
+  };
+  /** As high as it may be again. */
+  const unlimit = (pid: number) =>
+    limit(pid, /^Max processes +\S+ +(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'latin1'))![1]!);
+  /** Node makes its threads first; from then on it gets no other process. */
+  const atTheLimit = () => {
+    const hook = join(folder, 'u', 'limit.cjs');
+    const script = `require('node:fs').stat('/', () => {});
+      require('node:child_process').spawnSync('prlimit', ['--pid', String(process.pid), '--nproc=1:']);`;
+    writeFileSync(hook, script);
+    return { ...env, NODE_OPTIONS: `--require=${hook}` };
+  };
+
+  test('a keeper refuses what it cannot start, one or many, and what runs goes on', async () => {
+    await agent(env, UID);
+    const fifo = join(folder, 'u', 'fifo');
+    expect(spawnSync('mkfifo', ['-m', '666', fifo]).status).toBe(0);
+    call(env, ['run', '-d', '--name', 'long', 'local', '--', 'cat', fifo], UID);
+    const { keeperPid } = statusOf();
+    limit(keeperPid, '1');
+    const refused = call(env, ['run', 'local', '--', 'true'], UID);
+    expect(refused.said).toMatch(
+      /^sendall: [^\n]*the system could not start "true" \(posix_spawn: EAGAIN\): as many processes run as its user, its container or the machine may have[^\n]*\n$/,
+    );
+    expect(refused.code).not.toBe(0);
+    const many = await Promise.all(Array.from({ length: 12 }, () => begin(env, ['run', 'local', '--', 'true'], UID)));
+    for (const { said } of many) expect(said).toContain('(posix_spawn: EAGAIN)');
+    unlimit(keeperPid);
+    expect(statusOf().keeperPid).toBe(keeperPid);
+    writeFileSync(fifo, 'still here\n');
+    expect(call(env, ['attach', 'long'], UID)).toMatchObject({ code: 0, out: 'still here\n' });
+    expect(call(env, ['run', 'local', '--', 'echo', 'hi'], UID)).toMatchObject({ out: 'hi\n' });
+  });
+
+  test('an agent that cannot start a keeper says so and ends; one that runs goes on and starts it later', async () => {
+    const refused = call(atTheLimit(), ['agent'], UID);
+    expect(refused.said).toMatch(/^sendall: [^\n]*keeper[^\n]*EAGAIN[^\n]*raise "ulimit -u"[^\n]*\n$/);
+    expect(refused.code).not.toBe(0);
+    await agent(env, UID);
+    const { pid, keeperPid } = statusOf();
+    limit(pid, '1');
+    process.kill(keeperPid, 'SIGKILL');
+    await until(() => !existsSync(`/proc/${keeperPid}`), 'the end of the keeper');
+    const { code, said } = call(env, ['run', 'local', '--', 'true'], UID);
+    expect(said).toMatch(/^sendall: [^\n]*keeper[^\n]*EAGAIN[^\n]*\n$/);
+    expect(code).not.toBe(0);
+    unlimit(pid);
+    expect(call(env, ['run', 'local', '--', 'echo', 'hi'], UID)).toMatchObject({ out: 'hi\n' });
+    expect(statusOf().pid).toBe(pid);
+  });
+
+  test('a command line that cannot start the holder of warm links does without', async () => {
+    await agent(env, UID, '--listen', 'tls://127.0.0.1:0');
+    const { listening } = JSON.parse(call(env, ['agent', 'status', '--json'], UID).out) as { listening: string[] };
+    const { code } = JSON.parse(call(env, ['pair', '--new', '--json'], UID).out) as { code: string };
+    const url = listening.find((each) => each.startsWith('tls:'))!;
+    expect(call(env, ['pair', url, '--code', code, '--name', 'me'], UID).said).not.toContain('sendall:');
+    expect(call(atTheLimit(), ['run', 'me', '--', 'echo', 'hi'], UID)).toEqual({ code: 0, out: 'hi\n', said: '' });
+    call(env, ['links', 'stop'], UID);
   });
 });
 

@@ -70,6 +70,26 @@ test('a limit on the length of files holds for commands, and not for their outpu
   expect(agent.user.call(['sh', 'local', '-c', script]).stdout).toBe(`${2048 * 1024}\n`);
 });
 
+test('after a restart from another shell commands get what that one had, from the keeper of before', async () => {
+  await using agent = await startedBy('ulimit -S -n 700; ulimit -S -s 4096; umask 027; agent');
+  const { user } = agent;
+  const keeper = () => user.events(['agent', 'status', '--json'])[0]!.keeperPid;
+  const before = keeper();
+  user.call(['run', '-d', 'local', '--', 'sleep', '600']);
+  const setups = [
+    'ulimit -S -n 600; ulimit -S -f 8192; ulimit -S -t 400; ulimit -S -c 0; umask 077; renice -n 3 $$ > /dev/null; echo 200 > /proc/self/oom_score_adj',
+    'ulimit -S -n 800; umask 277; renice -n 4 $$ > /dev/null; echo 250 > /proc/self/oom_score_adj',
+  ];
+  for (const setup of setups) {
+    expect(user.bash(`bash -c '${setup}; exec "$SENDALL" agent restart'`)).toMatchObject({ code: 0 });
+    const here = user.bash(`bash -c '${setup}; exec bash -c "$1"' bash "$LOOK"`, { env: { LOOK } });
+    const there = user.call(['run', 'local', '--', 'bash', '-c', LOOK]);
+    expect(there).toEqual({ code: 0, stdout: here.stdout, stderr: '' });
+    expect(user.call(['doctor']).stdout).not.toContain('other limits');
+  }
+  expect(keeper()).toBe(before);
+});
+
 // Only root may lower a score, and give up that right.
 rootDescribe('the keeper', () => {
   const scoreOf = (agent: { user: User }) => {
@@ -100,6 +120,16 @@ rootDescribe('the keeper', () => {
       agent.user.call(['run', 'local', '--', 'cat', '/proc/self/oom_score_adj']).stdout.trim(),
     );
     expect(agent.user.call(['doctor']).stdout).toContain('the OOM scores are equal');
+  });
+
+  test('that may not raise a hard limit again keeps it after a restart of the agent, and doctor names it', async () => {
+    await using agent = await startedBy(`ulimit -c 0; ${WEAK} bash -c 'exec "$0" agent' "$SENDALL"`);
+    const { user } = agent;
+    user.call(['run', '-d', 'local', '--', 'sleep', '600']);
+    expect(user.call(['doctor']).stdout).not.toContain('other limits');
+    expect(user.bash(`bash -c 'ulimit -S -c 100; exec "$SENDALL" agent restart'`).code).toBe(0);
+    expect(user.call(['run', 'local', '--', 'bash', '-c', 'ulimit -S -c']).stdout).toBe('0\n');
+    expect(user.call(['doctor']).stdout).toMatch(/^wrong {2}starter +commands get other limits .*\(core file size\)/m);
   });
 
   test('that may not raise its own limit on the length of files keeps output in shorter ones', async () => {

@@ -6,7 +6,7 @@ import type { Tree } from '../../dist/keeper/system/tree.js';
 test('an end that cannot be brought about is over all the same, and names who lives', async () => {
   const tree: Tree = {
     proof: 'cgroup',
-    place: undefined,
+    cgroup: undefined,
     within: (start) => start(),
     lead: () => undefined,
     alive: () => true,

@@ -225,12 +225,7 @@ describe('the journal', () => {
     journal.append(intent(3));
     journal.close();
     const after = readJournal(readFileSync(path));
-    expect(after.entries.map((entry) => ('no' in entry ? entry.no : entry.kind))).toEqual([
-      'header',
-      'keeper',
-      1,
-      3,
-    ]);
+    expect(after.entries.map((entry) => ('no' in entry ? entry.no : entry.kind))).toEqual(['header', 'keeper', 1, 3]);
     expect(after.torn).toBe(false);
   });
 
@@ -333,10 +328,7 @@ describe('the journal', () => {
           if (entry.kind === 'intent')
             known.set(
               entry.no,
-              new Remembered(
-                { intent: entry, treeEnded: false, acked: false, dropped: false },
-                encodeEntries([entry]),
-              ),
+              new Remembered({ intent: entry, treeEnded: false, acked: false, dropped: false }, encodeEntries([entry])),
             );
           else if ('no' in entry && entry.kind !== 'forgotten')
             known.get(entry.no)!.learn(entry, encodeEntries([entry]));

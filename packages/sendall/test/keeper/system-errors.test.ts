@@ -1,9 +1,9 @@
 /** A system call that fails is named, with its errno. */
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { failedCall, type Native } from '../../dist/keeper/system/native.js';
+import { failedCall, SystemError, type Native } from '../../dist/keeper/system/native.js';
 import { loadNative } from '../../dist/keeper/system/syscalls.js';
 import { starter } from '../../dist/started.js';
 import { rootTest } from '../../../../test/support/root.js';
@@ -39,7 +39,7 @@ test.each([
   ['a lock', 'flock: EBADF', () => native.lock(NOWHERE)],
   ['a copy', 'fcntl: EBADF', () => native.duplicate(NOWHERE)],
   ['a read', 'read: EBADF', () => native.read(NOWHERE, Buffer.alloc(1))],
-  ['a folder to start in', 'posix_spawn_file_actions_addfchdir_np: EBADF', () => native.arrange(plan({ cwd: -1 }))],
+  ['a folder to start in', 'posix_spawn: EBADF', () => native.spawn(native.arrange(plan({ cwd: NOWHERE })))],
   ['a stdin', 'posix_spawn_file_actions_adddup2: EBADF', () => native.arrange(plan({ stdin: NOWHERE }))],
   [
     'a program',
@@ -65,6 +65,10 @@ test('a lock that another open file has is no failure', () => {
   closeSync(one);
   expect(native.lock(two)).toBe(true);
   closeSync(two);
+});
+
+test('a number with two names has the usual one', () => {
+  expect(new SystemError('posix_spawn', constants.errno.EWOULDBLOCK).message).toBe('posix_spawn: EAGAIN');
 });
 
 test('an error of Node’s is named in the same way', () => {

@@ -131,7 +131,7 @@ describe('specs', () => {
     ['a variable without =', { env: [Buffer.from('A')] }, /NAME=VALUE/],
     ['no words', { argv: [] }, /argv is empty/],
     ['an empty program', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
-    ['another verb', { verb: 'eval' }, /neither exec nor sh/],
+    ['another verb', { verb: 'eval' }, /spec.verb must be exec or sh/],
     ['another capture', { capture: 'some' }, /spec.capture must be one of split, merged, exact, ordered/],
     ['another overflow', { overflow: 'never' }, /spec.overflow must be one of block, stop, drop-old/],
     ['sh without text', { verb: 'sh' }, /script is missing/],

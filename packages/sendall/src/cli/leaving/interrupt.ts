@@ -62,8 +62,7 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
   };
   const leaveWithoutLink = (waited = 0) => {
     if (waited >= LINK_WITHIN) depart('abandoned');
-    else
-      pause = setTimeout(() => leaveWithoutLink(run.linked ? 0 : waited + LINK_WITHIN / 4), LINK_WITHIN / 4);
+    else pause = setTimeout(() => leaveWithoutLink(run.linked ? 0 : waited + LINK_WITHIN / 4), LINK_WITHIN / 4);
   };
   const interrupt = () => {
     if (!isatty(2) || !isInForeground()) {

@@ -56,8 +56,7 @@ export class SetAside implements Keeping {
   /** Output of runs that no entry knows. */
   #strays(entries: readonly JournalEntry[]): string[] {
     const known = new Set<string>();
-    for (const entry of entries)
-      if (entry.kind === 'intent') known.add(spoolFolderName(entry.principal, entry.runId));
+    for (const entry of entries) if (entry.kind === 'intent') known.add(spoolFolderName(entry.principal, entry.runId));
     return readdirSync(spoolRoot(this.#home)).filter((name) => isSpoolName(name) && !known.has(name));
   }
 }

@@ -168,7 +168,7 @@ export class RecordSource extends Descriptor implements Source {
     return QUEUE * RECORD_HEADER;
   }
 
-  /** The writer of one stream alone cannot be told: both write to one socket. */
+  /** The writer of one stream alone cannot be stopped: both write to one socket. */
   stop(stream: number): boolean {
     this.#stopped.add(stream);
     return this.#stopped.size < 2;

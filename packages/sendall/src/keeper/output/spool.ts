@@ -38,7 +38,7 @@ export const spoolRoot = (home: Home): string => join(home.state, 'spool');
 let last: string | undefined;
 let lastOwner = '';
 
-/** The name of a run's folder: principals are told apart without their names on disk. */
+/** The name of a run's folder. It tells principals apart without their names on disk. */
 export function spoolFolderName(principal: string, runId: Uint8Array): string {
   if (principal !== last) {
     lastOwner = hash('sha256', principal).slice(0, 16);

@@ -5,7 +5,7 @@ export class Audience {
   readonly attachments = new Set<KeeperAttachment>();
   /** How often control was taken. */
   controlEpoch = 0;
-  /** Names the hold, over all of its links, of who took it last. */
+  /** Names the hold, over all of its links, that took control last. */
   #holder: Uint8Array | undefined;
 
   /**

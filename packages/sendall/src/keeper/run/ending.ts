@@ -52,7 +52,7 @@ export class Ending {
     // The second look goes another way.
     const members = this.#tree.members();
     if (members.length === 0) this.#finish();
-    // It also finds those that had left before, and were not told to end yet.
+    // It also finds processes that had left before and got no signal yet.
     const more = members.filter((pid) => !this.#signalled.includes(pid));
     this.#signalled.push(...signalAll(this.#native, more, SIGTERM));
   }

@@ -38,7 +38,7 @@ export function lostExit({ started, exit }: Facts, sameBoot: boolean, tree: Tree
   };
 }
 
-/** Its streams: those that have files, and those that its exit tells of. */
+/** Its streams: those with files, and those in its exit. */
 export function streamsLeftOf(folder: string, { upto }: Exit): StreamState[] {
   return OUTPUTS.flatMap((stream) => {
     const range = spooledRange(folder, stream);

@@ -46,7 +46,7 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
 
 /** Signals and the like that wait for the start of one run. */
 const MOST_WAITING = 64;
-/** A spec up to this size is kept for those who attach after the end. */
+/** A spec up to this size is kept for attachments after the end. */
 const SMALL_SPEC = 4096;
 
 /** Who counts runs. */

@@ -16,7 +16,7 @@ export class Children {
 
   /**
    * `onSweep` is called after children or orphans were reaped: a tree may have ended. While `expecting` says so a child
-   * that is not known may be one whose pid is about to be told: it is let be until then.
+   * that is not known may be one whose pid is about to arrive: it is left alone until then.
    */
   constructor(native: Native, onSweep: () => void, expecting: () => boolean = () => false) {
     this.#native = native;

@@ -5,7 +5,12 @@
 import { constants } from 'node:os';
 import type { Starter } from '../../started.js';
 
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));
+// Some numbers have two names. The first is the usual one: EAGAIN, not EWOULDBLOCK.
+const ERRNO_NAMES = new Map(
+  Object.entries(constants.errno)
+    .toReversed()
+    .map(([name, code]) => [code, name]),
+);
 /** The name of an errno, such as "ENOENT". */
 export const errnoName = (code: number): string => ERRNO_NAMES.get(code) ?? `E${code}`;
 

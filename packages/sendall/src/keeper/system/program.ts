@@ -96,7 +96,7 @@ const FIRST_LINE = 256;
 
 /**
  * Ordered capture is for programs that write to datagram sockets as they are.
- * @throws StartFailure for those that are known to lose what they print, by their file's own name or that of the
+ * @throws StartFailure for programs that are known to lose what they print, by their file's own name or that of the
  * interpreter in a script's first line.
  */
 export function mustWriteToSockets(path: Buffer, cwd: number): void {
@@ -140,6 +140,11 @@ export function startFailure(name: Uint8Array, error: SystemError): StartFailure
     case 'ETXTBSY':
     case 'ENOEXEC':
       return new StartFailure('notexec', `${show(name)} may not be executed (${errno})`);
+    case 'EAGAIN':
+      return new StartFailure(
+        'limits',
+        `the system could not start ${show(name)} (${message}): as many processes run as its user, its container or the machine may have`,
+      );
     default:
       return new StartFailure('limits', `the system could not start ${show(name)} (${message})`);
   }

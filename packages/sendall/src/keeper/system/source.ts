@@ -1,4 +1,4 @@
-/** Where a command's output comes from: a pipe or a terminal. Single writes are told apart in records.ts. */
+/** Where a command's output comes from: a pipe or a terminal. records.ts tells single writes apart. */
 import type { Native, Watch } from './native.js';
 
 /** Most that is read at once. The buffer is shared: bytes are valid until the next read of any source. */

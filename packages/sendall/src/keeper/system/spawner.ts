@@ -21,7 +21,16 @@ export class Spawner {
   /** It can be given work. */
   ready = false;
 
-  constructor() {
+  /** Undefined when the system gives no thread now. */
+  static begin(): Spawner | undefined {
+    try {
+      return new Spawner();
+    } catch {
+      return undefined;
+    }
+  }
+
+  private constructor() {
     this.#thread = new Worker(new URL('./spawner-thread.js', import.meta.url), { execArgv: [] });
     this.#thread.once('online', () => (this.ready = true));
     this.#thread.on('message', ([no, errno, pid]: SpawnReport) => {

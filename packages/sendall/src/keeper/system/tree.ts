@@ -119,7 +119,7 @@ export class CgroupTree implements Tree {
     return this.#outside(false);
   }
 
-  /** Orphans outside of the group, known by their mark where they have one: those that are ours for certain, or those that may be. */
+  /** Orphans outside of the group, known by their mark where they have one: the certain ones, or those in doubt. */
   #outside(certain: boolean): number[] {
     const found = this.#children.orphans().filter((pid) => {
       const group = this.#groups.groupOf(pid);

@@ -4,7 +4,9 @@ import { SystemError } from '../native.js';
 type Koffi = (typeof import('koffi'))['default'];
 
 /** A bound function. What it returns fits a number: counts, descriptors, ids. */
-export type Call = (...values: readonly (number | bigint | string | Uint8Array | null)[]) => number;
+export type Call = (...values: Value[]) => number;
+/** What a bound function takes. */
+export type Value = number | bigint | string | Uint8Array | null;
 
 /** Larger than the structures of these calls are in any libc. */
 export const ROOM = 1024;

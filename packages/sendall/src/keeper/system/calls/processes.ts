@@ -13,10 +13,7 @@ const PR_SET_CHILD_SUBREAPER = 36;
 const PIDFD_SEND_SIGNAL = 424;
 const PIDFD_OPEN = 434;
 
-type Processes = Pick<
-  Native,
-  'onChildEnded' | 'endedChild' | 'reap' | 'kill' | 'signalExactly' | 'becomeSubreaper'
->;
+type Processes = Pick<Native, 'onChildEnded' | 'endedChild' | 'reap' | 'kill' | 'signalExactly' | 'becomeSubreaper'>;
 
 export function processCalls(libc: Libc): Processes {
   const waitid = libc.plain('int waitid(int kind, int id, void *info, int options)');

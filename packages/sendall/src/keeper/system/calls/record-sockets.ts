@@ -49,8 +49,7 @@ export function recordSocketCalls(libc: Libc): Pick<Native, 'recordSockets' | 'r
         const senders = [bound(), bound()].map(({ fd, address }) => {
           connect(fd, receiver.address, receiver.address.length);
           word.writeInt32LE(SEND_BUFFER, 0);
-          if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, word, 4) !== 0)
-            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, word, 4);
+          if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, word, 4) !== 0) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, word, 4);
           word.writeUInt32LE(4, 4);
           getsockopt(fd, SOL_SOCKET, SO_SNDBUF, word, word.subarray(4));
           longest = Math.min(longest, word.readInt32LE(0));

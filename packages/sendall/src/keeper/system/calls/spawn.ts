@@ -2,7 +2,7 @@
 import type { Starter } from '../../../started.js';
 import { adoptOomScore, Inheritance, OomScore } from '../inheritance.js';
 import { SystemError, type Native, type SpawnCall } from '../native.js';
-import { ROOM, type Call, type Libc } from './libc.js';
+import { ROOM, type Libc, type Value } from './libc.js';
 
 const O_RDWR = 2;
 const SPAWN_SETSIGDEF = 0x04;
@@ -136,7 +136,7 @@ export function spawnByCall(libc: Libc): (call: SpawnCall) => { errno: number; p
 /** Every signal has its default and is unblocked: a child would inherit Node's ignored SIGPIPE. */
 function spawnAttributes(libc: Libc): Buffer {
   const attributes = Buffer.alloc(ROOM);
-  const set = (declaration: string, ...values: Parameters<Call>): void =>
+  const set = (declaration: string, ...values: Value[]): void =>
     void libc.checkedByResult(declaration)(attributes, ...values);
   set('int posix_spawnattr_init(void *attr)');
   set('int posix_spawnattr_setflags(void *attr, short flags)', SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID);
