@@ -68,7 +68,7 @@
  * which are synchronous and know no transport. *Adaptors* join them to what bytes come from: {@link framed} for duplex
  * streams, {@link decodeAsync} for async iterables, {@link decodeStream} and {@link decodeWeb} for streams.
  *
- * @packageDocumentation
+ * @module @sendall/framing
  */
 
 export { decodeAsync, type DecodedFrames } from './adaptors/async-iterable.js';

@@ -15,7 +15,7 @@
  * the historical protocols, `startProxy` stands between two programs, watched by an `Inspector` or with `faults` on its
  * way, and `probe` finds the cuts of a request that break a server. The command `wirelab` is made of these.
  *
- * @packageDocumentation
+ * @module @sendall/lab
  */
 export { formatAddress, parseAddress, type Address } from './address.js';
 export { ChatServer, type ChatEvent, type ChatServerOptions } from './chat/server.js';

@@ -57,7 +57,7 @@
  * their half when they are called. Options are checked before anything starts: a wrong one is a {@link UsageError} that
  * names it. All errors are {@link SendallError}s with a `code`.
  *
- * @packageDocumentation
+ * @module sendall
  */
 
 export { connect, type ConnectOptions } from './client/connect.js';

@@ -35,7 +35,7 @@
  * take their process down. Neither shares memory with the program that started them: a handler that answers from a
  * Map of that program belongs inline. And where a hundred lines would do, a framework is no help at all.
  *
- * @packageDocumentation
+ * @module @sendall/socketserver
  */
 export { Connection, type ConnectionStats } from './connection/connection.js';
 export { Datagram, type DatagramSocket } from './datagram.js';

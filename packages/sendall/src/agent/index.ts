@@ -15,7 +15,7 @@
  *
  * Callers use the door `sendall`. Its `openAgent` is this one, loaded when it is called.
  *
- * @packageDocumentation
+ * @module sendall/agent
  */
 export { openAgent, type Agent } from './agent.js';
 export type { AgentOptions } from './options.js';

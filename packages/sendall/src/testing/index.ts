@@ -13,7 +13,7 @@
  * fleet.cut();          // each link, now: the runs go on at the next byte
  * ```
  *
- * @packageDocumentation
+ * @module sendall/testing
  */
 export { testHosts, type TestFleet, type TestHostsOptions } from './test-hosts.js';
 export type { FaultPlan } from './network/faults.js';

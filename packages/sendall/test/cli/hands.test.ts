@@ -22,8 +22,8 @@ afterAll(async () => {
 const commands = () =>
   user
     .call(['--help'])
-    .stdout.split(/^Commands$|^Examples$/m)[1]!
-    .match(/^ {2}\S+/gm)!
+    .stdout.split(/^Examples$/m)[0]!
+    .match(/^ {2}\w+(?= {2,})/gm)!
     .map((word) => word.trim());
 
 function strangersCall() {
@@ -62,6 +62,27 @@ describe('help', () => {
     expect(commands()).toContain('run');
   });
 
+  test('commands, and the options of run, stand in groups', () => {
+    const headings = (text: string) => text.split('\n').filter((line) => /^[A-Z][\w ]+$/.test(line));
+    expect(headings(user.call(['--help']).stdout)).toEqual([
+      'Run a command',
+      'Runs',
+      'Hosts',
+      'This machine',
+      'Examples',
+    ]);
+    expect(headings(user.call(['run', '--help']).stdout)).toEqual([
+      'Examples',
+      'The program',
+      'Its time',
+      'Its output',
+      'The run',
+      'The link',
+      'Many hosts',
+    ]);
+    expect(headings(user.call(['ps', '--help']).stdout)).toEqual(['Examples', 'Options']);
+  });
+
   test('each command has examples, and those that need nothing else were run', () => {
     user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
     for (const command of commands()) {
@@ -69,8 +90,8 @@ describe('help', () => {
       expect(code).toBe(0);
       const examples = stdout
         .split(/^Examples?$/m)[1]!
-        .split(/^Options$/m)[0]!
         .trim()
+        .split('\n\n')[0]!
         .split(/\n\s*/);
       for (const example of examples) {
         // These wait for the end, need a terminal, another machine, or change this one.
