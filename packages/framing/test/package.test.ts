@@ -55,6 +55,17 @@ console.log(String(lengthPrefixed().decoder().decode(wire)[0]), lines().decoder(
   expect(inProject('node', 'use.js')).toBe("hi [ 'a', 'b' ]\n");
 });
 
+test('a framing alone', () => {
+  writeFileSync(
+    join(project, 'one.js'),
+    `import { lengthPrefixed } from '@sendall/framing/length-prefixed';
+import { lines } from '@sendall/framing/lines';
+console.log(String(lengthPrefixed().decoder().decode(lengthPrefixed().encoder().encode('hi'))[0]), lines().decoder().decodeText(Buffer.from('a\\n')));
+`,
+  );
+  expect(inProject('node', 'one.js')).toBe("hi [ 'a' ]\n");
+});
+
 test('TypeScript, strict, with the types of the package alone', () => {
   writeFileSync(
     join(project, 'use.ts'),

@@ -6,7 +6,7 @@
  */
 import type { OnReadOpts, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing';
+import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing/length-prefixed';
 import { ProtocolError, SendallError, UnreachableError } from '../errors.js';
 import {
   aliasOf,

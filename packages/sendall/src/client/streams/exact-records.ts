@@ -1,5 +1,5 @@
 /** The record log of `capture: 'exact'` and `'ordered'`: each write of the command, labelled. */
-import { lengthPrefixed } from '@sendall/framing';
+import { lengthPrefixed } from '@sendall/framing/length-prefixed';
 import { ProtocolError } from '../../errors.js';
 import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';

@@ -1,5 +1,5 @@
 /** Output as lines of text: cut first, then decoded, so that no cut of the network shows. */
-import { delimited, lines } from '@sendall/framing';
+import { delimited, lines } from '@sendall/framing/lines';
 import { UsageError } from '../../errors.js';
 
 /** How output is taken apart into lines. */
