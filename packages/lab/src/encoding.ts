@@ -9,10 +9,10 @@ export function encodeText(value: string, encoding: Encoding): Buffer {
   return iconv.encode(value, encoding);
 }
 
-/** Turns bytes into text, piece by piece; a character cut between two pieces waits for its rest. */
+/** Turns bytes into text, piece by piece; a character that is cut between two pieces waits for its rest. */
 export interface TextDecoderStream {
   write(bytes: Uint8Array): string;
-  /** The end of one answer: what waited comes out, and the next answer begins fresh. */
+  /** Ends one answer: returns what waited and starts afresh for the next answer. */
   end(): string;
 }
 
@@ -66,7 +66,7 @@ function gbkDecoder(): TextDecoderStream {
   };
 }
 
-/** UTF-8 or GBK, whichever the bytes say. */
+/** Decodes UTF-8 or GBK, as the bytes show. */
 class AutoDecoder implements TextDecoderStream {
   #detector = new EncodingDetector();
   #decoder: TextDecoderStream | undefined;
@@ -106,7 +106,7 @@ export class EncodingDetector {
     return this.encoding ? bytes : this.#release(bytes, false);
   }
 
-  /** The end: what is held is decided on by what there is. */
+  /** The end: decides by the bytes that have come. */
   end(): Buffer {
     return this.#release(Buffer.alloc(0), true);
   }
@@ -121,7 +121,7 @@ export class EncodingDetector {
   }
 }
 
-/** How many bytes from the first one that is not ASCII may be needed to decide. */
+/** The most bytes, from the first one beyond ASCII, that a decision may need. */
 const EVIDENCE = 512;
 
 /**

@@ -1,3 +1,4 @@
+/** The chat, with clients and servers of the tutorial on the other side. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+/** The command line of wirelab: slips, help, completion, exit codes. */
 // The command line of wirelab: usage errors, help, numbers, exit codes and completion, as users of sendall know them.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

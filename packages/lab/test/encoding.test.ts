@@ -1,3 +1,4 @@
+/** Finding out the encoding of an output, however its bytes are cut. */
 import * as fc from 'fast-check';
 import iconv from 'iconv-lite';
 import { describe, expect, it } from 'vitest';

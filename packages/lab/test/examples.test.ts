@@ -1,3 +1,4 @@
+/** The lab examples, as they stand in the repository. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';

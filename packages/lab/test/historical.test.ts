@@ -1,3 +1,4 @@
+/** The historical protocols, with the tutorial's Python programs on the other side. */
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

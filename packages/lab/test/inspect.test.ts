@@ -1,3 +1,4 @@
+/** Taps, guesses and wirelab inspect: which reads carried which messages. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';

@@ -1,3 +1,4 @@
+/** The page in a real browser, and who may use it. */
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+/** wirelab probe, against servers that break on cuts and servers that do not. */
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';

@@ -1,3 +1,4 @@
+/** Starts programs for tests and waits for what they say. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';

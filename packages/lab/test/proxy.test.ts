@@ -1,3 +1,4 @@
+/** The proxy, alone and with each fault. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';

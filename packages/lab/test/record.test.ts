@@ -1,3 +1,4 @@
+/** Records of wirelab inspect, and what wirelab replay makes of them. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';

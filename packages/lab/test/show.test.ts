@@ -1,3 +1,4 @@
+/** The phenomena, as they are measured on this machine. */
 import { describe, expect, it } from 'vitest';
 import { phenomena } from '@sendall/lab';
 import { finished, wirelab } from './programs.js';

@@ -1,3 +1,4 @@
+/** What signals do to wirelab. */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';

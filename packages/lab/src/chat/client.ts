@@ -10,7 +10,7 @@ export interface ChatClient {
   /** Texts as they come, until the server ends. */
   readonly texts: AsyncIterable<string>;
   send(text: string): void;
-  /** Nothing more is said; what still comes is still received. */
+  /** Ends our side; texts of the server still arrive. */
   end(): void;
   close(): void;
 }

@@ -2,7 +2,7 @@
 import { StringDecoder } from 'node:string_decoder';
 import { serve, type Connection } from '@sendall/socketserver';
 
-/** How long a client that has sent its end may still get something after its last message was answered. */
+/** Milliseconds for which a client that has ended its side may still get texts after its last message was answered. */
 const LINGER_MS = 500;
 
 /** What happens in a chat. */
@@ -79,17 +79,17 @@ export class ChatServer {
     return chat;
   }
 
-  /** Names of who is here, in the order of their coming. */
+  /** The names of the clients, in the order in which they joined. */
   get names(): string[] {
     return [...this.#clients.keys()];
   }
 
-  /** Who has waited longest for an answer. */
+  /** The client that has waited longest for an answer. */
   get next(): string | undefined {
     return [...this.#clients.values()].find((client) => client.waiting > 0)?.name;
   }
 
-  /** Sends a text to one client. False when there is none of that name. */
+  /** Sends a text to one client. False when no client has that name. */
   tell(name: string, text: string): boolean {
     const client = this.#clients.get(name);
     if (!client || client.connection.closed) return false;
@@ -100,12 +100,12 @@ export class ChatServer {
     return true;
   }
 
-  /** Sends a text to everybody; how many that were. */
+  /** Sends a text to all clients and returns their number. */
   tellAll(text: string): number {
     return this.names.filter((name) => this.tell(name, text)).length;
   }
 
-  /** The operator will not say anything more: clients that have ended are let go. */
+  /** The operator is done: clients that have ended their side are closed. */
   operatorLeft(): void {
     this.#operator = false;
     this.#wake();
@@ -119,7 +119,7 @@ export class ChatServer {
 
   #wake = (): void => {};
 
-  /** Resolves when a client that has sent its end has nothing to expect any more. */
+  /** Resolves when a client that has ended its side gets no more texts. */
   async #answered(client: Client): Promise<void> {
     while (this.#operator && client.waiting > 0 && !client.connection.closed) {
       await new Promise<void>((resolve) => {

@@ -61,6 +61,6 @@ export function helpOfAll(commands: readonly Command[]): string[] {
     '  wirelab probe 127.0.0.1:8080 --framing lines --request 68690a',
     '                                           which cuts of a request break the server',
     '',
-    'wirelab COMMAND --help tells more of a command.',
+    'wirelab COMMAND --help tells more about a command.',
   ];
 }

@@ -8,7 +8,7 @@ import { LARGEST_LENGTH } from '../historical/struct-i.js';
 import { reads } from '../wire/reads.js';
 import { Trace } from '../wire/trace.js';
 
-/** A client and a server that speak one of the historical protocols over real sockets, with every read and write noted. */
+/** A client and a server that speak one of the historical protocols over real sockets, with every read and write traced. */
 export interface Dialogue extends AsyncDisposable {
   /** What the client sends, and the server reads. */
   readonly up: Trace;
@@ -70,7 +70,7 @@ export async function openDialogue(
   };
 }
 
-/** A line that notes what it reads and writes. */
+/** A line that traces its reads and writes. */
 function traced(socket: Socket, reading: Trace, writing: Trace): Line {
   const incoming = reads(socket);
   return new Line(

@@ -6,7 +6,7 @@ import { watchSegments } from '../wire/segments.js';
 import { Tap } from '../messages/tap.js';
 import { Trace } from '../wire/trace.js';
 
-/** One sender, one receiver, a few messages: the experiment of the chapter, with every knob in reach. */
+/** The settings of an experiment. */
 export interface ExperimentOptions {
   /** What the sender sends: one send for each. At most 64 of at most 4096 bytes. */
   messages: readonly (string | Uint8Array)[];
@@ -29,11 +29,11 @@ export interface ExperimentOptions {
 /** What an experiment showed. */
 export interface Experiment {
   readonly trace: Trace;
-  /** Why it went no further, when it did not: the framing gave up, or the connection broke. */
+  /** Why the experiment stopped early: the framing gave up, or the connection broke. */
   readonly error?: string;
 }
 
-/** How long what was sent may take to arrive (a fault on the way may keep it). */
+/** The longest wait for the bytes that were sent (a fault on the way may keep them). */
 const LONGEST_WAIT_MS = 5000;
 
 /**

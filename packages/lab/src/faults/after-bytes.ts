@@ -1,4 +1,4 @@
-/** What the faults have in common that act after a number of bytes. */
+/** The common part of the faults that act after a number of bytes. */
 import type { Stage } from './fault.js';
 
 /** Passes exactly `limit` bytes, waits until they are written, then does `then` and passes nothing more. */

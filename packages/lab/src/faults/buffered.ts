@@ -14,7 +14,7 @@ interface Item {
  */
 export class Buffered {
   #items: Item[] = [];
-  /** Those before it are done with: a list of many small pieces is not moved for each of them. */
+  /** Items before this index are done; they are removed many at a time. */
   #next = 0;
   #bytes = 0;
   #done = false;

@@ -1,4 +1,4 @@
-/** The fault `coalesce`: glues together what comes within a time. */
+/** The fault `coalesce`: glues together the bytes of a period. */
 import { text } from '../lang.js';
 import { Buffered } from './buffered.js';
 import type { Fault } from './fault.js';

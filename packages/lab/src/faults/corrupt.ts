@@ -8,7 +8,7 @@ export function corrupt(chance: number): Fault {
     name: 'corrupt',
     description: text(`one bit flipped in a byte with probability ${chance}`, `每个字节以 ${chance} 的概率翻转一位`),
     stage: ({ random, note }) => {
-      // How far it is to the next bad byte: one draw for each, instead of one for every byte that passes.
+      // The distance to the next bad byte: one draw for each of them, not for every byte that passes.
       const gap = () => (chance >= 1 ? 0 : Math.floor(Math.log(1 - random()) / Math.log(1 - chance)));
       return async function* (pieces) {
         let passed = 0;

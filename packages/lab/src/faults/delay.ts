@@ -1,4 +1,4 @@
-/** What the faults have in common that let pieces arrive later. */
+/** The common part of the faults that delay pieces. */
 import { setTimeout } from 'node:timers/promises';
 import { Buffered } from './buffered.js';
 import type { Stage } from './fault.js';

@@ -8,17 +8,17 @@ export type Direction = 'up' | 'down';
 /** What a fault may do beside passing bytes on. */
 export interface FaultContext {
   readonly direction: Direction;
-  /** Numbers of this fault, connection and direction alone: the same seed repeats them. */
+  /** Numbers for this fault, connection and direction only; the same seed repeats them. */
   readonly random: Random;
-  /** Says what was done, and after how many bytes of this direction. */
+  /** Reports what the fault did, and after how many bytes of this direction. */
   readonly note: (what: string, afterBytes: number) => void;
-  /** Ends the connection on both sides: a FIN each, what was not sent is lost. */
+  /** Ends the connection on both sides with a FIN; unsent bytes are lost. */
   readonly cut: () => void;
   /** Ends the connection on both sides with a RST. */
   readonly reset: () => void;
 }
 
-/** Takes pieces of one direction and gives pieces: later, cut otherwise, fewer, altered - as the fault says, no other way. */
+/** Takes the pieces of one direction and returns pieces: delayed, cut differently, dropped or altered, as the fault says. */
 export type Stage = (pieces: AsyncIterable<Buffer>) => AsyncIterable<Buffer>;
 
 /** One thing that networks do to bytes. A new fault is a file with one of these, and a line in `faults/index.ts`. */

@@ -13,19 +13,19 @@ import { throttle } from './throttle.js';
 
 export type { Direction, Fault, FaultContext, Stage } from './fault.js';
 
-/** Which faults, with their numbers. What is left out does not happen. */
+/** Which faults happen, with their numbers. */
 export interface FaultOptions {
-  /** Bytes a write at most. */
+  /** The most bytes of a write. */
   slice?: number | undefined;
-  /** Milliseconds within which everything is glued together. */
+  /** Milliseconds whose bytes are glued into one write. */
   coalesce?: number | undefined;
-  /** Milliseconds later, each direction. */
+  /** Milliseconds of delay in each direction. */
   latency?: number | undefined;
   /** The most milliseconds of a random delay. */
   jitter?: number | undefined;
-  /** Bytes a second, each direction. */
+  /** Bytes a second in each direction. */
   throttle?: number | undefined;
-  /** Probability that a byte has a bit flipped, 0 to 1. */
+  /** The probability of a flipped bit in a byte, 0 to 1. */
   corrupt?: number | undefined;
   /** Milliseconds of each pause. */
   stall?: number | undefined;
@@ -39,7 +39,7 @@ export interface FaultOptions {
 
 /**
  * The faults asked for, in the order in which bytes meet them: altered first, then held back, then sliced (so that
- * nothing glues the slices again), and at the end what ends the connection, which so counts what was really written.
+ * nothing glues the slices again), and last the faults that end the connection, which so count the bytes really written.
  */
 export function faults(options: FaultOptions): Fault[] {
   const make: (Fault | undefined)[] = [

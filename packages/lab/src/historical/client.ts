@@ -12,7 +12,7 @@ export interface CommandClient {
   close(): void;
 }
 
-/** How long a datagram's answer is waited for. */
+/** Milliseconds to wait for the answer to a datagram. */
 export const UDP_TIMEOUT_MS = 10_000;
 
 /**

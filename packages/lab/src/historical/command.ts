@@ -2,7 +2,7 @@
 import type { Line } from './line.js';
 import { whyRefuse } from './refuse.js';
 
-/** The most that is taken for one command. */
+/** The most bytes of one command. */
 export const LARGEST_COMMAND = 1 << 16;
 /** What the tutorial's `recv(1024)` can hold: a command up to this size ends with its read, as in the tutorial. */
 const TUTORIAL_BUFFER = 1024;

@@ -8,11 +8,11 @@ export interface Recognized {
   readonly protocol: string;
   /** A spec of `parseFraming`. */
   readonly framing: string;
-  /** What comes next decides how it goes on. */
+  /** The next bytes decide how the stream continues. */
   readonly undecided?: boolean;
 }
 
-/** What one direction of a connection that begins with these bytes is, if it is known. */
+/** The protocol of a direction that begins with these bytes, if it is known. */
 export function recognize(bytes: Buffer): Recognized | undefined {
   return tls(bytes, 0) ?? amqp(bytes) ?? http2(bytes) ?? postgresClient(bytes) ?? postgresServer(bytes);
 }

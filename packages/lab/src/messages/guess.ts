@@ -5,7 +5,7 @@ import { Tap } from './tap.js';
 /** A framing that fits what was seen, and how well. */
 export interface Guess {
   readonly framing: string;
-  /** The protocol that begins so, where the first bytes tell. */
+  /** The protocol, if the first bytes show it. */
   readonly protocol?: string;
   /** 0 to 1. */
   readonly score: number;
@@ -42,9 +42,9 @@ const CANDIDATES: readonly { spec: string; telling: number }[] = [
   { spec: 'oncrpc', telling: 0.5 }, // u32be, unless the top bit is set
 ];
 
-/** What a framing scores at least whose protocol is known by its first bytes, wherever its reads end. */
+/** The least score of a framing whose protocol is known by its first bytes, wherever its reads end. */
 const RECOGNIZED = 0.96;
-/** And what it scores while more must come until it is known how the stream goes on: not enough to settle on. */
+/** Its score while more bytes are needed to know how the stream continues: not enough to settle on. */
 const UNDECIDED_YET = 0.6;
 
 /** Bytes of each direction that a guess looks at. */

@@ -39,7 +39,7 @@ export class Tap {
   #index = 0;
   #failed = false;
 
-  /** @param framing a spec of `parseFraming`; `raw`: there is none, a read is a read */
+  /** @param framing a spec of `parseFraming`, or `raw` for none */
   constructor(framing: string) {
     if (framing === 'raw') return;
     const parsed = parseFraming(framing);
@@ -95,7 +95,7 @@ export class Tap {
     }
   }
 
-  /** The direction has ended: the error when it ended inside a message. */
+  /** Ends the direction. Returns the error when it ended inside a message. */
   end(): FramingError | undefined {
     if (!this.#decoder || this.#failed) return undefined;
     try {

@@ -11,7 +11,7 @@ export type InspectEvent =
   | { readonly event: 'open'; readonly atMs: number; readonly connection: number; readonly client: string }
   | InspectRead
   | {
-      /** The framing that was named cannot be right, or most likely is not. */
+      /** The given framing is wrong, or probably wrong. */
       readonly event: 'misfit';
       readonly atMs: number;
       readonly connection: number;
@@ -21,7 +21,7 @@ export type InspectEvent =
       readonly guesses: readonly Guess[];
     }
   | {
-      /** With the framing `guess`: the one that is used from here on, and what else would do. */
+      /** With the framing `guess`: the framing in use from here on, and other candidates. */
       readonly event: 'guess';
       readonly atMs: number;
       readonly connection: number;
@@ -64,7 +64,7 @@ export interface InspectRead extends Omit<TapRead, 'error'> {
 export interface Framings {
   /** A spec of `parseFraming`, `raw` (none) or `guess`. */
   readonly framing: string;
-  /** The same for what the server says, when it is another one. */
+  /** The server's framing, if it differs. */
   readonly framingBack?: string | undefined;
 }
 
@@ -82,7 +82,7 @@ interface Follower {
   /** The first reads, for guesses. */
   readonly first: Buffer[];
   firstBytes: number;
-  /** Of how many first bytes the framing was judged last. */
+  /** How many first bytes the last judgement saw. */
   judgedBytes: number;
   messages: number;
   warned: boolean;
@@ -93,7 +93,7 @@ export class Inspector {
   readonly #framings: Record<Direction, string>;
   readonly #onEvent: (event: InspectEvent) => void;
   readonly #followers = new Map<string, Follower>();
-  /** What a guess settled on, for the connections to come. A preface may be of another length there. */
+  /** The framing that a guess settled on, for later connections. Their preface may have another length. */
   readonly #settled: Partial<Record<Direction, string>> = {};
 
   constructor({ framing, framingBack = framing }: Framings, onEvent: (event: InspectEvent) => void) {
@@ -172,7 +172,7 @@ export class Inspector {
     return follower;
   }
 
-  /** Whether there is enough to judge by that was not there last time. */
+  /** Whether enough new bytes have come since the last judgement. */
   #mayJudge(follower: Follower): boolean {
     const { first, firstBytes, judgedBytes } = follower;
     if (firstBytes >= GUESS_BYTES || (first.length > JUDGED_SINGLY && firstBytes < 2 * judgedBytes)) return false;

@@ -6,7 +6,7 @@ import type { Direction, Fault } from '../faults/fault.js';
 import { seededRandom } from '../faults/random.js';
 import { reads } from '../wire/reads.js';
 
-/** What a proxy tells about its connections, as it happens. */
+/** What a proxy reports about its connections, as it happens. */
 export type ProxyEvent =
   | { readonly type: 'open'; readonly connection: number; readonly client: string }
   | { readonly type: 'read'; readonly connection: number; readonly direction: Direction; readonly bytes: Buffer }
@@ -20,7 +20,7 @@ export type ProxyEvent =
       readonly afterBytes: number;
     }
   | {
-      /** `up`, `down`: bytes that were written, which are not those that were read when a fault or an end came between. */
+      /** `up`, `down`: bytes written. They differ from the bytes read when a fault or an end came between. */
       readonly type: 'close';
       readonly connection: number;
       readonly up: number;

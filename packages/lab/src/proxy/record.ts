@@ -29,8 +29,8 @@ export class Recorder {
   #length = 0;
 
   /**
-   * @param onStop told once when the file cannot be written any more: recording is over then, what was seen before stands
-   *   in the file in whole lines, and the traffic goes on
+   * @param onStop called once when the file takes no more: recording is over, the file holds whole lines of what was seen
+   *   before, and the traffic goes on
    * @throws Error when the file cannot be made
    */
   constructor(path: string, framings: Framings, onStop: (sentence: string) => void = () => {}) {
@@ -102,7 +102,7 @@ export interface ReadRecord {
 
 /**
  * Opens a record.
- * @throws Error that names the file and line that is not one
+ * @throws Error that names the file and the line that is not part of a record
  */
 export async function readRecord(path: string): Promise<ReadRecord> {
   const source = decodeAsync(createReadStream(path), lines({ maxFrameLength: LONGEST_LINE }))[Symbol.asyncIterator]();

@@ -7,7 +7,7 @@ import { reach } from '../wire/reach.js';
 import type { ProxyEvent } from './proxy.js';
 import { reads } from '../wire/reads.js';
 
-/** How long a line must be quiet behind the last recorded byte until a client that never ended is taken to have ended. */
+/** Milliseconds of silence behind the last recorded byte after which a client that never ended counts as ended. */
 const LAST_ANSWERS_MS = 2000;
 /** Bytes that may wait for a slow server before the record waits too. */
 const MOST_WAITING = 8 << 20;
@@ -24,7 +24,7 @@ export interface ReplayOptions {
  * Sends what the clients of a record sent to a server again: the same bytes, cut and timed as their reads were. What
  * the server answers now is reported beside it. Each connection goes on until the server has taken everything and ended.
  *
- * @returns what did not arrive or was not seen to end, a sentence for each connection: nothing when all did
+ * @returns a sentence for each connection that did not deliver everything or was not seen to end
  * @throws Error when the server cannot be reached
  */
 export async function replayTo(
@@ -126,7 +126,7 @@ class Flow {
     return `connection ${this.#connection}: ${this.#taken} of ${this.#sent} bytes were taken: ${why}`;
   }
 
-  /** Waits until it is so: false when nothing moved for `ms`, or the connection broke. */
+  /** Waits for a condition. False when nothing moved for `ms`, or the connection broke. */
   async #until(reached: () => boolean, ms: number): Promise<boolean> {
     for (;;) {
       if (reached()) return true;

@@ -32,7 +32,7 @@ export async function openPair(options: PairOptions = {}): Promise<Pair> {
     noDelay: options.noDelay ?? false,
     allowHalfOpen: true,
   });
-  sender.on('error', () => {}); // a reset at the end of an experiment is no news
+  sender.on('error', () => {}); // a reset at the end of an experiment is expected
   await once(sender, 'connect');
   const [socket] = await accepted;
   server.close(); // one connection is all; it does not say when it has closed, as its socket has lost its handle

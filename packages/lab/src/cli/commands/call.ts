@@ -16,19 +16,19 @@ const answerEncodings = ['auto', ...ENCODINGS] as const;
 export const command: Command = {
   name: 'call',
   usage: [`${protocolNames.join('|')} HOST:PORT [--encoding auto|utf-8|gbk] [--timeout SECONDS] [COMMAND…]`],
-  summary: 'their clients',
+  summary: 'the clients of these command servers',
   about: [
     "Sends commands to one of the tutorial's servers and prints the answers. Each COMMAND word is one command; without any",
     `they come from the lines of stdin, on a terminal at a "${PROMPT}" prompt. An empty line is not sent, "quit" leaves.`,
     '',
-    `"recv" has no framing: an answer is shown until the line has been quiet for ${QUIET_MS} ms, what comes later belongs to`,
-    'the next one.',
+    `"recv" has no framing: an answer ends when the line has been quiet for ${QUIET_MS} ms, and later bytes belong to the`,
+    'next answer.',
   ],
   examples: ["wirelab call struct-i 127.0.0.1:8080 'ls -l' date"],
   options: {
     encoding: {
       value: 'auto|utf-8|gbk',
-      help: 'of the answers; auto (default) decides for each answer by its bytes',
+      help: 'the encoding of answers; auto (the default) decides for each answer by its bytes',
       complete: answerEncodings,
     },
     timeout: { value: 'SECONDS', help: `udp: how long an answer is waited for, default ${UDP_TIMEOUT_MS / 1000}` },

@@ -13,21 +13,21 @@ export const command: Command = {
   usage: ['--listen ADDR --to ADDR [faults] [--seed N]'],
   summary: 'a proxy that does to bytes what networks do',
   about: [
-    'Passes bytes between clients and a server and does to them, in each direction, what its options say. The order of',
-    'bytes is kept, and only --corrupt alters any. With no fault it passes them as they are. ADDR is HOST:PORT, PORT',
+    'Passes bytes between clients and a server and applies the chosen faults in each direction. It keeps the order of',
+    'bytes, and only --corrupt alters them. Without faults it passes bytes as they are. ADDR is HOST:PORT, PORT',
     '(127.0.0.1) or unix:PATH.',
   ],
   examples: ['wirelab chaos --listen 7000 --to 127.0.0.1:8080 --slice 1 --jitter 5 --seed 42'],
   options: {
     ...under('The two ends', {
-      listen: { value: 'ADDR', help: 'where clients come' },
+      listen: { value: 'ADDR', help: 'the address for clients' },
       to: { value: 'ADDR', help: 'the server' },
     }),
     ...under('Faults', {
       slice: { value: 'N', help: 'writes of at most N bytes' },
       coalesce: { value: 'MS', help: 'everything within MS ms glued into one write' },
-      latency: { value: 'MS', help: 'MS ms later' },
-      jitter: { value: 'MS', help: 'up to MS ms more, by chance' },
+      latency: { value: 'MS', help: 'a delay of MS ms' },
+      jitter: { value: 'MS', help: 'a random delay of up to MS ms more' },
       throttle: { value: 'B/s', help: 'at most this many bytes a second' },
       corrupt: { value: 'P', help: 'one bit of a byte flipped with probability P (0 to 1)' },
       stall: { value: 'MS', help: 'a pause of MS ms after the first byte, and again every 4 KiB or so' },
@@ -37,7 +37,7 @@ export const command: Command = {
     }),
     seed: {
       value: 'N',
-      help: 'where chance comes from: the same seed does the same at the same bytes; default: a random one',
+      help: 'the seed of all chance: the same seed does the same at the same bytes; default: a random one',
     },
   },
   async run(args) {

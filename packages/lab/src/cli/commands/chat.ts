@@ -15,14 +15,14 @@ export const command: Command = {
   usage: ['serve [--port 6060] [--host 127.0.0.1] [--framing SPEC]', 'HOST:PORT [--framing SPEC]'],
   summary: 'the tutorial’s chat: many clients, one operator',
   about: [
-    'The server shows who says what; its operator types the answers:',
+    'The server shows each text with the name of its client; the operator types the answers:',
     '',
-    '  text          answers the one who has waited longest (when nobody waits: everybody)',
-    '  @c2 text      answers c2         @all text    goes to everybody',
-    '  /who          who is here        /quit        ends the chat',
+    '  text          answers the client that has waited longest (or all, if none is waiting)',
+    '  @c2 text      answers c2         @all text    goes to all clients',
+    '  /who          lists the clients  /quit        ends the chat',
     '',
-    'Raw UTF-8 as in the tutorial: what a read brings is a message. A client whose stdin ends half-closes and waits for',
-    'what still comes.',
+    'Raw UTF-8 as in the tutorial: each read is a message. A client half-closes at the end of its stdin and waits for the',
+    'texts that still come.',
   ],
   examples: ['wirelab chat serve --port 6060 --framing lines', 'wirelab chat 127.0.0.1:6060 --framing lines'],
   options: {
@@ -80,18 +80,18 @@ function operate(server: ChatServer, line: string): void {
   const text = line.trim();
   if (text === '') return;
   if (text === '/who') {
-    void print(server.names.length > 0 ? server.names.join(' ') : 'nobody is here');
+    void print(server.names.length > 0 ? server.names.join(' ') : 'no client is here');
     return;
   }
   const [, name, addressed] = /^@(\S+)\s+([^]*)$/.exec(text) ?? [];
   if (name === 'all' || (name === undefined && server.next === undefined)) {
     const count = server.tellAll(addressed ?? text);
-    say(count > 0 ? `to all (${count})` : 'nobody is here: it was not sent');
+    say(count > 0 ? `to all (${count})` : 'no client is here: the text was not sent');
     return;
   }
   const to = name ?? server.next!;
   if (server.tell(to, addressed ?? text)) say(`to ${to}`);
-  else say(`there is no ${to}: it was not sent (here: ${server.names.join(' ') || 'nobody'})`);
+  else say(`there is no client ${to}: the text was not sent (clients: ${server.names.join(' ') || 'none'})`);
 }
 
 function describe(event: ChatEvent): string {

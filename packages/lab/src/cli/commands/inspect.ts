@@ -17,14 +17,14 @@ export const command: Command = {
     'pass unaltered, and a side that does not read holds the other one back. "→" is from the client to the server.',
     'ADDR is HOST:PORT, PORT (127.0.0.1) or unix:PATH.',
     '',
-    'Reads are those of this proxy: what a socket can see. Segments only a capture sees (wirelab show sticky).',
+    'The reads are those of this proxy, which is what a socket can see. Only a capture sees segments (wirelab show sticky).',
   ],
   examples: [
     'wirelab inspect --listen 7000 --to 127.0.0.1:6379 --framing crlf',
     'wirelab inspect --listen 7000 --to 127.0.0.1:5672 --framing guess --record trouble.jsonl',
   ],
   options: {
-    listen: { value: 'ADDR', help: 'where clients come' },
+    listen: { value: 'ADDR', help: 'the address for clients' },
     to: { value: 'ADDR', help: 'the server' },
     framing: {
       value: 'SPEC',
@@ -41,7 +41,7 @@ export const command: Command = {
     json: { help: 'one object a line' },
     record: {
       value: 'FILE',
-      help: 'keeps everything, for wirelab replay; a disk that is full stops the recording, not the traffic',
+      help: 'records everything for wirelab replay; a full disk stops the recording, not the traffic',
       complete: 'file',
     },
   },

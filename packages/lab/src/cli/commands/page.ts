@@ -7,14 +7,14 @@ import { interrupted, print, say } from '../output.js';
 export const command: Command = {
   name: 'page',
   usage: ['[--port 0] [--lang en|zh]'],
-  summary: 'the same in a browser, over real sockets on this side',
+  summary: 'all of this in a browser, over real sockets on this machine',
   about: [
     'Serves a page with live controls: the phenomena, a workbench, inspect and chaos. Prints "listening URL"; the URL holds',
-    'a token of this start, without which nothing is answered. It listens on 127.0.0.1 only.',
+    'a token of this start, and requests without it get no answer. It listens on 127.0.0.1 only.',
   ],
   examples: ['wirelab page --lang zh'],
   options: {
-    port: { value: 'PORT', help: 'default 0: a free one' },
+    port: { value: 'PORT', help: 'default 0: a free port' },
     lang: langOption,
   },
   async run(args) {

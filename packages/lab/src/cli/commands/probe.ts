@@ -19,9 +19,9 @@ export const command: Command = {
   summary: 'finds the cuts of a request that break a server',
   about: [
     'Sends the same request in many ways - split at every offset, byte by byte, slow, glued, pipelined - and compares the',
-    'answers with the one that it gets when it is sent whole. Exits with 1 when a cut changes the answer (or it hangs, or the',
-    'connection is closed), and shows the smallest case that does; with 3 when there is no answer to compare with. What it',
-    'did not try it names, with the reason.',
+    'answers with the answer to the whole request. Exits with 1 when a cut changes the answer, makes the server hang or close',
+    'the connection, and shows the smallest such case; exits with 3 when there is no answer to compare with. The report names',
+    'the cuts that were not tried, with the reason.',
     '',
     'A server that runs commands will run pieces of them: probe with harmless requests.',
   ],
@@ -40,10 +40,10 @@ export const command: Command = {
     },
     json: { help: 'one object' },
     all: { help: 'goes on with cuts of a kind that has failed three times' },
-    timeout: { value: 'MS', help: 'how long a server may be silent until that is a hang, default 2000' },
+    timeout: { value: 'MS', help: 'how long a server may be silent before that is a hang, default 2000' },
     repeat: {
       value: 'CASE',
-      help: 'a case that a report named, alone; or, beside the other options, COPIES:CUTS:PAUSE',
+      help: 'a case of a report, alone; or COPIES:CUTS:PAUSE beside the other options',
     },
   },
   async run(args) {

@@ -11,9 +11,9 @@ import { print, say } from '../output.js';
 export const command: Command = {
   name: 'replay',
   usage: ['FILE [--framing SPEC] [--framing-back SPEC] [--json] [--to ADDR [--speed 1] [--patience SECONDS]]'],
-  summary: 'what inspect recorded, once more; with --to against a server',
+  summary: 'shows what inspect recorded; with --to sends it to a server',
   about: [
-    'Shows a record of "wirelab inspect --record FILE" as it was seen, with another framing if one is named.',
+    'Shows a record of "wirelab inspect --record FILE" as inspect showed it, or with another framing.',
     '',
     'With --to it ends with 0 when the server has taken every byte of every connection and ended it, else with 1 and a',
     'sentence for each connection.',
@@ -21,16 +21,16 @@ export const command: Command = {
   examples: ['wirelab replay trouble.jsonl --framing u32le', 'wirelab replay trouble.jsonl --to 127.0.0.1:8080'],
   options: {
     framing: { value: 'SPEC', help: `instead of the recorded one: ${SPECS}`, complete: ['guess', ...FRAMING_SPECS] },
-    'framing-back': { value: 'SPEC', help: 'of what the server says', complete: ['guess', ...FRAMING_SPECS] },
+    'framing-back': { value: 'SPEC', help: 'the framing of the server', complete: ['guess', ...FRAMING_SPECS] },
     json: { help: 'one object a line' },
     to: {
       value: 'ADDR',
-      help: 'sends what the clients sent to a server again, cut and timed as it was, and shows its answers',
+      help: 'sends the bytes of the clients to a server, cut and timed as they were, and shows its answers',
     },
     speed: { value: 'N', help: 'with --to: N times as fast' },
     patience: {
       value: 'SECONDS',
-      help: 'with --to: how long the server may neither take nor say anything, nor end, until it is given up; default 10',
+      help: 'with --to: how long the server may stay idle before the replay gives up, default 10',
     },
   },
   complete: 'file',

@@ -11,14 +11,14 @@ export const command: Command = {
   summary: 'the tutorial’s command servers, byte-compatible, on loopback only',
   about: [
     "Runs the commands that clients send, as the tutorial's servers do. It listens on 127.0.0.1, always, and serves",
-    'processes of the same user only; what a browser can send is not run. Prints "listening 127.0.0.1:PORT".',
+    'processes of the same user only; it runs nothing that a browser can send. Prints "listening 127.0.0.1:PORT".',
   ],
   examples: ['wirelab serve length-ready --port 8080'],
   options: {
-    port: { value: 'PORT', help: 'default 0: a free one' },
+    port: { value: 'PORT', help: 'default 0: a free port' },
     encoding: {
       value: 'utf-8|gbk',
-      help: 'of the answers; default: what commands say as it is, and 执行成功 (for no output) in GBK',
+      help: 'the encoding of answers; default: output as it is, and 执行成功 (for no output) in GBK',
       complete: ENCODINGS,
     },
   },
@@ -34,7 +34,7 @@ export const command: Command = {
       onEvent: (event) => say(describe(event)),
     });
     const stopped = interrupted();
-    say('warning: whatever a process of this user sends to this port is run as a command, without any authentication');
+    say('warning: any process of this user can run commands through this port, without authentication');
     await print(`listening 127.0.0.1:${server.port}`);
     const code = await stopped;
     await server.close();
