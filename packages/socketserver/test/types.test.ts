@@ -19,7 +19,7 @@ import {
 } from '@sendall/socketserver';
 import { connect } from 'node:net';
 import { expectTypeOf, test } from 'vitest';
-import { Obedient } from './fixtures/handlers.js';
+import { Obedient } from './dist/handlers.js';
 import { closing } from './support/rows.js';
 
 test('servers over IP say host and port, Unix servers a path', () => {
