@@ -65,7 +65,8 @@ function fillIn() {
   const path = join(folder, 'package.json');
   const manifest = JSON.parse(readFileSync(path, 'utf8'));
   const { homepage, bugs, repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const filled = { ...manifest, homepage, bugs, ...(repository && { repository: { ...repository, directory: here } }) };
+  const source = typeof repository === 'string' ? { type: 'git', url: repository } : repository;
+  const filled = { ...manifest, homepage, bugs, ...(source && { repository: { ...source, directory: here } }) };
   if (JSON.stringify(filled) !== JSON.stringify(manifest)) write(path, `${JSON.stringify(filled, null, 2)}\n`);
 }
 

@@ -124,6 +124,20 @@ test('one command packs and installs them: sendall, wirelab and their manual pag
   );
 });
 
+test('homepage, bugs and repository stand in one place, and each package gets them', () => {
+  const path = join(repository, 'package.json');
+  const homepage = 'https://sendall.example';
+  const repositoryUrl = 'git+https://sendall.example/sendall.git';
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...manifest, homepage, bugs: `${homepage}/bugs`, repository: repositoryUrl }));
+  pack(repository, join(project, 'filled'), 'framing');
+  expect(JSON.parse(readFileSync(join(repository, 'packages/framing/package.json'), 'utf8'))).toMatchObject({
+    homepage,
+    bugs: `${homepage}/bugs`,
+    repository: { type: 'git', url: repositoryUrl, directory: 'packages/framing' },
+  });
+});
+
 test('the packed types compile in a strict project', () => {
   writeFileSync(
     join(project, 'use.ts'),
