@@ -3,7 +3,10 @@ import type { PeerAddress } from './address.js';
 
 /** What a datagram server answers through. */
 export interface DatagramSocket {
-  /** Sends one datagram. Rejects with the system's error: `EMSGSIZE`, `ECONNREFUSED`, `ENOENT`, ... */
+  /**
+   * Sends one datagram.
+   * @throws the system's error: `EMSGSIZE`, `ECONNREFUSED`, `ENOENT`, ...
+   */
   send(data: Uint8Array, to: PeerAddress): Promise<void>;
 }
 

@@ -225,7 +225,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
 
   /**
    * The next bytes, at most `max` of them: what has come, or what comes next. `null` at the client's end.
-   * @throws TimeoutError after `readTimeout` without a byte; the socket's error when it broke.
+   * @throws TimeoutError after `readTimeout` without a byte; the socket's error when it broke
    */
   read(max = Infinity): Promise<Buffer | null> {
     return this.reader.read(max);
@@ -243,12 +243,19 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
     return this.reader[Symbol.asyncIterator]();
   }
 
-  /** Whole messages by the server's `framing`: iterate it. */
+  /**
+   * Whole messages by the server's `framing`: iterate it.
+   * @throws OptionError where the server has no framing
+   */
   get messages(): AsyncIterable<Buffer> {
     return this.#framed();
   }
 
-  /** Writes one message by the server's `framing`. False: over the high-water mark. */
+  /**
+   * Writes one message by the server's `framing`.
+   * @returns false over the high-water mark
+   * @throws OptionError where the server has no framing; FramingError for a payload that it cannot carry
+   */
   send(payload: Uint8Array | string): boolean {
     return this.#framed().send(payload);
   }
@@ -362,6 +369,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
   /**
    * How long the client may send nothing, for this connection alone; 0: for ever. With `once` it holds until the
    * client's next bytes, then the former value again.
+   * @throws OptionError for a negative number
    */
   setReadTimeout(ms: number, once = false): void {
     this.#deadlines.setReadTimeout(ms, once);
@@ -370,8 +378,9 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
   // ---- writing
 
   /**
-   * Queues bytes; false: more than `highWaterMark` is waiting, so `await drain()` first. After `end()` it throws. When
-   * the connection is over, or the server is closing it (a deadline, a shutdown), the bytes go nowhere and it is false.
+   * Queues bytes. When the connection is over, or the server is closing it (a deadline, a shutdown), they are dropped.
+   * @returns false when more than `highWaterMark` is waiting, so `await drain()` first, and when they are dropped
+   * @throws SocketServerError `WRITE_AFTER_END` after `end()`
    */
   write(data: Uint8Array | string, encoding?: BufferEncoding): boolean {
     if (this.#endedByHandler && this.#state !== 'closed')
@@ -381,7 +390,10 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
     return this.writer.pending < this.highWaterMark;
   }
 
-  /** Sends what this tick has queued now; resolves when the kernel has taken all of it. */
+  /**
+   * Sends what this tick has queued now; resolves when the kernel has taken all of it.
+   * @throws ConnectionClosedError when the connection ends before
+   */
   flush(): Promise<void> {
     if (this.closed) return this.writer.pending === 0 ? Promise.resolve() : this.#gone();
     if (this.#broken) return this.#wait('flush');
@@ -389,7 +401,10 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
     return this.writer.pending === 0 ? Promise.resolve() : this.#wait('flush');
   }
 
-  /** Resolves when less than `highWaterMark` is waiting to be sent; rejects when the connection ends before. */
+  /**
+   * Resolves when less than `highWaterMark` is waiting to be sent.
+   * @throws ConnectionClosedError when the connection ends before
+   */
   drain(): Promise<void> {
     if (this.closed || (this.#outputEnded && !this.#endedByHandler)) return this.#gone();
     if (this.#broken) return this.#wait('drain');
@@ -445,7 +460,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
 
   /**
    * Sends a file, or bytes `start` to `end` (inclusive) of it, no faster than the client takes it.
-   * Resolves with the number of bytes sent.
+   * @returns the number of bytes sent
+   * @throws ConnectionClosedError when the connection ends before; the system's error where the file cannot be read
    */
   async sendFile(path: string, range: { start?: number; end?: number } = {}): Promise<number> {
     let sent = 0;
@@ -462,7 +478,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
   /**
    * Turns this connection into a TLS one (STARTTLS): what was written goes out first, everything from now on is
    * encrypted. Bytes that the client sent ahead go to the TLS layer, never to the handler.
-   * @param options of node:tls; default: the server's `tls`.
+   * @param options of node:tls; without them the server's `tls` counts
+   * @throws SocketServerError `HANDSHAKE_FAILED`, or the error of node:tls; the connection is closed then
    */
   async upgradeTls(options?: TlsOptions): Promise<void> {
     const { wire: socket, sink } = this;

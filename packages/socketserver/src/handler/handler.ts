@@ -267,7 +267,10 @@ export class DatagramRequestHandler extends BaseRequestHandler<Datagram> {
     return (this.#wfile ??= new PacketWriter());
   }
 
-  /** Sends one datagram to the sender. Resolves when it has left; rejects when it could not. */
+  /**
+   * Sends one datagram to the sender. Resolves when it has left.
+   * @throws the system's error
+   */
   reply(data: Uint8Array | string): Promise<void> {
     return this.request.reply(data);
   }

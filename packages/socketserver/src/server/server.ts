@@ -92,6 +92,7 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   /** Suspended, and nothing listens. */
   #doorClosed = false;
 
+  /** @throws OptionError for a wrong option; SocketServerError for a wrong address or handler class */
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions, transport: AnyTransport) {
     super();
     checkAddress(address);
@@ -154,7 +155,7 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   /**
    * Binds and activates. From then on `serverAddress` is real, and clients may connect; they wait until
    * `serveForever()` or `handleRequest()` is called.
-   * @throws ListenError
+   * @throws ListenError where it cannot listen; SocketServerError where it is closed, or cannot be on this system
    */
   listen(): Promise<void> {
     this.#binding ??= this.#listen();
@@ -247,7 +248,10 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   /** Called behind `serverBind()`. Node binds and listens in one step, so there is nothing left to do here. */
   serverActivate(): void | Promise<void> {}
 
-  /** Serves until `shutdown()`: listens first if that was not done, and resolves when the server is closed. */
+  /**
+   * Serves until `shutdown()`: listens first if that was not done, and resolves when the server is closed.
+   * @throws ListenError where it cannot listen
+   */
   async serveForever(): Promise<void> {
     if (this.#draining !== undefined) return this.#draining.done.then(() => undefined);
     if (this.#serving === undefined) {
@@ -288,6 +292,7 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   /**
    * Serves exactly one request and resolves when that is done. Listens first if that was not done. With a timeout
    * (or the attribute `timeout`) and no client within it calls `handleTimeout()` instead.
+   * @throws ListenError where it cannot listen; SocketServerError in `serveForever()`, or for threads that accept
    */
   async handleRequest(timeout = this.timeout): Promise<void> {
     this.#refuseWhenOver();
@@ -390,7 +395,10 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
     return this.#crew?.fd ?? this.transport.fileno();
   }
 
-  /** Changes options of a running server. Limits and alarms count at once, the rest for new connections. */
+  /**
+   * Changes options of a running server. Limits and alarms count at once, the rest for new connections.
+   * @throws OptionError for an option that is wrong, or fixed when the server is made
+   */
   setOptions(options: ServerOptions): void {
     checkChange(options);
     if (options.tls !== undefined && 'secure' in this.transport) this.transport.secure?.(options.tls);
@@ -406,7 +414,10 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
     this.#admission.pump();
   }
 
-  /** Resolves when the number of connections compares so with `n`, at once if it does already. */
+  /**
+   * Resolves when the number of connections compares so with `n`, at once if it does already.
+   * @throws OptionError for an unknown comparison
+   */
   waitForConnections(op: Comparison, n: number): Promise<void> {
     const test = comparisons[op];
     if (test === undefined) throw wrongOption('op', `"${op}" is not one of ${Object.keys(comparisons).join(' ')}`);
@@ -418,6 +429,7 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   /**
    * Stops listening; connections go on. New clients are refused (with `queue: true` they wait, as many as
    * `pendingConnections`).
+   * @throws SocketServerError `NOT_RUNNING` where the server is not listening
    */
   async suspend(options: { queue?: boolean } = {}): Promise<void> {
     if (this.#status !== 'running' && this.#status !== 'listening')
@@ -430,7 +442,10 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
     await closing;
   }
 
-  /** Listens again after `suspend()`, on the same address. */
+  /**
+   * Listens again after `suspend()`, on the same address.
+   * @throws ListenError where it cannot listen; SocketServerError `NOT_RUNNING` where it is not suspended
+   */
   async resume(): Promise<void> {
     if (this.#status !== 'suspended')
       throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
