@@ -19,7 +19,7 @@ export interface FollowOptions {
   readonly only?: StreamName | undefined;
   /** The run was there before us and goes on without us: when our reader has gone, so do we. */
   readonly joined?: boolean;
-  /** Only what there is when we come. Default: to the end of the run. */
+  /** Only what there is when we come. @default to the end of the run */
   readonly soFar?: boolean;
   /** Set when the user has left: what was received is still shown, but not how it ended. */
   left?: boolean;

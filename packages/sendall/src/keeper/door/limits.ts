@@ -4,8 +4,8 @@ import { UsageError } from '../../errors.js';
 /** The exit code of a keeper that ends because another one has the lock. */
 export const ALREADY_RUNNING = 75;
 
-const MiB = 1024 * 1024;
-const GiB = 1024 * MiB;
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
 const HOUR = 3_600_000;
 
 /** The limits and their defaults. Times are in milliseconds, sizes in bytes. */
@@ -16,15 +16,15 @@ export const DEFAULT_LIMITS = {
   maxRunning: 4096,
   maxQueued: 16_384,
   /** What the specs of all runs that are not over may have together: words, variables, shell text. */
-  specTotal: 256 * MiB,
+  specTotal: 256 * MIB,
   /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
   maxEnded: 20_000,
   /** Run ids remembered in all. A remembered id never starts twice. */
   maxIds: 1_000_000,
   /** Unacknowledged output one run may hold on disk, unless its spec says less. */
-  spoolMax: 256 * MiB,
+  spoolMax: 256 * MIB,
   /** Output of all runs on disk. */
-  spoolTotal: 4 * GiB,
+  spoolTotal: 4 * GIB,
   /** How long a finished run's result and output stay, unless its spec says less. */
   keepMs: 24 * HOUR,
   /** How far in the future a run's notAfter may lie. */
@@ -34,16 +34,16 @@ export const DEFAULT_LIMITS = {
   /** stdin bytes taken from the caller ahead of the command. */
   stdinWindow: 256 * 1024,
   /** The same for a command that keeps up with a fast caller. */
-  stdinWindowMax: 16 * MiB,
+  stdinWindowMax: 16 * MIB,
   /** What such windows of all runs may hold beyond the first. */
-  stdinTotal: 64 * MiB,
+  stdinTotal: 64 * MIB,
   /** Attachments of one run. */
   maxAttachments: 64,
   /** Runs that all callers of one agent hold together. The agent shares them out, so that no caller can take them all. */
   maxAliases: 65_536,
   maxAgents: 64,
   /** Bytes waiting for one agent before output is announced instead of sent along. */
-  agentBacklog: 1 * MiB,
+  agentBacklog: 1 * MIB,
 };
 export type KeeperLimits = typeof DEFAULT_LIMITS;
 
