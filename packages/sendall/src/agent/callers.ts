@@ -28,7 +28,10 @@ function checkEntry(fingerprint: string, { name, principal, roles, pairedAt }: J
   return { name, principal, roles, pairedAt: typeof pairedAt === 'string' ? pairedAt : '' };
 }
 
-/** Every method throws UsageError when the file is not what it should be: no caller is let in then. */
+/**
+ * The callers of one home that may run commands here.
+ * @throws UsageError from every method when the file is not what it should be: no caller is let in then.
+ */
 export class Callers {
   readonly #file: RecordFile<Entry>;
 

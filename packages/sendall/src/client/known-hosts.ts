@@ -64,8 +64,8 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
 }
 
 /**
- * The hosts of one home. Other processes' changes are seen, and several may change them at once. Every method throws
- * UsageError when the file is not what it should be; it is left alone then.
+ * The hosts of one home. Other processes' changes are seen, and several may change them at once.
+ * @throws UsageError from every method when the file is not what it should be; it is left alone then.
  */
 export class KnownHosts {
   readonly #file: RecordFile<Entry>;

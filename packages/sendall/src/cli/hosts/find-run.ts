@@ -22,7 +22,8 @@ export interface Place {
 
 /**
  * The places of a run: several when the command runs on several hosts. Looked up in what this user started, else on
- * `--on`, else on this machine. Throws UsageError when there is none, or when the beginning is not unique.
+ * `--on`, else on this machine.
+ * @throws UsageError when there is none, or when the beginning is not unique.
  */
 export async function findPlaces(word: string, args: Arguments): Promise<readonly Place[]> {
   const on = args.text('on');

@@ -63,7 +63,8 @@ function entries(): Entry[] {
 
 /**
  * The runs that a word means: the newest of that name, or those whose id (or whose common id) begins with it; several
- * only when they are one command on several hosts. Throws UsageError when the beginning is that of several.
+ * only when they are one command on several hosts.
+ * @throws UsageError when the beginning is that of several.
  */
 export function noted(word: string): readonly Entry[] {
   const all = entries();

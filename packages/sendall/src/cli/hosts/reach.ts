@@ -14,7 +14,10 @@ export const reachOptions: Readonly<Record<string, Option>> = {
  */
 export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000, longestPause: 1000 };
 
-/** Connects to a target. Throws UsageError for an unknown host, with the name that may have been meant. */
+/**
+ * Connects to a target.
+ * @throws UsageError for an unknown host, with the name that may have been meant.
+ */
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {

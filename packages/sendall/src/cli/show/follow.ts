@@ -15,7 +15,10 @@ export interface FollowOptions {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly encoding: string | undefined;
-  /** Which stream to show. Default both. */
+  /**
+   * Which stream to show.
+   * @default both
+   */
   readonly only?: StreamName | undefined;
   /** The run was there before us and goes on without us: when our reader has gone, so do we. */
   readonly joined?: boolean;

@@ -82,7 +82,8 @@ const HELP: Option = { short: 'h', help: 'show this help' };
 /**
  * Parses a command's words. Options stand before or after the other words; the first `--` ends them. A value stands in
  * the same word (`--cwd=DIR`, `-cTEXT`) or in the next one, whatever that looks like, unless it is an option of the
- * command's own. Throws UsageError that names the word and, for a slip, the option meant.
+ * command's own.
+ * @throws UsageError that names the word and, for a slip, the option meant.
  */
 export function parseArguments(command: Command, words: readonly Uint8Array[]): Arguments {
   const options: Readonly<Record<string, Option>> = { ...command.options, help: HELP };

@@ -15,7 +15,7 @@ const O_ACCMODE = 3;
 
 type Source = NonNullable<RunOptions['stdin']>;
 
-/** Throws UsageError when the options contradict each other, or when there is something that cannot be read. */
+/** @throws UsageError when the options contradict each other, or when there is something that cannot be read. */
 export function stdinFor(args: Arguments): Source {
   const asked = args.on('stdin');
   if (args.on('no-stdin')) {
