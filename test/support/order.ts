@@ -14,6 +14,7 @@ const seconds: Record<string, number> = {
   'packages/socketserver/test/rows-requests.test.ts': 25,
   'packages/sendall/test/exact/volume.test.ts': 25,
   'packages/sendall/test/cli/hands.test.ts': 25,
+  'test/pack.test.ts': 25,
   'packages/socketserver/test/chaos.test.ts': 20,
   'packages/socketserver/test/workers.test.ts': 20,
   'packages/lab/test/page.test.ts': 20,
@@ -23,6 +24,7 @@ const seconds: Record<string, number> = {
   'packages/sendall/test/cli/links.test.ts': 15,
   'packages/framing/test/laws.test.ts': 15,
   'packages/lab/test/show.test.ts': 15,
+  'packages/sendall/test/cli/compiled-cache.test.ts': 15,
 };
 
 const expected = (file: TestSpecification) => seconds[relative(file.project.config.root, file.moduleId)] ?? 0;
