@@ -318,6 +318,19 @@ describe('raw bytes on its socket', () => {
   });
 });
 
+test.each([
+  [{ maxConnections: -1 }, /^maxConnections: -1 is not a whole number above 0$/],
+  [{ readAhead: '16M' }, /^readAhead: "16M" is not a whole number above 0$/],
+  [{ pingDeadline: 'soon' }, /^pingDeadline: "soon" is not a number of milliseconds/],
+  [{ listen: 'tls://0.0.0.0:7433' }, /^listen: "tls:.*" is not a list of addresses$/],
+  [{ name: 7 }, /^name: 7 is not text$/],
+  [{ maxConnectons: 4 }, /^there is no agent option "maxConnectons"$/],
+])('the options %j are refused by name', async (options, sentence) => {
+  const refused = await openAgent({ home: homeIn('options'), ...options } as object).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(UsageError);
+  expect((refused as Error).message).toMatch(sentence);
+});
+
 describe('its folder', () => {
   test('is made for its user alone, and the socket too', async () => {
     const home = homeIn('fresh');

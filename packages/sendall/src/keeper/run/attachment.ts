@@ -1,4 +1,4 @@
-/** One client's view of a run, through one agent: what is sent to it, and whether it is in control. */
+/** One caller's attachment to a run, through one agent: what is sent to it, and whether it is in control. */
 import type { Control } from '../../protocol/messages.js';
 import type { Wire } from '../door/wire.js';
 
@@ -21,9 +21,9 @@ export class KeeperAttachment {
   readonly alias: number;
   readonly #owner: KeeperAttachmentOwner;
   control: boolean;
-  /** Its client wants to know whether the terminal shows what is typed. */
+  /** Its caller wants to know whether the terminal shows what is typed. */
   readonly followsEcho: boolean;
-  /** Its client has left: nothing is sent any more. */
+  /** Its caller has left: nothing is sent any more. */
   gone = false;
   /** Streams that grew by more than was sent along: stream and where it is now. */
   readonly #grown = new Map<number, number>();

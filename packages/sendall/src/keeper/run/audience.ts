@@ -9,7 +9,7 @@ export class Audience {
   #holder: Uint8Array | undefined;
 
   /**
-   * Adds a client. One that wants control takes it from the one that has it; one that comes `again` (a link was
+   * Adds an attachment. One that wants control takes it from the one that has it; one that comes `again` (a link was
    * lost) only when no other caller took it since.
    */
   join(attachment: KeeperAttachment, holder: Uint8Array | undefined, again: boolean): void {

@@ -19,7 +19,7 @@ export class EchoWatch {
     this.#terminal = terminal;
   }
 
-  /** Tells this client now, and whenever it changes. */
+  /** Tells this caller now, and whenever it changes. */
   follow(attachment: KeeperAttachment): void {
     // Those who came before hear of a change first.
     this.look();

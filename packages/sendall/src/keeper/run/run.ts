@@ -583,7 +583,7 @@ export class KeeperRun implements OutputsEvents {
 
   // -- attachments
 
-  /** Adds a client; see `Audience`. */
+  /** Adds a caller; see `Audience`. */
   attach(attachment: KeeperAttachment, holder: Uint8Array | undefined, again: boolean): void {
     this.audience.join(attachment, holder, again);
     this.#watchAlone();
@@ -607,7 +607,7 @@ export class KeeperRun implements OutputsEvents {
     else if (this.#input?.open) this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
   }
 
-  /** Tells a client that has just attached where everything stands. */
+  /** Tells a caller that has just attached where everything stands. */
   welcome(attachment: KeeperAttachment): void {
     const streams = this.streams();
     attachment.send({

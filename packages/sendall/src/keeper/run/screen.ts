@@ -32,7 +32,7 @@ export class Screen {
     return this.#modes.redo() || undefined;
   }
 
-  /** Tells a client whether the terminal shows what is typed, if it wants to know. */
+  /** Tells a caller whether the terminal shows what is typed, if it wants to know. */
   follow(attachment: KeeperAttachment): void {
     if (attachment.followsEcho) this.#echo?.follow(attachment);
   }
