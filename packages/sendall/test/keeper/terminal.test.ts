@@ -25,10 +25,11 @@ describe('a terminal', () => {
     const run = keeper.open({ argv: [bytes('sh')], pty, stdin: true });
     await run.reaches(PTY, 1);
     await run.operate({ type: 'RESIZE', cols: 132, rows: 50 });
-    // In a shell of its own, which has the foreground once it speaks: between two commands an interrupt is nobody's.
-    const typed = bytes("sh -c 'stty size; sleep 300'\n");
+    // In a shell of its own, which has the foreground once it speaks. It ignores an interrupt while it waits for stty: only
+    // what is printed behind that says that it waits no more.
+    const typed = bytes("sh -c 'stty size; echo ready$((1 + 1)); exec sleep 300'\n");
     run.input(0, typed);
-    await until(async () => (await screen(run)).includes('50 132'), 'the new size');
+    await until(async () => /50 132\s+ready2/.test(await screen(run)), 'the new size');
     run.input(typed.length, bytes('\x03'));
     await until(async () => /\^C[\s\S]*# $|\^C[\s\S]*\$ $/.test(await screen(run)), 'a prompt');
     run.input(typed.length + 1, bytes('exit 7\n'));

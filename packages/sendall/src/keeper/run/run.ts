@@ -22,14 +22,13 @@ import { exitOf } from './exit.js';
 import { publish } from '../probes/events.js';
 import { fault } from '../probes/faults.js';
 import type { Facts, LaterEntry } from '../journal/history.js';
-import { Input } from './input.js';
-import { InputReports } from './input-reports.js';
-import { InputWindow } from './input-window.js';
+import type { Input } from './input.js';
 import { cutText, type EntryOf } from '../journal/entries.js';
 import type { RunServices } from './services.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Outputs, type OutputsEvents } from './outputs.js';
 import { Screen } from './screen.js';
+import { Stdin } from './stdin.js';
 import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
 import { statOf } from '../system/processes.js';
 import { StartFailure } from '../system/program.js';
@@ -76,8 +75,7 @@ export class KeeperRun implements OutputsEvents {
   #spec: Spec | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
-  #input: Input | undefined;
-  #inputReports: InputReports | undefined;
+  #stdin: Stdin | undefined;
   #screen: Screen | undefined;
   #outputs: Outputs | undefined;
   /** Streams of a run whose outputs are closed for good. */
@@ -241,8 +239,8 @@ export class KeeperRun implements OutputsEvents {
     }
     this.#outputs ??= new Outputs(this.#services, this);
     this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
-    if (launch.input >= 0) this.#stdin().start(launch.input, launch.terminal !== undefined);
-    else this.#stdin().discard();
+    if (launch.input >= 0) this.#input.start(launch.input, launch.terminal !== undefined);
+    else this.#input.discard();
     for (const attachment of this.audience.attachments) attachment.sendLater({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
@@ -319,45 +317,27 @@ export class KeeperRun implements OutputsEvents {
     if (this.#inputIsOver) return;
     this.#deadlines?.active();
     this.#screen?.look();
-    this.#stdin().take(offset, bytes);
+    this.#input.take(offset, bytes);
   }
 
   endInput(final: number): void {
-    if (!this.#inputIsOver) this.#stdin().end(final);
+    if (!this.#inputIsOver) this.#input.end(final);
   }
 
   /** Where stdin stands is not known any more: what still comes, sent before its caller heard of the end, goes nowhere. */
   get #inputIsOver(): boolean {
-    return this.#input === undefined && this.over;
+    return this.#stdin === undefined && this.over;
   }
 
-  #stdin(): Input {
-    if (this.#input) return this.#input;
-    const { native, limits, inputPool } = this.#services;
-    const window = new InputWindow(limits.stdinWindow, limits.stdinWindowMax, inputPool);
-    const input = new Input(native, window, {
-      moved: () => reports.moved(),
-      refused: () => this.audience.controller?.send({ type: 'STOP', stream: STREAM.stdin }),
-    });
-    const reports = new InputReports(input, window, () => {
-      const { controller } = this.audience;
-      if (controller) this.#tellInput(controller);
-    });
-    this.#input = input;
-    this.#inputReports = reports;
-    if (this.over) input.discard();
-    return input;
+  get #input(): Input {
+    return this.#openStdin().input;
   }
 
-  #tellInput(attachment: KeeperAttachment): void {
-    const { next, limit, final } = this.#stdin();
-    attachment.send({
-      type: 'ACK',
-      stream: STREAM.stdin,
-      durable: next,
-      ended: final !== undefined || undefined,
-    });
-    attachment.send({ type: 'CREDIT', stream: STREAM.stdin, limit });
+  #openStdin(): Stdin {
+    if (this.#stdin) return this.#stdin;
+    this.#stdin = new Stdin(this.#services, this.audience);
+    if (this.over) this.#stdin.input.discard();
+    return this.#stdin;
   }
 
   acknowledge(stream: number, durable: number): void {
@@ -369,7 +349,7 @@ export class KeeperRun implements OutputsEvents {
     if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#services, this);
     this.#outputs?.stop(stream);
     if (stream !== STREAM.pty) return;
-    this.#input?.discard();
+    this.#stdin?.input.discard();
     this.#screen?.release();
   }
 
@@ -472,7 +452,7 @@ export class KeeperRun implements OutputsEvents {
     const stored = outputs.takeRest();
     // Its last words are read: our hold on the terminal may go, and with it comes its end.
     if (stored && this.#screen?.release()) {
-      this.#input?.discard();
+      this.#stdin?.input.discard();
       outputs.takeRest();
     }
     const exit = exitOf(status, {
@@ -510,7 +490,7 @@ export class KeeperRun implements OutputsEvents {
     if (this.#tree.alive()) return true;
     this.#tree.release();
     this.#tree = undefined;
-    this.#input?.discard();
+    this.#stdin?.input.discard();
     this.#outputs?.finish();
     this.#enter({ kind: 'treeEnd', no: this.no });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
@@ -529,11 +509,10 @@ export class KeeperRun implements OutputsEvents {
   #letGo(): void {
     this.#outputs?.destroy();
     this.#outputs = undefined;
-    this.#inputReports?.stop();
-    this.#inputReports = undefined;
+    this.#stdin?.stop();
+    this.#stdin = undefined;
     this.#deadlines = undefined;
     this.#spec = undefined;
-    this.#input = undefined;
     this.#screen = undefined;
     this.audience.forgetHolder();
     const raw = this.#rawSpec;
@@ -604,7 +583,8 @@ export class KeeperRun implements OutputsEvents {
     const { termAfterMs } = this.#spec;
     const { keepMs } = this.remembered;
     if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
-    else if (this.#input?.open) this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
+    else if (this.#stdin?.input.open)
+      this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
   }
 
   /** Tells a caller that has just attached where everything stands. */
@@ -623,15 +603,14 @@ export class KeeperRun implements OutputsEvents {
       reason: this.exit?.reason,
       screen: this.over ? undefined : this.#screen?.modes,
     });
-    if (attachment.control && !this.over) this.#tellInput(attachment);
+    if (attachment.control && !this.over) this.#openStdin().report(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);
     this.#screen?.follow(attachment);
   }
 
   streams(): StreamState[] {
     if (!this.#outputs && this.over) return this.#streams;
-    const { next, final } = this.#stdin();
-    return [{ stream: STREAM.stdin, first: next, next, final }, ...(this.#outputs?.states ?? [])];
+    return [this.#openStdin().state, ...(this.#outputs?.states ?? [])];
   }
 
   /** Tells once that the run is new and will start: its intent is on the disk. */
