@@ -312,7 +312,7 @@ const fixed = new Set<string>([
   'maxPacketSize',
 ]);
 
-/** @throws OptionError for one that is wrong, or that is fixed at bind */
+/** @throws OptionError for an option that is wrong, or fixed at bind */
 export function checkChange(options: ServerOptions): void {
   checkOptions(options);
   const name = Object.keys(options).find((each) => fixed.has(each));

@@ -11,10 +11,10 @@ export interface Relay {
   /** Reads the messages of the main server that have arrived; where connections come by another way. */
   catchUp?(): void;
   event(event: EventName, info: object): void;
-  /** A connection that was handed over is over; one does not count any longer. */
+  /** A connection that was handed over has ended, or does not count any longer. */
   closed(connection: Connection): void;
   uncounted(connection: Connection): void;
-  /** One that was handed over has shown who it is. */
+  /** A connection that was handed over is established. */
   established(connection: Connection): void;
   /** The server is full, and this thread has no connection to displace; for threads that accept by themselves. */
   makeRoom?(): void;

@@ -197,7 +197,7 @@ async function listenWith(begin: (listener: NetServer) => void): Promise<void> {
 
 async function resume(acceptance: Acceptance | undefined): Promise<void> {
   if (acceptance !== undefined) await accept(acceptance);
-  // One that was started in the meantime was never suspended.
+  // A worker that was started in the meantime was never suspended.
   if (server!.status === 'suspended') await server!.resume();
   post({ type: 'door' });
 }

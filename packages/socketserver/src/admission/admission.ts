@@ -49,7 +49,7 @@ export interface AdmissionDesk<T> {
   start(item: T): void;
   /** There is none: turn it away. */
   drop(item: T, reason: DropReason): void;
-  /** Sends away one that is not established, where there is one: its place is free at once, or soon. */
+  /** Closes a connection that is not established, if any: its place is free at once, or soon. */
   displace(): void;
 }
 
@@ -134,7 +134,7 @@ export class Admission<T> {
     this.#pumping = false;
   }
 
-  /** One of those who wait has left by itself. */
+  /** A waiting item has left by itself. */
   forget(item: T): boolean {
     const at = this.#pending.findIndex((waiting) => waiting.item === item);
     if (at < 0) return false;

@@ -1,12 +1,12 @@
 /** Places counted in memory that threads share. */
 import type { PlaceCounter } from './admission.js';
 
-/** Slots before the workers': the places taken, those who wait for one, those accepted, those dropped. */
+/** The first slots: places taken, clients that wait for one, clients accepted, clients dropped. */
 const TOTAL = 0;
 const QUEUED = 1;
 const ACCEPTED = 2;
 const DROPPED = 3;
-/** Three for each worker: the places it holds, those who wait in it, those in it that are not established. */
+/** Then three for each worker: places it holds, clients that wait in it, its connections that are not established. */
 const FIRST_WORKER = 4;
 const PER_WORKER = 3;
 

@@ -51,7 +51,7 @@ export function isFailure(reason: CloseReason | undefined): boolean {
  * oldest of the source that has most. So a flood displaces itself, and a client has as long as the flood needs to go
  * through all places, even when it shares its address with the flood.
  *
- * One that ended without being established counts for a while as one more of its source, so a source of failures has a
+ * A connection that ended without being established still counts for a while, so a source of failures has a
  * smaller share.
  */
 export class Unestablished<T> {

@@ -341,7 +341,7 @@ export class Pool implements Workers {
     return this.#places?.unestablished ?? this.#unestablished.size;
   }
 
-  /** Sends away one that was handed over and is not established; its place is free when it has gone. False: none. */
+  /** Closes a connection that was handed over and is not established; its place is free when it has ended. False: none. */
   displace(): boolean {
     const entry = this.#unestablished.next;
     if (entry === undefined) return false;

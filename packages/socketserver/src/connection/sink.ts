@@ -1,7 +1,7 @@
 /** The interfaces between a connection and what takes its bytes. */
 import type { TimeoutError } from '../errors.js';
 
-/** Who takes the bytes of a connection: a pull reader, or the push side of a handler. */
+/** What takes the bytes of a connection: a pull reader, or the push side of a handler. */
 export interface Sink {
   /** Whether it is the client's turn: only then does the read timeout run. */
   readonly waiting: boolean;

@@ -94,12 +94,12 @@ export class Connections implements ConnectionHost {
   displace(): boolean {
     const connection = this.#unestablished.next;
     if (connection !== undefined) connection.displace();
-    // One that could go may be in another thread.
+    // Another thread may have a connection that can go.
     else this.#server.relay?.makeRoom?.();
     return connection !== undefined;
   }
 
-  /** The same where the main server has chosen; one that is established by now stays. */
+  /** The same where the main server has chosen the connection, which stays if it is established by now. */
   displaceFed(id: number): void {
     for (const connection of this.all)
       if (connection.id === id && !connection.established) return connection.displace();

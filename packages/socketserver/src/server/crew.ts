@@ -66,7 +66,7 @@ export class Crew implements PoolHost {
     this.#counts = counts;
     const { feeding, kind, rules } = choice;
     if (feeding !== 'hand-over') {
-      // Many more slots than workers: one that is replaced may overlap with its successor.
+      // Many more slots than workers: a worker may overlap with its successor.
       this.#places = new SharedPlaces(rules.most * 2 + 8);
       acceptor.share(this.#places);
       kind.acceptance = (address, link) => this.#acceptance(address, link);

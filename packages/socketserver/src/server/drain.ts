@@ -76,7 +76,7 @@ export interface Draining {
   running(): number;
   /** Resolves when none is left, and no connection either. */
   quiet(): Promise<void>;
-  /** Drops those who wait for a place. */
+  /** Drops what waits for a place. */
   turnAway(): void;
   /** Stops listening. */
   closeDoor(): Promise<void>;

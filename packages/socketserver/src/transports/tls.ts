@@ -54,7 +54,10 @@ export class TlsHandshaker {
   }
 }
 
-/** Checks that there is something to prove an identity with, and that OpenSSL takes it. */
+/**
+ * Checks that the options hold a certificate or its like, and that OpenSSL takes it.
+ * @throws ListenError
+ */
 export function makeHandshaker(options: TlsOptions | undefined, address: unknown): TlsHandshaker {
   const { cert, key, pfx, SNICallback, pskCallback } = options ?? {};
   const fail = (reason: string, cause?: unknown): never => {
