@@ -1,4 +1,4 @@
-/** From a name to a host. What dials and what runs commands is loaded with the first connection, and not before. */
+/** From a name to a host. The modules that dial and run commands load with the first connection, not before. */
 import { resolveHome, type Home } from '../home.js';
 import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
@@ -22,7 +22,7 @@ export interface ConnectOptions {
    */
   giveUpAfter?: Duration;
   /**
-   * Milliseconds of silence after which a sign of life is asked for. 0: never.
+   * Milliseconds of silence after which the link is pinged. 0: never.
    * @default 15_000
    */
   pingInterval?: Duration;
@@ -32,7 +32,7 @@ export interface ConnectOptions {
    */
   pingDeadline?: Duration;
   /**
-   * The pauses between tries to make a lost link again grow to about this many milliseconds.
+   * The pauses between attempts to restore a lost link grow to about this many milliseconds.
    * @default 10_000
    */
   longestPause?: Duration;
@@ -66,7 +66,7 @@ function isHome(value: unknown): boolean {
  * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known) or `unix:/path`.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when a key is unknown, has changed, or was not paired.
- * @throws UsageError for a wrong option, an unknown name, or a file of ours that is wrong.
+ * @throws UsageError for a wrong option, an unknown name, or a broken configuration file.
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<Host> {
   check('the host to connect to', target ?? null, name);

@@ -1,4 +1,4 @@
-/** Dialling a host: finds its address and pin, makes a link, and says who is calling. */
+/** Dials a host: finds its address and pin, makes a link, and says who is calling. */
 import { channel } from 'node:diagnostics_channel';
 import { hostname } from 'node:os';
 import { RefusedError, UsageError } from '../errors.js';
@@ -8,7 +8,7 @@ import { greet } from '../link/handshake.js';
 import { KnownHosts } from './known-hosts.js';
 import type { Dialled } from './session/session.js';
 
-/** What the channel `sendall:dial` tells of each try to make a host's link, the first one and those after a loss. */
+/** An event of the channel `sendall:dial`, which reports each attempt to link to a host, first or repeated. */
 export type DialEvent =
   | { readonly host: string; readonly state: 'dialling' | 'linked' }
   | { readonly host: string; readonly state: 'failed'; readonly reason: string };
@@ -22,7 +22,7 @@ export interface Dialling {
 
 const dialEvents = channel('sendall:dial');
 
-/** What dials a host, for the first time and again after a loss. */
+/** Makes the function that dials a host, the first time and after each loss. */
 export function dialler(target: string, home: Home, options: Dialling): () => Promise<Dialled> {
   return async () => {
     dialEvents.publish({ host: target, state: 'dialling' } satisfies DialEvent);
@@ -39,7 +39,7 @@ export function dialler(target: string, home: Home, options: Dialling): () => Pr
 
 async function dialOnce(target: string, home: Home, options: Dialling): Promise<Dialled> {
   const { timeoutMs, signal, share } = options;
-  // Looked up at each dial: a host that was paired again meanwhile has a new pin.
+  // Looked up at each dial: the host may have been paired again and have a new pin.
   const { url, pin } = await lookUp(target, home);
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
@@ -57,7 +57,7 @@ async function dialOnce(target: string, home: Home, options: Dialling): Promise<
   return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }
 
-/** By file: a program that dials a thousand hosts reads the list once. */
+/** By file, so that a program that dials a thousand hosts reads the list once. */
 const lists = new Map<string, KnownHosts>();
 
 function hostsOf(home: Home): KnownHosts {

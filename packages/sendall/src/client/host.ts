@@ -1,4 +1,4 @@
-/** A host one is connected to: run commands on it, find the ones that run, ask how it is. */
+/** A connected host: run commands on it, list its runs, ping it. */
 import { SendallError } from '../errors.js';
 import type { Control, RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
@@ -9,7 +9,7 @@ import { Run } from './run/run.js';
 import type { Session } from './session/session.js';
 import { templateWords, type Argument } from './options/template.js';
 
-/** What the host said of itself when the link was made. */
+/** What the host reported about itself when the link was made. */
 export interface HostInfo {
   readonly name: string;
   readonly version: string;
@@ -21,15 +21,15 @@ export interface HostInfo {
   readonly clockSkewMs: number;
 }
 
-/** Runs a template as words; with options first, gives a tag that uses them. */
+/** Runs a template as an argument list. Called with options, it returns a tag that uses them. */
 export interface RunTag {
-  /** A value is one word whatever it holds, an array is several. */
+  /** A value is always one word; an array is several. */
   (strings: TemplateStringsArray, ...values: readonly Argument[]): Run;
   /** The same tag with these options. */
   (options: RunOptions): RunTag;
 }
 
-/** How to join a run that exists. */
+/** How to join an existing run. */
 export interface AttachOptions extends Pick<
   RunOptions,
   | 'encoding'
@@ -113,11 +113,11 @@ export interface RunListing {
 /** Turns a run's `cwd` into a folder's full name. */
 type FolderFrom = (cwd: Uint8Array | undefined) => Uint8Array;
 
-/** A machine that was reached: runs commands there. */
+/** A connected machine; runs commands there. */
 export class Host implements AsyncDisposable {
-  /** The name or address it was connected by. */
+  /** The name or address used to connect. */
   readonly id: string;
-  /** Runs a template as words: host.$`grep ${pattern} ${file}`. Never a shell. */
+  /** Runs a template as an argument list: host.$`grep ${pattern} ${file}`. Never goes through a shell. */
   readonly $: RunTag;
   readonly #session: Session;
   readonly #folderFrom: FolderFrom | undefined;
@@ -143,13 +143,13 @@ export class Host implements AsyncDisposable {
     };
   }
 
-  /** How often the link was lost and made again. */
+  /** How often the link was lost and restored. */
   get resumes(): number {
     return this.#session.resumes;
   }
 
   /**
-   * Runs `argv` exactly as it is.
+   * Runs `argv` exactly as given.
    * @throws UsageError at once when an option is wrong.
    */
   run(argv: readonly Word[], options: RunOptions = {}): Run {
@@ -157,14 +157,14 @@ export class Host implements AsyncDisposable {
   }
 
   /**
-   * Runs shell text with the host's /bin/sh: another verb, another permission.
+   * Runs shell text with the host's /bin/sh. This is another verb, with a permission of its own.
    * @throws UsageError at once when an option is wrong.
    */
   sh(script: Word, options: RunOptions = {}): Run {
     return this.#begin(prepareRun({ verb: 'sh', script }, this.#placed(options)), { kind: 'open' });
   }
 
-  /** On this machine a command starts in our folder; elsewhere the host knows where. */
+  /** On this machine a command starts in our folder; elsewhere the host chooses. */
   #placed(options: RunOptions): RunOptions {
     if (!this.#folderFrom) return options;
     checkOptions<RunOptions>('run', options, RUN_RULES);
@@ -172,19 +172,19 @@ export class Host implements AsyncDisposable {
   }
 
   /**
-   * Joins a run that exists, from any byte still kept.
+   * Joins an existing run, from any byte that is still kept.
    * @throws UsageError at once when an option is wrong.
    */
   attach(runId: string, options: AttachOptions = {}): Run {
     checkOptions<AttachOptions>('attach', options, ATTACH_RULES);
     check('the run to attach to', runId ?? null, RUN_RULES.runId);
     const { from = 'start', mode = 'control', ...rest } = options;
-    // The words are not sent: the host knows them.
+    // The words are not sent; the host knows them.
     const prepared = prepareRun({ verb: 'exec', argv: ['attach'] }, { ...rest, runId, stdin: 'pipe' });
     return this.#begin(prepared, { kind: 'attach', mode, from });
   }
 
-  /** Runs of this identity on the host: those that have not ended, or `all` that are still kept. */
+  /** This identity's runs on the host: the unfinished ones or, with `all`, every run still kept. */
   async *runs(query: { all?: boolean } = {}): AsyncGenerator<RunListing, void, undefined> {
     checkOptions('runs()', query, { all: flag });
     let after: number | undefined;
@@ -198,7 +198,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Forgets a finished run and its output.
-   * @throws SendallError when the host does not know the run, or it has not ended.
+   * @throws SendallError when the host does not know the run, or the run has not ended.
    */
   async forget(runId: string): Promise<void> {
     const answer = await this.#session.ask({ type: 'FORGET', runId: parseRunId(runId) });
@@ -213,7 +213,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Round-trip time in milliseconds, through the agent.
-   * @throws UnreachableError when the link is lost and not made again.
+   * @throws UnreachableError when the link is lost and not restored.
    */
   async ping(): Promise<{ rttMs: number }> {
     const before = performance.now();
@@ -233,7 +233,7 @@ export class Host implements AsyncDisposable {
     return (answer.body === undefined ? undefined : JSON.parse(answer.body)) as T;
   }
 
-  /** Leaves the host. Runs that have not ended go on there; here they are lost. */
+  /** Disconnects from the host. Unfinished runs go on there; this process gives them up as lost. */
   async close(): Promise<void> {
     this.#session.close();
   }
@@ -256,7 +256,7 @@ export class Host implements AsyncDisposable {
   }
 }
 
-/** The host could not answer at all, for example because its keeper has just died. */
+/** The host could not answer, for example because its keeper has just died. */
 function notDone(answer: Control): SendallError {
   const why = answer.type === 'ANSWER' ? answer.error : undefined;
   return new SendallError('UNAVAILABLE', why ?? `the host answered with ${answer.type}`);

@@ -1,11 +1,11 @@
-/** The hosts this user can name: hosts.json, where each has an address, its agent's pinned key and tags. */
+/** The hosts this user can name. hosts.json holds each one's address, its agent's pinned key, and tags. */
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { isRecord, RecordFile, type Json } from '../files/record-file.js';
 import { canonicalTlsUrl, parseTlsUrl } from '../text/address.js';
 
-/** A host that this user knows: its address, its key and its tags. */
+/** A host this user knows: its address, key and tags. */
 export interface KnownHost {
   readonly name: string;
   /** tls://HOST:PORT */
@@ -49,7 +49,7 @@ export function parseTag(text: string): [key: string, value: string] {
 type Entry = Omit<KnownHost, 'name'>;
 
 /**
- * Checks one entry as it came from the file.
+ * Checks one entry read from the file.
  * @throws UsageError when it is wrong.
  */
 function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry {
@@ -64,8 +64,8 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
 }
 
 /**
- * The hosts of one home. Other processes' changes are seen, and several may change them at once.
- * @throws UsageError from every method when the file is not what it should be; it is left alone then.
+ * The hosts of one home. Sees changes by other processes; several processes may write at the same time.
+ * @throws UsageError from every method when the file is not valid. The file stays as it is.
  */
 export class KnownHosts {
   readonly #file: RecordFile<Entry>;
@@ -88,8 +88,8 @@ export class KnownHosts {
   }
 
   /**
-   * The host at an address, however it is written.
-   * @throws UsageError for what is none.
+   * The host at an address, in any spelling of it.
+   * @throws UsageError when `url` is not an address.
    */
   at(url: string): KnownHost | undefined {
     const hosts = this.#file.read();
@@ -118,7 +118,7 @@ export class KnownHosts {
 
   /**
    * Adds a host that has just proved its key, or gives a known one the new address and key; its tags stay. Resolves to
-   * the host as it was before, if it was.
+   * the previous entry, if there was one.
    */
   async pair(host: { name: string; url: string; pin: string }): Promise<KnownHost | undefined> {
     const { name } = host;
@@ -133,7 +133,7 @@ export class KnownHosts {
 
   /**
    * Removes hosts.
-   * @throws UsageError when there is none of one of the names; all stay then.
+   * @throws UsageError when a name is unknown; then no host is removed.
    */
   async remove(...names: readonly string[]): Promise<void> {
     await this.#file.change((hosts) => {
@@ -142,8 +142,8 @@ export class KnownHosts {
   }
 
   /**
-   * Sets tags of a host, on top of those it has.
-   * @throws UsageError when there is none of that name.
+   * Sets tags of a host, keeping its other tags.
+   * @throws UsageError when the name is unknown.
    */
   async set(name: string, tags: Record<string, string>): Promise<void> {
     await this.#file.change((hosts) => {
@@ -155,5 +155,5 @@ export class KnownHosts {
 }
 
 function unknownHost(name: string): UsageError {
-  return new UsageError(`no host is called ${JSON.stringify(name.slice(0, 80))}: sendall hosts lists those that are`);
+  return new UsageError(`no host is called ${JSON.stringify(name.slice(0, 80))}: see sendall hosts`);
 }

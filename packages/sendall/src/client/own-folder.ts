@@ -1,15 +1,18 @@
-/** The folder this process is in, as bytes: what a command on this machine starts in, and what a relative one counts from. */
+/** The current folder of this process, as bytes: where a command on this machine starts and relative paths begin. */
 import { readlinkSync, statSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 
 const SLASH = 0x2f;
 
-/** `cwd` seen from the present folder. @throws UsageError when that has no name (any more). */
+/**
+ * `cwd` made absolute from the current folder.
+ * @throws UsageError when that folder has no name (any more).
+ */
 export function fromOwnFolder(cwd: Uint8Array | undefined): Uint8Array {
   // An empty word is refused with the other options.
   if (cwd && (cwd.length === 0 || cwd[0] === SLASH)) return cwd;
   const own = ownFolder();
-  // Not normalised: ".." behind a link is the kernel's to follow.
+  // Not normalised: resolving ".." behind a link is the kernel's job.
   return cwd ? Buffer.concat([own, Buffer.from('/'), cwd]) : own;
 }
 

@@ -17,10 +17,10 @@ import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';
 export interface PairOptions {
   /** From `sendall pair --new` on the agent's machine. */
   readonly code: string;
-  /** What the host is to be called here. A known name gets the new address and key. */
+  /** The host's name here. A known name gets the new address and key. */
   readonly name: string;
   /**
-   * For everything together, in milliseconds. 0: no limit.
+   * Milliseconds for the whole pairing. 0: no limit.
    * @default 10_000
    */
   readonly timeoutMs?: Duration;
@@ -29,23 +29,23 @@ export interface PairOptions {
 
 const OPTION_NAMES = new Set(['code', 'name', 'timeoutMs', 'signal']);
 
-/** A host as it is known after pairing. */
+/** A host after pairing. */
 export interface Paired {
   readonly name: string;
   readonly url: string;
   /** Fingerprint of the agent's key. */
   readonly pin: string;
-  /** The host as it was known before. */
+  /** The host's previous entry. */
   readonly before?: KnownHost;
 }
 
 /**
- * Pairs with the agent at `url` (tls://HOST:PORT): its key is pinned under `name` here, and ours there. A repeat with
- * the same code does no harm.
- * @throws UsageError when the address, the name, the code or a file of ours is wrong.
+ * Pairs with the agent at `url` (tls://HOST:PORT): pins its key under `name` here, and our key there. Repeating it with
+ * the same code is harmless.
+ * @throws UsageError when the address, the name, the code or a configuration file is wrong.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when the code is wrong, used or expired, or the agent does not know it.
- * @throws the signal's reason when that was aborted.
+ * @throws the signal's reason when the signal was aborted.
  */
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const unknown = Object.keys(options).find((key) => !OPTION_NAMES.has(key));
@@ -145,7 +145,7 @@ function refusal(message: Message, { where, fingerprint }: Exchange): SendallErr
   return new RefusedError(`${where} did not pair: ${printable(message.message)}`);
 }
 
-/** USER@MACHINE: how the agent's owner recognises this key. */
+/** USER@MACHINE: the name by which the agent's owner recognises this key. */
 function callerName(): string {
   let user = String(process.getuid?.() ?? 'someone');
   try {

@@ -1,8 +1,8 @@
-/** Options as their users give them, who may have no types: each is checked by name before anything starts. */
+/** Checks options by name before anything starts. Callers without TypeScript rely on it. */
 import { UsageError } from '../../errors.js';
 import { DURATION, readDuration } from '../../text/duration.js';
 
-/** What an option may be. */
+/** The values an option allows. */
 export interface Rule {
   /** Completes "… is not". */
   readonly allowed: string;
@@ -14,9 +14,8 @@ const LONGEST_SHOWN = 60;
 const MOST_SHOWN = 5;
 
 /**
- * Checks options by name. `what`: "run", "connect" and so on. An option that is undefined was not given.
- * @throws UsageError for an option that does not exist, or that is not what it may be. It names the option, what was given
- * and what is allowed.
+ * Checks options by name. `what`: "run", "connect" and so on. An undefined option counts as absent.
+ * @throws UsageError for an unknown option or a wrong value. It names the option, the value and the allowed values.
  */
 export function checkOptions<T>(what: string, options: unknown, rules: Rules<T>): void {
   if (!isRecord(options)) throw new UsageError(`${what} options: ${shown(options)} is not an object`);
@@ -26,7 +25,7 @@ export function checkOptions<T>(what: string, options: unknown, rules: Rules<T>)
   }
 }
 
-/** The same for a single value; undefined is none. */
+/** The same for a single value; undefined always passes. */
 export function check(name: string, value: unknown, { fits, allowed }: Rule): void {
   if (value !== undefined && !fits(value)) throw new UsageError(`${name}: ${shown(value)} is not ${allowed}`);
 }
@@ -34,7 +33,9 @@ export function check(name: string, value: unknown, { fits, allowed }: Rule): vo
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A value in a message: short, on one line. Of an object names and numbers alone: it may hold what is not for logs. */
+/**
+ * A value for a message: short, on one line. Objects show only their names and numbers, as other values may be secret.
+ */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, LONGEST_SHOWN));
   if (typeof value === 'function') return 'a function';
@@ -56,7 +57,7 @@ export const flag: Rule = { allowed: 'true or false', fits: (value) => typeof va
 
 export const text: Rule = { allowed: 'text', fits: (value) => typeof value === 'string' };
 
-/** A name that is not empty. */
+/** A non-empty name. */
 export const name: Rule = {
   allowed: 'text of at least one character',
   fits: (value) => typeof value === 'string' && value !== '' && !value.includes('\0'),
@@ -91,7 +92,7 @@ export const either = (...rules: readonly Rule[]): Rule => ({
   fits: (value) => rules.some((rule) => rule.fits(value)),
 });
 
-/** An object of these options and no others. */
+/** An object with these options and no others. */
 export const objectOf = (rules: Readonly<Record<string, Rule>>, ...required: readonly string[]): Rule => ({
   allowed: `{ ${Object.entries(rules)
     .map(([key, { allowed }]) => `${key}: ${allowed}`)

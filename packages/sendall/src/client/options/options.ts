@@ -1,4 +1,4 @@
-/** Options of a run: described here, defaulted here, checked here, and nowhere behind. */
+/** The options of a run: described, defaulted and checked here and nowhere else. */
 import { CHOICES, encodeSpec } from '../../protocol/codec.js';
 import type { Spec } from '../../protocol/messages.js';
 import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../../protocol/run-id.js';
@@ -28,7 +28,7 @@ import { verboseOf, verboseRule, type Verbose } from './verbose.js';
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
 export type Word = string | Uint8Array;
 
-/** How to run a command, and what becomes of its output. */
+/** How to run a command, and what to do with its output. */
 export interface RunOptions {
   /**
    * Run id (UUIDv7 text). Opening the same id again attaches to that run.
@@ -40,22 +40,22 @@ export interface RunOptions {
   /** Words to find the run by. */
   tags?: readonly string[];
   /**
-   * Working folder on the host. A relative one is below the user's home, on `local` below the caller's present folder.
-   * @default the user's home; on `local` the caller's present folder
+   * Working folder on the host. A relative one starts at the user's home, on `local` at the caller's current folder.
+   * @default the user's home; on `local` the caller's current folder
    */
   cwd?: Word;
-  /** Added to the rebuilt environment; undefined values are left out. An array holds NAME=VALUE entries. */
+  /** Added to the rebuilt environment; undefined values are skipped. An array holds NAME=VALUE entries. */
   env?: Readonly<Record<string, Word | undefined>> | readonly Word[];
   /** Run as this user of the host (the agent must be allowed to). */
   runAs?: string;
   /**
-   * What the command reads. "none": end-of-file at once. "pipe": what you write to `run.stdin`. Any other string: that
-   * text. Else: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
+   * What the command reads. "none": an immediate end-of-file. "pipe": what you write to `run.stdin`. Any other string:
+   * that text. Otherwise: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
    * @default 'none'
    */
   stdin?: 'none' | 'pipe' | (string & {}) | Uint8Array | AsyncIterable<Uint8Array | string>;
   /**
-   * Where stdout goes. With "pipe" into the result, or to a reader of the run.
+   * Where stdout goes. "pipe": into the result, or to a reader of the run.
    * @default 'pipe'
    */
   stdout?: OutputTarget;
@@ -75,10 +75,10 @@ export interface RunOptions {
    */
   pty?: boolean | { cols?: number | undefined; rows?: number | undefined; term?: string | undefined };
   /**
-   * "split", "merged" into stdout, or write by write (`records()`). "exact" is for every program: single writes
-   * up to 4,096 bytes, the order between stdout and stderr as the host read it. "ordered" keeps the true order, and long
-   * writes whole, of programs that write to the descriptors they were given; those that open /dev/stdout fail, and node,
-   * deno and bun are refused.
+   * "split", "merged" into stdout, or write by write (`records()`). "exact" works with every program: it preserves
+   * single writes up to 4,096 bytes, and the order between stdout and stderr in which the host read them. "ordered"
+   * preserves the true order, and long writes whole, for programs that write to their inherited descriptors. Programs
+   * that open /dev/stdout fail, and node, deno and bun are refused.
    * @default 'split'
    */
   capture?: 'split' | 'merged' | 'exact' | 'ordered';
@@ -98,22 +98,22 @@ export interface RunOptions {
    */
   killGrace?: Duration;
   /**
-   * When the result is there: at "exit", at end of output ("eof"), or when the whole "tree" has ended.
+   * When the result resolves: at "exit", at end of output ("eof"), or when the whole "tree" has ended.
    * @default 'exit'
    */
   waitFor?: 'exit' | 'eof' | 'tree';
   /**
-   * What a lost caller means: the run goes on ("keep"), or gets TERM after so many milliseconds.
+   * What happens when the caller is lost: the run goes on ("keep"), or gets TERM after this many milliseconds.
    * @default 'keep'
    */
   onDisconnect?: 'keep' | { termAfter: Duration };
   /**
-   * Milliseconds that the host keeps the finished run.
+   * Milliseconds for which the host keeps the finished run.
    * @default 86_400_000
    */
   keep?: Duration;
   /**
-   * Bytes of output the host keeps on disk for this run.
+   * Bytes of this run's output that the host keeps on disk.
    * @default 268_435_456
    */
   spoolMax?: number;
@@ -123,20 +123,20 @@ export interface RunOptions {
    */
   overflow?: 'block' | 'stop' | 'drop-old';
   /**
-   * Output above this many bytes ends the run (outcome limits) and is dropped.
+   * Output above this many bytes ends the run (outcome limits); the excess is dropped.
    * @default none
    */
   maxOutput?: number;
   /**
-   * Bytes a result collects of each stream. Above it the run is cancelled (outcome truncated), and what fits is kept; the
-   * text leaves out a last character that was cut.
+   * Bytes of each stream that a result collects. Above it the run is cancelled (outcome truncated) and the result keeps
+   * what fits; the text omits a last character that was cut.
    * @default 67_108_864
    */
   maxBuffer?: number;
   /**
-   * The final newline of text. True: left out of `stdout` and `stderr` of the result too. False: kept by `text()` too.
-   * `raw`, `bytes()` and streams always have it.
-   * @default `text()` and `${result}` leave it out, the result keeps it
+   * What happens to the final newline of text. True: `stdout` and `stderr` of the result omit it too. False: `text()`
+   * keeps it too. `raw`, `bytes()` and streams always have it.
+   * @default `text()` and `${result}` omit it, the result keeps it
    */
   stripFinalNewline?: boolean;
   /**
@@ -145,14 +145,15 @@ export interface RunOptions {
    */
   reject?: boolean;
   /**
-   * Further tries of a run that was not ok: of one that has certainly not started, or of any when it is `idempotent`. Each
-   * has a new run id; the run is then that one. What the caller has ended is not tried again, nor a run whose output was
-   * read as a stream.
+   * Further tries of a run that was not ok. A run is tried again only if it certainly never started or is `idempotent`.
+   * Each try has a new run id, and the run takes it over. A run that the caller ended, or whose output was read as a
+   * stream, is not tried again.
    * @default 0
    */
   retry?: Retry;
   /**
-   * Lines on our stderr about its start, its end and, with "full", its output; without the words of the command.
+   * Prints lines on our stderr about the run's start, its end and, with "full", its output; never the command's
+   * arguments.
    * @default SENDALL_VERBOSE, else "none"
    */
   verbose?: Verbose;
@@ -167,7 +168,7 @@ export interface RunOptions {
    */
   sha256?: boolean;
   /**
-   * Milliseconds after which the host must not start it any more.
+   * Milliseconds after which the host must no longer start the run.
    * @default 60_000
    */
   startWithin?: Duration;
@@ -230,7 +231,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   signal: abortSignal,
 };
 
-/** Argument lists and environments above this cannot be passed by Linux either (ARG_MAX is 2 MiB by default). */
+/** Linux could not pass longer argument lists and environments either (ARG_MAX is 2 MiB by default). */
 const MAX_SPEC = 1024 * 1024 - 4096;
 
 /** A run's options with every default in place. */
@@ -253,7 +254,7 @@ export interface PreparedRun {
   readonly stderr: OutputTarget | undefined;
 }
 
-/** @throws UsageError for what is none: callers without types would hear of it from somewhere inside. */
+/** @throws UsageError for any other type: without this check, untyped callers would get an error from deep inside. */
 export function toBytes(word: Word): Uint8Array {
   if (typeof word === 'string') return Buffer.from(word, 'utf8');
   if (word instanceof Uint8Array) return word;
@@ -285,19 +286,19 @@ function isEncoding(label: unknown): boolean {
   }
 }
 
-/** The same run, whose stdin will be written to. */
+/** The same run, with stdin as a pipe. */
 export function withStdin(prepared: PreparedRun): PreparedRun {
   const spec = { ...prepared.spec, stdin: true };
   return { ...prepared, spec, rawSpec: encodeSpec(spec), stdin: 'pipe' };
 }
 
-/** A fresh run id, for `runId`: UUIDv7, so that ids sort by age. */
+/** A fresh run id, for `runId`: a UUIDv7, so ids sort by age. */
 export function newRunId(): string {
   return formatRunId(makeRunId());
 }
 
 /**
- * Checks words and options.
+ * Checks the command and the options.
  * @throws UsageError that names what is wrong.
  */
 export function prepareRun(

@@ -1,4 +1,4 @@
-/** Where output goes that is not collected: a file, this process's own stdout or stderr, or a stream. */
+/** Targets for output that is not collected: a file, this process's own stdout or stderr, or a stream. */
 import { createWriteStream, openSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -11,8 +11,8 @@ import type { StreamName } from '../streams/output.js';
 
 /**
  * "pipe" (default): collected, or read as a stream. "inherit": to this process's stdout or stderr. "ignore": dropped. A
- * file: written from its beginning, or with `append` at its end; a relative name is below our own folder. A Writable: it
- * is ended at the end, unless it is process.stdout or process.stderr, or another run still writes to it.
+ * file: overwritten, or with `append` extended; a relative name starts at our own folder. A Writable: ended after the
+ * last byte, unless it is process.stdout or process.stderr, or another run still writes to it.
  */
 export type OutputTarget =
   | 'pipe'
@@ -35,16 +35,16 @@ export const outputTargetRule: Rule = either(
   having('a Writable', 'write', 'end', 'on'),
 );
 
-/** What a pipeline puts on its target, for each event at most. */
+/** The most listeners for one event that a pipeline puts on its target. */
 const LISTENERS = 4;
 
-/** These end with the process. */
+/** These stay open until the process ends. */
 export const isOurs = (target: Writable): boolean => target === process.stdout || target === process.stderr;
 
-/** Streams that runs write to, each with the number of those that have not ended. */
+/** Streams that runs write to, with the number of unfinished runs for each. */
 export const writers = {
   left: new WeakMap<Writable, number>(),
-  /** One more. Returns what says that it has ended, and whether it was the last. */
+  /** Adds a writer. The returned function removes it and says whether it was the last. */
   add(target: Writable): () => boolean {
     const { left } = this;
     left.set(target, (left.get(target) ?? 0) + 1);
@@ -60,13 +60,16 @@ export const writers = {
 
 interface Opened {
   readonly sink: Writable;
-  /** What it is called in messages. */
+  /** Its name in messages. */
   readonly label: string;
-  /** It was opened here: it is closed here, and its close is waited for. */
+  /** Opened here, so we close it and wait for the close. */
   readonly isFile: boolean;
 }
 
-/** Where one run's output goes, by stream. Both streams may go into one file: then their pieces come as they came. */
+/**
+ * Where one run's output goes, by stream. Both streams may go into one file; their pieces then keep their order of
+ * arrival.
+ */
 export class OutputTargets {
   readonly #opened = new Map<StreamName, Opened>();
   readonly #files = new Map<string, Opened>();
@@ -95,11 +98,11 @@ export class OutputTargets {
     return [...this.#opened.keys()];
   }
 
-  /** Writes all of a stream. Rejects, and lets go of the source, when not every byte was taken. */
+  /** Writes all of a stream. If any byte cannot be written, rejects and releases the source. */
   async pour(stream: StreamName, source: Readable): Promise<void> {
     const { sink, label, isFile } = this.#opened.get(stream)!;
     const done = writers.add(sink);
-    // It is told by the write that fails.
+    // The failing write reports the error.
     const heard = (): void => undefined;
     sink.on('error', heard);
     try {

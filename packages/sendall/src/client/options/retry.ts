@@ -1,4 +1,4 @@
-/** Trying a run again: which may be, and how often. */
+/** Trying a run again: which runs may be, and how often. */
 import { UsageError } from '../../errors.js';
 import { readDuration, type Duration } from '../../text/duration.js';
 import { callback, duration, either, objectOf, whole, type Rule } from './check.js';
@@ -15,8 +15,8 @@ export type Retry =
        */
       readonly delay?: Duration | undefined;
       /**
-       * Whether this result is worth another try; `tries` were made. Asked only when another one is allowed.
-       * @default every result, but that of a run that the host refused for another reason than being busy
+       * Whether this result is worth another try; `tries` is the number made. Called only when another try is allowed.
+       * @default every result except a refusal for any reason but "busy"
        */
       readonly when?: ((result: Result, tries: number) => boolean | Promise<boolean>) | undefined;
     };
@@ -33,7 +33,7 @@ export interface PreparedRetry {
   readonly when: (result: Result, tries: number) => boolean | Promise<boolean>;
 }
 
-/** @throws UsageError for a run that cannot be made again as it was. */
+/** @throws UsageError for a run that cannot be repeated unchanged. */
 export function prepareRetry(
   retry: Retry | undefined,
   options: {
@@ -58,7 +58,7 @@ export function prepareRetry(
   return { times, delayMs: readDuration(delay) ?? 0, when };
 }
 
-/** It may be made again: it has certainly not started, or was declared idempotent. Not what the caller has ended. */
+/** True if the run certainly never started or is declared idempotent, and the caller did not end it. */
 export function mayRepeat({ outcome, ok }: Result, started: boolean, idempotent: boolean): boolean {
   if (ok || outcome === 'cancelled' || outcome === 'conflict') return false;
   return idempotent || (!started && ['unreachable', 'refused', 'expired'].includes(outcome));

@@ -5,11 +5,11 @@ import { insertedBytes, isResult, type Result } from '../result/result.js';
 
 type Single = Word | number | Result;
 
-/** What may stand in ${…}: one word, or an array of words. A result stands for its stdout, without the final newline. */
+/** A value of ${…}: one word, or an array of words. A result stands for its stdout, without the final newline. */
 export type Argument = Single | readonly Single[];
 
 /**
- * The word of a value. `place` counts from 1.
+ * The word for a value. `place` counts from 1.
  * @throws UsageError when it is wrong.
  */
 function word(value: Single, place: number): Uint8Array {
@@ -27,8 +27,8 @@ function word(value: Single, place: number): Uint8Array {
 }
 
 /**
- * Cuts the template's own text at white space. A value is one word whatever it contains, joined to text that touches
- * it; an array is several words, the first and last joined to what touches them. Quotes and `|;&$` mean nothing.
+ * Splits the template's own text at white space. A value is always one word, joined to any text that touches it; an
+ * array is several words, the first and last joined likewise. Quotes and `|;&$` have no meaning.
  */
 export function templateWords(strings: TemplateStringsArray, values: readonly Argument[]): Uint8Array[] {
   const words: Uint8Array[][] = [];

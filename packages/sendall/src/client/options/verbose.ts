@@ -1,11 +1,11 @@
-/** What a run says of itself on our stderr while it runs, for people who look for a fault. */
+/** The lines a run prints about itself on our stderr, for debugging. */
 import { printable } from '../../text/printable.js';
 import { UsageError } from '../../errors.js';
 import { callback, either, oneOf, type Rule } from './check.js';
 import type { StreamName } from '../streams/output.js';
 import type { Result } from '../result/result.js';
 
-/** What is told, as it happens. */
+/** An event of the narration. */
 export type VerboseEvent = { readonly host: string; readonly runId: string } & Told;
 
 type Told =
@@ -14,9 +14,9 @@ type Told =
   | { readonly type: 'end'; readonly result: Result };
 
 /**
- * "none", "short": a line at the start and one at the end, "full": each line of output too. A function gets each of these
- * lines and what it is about; the text that it returns is written in its place, undefined writes nothing. An error that it throws is
- * uncaught, as that of any listener.
+ * "none", "short": a line at the start and one at the end, "full": each line of output too. A function gets each of
+ * these lines and its event; the text it returns is written instead, and undefined writes nothing. An error it throws
+ * is uncaught, as with any listener.
  */
 export type Verbose = 'none' | 'short' | 'full' | ((line: string, event: VerboseEvent) => string | undefined | void);
 
@@ -26,8 +26,8 @@ const LEVELS = ['none', 'short', 'full'] as const;
 export const verboseRule: Rule = either(oneOf(...LEVELS), callback);
 
 /**
- * The option, or without one what SENDALL_VERBOSE says.
- * @throws UsageError when that is none of the levels.
+ * The option or, without one, the level in SENDALL_VERBOSE.
+ * @throws UsageError when that is not a level.
  */
 export function verboseOf(option: Verbose | undefined): Verbose {
   if (option !== undefined) return option;
@@ -43,7 +43,7 @@ export function verboseOf(option: Verbose | undefined): Verbose {
 const LONGEST_LINE = 1000;
 let runs = 0;
 
-/** Tells of one run. The command's words are left out: they may hold what is not for logs. */
+/** Narrates one run. It omits the command's arguments, which may be secret. */
 export class Narrator {
   readonly #verbose: Verbose;
   readonly #about: { readonly host: string; readonly runId: string };
@@ -58,7 +58,7 @@ export class Narrator {
     this.#streams = { stdout: stream(), stderr: stream() };
   }
 
-  /** Output is told too. */
+  /** Output is narrated too. */
   get isFull(): boolean {
     return this.#verbose !== 'short';
   }
@@ -103,7 +103,7 @@ export class Narrator {
       const told = this.#verbose(line, { ...this.#about, ...event });
       if (typeof told === 'string') process.stderr.write(`${told}\n`);
     } catch (error) {
-      // A fault of the caller's function is the caller's, as in any listener, and not that of the link that it would end.
+      // An error in the caller's function must not end the link, so it is thrown outside, as in any listener.
       queueMicrotask(() => {
         throw error;
       });

@@ -1,10 +1,10 @@
-/** What happened to a run: a result, and the error that carries one. A failure has the shape of a result. */
+/** The result of a run, and the error that carries one. A failure has the shape of a result. */
 import { stripVTControlCharacters, type InspectOptions } from 'node:util';
 import { SendallError } from '../../errors.js';
 import { printable } from '../../text/printable.js';
 import type { ProcessInfo } from '../../protocol/messages.js';
 
-/** What became of a run. */
+/** How a run ended. */
 export type Outcome =
   | 'ok'
   | 'failed'
@@ -20,7 +20,7 @@ export type Outcome =
   | 'truncated'
   | 'conflict';
 
-/** Bytes of a stream that the host had to drop: offsets `from` (inclusive) to `to` (exclusive). */
+/** Bytes of a stream that the host dropped: offsets `from` (inclusive) to `to` (exclusive). */
 export interface Gap {
   readonly stream: 'stdout' | 'stderr';
   readonly from: number;
@@ -36,31 +36,31 @@ export interface Survivor {
   readonly argv: readonly string[];
 }
 
-/** `${result}` is its stdout without the final newline. */
+/** `${result}` gives its stdout without the final newline. */
 export interface Result {
   /** The command ended with code 0, and every byte up to the drained offsets arrived. */
   readonly ok: boolean;
   readonly outcome: Outcome;
-  /** The command's own exit code; undefined when it died by a signal or its end is not known. */
+  /** The command's own exit code; undefined when a signal ended it or its end is unknown. */
   readonly code: number | undefined;
   /** "SIGKILL" and so on. */
   readonly signal: string | undefined;
   readonly runId: string;
   readonly host: string;
   /**
-   * Collected output, decoded with the run's encoding; without its final newline when the run's `stripFinalNewline` is
-   * true. Empty for a stream that was read while it ran.
+   * Collected output, decoded with the run's encoding. With the run's `stripFinalNewline` true it lacks the final
+   * newline. Empty for a stream that was read during the run.
    */
   readonly stdout: string;
   readonly stderr: string;
-  /** Collected output as it came, byte for byte. */
+  /** Collected output, byte for byte. */
   readonly raw: { readonly stdout: Buffer; readonly stderr: Buffer };
-  /** Bytes of each stream that were received, gaps counted. */
+  /** Bytes received of each stream, gaps included. */
   readonly finals: { readonly stdout: number; readonly stderr: number };
   readonly sha256: { readonly stdout: string | undefined; readonly stderr: string | undefined };
   readonly gaps: readonly Gap[];
   readonly survivors: readonly Survivor[];
-  /** "cgroup": a kill reached the whole tree for certain; "unproven": as far as could be seen. */
+  /** "cgroup": the kill certainly reached the whole tree; "unproven": it reached every process we could see. */
   readonly killProof: string | undefined;
   readonly rusage: { readonly userUs: number; readonly systemUs: number; readonly maxRssKb: number } | undefined;
   readonly timing: {
@@ -69,11 +69,11 @@ export interface Result {
     readonly endMs: number | undefined;
     readonly durationMs: number;
   };
-  /** SHA-256 of the spec as it was sent, hexadecimal. */
+  /** SHA-256 of the spec as sent, hexadecimal. */
   readonly specHash: string;
   /** Why a run was refused: nofile, notexec, nocwd, policy, … */
   readonly refusal: string | undefined;
-  /** One sentence for people: what happened, and the next step where there is one. */
+  /** One sentence for people: what happened and, if possible, what to do next. */
   readonly reason: string;
 }
 
@@ -82,16 +82,16 @@ type Inspect = (value: unknown, options: InspectOptions) => string;
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * A run whose result is not ok. Its message says why, where, and, when it was started here, of which program; then come
- * the last lines of stderr. The command's other words are not in it.
+ * The error of a run that was not ok. Its message gives the reason, the host and, if the run was started here, the
+ * program; the last lines of stderr follow. It omits the command's other arguments.
  */
 export class RunError extends SendallError {
   readonly result: Result;
   /** The message without the lines of stderr. */
   readonly shortMessage: string;
-  /** The policy rule that refused. */
+  /** The policy rule that refused the run. */
   readonly rule: string | undefined;
-  /** Trying again may help: nothing was started. */
+  /** Trying again may help: nothing has started. */
   readonly retryable: boolean;
 
   constructor(
@@ -123,15 +123,17 @@ export class RunError extends SendallError {
   }
 }
 
-/** Lines of stderr in an error's message, characters of each, and the bytes at its end that are looked at. */
+/**
+ * Limits of the stderr excerpt in an error's message: lines, characters a line, and bytes of the end it is taken from.
+ */
 const LAST_LINES = 10;
 const LONGEST_LINE = 200;
 const TAIL = 4096;
 
-/** The end of stderr, safe to show: no colours, other control characters as text. */
+/** The end of stderr, safe to print: without colours, with other control characters shown as text. */
 function lastLines(stderr: Buffer, encoding = 'utf-8'): string[] {
   const lines = new TextDecoder(encoding).decode(stderr.subarray(-TAIL)).split(/\r\n|[\n\r]/);
-  // Its beginning was cut off.
+  // The first line may be cut.
   if (stderr.length > TAIL && lines.length > 2) lines.shift();
   return lines
     .map((line) => printable(stripVTControlCharacters(line).replaceAll('\t', ' ').trimEnd(), LONGEST_LINE))
@@ -139,12 +141,12 @@ function lastLines(stderr: Buffer, encoding = 'utf-8'): string[] {
     .slice(-LAST_LINES);
 }
 
-/** Without what is not there. */
+/** The fields that are defined. */
 function given(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== false));
 }
 
-/** Characters of each stream that inspect() shows, and lines. */
+/** Limits of what inspect() shows of each stream: characters and lines. */
 const MOST_SHOWN = 200;
 const MOST_LINES = 5;
 
@@ -159,7 +161,7 @@ function shownText(text: () => string, bytes: number): string | undefined {
   return cut.length < all.length ? `${cut}… <${bytes} bytes>` : all;
 }
 
-/** What results can do; it is theirs as a prototype, so that their fields are their own and nothing else is. */
+/** Methods of results. They sit on a prototype, so that a result's own properties are just its fields. */
 const RESULT = {
   toString(this: Result): string {
     return withoutNewline(this.stdout);
@@ -184,12 +186,12 @@ const RESULT = {
   },
 };
 
-/** Makes the fields of a result a result. */
+/** Gives an object with the fields of a result its methods. */
 export function asResult<T extends object>(fields: T): T {
   return Object.setPrototypeOf(fields, RESULT) as T;
 }
 
-/** Without one LF or CR LF at the end. */
+/** `text` without one final LF or CR LF. */
 export function withoutNewline(text: string): string {
   return text.endsWith('\n') ? text.slice(0, text.endsWith('\r\n') ? -2 : -1) : text;
 }
@@ -197,12 +199,15 @@ export function withoutNewline(text: string): string {
 /** Results without their stdout. */
 const incomplete = new WeakSet<object>();
 
-/** Marks a result whose stdout was read as a stream, or went elsewhere: it has nothing to put into a template. */
+/** Marks a result whose stdout was streamed or redirected: a template cannot use it. */
 export function markUncollected(result: Result): void {
   incomplete.add(result);
 }
 
-/** What a result puts into a template: stdout byte for byte, without its final newline; undefined when it was not kept. */
+/**
+ * What a template gets from a result: stdout byte for byte, without its final newline; undefined if it was not
+ * collected.
+ */
 export function insertedBytes(result: Result): Uint8Array | undefined {
   if (incomplete.has(result) || ['truncated', 'lost'].includes(result.outcome)) return undefined;
   const { stdout } = result.raw;
@@ -210,15 +215,15 @@ export function insertedBytes(result: Result): Uint8Array | undefined {
   return stdout.subarray(0, stdout.at(-2) === 0x0d ? -2 : -1);
 }
 
-/** A run's own result, or one with the same fields. */
+/** True for a run's own result, and for any object with the same fields. */
 export function isResult(value: unknown): value is Result {
   return typeof value === 'object' && value !== null && 'runId' in value && 'raw' in value && 'outcome' in value;
 }
 
-/** Longer output becomes text only when it is asked for. */
+/** Longer output is decoded only on demand. */
 const SHORT = 64 * 1024;
 
-/** Decodes what was collected. Of a stream that was `cut`, the beginning of a last character is left out. */
+/** Adds the decoded texts. If a stream was `cut`, the partial character at its end is dropped. */
 export function addTexts(
   result: { stdout: string; stderr: string; raw: Result['raw'] },
   encoding: string,
@@ -233,7 +238,7 @@ export function addTexts(
     };
     if (bytes.length > SHORT) {
       let text: string | undefined;
-      // Not for every result: an object with accessors of its own takes as long to make as all the rest of it.
+      // Not for every result: creating an object with own accessors takes as long as all the rest of it.
       Object.defineProperty(result, stream, { get: () => (text ??= decode()), enumerable: true });
     } else if (bytes.length > 0) result[stream] = decode();
   }

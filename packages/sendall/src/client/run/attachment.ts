@@ -1,6 +1,6 @@
 /**
- * What a run and its host agree on: which bytes came, which went, who is in control, what was asked, how it ended. It
- * outlives links: on each new one it says where it stands and goes on from there.
+ * The state a run and its host agree on: which bytes have arrived, which were sent, who has control, what was
+ * requested, how the run ended. It outlives links: on each new one it reports its state and continues from there.
  */
 import { ProtocolError, SendallError, UsageError } from '../../errors.js';
 import { decodeSpec } from '../../protocol/codec.js';
@@ -22,7 +22,7 @@ import { withStdin, type PreparedRun } from '../options/options.js';
 import { Outbound } from '../streams/outbound.js';
 import type { Rider, Session } from '../session/session.js';
 
-/** How a run begins: by opening it, or by attaching to one that exists. */
+/** How a run begins: by opening it, or by attaching to an existing one. */
 export type Beginning =
   | { readonly kind: 'open' }
   | {
@@ -31,42 +31,44 @@ export type Beginning =
       readonly from: 'start' | 'end' | number | { tail: number };
     };
 
-/** How a terminal treats what is typed. */
+/** How a terminal treats typed keys. */
 export interface TerminalEcho {
-  /** It hands over whole lines, and edits them itself (ICANON); else programs get each key at once. */
+  /** The terminal passes on whole lines after editing (ICANON); otherwise programs get each key immediately. */
   readonly canonical: boolean;
-  /** It shows what is typed (ECHO); else nothing does, or the program itself. */
+  /** The terminal shows typed keys (ECHO); otherwise the program may, or nothing does. */
   readonly echo: boolean;
 }
 
-/** Whose attachment it is, and hears what happens. */
+/** The attachment's owner, which hears of each event. */
 export interface AttachmentOwner {
-  /** The streams that the host sends: two pipes, one, a terminal, or a log of single writes. */
+  /** The streams the host sends: two pipes, one, a terminal, or a log of single writes. */
   shape(streams: readonly number[]): Map<number, Inbound>;
   opened(specHash: string): void;
-  /** The host has taken or found the run; `resumed` when that is not the first time. */
+  /** The host has accepted or found the run; `resumed` when it had done so before. */
   attached(resumed: boolean): void;
-  /** Of a run that others opened: where each stream stands now, and the modes of its terminal. */
+  /** For a run that others opened: the current offset of each stream, and the modes of its terminal. */
   joined(streams: readonly StreamState[], screen: string | undefined): void;
   started(started: Started): void;
   refused(message: MessageNamed<'REFUSED'>): void;
   gap(stream: number, from: number, to: number, reason: string): void;
-  /** How the terminal treats what is typed; undefined when that is not known any more. */
+  /** How the terminal treats typed keys; undefined once that is unknown. */
   echo(bits: TerminalEcho | undefined): void;
-  /** Another caller has taken control: this one only observes from now on. */
+  /** Another caller has taken control; this one only observes from now on. */
   controlLost(): void;
   exited(exit: Exit): void;
   treeEnded(): void;
-  /** Bytes, an end or a gap have come: perhaps it was all. */
+  /** Bytes, an end or a gap arrived, so the output may be complete. */
   arrived(): void;
-  /** The end will never be known, or not all of the output. */
+  /** The run's end will stay unknown, or some of its output missing. */
   failed(outcome: 'unreachable' | 'refused' | 'lost' | 'truncated', reason: string, cause?: Error): void;
 }
 
-/** Bytes asked for after a link that nothing came of; a quarter of it after the next such link, and so on. */
+/**
+ * The most bytes requested after a link that achieved nothing; a quarter of that after the next such link, and so on.
+ */
 const LARGEST_BURST = 16 * 1024;
 const SMALLEST_BURST = 64;
-/** Bytes that are acknowledged a moment later, should there not be enough more of them to do so before. */
+/** So many bytes are acknowledged after a moment, unless more arrive and trigger an acknowledgement sooner. */
 const WORTH_AN_ACK = 16 * 1024;
 /** That moment, in milliseconds. */
 const ACK_DELAY = 100;
@@ -76,16 +78,16 @@ export type Request = WithoutPlace<Operation>;
 
 export class ClientAttachment implements Rider {
   readonly stdin = new Outbound();
-  /** What the host sends, by stream number. */
+  /** The incoming streams, by stream number. */
   streams: Map<number, Inbound>;
   exit: Exit | undefined;
   treeEnd = false;
-  /** The newest epoch of control that was granted; undefined while observing. */
+  /** The newest epoch of control granted to us; undefined while observing. */
   controlEpoch: number | undefined;
   #prepared: PreparedRun;
   readonly #beginning: Beginning;
   readonly #owner: AttachmentOwner;
-  /** Tells the host, on another link, that it is still us. */
+  /** Tells the host, on another link, that this is the same caller. */
   readonly #holder = randomPiece(8);
   readonly #operations = new Operations();
   #mode: 'observe' | 'control';
@@ -96,18 +98,18 @@ export class ClientAttachment implements Rider {
   #followsEcho = false;
   #boarded = false;
   #opened = false;
-  /** The host has said on this link where stdin stands. */
+  /** The host has reported on this link how far stdin has come. */
   #stdinPlaced = false;
   #ended = false;
-  /** Streams that are not read any more. */
+  /** Streams we no longer read. */
   readonly #unread = new Set<number>();
   #ackTimer: NodeJS.Timeout | undefined;
-  /** What the host is asked for at once on a new link; smaller after each one that nothing came of. */
+  /** Bytes requested first on a new link; fewer after each link that achieved nothing. */
   #burst = Infinity;
   #epoch: Uint8Array | undefined;
   #notAfterMs: number | undefined;
   #wanted: readonly From[] = [];
-  /** Control of this epoch was lost. */
+  /** The epoch in which control was lost. */
   #lostEpoch = 0;
 
   constructor(prepared: PreparedRun, beginning: Beginning, owner: AttachmentOwner) {
@@ -126,7 +128,7 @@ export class ClientAttachment implements Rider {
     return this.#boarded;
   }
 
-  /** Milliseconds that the host's first answer took on the present link. */
+  /** Milliseconds the host took for its first answer on the present link. */
   get roundTripMs(): number {
     return this.#roundTripMs;
   }
@@ -140,11 +142,11 @@ export class ClientAttachment implements Rider {
     return this.#prepared.giveUpAfter;
   }
 
-  // -- what the run wants
+  // -- the run's side
 
   /**
-   * Something will be written to its stdin.
-   * @throws UsageError when the host has been told otherwise.
+   * The run's stdin will be written to.
+   * @throws UsageError if the host has already been told that it will not.
    */
   takeStdin(): void {
     const { spec } = this.#prepared;
@@ -155,15 +157,15 @@ export class ClientAttachment implements Rider {
   }
 
   /**
-   * The host is asked how the terminal treats what is typed.
-   * @throws UsageError when it is too late for that.
+   * Asks the host to report how the terminal treats typed keys.
+   * @throws UsageError if the run has already been sent.
    */
   followEcho(): void {
     if (this.#boarded) throw new UsageError('followEcho() comes too late: call it as soon as the run is made');
     this.#followsEcho = true;
   }
 
-  /** Asks something of the run; repeated on the next link when this one goes before the answer. */
+  /** Sends a request about the run. If the link is lost before the answer, the next one repeats the request. */
   operate(request: Request): Promise<MessageNamed<'OP_OK'>> {
     if (this.#ended) throw new SendallError('NOT_RUNNING', 'the run has ended');
     const operation = { ...request, alias: this.#alias, opId: newOpId() } as Operation;
@@ -172,18 +174,18 @@ export class ClientAttachment implements Rider {
     return answer;
   }
 
-  /** This stream is not read any more. */
+  /** Stops reading a stream. */
   stopReading(stream: number): void {
     if (this.#unread.has(stream)) return;
     this.#unread.add(stream);
-    // One that comes in a log of both has nothing of its own to wait for.
+    // A stream inside a log of both has no end of its own to wait for.
     const inbound = this.streams.get(stream);
     if (inbound) inbound.abandoned = true;
     if (this.#mode === 'control') this.#session?.send({ type: 'STOP', alias: this.#alias, stream });
     this.#owner.arrived();
   }
 
-  /** Announces new credit, and to the host that it may let go of what has safely arrived. */
+  /** Announces new credit, and acknowledges bytes the host need no longer keep. */
   grant(): void {
     const alias = this.#alias;
     for (const [stream, inbound] of this.streams) {
@@ -194,7 +196,7 @@ export class ClientAttachment implements Rider {
     }
   }
 
-  /** The caller has its result, or wants no more; `received` when the host may let go of the run. */
+  /** The caller has its result, or gives up; `received` when the host may delete the run. */
   end(received: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -205,19 +207,19 @@ export class ClientAttachment implements Rider {
     this.#leave();
   }
 
-  /** Every byte before the command's own end is here. */
+  /** Every byte written before the command's own end has arrived. */
   get drained(): boolean {
     return this.exit?.upto.every(({ stream, offset }) => this.streams.get(stream)?.has(offset) ?? true) ?? false;
   }
 
-  /** Every stream has come to its end. */
+  /** Every stream has ended. */
   get allEnded(): boolean {
     for (const inbound of this.streams.values())
       if (!inbound.abandoned && (inbound.final === undefined || inbound.next < inbound.final)) return false;
     return true;
   }
 
-  /** The stream whose bytes are not those that the host read from the command. */
+  /** A stream whose bytes differ from those the host read from the command. */
   get corrupt(): number | undefined {
     if (this.exit?.cause === 'lost') return undefined;
     return this.exit?.upto.find((upto) => this.streams.get(upto.stream)?.matches(upto) === false)?.stream;
@@ -358,20 +360,22 @@ export class ClientAttachment implements Rider {
       );
   }
 
-  // -- inside
+  // -- internals
 
-  /** The first word of the host took as long as any: all the way, where a process in between would answer a PING itself. */
+  /**
+   * The host's first answer travels all the way, whereas a proxy in between may answer a PING itself. So it is timed.
+   */
   #answered(): void {
     this.#roundTripMs = performance.now() - this.#askedAt;
   }
 
-  /** Something came of this link. */
+  /** The link has achieved something. */
   #progress(): void {
     this.#burst = Infinity;
     this.#session?.progress();
   }
 
-  /** Until something comes of the link that begins, it is taken for one that will not. */
+  /** Until the new link achieves something, we assume that it will not. */
   #restrain(): void {
     if (this.#burst !== Infinity) {
       for (const inbound of this.streams.values()) inbound.restrain(this.#burst);
@@ -380,7 +384,7 @@ export class ClientAttachment implements Rider {
     this.#burst = this.#burst === Infinity ? LARGEST_BURST : Math.max(SMALLEST_BURST, this.#burst / 4);
   }
 
-  /** What OPEN and ATTACH ask for: each stream from its next byte. */
+  /** The offsets for OPEN and ATTACH: each stream from its next byte. */
   #positions(): readonly From[] {
     const begin = this.#beginning;
     if (begin.kind === 'open' || this.#opened)
@@ -389,7 +393,7 @@ export class ClientAttachment implements Rider {
         offset: next,
         limit: abandoned ? next : limit,
       }));
-    // Which streams the run has is told by ATTACHED; credit for those it may have spares a round trip.
+    // ATTACHED names the streams the run has; credit for all possible ones saves a round trip.
     const { from } = begin;
     const at = (wanted: typeof from, window = FIRST_WINDOW): Omit<From, 'stream'> => {
       if (wanted === 'start') return { offset: 0, limit: window };
@@ -414,7 +418,7 @@ export class ClientAttachment implements Rider {
     this.#owner.arrived();
   }
 
-  /** A host with little room may not have enough of it for as many bytes as are acknowledged together otherwise. */
+  /** A host with little room may fill up before a full batch of bytes is acknowledged. */
   #acknowledgeSoon(): void {
     this.#ackTimer = setTimeout(() => {
       this.#ackTimer = undefined;
@@ -423,7 +427,7 @@ export class ClientAttachment implements Rider {
     this.#ackTimer.unref();
   }
 
-  /** A new link begins where the last one ended: the host may let go of what came before. */
+  /** A new link begins where the last one ended; the host may free everything before. */
   #acknowledgeAll(): void {
     if (this.#mode !== 'control') return;
     for (const [stream, inbound] of this.streams) {
@@ -436,7 +440,7 @@ export class ClientAttachment implements Rider {
     this.#progress();
     this.controlEpoch = controlEpoch;
     this.#owner.opened(Buffer.from(specHash).toString('hex'));
-    // Of a run that exists ATTACHED will tell where it stands.
+    // For an existing run, ATTACHED names the offset.
     if (state !== 'new') return;
     this.#opened = true;
     this.#stdinPlaced = true;
@@ -464,7 +468,7 @@ export class ClientAttachment implements Rider {
     this.#owner.arrived();
   }
 
-  /** The first word about a run that others opened: its streams, and where ours begin. */
+  /** The first message about a run that others opened: its streams, and where ours begin. */
   #join({ streams, spec, screen }: MessageNamed<'ATTACHED'>): void {
     const sent = streams.map(({ stream }) => stream).filter((stream) => stream !== STREAM.stdin);
     const known = spec && decodeSpec(spec);
@@ -497,7 +501,7 @@ export class ClientAttachment implements Rider {
     const gap = this.streams.get(stream)?.skip(from, to);
     if (!gap) return;
     this.#owner.gap(stream, gap.from, gap.to, reason);
-    // What comes behind it may lie beyond the credit that was given, and nothing else would bring more.
+    // The bytes after the gap may lie beyond our credit, and nothing else would request them.
     this.grant();
   }
 
@@ -548,7 +552,7 @@ export class ClientAttachment implements Rider {
     this.stdin.stop();
   }
 
-  /** Leaves the link, but not before what was asked has its answer. */
+  /** Leaves the link once every request has its answer. */
   #leave(): void {
     if (this.#operations.size) return;
     this.#session?.leave(this);

@@ -1,6 +1,6 @@
 /**
- * How a run's end is decided: when it is there, what its outcome is and why, what its result holds and which error stands
- * for it. The run says what happened; here is what that amounts to.
+ * Decides a run's end: when it is reached, its outcome and reason, the contents of its result, and the matching error.
+ * The run supplies the facts; this file interprets them.
  */
 import type { Exit, MessageNamed, Spec, Started } from '../../protocol/messages.js';
 import type { PreparedRun } from '../options/options.js';
@@ -19,12 +19,12 @@ import type { Output } from '../streams/output.js';
 /** How a run ended, and a sentence for people. */
 export type Conclusion = readonly [outcome: Outcome, reason: string];
 
-/** What is known of a command's end, and of its output's. */
+/** The known facts about the end of a command and of its output. */
 export interface Ends {
   readonly exit: Exit | undefined;
-  /** Every byte up to the drained offsets is here. */
+  /** Every byte up to the drained offsets has arrived. */
   readonly drained: boolean;
-  /** No stream can bring anything more. */
+  /** Every stream has ended or failed. */
   readonly allEnded: boolean;
   /** The last process of the tree is gone. */
   readonly treeEnd: boolean;
@@ -32,16 +32,16 @@ export interface Ends {
   readonly corrupt: number | undefined;
 }
 
-/** Whether that is the end that the caller waits for. */
+/** Whether the end the caller waits for is reached. */
 export function isOver({ exit, drained, allEnded, treeEnd }: Ends, waitFor: PreparedRun['waitFor']): boolean {
   if (!exit) return false;
-  // What is lost has no end to wait for.
+  // A lost run has no other end to wait for.
   if (exit.cause === 'lost' && drained) return true;
   if (waitFor === 'exit') return drained;
   return allEnded && (waitFor === 'eof' || treeEnd);
 }
 
-/** What a run came to whose end is there. `overflowed`: the `maxBuffer` that its output was above. */
+/** The conclusion of a run that has ended. `overflowed`: its output exceeded `maxBuffer`. */
 export function conclude(
   exit: Exit,
   corrupt: number | undefined,
@@ -65,7 +65,7 @@ const CAUSES: Readonly<Record<string, Outcome>> = {
   lost: 'lost',
 };
 
-/** What an exit means, when all of the output is here. */
+/** The conclusion from an exit, once all output has arrived. */
 function verdict(exit: Exit, gaps: readonly Gap[]): Conclusion {
   if (exit.cause) {
     const because = exit.reason ? `: ${exit.reason}` : '';
@@ -84,24 +84,24 @@ const REFUSALS: Readonly<Record<string, Outcome>> = {
   cancelled: 'cancelled',
 };
 
-/** What a refusal by the host comes to. */
+/** The conclusion from a refusal by the host. */
 export function refusal({ code, message }: MessageNamed<'REFUSED'>): Conclusion {
   return [REFUSALS[code] ?? 'refused', message];
 }
 
-/** A run that is cancelled after its command has ended. */
+/** For a run cancelled after its command has ended. */
 export const CANCELLED_WHILE_WRITING: Conclusion = [
   'cancelled',
   'cancelled by the caller while its output was being written',
 ];
 
-/** Why a run came to nothing, beside its outcome. */
+/** Why a run failed, besides its outcome. */
 export interface Failure {
   readonly cause?: Error | undefined;
   readonly refused?: MessageNamed<'REFUSED'> | undefined;
 }
 
-/** What happened, for the result to tell. */
+/** What the result reports. */
 export interface Account {
   readonly host: string;
   readonly runId: string;
@@ -155,7 +155,7 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
   return result;
 }
 
-/** The error that stands for a result that is not ok. `program`: undefined for a run that others opened. */
+/** The error for a result that is not ok. `program`: undefined for a run that others opened. */
 export function errorOf(
   result: Result,
   {
@@ -174,7 +174,7 @@ export function errorOf(
   });
 }
 
-/** Without its words, which may hold what is not for logs. */
+/** The program's name, without its arguments, which may be secret. */
 export function programOf({ verb, argv }: Spec): string {
   return verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString();
 }

@@ -1,4 +1,4 @@
-/** A promise that is settled from outside, and made when it is asked for: most of a run's are never looked at. */
+/** A promise settled from outside and created on demand: most promises of a run are never used. */
 export class Deferred<T> {
   #outcome: { value: T } | { error: () => Error } | undefined;
   #promise: Promise<T> | undefined;
@@ -18,7 +18,7 @@ export class Deferred<T> {
     this.#settle?.resolve(value);
   }
 
-  /** `error` is called once the promise is asked for. */
+  /** `error` is called only when the promise is requested. */
   reject(error: () => Error): void {
     this.#outcome = { error };
     this.#settle?.reject(error());
@@ -26,7 +26,7 @@ export class Deferred<T> {
 
   #make(): Promise<T> {
     const promise = new Promise<T>((resolve, reject) => (this.#settle = { resolve, reject }));
-    // Not each of a run's promises has to be handled.
+    // A caller need not handle every promise of a run.
     promise.catch(() => undefined);
     const outcome = this.#outcome;
     if (outcome && 'value' in outcome) this.#settle!.resolve(outcome.value);

@@ -1,4 +1,4 @@
-/** A run's output: the streams that the host sends, and where each of them goes. */
+/** A run's output: the streams from the host, and where each of them goes. */
 import { UsageError } from '../../errors.js';
 import { STREAM } from '../../protocol/messages.js';
 import type { PreparedRun } from '../options/options.js';
@@ -8,37 +8,37 @@ import { Inbound } from '../streams/inbound.js';
 import { Output, type StreamName } from '../streams/output.js';
 
 export interface OutputsOwner {
-  /** Bytes were used up by a reader: new credit may be due. */
+  /** A reader has consumed bytes: new credit may be due. */
   used(): void;
-  /** More came than `maxBuffer`. */
+  /** More bytes arrived than `maxBuffer` allows. */
   overflowed(): void;
-  /** A stream, by its number, is not read any more. */
+  /** A reader has stopped reading this stream, given by number. */
   stopped(stream: number): void;
-  /** Not every byte was taken where the options send it. */
+  /** The target named in the options did not take every byte. */
   unwritable(error: Error): void;
 }
 
-/** Of a run whose output is collected or read: most are such. */
+/** For the common run, whose output is collected or read. */
 const ALL_HERE = new OutputTargets({ stdout: undefined, stderr: undefined });
 const NAMES = ['stdout', 'stderr'] as const;
 
 export class Outputs {
   stdout: Output;
   stderr: Output;
-  /** Single writes, when the host sends a log of them. */
+  /** Single writes, if the host sends a log of them. */
   records: ExactRecords | undefined;
-  /** More came than `maxBuffer`. */
+  /** More bytes arrived than `maxBuffer` allows. */
   hasOverflowed = false;
-  /** Why not all of it was written where it goes. */
+  /** Why the target did not take all output. */
   unwritten: Error | undefined;
-  /** Resolves when all that goes elsewhere is written, or why not all of it can be. */
+  /** Resolves when all redirected output is written; rejects when some cannot be. */
   pouring: Promise<unknown> | undefined;
   readonly #prepared: PreparedRun;
   readonly #owner: OutputsOwner;
   readonly #targets: OutputTargets;
 
   /**
-   * Opens the files that the options name.
+   * Opens the files named in the options.
    * @throws UsageError when one cannot be written.
    */
   constructor(prepared: PreparedRun, owner: OutputsOwner) {
@@ -58,7 +58,9 @@ export class Outputs {
     return { stdout: this.stdout.inbound.next, stderr: this.stderr.inbound.next };
   }
 
-  /** Takes shape as the host sends it: two pipes, one, a terminal, or a log of single writes. Returns it by number. */
+  /**
+   * Matches what the host sends: two pipes, one, a terminal, or a log of single writes. Returns the streams by number.
+   */
   shape(streams: readonly number[]): Map<number, Inbound> {
     const inbounds = new Map<number, Inbound>();
     const [stdout, stderr] = [this.stdout.inbound, this.stderr.inbound];
@@ -76,7 +78,7 @@ export class Outputs {
     return inbounds;
   }
 
-  /** Sends output where the options say. */
+  /** Starts sending output to the targets in the options. */
   begin(): void {
     for (const stream of NAMES) if (this.#prepared[stream] === 'ignore') this.of(stream).discard();
     const { streams } = this.#targets;
@@ -90,7 +92,7 @@ export class Outputs {
     );
   }
 
-  /** For another try. A reader that has one of the streams keeps it: nothing has come so far. */
+  /** Prepares for another try. A reader of a stream keeps it, since nothing has arrived so far. */
   renew(): void {
     if (this.isUnread('stdout')) this.stdout = this.#make('stdout');
     if (this.isUnread('stderr')) this.stderr = this.#make('stderr');
@@ -98,38 +100,38 @@ export class Outputs {
     this.hasOverflowed = false;
   }
 
-  /** No reader was shown anything of it. */
+  /** No reader has seen any of it. */
   isUnread(stream: StreamName): boolean {
     return this.of(stream).collects || this.#prepared[stream] === 'ignore';
   }
 
-  /** @throws UsageError for a stream that goes elsewhere. */
+  /** @throws UsageError for a redirected stream. */
   mustCollect(...streams: readonly StreamName[]): void {
     for (const stream of streams)
       if (this.#targets.streams.includes(stream) || this.#prepared[stream] === 'ignore')
         throw new UsageError(`the run's ${stream} went where its option ${stream} says: there is nothing to read here`);
   }
 
-  /** Takes what goes nowhere else and drops it. */
+  /** Drops output that has no other target. */
   stopCollecting(): void {
     for (const stream of NAMES) if (!this.#targets.streams.includes(stream)) this.of(stream).discard();
     this.used();
   }
 
-  /** The stream is not read any more: the command gets SIGPIPE when it writes there. */
+  /** Stops reading the stream: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
     if (this.pouring && this.#targets.streams.includes(stream))
       this.unwritten ??= new Error(`${stream} was not all written: it is not read any more`);
     this.#stop(stream);
   }
 
-  /** Bytes were used up by a reader. */
+  /** A reader has consumed bytes. */
   used(): void {
     this.records?.settle();
     this.#owner.used();
   }
 
-  /** Nothing more will come. */
+  /** No more output will arrive. */
   finish(): void {
     this.stdout.finish();
     this.stderr.finish();

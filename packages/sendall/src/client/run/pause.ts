@@ -1,14 +1,14 @@
-/** The pause before a run's next try, which a caller may cut short. */
+/** The pause before a run's next try. A caller may cut it short. */
 export class Pause {
   #stopped: string | undefined;
   #wake: (() => void) | undefined;
 
-  /** Why no further try is to be made; undefined while there may be one. */
+  /** Why no further try will be made; undefined while one may be. */
   get stopped(): string | undefined {
     return this.#stopped;
   }
 
-  /** Waits so many milliseconds, or until it is stopped. */
+  /** Waits this many milliseconds, or until stopped. */
   async wait(ms: number): Promise<void> {
     if (!ms || this.#stopped !== undefined) return;
     await new Promise<void>((done) => {

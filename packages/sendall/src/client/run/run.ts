@@ -1,6 +1,6 @@
 /**
- * One command on one host. Await it for its result; iterate it for its lines; read, write and kill it while it runs.
- * It outlives its link: when one is lost the session finds another and the run goes on at the next byte.
+ * One command on one host. Await it for its result; iterate it for its lines; read, write and kill it while it runs. It
+ * outlives its link: when one is lost, the session makes another and the run continues at the next byte.
  */
 import { setMaxListeners } from 'node:events';
 import { Readable, type Writable } from 'node:stream';
@@ -45,10 +45,10 @@ import { signalNumber } from '../options/signals.js';
 import { mayRepeat, type PreparedRetry } from '../options/retry.js';
 import { isOurs, writers } from '../options/output-target.js';
 
-/** How far a run is. */
+/** The stage a run has reached. */
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 'refused' | 'unreachable' | 'lost';
 
-/** Characters of a reason that the host keeps, and one by which it sees that there were more. */
+/** Characters of a reason that the host keeps, plus one that shows it was longer. */
 const LONGEST_REASON = 1001;
 
 const LINE_RULES = {
@@ -60,9 +60,9 @@ const LINE_RULES = {
 const CANCEL_RULES = { grace: duration, reason: text };
 const KILL_RULES = { grace: duration, scope: oneOf('leader', 'group', 'tree') };
 
-/** What a signal or a kill did. */
+/** The effect of a signal or a kill. */
 export interface KillReport {
-  /** "done", or why nothing was signalled. */
+  /** "done", or why no process was signalled. */
   readonly result: string;
   readonly signalled: readonly number[];
   readonly survivors: readonly Survivor[];
@@ -70,10 +70,10 @@ export interface KillReport {
   readonly proof: string | undefined;
 }
 
-/** One command on one host: awaited, its result; iterated, its lines. */
+/** One command on one host. Awaiting it gives its result, iterating it its lines. */
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly host: string;
-  /** With `retry` that of the newest try. */
+  /** With `retry`, the id of the newest try. */
   get runId(): string {
     return this.#runId;
   }
@@ -85,7 +85,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly #treeEnded = new Deferred<void>();
   readonly #controlLost = new Deferred<void>();
   readonly #result = new Deferred<Result>();
-  /** Resolves when the host has taken or found the run; rejects when it refuses. */
+  /** Resolves when the host has accepted or found the run; rejects when it refuses. */
   get attached(): Promise<void> {
     return this.#attached.promise;
   }
@@ -93,11 +93,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   get started(): Promise<Started> {
     return this.#started.promise;
   }
-  /** Resolves when the command's end is known; rejects when it cannot be. */
+  /** Resolves when the command's end is known; rejects when it cannot be known. */
   get exited(): Promise<Exit> {
     return this.#exited.promise;
   }
-  /** Resolves when every byte up to the drained offsets is here. */
+  /** Resolves when every byte up to the drained offsets has arrived. */
   get drained(): Promise<{ stdout: number; stderr: number }> {
     return this.#drained.promise;
   }
@@ -110,12 +110,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly #outputs: Outputs;
   #session: Session | undefined;
   #narrator: Narrator | undefined;
-  /** Tries that were made and came to nothing. */
+  /** The number of failed tries. */
   #tries = 0;
-  /** It waits before its next try. */
+  /** The pause before the next try. */
   #pause: Pause | undefined;
   #ended = false;
-  /** By this caller, whatever came of it. */
+  /** This caller asked to cancel, with or without success. */
   #cancelAsked = false;
   #gaps: Gap[] = [];
   readonly #openedAt = Date.now();
@@ -123,7 +123,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #events: EventQueue | undefined;
   #startedInfo: Started | undefined;
   #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
-  /** Where its streams stood when it was attached to. */
+  /** The offsets of its streams at the time of attaching. */
   #found: readonly StreamState[] = [];
   readonly #joins: boolean;
   readonly #observes: boolean;
@@ -131,7 +131,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #endedAt: number | undefined;
   #throws: boolean;
   #failure: Failure = {};
-  /** Why its AbortSignal was aborted. */
+  /** The reason of its aborted AbortSignal. */
   #aborted: unknown;
   #echo: ((echo: TerminalEcho | undefined) => void) | undefined;
 
@@ -151,7 +151,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#watch(prepared.signal);
   }
 
-  /** Takes its place on the host's link, after this turn: until then it may still be piped into. @internal */
+  /** Joins the host's link after this turn; until then it may still be piped into. @internal */
   join(session: Session): void {
     this.#session = session;
     queueMicrotask(() => {
@@ -159,7 +159,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     });
   }
 
-  /** Ends as a run whose host could not be reached. @internal */
+  /** Ends the run because its host could not be reached. @internal */
   giveUp(error: SendallError): void {
     this.#attachment.abandoned(error);
   }
@@ -168,35 +168,35 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#state;
   }
 
-  /** False while it needs a link to its host and there is none: one is being made, for the first time or again. */
+  /** False while the run needs a link to its host and a first or new one is being made. */
   get linked(): boolean {
     return this.#result.settled || this.#attachment.linked;
   }
 
-  /** The newest epoch of control that this caller was granted; undefined while it only observes. */
+  /** The newest epoch of control granted to this caller; undefined while it only observes. */
   get controlEpoch(): number | undefined {
     return this.#attachment.controlEpoch;
   }
 
-  /** The command has a terminal; for a run that was attached to, known once `attached` has resolved. */
+  /** The command has a terminal; for an attached run, known once `attached` has resolved. */
   get hasTerminal(): boolean {
     return this.#attachment.streams.has(STREAM.pty);
   }
 
   /**
-   * Of a run that was attached to, once `attached` has resolved: the offsets of stdout between which everything is of
-   * the past, and, for a terminal, what brings another one into the modes that its program has set by then.
+   * For an attached run, once `attached` has resolved: the offsets of stdout between which all output is old and, for a
+   * terminal, the sequences that put another terminal into its current modes.
    */
   get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
     return this.#past;
   }
 
-  /** Milliseconds that the host took for its first answer on the present link; 0 before it came. */
+  /** Milliseconds the host took for its first answer on the present link; 0 before that. */
   get roundTripMs(): number {
     return this.#attachment.roundTripMs;
   }
 
-  /** Of a run that was attached to: not all that was there when it was found has come so far. */
+  /** For an attached run: some of the output that existed on attaching has not arrived yet. */
   get isBehind(): boolean {
     return this.#found.some(({ stream, next }) => {
       const inbound = this.#attachment.streams.get(stream);
@@ -204,14 +204,14 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     });
   }
 
-  /** Resolves when another caller has taken control: what is written to `stdin` goes nowhere from then on. */
+  /** Resolves when another caller has taken control: from then on, bytes written to `stdin` are dropped. */
   get controlLost(): Promise<void> {
     return this.#controlLost.promise;
   }
 
   /**
-   * What the command reads. Ends with an end-of-file once it is ended and every byte has arrived. A run that was made
-   * without stdin gets one when it is asked for at once; later that is a UsageError.
+   * What the command reads. The command sees end-of-file once `stdin` is ended and every byte has arrived. A run made
+   * without stdin gets one if this is read in the same turn; later reads throw a UsageError.
    */
   get stdin(): Writable {
     this.#attachment.takeStdin();
@@ -226,7 +226,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#outputs.stderr.readable();
   }
 
-  /** Offsets of the next bytes; an attachment that starts there misses and repeats nothing. */
+  /** Offsets of the next bytes; an attachment from there misses and repeats nothing. */
   get offsets(): { stdout: number; stderr: number } {
     return this.#outputs.offsets;
   }
@@ -264,9 +264,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Lines as they come, without their ends. `from`: "stdout", which is the default, "stderr", or "both" in the order of
-   * arrival.
-   * @throws UsageError for a wrong option, an encoding that cannot be cut into lines, and output that goes elsewhere.
+   * Lines as they arrive, without their ends. `from`: "stdout" (the default), "stderr", or "both" in order of arrival.
+   * @throws UsageError for a wrong option, an encoding that cannot be cut into lines, or redirected output.
    * @throws RunError after the last line when the run is not ok.
    */
   async *lines(options: LineOptions & { from?: StreamName | 'both' } = {}): AsyncGenerator<string, void, undefined> {
@@ -288,8 +287,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * All of stdout, decoded, without its final newline unless `stripFinalNewline` is false.
-   * @throws RunError as the run does.
+   * All of stdout, decoded. The final newline is removed unless `stripFinalNewline` is false.
+   * @throws RunError when the run is not ok.
    */
   async text(): Promise<string> {
     this.#outputs.mustCollect('stdout');
@@ -299,7 +298,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /**
    * All of stdout.
-   * @throws RunError as the run does.
+   * @throws RunError when the run is not ok.
    */
   async bytes(): Promise<Buffer> {
     this.#outputs.mustCollect('stdout');
@@ -308,15 +307,15 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   /**
    * stdout as one JSON value.
-   * @throws SyntaxError when it is none, RunError as the run does.
+   * @throws SyntaxError when stdout is not JSON, RunError when the run is not ok.
    */
   async json<T = unknown>(): Promise<T> {
     return JSON.parse(await this.text()) as T;
   }
 
   /**
-   * stdout as JSON values, one a line; blank lines are passed over.
-   * @throws SyntaxError for a line that is none, RunError as the run does.
+   * stdout as JSON values, one a line; blank lines are skipped.
+   * @throws SyntaxError for a line that is not JSON, RunError when the run is not ok.
    */
   async *ndjson<T = unknown>(): AsyncGenerator<T, void, undefined> {
     for await (const line of this.lines()) if (line.trim()) yield JSON.parse(line) as T;
@@ -339,7 +338,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     stderr: ReadableStream<Uint8Array>;
   } {
     let stdin: WritableStream<Uint8Array> | undefined;
-    // A run that is not written to keeps none.
+    // Only a run that is written to needs a stdin.
     const ask = (): WritableStream<Uint8Array> => (stdin ??= toWebWritable(this.stdin));
     return {
       get stdin() {
@@ -351,12 +350,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Sends stdout on: to the stdin of a run (on any host), or into a stream. Back-pressure goes all the way; a reader
-   * that has enough ends this command by SIGPIPE. When not all of its output came, a run that it is piped into is
-   * cancelled: what came must not pass for all. Several runs may be piped into one, as with `(a & b) | c`: their pieces
-   * come as they come, and the end is there once all have ended. Returns what it was given; await this run too for its
-   * own result.
-   * @throws UsageError when the next run was given its stdin already.
+   * Sends stdout to the stdin of another run (on any host), or into a stream. Back-pressure goes all the way; a reader
+   * that stops early ends this command by SIGPIPE. If some of the output is missing, the run piped into is cancelled,
+   * so that part of the input never passes for all of it. Several runs may be piped into one, as with `(a & b) | c`:
+   * their pieces mix in order of arrival, and the input ends once all of them have ended. Returns its argument; await
+   * this run too for its own result.
+   * @throws UsageError when the next run already has its stdin.
    */
   pipe<T extends Run | Writable>(next: T): T {
     if (next instanceof Run) {
@@ -377,8 +376,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Everything that happens, in order. One reader only; output is not collected then.
-   * @throws UsageError for a second reader, and for output that goes elsewhere.
+   * Every event, in order. It allows a single reader, and output is not collected then.
+   * @throws UsageError for a second reader, and for redirected output.
    */
   async *events(): AsyncGenerator<RunEvent, void, undefined> {
     if (this.#events) throw new UsageError('events() of a run can be read once');
@@ -386,7 +385,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const events = (this.#events = new EventQueue());
     if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
     for (const stream of ['stdout', 'stderr'] as const) {
-      // What was missing before anybody asked has its place among what came.
+      // Gaps from before the first reader belong between the pieces that arrived.
       const missed = this.#gaps.filter((gap) => gap.stream === stream);
       const missedBefore = (offset: number) => {
         while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
@@ -414,8 +413,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Signals the command. A plain signal goes to `scope`, which is its process group by default. "tree" ends everything the
-   * run started: TERM, `grace` milliseconds, KILL; the report names what survived. Without a link it waits for the next.
+   * Signals the command. A plain signal goes to `scope`, by default its process group. "tree" ends every process the
+   * run started: TERM, `grace` milliseconds, KILL; the report names survivors. Without a link, the signal waits for the
+   * next one.
    * @throws UsageError for an unknown signal or a wrong option.
    */
   async kill(
@@ -432,7 +432,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Ends the run and its tree: TERM, `grace` milliseconds, KILL. Its outcome is then cancelled.
+   * Ends the run and its process tree: TERM, `grace` milliseconds, KILL. The outcome is then cancelled.
    * @throws UsageError for a wrong option.
    */
   async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
@@ -459,16 +459,16 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Calls back with how the run's terminal treats what is typed, at first and whenever a program changes it, and with
-   * undefined when that is not known any more. A host with an older sendall tells nothing.
-   * @throws UsageError unless it is called as soon as the run is made.
+   * Calls back with how the run's terminal treats typed keys: first, whenever a program changes it, and with undefined
+   * once it is unknown. A host with an older sendall does not report it.
+   * @throws UsageError unless called right after making the run.
    */
   followEcho(listener: (echo: TerminalEcho | undefined) => void): void {
     this.#attachment.followEcho();
     this.#echo = listener;
   }
 
-  /** Leaves the run to itself. It goes on; `host.attach(runId)` finds it again. */
+  /** Disconnects from the run. It goes on; `host.attach(runId)` finds it again. */
   async detach(): Promise<{ runId: string; host: string; offsets: { stdout: number; stderr: number } }> {
     await (this.#joins ? this.attached : this.started);
     const { runId, host, offsets } = this;
@@ -477,19 +477,19 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return { runId, host, offsets };
   }
 
-  /** Takes output and drops it: only the end is of interest. */
+  /** Reads output and drops it, for callers interested only in the end. */
   stopCollecting(): void {
     this.#outputs.stopCollecting();
   }
 
-  /** This stream is not read any more: the command gets SIGPIPE when it writes there. */
+  /** Stops reading the stream: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
     this.#outputs.stopReading(stream);
   }
 
-  // -- inside
+  // -- internals
 
-  /** What the attachment tells. */
+  /** Reacts to the attachment's events. */
   #listener(): AttachmentOwner {
     return {
       shape: (streams) => this.#outputs.shape(streams),
@@ -522,7 +522,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     };
   }
 
-  /** What becomes of output. One who only observes ends nothing. */
+  /** Reacts to events of the output. A caller that only observes never ends the run. */
   #outputsOwner(): OutputsOwner {
     return {
       used: () => this.#attachment.grant(),
@@ -570,11 +570,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (this.#ended) return;
     this.#ended = true;
     const { pouring } = this.#outputs;
-    // A caller that cancels does not wait for a stream that takes nothing.
+    // Cancelling does not wait for a stalled stream.
     if (!pouring || conclusion[0] === 'cancelled') this.#settle(conclusion, failure);
     else {
       this.#outputs.finish();
-      // The command may have ended by itself just before it could be cancelled.
+      // The command may have ended by itself just before the cancellation.
       if (this.#cancelAsked) this.#settle(CANCELLED_WHILE_WRITING);
       else void pouring.then(() => this.#settle(conclusion, failure));
     }
@@ -601,7 +601,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#finish(conclusion, failure);
   }
 
-  /** Another try, after its pause, as a run of its own on the host. */
+  /** Makes another try after its pause, as a new run on the host. */
   async #again(result: Result, failure: Failure, retry: PreparedRetry, session: Session): Promise<void> {
     const pause = (this.#pause = new Pause());
     try {
@@ -681,7 +681,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     else this.#lead((into) => pipeline(stdin, into));
   }
 
-  /** Tells of itself on stderr, when it is asked to. */
+  /** Narrates the run on stderr, if `verbose` asks for it. */
   #narrate(): void {
     const { verbose, encoding, spec } = this.#prepared;
     if (verbose === 'none') return;
@@ -692,7 +692,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#outputs.stderr.inbound.tap = (bytes) => narrator.output('stderr', bytes);
   }
 
-  /** Leads a stream into stdin. When that fails so does the run; when the command has enough the stream is closed. */
+  /**
+   * Feeds a source into stdin. If that fails, so does the run; when the command stops reading, the source is closed.
+   */
   #lead(lead: (stdin: Writable) => Promise<void>): void {
     const { stdin } = this.#attachment;
     this.#attachment.takeStdin();
@@ -703,7 +705,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     });
   }
 
-  /** All of stdout, and the end of it when it is known to be all. */
+  /** Pipes all of stdout, and ends the target only if no output is missing. */
   async #pour(stdin: Writable): Promise<void> {
     const done = writers.add(stdin);
     await pipeline(this.stdout, stdin, { end: false }).finally(() => this.#readerGone(stdin));
@@ -712,7 +714,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (done()) stdin.end();
   }
 
-  /** As in a shell, the writer is told by SIGPIPE. */
+  /** The writer gets SIGPIPE, as in a shell. */
   #readerGone(target: Writable): void {
     if (target.destroyed) this.stopReading('stdout');
   }
@@ -728,7 +730,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     };
     if (signal.aborted) queueMicrotask(abort);
     else {
-      // One signal may be for any number of runs; Node would take them for a leak.
+      // One signal may serve any number of runs; Node would report a leak.
       setMaxListeners(0, signal);
       signal.addEventListener('abort', abort, { once: true });
       void this.#result.promise.then(() => signal.removeEventListener('abort', abort));

@@ -1,6 +1,6 @@
 /**
- * What was asked of a run and not answered yet: signals, cancelling, a new terminal size. Each has a number of its own,
- * so that it may be asked again on another link: the host does it once.
+ * Requests about a run that await an answer: signals, cancelling, a new terminal size. Each has a number, so the next
+ * link can repeat it and the host still acts once.
  */
 import { randomInt } from 'node:crypto';
 import type { MessageNamed } from '../../protocol/messages.js';
@@ -8,10 +8,10 @@ import type { MessageNamed } from '../../protocol/messages.js';
 export type Operation = MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>;
 type Answer = MessageNamed<'OP_OK'>;
 
-/** Numbers begin anywhere: other callers of the same run number their operations too. */
+/** Numbers start at random: other callers of the same run number their operations too. */
 let lastOp = randomInt(2 ** 47) * 32;
 
-/** A number that no other operation has. */
+/** A number no other operation has. */
 export function newOpId(): number {
   return ++lastOp;
 }
@@ -28,7 +28,7 @@ export class Operations {
     return new Promise((answered) => this.#open.set(operation.opId, { operation, answered }));
   }
 
-  /** Those without an answer, in order. */
+  /** The unanswered ones, in order. */
   *unanswered(): Generator<Operation, void, undefined> {
     for (const { operation } of this.#open.values()) yield operation;
   }
@@ -38,7 +38,7 @@ export class Operations {
     this.#open.delete(message.opId);
   }
 
-  /** No answer will come. `result` says why. */
+  /** No more answers will arrive. `result` says why. */
   end(result: string): void {
     for (const [opId, { answered }] of this.#open)
       answered({ type: 'OP_OK', alias: 0, opId, result, signalled: [], survivors: [] });

@@ -1,6 +1,6 @@
 /**
- * One host's link, kept alive. Runs register here with an alias; when the link is lost it is dialled again, at once and
- * then with growing pauses, and each run takes up where it was. A run never sees a socket.
+ * Keeps the link to one host alive. Runs register here with an alias. A lost link is dialled again, immediately and
+ * then with growing pauses, and each run continues where it was. A run never sees a socket.
  */
 import { ProtocolError, SendallError, UnreachableError } from '../../errors.js';
 import { linkError, type Greeting } from '../../link/handshake.js';
@@ -15,31 +15,31 @@ export interface Dialled {
   readonly greeting: Greeting;
 }
 
-/** What a session tells its runs. */
+/** A run, as its session sees it. */
 export interface Rider {
-  /** False until the host may have heard of the run; such a run does not wait for a link that cannot be made. */
+  /** False until the host may know the run. Such a run does not wait for a link that cannot be made. */
   readonly boarded: boolean;
-  /** Milliseconds without a link that this run waits; undefined: as the session does. */
+  /** Milliseconds without a link before this run gives up; undefined: the session's value. */
   readonly giveUpAfter: number | undefined;
   /** A link is up: open or attach under `alias`. */
   board(session: Session, alias: number): void;
   message(message: Message): void;
-  /** There is room for DATA. Returns true when it has more to send. */
+  /** There is room for DATA. Returns true if the run has more to send. */
   fill(): boolean;
-  /** The link went; it is being dialled again. */
+  /** The link is lost and being dialled again. */
   linkLost(): void;
-  /** No link came back in time, or the session was closed. */
+  /** No link returned in time, or the session was closed. */
   abandoned(error: SendallError): void;
 }
 
 export interface SessionOptions {
   /**
-   * Milliseconds without a link until its runs are given up.
+   * Milliseconds without a link before its runs are given up.
    * @default 600_000
    */
   giveUpAfter: number;
   /**
-   * Milliseconds of silence after which a sign of life is asked for. 0: never.
+   * Milliseconds of silence after which the link is pinged. 0: never.
    * @default 15_000
    */
   pingInterval: number;
@@ -49,26 +49,26 @@ export interface SessionOptions {
    */
   pingDeadline: number;
   /**
-   * Milliseconds before the second try to make a lost link again; each later pause is twice as long.
+   * Milliseconds before the second attempt to restore a lost link; each later pause is twice as long.
    * @default 100
    */
   firstPause?: number;
   /**
-   * Those pauses grow to about this many milliseconds.
+   * Upper limit of these pauses, approximately.
    * @default 10_000
    */
   longestPause?: number;
 }
 
-/** Bytes that all runs of one link may have under way beyond a megabyte each. */
+/** Bytes that all runs of one link together may have in flight, beyond a megabyte each. */
 const CREDIT = 256 * 1024 * 1024;
 
-/** Dials that may fail before runs are turned away that the host has not heard of. */
+/** Dials that may fail before giving up runs that the host does not know. */
 const FIRST_TRIES = 3;
-/** Links that break the protocol in a row until it is clear that more of them will not help. */
+/** Protocol violations in a row after which another link is pointless. */
 const MOST_BROKEN = 16;
 
-/** What is asked of the host itself, and how it answers. */
+/** A request to the host itself, and its answer. */
 type Ask = MessageNamed<'LIST'> | MessageNamed<'FORGET'> | MessageNamed<'ASK'>;
 type Unnumbered<T> = T extends unknown ? Omit<T, 'opId' | 'alias'> : never;
 
@@ -79,9 +79,9 @@ interface Question {
 }
 
 export class Session {
-  /** What larger windows of this link's streams draw on. */
+  /** The pool from which streams of this link draw larger windows. */
   readonly credit = new CreditPool(CREDIT);
-  /** How often a lost link was made again. */
+  /** How often the link was lost and restored. */
   resumes = 0;
   readonly #dial: () => Promise<Dialled>;
   readonly #options: Required<SessionOptions>;
@@ -98,9 +98,9 @@ export class Session {
   #wakeUp: (() => void) | undefined;
   #pauseMs = 0;
   #lastError: SendallError = new UnreachableError('the link to the host was lost');
-  /** Since when runs wait for an answer of the host. */
+  /** Since when runs have waited for an answer of the host. */
   #troubleSince: number | undefined;
-  /** Links in a row that ended because one side broke the protocol, without anything gained. */
+  /** Links in a row that ended with a protocol violation and achieved nothing. */
   #broken = 0;
   #linkedAt = 0;
 
@@ -118,18 +118,18 @@ export class Session {
     return this.#link;
   }
 
-  /** The host's clock, as far as one exchange can tell, in milliseconds since the epoch. */
+  /** The host's clock, estimated from one exchange, in milliseconds since the epoch. */
   hostNow(): number {
     return Math.floor(this.#greeting.clockMs + performance.now() - this.#greetedAt);
   }
 
-  /** Takes a run aboard. It is told at once when a link is up. */
+  /** Adds a run. If a link is up, the run boards immediately. */
   join(rider: Rider): void {
     if (this.#closed) {
       rider.abandoned(this.#closed);
       return;
     }
-    // No run has waited yet.
+    // No run has waited so far.
     if (!this.#aliases.size) this.#troubleSince = undefined;
     const alias = this.#seat(rider);
     this.#ref();
@@ -149,23 +149,23 @@ export class Session {
     this.#link?.send(message);
   }
 
-  /** As `send`, for messages that need no answer soon. */
+  /** Like `send`, for messages that need no quick answer. */
   sendLater(message: Control): void {
     this.#link?.sendLater(message);
   }
 
-  /** The host has answered a run: no run waits for a link any more. */
+  /** The host has answered a run, so no run waits for a link any more. */
   reached(): void {
     this.#troubleSince = undefined;
   }
 
-  /** Something came of this link: when it is lost, the next one may be tried at once. */
+  /** The link has achieved something: if it is lost, the next dial need not wait. */
   progress(): void {
     this.#pauseMs = 0;
     this.#broken = 0;
   }
 
-  /** Asks the host something; rejects when the link goes before the answer. */
+  /** Asks the host; rejects if the link is lost before the answer. */
   async ask(question: Unnumbered<Ask>): Promise<Control> {
     if (!this.#link && !this.#closed) await this.#redial('at once');
     const link = this.#link;
@@ -226,7 +226,7 @@ export class Session {
       closed: (error) => this.#lost(link, error ?? new UnreachableError('the host closed the link')),
     });
     link.keepAlive(this.#options.pingInterval, this.#options.pingDeadline);
-    // Aliases are of one link.
+    // Aliases belong to one link.
     const waiting = [...this.#aliases.keys()];
     this.#riders.clear();
     this.#lastAlias = 0;
@@ -239,7 +239,7 @@ export class Session {
   }
 
   #message(message: Message): void {
-    // A run that has left may still be spoken to; that is no error.
+    // A message for a run that has left is no error.
     if (message.alias) this.#riders.get(message.alias)?.message(message);
     else if (message.type === 'LINK_ERROR') throw linkError(message);
     else if (message.type === 'RUNS' || message.type === 'ANSWER' || message.type === 'OP_OK') this.#answer(message);
@@ -279,7 +279,7 @@ export class Session {
     if (this.#riders.size) void this.#redial('soon');
   }
 
-  /** Dials until a link is up or no run waits for it any more. "soon": at once unless nothing came of the last link. */
+  /** Dials until a link is up or no run waits for one. "soon": immediately, unless the last link achieved nothing. */
   #redial(when: 'soon' | 'at once'): Promise<void> {
     if (when === 'at once') this.#wakeUp?.();
     this.#redialling ??= this.#dialAgain(when).finally(() => (this.#redialling = undefined));
@@ -306,7 +306,7 @@ export class Session {
         return;
       } catch (error) {
         this.#lastError = asSendallError(error as Error);
-        // A host that refuses us now (its key changed, we were removed) will not change its mind by itself.
+        // A host that refuses us (its key changed, or we were removed) will go on refusing.
         if (this.#lastError.code === 'REFUSED' || this.#lastError.code === 'KEY_CHANGED') {
           this.#abandon(this.#lastError);
           return;
@@ -318,7 +318,7 @@ export class Session {
     }
   }
 
-  /** A dial that is not waited for longer than `ms`; what comes of it later is closed. */
+  /** A dial limited to `ms`; a link that is ready later is closed. */
   async #within(ms: number): Promise<Dialled> {
     const dialling = this.#dial();
     let timer: NodeJS.Timeout | undefined;
@@ -338,7 +338,7 @@ export class Session {
     }
   }
 
-  /** Milliseconds until the first run is to be given up. */
+  /** Milliseconds until the first run gives up. */
   #nextDeadline(since: number): number {
     let shortest = Infinity;
     for (const { giveUpAfter } of this.#aliases.keys())
@@ -346,13 +346,13 @@ export class Session {
     return Math.max(0, since + shortest - performance.now());
   }
 
-  /** Lets go of runs that have waited long enough. True when no run waits any more. */
+  /** Gives up runs that have waited long enough. True when no waiting run is left. */
   #giveUp(since: number): boolean {
     const waited = performance.now() - since;
     for (const [rider, alias] of this.#aliases)
       if (waited >= (rider.giveUpAfter ?? this.#options.giveUpAfter)) this.#dismiss(rider, alias);
     if (this.#aliases.size) return false;
-    // The next run has a time of its own.
+    // The next run's wait starts afresh.
     this.#troubleSince = undefined;
     return true;
   }

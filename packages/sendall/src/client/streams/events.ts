@@ -1,9 +1,9 @@
-/** Everything that happens to a run, in order, for one reader. */
+/** All events of a run, in order, for one reader. */
 import { Fifo } from './fifo.js';
 import type { StreamName } from './output.js';
 import type { Gap, Result } from '../result/result.js';
 
-/** What happens to a run, in order. Output pieces count as read when the next event is asked for. */
+/** An event of a run. A piece of output counts as read when the next event is requested. */
 export type RunEvent =
   | { readonly event: 'started'; readonly pid: number }
   | {
@@ -11,7 +11,7 @@ export type RunEvent =
       readonly stream: StreamName;
       readonly offset: number;
       readonly bytes: Buffer;
-      /** With `capture: 'exact'` or `'ordered'`, where each event is one write: see `OutputRecord`. */
+      /** With `capture: 'exact'` or `'ordered'`, each such event is one write: see `OutputRecord`. */
       readonly order?: 'read' | 'written';
     }
   | { readonly event: 'resumed'; readonly offsets: { readonly stdout: number; readonly stderr: number } }
@@ -28,7 +28,7 @@ export class EventQueue {
     this.#wake = undefined;
   }
 
-  /** The next event, once there is one. */
+  /** The next event, once one exists. */
   async next(): Promise<RunEvent> {
     for (;;) {
       const event = this.#events.shift();

@@ -8,29 +8,29 @@ import type { StreamName } from './output.js';
 /** One write of the command. */
 export interface OutputRecord {
   readonly stream: StreamName;
-  /** Place of the first byte in its own stream. */
+  /** Offset of the first byte in its own stream. */
   readonly offset: number;
   /** Microseconds since the command's start. */
   readonly timeUs: number;
   /**
-   * What one write wrote. With `capture: 'exact'` a write of more than 4,096 bytes is several records, and writes of a
-   * program that opens /dev/stdout anew may come together.
+   * The bytes of the write. With `capture: 'exact'` a write of more than 4,096 bytes becomes several records, and
+   * writes of a program that reopens /dev/stdout may be merged.
    */
   readonly bytes: Buffer;
   /**
-   * What the order of records of different streams says: "written", the true order (`capture: 'ordered'`), or "read",
-   * the order in which the host read them (`'exact'`). Within one stream it is always the true one.
+   * The meaning of the order between streams: "written", the true order (`capture: 'ordered'`), or "read", the order in
+   * which the host read them (`'exact'`). Within one stream the order is always true.
    */
   readonly order: 'read' | 'written';
 }
 
-/** stream:u8 and time:u48be before the bytes of a record. */
+/** stream:u8 and time:u48be precede the bytes of a record. */
 const HEADER = 7;
-/** In the stream's byte: the order between the streams is that of reading. */
+/** Flag in the stream's byte: the order between streams is the order of reading. */
 const AS_READ = 0x80;
 
 export class ExactRecords {
-  /** The log itself, as the host sends it. */
+  /** The log itself, as sent by the host. */
   readonly log: Inbound;
   readonly #stdout: Inbound;
   readonly #stderr: Inbound;
@@ -41,38 +41,41 @@ export class ExactRecords {
   #ended = false;
   #order: OutputRecord['order'] = 'written';
 
-  /** Feeds what the log says into the two streams. */
+  /** Feeds the records of the log into the two streams. */
   constructor(log: Inbound, stdout: Inbound, stderr: Inbound) {
     this.log = log;
     this.#stdout = stdout;
     this.#stderr = stderr;
     log.deliver = (bytes) => this.#push(bytes);
-    // The log's credit holds for what is in it.
+    // The log's credit covers its contents.
     for (const inbound of [stdout, stderr]) inbound.limit = Number.MAX_SAFE_INTEGER;
   }
 
-  /** The log is read as far as everything that came of it was. Call it when bytes of a stream were used up. */
+  /**
+   * Counts the log as read up to the last record whose bytes were all consumed. Call it after bytes of a stream were
+   * consumed.
+   */
   settle(): void {
     this.log.unread = Math.min(this.log.next, this.#stdout.unread + this.#stderr.unread + this.#queued);
   }
 
-  /** Some of the log is missing: where a record begins behind that cannot be told, so the rest is taken and dropped. */
+  /** Part of the log is missing: the next record's start is unknown, so the rest is dropped. */
   lose(): void {
     this.log.deliver = (bytes) => this.log.consumed(bytes.length);
   }
 
-  /** What is the same for all records. */
+  /** The fields common to all records. */
   get mark(): Pick<OutputRecord, 'order'> {
     return { order: this.#order };
   }
 
-  /** Nothing more will come. */
+  /** No more records will arrive. */
   end(): void {
     this.#ended = true;
     this.#signal();
   }
 
-  /** Each record as it comes; it counts as read when the next one is asked for. `used` is called then. */
+  /** Each record in turn; it counts as read when the next one is requested. `used` is called then. */
   async *iterate(used: () => void): AsyncGenerator<OutputRecord, void, undefined> {
     const queue = (this.#queue ??= new Fifo());
     for (;;) {
@@ -86,7 +89,7 @@ export class ExactRecords {
     }
   }
 
-  /** Takes a piece of the log; cuts may lie anywhere. */
+  /** Parses a piece of the log; it may be cut anywhere. */
   #push(chunk: Buffer): void {
     this.#decoder.push(chunk, (frame) => this.#record(frame));
     this.settle();

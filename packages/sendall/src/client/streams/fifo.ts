@@ -1,8 +1,8 @@
-/** A queue that stays quick when it is long. */
+/** A queue that stays fast when it is long. */
 
 /**
- * First in, first out. `Array.prototype.shift` moves all that stays once there are some ten thousand; here each is
- * moved once.
+ * First in, first out. `Array.prototype.shift` moves all remaining items once there are some ten thousand; here each
+ * item is moved once.
  */
 export class Fifo<T> {
   #in: T[] = [];
@@ -25,7 +25,7 @@ export class Fifo<T> {
       if (!this.#out.length) return undefined;
     }
     const value = this.#out[this.#at]!;
-    // A slow reader must not keep what was read.
+    // Drop the reference, so that a slow reader does not keep items it has read.
     this.#out[this.#at++] = undefined as T;
     return value;
   }

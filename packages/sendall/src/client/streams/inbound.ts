@@ -1,6 +1,6 @@
 /**
- * One stream coming in: offsets, checksum, credit. Bytes are taken at `next` and nowhere else: what came before is
- * dropped as overlap, what comes after a hole is a protocol error of that link.
+ * One incoming stream: offsets, checksum, credit. It accepts bytes only at `next`: earlier bytes are dropped as
+ * overlap, bytes after a hole are a protocol error of that link.
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { CreditPool } from '../../protocol/flow.js';
@@ -8,14 +8,14 @@ import { crc32 } from '../../protocol/crc32.js';
 import { ProtocolError } from '../../errors.js';
 import type { Exit } from '../../protocol/messages.js';
 
-/** Credit that every stream has. */
+/** The credit of every stream. */
 export const FIRST_WINDOW = 1024 * 1024;
 const LARGEST_WINDOW = 64 * 1024 * 1024;
-/** Credit of a terminal: what is under way when a user presses Ctrl-C is shown before its effect. */
+/** The credit of a terminal. Small, since bytes in flight when a user presses Ctrl-C appear before its effect. */
 export const TERMINAL_WINDOW = 256 * 1024;
-/** Bytes received after which the host is told that it may let go of them: it frees whole segments of 16 MiB. */
+/** Bytes received between acknowledgements: the host frees its spool in whole segments of 16 MiB. */
 const ACK_EVERY = 4 * 1024 * 1024;
-/** A window that is read in fewer milliseconds is widened: each grant wakes the host, and so there are fewer. */
+/** A window read in fewer milliseconds is widened: each grant wakes the host, and wider windows need fewer. */
 const QUICK = 10;
 
 export class Inbound {
@@ -28,19 +28,19 @@ export class Inbound {
   limit = FIRST_WINDOW;
   /** Where the stream ended; undefined while it may grow. */
   final: number | undefined;
-  /** It is not read any more: what is missing is not waited for. */
+  /** No longer read, so missing bytes do not matter. */
   abandoned = false;
-  /** Takes the bytes; calls `consumed` when it is done with them. */
+  /** Takes the bytes; calls `consumed` when it has used them. */
   deliver: (bytes: Buffer, offset: number) => void = () => undefined;
-  /** Is shown the bytes before they are delivered. */
+  /** Sees the bytes before they are delivered. */
   tap: ((bytes: Buffer) => void) | undefined;
-  /** Where larger windows come from; without one the window stays as it is. */
+  /** The pool for larger windows; without it the window stays as it is. */
   pool: CreditPool | undefined;
   #consumed = 0;
   #window = FIRST_WINDOW;
   #largest = LARGEST_WINDOW;
   #grantedAt = performance.now();
-  /** Bytes asked for at once, while a link may be too short-lived for more. */
+  /** Bytes requested on a new link, while links may be too short-lived for more. */
   #burst = Infinity;
   #acked = 0;
   #ackEvery = ACK_EVERY;
@@ -54,19 +54,19 @@ export class Inbound {
     if (sha256) this.#hash = createHash('sha256');
   }
 
-  /** What it brings is a terminal's: little is under way, and the host soon hears what has come. */
+  /** Treats the stream as a terminal's: few bytes in flight, quick acknowledgements. */
   becomeTerminal(): void {
     this.#window = this.#largest = TERMINAL_WINDOW;
     this.limit = this.next + TERMINAL_WINDOW;
     this.#ackEvery = TERMINAL_WINDOW / 4;
   }
 
-  /** The host may keep no more than this many unacknowledged bytes: acknowledge in time. */
+  /** The most unacknowledged bytes the host may keep: acknowledge in time. */
   set spoolMax(bytes: number) {
     this.#ackEvery = Math.max(1, Math.min(this.#ackEvery, Math.floor(bytes / 4)));
   }
 
-  /** Starts at another offset than 0: checksums of the whole stream cannot be compared then. */
+  /** Starts at an offset other than 0: checksums of the whole stream cannot be compared then. */
   startAt(offset: number): void {
     this.start = offset;
     this.next = offset;
@@ -77,8 +77,8 @@ export class Inbound {
   }
 
   /**
-   * Applies a piece at `offset`. True when any of it was new.
-   * @throws ProtocolError when it leaves a hole, exceeds the credit or lies behind the end.
+   * Applies a piece at `offset`. True when it held new bytes.
+   * @throws ProtocolError when it leaves a hole, exceeds the credit or lies after the end.
    */
   receive(offset: number, bytes: Buffer): boolean {
     if (offset > this.next)
@@ -99,19 +99,19 @@ export class Inbound {
 
   /**
    * The stream ends at `final`.
-   * @throws ProtocolError when that contradicts what came.
+   * @throws ProtocolError when that contradicts the bytes received.
    */
   endAt(final: number): void {
     if (this.final !== undefined && this.final !== final)
       throw new ProtocolError(`stream ${this.stream} ended at ${this.final} and again at ${final}`);
-    // A reader that began behind the end has nothing to read.
+    // A reader that began after the end has nothing to read.
     if (final < this.next && this.next === this.start) this.startAt(final);
     if (final < this.next)
       throw new ProtocolError(`stream ${this.stream} ends at ${final}, but ${this.next} bytes have come`);
     this.final = final;
   }
 
-  /** The host dropped bytes up to `to`; they will never come. Returns the bytes that are missing, if any. */
+  /** The host dropped bytes up to `to` for good. Returns the missing range, if any. */
   skip(from: number, to: number): { from: number; to: number } | undefined {
     if (to <= this.next) return undefined;
     if (from > this.next)
@@ -124,12 +124,12 @@ export class Inbound {
     return gap;
   }
 
-  /** Says that `n` delivered bytes were used up. */
+  /** Reports `n` delivered bytes as consumed. */
   consumed(n: number): void {
     this.#consumed += n;
   }
 
-  /** Bytes that were delivered and not used up. */
+  /** Bytes delivered but not consumed. */
   get unread(): number {
     return this.next - this.#consumed;
   }
@@ -139,9 +139,9 @@ export class Inbound {
   }
 
   /**
-   * The new absolute limit to announce, or undefined when it is too early: there is one for each half of the window.
-   * When halves are read faster than `rttMs` allows the host to hear of it, the host has had to wait for its credit, and
-   * the window doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them). It also doubles
+   * The new absolute limit to announce, or undefined when it is too early: a grant is due for each half of the window.
+   * If halves are read faster than the host can hear of it (`rttMs`), the host had to wait for credit, and the window
+   * doubles. Source: the same rule in QUIC stacks (RFC 9000 section 4.2 leaves it to them). The window also doubles
    * while it is read quickly.
    */
   grant(rttMs = 0): number | undefined {
@@ -160,8 +160,8 @@ export class Inbound {
   }
 
   /**
-   * The last link died before anything came: asks for so many bytes only, then for twice as many, and so on. A link that
-   * lives for a few kilobytes carries less than a full frame, and would never get anywhere.
+   * The last link died before any byte arrived. Requests this many bytes only, then twice as many, and so on: a link
+   * that lives for a few kilobytes carries less than a full frame, and would never get anywhere.
    */
   restrain(burst: number): void {
     this.#burst = burst;
@@ -178,7 +178,7 @@ export class Inbound {
     return limit;
   }
 
-  /** How far the stream has safely come, when it is time to say so again. */
+  /** The offset to acknowledge, when an acknowledgement is due. */
   acknowledge(): number | undefined {
     return this.next - this.#acked < this.#ackEvery ? undefined : this.acknowledgeAll();
   }
@@ -192,13 +192,13 @@ export class Inbound {
     return this.next;
   }
 
-  /** Gives its window back. */
+  /** Returns its window to the pool. */
   release(): void {
     this.pool?.give(Math.max(0, this.#window - FIRST_WINDOW));
     this.pool = undefined;
   }
 
-  /** Remembers the checksums at the offset that EXIT names, before which nothing is missing yet. */
+  /** Saves the checksums at the offset that EXIT names; nothing is missing before it yet. */
   markAt(offset: number): void {
     this.#mark = { offset };
     if (offset === this.next) this.#atMark();
@@ -210,8 +210,8 @@ export class Inbound {
   }
 
   /**
-   * Whether the bytes up to the mark are those that the host read from the pipe. True also when that cannot be told:
-   * some were not wanted, or are a declared gap.
+   * Whether the bytes up to the mark are those the host read from the pipe. True also when that is unknown, because
+   * some bytes were not requested or are a declared gap.
    */
   matches({ crc32: crc, sha256 }: Exit['upto'][number]): boolean {
     const mark = this.#mark;
@@ -220,7 +220,7 @@ export class Inbound {
     return mark.crc === crc;
   }
 
-  /** Of all bytes so far; undefined when some were not seen. */
+  /** The digest of all bytes so far; undefined when some were not seen. */
   get sha256(): string | undefined {
     return this.#hash && this.#whole ? this.#hash.copy().digest('hex') : undefined;
   }

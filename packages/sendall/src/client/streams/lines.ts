@@ -1,11 +1,11 @@
-/** Output as lines of text: cut first, then decoded, so that no cut of the network shows. */
+/** Output as lines of text: cut first, then decoded, so that no network cut shows. */
 import { delimited, lines } from '@sendall/framing/lines';
 import { UsageError } from '../../errors.js';
 
-/** How output is taken apart into lines. */
+/** How to split output into lines. */
 export interface LineOptions {
   /**
-   * Bytes that a line may have; a longer one throws.
+   * Most bytes of a line; a longer one throws.
    * @default 1_048_576
    */
   maxLine?: number;
@@ -15,19 +15,19 @@ export interface LineOptions {
    */
   delimiter?: string | Uint8Array;
   /**
-   * Leave the lines' ends where they are.
+   * Keep the ends of lines.
    * @default false
    */
   keepEnds?: boolean;
 }
 
-/** Puts the pieces of one stream together to lines. */
+/** Assembles lines from the pieces of one stream. */
 export class LineCutter {
   readonly #parser;
   readonly #decoder;
 
   /**
-   * @throws UsageError for an encoding whose characters may hold a byte that looks like a line's end, and for an empty
+   * @throws UsageError for an encoding in which a byte of another character may equal a line's end, and for an empty
    * delimiter.
    */
   constructor(encoding: string, { maxLine = 1024 * 1024, delimiter, keepEnds = false }: LineOptions) {
@@ -39,12 +39,12 @@ export class LineCutter {
     this.#decoder = new TextDecoder(encoding, { ignoreBOM: true });
   }
 
-  /** The lines that are whole with this piece. */
+  /** The lines completed by this piece. */
   cut(bytes: Buffer): string[] {
     return this.#parser.decode(bytes).map((line) => this.#decoder.decode(line));
   }
 
-  /** A last line that has no end. */
+  /** A last line without an end. */
   rest(): string[] {
     const last: string[] = [];
     this.#parser.end((line) => void last.push(this.#decoder.decode(line)));

@@ -1,18 +1,21 @@
-/** stdin going out: sent under credit, kept until the keeper has it, sent again from its offset after a resume. */
+/**
+ * stdin on its way to the host: sent under credit, kept until the keeper has it, sent again from its offset after a
+ * resume.
+ */
 import { Writable } from 'node:stream';
 import { ProtocolError } from '../../errors.js';
 import { PIECE } from '../../link/link.js';
 import { MAX_DATA } from '../../protocol/messages.js';
 
-/** Bytes kept for a resume before the writer has to wait; more, while the host allows more. */
+/** Bytes kept for a resume before the writer must wait; more, if the host allows more. */
 const KEPT = 1024 * 1024;
 const MOST_KEPT = 16 * 1024 * 1024;
 const SMALLEST_BLOCK = 4 * 1024;
 const MOST_SPARE = 16;
 
-/** Bytes that were written, in memory of our own: the writer may reuse its buffer. */
+/** Written bytes, in memory of our own: the writer may reuse its buffer. */
 interface Block {
-  /** Place of its first byte in the stream. */
+  /** Offset of its first byte in the stream. */
   offset: number;
   readonly bytes: Buffer;
   used: number;
@@ -21,18 +24,18 @@ interface Block {
 type Done = (error?: Error | null) => void;
 
 export class Outbound extends Writable {
-  /** The host takes bytes below this offset. */
+  /** The host accepts bytes below this offset. */
   #limit = 0;
   /** The host has every byte below this offset. */
   #acked = 0;
-  /** The next byte to send on the present link. */
+  /** Offset of the next byte to send on the present link. */
   #sent = 0;
-  /** Bytes sent ahead of what the host has, while a link may be too short-lived for more. */
+  /** Bytes sent ahead of the host's acknowledgement, while links may be too short-lived for more. */
   #burst = Infinity;
-  /** Where the next written byte goes. */
+  /** Offset of the next byte to be written. */
   #next = 0;
   #blocks: Block[] = [];
-  /** Memory of blocks that the host has. */
+  /** Memory of acknowledged blocks, for reuse. */
   #spare: Buffer[] = [];
   #waiting: Done | undefined;
   #final: number | undefined;
@@ -47,18 +50,20 @@ export class Outbound extends Writable {
     super({ highWaterMark: 256 * 1024 });
   }
 
-  /** Nothing can come of this stream any more. */
+  /** The stream is over: further bytes are dropped. */
   get stopped(): boolean {
     return this.#deaf;
   }
 
-  /** Some stream is led in here. It may have no end: when the reader has gone, this one closes, and the source learns it. */
+  /**
+   * A stream is piped in here. It may be endless, so when the reader has gone this one closes, which stops the source.
+   */
   expectSource(): void {
     this.#hasSource = true;
     if (this.#deaf) this.destroy();
   }
 
-  /** The next piece that credit allows, at most 64 KiB. */
+  /** The next piece within the credit, at most 64 KiB. */
   take(): { offset: number; bytes: Buffer } | undefined {
     const offset = this.#sent;
     const most = Math.min(this.#limit - offset, MAX_DATA, this.#acked + this.#burst - offset);
@@ -70,7 +75,7 @@ export class Outbound extends Writable {
     return { offset, bytes };
   }
 
-  /** The end of the stream, once, when every byte before it was sent on the present link. */
+  /** The end of the stream, once, when all earlier bytes were sent on the present link. */
   takeEnd(): number | undefined {
     if (this.#final === undefined || this.#finalSent || this.#sent < this.#final) return undefined;
     this.#finalSent = true;
@@ -84,7 +89,9 @@ export class Outbound extends Writable {
     this.wake();
   }
 
-  /** The host has every byte below `offset`, and the end when `ended`: they need not be kept. True when that is news. */
+  /**
+   * The host has every byte below `offset`, and the end when `ended`; they need not be kept. True when that is news.
+   */
   acknowledge(offset: number, ended: boolean): boolean {
     const news = offset > this.#acked;
     if (news) {
@@ -100,8 +107,8 @@ export class Outbound extends Writable {
   }
 
   /**
-   * A new link: the host's next byte is `offset`. A stream that is written again from its start by another process may
-   * not have come that far: what it writes below `offset` is known already. True when more has arrived than was known.
+   * A new link: the host's next byte is `offset`. Another process that writes the stream again from its start may not
+   * have come that far; bytes it writes below `offset` are known already. True when the host has more than we knew.
    */
   rewind(offset: number, ended: boolean): boolean {
     if (this.#deaf) return false;
@@ -110,18 +117,18 @@ export class Outbound extends Writable {
     this.#finalSent = false;
     if (this.#final !== undefined) this.#final = Math.max(this.#final, offset);
     const news = this.acknowledge(offset, ended);
-    // Another caller has ended it.
+    // Another caller has ended the stream.
     if (ended && this.#final === undefined) this.stop();
     else this.wake();
     return news;
   }
 
-  /** The last link died before anything was acknowledged: sends so many bytes only, then twice as many, and so on. */
+  /** The last link died before an acknowledgement: sends this many bytes only, then twice as many, and so on. */
   restrain(burst: number): void {
     this.#burst = burst;
   }
 
-  /** Joins a stream that others began: what is written here goes behind `offset`. */
+  /** Joins a stream that others began: bytes written here follow `offset`. */
   startAt(offset: number): void {
     for (const block of this.#blocks) block.offset += offset;
     this.#next += offset;
@@ -130,7 +137,7 @@ export class Outbound extends Writable {
     this.#sent = offset;
   }
 
-  /** The reader has gone (the command closed its stdin or ended): the rest is swallowed, as a pipe's EPIPE would. */
+  /** The reader has gone (the command closed its stdin or ended): drops the rest, as a pipe's EPIPE would. */
   stop(): void {
     this.#deaf = true;
     this.#blocks = [];
@@ -179,7 +186,7 @@ export class Outbound extends Writable {
     for (let rest = bytes; rest.length;) {
       let block = this.#blocks.at(-1);
       if (!block || block.used === block.bytes.length || rest.length > MAX_DATA) {
-        // Much at a time leaves in frames that fill records of TLS; a piece that fits into one frame stays whole.
+        // Large pieces travel in frames that fill TLS records; a piece that fits into one frame stays whole.
         const size = rest.length > MAX_DATA ? PIECE : Math.max(rest.length, SMALLEST_BLOCK);
         const bytes = (size === PIECE ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(size);
         block = { offset: this.#next, bytes, used: 0 };
@@ -192,7 +199,7 @@ export class Outbound extends Writable {
     }
   }
 
-  /** What was sent is copied by then: the memory serves the next block. */
+  /** The sent bytes are copied by now, so the memory serves the next block. */
   #recycle(bytes: Buffer): void {
     if (bytes.length === PIECE && this.#spare.length < MOST_SPARE) this.#spare.push(bytes);
   }

@@ -1,18 +1,18 @@
-/** One output stream as its user sees it: collected until it is read as a stream or as events. */
+/** One output stream as its user sees it: collected, unless read as a stream or as events. */
 import { Readable } from 'node:stream';
 import { SendallError } from '../../errors.js';
 import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 
-/** A command's stream of output. */
+/** The name of a command's output stream. */
 export type StreamName = 'stdout' | 'stderr';
 
 export interface OutputHooks {
-  /** Bytes were used up: new credit may be due. */
+  /** Bytes were consumed: new credit may be due. */
   used(): void;
-  /** More was collected than allowed. */
+  /** More bytes were collected than allowed. */
   overflowed(): void;
-  /** The reader went away before the end. */
+  /** The reader stopped before the end. */
   stopped(): void;
 }
 
@@ -40,41 +40,41 @@ export class Output {
     inbound.deliver = (bytes, offset) => this.#collect(bytes, offset);
   }
 
-  /** More came than may be collected: what did not fit is gone. */
+  /** Collected output reached its limit; the rest was dropped. */
   get isCut(): boolean {
     return this.#isCut;
   }
 
-  /** No reader has taken any of it: all that came is collected. */
+  /** No reader has taken any of it, so all output is collected. */
   get collects(): boolean {
     return this.#collects;
   }
 
-  /** What was collected; empty once the stream is read. */
+  /** The collected bytes; empty once the stream is read. */
   collected(): Buffer {
     return Buffer.concat(this.#chunks.map(({ bytes }) => bytes));
   }
 
-  /** The stream as a Readable, what was collected so far first. Credit follows the reader. */
+  /** The stream as a Readable, collected bytes first. Credit follows the reader. */
   readable(): Readable {
     this.#readable ??= this.#makeReadable();
     return this.#readable;
   }
 
-  /** Hands each piece to `sink`, what was collected so far first. The sink's owner says when bytes are used up. */
+  /** Passes each piece to `sink`, collected bytes first. The sink's owner reports when bytes are consumed. */
   redirect(sink: (bytes: Buffer, offset: number) => void): void {
     for (const { bytes, offset } of this.#takeBacklog()) sink(bytes, offset);
     if (!this.#isCut) this.inbound.deliver = sink;
   }
 
-  /** Takes the bytes and drops them. */
+  /** Reads the bytes and drops them. */
   discard(): void {
     this.#takeBacklog();
     this.inbound.unread = 0;
     this.inbound.deliver = (bytes) => this.inbound.consumed(bytes.length);
   }
 
-  /** Nothing more will come. */
+  /** No more output will arrive. */
   finish(): void {
     this.#ended = true;
     this.#flush();
@@ -99,7 +99,7 @@ export class Output {
         done(error);
       },
     });
-    // It may be piped to any number of sinks.
+    // The stream may be piped to any number of sinks.
     readable.setMaxListeners(0);
     this.#flush = () => {
       let used = 0;
@@ -126,7 +126,7 @@ export class Output {
     return readable;
   }
 
-  /** What was collected so far, which does not count as used up any more. */
+  /** The collected pieces, which no longer count as consumed. */
   #takeBacklog(): Chunk[] {
     this.#collects = false;
     const backlog = this.#chunks;
@@ -139,7 +139,7 @@ export class Output {
     this.inbound.consumed(bytes.length);
     const fits = bytes.subarray(0, this.#maxBuffer - this.#size);
     this.#size += fits.length;
-    // A small piece would pin the whole chunk that it was cut from.
+    // A small piece would pin the whole chunk it was cut from.
     if (fits.length > 0)
       this.#chunks.push({ bytes: fits.length * 4 < fits.buffer.byteLength ? Buffer.from(fits) : fits, offset });
     if (fits.length === bytes.length) return;

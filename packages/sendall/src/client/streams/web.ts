@@ -1,7 +1,7 @@
-/** A Node stream as a Web stream, where Node's own adaptor does not do. */
+/** A Node stream as a Web stream, for a case Node's own adaptor does not cover. */
 import type { Writable } from 'node:stream';
 
-/** A WritableStream whose writes are done when the target has taken them, and whose close waits for the target's end. */
+/** A WritableStream whose writes resolve when the target has taken them, and whose close waits for the target's end. */
 export function toWebWritable(target: Writable): WritableStream<Uint8Array> {
   return new WritableStream({
     write: (chunk) =>
