@@ -1,7 +1,7 @@
-/** The commands of `sendall`, in the order and under the headings in which the help shows them. */
+/** The commands of `sendall`, in the order and under the headings of the help. */
 import type { Command } from './words/command.js';
 
-/** Loads a command when it is asked for. */
+/** Loads a command on demand. */
 type Load = () => Promise<Command>;
 
 const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
@@ -37,7 +37,7 @@ export const commands: Readonly<Record<string, Load>> = Object.assign({}, ...Obj
 export const allCommands = async (): Promise<readonly Command[]> =>
   await Promise.all(Object.values(commands).map(async (load) => await load()));
 
-/** Headings with their commands. */
+/** The headings and their commands. */
 export const commandGroups = async (): Promise<ReadonlyMap<string, readonly Command[]>> => {
   const groups = Object.entries(byGroup).map(async ([heading, group]) => {
     const loaded = await Promise.all(Object.values(group).map(async (load) => await load()));

@@ -1,4 +1,4 @@
-/** `sendall`: finds the command, runs it, and turns what it threw into one sentence and a code. */
+/** `sendall`: finds the command, runs it, and turns an error into one sentence and an exit code. */
 import { isatty } from 'node:tty';
 import { allCommands, commandGroups, commands } from './command-table.js';
 import { parseArguments, textOf, type Command } from './words/command.js';
@@ -10,16 +10,16 @@ import { withNextStep } from './show/scarce.js';
 import { keepIgnored } from './leaving/signals.js';
 import { ownVersion } from './version.js';
 
-/** What people type who come from other programs. */
+/** Words that users of other programs type. */
 const HABITS: Readonly<Record<string, string>> = { ssh: 'shell', exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
 
 async function find(name: string): Promise<Command | undefined> {
-  // The shells' completion scripts ask it; people do not.
+  // For the shells' completion scripts, not for people.
   if (name === 'complete') return (await import('./commands/completion.js')).completeCommand(allCommands);
   return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
-/** What was most likely meant by something that is no command. */
+/** A suggestion for a word that is no command. */
 async function hintAt(name: string, words: readonly string[]): Promise<string> {
   const line = (await import('./hosts/misplaced.js')).misplacedHost(name, words);
   if (line !== undefined) return `it is a host; did you mean "${line}"?`;
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
   return await command.run(args);
 }
 
-/** By code and not by class: the agent's modules may come from elsewhere than these. */
+/** By code, not by class: the agent's modules may be another copy of these. */
 const CODES: Readonly<Record<string, number>> = {
   USAGE: EXIT.usage,
   UNREACHABLE: EXIT.unreachable,
@@ -64,7 +64,7 @@ const CODES: Readonly<Record<string, number>> = {
 
 function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
-  // What a command wrote to stderr has been shown already.
+  // The command's stderr has been shown already.
   const { shortMessage } = error as { shortMessage?: string };
   const message = shortMessage ?? (error instanceof Error ? error.message : String(error));
   say(`sendall: ${withNextStep(message)}`);
@@ -76,7 +76,7 @@ function fail(error: unknown): number {
 
 const terminals = [0, 1, 2].filter((fd) => isatty(fd));
 
-/** Node would abort when it cannot give back a terminal that has gone: it ends as others do whose window was closed. */
+/** Node aborts when it cannot restore a terminal that is gone; we then end like any program whose window was closed. */
 async function leave(code: number): Promise<void> {
   if (!terminals.every((fd) => isatty(fd))) {
     process.removeAllListeners('SIGHUP');
@@ -86,5 +86,5 @@ async function leave(code: number): Promise<void> {
 }
 
 keepIgnored();
-// Whatever is still open (a pipe on stdin, a socket) has nothing to say any more.
+// Anything still open (a pipe on stdin, a socket) does not matter any more.
 void main().catch(fail).then(leave);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 /** This program's version. */
 export function ownVersion(): string {
-  // This file's folder and that of the bundle it is part of lie equally deep in the package.
+  // The bundle lies as deep in the package as this file does.
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -87,7 +87,7 @@ const WHY: Record<string, string> = {
 /** What is wanting on this side: the address is not to blame. */
 const WANTING: Record<string, string> = {
   EMFILE: 'this process may not open more files (EMFILE); raise its limit, for example with "ulimit -n 1024"',
-  ENFILE: 'this machine may not open more files (ENFILE); raise fs.file-max, or end what holds them',
+  ENFILE: 'this machine may not open more files (ENFILE); raise fs.file-max, or end processes that hold many',
   EADDRNOTAVAIL: 'no local port is free (EADDRNOTAVAIL); try again when other connections have ended',
 };
 

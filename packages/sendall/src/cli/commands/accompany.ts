@@ -1,4 +1,4 @@
-/** Shows a run to its end, unless the user leaves it before: Ctrl-C, `d`, SIGHUP. */
+/** Follows a run to its end, unless the user leaves early: Ctrl-C, `d`, SIGHUP. */
 import type { Run } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { leave } from '../leaving/departure.js';
@@ -8,8 +8,8 @@ import { say } from '../show/print.js';
 import { parseDuration } from '../words/units.js';
 
 /**
- * Whose run it is: one that we started ends with its reader; one that we joined goes on then, but we may cancel it;
- * a caller that only watches touches nothing, and a signal ends that caller alone.
+ * Our part in the run. A run we started ends with the reader of its output. A run we joined goes on then, but we may
+ * cancel it. A watching caller never touches the run, and a signal ends that caller alone.
  */
 export type Part = 'own' | 'joined' | 'watching';
 
@@ -32,7 +32,7 @@ export async function accompany(running: Run, args: Arguments, part: Part = 'own
   }
 }
 
-/** What `--kill-grace` says, where there is one. */
+/** The value of `--kill-grace`, if given. */
 export function graceOf(args: Arguments): number | undefined {
   const text = args.text('kill-grace');
   return text === undefined ? undefined : parseDuration(text, '--kill-grace');

@@ -1,4 +1,4 @@
-/** The agent: in the foreground, and questions to the one that runs. */
+/** The agent: runs in the foreground, or asks the running one. */
 import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
@@ -11,17 +11,17 @@ import { tooFewFiles } from '../show/scarce.js';
 import { count } from '../words/units.js';
 import { journalDamage } from './journal-damage.js';
 
-/** Milliseconds for the old agent to go and the new one to come. */
+/** Milliseconds for the old agent to end and the new one to answer. */
 const RESTART_WITHIN = 20_000;
 
 export const agent: Command = {
   name: 'agent',
   usage: '[OPTIONS] [stop | restart | status | install --systemd]',
-  summary: 'serve this machine in the foreground, or stop, restart or ask the agent that does',
+  summary: 'serve this machine in the foreground, or stop, restart or query the running agent',
   examples: ['sendall agent --listen tls://0.0.0.0:7433', 'sendall agent restart --listen tls://0.0.0.0:7433'],
   options: {
-    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT; with restart: there instead of where it did' },
-    name: { value: 'NAME', help: 'the name told to callers (default: the host name)' },
+    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT; with restart: replaces the old addresses' },
+    name: { value: 'NAME', help: 'the name shown to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
     into: { value: 'DIR', help: 'with install: write them there', complete: 'folder' },
     runs: { help: 'with stop: end the running commands too' },
@@ -51,7 +51,7 @@ async function foreground(args: Arguments): Promise<number> {
   const end = () => void running.close();
   onSignal('SIGINT', end);
   onSignal('SIGTERM', end);
-  // Without a terminal a hang-up is not meant for us.
+  // Without a terminal, a hang-up is not meant for us.
   onSignal('SIGHUP', isatty(2) ? end : () => undefined);
   await running.stopped;
   return 0;
@@ -83,7 +83,7 @@ async function status(args: Arguments): Promise<number> {
   return 0;
 }
 
-/** Commands go on in the keeper meanwhile; the new agent is this program's version and runs in the background. */
+/** Commands go on in the keeper meanwhile; the new agent has this program's version and runs in the background. */
 async function restart(args: Arguments): Promise<number> {
   const before = await (async () => {
     await using host = await connect('local');
@@ -91,7 +91,7 @@ async function restart(args: Arguments): Promise<number> {
     await host.ask('stop', {});
     return said;
   })();
-  await until(async () => !(await isRunning(before.pid)), 'the old agent does not go away');
+  await until(async () => !(await isRunning(before.pid)), 'the old agent does not end');
   const asked = args.texts('listen');
   const urls = asked.length ? asked : before.listening.filter((url) => !url.startsWith('unix:'));
   const words = ['--name', args.text('name') ?? before.name, ...urls.flatMap((url) => ['--listen', url])];
@@ -119,7 +119,7 @@ async function restart(args: Arguments): Promise<number> {
   return 0;
 }
 
-/** Whether this very agent answers. */
+/** Whether this very agent still answers. */
 async function isRunning(pid: number | undefined): Promise<boolean> {
   try {
     await using host = await connect('local');

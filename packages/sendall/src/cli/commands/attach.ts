@@ -1,4 +1,4 @@
-/** Joining a run that exists: to its end, or only to what it has written so far. */
+/** Joins an existing run: until its end, or only for the output so far. */
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
@@ -22,11 +22,11 @@ const shown: Readonly<Record<string, Option>> = {
   ...findOptions,
   json: { help: 'one JSON object a line on stdout' },
   quiet: { short: 'q', help: 'say nothing of our own' },
-  encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+  encoding: { value: 'LABEL', help: 'convert its output from this encoding (gbk, big5, …) to UTF-8' },
   ...reachOptions,
 };
-const FROM = { value: '0|tail:N|OFFSET|end', help: 'where its stdout begins (default 0)' };
-/** Bytes of a terminal's session that are drawn again: more than any screen and some lines above it. */
+const FROM = { value: '0|tail:N|OFFSET|end', help: 'where to begin in its stdout (default 0)' };
+/** Bytes of a terminal's session to redraw: more than any screen and some lines above it. */
 const SCREENS = 64 * 1024;
 
 export const attach: Command = {
@@ -36,10 +36,13 @@ export const attach: Command = {
   examples: ['sendall attach nightly', 'sendall attach nightly --from tail:4096'],
   options: {
     ...shown,
-    from: { ...FROM, help: 'where its stdout begins (default 0; of a terminal, on a terminal, its last 64 KiB)' },
+    from: {
+      ...FROM,
+      help: 'where to begin in its stdout (default 0; for a terminal session on a terminal, its last 64 KiB)',
+    },
     ...echoOptions,
-    observe: { help: 'only read: no stdin, no say in what is kept (default while someone else has control)' },
-    stdin: { value: 'FILE', optionalValue: true, help: 'go on with its stdin, from ours or a file; takes control' },
+    observe: { help: 'only read, without stdin or control (default while another caller has control)' },
+    stdin: { value: 'FILE', optionalValue: true, help: 'continue its stdin from ours or a file; takes control' },
   },
   complete: 'run',
   async run(args) {
@@ -59,7 +62,7 @@ export const attach: Command = {
         await using host = await reach(place.target, args);
         return await isControlled(host, place.runId);
       };
-      // Attaching reports a host that is not reached now.
+      // Attaching reports unreachable hosts.
       const asked = places.map((place) => controlled(place).catch(() => false));
       const observe = args.on('observe') || (await Promise.all(asked)).some(Boolean);
       const running = hosts.attach(places, { ...options, mode: observe ? 'observe' : 'control' });
@@ -87,20 +90,20 @@ export const attach: Command = {
     await running.detach();
     if (ended) return await show(host.attach(runId, { ...seen, mode: 'observe' }));
     await using own = await reach(target, args, AT_A_TERMINAL);
-    // A terminal takes the size of the one that it is shown on.
+    // The run's terminal takes the size of ours.
     const watching = args.on('observe');
     const seat = own.attach(runId, { ...seen, mode: watching ? 'observe' : 'control' });
     return await converse(seat, args, { joined: true, watching, typed: showWaiting(own, seat, args) });
   },
 };
 
-/** Whether another caller is in control: one that writes stdin must not lose it to us. */
+/** Whether another caller has control: attaching must not take it from a caller that writes stdin. */
 async function isControlled(host: Host, runId: string): Promise<boolean> {
   for await (const listing of host.runs()) if (listing.runId === runId) return listing.controlled;
   return false;
 }
 
-/** Whether its output is that of a terminal. */
+/** Whether its output comes from a terminal. */
 async function isTerminal(running: Run): Promise<boolean> {
   try {
     await running.attached;
@@ -127,10 +130,10 @@ export const logs: Command = {
   options: {
     ...shown,
     from: FROM,
-    follow: { short: 'f', help: 'go on until it ends' },
+    follow: { short: 'f', help: 'follow it to its end' },
     stderr: { help: 'its stderr only' },
     stdout: { help: 'its stdout only' },
-    raw: { help: 'bytes as they are: the default, and the opposite of --encoding' },
+    raw: { help: 'print the original bytes: the default, and the opposite of --encoding' },
   },
   complete: 'run',
   async run(args) {
@@ -158,7 +161,7 @@ export const logs: Command = {
       return await leave(running, first, shown, args);
     }
     const code = conclude(running, first, options);
-    // How the command ended is not what was asked; whether we could show all of it is.
+    // The exit code reports whether we could show everything, not how the command ended.
     return code >= EXIT.usage || code === EXIT.brokenPipe ? code : 0;
   },
 };

@@ -1,4 +1,4 @@
-/** Completion scripts. They ask `sendall complete`, so that host names and run ids are always the present ones. */
+/** Completion scripts. They call `sendall complete`, so host names and run ids are always current. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
@@ -6,10 +6,10 @@ import { notAVerb, type Command, type Option } from '../words/command.js';
 import { knownRuns } from '../hosts/history.js';
 import { answer } from '../show/print.js';
 
-/** What `complete` prints where the shell knows better: names of files. */
+/** Printed by `complete` to let the shell complete file names itself. */
 const FILES = ':file';
 
-/** Those that people send. */
+/** The signals people usually send. */
 const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'TERM', 'USR1', 'USR2', 'STOP', 'CONT', 'WINCH', 'RTMIN', 'RTMAX'];
 
 const SCRIPTS: Readonly<Record<string, string>> = {
@@ -64,7 +64,7 @@ export const completion: Command = {
   },
 };
 
-/** Prints what may stand where the last word is. */
+/** Prints the possible completions of the last word. */
 export function completeCommand(commands: () => Promise<readonly Command[]>): Command {
   return {
     name: 'complete',
@@ -89,7 +89,7 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (!command || before.includes('--')) return [FILES];
   const option = optionNamed(command, before.at(-1)!);
   if (option?.value && !option.optionalValue) return valuesOf(option.complete, last);
-  // bash takes --stdin=FILE for three words.
+  // bash splits --stdin=FILE into three words.
   const [first, equals] = last === '=' ? [before.at(-1)!, last] : before.slice(-2);
   if (equals === '=') return valuesOf(optionNamed(command, first!)?.complete, last === '=' ? '' : last);
   const assigned = /^--[^=]+=/.exec(last)?.[0];
@@ -114,7 +114,7 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   return typeof kind === 'object' ? kind : [FILES];
 }
 
-/** Host names; in a set, for its last word. */
+/** Host names; in a set, those that complete its last word. */
 function hostsAfter(last: string): string[] {
   const names = ['local', 'all', ...new KnownHosts(resolveHome()).list().map(({ name }) => name)];
   const begun = /^.*[,!&]/.exec(last)?.[0] ?? '';

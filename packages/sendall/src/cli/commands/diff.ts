@@ -1,4 +1,4 @@
-/** The command that compares what the hosts of a run wrote. */
+/** Compares the outputs of the hosts of a run. */
 import { fleet } from '../../index.js';
 import { Gatherer } from '../../internal.js';
 import type { Command } from '../words/command.js';
@@ -11,11 +11,11 @@ import { finish, standardSinks } from '../show/sink.js';
 export const diff: Command = {
   name: 'diff',
   usage: '[OPTIONS] RUN',
-  summary: 'what most hosts of a run wrote, and how the others differ; ends with 1 when some do',
+  summary: 'show what most hosts of a run wrote and how the others differ; exits with 1 when some do',
   examples: ["sendall run 'web[01,03]' --name kernel -- uname -r && sendall diff kernel"],
   options: {
     ...findOptions,
-    encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+    encoding: { value: 'LABEL', help: 'convert its output from this encoding (gbk, big5, …) to UTF-8' },
     ...reachOptions,
   },
   complete: 'run',

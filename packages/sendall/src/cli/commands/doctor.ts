@@ -1,4 +1,4 @@
-/** How well a host can be used, what is wrong, and how to mend it. */
+/** Checks how well a host can be used, reports faults, and suggests how to mend them. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { checkPrivateFolder, resolveHome } from '../../home.js';
@@ -10,21 +10,21 @@ import { count, formatSize } from '../words/units.js';
 import { ownVersion } from '../version.js';
 import { journalDamage } from './journal-damage.js';
 
-/** Round trips that are measured; the median counts. */
+/** Number of round trips measured; the median counts. */
 const ROUNDS = 9;
-/** Milliseconds of clock difference above which a command may be refused as too old. */
+/** Milliseconds of clock difference above which the host may refuse a command as too old. */
 const LARGEST_SKEW = 30_000;
-/** Milliseconds of a round trip above which a person at a keyboard notices. */
+/** Milliseconds of a round trip that a person at a keyboard notices. */
 const SLOW_ROUND_TRIP = 150;
-/** Bytes free on the host's disk below which commands may soon have to wait for room. */
+/** Free bytes on the host's disk below which commands may soon have to wait for room. */
 const LITTLE_ROOM = 1024 ** 3;
 
-/** One thing that was looked at. */
+/** The finding of one check. */
 interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly found: string;
-  /** What to do about it. */
+  /** The suggested fix. */
   readonly mend?: string | undefined;
 }
 
@@ -62,7 +62,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   try {
     host = await reach(target, args);
   } catch (error) {
-    // Its sentence says what is wrong; the next step stands behind a semicolon, else behind the last colon.
+    // The message says what is wrong; the next step follows a semicolon or, without one, the last colon.
     const { message } = error as Error;
     const at = message.includes('; ') ? message.indexOf('; ') : message.lastIndexOf(': ');
     const [found, mend] = at < 0 ? [message] : [message.slice(0, at), message.slice(at + 2)];
@@ -147,7 +147,7 @@ function roundTripFinding(ms: number): Finding {
   };
 }
 
-/** Versions that begin alike understand each other; the protocol refuses what it does not speak. */
+/** Versions with the same beginning understand each other; the protocol refuses messages it does not know. */
 function versionFinding(theirs: string): Finding {
   const ours = ownVersion();
   const same = theirs === ours;
@@ -185,7 +185,7 @@ function journalFinding({ setAside }: AgentStatus): Finding {
   return damage ? { check: 'journal', ok: false, ...damage } : { check: 'journal', ok: true, found: 'sound' };
 }
 
-/** Output that was not fetched waits on the host's disk. */
+/** Unfetched output waits on the host's disk. */
 function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
   if (!limits) return { check: 'room', ok: true, found: 'this agent is too old to tell' };
   const ok = diskFree > LITTLE_ROOM;
@@ -213,7 +213,7 @@ function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Fi
     : { check: 'system', ok: true, found: `terminals, exact and ordered capture; ${proof}` };
 }
 
-/** A keeper that may not change its limits keeps those of the agent that started it. */
+/** A keeper without permission to change its limits keeps those of the agent that started it. */
 function starterFinding(names: readonly string[]): Finding {
   return {
     check: 'starter',
@@ -223,7 +223,7 @@ function starterFinding(names: readonly string[]): Finding {
   };
 }
 
-/** A real command, from start to end. */
+/** Runs a real command, from start to end. */
 async function commandFinding(host: Host): Promise<Finding> {
   const before = performance.now();
   const result = await host.run(['true'], { reject: false });

@@ -21,7 +21,7 @@ const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[])
 export const hosts: Command = {
   name: 'hosts',
   usage: "[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset 'EXPR']",
-  summary: 'list the hosts that are known here, change the list, or work with sets of them',
+  summary: 'list the known hosts, change the list, or work with sets of them',
   examples: [
     'sendall hosts',
     'sendall hosts set web1 role=frontend',

@@ -7,7 +7,7 @@ import type { Arguments } from '../words/command.js';
 import { answer, json } from '../show/print.js';
 import { systemdUnits } from './systemd-units.js';
 
-/** Writes the units and says what is there and what to type next. Nothing is started. */
+/** Writes the units and prints the next steps. It starts nothing. */
 export function install(args: Arguments): number {
   if (!args.on('systemd')) throw new UsageError('agent install knows systemd only: sendall agent install --systemd');
   const user = process.getuid?.() !== 0;

@@ -1,6 +1,6 @@
-/** How damage to a host's run journal is said, by `agent`, `agent status` and `doctor`. */
+/** How `agent`, `agent status` and `doctor` report damage to a host's run journal. */
 
-/** What was found, and what to do about it; undefined when nothing is set aside. */
+/** The damage and what to do about it; undefined when no journal file is set aside. */
 export function journalDamage(setAside: readonly string[] = []): { found: string; mend: string } | undefined {
   const [latest] = setAside.slice(-1);
   if (latest === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** The warm-links process of this user, which starts by itself and ends when it is idle. */
+/** The warm-links process of this user, which starts on demand and ends when idle. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { askWarmLinks, openWarmLinks } from '../../internal.js';
@@ -10,7 +10,7 @@ import { count, parseDuration } from '../words/units.js';
 export const links: Command = {
   name: 'links',
   usage: '[OPTIONS] [stop | serve]',
-  summary: 'show the warm links to hosts, or let go of them',
+  summary: 'show or close the warm links to hosts',
   examples: ['sendall links', 'sendall links stop'],
   options: {
     idle: { value: 'TIME', help: 'with serve: end after this time without callers (default 5m)' },
@@ -42,17 +42,17 @@ async function stop(args: Arguments): Promise<void> {
   const said = await askWarmLinks(resolveHome(), 'stop');
   if (said) await gone();
   if (args.on('json')) return json(said ?? { links: [] });
-  answer(said ? `process ${said.pid} lets go of its links and ends` : NONE);
+  answer(said ? `process ${said.pid} closes its links and ends` : NONE);
 }
 
-/** The next command must not find the one that ends. */
+/** Waits until the old process is gone, so that the next command does not find it. */
 async function gone(): Promise<void> {
   const until = performance.now() + 5000;
   while (performance.now() < until && (await askWarmLinks(resolveHome(), 'status').catch(() => undefined)))
     await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** In the foreground, until it is idle or told to end. */
+/** Serves in the foreground until idle or stopped. */
 async function serve(args: Arguments): Promise<number> {
   const idle = args.text('idle');
   const held = await openWarmLinks(

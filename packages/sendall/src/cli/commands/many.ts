@@ -1,4 +1,4 @@
-/** One command on many hosts: their lines with their names, or JSON events, or equal answers together. */
+/** One command on many hosts: prints lines prefixed by host, JSON events, or equal answers grouped. */
 import { subscribe } from 'node:diagnostics_channel';
 import type { Writable } from 'node:stream';
 import { UsageError } from '../../errors.js';
@@ -21,7 +21,7 @@ import { rolloutOf } from '../words/rollout-options.js';
 import { finish, put, standardSinks, type LostOutput, type Sinks } from '../show/sink.js';
 import { clearStatus, hasStatusLine, showStatus } from '../show/status-line.js';
 
-/** Starts the command on all hosts of a set, shows what happens and returns the process's exit code. */
+/** Starts the command on all hosts of a set, shows its progress and returns the process's exit code. */
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
   if (args.on('pty')) throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
@@ -41,7 +41,7 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
   return await showMany(args, running);
 }
 
-/** Shows what happens on many hosts, and returns the process's exit code. */
+/** Shows the progress of many hosts, and returns the process's exit code. */
 export async function showMany(args: Arguments, running: FleetRun, part: Part = 'own'): Promise<number> {
   const view = new View(running, args, part);
   const watch = part === 'watching' ? watchLeaving() : watchSignals(running, graceOf(args));
@@ -65,7 +65,7 @@ class View {
     for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
       sink.on('error', (error: NodeJS.ErrnoException) => {
         this.#lostOutput ??= { stream: sink === this.#sinks.out ? 'stdout' : 'stderr', error };
-        // `| head`: the rest is not wanted, nor what of it is on its way.
+        // `| head`: the reader wants no more output, including any still on its way.
         if (part === 'own' && (sink === this.#sinks.out || error.code !== 'EPIPE')) this.#stopReading(sink);
         void (part === 'own' ? run.cancel({ reason: 'the reader of the output went away' }) : run.detach());
       });
@@ -156,7 +156,7 @@ class View {
     else await printGroups(groups, this.#sinks, encoding);
   }
 
-  /** How far it is, on a terminal, after each second of silence; `hide` before anything else is shown. */
+  /** On a terminal, shows progress after each second of silence. Call `hide` before printing anything else. */
   #showProgress(): { hide: () => void; end: () => void } {
     if (!hasStatusLine() || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
     const draw = () => {
@@ -185,7 +185,7 @@ class View {
     return { event: 'summary', runId: this.#run.runId, total, ok, failed, notStarted, outcomes };
   }
 
-  /** Who failed and how, and the exit code. */
+  /** Prints which hosts failed and how; returns the exit code. */
   conclude(): number {
     const { total, ok, failed } = this.#run.progress;
     const { notStarted } = this.#run;

@@ -1,4 +1,4 @@
-/** Pairing: a code on one machine, the same code on the other, and both know each other's key from then on. */
+/** Pairing: a code made on one machine and typed on another lets each learn the other's key. */
 import { hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import { UnreachableError, UsageError } from '../../errors.js';
@@ -9,7 +9,7 @@ import type { Arguments, Command } from '../words/command.js';
 import { answer, json, table } from '../show/print.js';
 import { count, parseDuration } from '../words/units.js';
 
-/** Characters of stdin that can be a code. */
+/** Most characters of a code on stdin. */
 const LONGEST_CODE = 200;
 
 export const pair: Command = {
@@ -23,11 +23,11 @@ export const pair: Command = {
   ],
   options: {
     new: { help: 'on the agent’s machine: make a code and show what to type on the other' },
-    ttl: { value: 'TIME', help: 'how long the code is good for (default 10m)' },
+    ttl: { value: 'TIME', help: 'how long the code is valid (default 10m)' },
     code: { value: 'CODE', help: 'the code; "-" reads it from stdin, so that no process list shows it' },
-    name: { value: 'NAME', help: 'what the host is called here' },
-    list: { help: 'on the agent’s machine: who may run commands on it' },
-    remove: { value: 'KEY', help: 'on the agent’s machine: shut out the caller with this key, or this name' },
+    name: { value: 'NAME', help: 'the host’s name here' },
+    list: { help: 'on the agent’s machine: list the callers that may run commands on it' },
+    remove: { value: 'KEY', help: 'on the agent’s machine: remove the caller with this key or name' },
     json: { help: 'one JSON object a line on stdout' },
   },
   async run(args) {
@@ -61,14 +61,14 @@ export const pair: Command = {
   },
 };
 
-/** Who may use this machine's agent, and who no longer. */
+/** Lists the callers of this machine's agent, or removes one. */
 async function callers(args: Arguments): Promise<number> {
   const known = new Callers(resolveHome());
   const wanted = args.text('remove');
   if (wanted === undefined) {
     const all = known.list();
     if (args.on('json')) for (const each of all) json(each);
-    else if (!all.length) answer('nobody may run commands here but you: sendall pair --new lets another machine in');
+    else if (!all.length) answer('only you may run commands here: sendall pair --new lets another machine in');
     else await table([['NAME', 'KEY', 'PAIRED'], ...all.map((each) => [each.name, each.fingerprint, each.pairedAt])]);
     return 0;
   }
@@ -77,16 +77,16 @@ async function callers(args: Arguments): Promise<number> {
     throw new UsageError(
       found.length
         ? `${found.length} callers are called "${wanted}": give the key of one, as sendall pair --list shows it`
-        : `no caller has the key or the name "${wanted}": sendall pair --list shows those there are`,
+        : `no caller has the key or the name "${wanted}": see sendall pair --list`,
     );
   await known.remove(found[0]!.fingerprint);
   const ended = await endLinks();
   if (args.on('json')) json({ removed: found[0]!.fingerprint, ended });
-  else answer(`it is let in no more${ended ? `; ${count(ended, 'link')} of it ended` : ''}`);
+  else answer(`removed${ended ? `; ${count(ended, 'link')} closed` : ''}`);
   return 0;
 }
 
-/** Has the agent end the links of removed keys. Where no agent runs there are no links. */
+/** Asks the agent to end the links of removed keys. Without an agent there are no links. */
 async function endLinks(): Promise<number> {
   try {
     await using host = await connect('local');
@@ -111,10 +111,10 @@ async function explain({
   const url = listening.find((each) => each.startsWith('tls:'));
   answer(`code         ${code}`);
   answer(`fingerprint  ${fingerprint}`);
-  answer(`good until   ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
+  answer(`valid until  ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
   if (!url) {
     answer(
-      'This agent listens on its Unix socket only, so nobody can reach it with this code. Let it listen, and make another:',
+      'This agent listens only on its Unix socket, so other machines cannot reach it. Let it listen, and make a new code:',
     );
     answer('  sendall agent restart --listen tls://0.0.0.0:7433 && sendall pair --new');
     return;
@@ -124,7 +124,7 @@ async function explain({
   answer(`  sendall pair ${shown} --code ${code} --name ${name}`);
 }
 
-/** The first line of stdin. */
+/** Reads the first line of stdin. */
 async function readCode(): Promise<string> {
   if (isatty(0)) process.stderr.write('code: ');
   let text = '';

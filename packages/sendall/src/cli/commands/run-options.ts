@@ -1,4 +1,4 @@
-/** The options that `run` and `sh` share, and what they mean to the API. */
+/** The options shared by `run` and `sh`, and their translation to the API. */
 import type { RunOptions } from '../../index.js';
 import { under, type Arguments, type Option } from '../words/command.js';
 import { reachOptions } from '../hosts/reach.js';
@@ -7,7 +7,7 @@ import { stdinFor } from '../words/stdin.js';
 import { parseDuration, parseSize } from '../words/units.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 
-/** Starts the command on a host that was reached, or on many. */
+/** Starts the command on one connected host, or on many. */
 export type Begin = <T>(on: Starter<T>, options: RunOptions) => T;
 interface Starter<T> {
   run(argv: readonly Uint8Array[], options: RunOptions): T;
@@ -18,7 +18,7 @@ export const runOptions: Record<string, Option> = {
   ...under('The program', {
     cwd: {
       value: 'DIR',
-      help: 'working folder on the host, seen from home, on local from the present one (default: these)',
+      help: 'working folder on the host, relative to home; on local, to the current folder (default: these)',
       complete: 'folder',
     },
     env: { value: 'K=V', help: 'add a variable to the environment' },
@@ -26,7 +26,7 @@ export const runOptions: Record<string, Option> = {
     stdin: {
       value: 'FILE',
       optionalValue: true,
-      help: 'give it our stdin even from a terminal, or a file of any kind: --stdin=FILE',
+      help: 'pass it our stdin even from a terminal, or any kind of file: --stdin=FILE',
     },
     'no-stdin': { short: 'n', help: 'leave stdin alone' },
     pty: { help: 'give it a terminal' },
@@ -38,25 +38,25 @@ export const runOptions: Record<string, Option> = {
     'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
     wait: {
       value: 'exit|eof|tree',
-      help: 'return at its exit (default), at end of output, or when its whole tree ended',
+      help: 'return at its exit (default), at end of output, or when its whole tree has ended',
       complete: ['exit', 'eof', 'tree'],
     },
   }),
   ...under('Its output', {
-    encoding: { value: 'LABEL', help: 'turn its output from this encoding (gbk, big5, …) into UTF-8' },
+    encoding: { value: 'LABEL', help: 'convert its output from this encoding (gbk, big5, …) to UTF-8' },
     json: { help: 'one JSON object a line on stdout' },
     quiet: { short: 'q', help: 'say nothing of our own' },
     capture: {
       value: 'split|merged|exact|ordered',
       help:
-        'how stdout and stderr are taken; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
+        'how to capture stdout and stderr; write by write: exact (any program, writes up to 4096 bytes, order as read) ' +
         'or ordered (true order; not for programs that open /dev/stdout, nor node, deno, bun)',
       complete: ['split', 'merged', 'exact', 'ordered'],
     },
-    'max-output': { value: 'SIZE', help: 'end it when it writes more than this, which is all you get (exit 206)' },
+    'max-output': { value: 'SIZE', help: 'end it when it writes more than this, and drop the excess (exit 206)' },
     overflow: {
       value: 'block|stop|drop-old',
-      help: 'when nobody reads and the spool is full',
+      help: 'what to do when output is not read and the spool is full',
       complete: ['block', 'stop', 'drop-old'],
     },
     spool: { value: 'SIZE', help: 'bytes of output that the host keeps (default 256M)' },
@@ -66,7 +66,7 @@ export const runOptions: Record<string, Option> = {
     detach: { short: 'd', help: 'start it, print its run id, leave' },
     name: { value: 'NAME', help: 'a name to find the run by' },
     tag: { value: 'TAG', help: 'a tag on the run' },
-    id: { value: 'RUNID', help: 'run id to use; an id that exists is attached to, never started twice' },
+    id: { value: 'RUNID', help: 'run id to use; an existing id is attached to, never started twice' },
     keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
   }),
   ...under('The link', {
@@ -76,7 +76,7 @@ export const runOptions: Record<string, Option> = {
   ...rolloutOptions,
 };
 
-/** The API's options for what was given on the command line. */
+/** The API's options for those given on the command line. */
 export function toRunOptions(args: Arguments): RunOptions {
   const duration = (name: string) => {
     const text = args.text(name);
@@ -104,7 +104,7 @@ export function toRunOptions(args: Arguments): RunOptions {
     giveUpAfter: duration('give-up-after'),
     spoolMax: size('spool'),
     maxOutput: size('max-output'),
-    // The parser lets only these through.
+    // The parser allows only these values.
     waitFor: args.text('wait') as RunOptions['waitFor'],
     capture: args.text('capture') as RunOptions['capture'],
     overflow: args.text('overflow') as RunOptions['overflow'],

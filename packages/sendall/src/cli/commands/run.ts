@@ -1,4 +1,4 @@
-/** The commands that run a program or shell text, on one host or on many. */
+/** The commands that run a program or shell text, on one host or many. */
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, type Host, type Run } from '../../index.js';
@@ -63,7 +63,7 @@ function targetsOf(args: Arguments, verb: string): string {
     throw new UsageError(
       verb === 'run'
         ? `"${extra}" stands before "--": put the command after it (sendall run ${targets} -- ${[extra, ...more].join(' ')})`
-        : `sh has one word of targets, and "${extra}" is another: join them with a comma, put the text after -c`,
+        : `sh takes one word of targets, and "${extra}" is another: join them with a comma, and put the text after -c`,
     );
   return targets;
 }
@@ -100,7 +100,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   return await accompany(running, args);
 }
 
-/** Waits until the run has started, and until the stdin it was given has been read. 206 when its id could not be told. */
+/** Waits until the run has started and its stdin is read. Returns 206 when its id could not be printed. */
 async function leave(args: Arguments, running: Run): Promise<number> {
   const { runId, host } = running;
   let isTold = args.on('json') || !say(runId);
@@ -111,7 +111,7 @@ async function leave(args: Arguments, running: Run): Promise<number> {
     await running.detach();
     return isTold ? 0 : EXIT.truncated;
   } catch {
-    // It never started: its result says why.
+    // It never started; its result says why.
     const result = await running;
     if (args.on('json')) json(resultJson(result));
     else explain(result);
@@ -119,7 +119,7 @@ async function leave(args: Arguments, running: Run): Promise<number> {
   }
 }
 
-/** False when our stdout does not take it; who looks at stderr gets the id there. */
+/** False when our stdout fails; then the id goes to stderr. */
 function tell(started: {
   readonly event: string;
   readonly host: string;

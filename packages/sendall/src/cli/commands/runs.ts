@@ -1,4 +1,4 @@
-/** Commands about runs that exist: list, wait for, end, forget. */
+/** Commands about existing runs: list, wait for, end, forget. */
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts, type Result, type RunListing } from '../../index.js';
@@ -18,7 +18,7 @@ import { showWaiting } from '../show/waiting.js';
 
 const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 
-/** States in which a run has no time that goes on. */
+/** States in which a run's clock stands still. */
 const OVER = new Set(['exited', 'refused', 'lost']);
 
 function age(run: RunListing): string {
@@ -40,7 +40,7 @@ function stateOf(run: RunListing): string {
 export const ps: Command = {
   name: 'ps',
   usage: '[OPTIONS] [TARGETS]',
-  summary: 'list runs: those that have not ended, or all that are kept',
+  summary: 'list unfinished runs, or all that are kept',
   examples: ['sendall ps', 'sendall ps web1 --all'],
   options: { all: { short: 'a', help: 'finished ones too' }, ...asJson, ...reachOptions },
   complete: 'host',
@@ -76,7 +76,7 @@ export const ps: Command = {
   },
 };
 
-/** A user who only calls other machines has no agent, and asked for this machine by naming none. */
+/** A user who only calls other machines has no agent here, and ended up here by naming no host. */
 function withoutAgent(args: Arguments) {
   return (error: SendallError): never => {
     const [other] = args.words.length ? [] : new KnownHosts(resolveHome()).list();
@@ -85,7 +85,7 @@ function withoutAgent(args: Arguments) {
   };
 }
 
-/** Waits for the end of a run without taking its output. */
+/** Waits for the end of a run without reading its output. */
 async function endOf({ target, runId }: Place, args: Arguments): Promise<Result> {
   await using host = await reach(target, args);
   const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
@@ -94,7 +94,7 @@ async function endOf({ target, runId }: Place, args: Arguments): Promise<Result>
   return await running;
 }
 
-/** The code of the one, or 1 when one of several failed. */
+/** The code of a single run; for several, 1 when one failed. */
 function codeOf(results: readonly Result[]): number {
   return results.length === 1 ? exitCodeOf(results[0]!) : results.every(({ ok }) => ok) ? 0 : 1;
 }
@@ -102,12 +102,12 @@ function codeOf(results: readonly Result[]): number {
 export const wait: Command = {
   name: 'wait',
   usage: '[OPTIONS] RUN…',
-  summary: 'wait until runs have ended; ends with the code of the one, or 1 when one of several failed',
+  summary: 'wait until runs have ended; exits with the run’s code, or with 1 when one of several failed',
   examples: ['sendall wait nightly'],
   options: { ...findOptions, ...asJson, ...reachOptions },
   complete: 'run',
   async run(args) {
-    if (!args.words.length) throw new UsageError('wait takes runs: their ids, beginnings of them, or names');
+    if (!args.words.length) throw new UsageError('wait takes runs: ids, beginnings of ids, or names');
     const places: Place[] = [];
     for (const word of args.words) places.push(...(await findPlaces(word, args)));
     const results = Promise.all(
@@ -125,7 +125,7 @@ export const wait: Command = {
 export const result: Command = {
   name: 'result',
   usage: '[OPTIONS] RUN',
-  summary: 'what became of a run; waits for its end',
+  summary: 'print the result of a run; waits for its end',
   examples: ['sendall result nightly --json'],
   options: { ...findOptions, ...asJson, ...reachOptions },
   complete: 'run',
@@ -145,7 +145,7 @@ export const result: Command = {
   },
 };
 
-/** The code of the wait, or that of SIGHUP with the runs that were waited for. */
+/** The code of the wait, or SIGHUP's code after printing the runs we waited for. */
 async function orHungUp(code: Promise<number>, places: readonly Place[]): Promise<number> {
   const hungUp = new Promise<'hungUp'>((resolve) => onSignal('SIGHUP', () => resolve('hungUp')));
   const first = await Promise.race([code, hungUp]);
@@ -158,7 +158,7 @@ async function orHungUp(code: Promise<number>, places: readonly Place[]): Promis
 export const kill: Command = {
   name: 'kill',
   usage: '[OPTIONS] RUN',
-  summary: 'end a run and all it started: TERM, grace, KILL; or send one signal with -s',
+  summary: 'end a run and every process it started: TERM, grace, KILL; or send one signal with -s',
   examples: ['sendall kill nightly --grace 10s', 'sendall kill nightly -s HUP'],
   options: {
     ...findOptions,
@@ -180,7 +180,7 @@ export const kill: Command = {
   },
 };
 
-/** Resolves to 0 when it was done and nothing of it is left. */
+/** Resolves to 0 when it succeeded and no process is left. */
 async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?: number }): Promise<number> {
   await using host = await reach(target, args);
   const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
@@ -216,7 +216,7 @@ export const forget: Command = {
       await using host = await reach(target, args);
       await host.forget(runId).catch((error: SendallError) => {
         if (error.code !== 'NOT_FORGOTTEN') throw error;
-        throw new SendallError(error.code, `"${word}" still runs on ${target}: end it with sendall kill ${word}`);
+        throw new SendallError(error.code, `"${word}" is still running on ${target}: end it with sendall kill ${word}`);
       });
     }
     return 0;

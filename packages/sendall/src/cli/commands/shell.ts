@@ -10,8 +10,9 @@ import { converse, hasTerminal, ownTerminal } from './terminal.js';
 import { showWaiting } from '../show/waiting.js';
 
 /**
- * The account's own shell, as one that was logged in to: called "-bash" and so on, by which profiles and people tell. The
- * /bin/sh of POSIX cannot give a program another name than its file's; without a shell that can, the option has to do.
+ * The account's own shell, started as a login shell: its name begins with a dash ("-bash"), which profiles and people
+ * look for. POSIX /bin/sh cannot start a program under another name than its file's; if no shell on the host can, `-l`
+ * must do.
  */
 const LOGIN_SHELL =
   's=${SHELL:-/bin/sh}; h=$(command -v bash || command -v zsh) && ' +
@@ -25,7 +26,7 @@ export const shell: Command = {
   options: {
     cwd: {
       value: 'DIR',
-      help: 'working folder on the host, seen from home, on local from the present one (default: these)',
+      help: 'working folder on the host, relative to home; on local, to the current folder (default: these)',
       complete: 'folder',
     },
     env: { value: 'K=V', help: 'add a variable to the environment' },
@@ -49,7 +50,7 @@ export const shell: Command = {
     const running = host.sh(LOGIN_SHELL, {
       pty: ownTerminal(),
       stdin: 'pipe',
-      // Left alone it never waits for us, as in a window of tmux: what it draws then is kept as far back as fits.
+      // A detached shell never waits for us, like a window of tmux; the host keeps its most recent output.
       overflow: 'drop-old',
       reject: false,
       env: args.bytes('env'),

@@ -1,7 +1,7 @@
 /** The agent as a service of systemd: the text of its two units. */
 import type { Home } from '../../home.js';
 
-/** Variables that decide where sendall keeps things: the service must see what its user sees. */
+/** Variables that decide where sendall keeps its files: the service must use the same ones as its user. */
 const PLACES = ['HOME', 'SENDALL_HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
 
 export interface Installation {
@@ -13,7 +13,7 @@ export interface Installation {
   readonly env: NodeJS.ProcessEnv;
   /** Words after "sendall agent". */
   readonly words: readonly string[];
-  /** A unit of one user, and not of the machine. */
+  /** A unit of one user rather than the system. */
   readonly user: boolean;
 }
 
@@ -33,8 +33,8 @@ function text(...lines: string[]): string {
 }
 
 /**
- * File names and texts. The keeper, which owns the commands, has a unit of its own: a restart of the agent's does not
- * reach it, and stopping the keeper's ends the commands with it.
+ * File names and texts. The keeper, which owns the commands, has its own unit: restarting the agent's unit does not
+ * affect it, and stopping the keeper's unit ends the commands.
  */
 export function systemdUnits({ node, sendall, keeper, home, env, words, user }: Installation): Record<string, string> {
   const wantedBy = user ? 'default.target' : 'multi-user.target';

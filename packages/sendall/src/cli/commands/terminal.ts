@@ -1,4 +1,4 @@
-/** Our terminal joined to that of a run: keys go there as they are typed, what it draws comes here. */
+/** Joins our terminal to a run's: typed keys go there, and its output is drawn here. */
 import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
@@ -30,18 +30,18 @@ const HELP = [
   '  ~?  this help',
 ];
 
-/** Bytes that may wait for our terminal to draw them: the next key's effect comes behind them. */
+/** Bytes that may wait for our terminal to draw them: the next key's effect appears after them. */
 const SHOWN = 32 * 1024;
 const TAKEN = '[sendall: another terminal has taken over, this one watches; Ctrl-C leaves]';
 const WATCHING = '[sendall: this terminal only watches; Ctrl-C leaves]';
 const CTRL_C = 3;
 
-/** True when keys can be read and a screen drawn on; a job in the background would be stopped for that. */
+/** True when we may read keys and draw; a background job would be stopped for trying. */
 export function hasTerminal(): boolean {
   return isatty(0) && isatty(1) && isInForeground();
 }
 
-/** The size of our screen, and what kind it is. */
+/** The size and type of our terminal. */
 export function ownTerminal(): { cols: number; rows: number; term: string } {
   const [cols, rows] = screenSize();
   return { cols, rows, term: process.env.TERM || 'xterm' };
@@ -50,16 +50,16 @@ export function ownTerminal(): { cols: number; rows: number; term: string } {
 function screenSize(): [cols: number, rows: number] {
   if (!isatty(1)) return [80, 24];
   const [cols, rows] = process.stdout.getWindowSize();
-  // A terminal whose size was never set says 0.
+  // A terminal whose size was never set reports 0.
   return [cols || 80, rows || 24];
 }
 
 export interface Seat {
-  /** The program has drawn before, on another terminal. */
+  /** The program has already drawn on another terminal. */
   readonly joined?: boolean;
-  /** Keys go nowhere, and the program's screen stays as large as it is. */
+  /** Keys go nowhere, and the program's screen keeps its size. */
   readonly watching?: boolean;
-  /** Called when keys have gone to the host: something should come of them. */
+  /** Called when keys were sent to the host, so a response is expected. */
   readonly typed?: () => void;
 }
 
@@ -100,7 +100,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       typed?.();
     }
   });
-  // The terminal itself has gone: the shell was not ended.
+  // The terminal itself is gone; the user has not ended the shell.
   const gone = () => left('hungUp');
   try {
     terminal.raw();
@@ -118,7 +118,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     const first = await Promise.race([shown, departed, escape]);
     echo?.stop();
     if (typeof first === 'object') {
-      // What ended by itself has seen to it.
+      // A program that ended by itself has restored the modes.
       terminal.restore(['ok', 'failed'].includes(first.result.outcome) ? '' : modes.undo());
       return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
     }
@@ -143,7 +143,7 @@ async function letGo(run: Run, how: Departure, taken: boolean): Promise<{ words:
   };
 }
 
-/** Hangs up as a terminal does that is closed, and makes sure of the rest; a host that does not answer is not waited for. */
+/** Hangs up like a closing terminal, and makes sure the shell ends; does not wait for a host that does not answer. */
 async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: string; code: number }> {
   void run.kill('SIGHUP').catch(() => undefined);
   void run.cancel({ reason: 'left with ~.', grace: LAST_WORDS / 2 }).catch(() => undefined);
@@ -155,7 +155,7 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
   return { words, code: EXIT.cancelled };
 }
 
-/** Keys shown on our screen before their echo has come, and taken back from it. */
+/** Shows keys on our screen before their echo arrives, and removes wrong ones. */
 function predictedEcho(
   run: Run,
   sinks: Sinks,
@@ -199,7 +199,7 @@ function predictedEcho(
   };
 }
 
-/** What the host draws, as it comes. */
+/** Draws the host's output as it arrives. */
 async function show(
   run: Run,
   sinks: Sinks,
@@ -230,7 +230,7 @@ async function show(
 function type(run: Run, keys: Buffer): void {
   const { stdin } = run;
   if (stdin.write(keys) || stdin.errored || stdin.destroyed) return;
-  // A paste that the host takes slowly; Ctrl-C is behind it, as on any terminal.
+  // The host is reading a paste slowly; Ctrl-C waits behind it, as on any terminal.
   process.stdin.pause();
   const goOn = (): void => {
     stdin.off('drain', goOn).off('close', goOn);
@@ -256,7 +256,7 @@ function readKeys(
   };
 }
 
-/** Tells the host the size of our screen: the last one counts, and one at a time is on its way. */
+/** Reports the size of our screen to the host: one message at a time, always with the latest size. */
 class SizeKeeper {
   readonly #run: Run;
   #told: readonly [number, number] = [0, 0];
@@ -268,7 +268,7 @@ class SizeKeeper {
 
   readonly changed = () => void this.#tell();
 
-  /** A change of size makes programs draw anew; one that is no change does not reach them, so it is made twice. */
+  /** Makes programs redraw. They notice only real changes of size, so it changes the size twice. */
   async nudge(): Promise<void> {
     const [cols, rows] = screenSize();
     await this.#run.resize(cols, Math.max(1, rows - 1)).catch(() => undefined);
@@ -287,18 +287,18 @@ class SizeKeeper {
   }
 }
 
-/** Our terminal's own ways of handling keys and output, switched off and on again. */
+/** Switches our terminal's own handling of keys and output off and on again. */
 class RawTerminal {
   readonly #saved = stty('-g').trim();
   readonly #redraw: () => void;
   #isRaw = false;
 
-  /** `redraw`: asks the host's program to draw its screen anew. */
+  /** `redraw`: asks the host's program to redraw its screen. */
   constructor(redraw: () => void) {
     this.#redraw = redraw;
   }
 
-  /** Node's own raw mode would still turn every newline of the host into two characters. */
+  /** Node's own raw mode would still turn every newline from the host into two characters. */
   raw(): void {
     this.#isRaw = true;
     leaveScreenTo(this.#redraw);
@@ -306,7 +306,7 @@ class RawTerminal {
     else process.stdin.setRawMode(true);
   }
 
-  /** Undoes it. `modes`: what undoes what the host's programs have changed. */
+  /** Restores the terminal. `modes`: the sequence that undoes the changes of the host's programs. */
   restore(modes: string): void {
     if (!this.#isRaw) return;
     this.#isRaw = false;
@@ -319,7 +319,7 @@ class RawTerminal {
   }
 }
 
-/** stty(1) on our stdin. Empty when there is none. */
+/** stty(1) on our stdin. Empty when the system lacks it. */
 function stty(...words: readonly string[]): string {
   return spawnSync('stty', words, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' }).stdout ?? '';
 }

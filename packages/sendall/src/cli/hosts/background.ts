@@ -1,4 +1,4 @@
-/** Processes of ours that go on when we end, and hold nothing of the process that started us. */
+/** Background processes of ours, which outlive us and hold no resources of the process that started us. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { startVariable } from '../../started.js';
@@ -6,9 +6,9 @@ import { startVariable } from '../../started.js';
 const O_CLOEXEC = 0o2000000;
 
 /**
- * Starts `sendall WORDS` in a session of its own. Its stdin and stdout are empty; `stderr` may be read. Descriptors that
- * we were given ourselves are not passed on: a shell that waits for the end of `>(…)` would wait for that process too.
- * A process that cannot be made is told by the child's `error`, or thrown.
+ * Starts `sendall WORDS` in a session of its own. Its stdin and stdout are empty; `stderr` may be read. It does not
+ * inherit the descriptors that we inherited: a shell waiting for the end of `>(…)` would wait for it too. If the
+ * process cannot be made, this throws or the child emits `error`.
  */
 export function startInBackground(words: readonly string[], stderr: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   const nothing = openSync('/dev/null', 'r+');
@@ -27,7 +27,7 @@ export function startInBackground(words: readonly string[], stderr: 'ignore' | '
   }
 }
 
-/** Open descriptors above stderr that a new program would get: our own ones are closed on exec. */
+/** Descriptors above stderr that a new program would inherit; our own are closed on exec. */
 function inherited(): number[] {
   try {
     return readdirSync('/proc/self/fd')
@@ -44,7 +44,7 @@ function isClosedOnExec(fd: number): boolean {
     const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0';
     return (Number.parseInt(flags, 8) & O_CLOEXEC) !== 0;
   } catch {
-    // It was the folder's own, and is gone.
+    // This descriptor listed the folder and is closed by now.
     return true;
   }
 }

@@ -1,12 +1,12 @@
-/** The same question to many hosts, so many at a time. */
+/** Asks many hosts the same question, a limited number at a time. */
 import { NodeSet } from '../../index.js';
 import { OutputError, say } from '../show/print.js';
 
 const WINDOW = 64;
 
 /**
- * Asks each of them, says why one does not answer, and which did not at the end. Returns their names. `told`: what to do
- * with a failure instead of saying it.
+ * Asks each host, prints why one does not answer and, at the end, which did not. Returns their names. `told`: handles a
+ * failure instead of printing it.
  */
 export async function askEach(
   names: Iterable<string>,
@@ -21,7 +21,7 @@ export async function askEach(
       try {
         await ask(name);
       } catch (error) {
-        // Our own reader has gone: no host is to blame.
+        // Our own reader has gone; no host is at fault.
         if (error instanceof OutputError) throw error;
         failed.push(name);
         told(name, error as Error);

@@ -1,4 +1,4 @@
-/** From a run's id, the beginning of it, or its name to the run on its host. */
+/** Finds a run and its host by the run's id, a beginning of the id, or its name. */
 import { UsageError } from '../../errors.js';
 import { KnownHosts, resolveHome, type RunListing } from '../../index.js';
 import { resolveTargets } from '../../internal.js';
@@ -9,21 +9,21 @@ import { reach } from './reach.js';
 import { isOneTarget } from '../words/targets.js';
 
 export const findOptions: Readonly<Record<string, Option>> = {
-  on: { value: 'TARGETS', help: 'look for the run there (default: where it was started)', complete: 'host' },
+  on: { value: 'TARGETS', help: 'look for the run on these hosts (default: where it was started)', complete: 'host' },
 };
 
 const WHOLE_ID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
-/** Where a run is, before anybody is connected to. */
+/** Where a run is, before connecting. */
 export interface Place {
   readonly target: string;
   readonly runId: string;
 }
 
 /**
- * The places of a run: several when the command runs on several hosts. Looked up in what this user started, else on
- * `--on`, else on this machine.
- * @throws UsageError when there is none, or when the beginning is not unique.
+ * The places of a run: several when the command runs on several hosts. Searches the runs this user started, else the
+ * hosts of `--on`, else this machine.
+ * @throws UsageError when there is no such run, or the beginning is ambiguous.
  */
 export async function findPlaces(word: string, args: Arguments): Promise<readonly Place[]> {
   const on = args.text('on');
@@ -49,14 +49,14 @@ export async function findPlaces(word: string, args: Arguments): Promise<readonl
   return targets.flatMap((target) => places.get(target) ?? []);
 }
 
-/** The one word of a command that takes one run. */
+/** The single word of a command that takes one run. */
 export function oneWord(args: Arguments, command: string): string {
   if (args.words.length !== 1)
     throw new UsageError(`${command} takes one run: its id, the beginning of it, or its name`);
   return args.words[0]!;
 }
 
-/** Looks on this machine, which need not have an agent. */
+/** Searches this machine, which need not have an agent. */
 async function searchHere(word: string, args: Arguments): Promise<string | undefined> {
   try {
     return await search(word, 'local', args);
@@ -66,7 +66,7 @@ async function searchHere(word: string, args: Arguments): Promise<string | undef
   }
 }
 
-/** Looks through a host's runs. */
+/** Searches a host's runs. */
 async function search(word: string, target: string, args: Arguments): Promise<string | undefined> {
   await using host = await reach(target, args);
   const listings: RunListing[] = [];

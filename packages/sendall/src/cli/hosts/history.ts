@@ -1,4 +1,4 @@
-/** Which runs this user started where, so that `attach` and friends find them by id, its beginning, or name. */
+/** Records the runs this user started and where, so `attach` and friends find them by id, its beginning, or name. */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UsageError } from '../../errors.js';
@@ -12,13 +12,13 @@ export interface Entry {
   readonly runId: string;
   readonly host: string;
   readonly name?: string | undefined;
-  /** One command on several hosts: what its runs have in common. Absent: the run's own id. */
+  /** For one command on several hosts: the id its runs share. Absent: the run's own id. */
   readonly group?: string | undefined;
 }
 
 const file = () => join(resolveHome().state, 'started.jsonl');
 
-/** Notes a run. A full disk must not stop a command, so failing to note is not an error. */
+/** Records a run. A full disk must not stop a command, so a failure to record is ignored. */
 export function noteRun(entry: Entry): void {
   const path = file();
   const line = `${JSON.stringify(entry)}\n`;
@@ -35,12 +35,12 @@ export function noteRun(entry: Entry): void {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       appendFileSync(path, line, options);
     } catch {
-      // Only finding it by a beginning or a name suffers.
+      // Only lookup by a beginning or a name suffers.
     }
   }
 }
 
-/** The noted runs, the newest first. */
+/** The recorded runs, newest first. */
 function entries(): Entry[] {
   let lines: string[];
   try {
@@ -54,7 +54,7 @@ function entries(): Entry[] {
         const entry = JSON.parse(line) as Partial<Entry> | null;
         return typeof entry?.runId === 'string' && typeof entry.host === 'string' ? [entry as Entry] : [];
       } catch {
-        // Cut off by a full disk or a crash.
+        // The line was cut off by a full disk or a crash.
         return [];
       }
     })
@@ -62,9 +62,9 @@ function entries(): Entry[] {
 }
 
 /**
- * The runs that a word means: the newest of that name, or those whose id (or whose common id) begins with it; several
- * only when they are one command on several hosts.
- * @throws UsageError when the beginning is that of several.
+ * The runs that a word names: the newest with that name, or those whose id (or shared id) begins with it. Several only
+ * when they belong to one command on several hosts.
+ * @throws UsageError when the beginning is ambiguous.
  */
 export function noted(word: string): readonly Entry[] {
   const all = entries();
@@ -79,7 +79,7 @@ export function noted(word: string): readonly Entry[] {
   return unique(found);
 }
 
-/** A run that was opened again under its id is still one run. */
+/** A run opened again under its id is still one run. */
 function unique(list: readonly Entry[]): Entry[] {
   return [...new Map(list.map((each) => [`${each.host} ${each.runId}`, each])).values()].toReversed();
 }

@@ -1,7 +1,7 @@
-/** A host's name where the name of a command belongs: what was most likely meant. */
+/** Handles a host's name given in place of a command: guesses the intended command line. */
 import { KnownHosts, resolveHome } from '../../index.js';
 
-/** The command line that runs `words` on that host; undefined when there is no such host. */
+/** The command line that runs `words` on that host; undefined when no such host is known. */
 export function misplacedHost(name: string, words: readonly string[]): string | undefined {
   if (name !== 'local' && !isKnown(name)) return undefined;
   return ['sendall', 'run', name, '--', ...(words.length ? words.map(inShell) : ['COMMAND'])].join(' ');
@@ -11,11 +11,11 @@ function isKnown(name: string): boolean {
   try {
     return new KnownHosts(resolveHome()).get(name) !== undefined;
   } catch {
-    // What is wrong with the hosts' file is told when it is needed.
+    // A broken hosts file is reported when it is needed.
     return false;
   }
 }
 
-/** A word as a shell takes it. */
+/** A word quoted for a shell. */
 const inShell = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;

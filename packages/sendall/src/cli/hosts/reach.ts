@@ -1,22 +1,22 @@
-/** Hosts as commands reach them: with a suggestion for a mistyped name, and a word to the user when it takes long. */
+/** Connects commands to hosts: suggests a name for a mistyped one, and tells the user when dialling takes long. */
 import { connect, KnownHosts, resolveHome, UsageError, type ConnectOptions, type Host } from '../../index.js';
 import type { Arguments, Option } from '../words/command.js';
 import { showProgress } from '../show/progress.js';
 
 /** Options of every command that reaches a host. */
 export const reachOptions: Readonly<Record<string, Option>> = {
-  'no-share': { help: 'make a link of its own instead of using a warm one' },
+  'no-share': { help: 'make a new link instead of using a warm one' },
 };
 
 /**
- * For a user at a terminal: a link that says nothing is soon given up for another, and a host that was away is
- * soon found again. The link is one of its own: callers that share a warm one can wait.
+ * For a user at a terminal: a silent link is soon replaced, and a host that was away is soon found again. The link is
+ * not shared, since callers that share a warm one can wait.
  */
 export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000, longestPause: 1000 };
 
 /**
  * Connects to a target.
- * @throws UsageError for an unknown host, with the name that may have been meant.
+ * @throws UsageError for an unknown host, suggesting a similar name.
  */
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
@@ -29,11 +29,11 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
   }
 }
 
-/** Warm links unless the user wants one of their own. */
+/** Warm links, unless the user wants a separate link. */
 export function shareOf(args: Arguments): ConnectOptions {
   if (args.on('no-share')) return {};
   const share = async (): Promise<void> => (await import('./warm-links.js')).startWarmLinks();
-  // Also when it is not even to be loaded: no descriptor may be free.
+  // Loading the module may fail too, for example when no descriptor is free.
   return { share: () => void share().catch(() => undefined) };
 }
 

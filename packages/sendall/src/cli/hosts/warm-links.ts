@@ -1,16 +1,16 @@
-/** Starts the warm-links process; the command `sendall links serve` is what runs in it. */
+/** Starts the warm-links process, which runs the command `sendall links serve`. */
 import { startInBackground } from './background.js';
 
-/** Many hosts are reached at a time, and one such process is enough. */
+/** Starting one process is enough, even when we dial many hosts. */
 let started = false;
 
-/** Starts it in the background, for the commands to come. Where there is no room for it, this command does without. */
+/** Starts it in the background for later commands. If that fails, this command works without it. */
 export function startWarmLinks(): void {
   if (started) return;
   started = true;
   try {
     startInBackground(['links', 'serve']).on('error', () => undefined);
   } catch {
-    // No descriptor is free, for example.
+    // For example, no descriptor is free.
   }
 }

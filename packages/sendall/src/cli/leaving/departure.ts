@@ -1,4 +1,4 @@
-/** Leaving a run whose end was not seen: what is said of it, and the code, which is 0 only where leaving was asked for. */
+/** Leaving a run before its end: the message, and the exit code, which is 0 only if the user asked to leave. */
 import type { FleetRun, Run } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';
@@ -7,7 +7,7 @@ import { speaks } from '../show/follow.js';
 import type { Departure } from './interrupt.js';
 import { lastWords } from '../show/print.js';
 
-/** Milliseconds in which the host may hear that we leave, and our reader take what has come: both may be stuck. */
+/** Milliseconds for the host to hear that we leave and for our reader to take pending output: either may be stuck. */
 const LEAVE_WITHIN = 2000;
 
 export const CODES: Readonly<Record<Departure, number>> = {
@@ -30,7 +30,7 @@ export function isDeparture(how: string): how is Departure {
   return Object.hasOwn(CODES, how);
 }
 
-/** `shown` settles when all that had come was shown. Resolves to the process's exit code. */
+/** `shown` settles when all received output was shown. Resolves to the process's exit code. */
 export async function leave(run: Run, how: Departure, shown: Promise<unknown>, args: Arguments): Promise<number> {
   const words = await detach(run, how, shown);
   const { host, runId, offsets } = run;
@@ -39,7 +39,7 @@ export async function leave(run: Run, how: Departure, shown: Promise<unknown>, a
   return CODES[how];
 }
 
-/** As `leave`, for many hosts. */
+/** Like `leave`, for many hosts. */
 export async function leaveMany(
   runs: FleetRun,
   how: Departure,
@@ -54,7 +54,7 @@ export async function leaveMany(
   return CODES[how];
 }
 
-/** Leaves it alone, in bounded time. Resolves to what is to be said of it. */
+/** Detaches in bounded time. Resolves to the message. */
 export async function detach(run: Run, how: Departure, shown?: Promise<unknown>): Promise<string> {
   const { runId, state } = run;
   const see = `sendall attach ${runId}`;
@@ -72,13 +72,13 @@ const LEFT: Readonly<Record<Exclude<Departure, 'abandoned'>, string>> = {
   terminated: 'left',
 };
 
-/** Who asked for it knows the run; to others its id is said wherever our stderr leads. */
+/** A user who asked to leave knows the run; otherwise its id is printed even if stderr is no terminal. */
 async function speak(words: string, how: Departure, args: Arguments): Promise<void> {
   if (how === 'hungUp' || how === 'abandoned' ? !args.on('quiet') : speaks(args))
     await lastWords(2, `sendall: ${words}`);
 }
 
-/** True when it was done in time. */
+/** True when it finished in time. */
 async function within(done: Promise<unknown>): Promise<boolean> {
   const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), LEAVE_WITHIN).unref());
   return await Promise.race([

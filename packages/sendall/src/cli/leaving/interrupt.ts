@@ -1,4 +1,4 @@
-/** Ctrl-C and friends. Nothing that was received is lost by any of them. */
+/** Ctrl-C and other signals. None of them loses received output. */
 import { openSync } from 'node:fs';
 import { isatty, ReadStream } from 'node:tty';
 import { say } from '../show/print.js';
@@ -6,25 +6,25 @@ import { isInForeground } from '../terminal/foreground.js';
 import { onSignal } from './signals.js';
 import { endLine } from '../show/status-line.js';
 
-/** A second Ctrl-C within this many milliseconds cancels. */
+/** Milliseconds within which a second Ctrl-C cancels. */
 const TWICE_WITHIN = 2000;
-/** Milliseconds, beyond the grace that the command has, within which the host has to say that it was cancelled. */
+/** Milliseconds, beyond the command's grace, for the host to confirm a cancellation. */
 const ANSWER_WITHIN = 3000;
-/** The same without a link: a user who ends us does not wait for a host that is away. */
+/** The same without a link: a user who ends us need not wait for an absent host. */
 const LINK_WITHIN = 1000;
-/** Between TERM and KILL, unless told otherwise. */
+/** Milliseconds between TERM and KILL by default. */
 const GRACE = 5000;
 
-/** What signals can do to a run, or to many. */
+/** How signals can affect a run, or many. */
 export interface Interruptible {
   cancel(options: { reason: string }): Promise<unknown>;
-  /** Whether a link is up to its host, or to one of those where it may still run. */
+  /** Whether a link is up to its host or, for many, to one where the command may still run. */
   readonly linked: boolean;
 }
 
 /**
- * How the user left before the end: as asked for, because the terminal or session went away, without waiting for the end
- * of what was to be cancelled; by a signal that ends a caller that only looks on.
+ * How the user left before the end: on request, because the terminal or session ended, or without waiting for a
+ * cancellation to finish. A watching caller may also leave by the signal that ends it.
  */
 export type Departure = 'detached' | 'hungUp' | 'abandoned' | 'interrupted' | 'terminated';
 
@@ -34,9 +34,9 @@ export interface SignalWatch {
 }
 
 /**
- * On a terminal the first Ctrl-C asks, a second within two seconds cancels, and `d` detaches. Without one SIGINT and
- * SIGTERM cancel. SIGHUP detaches. Asking once more while it is being cancelled leaves at once, and so does a host that
- * does not answer. `grace`: milliseconds that the command has between TERM and KILL.
+ * On a terminal the first Ctrl-C asks, a second within two seconds cancels, and `d` detaches. Without a terminal,
+ * SIGINT and SIGTERM cancel. SIGHUP detaches. Another request during the cancellation leaves immediately; so does a
+ * host that does not answer. `grace`: milliseconds for the command between TERM and KILL.
  */
 export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
   let depart!: (how: Departure) => void;
@@ -54,7 +54,7 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
     cancelling = true;
     const late = setTimeout(() => depart('abandoned'), grace + ANSWER_WITHIN).unref();
     leaveWithoutLink();
-    // A run that has ended meanwhile needs nothing.
+    // A run that has ended meanwhile needs no cancelling.
     void run
       .cancel({ reason })
       .catch(() => undefined)
@@ -101,8 +101,8 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
 const ALONE = { SIGHUP: 'hungUp', SIGINT: 'interrupted', SIGTERM: 'terminated' } as const;
 
 /**
- * For callers that only look on: a signal ends them alone. After SIGHUP they say what they were at; other signals are left to
- * end them as they end any program, unless there is a terminal to give back.
+ * For watching callers: a signal ends the caller alone. After SIGHUP it prints what it was doing. Other signals end it
+ * as they end any program, unless a terminal has to be restored first.
  */
 export function watchLeaving(signals: readonly (keyof typeof ALONE)[] = ['SIGHUP']): SignalWatch {
   let depart!: (how: Departure) => void;
@@ -121,8 +121,8 @@ interface Question {
 }
 
 /**
- * Listens for two seconds to single keys of the terminal, whatever our stdin is. A stdin that is this terminal waits
- * meanwhile, so that the answer does not go to the command.
+ * Listens for two seconds to single keys of the terminal, regardless of our stdin. If stdin is this terminal, reading
+ * it pauses meanwhile, so that the answer does not go to the command.
  */
 function ask(answers: { interrupt: () => void; detach: () => void }): Question {
   let keys: ReadStream;

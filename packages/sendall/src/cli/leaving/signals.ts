@@ -1,7 +1,12 @@
-/** Signals as they were meant: one that was ignored when we were started (nohup, `trap ''`, a script's `&`) stays so. */
+/**
+ * Signals as the parent meant them: one that was ignored at our start (nohup, `trap ''`, a script's `&`) stays ignored.
+ */
 import { started } from '../../started.js';
 
-/** Those that would end or stop us. Not SIGTTIN and SIGTTOU: a terminal asks a process that catches them for ever. */
+/**
+ * Signals that would end or stop us. Not SIGTTIN and SIGTTOU: a terminal sends them endlessly to a process that catches
+ * them.
+ */
 const HARMFUL: readonly NodeJS.Signals[] = [
   'SIGHUP',
   'SIGINT',
@@ -14,13 +19,13 @@ const HARMFUL: readonly NodeJS.Signals[] = [
   'SIGXCPU',
 ];
 
-/** Node has made them deadly again. Called before anything else happens. */
+/** Ignores them again, as Node has reset them to their defaults. Call it first. */
 export function keepIgnored(): void {
   const { ignored } = started();
   for (const signal of HARMFUL) if (ignored.has(signal)) process.on(signal, () => undefined);
 }
 
-/** As process.on, but not for what has to stay ignored. Returns what ends it. */
+/** Like process.on, but leaves ignored signals alone. Returns the function that unsubscribes. */
 export function onSignal(signal: NodeJS.Signals, handler: () => void): () => void {
   if (started().ignored.has(signal)) return () => undefined;
   process.on(signal, handler);

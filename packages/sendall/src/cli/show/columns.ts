@@ -1,15 +1,15 @@
 /**
- * How wide text is on a terminal. npm's string-width knows; it is loaded when text beyond ASCII is to be shown, for that
- * takes a moment.
+ * How wide text is on a terminal. npm's string-width knows; loading it takes a moment, so we do so only for text beyond
+ * ASCII.
  */
 
 let measure: ((text: string) => number) | undefined;
-/** Characters as people see them; made when it is needed, for that takes a moment too. */
+/** Splits text into characters as people see them. Creating it takes a moment too, so it is made on demand. */
 let segmenter: Intl.Segmenter | undefined;
 
 const isPlain = (text: string): boolean => /^[ -~]*$/.test(text);
 
-/** To be called before widths of such text have to be exact. Until then what is no ASCII counts as wide. */
+/** Call it before the widths of such text must be exact. Until then, non-ASCII characters count as wide. */
 export async function learnWidths(texts: Iterable<string>): Promise<void> {
   if (measure) return;
   for (const text of texts) {
@@ -24,7 +24,7 @@ export function columnsOf(text: string): number {
   return measure ? measure(text) : 2 * text.length;
 }
 
-/** As much of `text` as fits. */
+/** The longest beginning of `text` that fits. */
 export function fit(text: string, columns: number): string {
   if (isPlain(text)) return text.length > columns ? text.slice(0, columns) : text;
   let taken = 0;

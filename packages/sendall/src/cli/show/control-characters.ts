@@ -1,9 +1,9 @@
-/** Text of others that must not play with our terminal: the one door that it passes on its way out. */
+/** Keeps text from others from controlling our terminal: all of it passes through here before it is printed. */
 
-/** Control characters, those that turn or hide text (all of Unicode's format characters), and other ends of lines. */
+/** Control characters, characters that turn or hide text (all of Unicode's format characters), and other line ends. */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** Shows control characters instead of obeying them. What is one line stays one. */
+/** Makes control characters visible and harmless. A single line stays a single line. */
 export function escapeControl(text: string): string {
   return text.replace(CONTROL, (char) => {
     const code = char.codePointAt(0)!;
@@ -15,7 +15,7 @@ export function escapeControl(text: string): string {
   });
 }
 
-/** A value as JSON on one line, with nothing in it that a terminal would obey. It is read as the same value. */
+/** A value as JSON on one line, safe to print on a terminal. It parses to the same value. */
 export function jsonLine(value: unknown): string {
   const units = (text: string): string[] =>
     Array.from({ length: text.length }, (_, i) => text.charCodeAt(i).toString(16).padStart(4, '0'));

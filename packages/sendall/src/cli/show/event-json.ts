@@ -1,4 +1,4 @@
-/** Events and results in the words of --json. */
+/** Events and results in the format of --json. */
 import type { Result, RunEvent, StreamName } from '../../index.js';
 import { TextStream } from './text-stream.js';
 
@@ -29,7 +29,7 @@ export function outputJson({ host, runId }: Named, piece: Output, decoders?: Dec
     : { ...head, text };
 }
 
-/** What decoders still hold at the end: the beginning of a character that was never ended. `ends`: where streams end. */
+/** The incomplete characters left in decoders at the end. `ends`: where the streams end. */
 export function* unfinished(decoders: Decoders | undefined, ends: Readonly<Record<StreamName, number>>) {
   for (const stream of ['stdout', 'stderr'] as const) {
     const text = decoders?.[stream].decode();
@@ -66,7 +66,7 @@ export function resultJson(result: Result): object {
   };
 }
 
-/** A host that was never reached, in the shape of a result. */
+/** A host we never reached, in the shape of a result. */
 export function unreachedJson({ host, runId }: Named, outcome: 'unreachable' | 'refused', reason: string): object {
   return {
     event: 'result',

@@ -1,4 +1,4 @@
-/** Shows a run as it happens: its bytes, or JSON events, and at the end one code. */
+/** Shows a run as it happens, as bytes or JSON events, and ends with a single code. */
 import { isatty } from 'node:tty';
 import type { Result, Run, RunEvent, StreamName } from '../../index.js';
 import type { ScreenModes } from '../../internal.js';
@@ -20,34 +20,34 @@ export interface FollowOptions {
    * @default both
    */
   readonly only?: StreamName | undefined;
-  /** The run was there before us and goes on without us: when our reader has gone, so do we. */
+  /** The run existed before us and goes on without us: when our reader leaves, so do we. */
   readonly joined?: boolean;
-  /** Only what there is when we come. @default to the end of the run */
+  /** Only the output that exists now. @default to the end of the run */
   readonly soFar?: boolean;
-  /** Set when the user has left: what was received is still shown, but not how it ended. */
+  /** Set when the user has left: received output is still shown, but the end is not. */
   left?: boolean;
 }
 
-/** How following ended. */
+/** How following the run ended. */
 export interface Followed {
   readonly result: Result;
-  /** Some of the output could not be shown, for the host had dropped it. */
+  /** Some of the output could not be shown because the host had dropped it. */
   readonly gaps: boolean;
-  /** What our stdout or stderr did not take. */
+  /** Our stdout or stderr failed before taking everything. */
   readonly lostOutput: LostOutput | undefined;
 }
 
-/** What the options that all who show a run have in common ask for. */
+/** The view asked for by the options common to all commands that show a run. */
 export function viewOf(args: Arguments) {
   return { json: args.on('json'), quiet: args.on('quiet'), encoding: args.text('encoding') };
 }
 
-/** Whether a user at a terminal wants to know what we do. */
+/** Whether messages about what we do are welcome: only for a user at a terminal. */
 export function speaks(args: Arguments): boolean {
   return isatty(2) && !args.on('quiet') && !args.on('json');
 }
 
-/** Follows the run to its end, or as far as it has come. */
+/** Follows the run to its end, or through the output so far. */
 export async function follow(run: Run, options: FollowOptions): Promise<Followed> {
   const sinks = standardSinks();
   const { out, err } = sinks;
@@ -62,20 +62,20 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
       leave();
       return;
     }
-    // `sendall run … | head`: the reader has what it wanted. The command is told as a local one would be.
+    // `sendall run … | head`: the reader has had enough. The command gets SIGPIPE, as a local one would.
     run.stopReading('stdout');
     if (out === err) run.stopReading('stderr');
   });
   if (out !== err)
     err.on('error', (error: NodeJS.ErrnoException) => {
-      // A reader that has had enough is its own affair, as for any command.
+      // A reader that leaves early is no failure, as for any command.
       if (error.code !== 'EPIPE') lostOutput ??= { stream: 'stderr', error };
       if (!options.joined) run.stopReading('stderr');
     });
   const decoders = decodersFor(options.encoding);
   let modes: ScreenModes | undefined;
   let replay: Replay | undefined;
-  /** What a terminal has drawn, on ours: what is of the past asks nothing. */
+  /** A terminal's output, for ours: output of the past must not query our terminal. */
   const draw = (bytes: Buffer, offset: number): Buffer => {
     modes ??= undoneAtTheEnd();
     if (options.joined) return (replay ??= new Replay(run, modes)).draw(bytes, offset);
@@ -124,7 +124,7 @@ export async function follow(run: Run, options: FollowOptions): Promise<Followed
   return { result, gaps, lostOutput };
 }
 
-/** Says what the command did not say itself, and returns the process's exit code. */
+/** Prints what the command did not report itself, and returns the process's exit code. */
 export function conclude(run: Run, { result, gaps, lostOutput }: Followed, options: FollowOptions): number {
   const code = !options.left ? exitCodeOf(result) : gaps ? EXIT.truncated : 0;
   if (lostOutput?.error.code === 'EPIPE') return code || EXIT.brokenPipe;
@@ -137,7 +137,7 @@ export function conclude(run: Run, { result, gaps, lostOutput }: Followed, optio
   return code;
 }
 
-/** Its own failures are the command's own words; the rest is ours. */
+/** Explains only our own failures; the command has reported its own. */
 export function explain(result: Result): void {
   if (result.outcome === 'ok' || result.outcome === 'failed' || result.outcome === 'signalled') return;
   const survivors = result.survivors.length
@@ -147,7 +147,7 @@ export function explain(result: Result): void {
   say(`sendall: ${result.host}: ${result.reason}${survivors}${next}`);
 }
 
-/** What can still be done about a run whose end is not known. */
+/** What the user can still do about a run whose end is unknown. */
 function nextStep({ host, runId, refusal, timing, survivors }: Result): string {
   if (refusal === 'unknown') return `; what ${host} keeps shows: sendall ps --all ${host}`;
   if (timing.endMs === undefined) return `: sendall attach ${runId}`;

@@ -1,8 +1,8 @@
-/** What --help shows. */
+/** Prints the output of --help. */
 import type { Command, Option } from '../words/command.js';
 import { answer, title } from './print.js';
 
-/** Helps with one command. */
+/** Prints the help of one command. */
 export function helpOf(command: Command): void {
   answer(command.summary, '', `  sendall ${command.name} ${command.usage}`.trimEnd());
   answer('');
@@ -33,7 +33,7 @@ function valueOf({ value, optionalValue }: Option): string {
   return optionalValue ? `[=${value}]` : ` ${value}`;
 }
 
-/** Lines of whole words, where they fit. */
+/** Breaks text into lines between words. */
 function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -44,7 +44,7 @@ function wrapped(text: string, columns: number): string[] {
   return lines;
 }
 
-/** Helps with all of them. */
+/** Prints the overview of all commands. */
 export function helpOfAll(groups: ReadonlyMap<string, readonly Command[]>): void {
   answer('sendall: run a command on a machine, or on many, and get back every byte of the answer', '');
   answer('  sendall COMMAND [OPTIONS] [WORDS] [-- PROGRAM ARGUMENTS]', '');
@@ -59,6 +59,6 @@ export function helpOfAll(groups: ReadonlyMap<string, readonly Command[]>): void
   answer('  sendall pair --new                       let another machine in: shows what to type there');
   answer(
     '',
-    'sendall COMMAND --help tells more of a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
+    'sendall COMMAND --help describes a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
   );
 }

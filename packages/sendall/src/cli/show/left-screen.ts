@@ -1,8 +1,8 @@
-/** Our terminal as it was, when what a program on another terminal has drawn was shown here, however we end. */
+/** Restores our terminal at the end, however it comes, after showing output that a program drew on another terminal. */
 import { writeSync } from 'node:fs';
 import { ScreenModes } from '../../internal.js';
 
-/** From now on what is watched is undone when this process ends. */
+/** Undoes the watched mode changes when this process ends. */
 export function undoneAtTheEnd(): ScreenModes {
   const modes = new ScreenModes();
   let done = false;
@@ -12,7 +12,7 @@ export function undoneAtTheEnd(): ScreenModes {
   };
   process.once('exit', undo);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    // Unless something else handles it, the signal ends us after that.
+    // Unless another listener handles it, the signal then ends us.
     if (!process.listenerCount(signal))
       process.once(signal, () => {
         undo();

@@ -1,23 +1,23 @@
 /**
- * A host's output among that of others: whole lines, each with the host's name before it. A carriage return ends a line as
- * well, so that progress is seen when it is made: it is kept, and a newline is put behind it.
+ * A host's output among that of others: whole lines, each prefixed with the host's name. A carriage return ends a line
+ * too, so that progress shows while it is made; it is kept and followed by a newline.
  */
 import type { StreamName } from '../../index.js';
 import type { Decoders } from './event-json.js';
 
-/** Bytes of a line that are held back until its end comes; a longer one is printed in pieces. */
+/** Bytes of an unfinished line that are held back; a longer line is printed in pieces. */
 const LONGEST_LINE = 64 * 1024;
 const LF = 0x0a;
 const CR = 0x0d;
 const NEWLINE = Buffer.of(LF);
 const EMPTY_LINE = Buffer.of(CR, LF);
 
-/** A stream between two pieces. */
+/** A stream's state between two pieces. */
 interface Begun {
-  /** The beginning of a line whose end has not come. */
+  /** The beginning of an unfinished line. */
   pieces: Buffer[];
   size: number;
-  /** What came last: a carriage return that ended a line, or one that stands where a line begins. */
+  /** The last byte: a carriage return after a line, or one where a line begins. */
   returned: 'behind a line' | 'before a line' | undefined;
 }
 
@@ -33,12 +33,12 @@ export class PrefixedLines {
     this.#decoders = decoders;
   }
 
-  /** The lines that a piece completes, ready to be written. */
+  /** The lines completed by a piece, ready for printing. */
   push(stream: StreamName, bytes: Buffer): Buffer {
     return this.#cut(stream, this.#decoded(stream, bytes, true));
   }
 
-  /** What is left when nothing more comes. */
+  /** The rest, once no more output will arrive. */
   end(stream: StreamName): Buffer {
     const whole = this.#cut(stream, this.#decoded(stream, Buffer.alloc(0), false));
     const rest = this.#takeRest(this.#begun[stream]);
@@ -76,7 +76,7 @@ export class PrefixedLines {
       start = end + 1;
     }
     if (start < bytes.length) {
-      // A view would keep the whole chunk.
+      // A view would keep the whole chunk alive.
       begun.pieces.push(Buffer.from(bytes.subarray(start)));
       begun.size += bytes.length - start;
     }
@@ -86,7 +86,7 @@ export class PrefixedLines {
     return Buffer.concat(parts);
   }
 
-  /** Looks at the byte behind a carriage return: a newline there is the end of that same line, which may be empty. */
+  /** Examines the byte after a carriage return: a newline there ends the same line, which may be empty. */
   #pastReturn(begun: Begun, bytes: Buffer, at: number, parts: Buffer[]): number {
     const byte = bytes[at];
     if (byte === CR) return at + 1;

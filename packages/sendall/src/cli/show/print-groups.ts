@@ -1,4 +1,4 @@
-/** Equal answers of many hosts printed once, and how the others differ from most. */
+/** Prints equal answers of many hosts once, and how the others differ from the majority. */
 import type { Group } from '../../index.js';
 import { escapeControl } from './control-characters.js';
 import { decodersFor } from './event-json.js';
@@ -19,7 +19,7 @@ function texts(group: Group, encoding: string | undefined): { stdout: Buffer; st
   return { stdout: decoded('stdout'), stderr: decoded('stderr') };
 }
 
-/** Each group under a line that names its hosts. */
+/** Prints each group under a line that names its hosts. */
 export async function printGroups(groups: readonly Group[], { out, err }: Sinks, encoding?: string): Promise<void> {
   for (const group of groups) {
     const { stdout, stderr } = texts(group, encoding);
@@ -29,7 +29,7 @@ export async function printGroups(groups: readonly Group[], { out, err }: Sinks,
   }
 }
 
-/** What most hosts wrote, then each other group with the lines that differ: - most have, + these have. */
+/** Prints the majority's output, then for each other group the lines that differ: - only the majority, + only these. */
 export async function printDiff(groups: readonly Group[], sinks: Sinks, encoding?: string): Promise<void> {
   const [majority, ...others] = groups;
   if (!majority) return;
@@ -45,7 +45,7 @@ export async function printDiff(groups: readonly Group[], sinks: Sinks, encoding
   }
 }
 
-/** With a newline at the end: the next headline begins a line. */
+/** Ensures a newline at the end, so that the next headline begins a line. */
 function ended(bytes: Buffer): Buffer {
   return bytes.length === 0 || bytes.at(-1) === 0x0a ? bytes : Buffer.concat([bytes, Buffer.from('\n')]);
 }

@@ -1,4 +1,4 @@
-/** The one place where the CLI speaks: escaped, so that no text from a host can play with the terminal. */
+/** The only place where the CLI prints its own words: escaped, so that no text from a host can control the terminal. */
 import { write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { columnsOf, fit, learnWidths } from './columns.js';
@@ -6,20 +6,20 @@ import { escapeControl, jsonLine } from './control-characters.js';
 import { closedError } from './sink.js';
 import { endLine, makeWay } from './status-line.js';
 
-/** Our own words, one line on stderr. Returns what kept them from being written, if anything. */
+/** Prints one line of our own on stderr. Returns the error if that fails. */
 export function say(line: string): NodeJS.ErrnoException | undefined {
   endLine();
   return print(2, `${escapeControl(line)}\n`);
 }
 
-/** An answer of our own on stdout, line by line. */
+/** Prints an answer of our own on stdout, line by line. */
 export function answer(...lines: readonly string[]): void {
   print(1, lines.map((line) => `${escapeControl(line)}\n`).join(''));
 }
 
 /**
- * The last words of a process that leaves: written within a second or not at all, because their reader may be stuck.
- * What cannot be written is not complained about: nothing else would come of it either.
+ * Prints the last words of a leaving process within a second or not at all, because their reader may be stuck. A
+ * failure is ignored: there is no other place to report it.
  */
 export async function lastWords(fd: 1 | 2, line: string): Promise<void> {
   if (fd === 2) endLine();
@@ -34,23 +34,26 @@ export async function lastWords(fd: 1 | 2, line: string): Promise<void> {
   });
 }
 
-/** One JSON object on one line of stdout. */
+/** Prints one JSON object on one line of stdout. */
 export function json(value: unknown): void {
   print(1, `${jsonLine(value)}\n`);
 }
 
-/** Whether a descriptor may be coloured: a terminal, and colours were not refused (https://no-color.org). */
+/**
+ * Whether to colour a descriptor's output: it is a terminal, and the user has not refused colours
+ * (https://no-color.org).
+ */
 function coloured(fd: 1 | 2): boolean {
   return isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
-/** A heading on stdout, bold on a terminal. */
+/** Prints a heading on stdout, bold on a terminal. */
 export function title(line: string): void {
   print(1, coloured(1) ? `\u001b[1m${escapeControl(line)}\u001b[0m\n` : `${escapeControl(line)}\n`);
 }
 
 /**
- * Prints rows in columns padded to their widest cell; the first row is their heading. `cut`: on a terminal no row is
+ * Prints rows in columns padded to their widest cell; the first row is the heading. `cut`: on a terminal, no row is
  * longer than a line.
  */
 export async function table(rows: readonly (readonly string[])[], cut = false): Promise<void> {
@@ -69,9 +72,9 @@ export async function table(rows: readonly (readonly string[])[], cut = false): 
   for (const row of cells.slice(1)) answer(padded(row));
 }
 
-/** Our reader has gone (`| head`) or its disk is full: an answer would reach no reader. */
+/** Our reader has gone (`| head`) or its disk is full, so an answer would get lost. */
 export class OutputError extends Error {
-  /** The reader went away, which is no failure. */
+  /** The reader left, which is no failure. */
   readonly gone: boolean;
 
   constructor(cause: NodeJS.ErrnoException) {
@@ -80,15 +83,15 @@ export class OutputError extends Error {
   }
 }
 
-/** What a failed write is called by people. */
+/** A failed write, described for people. */
 export function reasonOf(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOSPC') return 'the disk is full';
   return error.message.replace(/, write$/, '');
 }
 
 /**
- * Writes all of it before it returns, or throws; returns the error where it is stderr's. Answers are short; what commands
- * write goes through sink.ts.
+ * Writes all of `text` before it returns, or throws; for stderr it returns the error instead. Answers are short; output
+ * of commands goes through sink.ts.
  */
 function print(fd: 1 | 2, text: string): NodeJS.ErrnoException | undefined {
   const bytes = Buffer.from(text);
@@ -100,7 +103,7 @@ function print(fd: 1 | 2, text: string): NodeJS.ErrnoException | undefined {
     try {
       at += writeSync(fd, bytes, at);
     } catch (error) {
-      // Someone who shares the descriptor made it non-blocking.
+      // A process that shares the descriptor made it non-blocking.
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN') pause(5);
       else if (fd === 1) throw new OutputError(error as NodeJS.ErrnoException);
       else return error as NodeJS.ErrnoException;

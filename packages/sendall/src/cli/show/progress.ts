@@ -1,13 +1,13 @@
-/** One line on a terminal about a link that takes long to make, or to make again. It goes when the link is there. */
+/** Shows one line on a terminal while a link takes long to make or restore; removes it once the link is up. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { DialEvent } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
 
-/** Milliseconds of silence before the user is told what we wait for. */
+/** Milliseconds of silence before the line appears. */
 const PATIENCE = 1000;
 
-/** Shows, from now on, when `host` is being dialled for more than a second. Returns what stops it. */
+/** Shows, from now on, when dialling `host` takes more than a second. Returns the function that stops it. */
 export function showProgress(host: string, args: Arguments): () => void {
   if (!hasStatusLine() || args.on('quiet')) return () => undefined;
   let timer: NodeJS.Timeout | undefined;

@@ -1,6 +1,6 @@
 /**
- * Our stdout and stderr as streams that never block the loop: a reader that takes its time (`| less`) must not make us
- * deaf to the host. Node's own process.stdout writes to pipes synchronously.
+ * Our stdout and stderr as streams that never block the event loop: while a reader takes its time (`| less`), we must
+ * still hear the host. Node's own process.stdout writes to pipes synchronously.
  */
 import { constants, fstatSync, openSync, write } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
@@ -15,7 +15,7 @@ const HIGH_WATER = 1024 * 1024;
 
 export interface Sinks {
   readonly out: Writable;
-  /** The same stream as `out` when both lead to one file or terminal: what came first is written first. */
+  /** The same stream as `out` when both lead to one file or terminal, so that order is preserved. */
   readonly err: Writable;
 }
 
@@ -24,18 +24,18 @@ export function standardSinks(highWaterMark = HIGH_WATER): Sinks {
   return { out, err: leadToTheSame() ? out : descriptorSink(2, highWaterMark) };
 }
 
-/** What our stdout or stderr did not take, and why. */
+/** The stream of ours that failed, and why. */
 export interface LostOutput {
   readonly stream: StreamName;
   readonly error: NodeJS.ErrnoException;
 }
 
-/** What a write meets when the descriptor was closed before we began: Node has put the null device in its place. */
+/** The error of writing to a descriptor that was closed at our start: Node has replaced it with the null device. */
 export function closedError(fd: number): NodeJS.ErrnoException | undefined {
   return started().closed.has(fd) ? Object.assign(new Error('it is closed'), { code: 'EBADF' }) : undefined;
 }
 
-/** Waits until the sink takes more; at once when it has room or is gone. */
+/** Waits until the sink has room; returns immediately if it has, or is gone. */
 export async function put(sink: Writable, bytes: Uint8Array | string): Promise<void> {
   if (sink.destroyed || bytes.length === 0 || sink.write(bytes)) return;
   await new Promise<void>((resolve) => {
@@ -47,7 +47,7 @@ export async function put(sink: Writable, bytes: Uint8Array | string): Promise<v
   });
 }
 
-/** Waits until everything was written, or until it cannot be. */
+/** Waits until everything is written or writing fails. */
 export async function finish({ out, err }: Sinks): Promise<void> {
   await Promise.all(
     [...new Set([out, err])].map(
@@ -76,8 +76,9 @@ function descriptorSink(fd: number, highWaterMark: number): Writable {
 }
 
 /**
- * A pipe, opened once more without blocking: processes that share our descriptor notice nothing, a write needs no thread, and
- * none is stuck in one when this process ends. Undefined for anything else, and where it may not be opened.
+ * A pipe, reopened without blocking. Processes that share our descriptor are unaffected, a write needs no thread, and
+ * no thread is stuck in one when this process ends. Undefined for other kinds of descriptor, and if reopening is not
+ * permitted.
  */
 function pipeSink(fd: number, highWaterMark: number): Writable | undefined {
   try {
@@ -95,7 +96,7 @@ function pipeSink(fd: number, highWaterMark: number): Writable | undefined {
   }
 }
 
-/** Anything else: a thread waits for the write. */
+/** Any other kind of descriptor: a thread waits for the write. */
 function threadSink(fd: number, highWaterMark: number): Writable {
   return new Writable({
     highWaterMark,
@@ -112,7 +113,7 @@ function writeAll(fd: number, bytes: Buffer, done: (error?: Error | null) => voi
   }
   makeWay(fd, bytes);
   write(fd, bytes, 0, bytes.length, null, (error, written) => {
-    // Someone who shares the descriptor made it non-blocking.
+    // A process that shares the descriptor made it non-blocking.
     if (error?.code === 'EAGAIN') setTimeout(() => writeAll(fd, bytes, done), RETRY_MS);
     else if (error) done(error);
     else if (written < bytes.length) writeAll(fd, bytes.subarray(written), done);

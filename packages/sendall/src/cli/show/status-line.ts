@@ -1,6 +1,6 @@
 /**
- * One line of ours on the terminal that says what we wait for, and goes again. What programs have written stays: below an
- * unfinished line ours is a line of its own, and on a screen that a program draws it is the last one.
+ * A transient line of ours on the terminal that says what we wait for. Program output stays intact: after an unfinished
+ * line, ours takes a line of its own; on a full-screen program, it takes the last line.
  */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
@@ -12,23 +12,23 @@ const SAVE = '\u001b7\u001b[999;1H\u001b[K';
 const RESTORE = '\u001b8';
 
 let shown = false;
-/** What was written last did not end its line. */
+/** The last output did not end its line. */
 let unfinished = false;
-/** While a program draws all of the screen: has it draw anew what our line has covered. */
+/** While a program draws the whole screen: makes it redraw what our line covered. */
 let redraw: (() => void) | undefined;
 
-/** What a descriptor leads to does not change, and the question costs a system call. */
+/** What a descriptor leads to never changes, and asking costs a system call. */
 const terminals: (boolean | undefined)[] = [];
 const isTerminal = (fd: number): boolean => (terminals[fd] ??= isatty(fd));
 
-/** Whether there is anybody to read it. */
+/** Whether a user can see it. */
 export function hasStatusLine(): boolean {
   return isatty(2);
 }
 
-/** Shows the line, in place of the one before. */
+/** Shows the line, replacing the one before. */
 export function showStatus(text: string): void {
-  // The next line is drawn by what is learnt now; this one is at worst cut too early.
+  // Loads the widths for the next line; this one is at worst cut too early.
   void learnWidths([text]).catch(() => undefined);
   const line = fit(escapeControl(text), (process.stderr.columns || 80) - 1);
   if (redraw) write(SAVE + line + RESTORE);
@@ -37,7 +37,7 @@ export function showStatus(text: string): void {
   shown = true;
 }
 
-/** Takes it away. */
+/** Removes it. */
 export function clearStatus(): void {
   if (!shown) return;
   shown = false;
@@ -45,20 +45,20 @@ export function clearStatus(): void {
   redraw?.();
 }
 
-/** Something else is about to be written. */
+/** Call it before writing other output. */
 export function makeWay(fd: number, bytes: Uint8Array): void {
   if (!bytes.length || !isTerminal(fd)) return;
   clearStatus();
   unfinished = bytes.at(-1) !== 0x0a;
 }
 
-/** Ends the line that a program, or with `anyhow` the terminal itself, has begun. */
+/** Ends an unfinished line of a program or, with `anyhow`, one the terminal itself began. */
 export function endLine(anyhow = false): void {
   if (anyhow || (unfinished && isatty(2))) write('\n');
   unfinished = false;
 }
 
-/** From now on the screen is a program's; without one that can be asked to draw it again, no longer. */
+/** Leaves the screen to a program that can redraw it; without an argument, takes it back. */
 export function leaveScreenTo(drawsAnew: (() => void) | undefined): void {
   shown = false;
   redraw = drawsAnew;
@@ -68,6 +68,6 @@ function write(text: string): void {
   try {
     writeSync(2, text);
   } catch {
-    // The terminal is slow or has gone; the line is not worth more.
+    // The terminal is slow or gone; do not wait for it.
   }
 }

@@ -1,22 +1,22 @@
-/** The lines in which two texts differ, as diff -u0 shows them. */
+/** The lines that differ between two texts, in the format of diff -u0. */
 
 export interface Bounds {
   /** Milliseconds for one comparison. @default 2000 */
   readonly timeout?: number;
-  /** Lines that are in both texts and had to be moved for one to become the other. @default 20000 */
+  /** Common lines that would have to move to turn one text into the other. @default 20000 */
   readonly maxEdits?: number;
 }
 
 const TIMEOUT = 2000;
 const MAX_EDITS = 20_000;
-const GIVEN_UP = 'too much is in another order to be compared: what follows is all that is not equal at both ends';
+const GIVEN_UP = 'the lines are in too different an order to compare: all lines between the equal ends follow';
 
-/** A line that both texts have, by its number in each. */
+/** A line common to both texts, by its number in each. */
 type Pair = readonly [left: number, right: number];
 
 /**
- * `-` lines that only `left` has, `+` lines that only `right` has, and `@@ line N @@` of `left` before each place. Where
- * the bounds do not suffice it says so, and shows the lines between the equal ends without comparing them.
+ * `-` marks lines only in `left`, `+` lines only in `right`, and `@@ line N @@` their place in `left`. If the bounds
+ * are exceeded it says so, and shows the lines between the equal ends without comparing them.
  */
 export async function differences(left: string, right: string, bounds: Bounds = {}): Promise<string[]> {
   const [a, b] = [left.split('\n'), right.split('\n')];
@@ -38,9 +38,9 @@ export async function differences(left: string, right: string, bounds: Bounds = 
   return shown;
 }
 
-/** A longest common subsequence; undefined when the bounds do not suffice. */
+/** A longest common subsequence; undefined when it would exceed the bounds. */
 async function commonLines(a: readonly string[], b: readonly string[], bounds: Bounds): Promise<Pair[] | undefined> {
-  // A line that only one text has can be in no pair: most texts that differ much differ in such lines.
+  // Lines in only one of the texts cannot be part of a pair, and most differences are such lines.
   const [inA, inB] = [new Set(a), new Set(b)];
   const [left, right] = [numbersOf(a, inB), numbersOf(b, inA)];
   if (!left.length) return [];

@@ -1,15 +1,15 @@
-/** Text in legacy encodings, piece by piece. */
+/** Decodes text in legacy encodings, piece by piece. */
 
-/** Encodings whose platform decoder cannot be given bytes piece by piece, by the names that TextDecoder gives them. */
+/** Encodings whose platform decoder cannot decode piecewise, by TextDecoder's names. */
 const FRAGILE = new Set(['gbk', 'gb18030', 'euc-jp']);
-/** Most bytes of a character that can be here without its end. */
+/** Most bytes of an incomplete character. */
 const LONGEST = 3;
 
 /**
- * As a streaming TextDecoder. That one throws ERR_ENCODING_INVALID_ENCODED_DATA where bytes that are no text are cut apart
- * (81 30 | 00 in GBK, on Node 24): what waited becomes more text than it has made room for. Here bytes that wait for
- * their rest are kept outside, and each piece is decoded from the beginning of a character. ISO-2022-JP cannot be begun
- * anywhere, as it has character sets to change between: there such bytes become one U+FFFD.
+ * Like a streaming TextDecoder. That one throws ERR_ENCODING_INVALID_ENCODED_DATA when invalid bytes are split between
+ * pieces (81 30 | 00 in GBK, on Node 24), because the pending bytes decode to more text than it has room for. Here
+ * incomplete bytes are kept outside, and each piece is decoded from the beginning of a character. ISO-2022-JP, which
+ * switches between character sets, cannot be decoded from the middle; there such bytes become one U+FFFD.
  */
 export class TextStream {
   readonly #decoder;
@@ -22,7 +22,10 @@ export class TextStream {
     this.#fragile = FRAGILE.has(this.#decoder.encoding);
   }
 
-  /** As TextDecoder's: with `stream` more follows, without it what waits is decided on and the next piece begins anew. */
+  /**
+   * Like TextDecoder's: with `stream` more pieces follow; without it, pending bytes are decoded and the next piece
+   * starts afresh.
+   */
   decode(piece: Uint8Array = new Uint8Array(0), { stream = false } = {}): string {
     if (!this.#fragile) return this.#passedOn(piece, stream);
     const text = this.#whole(piece);
@@ -41,7 +44,7 @@ export class TextStream {
     }
   }
 
-  /** The characters that are whole with this piece. */
+  /** The characters completed by this piece. */
   #whole(piece: Uint8Array): string {
     const decoder = this.#decoder;
     const bytes = Buffer.concat([this.#waiting, piece]);
@@ -49,7 +52,7 @@ export class TextStream {
     let whole = bytes.length;
     if (decoder.decode() !== '') {
       const least = Math.max(0, bytes.length - LONGEST);
-      // So many of the last bytes wait as the text does not need.
+      // Hold back as few of the last bytes as possible.
       for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
         if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;
       }

@@ -1,17 +1,19 @@
 /**
- * One line on a terminal about a command that is silent because its host has no room for what it writes, or does not
- * answer at all: the user would not know why.
+ * Shows one line on a terminal about a command that is silent because its host has no room for output or does not
+ * answer; otherwise the user would not know why.
  */
 import type { Host, Run } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { clearStatus, hasStatusLine, showStatus } from './status-line.js';
 
-/** Milliseconds of silence after which the host is asked, and while something is wrong, how often. */
+/** Milliseconds of silence before asking the host, and between questions while something is wrong. */
 const PATIENCE = 1000;
 /** A command may be silent for good reasons: then the pauses grow up to this. */
 const LONGEST_PAUSE = 10_000;
 
-/** Shows it from now on, until the run has its result. What is returned is called when the user has asked for something. */
+/**
+ * Shows the line when needed, until the run has its result. Call the returned function when the user has sent input.
+ */
 export function showWaiting(host: Host, run: Run, args: Arguments): () => void {
   if (!hasStatusLine() || args.on('quiet')) return () => undefined;
   const watch = new Watch(host, run);
@@ -27,7 +29,7 @@ class Watch {
   #pause = PATIENCE;
   #seen = -1;
   #over = false;
-  /** Since when there is something to say; undefined while nothing is shown. */
+  /** When the problem began; undefined while no line is shown. */
   #since: number | undefined;
 
   constructor(host: Host, run: Run) {
@@ -42,7 +44,7 @@ class Watch {
     this.#hide();
   }
 
-  /** Something should come of it: the next look is not far. */
+  /** The user expects a response, so look again soon. */
   soon(): void {
     if (this.#pause === PATIENCE || this.#over) return;
     this.#pause = PATIENCE;
@@ -66,13 +68,13 @@ class Watch {
     this.#wait();
   }
 
-  /** What is wrong, if anything. A host that takes its time to answer is said to, until it does. */
+  /** The problem, if any. While the host takes its time to answer, the line says so. */
   async #ask(): Promise<string | undefined> {
     const late = setInterval(() => this.#show(`no answer from ${this.#host.id}`), PATIENCE).unref();
     try {
       return await whatItWaitsFor(this.#host, this.#run);
     } catch {
-      // Without a link there is another line.
+      // Without a link, progress.ts shows a line.
       return undefined;
     } finally {
       clearInterval(late);

@@ -1,4 +1,4 @@
-/** `~.` and friends: what is typed after a newline and a tilde is for us. */
+/** `~.` and friends: input after a newline and a tilde is for us. */
 
 export type Escape = 'leave' | 'detach' | 'suspend' | 'help';
 
@@ -12,12 +12,12 @@ const MEANING: Readonly<Record<string, Escape>> = {
   '?': 'help',
 };
 
-/** Takes keys apart into what goes to the host and what is for us. Remembers across pieces. */
+/** Splits keys into input for the host and escapes for us. Remembers its state across pieces. */
 export class EscapeReader {
   #afterNewline = true;
   #tilde = false;
 
-  /** Bytes for the host, and an escape after them; what was typed behind the escape is in `rest`. */
+  /** Bytes for the host, and an escape after them; `rest` holds the keys after the escape. */
   read(keys: Buffer): { readonly bytes: Buffer; readonly escape?: Escape; readonly rest?: Buffer } {
     const out: number[] = [];
     for (let i = 0; i < keys.length; i++) {
@@ -29,7 +29,7 @@ export class EscapeReader {
           this.#afterNewline = true;
           return { bytes: Buffer.from(out), escape, rest: keys.subarray(i + 1) };
         }
-        // `~~` sends one; a tilde before anything else was meant.
+        // `~~` sends one tilde; before any other key, a tilde is a tilde.
         out.push(TILDE);
         if (key === TILDE) {
           this.#afterNewline = false;

@@ -1,38 +1,38 @@
 /**
- * Keys shown before their echo has come back: over a slow link one types as on one's own machine. Only where it is as good
- * as certain: the host says that the terminal shows what is typed, or that the program may do so itself; the keys before
- * were echoed as they are on this very line, in time, each alone and with nothing behind it, so the cursor stands at the
- * end of a line. What the host sends then is compared with what is shown already; where it differs, or nothing comes
- * within two round trips, what was shown is taken back.
+ * Shows keys before their echo returns, so that typing over a slow link feels local. It does so only when the echo is
+ * all but certain: the host says that the terminal echoes, or that the program may do so itself; the previous keys on
+ * this very line were echoed unchanged, in time, one by one and with nothing after them, so the cursor is at the end of
+ * a line. The host's output is then compared with the keys shown. If it differs, or none arrives within two round
+ * trips, they are erased.
  *
- * A key that is typed between the moment when a program switches the echo off and the moment when we hear of it can still
- * be shown: for a twentieth of a second and half a round trip where the terminal's bits change, for two round trips where
- * a program that draws its line itself stops doing so on the same line.
+ * A key typed between the moment a program switches the echo off and the moment we hear of it may still be shown: for a
+ * twentieth of a second plus half a round trip if the terminal's bits change, for two round trips if a program that
+ * draws its line itself stops doing so on the same line.
  *
- * The idea is mosh's (Winstein and Balakrishnan, "Mosh: An Interactive Remote Shell for Mobile Clients", USENIX ATC 2012),
- * in its most careful form: no screen is kept, so nothing is foreseen that moves the cursor.
+ * The idea is mosh's (Winstein and Balakrishnan, "Mosh: An Interactive Remote Shell for Mobile Clients", USENIX ATC
+ * 2012), in its most careful form: it keeps no screen, so it predicts nothing that moves the cursor.
  */
 import type { TerminalEcho } from '../../index.js';
 import type { Option } from '../words/command.js';
 
 export const echoOptions: Readonly<Record<string, Option>> = {
-  'no-predict': { help: 'on a terminal: show keys only when their echo has come' },
+  'no-predict': { help: 'on a terminal: show keys only when their echo arrives' },
 };
 
-/** Keys in a row that must have been echoed so before others are shown. */
+/** Keys in a row that must have been echoed as predicted before others are shown. */
 const ENOUGH = 2;
-/** What programs draw instead of a secret: the echo of such a key proves nothing. */
+/** Characters that programs draw in place of a secret: the echo of such a key proves nothing. */
 const MASKS = new Set(Buffer.from('*.#-_ '));
-/** Milliseconds that an echo may always take: a program may be busy for a moment. */
+/** Milliseconds always allowed for an echo: a program may be busy for a moment. */
 const PATIENCE = 100;
-/** The longest round trip that is believed without having been measured. */
+/** The longest assumed round trip, before one was measured. */
 const LONGEST = 2000;
-/** How much a new measure of the round trip counts, as TCP has it. */
+/** The weight of a new measurement of the round trip, as in TCP. */
 const WEIGHT = 1 / 8;
 const TAKE_BACK = '\b \b';
 const NOTHING = Buffer.alloc(0);
 
-/** ASCII that takes one column. */
+/** ASCII of one column. */
 const isPrintable = (key: number): boolean => key >= 0x20 && key < 0x7f;
 
 interface Awaited {
@@ -42,60 +42,60 @@ interface Awaited {
 }
 
 export class PredictedEcho {
-  /** Keys whose echo has not come, oldest first. */
+  /** Keys whose echo has not arrived, oldest first. */
   #awaited: Awaited[] = [];
-  /** Echoes in a row that were as foreseen. */
+  /** Echoes in a row that matched the prediction. */
   #trust = 0;
-  /** A key is on its way whose effect cannot be foreseen; nothing is until something came of it. */
+  /** A key with an unpredictable effect is on its way; no prediction until its echo arrives. */
   #unknown = false;
-  /** How the far terminal treats what is typed. Who does not know foresees nothing. */
+  /** How the far terminal treats typed keys. While that is unknown, nothing is predicted. */
   #terminal: TerminalEcho | undefined;
   /** Milliseconds from a key to its echo, smoothed. */
   #roundTrip: number;
   #measured = false;
   readonly #now: () => number;
 
-  /** `roundTrip`: milliseconds, until one was measured. */
+  /** `roundTrip`: an estimate in milliseconds, used until one is measured. */
   constructor(roundTrip: number, now = () => performance.now()) {
     this.#roundTrip = roundTrip;
     this.#now = now;
   }
 
-  /** Those awaited are on the screen. */
+  /** The awaited keys are on the screen. */
   get #showing(): boolean {
     return this.#trust >= ENOUGH;
   }
 
-  /** The terminal shows what is typed, or its program reads key by key and may do so. */
+  /** The terminal echoes, or its program reads key by key and may echo. */
   get #possible(): boolean {
     return this.#terminal !== undefined && (this.#terminal.echo || !this.#terminal.canonical);
   }
 
-  /** The host has said how its terminal treats what is typed. Returns what is to be drawn. */
+  /** The host has reported how its terminal treats typed keys. Returns what to draw. */
   terminal(terminal: TerminalEcho | undefined): Buffer {
     const { canonical, echo } = this.#terminal ?? {};
     if (terminal && terminal.canonical === canonical && terminal.echo === echo) return NOTHING;
     this.#terminal = terminal;
-    // What was echoed before says nothing about what will be.
+    // Earlier echoes say nothing about later ones.
     return this.#distrust();
   }
 
-  /** When the oldest key's echo is overdue, by the clock; undefined while none is awaited. */
+  /** When the oldest key's echo becomes overdue, by the clock; undefined while none is awaited. */
   get dueAt(): number | undefined {
     const [oldest] = this.#awaited;
     return oldest && oldest.at + Math.max(PATIENCE, 2 * this.#roundTrip);
   }
 
-  /** It may be that time. Returns what is to be drawn. */
+  /** Checks whether an echo is overdue. Returns what to draw. */
   look(): Buffer {
     if (this.#now() < (this.dueAt ?? Infinity)) return NOTHING;
-    // Whatever is typed on: first something must come. Perhaps the link has become slower.
+    // Show no more keys until an echo arrives. The link may have become slower.
     this.#unknown = true;
     this.#roundTrip = Math.min(this.#roundTrip * 2, LONGEST);
     return this.#distrust();
   }
 
-  /** These keys are sent now. Returns what is to be shown of them. */
+  /** These keys are being sent. Returns what to draw for them. */
   typed(keys: Buffer): Buffer {
     const late = this.look();
     if (keys.length !== 1 || !isPrintable(keys[0]!)) this.#unknown = true;
@@ -104,7 +104,7 @@ export class PredictedEcho {
     return this.#showing ? keys : NOTHING;
   }
 
-  /** The host has sent this. Returns what is to be drawn. */
+  /** The host has sent this output. Returns what to draw. */
   drawn(bytes: Buffer): Buffer {
     const late = this.look();
     const showing = this.#showing;
@@ -129,7 +129,7 @@ export class PredictedEcho {
     }
   }
 
-  /** Nothing is foreseen until keys were echoed again. Returns what takes back those that are shown. */
+  /** Stops predicting until keys are echoed again. Returns what erases the keys shown. */
   #distrust(showing = this.#showing): Buffer {
     const shown = showing ? this.#awaited.length : 0;
     this.#awaited = [];

@@ -1,17 +1,20 @@
 /**
- * What a terminal drew before we sat down at it, drawn again but not asked again: a program's questions to its terminal
- * were answered then, and answers of ours would be typed into whatever runs now. Source: xterm control sequences.
+ * Redraws a terminal's earlier output, without its questions. A program's questions to its terminal were answered then;
+ * new answers of ours would be typed into the program that runs now. Source: xterm control sequences.
  */
 import type { Run } from '../../index.js';
 import { ScreenModes } from '../../internal.js';
 
-/** A control string: its text is neither a question nor a bell of its own. */
+/** A control string: its text contains neither questions nor bells. */
 // eslint-disable-next-line no-control-regex
 const STRING = /\u001b[\]P_^X][^\u0007\u001b]*(?:\u0007|\u001b\\)/;
-/** One that asks: for a colour, the clipboard, a setting, a capability. */
+/** A control string that asks: for a colour, the clipboard, a setting, a capability. */
 // eslint-disable-next-line no-control-regex
 const QUESTION = /^\u001b(?:\](?:[\d;]*;|52;[^;]*;)\?|P[$+]q)/;
-/** Control strings, and what asks for attributes, position, version, keyboard, modes, parameters, the window, by bell. */
+/**
+ * Control strings, and sequences that ask for attributes, position, version, keyboard, modes, parameters, the window,
+ * or ring the bell.
+ */
 const ASKED = new RegExp(
   [
     STRING.source,
@@ -27,17 +30,17 @@ const ASKED = new RegExp(
   ].join('|'),
   'g',
 );
-/** The beginning of a sequence that ends in the next piece. */
+/** The beginning of a sequence that continues in the next piece. */
 // eslint-disable-next-line no-control-regex
 const UNFINISHED = /\u001b(?:\[[\d;?>=]*\$?|[\]P_^X][^\u0007\u001b]*\u001b?)?$/;
 /** Longer strings (pictures) are passed on in pieces. */
 const LONGEST = 8192;
-/** To the other screen, or back from it. */
+/** Switches to the other screen, or back from it. */
 // eslint-disable-next-line no-control-regex
 const SWITCH = /\u001b\[\?(?:[\d;]*;)?(?:47|1047|1049)(?:;[\d;]*)?([hl])/;
-/** Characters of a tail that are held until it is known which screen they were drawn on. */
+/** Characters of a tail that are held until its screen is known. */
 const LONGEST_OPENING = 1024 * 1024;
-/** Characters in which a line ends, where there are lines. */
+/** Longest line we look for in output that has lines. */
 const LONGEST_LINE = 4096;
 
 export class Replay {
@@ -45,16 +48,16 @@ export class Replay {
   readonly #modes: ScreenModes;
   #over = false;
   #rest = '';
-  /** The beginning of what does not begin at the first byte, while its screen is not known. */
+  /** The first output of a replay that begins later than the first byte, until its screen is known. */
   #opening: string | undefined;
 
-  /** `modes` sees what is drawn. */
+  /** `modes` follows the drawn output. */
   constructor(run: Pick<Run, 'past'>, modes: ScreenModes) {
     this.#run = run;
     this.#modes = modes;
   }
 
-  /** What to draw first, once the run has been found. */
+  /** What to draw first, once the run is found. */
   begin(): string {
     return (this.#run.past?.start ?? 0) < this.#end ? '' : this.#finish();
   }
@@ -94,27 +97,27 @@ export class Replay {
     return Buffer.concat([drawn, modes, present]);
   }
 
-  /** What to draw of a tail's beginning; undefined while its screen is not known. */
+  /** What to draw of the beginning of a tail; undefined while its screen is unknown. */
   #open(isAll: boolean): string | undefined {
     const text = this.#opening!;
     const change = SWITCH.exec(text);
     if (!change && !isAll && text.length < LONGEST_OPENING) return undefined;
-    // It was drawn on the other screen, which is left by now.
+    // It was drawn on the other screen, which the program has left since.
     if (change?.[1] === 'l') return text.slice(change.index + change[0].length);
     const modes = change ? '' : this.#otherScreen();
-    // A replay that begins in the middle of a line, a character or a sequence begins with the next one.
+    // A replay that begins inside a line, a character or a sequence skips to the next line.
     const line = text.slice(0, LONGEST_LINE).indexOf('\n') + 1;
     const sequence = text.indexOf('\u001b');
     return modes + text.slice((!modes && line) || (sequence < 0 ? line : sequence));
   }
 
-  /** All of it was drawn on the other screen: what brings ours there. Empty when it was not. */
+  /** The sequence that switches to the other screen, if all output was drawn there; else empty. */
   #otherScreen(): string {
     const present = this.#present;
     return present.isOtherScreen ? this.#modes.towards(present) : '';
   }
 
-  /** The modes that the program has set by now. */
+  /** The modes currently set by the program. */
   get #present(): ScreenModes {
     const present = new ScreenModes();
     present.watch(Buffer.from(this.#run.past?.screen ?? ''));
@@ -125,7 +128,7 @@ export class Replay {
     return this.#run.past?.end ?? 0;
   }
 
-  /** From here on it is the present. A terminal that did not see the beginning has other modes than the program has set. */
+  /** Ends the replay. A terminal that did not see the beginning lacks modes that the program has set. */
   #finish(): string {
     this.#over = true;
     const change = this.#modes.towards(this.#present);

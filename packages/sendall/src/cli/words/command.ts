@@ -1,17 +1,17 @@
-/** What a command is: its options, described once for parsing, help, suggestions and completion. */
+/** A command and its options, described once for parsing, help, suggestions and completion. */
 import { UsageError } from '../../errors.js';
 import { closest } from './closest.js';
 
 export interface Option {
-  /** What its value is called in the help; absent: a switch. */
+  /** The value's name in the help; absent: a switch. */
   readonly value?: string;
   /** The value may be left out: --stdin or --stdin=FILE. */
   readonly optionalValue?: boolean;
   readonly short?: string;
   readonly help: string;
-  /** What the shell should offer for the value; of a list, nothing else is allowed. */
+  /** What the shell should offer for the value. Given a list, only its members are allowed. */
   readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run' | 'signal';
-  /** The heading that it stands under in the help and the manual. @default 'Options' */
+  /** Its heading in the help and the manual. @default 'Options' */
   readonly group?: string;
 }
 
@@ -22,16 +22,16 @@ export function under(group: string, options: Readonly<Record<string, Option>>):
 
 export interface Command {
   readonly name: string;
-  /** What stands after the options, for the help: "TARGETS -- ARGV…". */
+  /** The part after the options, for the help: "TARGETS -- ARGV…". */
   readonly usage: string;
   readonly summary: string;
-  /** Whole command lines, as they are typed. */
+  /** Whole command lines, as users type them. */
   readonly examples: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
   readonly complete?: 'host' | 'run' | 'file';
-  /** How many words it takes before `--`: what stands behind one too many was meant for another program. */
+  /** How many words it takes before `--`; further ones were meant for another program. */
   readonly most?: number;
   /** Resolves to the process's exit code. */
   run(args: Arguments): Promise<number>;
@@ -39,9 +39,9 @@ export interface Command {
 
 type Values = ReadonlyMap<string, readonly (Uint8Array | undefined)[]>;
 
-/** A command's words, taken apart. */
+/** A command's parsed words. */
 export class Arguments {
-  /** What is neither an option nor its value. */
+  /** Words that are neither options nor their values. */
   readonly words: readonly string[];
   /** The words after the first `--`, as bytes; undefined without one. */
   readonly rest: readonly Uint8Array[] | undefined;
@@ -63,7 +63,7 @@ export class Arguments {
     return value && textOf(value);
   }
 
-  /** All values of the option, as bytes: they need not be UTF-8. */
+  /** All values of the option, as bytes, as they may not be UTF-8. */
   bytes(name: string): readonly Uint8Array[] {
     return (this.#values.get(name) ?? []).filter((value) => value !== undefined);
   }
@@ -81,8 +81,8 @@ const HELP: Option = { short: 'h', help: 'show this help' };
 
 /**
  * Parses a command's words. Options stand before or after the other words; the first `--` ends them. A value stands in
- * the same word (`--cwd=DIR`, `-cTEXT`) or in the next one, whatever that looks like, unless it is an option of the
- * command's own.
+ * the same word (`--cwd=DIR`, `-cTEXT`) or in the next one, which may be any word except one of the command's own
+ * options.
  * @throws UsageError that names the word and, for a slip, the option meant.
  */
 export function parseArguments(command: Command, words: readonly Uint8Array[]): Arguments {
@@ -93,7 +93,7 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   const note = (name: string, value: Uint8Array | undefined) => {
     const allowed = options[name]?.complete;
     if (value && Array.isArray(allowed) && !allowed.includes(textOf(value)))
-      throw new UsageError(`--${name}: "${textOf(value)}" is none of ${allowed.join(', ')}`);
+      throw new UsageError(`--${name}: "${textOf(value)}" is not one of ${allowed.join(', ')}`);
     const list = values.get(name);
     if (list) list.push(value);
     else values.set(name, [value]);
@@ -107,7 +107,7 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   const lettered = (letter: string): [string, Option] => {
     const found = Object.entries(options).find(([, { short }]) => short === letter);
     if (found) return found;
-    // As kill(1) takes it.
+    // kill(1) accepts this.
     const signal = /^\d$/.test(letter) && command.options.signal ? `send a signal with -s ${letter}` : see;
     throw new UsageError(`${command.name} has no option -${letter}: ${signal}`);
   };
@@ -157,7 +157,7 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   return new Arguments(values, positionals, undefined);
 }
 
-/** For a word that is none of a command's subcommands: names the one that was meant, or all. */
+/** The error for a word that is no subcommand: suggests a similar one, or lists all. */
 export function notAVerb(command: string, word: string, verbs: readonly string[]): UsageError {
   const near = closest(word, verbs);
   return new UsageError(

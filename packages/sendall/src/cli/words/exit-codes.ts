@@ -1,4 +1,4 @@
-/** What the process's exit code means, beside the command's own. */
+/** The process's exit codes, besides the command's own. */
 import { constants } from 'node:os';
 import type { Outcome, Result } from '../../index.js';
 import { signalNumber } from '../../internal.js';
@@ -14,7 +14,7 @@ export const EXIT = {
   truncated: 206,
   notStarted: 207,
   conflict: 208,
-  /** What a shell shows for a program that died of SIGHUP, SIGINT, SIGTERM or SIGPIPE. */
+  /** The codes shells show for a program that died of SIGHUP, SIGINT, SIGTERM or SIGPIPE. */
   hungUp: 128 + constants.signals.SIGHUP,
   interrupted: 128 + constants.signals.SIGINT,
   terminated: 128 + constants.signals.SIGTERM,
@@ -34,7 +34,7 @@ const byOutcome: Partial<Record<Outcome, number>> = {
   conflict: EXIT.conflict,
 };
 
-/** The exit code for one host's result: the command's own where it has one. */
+/** The exit code for one host's result: the command's own code, if it has one. */
 export function exitCodeOf(result: Result): number {
   if (result.refusal === 'nofile') return 127;
   if (result.refusal === 'notexec') return 126;

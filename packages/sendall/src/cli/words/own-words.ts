@@ -1,10 +1,10 @@
-/** The process's own arguments as bytes: Node replaces what is not UTF-8, the kernel keeps it. */
+/** The process's own arguments as bytes: Node replaces invalid UTF-8, but the kernel keeps it. */
 import { readFileSync } from 'node:fs';
 
-/** The words after the program's name. Where /proc is missing, the UTF-8 of the text. */
+/** The words after the program's name. Without /proc, the UTF-8 of their text. */
 export function ownWords(): Uint8Array[] {
   const asText = process.argv.slice(2).map((word) => Buffer.from(word));
-  // Only a replacement character can hide bytes that were lost.
+  // Bytes can be lost only where a replacement character stands.
   if (!process.argv.some((word) => word.includes('\ufffd'))) return asText;
   try {
     const raw = readFileSync('/proc/self/cmdline');

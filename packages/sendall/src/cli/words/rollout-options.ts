@@ -5,10 +5,10 @@ import { under, type Arguments } from './command.js';
 
 export const rolloutOptions = under('Many hosts', {
   window: { value: 'N', help: 'this many at a time (default 64)' },
-  batch: { value: 'N|N%', help: 'in batches; the next begins when one has ended' },
-  'max-fail': { value: 'N|N%', help: 'when more than these fail, start no further one (exit 207)' },
-  gather: { help: 'print equal outputs once' },
-  diff: { help: 'print what most wrote, and how the others differ' },
+  batch: { value: 'N|N%', help: 'in batches, one after another' },
+  'max-fail': { value: 'N|N%', help: 'start no further host once more than this many have failed (exit 207)' },
+  gather: { help: 'print equal outputs only once' },
+  diff: { help: 'print the output of most hosts, and how the others differ' },
 });
 
 export function rolloutOf(args: Arguments): RolloutOptions {

@@ -1,4 +1,4 @@
-/** What a command reads: our stdin when it is anything but a terminal or was asked for, a named file, or nothing. */
+/** Chooses the command's stdin: ours when it is not a terminal or `--stdin` was given, a named file, or nothing. */
 import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { Socket } from 'node:net';
 import { isatty, ReadStream } from 'node:tty';
@@ -15,7 +15,7 @@ const O_ACCMODE = 3;
 
 type Source = NonNullable<RunOptions['stdin']>;
 
-/** @throws UsageError when the options contradict each other, or when there is something that cannot be read. */
+/** @throws UsageError when the options contradict each other, or the input cannot be read. */
 export function stdinFor(args: Arguments): Source {
   const asked = args.on('stdin');
   if (args.on('no-stdin')) {
@@ -24,12 +24,12 @@ export function stdinFor(args: Arguments): Source {
   }
   const file = args.bytes('stdin').at(-1);
   if (file && Buffer.from(file).toString() !== '/dev/stdin') return fromFile(Buffer.from(file));
-  // A detached command is left alone at once, so its stdin has to be asked for.
+  // We leave a detached command immediately, so it gets stdin only on request.
   if (!asked && args.on('detach')) return 'none';
   return fromDescriptor(asked);
 }
 
-/** Our stdin, whatever kind it is. `asked`: also a terminal, and it has to be there. */
+/** Our stdin, of whatever kind. `asked`: it must exist, and may be a terminal. */
 function fromDescriptor(asked: boolean): Source {
   if (started().closed.has(0)) {
     if (asked) throw new UsageError('--stdin: our stdin is closed: give it a file with --stdin=FILE');
@@ -41,7 +41,7 @@ function fromDescriptor(asked: boolean): Source {
   if (info.isDirectory()) throw new UsageError(`our stdin is a folder, which cannot be read: ${way}`);
   if (isForWriting()) throw new UsageError(`our stdin is open for writing only: ${way}`);
   if (isNull(info)) return 'none';
-  // Node makes an empty stream of what it does not know: a block device, a socket of datagrams, an event descriptor.
+  // Node reads nothing from kinds it does not know: a block device, a datagram socket, an event descriptor.
   if (info.isFIFO() || (info.isSocket() && process.stdin instanceof Socket)) return process.stdin;
   return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK });
 }
@@ -51,12 +51,12 @@ function isForWriting(): boolean {
     const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync('/proc/self/fdinfo/0', 'latin1'))?.[1] ?? '0';
     return (Number.parseInt(flags, 8) & O_ACCMODE) === O_WRONLY;
   } catch {
-    // Without /proc the first read tells.
+    // Without /proc, the first read will show.
     return false;
   }
 }
 
-/** The null device, which has nothing to read. */
+/** The null device, which is always empty. */
 function isNull({ rdev }: Stats): boolean {
   return rdev !== 0 && rdev === nullDevice();
 }
@@ -68,7 +68,7 @@ function nullDevice(): number {
   return rdev;
 }
 
-/** Opens it without waiting: for the writer of a FIFO, for the carrier of a line. */
+/** Opens the file without blocking on a FIFO's writer or a serial line's carrier. */
 function fromFile(path: Buffer): Source {
   const name = path.toString();
   const fd = opened(path, name);
@@ -78,9 +78,9 @@ function fromFile(path: Buffer): Source {
   if (isTerminal) return new ReadStream(fd);
   closeSync(fd);
   if (info.isDirectory()) throw new UsageError(`--stdin: the file "${name}" is a folder`);
-  // A device has one stream for all who read it.
+  // All readers of a device share one stream.
   if (info.isCharacterDevice()) return createReadStream(path, { highWaterMark: CHUNK });
-  // Opened when it is read, by each host of a set for itself.
+  // Opened on demand, by each host of a set for itself.
   return {
     [Symbol.asyncIterator]: () => createReadStream(path, { highWaterMark: CHUNK })[Symbol.asyncIterator](),
   };
@@ -89,8 +89,8 @@ function fromFile(path: Buffer): Source {
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'does not exist',
   ENOTDIR: 'does not exist',
-  EACCES: 'may not be read',
-  ENXIO: 'is a socket, or a device that is not there',
+  EACCES: 'cannot be read: permission denied',
+  ENXIO: 'is a socket, or a device that does not exist',
 };
 
 function opened(path: Buffer, name: string): number {

@@ -1,6 +1,6 @@
-/** Which words name one host, and which a set. */
+/** Tells words that name one host from words that name a set. */
 
-/** True for `local`, a plain name and an address: everything that needs no set to be worked out. */
+/** True for `local`, a plain name and an address, which need no set parsing. */
 export function isOneTarget(targets: string): boolean {
   if (/^(tls|udp|unix):[^,!&^\s]*$/.test(targets)) return true;
   return targets !== 'all' && /^[\p{L}\p{N}._-]+$/u.test(targets);
