@@ -1,15 +1,18 @@
-/** Room that many share, so that none of them can take all of it. */
+/** Shares limited room among many, so that none can take all of it. */
 
 /**
- * A part of some room, and what is held of it. A holder of as much as is left for the others gets no more: a greedy one
- * takes a third to a half, and what no other wants is not kept from it. Parts of a part are shared out the same way.
+ * A share of some room, and how much of it is taken. A share that holds as much as is left for the others gets no more:
+ * a greedy one takes a third to a half, but nothing is withheld for shares that do not want it. Shares can be divided
+ * in the same way.
  */
 export class FairShare {
   readonly #of: FairShare | number;
   readonly #few: number;
   #held = 0;
 
-  /** Of so many places, or of what another share has. `few` places it gets even where its neighbours left none. */
+  /**
+   * Shares a number of places, or another share. It always gets at least `few` places, however much the others hold.
+   */
   constructor(of: FairShare | number, few = 0) {
     this.#of = of;
     this.#few = few;
@@ -19,7 +22,7 @@ export class FairShare {
     return this.#held;
   }
 
-  /** Takes places, all or none of them. False when others need what is left. */
+  /** Takes all of the places, or none of them. False when the others need the rest. */
   take(places = 1): boolean {
     const held = this.#held + places;
     if (held > this.#room && (held > this.#few || places > this.#unused)) return false;
@@ -27,7 +30,7 @@ export class FairShare {
     return true;
   }
 
-  /** Gives places back that were taken. */
+  /** Gives places back. */
   give(places = 1): void {
     this.#add(-places);
   }
@@ -37,7 +40,7 @@ export class FairShare {
     if (this.#of instanceof FairShare) this.#of.#add(places);
   }
 
-  /** What is left for others. */
+  /** The room left for others. */
   get #left(): number {
     return this.#room - this.#held;
   }
@@ -46,7 +49,7 @@ export class FairShare {
     return this.#of instanceof FairShare ? this.#of.#left : this.#of;
   }
 
-  /** Places that are not taken at all. */
+  /** The unused places. */
   get #unused(): number {
     return this.#of instanceof FairShare ? this.#of.#unused : this.#left;
   }

@@ -1,4 +1,4 @@
-/** Where sendall keeps things: one folder when SENDALL_HOME is set, else the XDG base directories. */
+/** The folders of sendall: a single one when SENDALL_HOME is set, else the XDG base directories. */
 import {
   closeSync,
   existsSync,
@@ -21,13 +21,13 @@ export interface Home {
   /** Journal, spool, audit. */
   readonly state: string;
   /**
-   * Sockets of agent and keeper. The state folder, so that one state has one agent: a login's own
-   * XDG_RUNTIME_DIR is another under cron and sudo, and goes with the logout. Only a path too long for sockets is avoided.
+   * Sockets of agent and keeper. Usually the state folder, so that one state has one agent: XDG_RUNTIME_DIR differs
+   * under cron and sudo, and is removed at logout. Another folder is used only if the path is too long for sockets.
    */
   readonly runtime: string;
   readonly agentSocket: string;
   readonly keeperSocket: string;
-  /** Where the warm-links process listens. */
+  /** The socket of the warm-links process. */
   readonly linksSocket: string;
   readonly identityFile: string;
   readonly hostsFile: string;
@@ -35,16 +35,16 @@ export interface Home {
   readonly callersFile: string;
 }
 
-/** Longest Unix socket path the kernel takes; Node cuts longer ones silently. */
+/** Longest Unix socket path the kernel accepts; Node silently truncates longer ones. */
 export const MAX_SOCKET_PATH = 107;
 
 /**
- * Resolves the folders for `env`. Nothing is created.
- * @throws UsageError when it names none and the user has no home.
+ * Determines the folders from `env`. Creates nothing.
+ * @throws UsageError when neither `env` nor the password file names a home.
  */
 export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
   const one = env.SENDALL_HOME && resolve(env.SENDALL_HOME);
-  // As the specification has it, one that is not absolute does not count.
+  // The specification says to ignore relative paths.
   const xdg = (path: string | undefined) => (path && isAbsolute(path) ? join(path, 'sendall') : undefined);
   const below = (path: string) => join(env.HOME || ownHome(), path, 'sendall');
   const config = one || xdg(env.XDG_CONFIG_HOME) || below('.config');
@@ -74,15 +74,15 @@ function ownHome(): string {
   }
 }
 
-/** Says that a folder is sendall's: it is made in new and empty ones. */
+/** Marks a folder as sendall's: created in new and empty folders. */
 const MARK = '.sendall';
-/** What sendall makes in its folders, with the names of files on their way to these. */
+/** The names sendall creates in its folders, including temporary files. */
 const OURS =
   /^(?:\.sendall|identity\.pem|hosts\.json|callers\.json|started\.jsonl|journal|spool|damaged|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
-/** One of these is in every folder of sendall's from before there were marks, or that a person has prepared. */
+/** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
 const TYPICAL = ['identity.pem', 'hosts.json', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
 
-/** The lock of a file of records. Alone, it is what a process leaves that was killed at its first change. */
+/** The lock of a record file. Alone, it was left by a process killed at its first change. */
 const LOCK = /^[a-z]+\.json\.lock$/;
 
 const MKDIR_ERRORS: Readonly<Record<string, string>> = {
@@ -97,8 +97,9 @@ const MKDIR_ERRORS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Makes the folder for this user alone (0700), or checks that it is one of sendall's: nothing is changed in another one.
- * @throws UsageError when it cannot be made, or is not as `checkPrivateFolder` wants it.
+ * Creates the folder for this user alone (0700), or checks that an existing one is sendall's; other folders stay
+ * unchanged.
+ * @throws UsageError when it cannot be created, or fails `checkPrivateFolder`.
  */
 export function ensurePrivateFolder(folder: string): void {
   try {
@@ -115,11 +116,11 @@ export function ensurePrivateFolder(folder: string): void {
   try {
     closeSync(openSync(join(folder, MARK), 'a', 0o600));
   } catch {
-    // A full disk: it is known by its other names, too.
+    // The disk is full, but its other names identify the folder too.
   }
 }
 
-/** The code of what kept a folder from being made. On a read-only disk Node says of several that the parent is not there. */
+/** Why a folder could not be created. On a read-only disk, Node reports several nested folders as a missing parent. */
 function reasonOf(folder: string, { code }: NodeJS.ErrnoException): string | undefined {
   if (code !== 'ENOENT') return code;
   try {
@@ -131,7 +132,7 @@ function reasonOf(folder: string, { code }: NodeJS.ErrnoException): string | und
 }
 
 /**
- * Looks at a folder that is there.
+ * Checks an existing folder.
  * @throws UsageError when it is a link, belongs to someone else, is open to others, holds what sendall did not make, or has a parent that others may write to (a sticky /tmp is fine).
  */
 export function checkPrivateFolder(folder: string): void {
@@ -146,7 +147,7 @@ export function checkPrivateFolder(folder: string): void {
   if (!existsSync(join(path, MARK))) {
     const names = readdirSync(path);
     const known = TYPICAL.some((name) => names.includes(name));
-    // Another process of ours may have begun to use it since the look before.
+    // Another process of ours may have begun to use it since the first check.
     const foreign = names.includes(MARK)
       ? undefined
       : names.find((name) => (!known || !OURS.test(name)) && !LOCK.test(name));
@@ -172,7 +173,7 @@ function othersMayWrite({ mode, gid }: Stats): boolean {
   return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && !isOwnGroup(gid));
 }
 
-/** Whether users and groups are known from nowhere but the files. Source: nsswitch.conf(5). */
+/** Whether users and groups come from files alone. Source: nsswitch.conf(5). */
 function areUsersInFilesOnly(): boolean {
   const text = readFileSync('/etc/nsswitch.conf', 'utf8');
   const sources = [...text.matchAll(/^\s*(passwd|group|initgroups):([^#\n]*)/gm)];
@@ -187,7 +188,10 @@ function areUsersInFilesOnly(): boolean {
   return known.has('passwd') && known.has('group') && words.every((word) => word === 'files' || word === 'systemd');
 }
 
-/** Whether a group is this user's alone, as systems make one for each user and give it write access (umask 002). */
+/**
+ * Whether this user is the only member of a group. Systems that make one for each user give it write access (umask
+ * 002).
+ */
 function isOwnGroup(gid: number): boolean {
   const uid = process.getuid?.();
   if (gid !== process.getgid?.()) return false;
@@ -201,7 +205,7 @@ function isOwnGroup(gid: number): boolean {
     const group = lines('/etc/group').find((each) => Number(each[2]) === gid && each.length > 3);
     if (users.some((user) => Number(user[3]) === gid && Number(user[2]) !== uid && user.length > 3)) return false;
     if (group?.[3]?.split(',').some((member) => member && member !== name)) return false;
-    // A group that bears the user's name or number is made for that user. Of another the files must tell all.
+    // A group with the user's name or number was made for that user. For other groups, the files must be complete.
     return gid === uid || (name !== undefined && group?.[0] === name) || (group !== undefined && areUsersInFilesOnly());
   } catch {
     return false;

@@ -1,12 +1,12 @@
 /**
  * # Run this there, and tell me exactly what happened
  *
- * A command on another machine can end in more ways than a command here: the link is lost in the middle, the output is
- * cut off, the machine starts anew, and it is not known whether the command ran once, twice or not at all. This package is
+ * A command on another machine can end in more ways than a local one: the link is lost in the middle, the output is cut
+ * off, or the machine restarts, and it is unclear whether the command ran once, twice or not at all. This package is
  * the caller's half of a pair that does know. An *agent* on each machine hands commands to a *keeper*, which owns them
- * and keeps their output on disk; a *run* here is one command there. The run outlives the link: when it is lost another
- * one is made, and the output goes on at the next byte. A result is `ok` only when the command ended with code 0 and
- * every byte of its output arrived.
+ * and keeps their output on disk; a *run* here is one command there. The run outlives the link: when the link is lost,
+ * another one replaces it, and the output continues at the next byte. A result is `ok` only when the command ended with
+ * code 0 and every byte of its output arrived.
  *
  * ```text
  *   this program              the machine
@@ -26,12 +26,12 @@
  *
  * ## What a run is, in four situations
  *
- * 1. *It ends well*: awaiting it gives a `Result`, with both streams as text and as bytes.
- * 2. *It ends badly*: it rejects with a {@link RunError}, which holds the same result and says why in one sentence.
+ * 1. *It succeeds*: awaiting it gives a `Result`, with both streams as text and as bytes.
+ * 2. *It fails*: it rejects with a {@link RunError}, which holds the same result and gives the reason in one sentence.
  *    `outcome` tells "exited with 3" from "killed", "timed out" and "refused".
- * 3. *The link is lost*: nothing happens here but a pause. What was read is not repeated and what was not is not missing;
- *    only when the host stays away for `giveUpAfter` is the run `lost`, which is a result of its own.
- * 4. *This program leaves*: `run.detach()` leaves the command to itself, and `host.attach(runId)` finds it again, from
+ * 3. *The link is lost*: the program sees only a pause. No byte is repeated and none is missing; only if the host stays
+ *    away for `giveUpAfter` does the run end as `lost`, an outcome of its own.
+ * 4. *This program leaves*: after `run.detach()` the command goes on, and `host.attach(runId)` finds it again, from
  *    here or from another machine, from any byte that is still kept.
  *
  * ```ts
@@ -41,21 +41,21 @@
  *
  * ## Many machines
  *
- * A {@link fleet} is the same command on many hosts, so many at a time, with an end to it when too many fail. Its answer
- * is read as events, as results, or put together: hosts that ended alike in one group ({@link NodeSet} writes their
- * names as `web[01-20]`).
+ * A {@link fleet} runs the same command on many hosts, a limited number at a time, and stops when too many fail. Read its
+ * answer as events, as results, or gathered: hosts with equal results form one group ({@link NodeSet} writes their names
+ * as `web[01-20]`).
  *
  * ```ts
  * const run = fleet('web[01-20]').run(['systemctl', 'is-active', 'nginx'], { window: 8, maxFail: '10%' });
  * for (const { hosts, stdout } of await run.gather()) console.log(`${hosts}: ${stdout}`);
  * ```
  *
- * ## The doors
+ * ## Entry points
  *
  * `sendall` is the caller's half. `sendall/agent` starts the machine's half inside a program, and `sendall/testing` makes
- * hosts for tests, with links that fail as they are told to. {@link openAgent} and {@link testHosts} are here too and load
- * their half when they are called. Options are checked before anything starts: a wrong one is a {@link UsageError} that
- * names it. All errors are {@link SendallError}s with a `code`.
+ * hosts for tests, with links that fail on request. {@link openAgent} and {@link testHosts} are here too and load their
+ * half when called. Options are checked before anything starts: a wrong one throws a {@link UsageError} that names it.
+ * All errors are {@link SendallError}s with a `code`.
  *
  * @module sendall
  */

@@ -1,4 +1,6 @@
-/** What our own command line needs beside the public API. No door of the package: it may change with every version. */
+/**
+ * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
+ */
 export { Callers } from './agent/callers.js';
 export { Gatherer } from './fleet/gather.js';
 export { resolveTargets } from './fleet/targets.js';

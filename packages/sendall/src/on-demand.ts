@@ -1,4 +1,4 @@
-/** Functions of the package's doors whose half of the code is loaded when they are called, and not with the door. */
+/** Functions of the package's entry points whose code is loaded only when they are called. */
 import type { Agent } from './agent/agent.js';
 import type { AgentOptions } from './agent/options.js';
 import type { Paired, PairOptions } from './client/pair.js';
@@ -8,7 +8,7 @@ import type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
 
 /**
  * Starts an agent in this process. The same as in `sendall/agent`, whose code it loads.
- * @throws UsageError for wrong options, for a home that is not safe, and where an agent runs already.
+ * @throws UsageError for wrong options, for a home that is not safe, and when an agent already runs.
  */
 export async function openAgent(options: AgentOptions = {}): Promise<Agent> {
   const door = await import('./agent/index.js');
@@ -25,12 +25,12 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
 }
 
 /**
- * Pairs with the agent at `url` (tls://HOST:PORT): its key is pinned under a name here, and ours there. A repeat with
- * the same code does no harm.
- * @throws UsageError when the address, the name, the code or a file of ours is wrong.
+ * Pairs with the agent at `url` (tls://HOST:PORT): pins its key under a name here, and our key there. Repeating it with
+ * the same code is harmless.
+ * @throws UsageError when the address, the name, the code or a configuration file is wrong.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when the code is wrong, used or expired, or the agent does not know it.
- * @throws the signal's reason when that was aborted.
+ * @throws the signal's reason when the signal was aborted.
  */
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const half = await import('./client/pair.js');
@@ -39,7 +39,7 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
 
 /**
  * Starts holding warm links for the user of `home`, in this process.
- * @throws UsageError when another process does so already.
+ * @throws UsageError when another process already does.
  */
 export async function openWarmLinks(home: Home, options: WarmLinksOptions = {}): Promise<WarmLinks> {
   const half = await import('./link/warm/warm-links.js');

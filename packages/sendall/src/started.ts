@@ -1,37 +1,37 @@
 /**
- * How this process was started, as far as Node hides it: it resets ignored signals, raises the soft limit of open files and
- * opens closed descriptors before our code runs. The lines of sh in `bin/` look first and hand on what they saw; without
- * them (`node FILE`, no /proc) nothing is known, and all is as Node makes it.
+ * How this process was started, where Node hides it: Node resets ignored signals, raises the soft limit of open files
+ * and opens closed descriptors before our code runs. The lines of sh in `bin/` look first and pass on what they saw;
+ * without them (`node FILE`, no /proc) we know nothing and use what Node gives us.
  */
 import { readFileSync } from 'node:fs';
 import { constants, getPriority } from 'node:os';
 
 const VARIABLE = 'SENDALL_START';
 
-/** What was handed on is kept where every copy of this module finds it: the command line is a bundle. */
+/** Kept where every copy of this module finds it, as the command line is a bundle. */
 const KEPT = Symbol.for('sendall.start');
 const shared = globalThis as { [KEPT]?: string };
 
 export interface Started {
-  /** The soft limit of open files; Infinity when there is none, undefined when it is not known. */
+  /** The soft limit of open files; Infinity when unlimited, undefined when unknown. */
   readonly nofile: number | undefined;
-  /** Signals that were ignored, and have to stay so. */
+  /** Signals that were ignored and must stay so. */
   readonly ignored: ReadonlySet<NodeJS.Signals>;
   /** Which of the descriptors 0, 1 and 2 were closed. */
   readonly closed: ReadonlySet<number>;
 }
 
-/** What a process hands on to those that it starts. */
+/** The settings a process passes on to its children. */
 export interface Starter {
-  /** Soft and hard limit by the number of the resource; digits or "unlimited". Empty where they cannot be read. */
+  /** Soft and hard limits, indexed by resource number; digits or "unlimited". Empty when unreadable. */
   readonly limits: readonly (readonly [soft: string, hard: string])[];
   readonly umask: number;
   readonly nice: number;
-  /** Undefined where there is none. */
+  /** Undefined when the system has none. */
   readonly oomScore: number | undefined;
 }
 
-/** What the lines of /proc/PID/limits are called, in the order of the resources' numbers. Source: Linux, fs/proc/base.c. */
+/** The names of the lines of /proc/PID/limits, in the order of resource numbers. Source: Linux, fs/proc/base.c. */
 export const RESOURCES = [
   'cpu time',
   'file size',
@@ -51,13 +51,16 @@ export const RESOURCES = [
   'realtime timeout',
 ] as const;
 export const RLIMIT_NOFILE = 7;
-/** Where the soft limit of files is not known: what a login has, for select() in a command breaks above it. */
+/** Used when the soft limit of files is unknown: a login's usual value, since select() in a command breaks above it. */
 const USUAL_FILES = 1024;
 const USUAL_UMASK = '022';
 
 let read: Started | undefined;
 
-/** How this process was started. Called first of all by each program of ours: no other program gets to see the variable. */
+/**
+ * How this process was started. Each of our programs calls it first: it removes the variable, so other programs never
+ * see it.
+ */
 export function started(): Started {
   return (read ??= readStart(kept()));
 }
@@ -68,7 +71,7 @@ function kept(): string {
   return shared[KEPT];
 }
 
-/** What this process had at its start to hand on: its limits with the soft one of files that Node has raised put back. */
+/** What this process passes on from its start: its limits, with the soft limit of files that Node raised put back. */
 export function starter(): Starter {
   const { nofile = USUAL_FILES } = started();
   const limits = RESOURCES.flatMap((name, no): [string, string][] => {
@@ -82,7 +85,7 @@ export function starter(): Starter {
   const score = textOf('/proc/self/oom_score_adj').trim();
   return {
     limits: limits.length === RESOURCES.length ? limits : [],
-    // Not by umask(2): it can be asked only by setting it.
+    // Not umask(2), which can only be read by setting it.
     umask: parseInt(/^Umask:\s*([0-7]+)/m.exec(textOf('/proc/self/status'))?.[1] ?? USUAL_UMASK, 8),
     nice: getPriority(),
     oomScore: score === '' ? undefined : Number(score),
@@ -98,7 +101,7 @@ function textOf(path: string): string {
   }
 }
 
-/** The environment variable that tells a process of our own how we were started. */
+/** The environment variable that tells our own child processes how we were started. */
 export function startVariable(): Record<string, string> {
   const words = kept()
     .split(' ')
@@ -106,7 +109,7 @@ export function startVariable(): Record<string, string> {
   return words.length ? { [VARIABLE]: words.join(' ') } : {};
 }
 
-/** Takes `sigign=HEX nofile=N closed=FD` apart; what it does not understand is not known. */
+/** Parses `sigign=HEX nofile=N closed=FD`; parts it does not understand count as unknown. */
 export function readStart(text: string): Started {
   const values = (name: string) =>
     text
@@ -125,7 +128,7 @@ export function readStart(text: string): Started {
 function signalsOf(mask: bigint): ReadonlySet<NodeJS.Signals> {
   const names = Object.entries(constants.signals) as [NodeJS.Signals, number][];
   const ignored = new Set(names.filter(([, number]) => (mask >> BigInt(number - 1)) & 1n).map(([name]) => name));
-  // A sh that is bash ignores SIGQUIT by itself; a shell that ignores it for `&` ignores SIGINT too.
+  // When sh is bash, it ignores SIGQUIT by itself; a shell that ignores it for `&` ignores SIGINT too.
   if (!ignored.has('SIGINT')) ignored.delete('SIGQUIT');
   return ignored;
 }

@@ -73,7 +73,7 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
     });
     if (!sameProof(pairingProof(code, 'agent', input), done.proof))
       throw new RefusedError(
-        `${where} took the code but could not prove that it knows it: somebody may be in between; ` +
+        `${where} took the code but could not prove that it knows it: the connection may be intercepted; ` +
           'nothing was pinned here: pair again over a connection you trust, with a new code',
       );
   } finally {

@@ -1,33 +1,34 @@
 /**
- * A lock that is a file, for disks and platforms without locks of the kernel's. Its owner is named in it: a lock whose
- * owner has died is taken over at once, one of another machine or container when it has not been renewed for a while.
+ * A lock in the form of a file, for disks and platforms without kernel locks. The file names its owner. If the owner
+ * has died, another process takes the lock over immediately; if it belongs to another machine or container, once it has
+ * not been renewed for a while.
  *
- * The file is a symbolic link that leads nowhere: it is made with its owner's name in one step, and a name this short lies
- * in the inode, so that a full disk still takes it.
+ * The file is a dangling symbolic link: creating it and naming the owner is one step, and a short target lives in the
+ * inode, so it works even on a full disk.
  *
- * A lock that was left is not removed first: two who do so could both get in. It gets one successor, whose file is named
- * by the owner that has died (`LOCK.after-TOKEN`), and a name can be taken once only. Tokens are never used again, so a
- * successor that comes late sees that the lock itself is another by then, and steps back.
+ * A stale lock is not removed first: two processes could then both get in. It gets one successor, a file named after
+ * the dead owner (`LOCK.after-TOKEN`), and only one process can create that name. Tokens are never reused, so a late
+ * successor sees that the lock itself has changed by then, and steps back.
  */
 import { hash, randomBytes } from 'node:crypto';
 import { lstatSync, lutimesSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Who holds a lock. */
+/** The owner of a lock. */
 export interface Owner {
   readonly pid: number;
-  /** Kernel clock ticks at its start: a pid that is used again has another. */
+  /** Kernel clock ticks at its start, which tell it from a later process with the same pid. */
   readonly ticks: string;
-  /** The boot and the container that its pid belongs to, hashed. */
+  /** The boot and the container of its pid, hashed. */
   readonly place: string;
   readonly token: string;
 }
 
 export interface LockOptions {
-  /** Milliseconds to wait for an owner that is known to live. */
+  /** Milliseconds to wait for a living owner. */
   patience: number;
-  /** Milliseconds without a renewal after which a lock counts as left, where its owner's process cannot be looked at. */
+  /** Milliseconds without a renewal after which a lock is stale, if its owner's process is out of sight. */
   stale: number;
 }
 
@@ -39,9 +40,9 @@ function tryRead(read: () => string): string {
   }
 }
 
-/** The state of a process and its start in kernel clock ticks; empty where that cannot be known. */
+/** The state of a process and its start in kernel clock ticks; empty when unknown. */
 function look(pid: number): { state: string; ticks: string } {
-  // The program's name may hold anything; what follows its last parenthesis may not.
+  // The program's name may contain any character, so split after its last parenthesis.
   const words = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'latin1'))
     .replace(/^.*\)/s, '')
     .split(' ');
@@ -60,10 +61,13 @@ interface Found extends Partial<Owner> {
   readonly modified: number;
 }
 
-/** Who holds the lock file, or undefined when it is not there. One without a name goes by its inode. */
+/**
+ * Reads the owner of the lock file; undefined if the file does not exist. A file without a token is identified by its
+ * inode.
+ */
 function read(path: string): Found | undefined {
   try {
-    // The words first: another lock's time would make this one look left.
+    // Read the target first: with another lock's time this one could look stale.
     const [pid, ticks, place, token] = tryRead(() => readlinkSync(path)).split('.');
     const { ino, mtimeMs } = lstatSync(path);
     if (!token) return { token: `${ino}-${Math.floor(mtimeMs)}`, modified: mtimeMs };
@@ -85,12 +89,12 @@ function lives(pid: number, ticks: string | undefined): boolean {
   return !ticks || !now.ticks || now.ticks === ticks;
 }
 
-/** A lock that is held. */
+/** A lock held by this process. */
 export class LockFile {
   readonly #path: string;
   readonly #root: string;
   readonly #token: string;
-  /** All files from the lock to our own, in order. */
+  /** All files from the lock to ours, in order. */
   readonly #chain: readonly string[];
 
   /** @internal Use lockFile. */
@@ -101,7 +105,7 @@ export class LockFile {
     this.#chain = chain;
   }
 
-  /** `gone`: its file was removed. `taken`: another has it, who took it for left. */
+  /** `gone`: the file was removed. `taken`: another process considered the lock stale and took it. */
   get state(): 'held' | 'gone' | 'taken' {
     if (read(successor(this.#path, this.#token))) return 'taken';
     const root = read(this.#path);
@@ -109,7 +113,7 @@ export class LockFile {
   }
 
   /**
-   * Says that its owner is alive, to processes that cannot look.
+   * Shows processes that cannot see the owner that it is alive.
    * @throws when the file is gone.
    */
   renew(): void {
@@ -118,7 +122,7 @@ export class LockFile {
   }
 
   release(): void {
-    // The lock itself first: after that the rest of the chain is not trusted.
+    // The lock itself goes first: without it, the rest of the chain counts for nothing.
     if (read(this.#path)?.token === this.#root) rmSync(this.#path, { force: true });
     for (const path of this.#chain.slice(1)) rmSync(path, { force: true });
   }
@@ -127,8 +131,8 @@ export class LockFile {
 const successor = (path: string, token: string): string => `${path}.after-${token}`;
 
 /**
- * Takes the lock. Returns who has it instead when its owner is known to live for longer than `patience`. An owner that is
- * known to live is found on a full disk, too.
+ * Takes the lock. If its owner lives for longer than `patience`, returns the owner instead. Finding a living owner
+ * works even on a full disk.
  * @throws the file system's errors.
  */
 export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
@@ -148,7 +152,7 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
       if (!take(next, words)) owner = read(next);
       else if (read(path)?.token === root!.token) return new LockFile(path, root!.token, token, chain);
       else {
-        // It was another's before we came: that one is done with it.
+        // A leftover of an earlier owner, which no longer needs it.
         rmSync(next, { force: true });
         owner = undefined;
       }
@@ -160,7 +164,7 @@ export async function lockFile(path: string, { patience, stale }: LockOptions): 
 
 type Judgement = 'left' | 'lives' | 'unknown';
 
-/** Tells whether owners live. Owners whose process cannot be looked at are watched. */
+/** Judges whether owners are alive. Owners whose process is out of sight are watched for a while. */
 function judgeOf(stale: number): (owner: Found) => Judgement {
   const watched = new Map<string, { modified: number; since: number }>();
   return ({ pid, ticks, place, token, modified }) => {
@@ -173,7 +177,7 @@ function judgeOf(stale: number): (owner: Found) => Judgement {
   };
 }
 
-/** Makes a file with these words, whose name must be free. */
+/** Creates a lock file with this content, unless the name is taken. */
 function take(path: string, words: string): boolean {
   try {
     symlinkSync(words, path);

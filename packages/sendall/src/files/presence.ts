@@ -1,20 +1,20 @@
 /**
- * One process of a kind for a state folder: agent and keeper each hold a lock file there, renew it, and look after their
- * socket's file, which people and cleaners of old files remove.
+ * Allows one process of a kind for each state folder: agent and keeper each hold a lock file there, renew it, and watch
+ * over their socket file, which people and cleanup jobs may remove.
  */
 import { lstatSync } from 'node:fs';
 import { LockFile, lockFile, type Owner } from './lock-file.js';
 
-/** A disk without room for one more name. */
+/** Errors of a disk without room for another name. */
 const NO_ROOM = ['ENOSPC', 'EDQUOT'];
-/** Milliseconds between two looks. */
+/** Milliseconds between checks. */
 const LOOK_EVERY = 2000;
 const OWNERSHIP = { patience: 300, stale: 5000 };
 
 export interface PresenceEvents {
-  /** Another process has the lock by now. */
+  /** Another process has taken the lock. */
   taken(): void;
-  /** The socket's file was removed: it is to be made again. */
+  /** The socket file was removed and must be made again. */
   unreachable(): void;
 }
 
@@ -29,8 +29,8 @@ export class Presence {
   }
 
   /**
-   * Takes the lock `path`, or returns who has it. On a disk without room for it, where no owner is known to live, goes on
-   * without and takes it when there is room.
+   * Takes the lock `path`, or returns its owner. On a full disk with no living owner known, goes on without the lock
+   * and takes it once there is room.
    * @throws the file system's other errors.
    */
   static async take(path: string): Promise<Presence | Partial<Owner>> {
@@ -43,7 +43,7 @@ export class Presence {
     }
   }
 
-  /** From now on looks after the lock and the socket file. */
+  /** Starts watching over the lock and the socket file. */
   watch(socket: string, events: PresenceEvents): void {
     this.#timer = setInterval(() => void this.#look(socket, events), LOOK_EVERY);
     this.#timer.unref();
@@ -53,7 +53,7 @@ export class Presence {
     try {
       if (!(await this.#hold())) return events.taken();
     } catch {
-      // The folder is gone, or the disk has failed or is full: what runs goes on.
+      // The folder is gone, or the disk has failed or is full; running commands go on.
     }
     try {
       if (!lstatSync(socket, { throwIfNoEntry: false })) events.unreachable();
@@ -62,7 +62,7 @@ export class Presence {
     }
   }
 
-  /** Renews the lock, or takes it where its file is missing. False when another has it. */
+  /** Renews the lock, or recreates a missing file. False when another process has it. */
   async #hold(): Promise<boolean> {
     const state = this.#lock?.state ?? 'gone';
     if (state === 'held') this.#lock!.renew();
@@ -78,7 +78,7 @@ export class Presence {
     try {
       this.#lock?.release();
     } catch {
-      // It will be seen that we are gone.
+      // Others will notice that we are gone.
     }
   }
 }

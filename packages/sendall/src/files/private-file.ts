@@ -1,6 +1,6 @@
 /**
- * Files that hold keys and pins: for this user alone (0600), never reached through a link, replaced whole or not at all.
- * All of them are small, so they are read and written at once.
+ * Files that hold keys and pins: private to this user (0600), never followed through a link, replaced atomically. They
+ * are small, so reads and writes are synchronous.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -20,22 +20,22 @@ import { UsageError } from '../errors.js';
 import { ensurePrivateFolder } from '../home.js';
 import { LockFile, lockFile } from './lock-file.js';
 
-/** Largest file that is read; a thousand hosts take a few hundred KiB. */
+/** The largest file we read; a thousand hosts take a few hundred KiB. */
 const MAX_SIZE = 16 * 1024 * 1024;
-/** A lock is held for a few file operations. One this old, of another machine's, was left by a process that died. */
+/** A lock is held for a few file operations only. An older one of another machine was left by a process that died. */
 const LOCK_STALE_MS = 5000;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
 /**
- * The file's text, or undefined when there is none.
- * @throws UsageError when it is a link, not a plain file, another user's, readable by others, above 16 MiB or cannot be
- * read.
+ * The file's text, or undefined when the file does not exist.
+ * @throws UsageError when it is a link, not a plain file, another user's, readable by others, above 16 MiB or
+ * unreadable.
  */
 export function readPrivateFile(path: string): string | undefined {
   let fd: number;
   try {
-    // O_NONBLOCK: a FIFO put in the file's place must not hang us.
+    // O_NONBLOCK: opening a FIFO in the file's place must not hang.
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -51,7 +51,7 @@ export function readPrivateFile(path: string): string | undefined {
       throw new UsageError(`${path} belongs to user ${info.uid}, not to you (${uid}): move it away`);
     if (uid !== undefined && info.mode & 0o077)
       throw new UsageError(
-        `${path} is open to other users (mode ${(info.mode & 0o777).toString(8)}): if nobody else used it, chmod 600 it`,
+        `${path} is open to other users (mode ${(info.mode & 0o777).toString(8)}): if no other user has used it, chmod 600 it`,
       );
     if (info.size > MAX_SIZE) throw new UsageError(`${path} has ${info.size} bytes, more than ${MAX_SIZE}`);
     return readFileSync(fd, 'utf8');
@@ -60,7 +60,7 @@ export function readPrivateFile(path: string): string | undefined {
   }
 }
 
-/** Writes `text` to a new file beside `path`, lets `place` put it there, and cleans up. */
+/** Writes `text` to a temporary file beside `path`, calls `place` to move it there, and cleans up. */
 function write(path: string, text: string, place: (beside: string) => void): void {
   const beside = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
   try {
@@ -80,7 +80,7 @@ function write(path: string, text: string, place: (beside: string) => void): voi
   syncFolder(path);
 }
 
-/** Makes a new name durable, where the file system can. */
+/** Makes a new name durable, if the file system can. */
 function syncFolder(path: string): void {
   try {
     const fd = openSync(dirname(path), constants.O_RDONLY);
@@ -90,7 +90,7 @@ function syncFolder(path: string): void {
       closeSync(fd);
     }
   } catch {
-    // Some file systems refuse; the file itself is whole either way.
+    // Some file systems refuse; the file itself is complete either way.
   }
 }
 
@@ -98,13 +98,13 @@ function cannotWrite(path: string, error: unknown): UsageError {
   return new UsageError(`${path} cannot be written (${codeOf(error) ?? (error as Error).message})`, { cause: error });
 }
 
-/** Creates the file with `text`, whole, unless it is there already. True when this call created it. */
+/** Creates the file with `text` atomically, unless it exists. True when this call created it. */
 export function createPrivateFile(path: string, text: string): boolean {
   ensurePrivateFolder(dirname(path));
   let created = true;
   write(path, text, (beside) => {
     try {
-      // Unlike rename, link fails when another process was first.
+      // Unlike rename, link fails if another process was first.
       linkSync(beside, path);
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
@@ -128,8 +128,8 @@ async function lock(path: string): Promise<LockFile> {
 }
 
 /**
- * Replaces the file by what `change` makes of its text (undefined: there is none yet). Processes that do so at the same
- * time take turns, so no change is lost. When `change` throws, the file stays as it was.
+ * Replaces the file with what `change` returns for its text (undefined: no file yet). Concurrent processes take turns,
+ * so no change is lost. When `change` throws, the file stays as it was.
  */
 export async function updatePrivateFile(path: string, change: (text: string | undefined) => string): Promise<void> {
   ensurePrivateFolder(dirname(path));

@@ -1,4 +1,4 @@
-/** A private JSON file of named records, which people may edit: `{ "NAME": { … }, … }`. */
+/** A private JSON file of named records that people may edit: `{ "NAME": { … }, … }`. */
 import { statSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { readPrivateFile, updatePrivateFile } from './private-file.js';
@@ -10,9 +10,9 @@ export function isRecord(value: unknown): value is Json {
 }
 
 /**
- * The records of one file. Reading costs one `stat` while the file stays the same, so other processes' changes are seen
- * at once. Both methods throw UsageError, saying which record is wrong, when the file is not what it should be; it is
- * left alone then.
+ * The records of one file. Reading costs one `stat` while the file is unchanged, so changes by other processes show
+ * immediately. Both methods throw UsageError naming the wrong record when the file is invalid; they leave it unchanged
+ * then.
  */
 export class RecordFile<T extends object> {
   readonly #path: string;
@@ -20,7 +20,7 @@ export class RecordFile<T extends object> {
   #stamp = '';
   #records: ReadonlyMap<string, T> = new Map();
 
-  /** `check` turns an entry as it came from the file into a record, or throws. */
+  /** `check` turns an entry of the file into a record, or throws. */
   constructor(path: string, check: (name: string, entry: Json) => T) {
     this.#path = path;
     this.#check = check;
@@ -37,14 +37,14 @@ export class RecordFile<T extends object> {
     return this.#records;
   }
 
-  /** Changes the records. Processes that do so at once take turns; when `change` throws, nothing is written. */
+  /** Changes the records. Concurrent processes take turns; when `change` throws, nothing is written. */
   async change(change: (records: Map<string, T>) => void): Promise<void> {
     await updatePrivateFile(this.#path, (text) => {
       const records = this.#parse(text);
       change(records);
       return `${JSON.stringify(Object.fromEntries(records), null, 2)}\n`;
     });
-    // The clock of file times is coarse: two changes in a row could look like none.
+    // File times are coarse: two changes in a row could look like one.
     this.#stamp = '';
   }
 

@@ -1,4 +1,4 @@
-/** One stdin for many hosts: each reads all of it, at its own pace, whenever it begins. */
+/** One stdin for many hosts: each reads all of it, at its own pace, however late it begins. */
 import { UsageError } from '../errors.js';
 
 type Source = AsyncIterable<Uint8Array | string>;
@@ -11,7 +11,7 @@ export class Broadcast {
   #done = false;
   #reading: Promise<void> | undefined;
 
-  /** `limit`: bytes that are kept for hosts that begin later. */
+  /** `limit`: bytes kept for hosts that begin later. */
   constructor(source: Source, limit: number) {
     this.#source = source[Symbol.asyncIterator]();
     this.#limit = limit;
@@ -37,7 +37,7 @@ export class Broadcast {
       this.#size += value.length;
       if (this.#size > this.#limit)
         throw new UsageError(
-          `stdin for several hosts is kept in memory, and it is above ${this.#limit} bytes: use a file, --stdin=FILE`,
+          `stdin for several hosts is kept in memory, and it exceeds ${this.#limit} bytes: use a file, --stdin=FILE`,
         );
       this.#chunks.push(value);
     } finally {

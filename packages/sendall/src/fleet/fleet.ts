@@ -1,4 +1,4 @@
-/** The same command on many hosts, one question with many answers. */
+/** The same command on many hosts. */
 import { checkOptions, type Rules } from '../client/options/check.js';
 import { connect, CONNECT_RULES, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
@@ -17,42 +17,42 @@ import { NodeSet } from './node-set.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions } from './rollout.js';
 import { resolveTargets } from './targets.js';
 
-/** Bytes of one stdin stream that are kept for hosts that begin later. */
+/** Bytes of a shared stdin stream that are kept for hosts that begin later. */
 const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
 /** Options of a run on many hosts. */
 export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {}
 
-/** A fleet's hosts cannot share a terminal or a file, and have one run id for one try. */
+/** A fleet's hosts cannot share a terminal or a file, and a shared run id allows only one try. */
 const { pty: _pty, stdout: _stdout, stderr: _stderr, retry: _retry, ...SHARED_RULES } = RUN_RULES;
 const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES };
 
-/** What happens on a host, and where. */
+/** An event of a run, with its host. */
 export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
 
-/** How many hosts are how far. */
+/** How many hosts have reached which stage. */
 export interface Progress {
   readonly total: number;
   readonly started: number;
   readonly running: number;
   readonly ok: number;
-  /** Ended in any other way, also without a start: unreachable, refused. */
+  /** Ended in any other way, including runs that never started: unreachable, refused. */
   readonly failed: number;
 }
 
-/** What became of a run on all its hosts. */
+/** The result of a run on all its hosts. */
 export interface FleetResult {
-  /** Every host's command ended well. */
+  /** Every host's command succeeded. */
   readonly ok: boolean;
   readonly results: readonly Result[];
-  /** Hosts on which it was never tried, because too many failed or it was cancelled. */
+  /** Hosts on which it was never tried, because too many others failed or it was cancelled. */
   readonly notStarted: NodeSet;
 }
 
 /**
- * The hosts of `targets`: an expression such as `web[01-20],!web07`, a NodeSet, or names. No connection is made before a
+ * The hosts of `targets`: an expression such as `web[01-20],!web07`, a NodeSet, or names. It connects only when a
  * command is run.
- * @throws UsageError when the expression is wrong, names no host, or a name is not known.
+ * @throws UsageError when the expression is wrong, names no host, or a name is unknown.
  */
 export function fleet(targets: string | Iterable<string>, options: ConnectOptions = {}): Fleet {
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
@@ -80,7 +80,7 @@ export class Fleet {
   }
 
   /**
-   * Runs `argv` on each host. It begins when its events, its results or its end are first asked for.
+   * Runs `argv` on each host. It starts when you first ask for its events, results or end.
    * @throws UsageError at once when an option is wrong.
    */
   run(argv: readonly Word[], options: FleetRunOptions = {}): FleetRun {
@@ -95,7 +95,7 @@ export class Fleet {
     return this.#start((host, runOptions) => host.sh(script, runOptions), options);
   }
 
-  /** Joins runs that exist, by host. */
+  /** Joins existing runs, by host. */
   attach(runs: Iterable<{ readonly target: string; readonly runId: string }>, options: AttachOptions = {}): FleetRun {
     const ids = new Map([...runs].map(({ target, runId }) => [target, runId]));
     const [runId] = ids.values();
@@ -112,8 +112,8 @@ export class Fleet {
 }
 
 /**
- * One command on many hosts. Read it as events, or as results, or await it: one of these, once. On every host it has
- * the same run id, so that one id names the whole; hosts that turn out to be one machine get ids of their own.
+ * One command on many hosts. Read it once: as events, as results, or by awaiting it. It has the same run id on every
+ * host, so one id names the whole; if two names turn out to be one machine, the second gets another id.
  */
 export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResult> {
   readonly runId: string;
@@ -150,7 +150,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     this.#waiting = new Set(names);
     const { stdin } = options;
     if (isReadOnce(stdin)) this.#stdin = new Broadcast(stdin, MAX_SHARED_STDIN);
-    // Wrong options are told at once and not once a host.
+    // Report wrong options now and once, not for each host.
     prepareRun({ verb: 'exec', argv: ['check'] }, { ...this.#runOptions, runId: this.runId, stdin: 'none' });
   }
 
@@ -164,18 +164,18 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { total: this.#names.length, started, running: this.#active.size, ok, failed };
   }
 
-  /** False while no host whose command may still run has a link: links are being made, for the first time or again. */
+  /** False while no host whose command may still run has a link, because links are being made or restored. */
   get linked(): boolean {
     const { started, ok, failed } = this.#counts;
     return started === ok + failed || [...this.#active.values()].some((run) => run.linked);
   }
 
-  /** Hosts that were not tried yet. */
+  /** Hosts not tried so far. */
   get notStarted(): NodeSet {
     return new NodeSet(this.#waiting);
   }
 
-  /** Everything that happens, each host's events in order. A slow reader slows the commands. */
+  /** All events, in order for each host. A slow reader slows the commands. */
   async *[Symbol.asyncIterator](): AsyncGenerator<HostEvent, void, undefined> {
     const meeting = new Meeting<HostEvent>();
     const rolled = this.#roll(async (run) => {
@@ -189,7 +189,10 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     yield* this.#read(meeting, rolled);
   }
 
-  /** Starts it everywhere and leaves it at once: a "started" event for each host, or the result of one that never did. */
+  /**
+   * Starts it on every host and disconnects immediately: yields a "started" event for each host, or the result of a run
+   * that never started.
+   */
   async *launch(): AsyncGenerator<HostEvent, void, undefined> {
     const meeting = new Meeting<HostEvent>();
     const rolled = this.#roll(async (run) => {
@@ -227,7 +230,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return this.#all().then(onResult, onError);
   }
 
-  /** Hosts that ended alike, together; the largest group first. */
+  /** Hosts with equal results, grouped; the largest group first. */
   async gather(): Promise<Group[]> {
     const gatherer = new Gatherer();
     for await (const result of this.results()) gatherer.add(result);
@@ -235,7 +238,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   /**
-   * What most hosts answered, and who answered otherwise.
+   * The answer of most hosts, and the hosts that differ.
    * @throws SendallError when no host has answered.
    */
   async diff(): Promise<OutputDiff> {
@@ -244,20 +247,20 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { majority, others };
   }
 
-  /** Starts no further host and cancels the command where it runs. */
+  /** Starts no further host and cancels the running commands. */
   async cancel(options: { reason?: string } = {}): Promise<void> {
     this.#cancelled = options.reason ?? 'cancelled';
     this.#rollout.stop();
     await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
   }
 
-  /** Starts no further host and leaves the others to themselves. */
+  /** Starts no further host and disconnects from the running commands. */
   async detach(): Promise<void> {
     this.#rollout.stop();
     await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
   }
 
-  /** This stream is not read any more, on any host: what of it is on its way is not brought. */
+  /** Stops reading this stream on all hosts; output on its way is dropped. */
   stopReading(stream: StreamName): void {
     this.#unread.add(stream);
     for (const run of this.#active.values()) run.stopReading(stream);
@@ -270,7 +273,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { ok: results.every(({ ok }) => ok) && notStarted.size === 0, results, notStarted };
   }
 
-  /** Hands out what was offered. A reader that stops early leaves the commands to themselves. */
+  /** Yields the offered values. If the reader stops early, the commands go on by themselves. */
   async *#read<T>(meeting: Meeting<T>, rolled: Promise<void>): AsyncGenerator<T, void, undefined> {
     try {
       yield* meeting.taken();
@@ -303,7 +306,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
       host = await connect(name, this.#connect);
       run = this.#begin(host, options);
     } catch (error) {
-      // Ends at once, with the reason why its host was not reached.
+      // Ends immediately, with the reason why its host was not reached.
       const { Run: UnreachedRun } = await import('../client/run/run.js');
       run = new UnreachedRun(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
       run.giveUp(sendallError(error as Error));
@@ -320,7 +323,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 }
 
-/** A stream or a generator, and not something that each host can read from its beginning. */
+/** A stream or a generator that only one host could read from its beginning. */
 function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Array | string> {
   if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
   return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
@@ -331,8 +334,8 @@ function sendallError(error: Error): SendallError {
 }
 
 /**
- * Run ids by host: one for all, so that it names the whole. A machine with two names here would take the second command
- * for a repeat of the first, so it gets another id there.
+ * Run ids by host. All share one, so that it names the whole. A machine with two names here would take the second
+ * command for a repeat of the first, so the second name gets another id.
  */
 function idsFor(
   names: readonly string[],
@@ -351,7 +354,7 @@ function idsFor(
   return ids;
 }
 
-/** Hands values from many producers to one reader, one at a time: a producer waits until its value was taken. */
+/** Passes values from many producers to one reader, one at a time: a producer waits until its value is taken. */
 class Meeting<T> {
   readonly #offers = new Fifo<{ value: T; taken: () => void }>();
   #wake: () => void = () => undefined;

@@ -1,14 +1,14 @@
-/** Names to the notation of node sets: what differs in numbers alone is written once. */
+/** Folds names into node set notation: names that differ only in numbers are written once. */
 
-/** Stands for a number in a pattern. */
+/** Marks the place of a number in a pattern. */
 const GAP = '\0';
-/** Numbers of more digits are text: arithmetic on them would not be exact. */
+/** Longer numbers count as text: arithmetic on them would not be exact. */
 const MOST_DIGITS = 15;
 const [ZERO, NINE] = [0x30, 0x39];
 
-/** A name as its text with a gap for each number, and the numbers, zeros and all. */
+/** Splits a name into its text, with a gap for each number, and the numbers with their zeros. */
 function split(name: string): { pattern: string; numbers: readonly string[] } {
-  // An address has numbers that do not count hosts.
+  // The numbers in an address do not count hosts.
   if (name.includes(':') && /^[a-z]+:/.test(name)) return { pattern: name, numbers: [] };
   const numbers: string[] = [];
   let pattern = '';
@@ -27,7 +27,7 @@ function split(name: string): { pattern: string; numbers: readonly string[] } {
 
 const isDigit = (code: number): boolean => code >= ZERO && code <= NINE;
 
-/** Shorter first, so that 9 stands before 10 and 3 before 01; then by digits. */
+/** Compares length first, so that 9 sorts before 10 and 3 before 01; then digits. */
 function compareNumbers(a: string, b: string): number {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
@@ -40,12 +40,12 @@ function compareLists(a: readonly string[], b: readonly string[]): number {
   return 0;
 }
 
-/** What patterns are ordered by. */
+/** The sort key of a pattern. */
 function key(pattern: string): string {
   return pattern.replaceAll(GAP, '%');
 }
 
-/** The names by pattern, each pattern's numbers in order. */
+/** Groups the names by pattern, and sorts each pattern's numbers. */
 function grouped(names: Iterable<string>): [pattern: string, vectors: (readonly string[])[]][] {
   const groups = new Map<string, (readonly string[])[]>();
   for (const name of names) {
@@ -64,26 +64,30 @@ function join(pattern: string, parts: readonly string[]): string {
   return pattern.replaceAll(GAP, () => parts[at++]!);
 }
 
-/** The names in the order that their notation has. */
+/** The names in the order of their notation. */
 export function inOrder(names: Iterable<string>): string[] {
   return grouped(names).flatMap(([pattern, vectors]) => vectors.map((numbers) => join(pattern, numbers)));
 }
 
-/** The names as node set notation. */
+/** The names in node set notation. */
 export function fold(names: Iterable<string>): string {
   return grouped(names)
     .flatMap(([pattern, vectors]) => merge(vectors).map((axes) => join(pattern, axes.map(ranges))))
     .join(',');
 }
 
-/** A word such as `rack[1-4]n[1-8]`: the numbers of each bracket, and what stands before, between and behind them. */
+/**
+ * A word such as `rack[1-4]n[1-8]`: the numbers of each bracket, and the texts before, between and after the brackets.
+ */
 export interface BracketWord {
-  /** One more than there are axes. */
+  /** One more than the number of axes. */
   readonly texts: readonly string[];
   readonly axes: readonly (readonly string[])[];
 }
 
-/** The same as `fold` of all names of a word, without them. Undefined where a number is partly text, as in `n1[0-9]`. */
+/**
+ * Equals `fold` of all the word's names, without making them. Undefined if a number is partly text, as in `n1[0-9]`.
+ */
 export function foldWord({ texts, axes }: BracketWord): string | undefined {
   const isPartly = axes.some((_, i) => {
     const [before, behind] = [texts[i]!, texts[i + 1]!];
@@ -95,7 +99,7 @@ export function foldWord({ texts, axes }: BracketWord): string | undefined {
   return texts.map((text, i) => text + (folded[i] ?? '')).join('');
 }
 
-/** Blocks of numbers, axis by axis: blocks that are equal but for one axis become one. The last axis goes first. */
+/** Merges numbers into blocks, axis by axis, starting with the last: blocks that differ on one axis only become one. */
 function merge(vectors: readonly (readonly string[])[]): string[][][] {
   const axes = vectors[0]!.length;
   let blocks = alongLastAxis(vectors);
@@ -112,13 +116,13 @@ function merge(vectors: readonly (readonly string[])[]): string[][][] {
   return blocks;
 }
 
-/** Those that differ in the last number alone: they are in order, so they stand one after another. */
+/** Merges vectors that differ in the last number only: they are sorted, so they are adjacent. */
 function alongLastAxis(vectors: readonly (readonly string[])[]): string[][][] {
   const last = vectors[0]!.length - 1;
   const blocks: string[][][] = [];
   for (const numbers of vectors) {
     const before = blocks.at(-1);
-    // Along the other axes a block has one number each.
+    // On each other axis a block has a single number.
     const isSame = before && numbers.every((number, axis) => axis === last || number === before[axis]![0]);
     if (isSame && last >= 0) before[last]!.push(numbers[last]!);
     else blocks.push(numbers.map((number) => [number]));
@@ -140,7 +144,7 @@ function ranges(numbers: readonly string[]): string {
   return `[${parts.join()}]`;
 }
 
-/** 9 is followed by 10 and 09 by 10, but 9 not by 010. */
+/** 9 and 09 are both followed by 10, but 9 is not followed by 010. */
 function follows(number: string, next: string): boolean {
   if (Number(next) - Number(number) !== 1) return false;
   return next.length === number.length || (next.length > number.length && next[0] !== '0');

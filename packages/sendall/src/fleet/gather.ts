@@ -1,9 +1,9 @@
-/** Many answers made readable: equal ones together, and what differs from the majority. */
+/** Makes many answers readable: groups equal ones, and shows what differs from the majority. */
 import { createHash } from 'node:crypto';
 import type { Outcome, Result } from '../client/result/result.js';
 import { NodeSet } from './node-set.js';
 
-/** Hosts that ended alike and wrote the same bytes. */
+/** Hosts with the same outcome and the same output. */
 export interface Group {
   readonly hosts: NodeSet;
   readonly outcome: Outcome;
@@ -11,24 +11,24 @@ export interface Group {
   readonly signal: string | undefined;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
-  /** Why, for an outcome that is not the command's own. */
+  /** The reason for an outcome other than the command's own. */
   readonly reason: string;
 }
 
-/** The output of most hosts, and the others. */
+/** The output of most hosts, and of the others. */
 export interface OutputDiff {
-  /** The largest group; of two equally large ones the first. */
+  /** The largest group; the first of equally large ones. */
   readonly majority: Group;
   readonly others: readonly Group[];
 }
 
-/** Puts results into groups as they come, keeping one copy of equal output. */
+/** Groups results as they arrive, keeping one copy of equal output. */
 export class Gatherer {
   readonly #groups = new Map<string, { names: string[]; group: Omit<Group, 'hosts'> }>();
 
   add(result: Result): void {
     const { outcome, code, signal, reason, raw } = result;
-    // A reason names its host, its path or its time: only the outcome counts.
+    // A reason names its host, its path or its time, so only the outcome counts.
     const key = createHash('sha256')
       .update(JSON.stringify([outcome, code, signal, raw.stdout.length, raw.stderr.length]))
       .update(raw.stdout)
@@ -42,7 +42,7 @@ export class Gatherer {
     }
   }
 
-  /** The largest group first. */
+  /** The groups, largest first. */
   groups(): Group[] {
     return [...this.#groups.values()]
       .sort((a, b) => b.names.length - a.names.length)

@@ -1,23 +1,23 @@
 /**
- * Sets of host names, as people write many of them: `web[01-20,33]`, `a,b`, `rack[1-4]n[1-8]`, with `!` to take away,
- * `&` to intersect and `^` for what is in one of two. The words are read from left to right and no operator binds
- * tighter than another; `all,!web3` takes web3 away, as `all!web3` does.
+ * Sets of host names in the notation people use for many hosts: `web[01-20,33]`, `a,b`, `rack[1-4]n[1-8]`, with `!` for
+ * difference, `&` for intersection and `^` for symmetric difference. Expressions are evaluated from left to right, and
+ * all operators have the same precedence; `all,!web3` removes web3, as `all!web3` does.
  *
- * A number keeps its zeros: web1 and web01 are two names, and `[08-12]` is 08, 09, 10, 11, 12.
+ * A number keeps its zeros: web1 and web01 are different names, and `[08-12]` is 08, 09, 10, 11, 12.
  *
  * Source for the notation: ClusterShell's node sets (https://clustershell.readthedocs.io).
  */
 import { UsageError } from '../errors.js';
 import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
 
-/** What a set of host names may hold, and what its words stand for. */
+/** The limits of a set of host names, and the meaning of its words. */
 export interface NodeSetOptions {
   /**
-   * Names that one set may hold; an expression that stands for more is refused.
+   * Most names in one set; an expression for more is refused.
    * @default 100_000
    */
   maxSize?: number;
-  /** The names that a word stands for (`@tag`, `k=v`, `all`); undefined: it is a name itself. */
+  /** The names for a word (`@tag`, `k=v`, `all`); undefined: the word is a name itself. */
   lookUp?: (word: string) => Iterable<string> | undefined;
 }
 
@@ -30,14 +30,14 @@ const MAX_SIZE = 100_000;
 /** A set of host names, written and read as `web[01-20]`. */
 export class NodeSet implements Iterable<string> {
   readonly #options: NodeSetOptions;
-  /** A set that one word stands for is written again without its names. */
+  /** A set made from one word prints that word without making its names. */
   readonly #word: BracketWord | undefined;
   #set: ReadonlySet<string> | undefined;
   #ordered: readonly string[] | undefined;
 
   /**
-   * Reads an expression, or takes names as they are.
-   * @throws UsageError that shows where it is wrong.
+   * Parses an expression, or takes names unchanged.
+   * @throws UsageError that shows the mistake.
    */
   constructor(from: Like = '', options: NodeSetOptions = {}) {
     for (const name of Object.keys(options))
@@ -61,7 +61,7 @@ export class NodeSet implements Iterable<string> {
     return this.#names.has(name);
   }
 
-  /** The names, ordered by their text and then by their numbers: web2 before web10. */
+  /** The names, ordered by text and then by number: web2 before web10. */
   [Symbol.iterator](): Iterator<string> {
     this.#ordered ??= inOrder(this.#names);
     return this.#ordered[Symbol.iterator]();
@@ -79,12 +79,12 @@ export class NodeSet implements Iterable<string> {
     return this.#combine('!', other);
   }
 
-  /** What is in one of the two and not in both. */
+  /** The names in one of the two sets but not both. */
   xor(other: Like): NodeSet {
     return this.#combine('^', other);
   }
 
-  /** At most `parts` sets, in order, whose sizes differ by one at most. None of them is empty. */
+  /** Splits it into at most `parts` non-empty sets, in order, whose sizes differ by at most one. */
   split(parts: number): NodeSet[] {
     if (!Number.isInteger(parts) || parts < 1)
       throw new UsageError(`a set is split into 1 or more parts, not ${parts}`);
@@ -100,7 +100,7 @@ export class NodeSet implements Iterable<string> {
     );
   }
 
-  /** The shortest way to write it that we know: `web[1-3,10],web[01-02]`. */
+  /** The shortest notation we know: `web[1-3,10],web[01-02]`. */
   toString(): string {
     return (this.#word && foldWord(this.#word)) ?? fold(this.#names);
   }
@@ -111,7 +111,7 @@ export class NodeSet implements Iterable<string> {
   }
 }
 
-/** Changes `left`, and takes as long as `right` is large: an expression may have as many words as names. */
+/** Changes `left` in time proportional to `right`: an expression may have as many words as names. */
 function apply(operator: Operator, left: Set<string>, right: ReadonlySet<string>): Set<string> {
   if (operator === '&') return new Set([...right].filter((name) => left.has(name)));
   for (const name of right) {
@@ -121,7 +121,7 @@ function apply(operator: Operator, left: Set<string>, right: ReadonlySet<string>
   return left;
 }
 
-/** The names, or the one word that stands for them. */
+/** The names, or a single word that describes them all. */
 function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketWord {
   let result: Set<string> | BracketWord | undefined;
   let operator: Operator = ',';
@@ -135,7 +135,7 @@ function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketW
       dangling = undefined;
     } else {
       if (!result) throw wrong(text, `nothing stands before "${token.text}"`);
-      // "a,!b" is "a!b": a comma may stand before another operator, and nothing else may.
+      // "a,!b" is "a!b": only a comma may stand before another operator.
       if (dangling !== undefined && !(dangling === ',' && token.text !== ','))
         throw wrong(text, `nothing stands between "${dangling}" and "${token.text}"`);
       operator = token.text as Operator;
@@ -146,7 +146,7 @@ function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketW
   return result ?? new Set();
 }
 
-/** Words and operators. An address holds colons and brackets of its own and ends at an operator. */
+/** Words and operators. An address contains colons and brackets of its own, and ends at an operator. */
 function* tokens(text: string): Generator<{ kind: 'word' | 'operator'; text: string }> {
   const pattern = /\s+|([,!&^])|((?:tls|udp|unix|nats):[^\s,!&^]+|(?:\[[^\][]*\]|[^\s,!&^[\]])+)|(.)/gsuy;
   for (const [, operator, word, other] of text.matchAll(pattern)) {
@@ -176,7 +176,7 @@ function readWord(word: string, options: NodeSetOptions): BracketWord {
   return { texts, axes };
 }
 
-/** Every name that a word with brackets stands for. */
+/** All names of a word with brackets. */
 function expand({ texts, axes }: BracketWord): Set<string> {
   let names = new Set([texts[0]!]);
   for (const [i, axis] of axes.entries()) {

@@ -1,4 +1,4 @@
-/** In which order and how many at a time: window, batches, and when to stop. */
+/** Runs work on hosts in order: window, batches, and when to stop. */
 import {
   duration,
   either,
@@ -13,20 +13,20 @@ import {
 /** A number of hosts, or a share of all of them. */
 export type Share = number | `${number}%`;
 
-/** How many hosts at a time, and when to stop. */
+/** How many hosts to run at a time, and when to stop. */
 export interface RolloutOptions {
   /**
-   * Hosts at a time.
+   * Most hosts at a time.
    * @default 64
    */
   window?: number;
   /**
-   * Hosts of a batch; the next one begins when all of it has ended.
+   * Hosts in a batch; the next batch begins when all of it has ended.
    * @default one batch of all
    */
   batch?: Share;
   /**
-   * Hosts that may fail. When one more does, no further host is started.
+   * Hosts that may fail. If more fail, no further host is started.
    * @default all
    */
   maxFail?: Share;
@@ -36,7 +36,7 @@ export interface RolloutOptions {
    */
   pause?: Duration;
   /**
-   * The order in which hosts are started.
+   * The order in which to start hosts.
    * @default 'listed'
    */
   order?: 'listed' | 'random';
@@ -56,7 +56,7 @@ export const ROLLOUT_RULES: Rules<RolloutOptions> = {
   order: oneOf('listed', 'random'),
 };
 
-/** Reads `10` or `25%`. A share of something is at least one host. */
+/** Parses `10` or `25%`. A share is at least one host. */
 function hostsOf(share: Share, total: number, least: number): number {
   const count = typeof share === 'number' ? share : Math.floor((Number.parseFloat(share) * total) / 100);
   return Math.max(count, least);
@@ -88,8 +88,8 @@ export class Rollout {
   }
 
   /**
-   * Does `work` for each host; it resolves to whether that went well and must not throw. Resolves when all that were
-   * started have ended.
+   * Does `work` for each host. `work` resolves to true on success and must not throw. Resolves when all started hosts
+   * have ended.
    */
   async run(work: (name: string) => Promise<boolean>): Promise<void> {
     for (let start = 0; start < this.#names.length && !this.#over; start += this.#batch) {

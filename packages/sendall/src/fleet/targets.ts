@@ -1,17 +1,17 @@
-/** TARGETS: which hosts a word or an expression names. */
+/** TARGETS: the hosts that a word or an expression names. */
 import { UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
 import { KnownHosts, type KnownHost } from '../client/known-hosts.js';
 import { NodeSet } from './node-set.js';
 
 /**
- * The hosts of `local`, a name, an address, or a set of them: `web[01-20,33]`, `a,b`, `@tag` (hosts that have a tag of
- * this name or with this value), `k=v`, `all` (every known host), `!x` to take away, `&` to intersect.
+ * The hosts of `local`, a name, an address, or a set of them: `web[01-20,33]`, `a,b`, `@tag` (hosts with a tag of this
+ * name or value), `k=v`, `all` (every known host), `!x` for difference, `&` for intersection.
  * @throws UsageError when it is wrong or names no host.
  */
 export function resolveTargets(targets: string, home: Home = resolveHome()): NodeSet {
   const known = new KnownHosts(home).list();
-  // Made once for all words: there may be as many of them as hosts.
+  // Built once for all words, as there may be as many words as hosts.
   let byTag: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   const tagged = (word: string) => (byTag ??= hostsByTag(known)).get(word);
   const lookUp = (word: string) => {
@@ -28,7 +28,7 @@ export function resolveTargets(targets: string, home: Home = resolveHome()): Nod
   return set;
 }
 
-/** The hosts of `@key`, `@value` and `key=value`. */
+/** Indexes the hosts under `@key`, `@value` and `key=value`. */
 function hostsByTag(hosts: readonly KnownHost[]): ReadonlyMap<string, ReadonlySet<string>> {
   const byTag = new Map<string, Set<string>>();
   for (const { name, tags } of hosts)

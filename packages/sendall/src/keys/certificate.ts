@@ -1,13 +1,13 @@
 /**
- * The one certificate sendall makes: self-signed, for a P-256 key, valid without end. TLS needs a certificate to carry
- * a key; trust comes from pins, so names, chains and dates in it are not checked. It has one fixed form, which is
- * written here field by field; certificates are only ever read by node:crypto.
+ * The one kind of certificate sendall makes: self-signed, for a P-256 key, without an end date. TLS needs a certificate
+ * to carry a key; trust comes from pins, so names, chains and dates are not checked. Its form is fixed and written here
+ * field by field; only node:crypto ever parses certificates.
  *
- * Source: RFC 5280 section 4.1 (fields), 4.1.2.5 (a date without end), 4.2.1 (extensions); RFC 5758 section 3.2.
+ * Source: RFC 5280 section 4.1 (fields), 4.1.2.5 (no end date), 4.2.1 (extensions); RFC 5758 section 3.2.
  */
 import { randomBytes, sign, type KeyObject } from 'node:crypto';
 
-/** One element: tag, length in its shortest form (as DER wants it), contents of at most 65,535 bytes. */
+/** One element: tag, length in its shortest form (required by DER), contents of at most 65,535 bytes. */
 function der(tag: number, ...contents: Uint8Array[]): Buffer {
   const body = Buffer.concat(contents);
   const size = body.length;
@@ -30,7 +30,7 @@ const extensions = der(
   ),
 );
 
-/** The certificate in DER for this P-256 key pair, made at `now`. */
+/** A certificate in DER for this P-256 key pair, valid from `now`. */
 export function selfSignedCertificate(privateKey: KeyObject, publicKey: KeyObject, now = new Date()): Buffer {
   const serial = randomBytes(16);
   serial[0] = (serial[0]! & 0x3f) | 0x40; // positive, and 16 bytes always

@@ -1,4 +1,4 @@
-/** Fingerprints: how a public key is written, compared and pinned. */
+/** Fingerprints: the form in which public keys are written, compared and pinned. */
 import { createHash } from 'node:crypto';
 import { UsageError } from '../errors.js';
 

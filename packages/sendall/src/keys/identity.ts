@@ -1,6 +1,6 @@
 /**
- * Who a machine or a caller is: one P-256 key a home, used by its agent and its callers alike, known to others by the
- * SHA-256 of its public key. Loading needs node:crypto alone and takes a millisecond or two.
+ * The identity of a machine and its callers: one P-256 key for each home, shared by its agent and its callers, and
+ * known to others by the SHA-256 of its public key. Loading it needs only node:crypto and takes a millisecond or two.
  */
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { UsageError } from '../errors.js';
@@ -16,7 +16,7 @@ export interface Identity {
   readonly cert: string;
   /** Public key, DER (SubjectPublicKeyInfo). */
   readonly spki: Buffer;
-  /** `SHA256:` and 43 characters: what pins hold. */
+  /** `SHA256:` and 43 characters: the form that pins use. */
   readonly fingerprint: string;
 }
 
@@ -31,7 +31,7 @@ function parseIdentity(pem: string, path: string): Identity {
     if (!certificate.checkPrivateKey(createPrivateKey(key))) throw new Error('key and certificate differ');
     spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
   } catch {
-    // The cause is left out on purpose: nothing of a private key may reach an error.
+    // No cause on purpose: no part of a private key may reach an error.
     throw new UsageError(
       `${path} does not hold a private key and its certificate: restore it, or move it away and pair again`,
     );
@@ -47,8 +47,8 @@ function newIdentity(): string {
 }
 
 /**
- * The identity of `home`. Without one, `create` makes it (two processes at once end up with the same one), else
- * UsageError is thrown; so it is for a file that is a link, another user's, open to others, or holds something else.
+ * The identity of `home`. Without one, `create` makes it (two concurrent processes get the same one); otherwise
+ * UsageError is thrown, as for a file that is a link, another user's, open to others, or invalid.
  */
 export async function loadIdentity(home: Home, options: { create?: boolean } = {}): Promise<Identity> {
   const path = home.identityFile;

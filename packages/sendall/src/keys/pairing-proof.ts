@@ -1,8 +1,8 @@
 /**
- * One-time codes for pairing, and the proofs that a side knows one.
+ * One-time codes for pairing, and proofs of knowing one.
  *
- * A code has 130 random bits, so it can be guessed neither online nor from a proof that was overheard. A proof is bound
- * to the TLS connection and to both keys: one that a proxy sees is of no use on any other connection.
+ * A code has 130 random bits, so it can be guessed neither online nor from an intercepted proof. A proof is bound to
+ * the TLS connection and to both keys: a proxy cannot use it on any other connection.
  */
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { UsageError } from '../errors.js';
@@ -11,18 +11,19 @@ import { UsageError } from '../errors.js';
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const LENGTH = 26;
 const GROUPS = /^(.{5})(.{5})(.{6})(.{5})(.{5})$/;
-/** More than any way of writing a code takes. */
+/** Longer than a code in any spelling. */
 const MAX_TEXT = 256;
 
-/** A new code in its written form: 26 characters of five bits each, in five groups. */
+/** A new code as text: 26 characters of five bits each, in five groups. */
 export function newCode(): string {
   const characters = Array.from(randomBytes(LENGTH), (byte) => ALPHABET[byte & 31]);
   return characters.join('').replace(GROUPS, '$1-$2-$3-$4-$5');
 }
 
 /**
- * The key in a code as a person gives it: capitals or not, with or without dashes and spaces, I and L for 1, O for 0.
- * @throws UsageError, which never holds the code.
+ * The key in a code as typed by a person: upper or lower case, with or without dashes and spaces, I and L for 1, O for
+ * 0.
+ * @throws UsageError, which never contains the code.
  */
 export function parseCode(text: string): KeyObject {
   if (typeof text !== 'string' || text.length > MAX_TEXT)
@@ -54,7 +55,7 @@ export interface ProofInput {
 
 /** HMAC-SHA-256(code, role || binding || client SPKI || agent SPKI). */
 export function pairingProof(code: KeyObject, role: 'client' | 'agent', input: ProofInput): Buffer {
-  // The parts cannot run into each other: the binding has a fixed size, and DER says where it ends.
+  // The concatenation is unambiguous: the binding has a fixed size, and DER is self-delimiting.
   return createHmac('sha256', code)
     .update(role)
     .update(input.binding)

@@ -1,16 +1,15 @@
 /**
- * Frames that leave in one write, in memory that is used again once they are out: fresh memory for each write costs more
- * than what is written into it.
+ * Frames that leave in one write, in reusable memory: allocating memory for each write costs more than filling it.
  */
 import type { Writable } from 'node:stream';
 import { DATA_HEADER, writeDataHeader } from '../protocol/codec.js';
 
-/** Bytes of one batch. */
+/** Size of one batch in bytes. */
 export const BATCH = 256 * 1024;
-/** A DATA frame begins with this many bytes of length and header. */
+/** Bytes of length and header at the start of a DATA frame. */
 export const DATA_ROOM = 4 + DATA_HEADER;
 
-/** Batches that were written, for all links of the process. */
+/** Written batches for reuse, shared by all links of the process. */
 const spare: Buffer[] = [];
 const MOST_SPARE = 16;
 
@@ -22,14 +21,14 @@ export class Batch {
     return this.#used;
   }
 
-  /** Whether a DATA frame with so many bytes still finds room. */
+  /** Whether a DATA frame with this many bytes still fits. */
   holds(bytes: number): boolean {
     return this.#used + DATA_ROOM + bytes <= BATCH;
   }
 
   /**
-   * Adds a DATA frame. `fill` writes its bytes: it gets room for `length` and returns how many it used; without any there
-   * is no frame.
+   * Adds a DATA frame. `fill` writes its bytes: it gets room for `length` and returns how many it used; if it used
+   * none, no frame is added.
    */
   add(
     alias: number,
@@ -50,7 +49,7 @@ export class Batch {
     return used;
   }
 
-  /** Adds a frame that is complete but for its length. False when it finds no room. */
+  /** Adds a frame that lacks only its length. False when it does not fit. */
   addFrame(frame: Buffer): boolean {
     const start = this.#used;
     if (start + 4 + frame.length > BATCH) return false;
@@ -60,7 +59,7 @@ export class Batch {
     return true;
   }
 
-  /** Sends it. Nothing may be added afterwards. */
+  /** Sends the batch; add nothing afterwards. */
   writeTo(stream: Writable): void {
     const bytes = this.#bytes;
     stream.write(bytes.subarray(0, this.#used), (error) => {

@@ -1,4 +1,4 @@
-/** Makes a link, by the URL's scheme. */
+/** Makes a link according to the URL's scheme. */
 import { lstatSync } from 'node:fs';
 import { connect as netConnect } from 'node:net';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
@@ -9,7 +9,7 @@ import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
 
 export interface DialOptions {
-  /** SPKI fingerprint the host must show; TLS only. */
+  /** The SPKI fingerprint the host must show; TLS only. */
   pin?: string | undefined;
   /** Our own key; TLS only. */
   identity?: () => Promise<Identity>;
@@ -30,7 +30,7 @@ export async function dial(url: string, options: DialOptions = {}): Promise<Link
   if (url.startsWith('tls://')) {
     if (!options.identity || !options.pin) throw new UsageError(`${url} needs a pinned key: pair with it first`);
     const { host, port } = parseTlsUrl(url);
-    // Loaded when needed: a caller of its own machine's agent gets by without node:tls.
+    // Loaded on demand: calling this machine's own agent does not need node:tls.
     const { dialTls } = await import('./tls.js');
     const reads = new SharedReads();
     const { socket } = await dialTls({
@@ -61,7 +61,7 @@ function dialUnix(path: string, options: DialOptions): Promise<Link> {
       clearTimeout(timer);
       resolve(new Link(socket, reads));
     });
-    // Stays: an error that comes before the link listens must not end the process.
+    // Never removed: an error before the link listens must not end the process.
     socket.on('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
       reject(unixError(path, error));
@@ -69,7 +69,7 @@ function dialUnix(path: string, options: DialOptions): Promise<Link> {
   });
 }
 
-/** A socket that someone else put there could take our commands. */
+/** Another user could put a socket there to receive our commands. */
 function checkOwner(path: string): void {
   let owner: number;
   try {

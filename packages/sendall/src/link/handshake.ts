@@ -1,4 +1,4 @@
-/** The first words on a link: who speaks which version, and who is calling. The caller's half. */
+/** The first messages on a link: the protocol version, and who is calling. The caller's half. */
 import { randomBytes } from 'node:crypto';
 import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../errors.js';
 import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
@@ -11,7 +11,7 @@ export interface Greeting {
   readonly clockMs: number;
 }
 
-/** A feature: several callers use the link, and a fault in one run may end that run alone. */
+/** A feature: several callers share the link, and a fault in one run may end only that run. */
 export const SHARED = 'shared';
 
 export function helloMessage(name: string, features: readonly string[] = []): MessageNamed<'HELLO'> {
@@ -29,9 +29,10 @@ export function helloMessage(name: string, features: readonly string[] = []): Me
 }
 
 /**
- * Says HELLO and AUTH, and waits for both answers. A TLS 1.3 client sees "connected" before the server has judged its
- * certificate, so only AUTH_OK means that we are let in.
- * @throws RefusedError when the agent says no, UnreachableError when it goes away or says nothing for `timeoutMs`.
+ * Sends HELLO and AUTH, and waits for both answers. A TLS 1.3 client sees "connected" before the server has judged its
+ * certificate, so only AUTH_OK means that the agent accepts us.
+ * @throws RefusedError when the agent refuses, UnreachableError when it closes the link or does not answer for
+ * `timeoutMs`.
  */
 export function greet(
   link: Link,
@@ -54,7 +55,7 @@ export function greet(
         else if (message.type === 'AUTH_OK' && greeted) {
           clearTimeout(timer);
           link.trust();
-          // What follows is for the link's next owner.
+          // Later messages are for the link's next owner.
           link.hold();
           resolve({ auth: message, clockMs: message.clockMs ?? Date.now() });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));
@@ -72,10 +73,10 @@ export function greet(
   });
 }
 
-/** The error that a peer's LINK_ERROR stands for. */
+/** The error for a peer's LINK_ERROR. */
 export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
   if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`);
-  // From the warm-links process.
+  // Sent by the warm-links process.
   if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, { cause: message });
   return new RefusedError(message.message);
 }

@@ -1,7 +1,7 @@
 /**
- * The narrow waist: messages over any byte stream. Agent, client and keeper see a Link; no code above sees a socket.
+ * The narrow waist: messages over any byte stream. Agent, client and keeper use a Link; no code above sees a socket.
  *
- * Control messages of one tick go out in one write. DATA is pulled from those that have some, only while little is queued
+ * Control messages of one tick leave in one write. DATA is pulled from its sources only while little is queued
  * (`roomy`), so a control message never waits behind more than `HIGH_WATER` bytes of output.
  */
 import type { OnReadOpts, Socket } from 'node:net';
@@ -22,37 +22,37 @@ import { Batch, DATA_ROOM } from './batch.js';
 import { SharedReads } from './shared-reads.js';
 import { MAX_FRAME, MAX_FRAME_BEFORE_AUTH, type Control, type Message } from '../protocol/messages.js';
 
-/** Bytes of queued output above which no more DATA is offered. */
+/** Bytes of queued output above which no more DATA is requested. */
 const HIGH_WATER = 256 * 1024;
-/** Bytes of queued replies above which the peer is not read any more: it asks and does not listen. */
+/** Bytes of queued replies above which we stop reading: the peer sends requests but does not read replies. */
 const FLOOD_WATER = 4 * 1024 * 1024;
-/** Milliseconds that the last words may take. */
+/** Milliseconds for the farewell messages. */
 const FAREWELL = 1000;
-/** Frames from this size on are not copied to be sent with others. */
+/** Frames of at least this size are not copied into a batch. */
 const LARGE = 8 * 1024;
-/** Bytes of a stream whose frame fills four records of TLS to the last byte: readers get it in one stretch of memory. */
+/** Stream bytes in a frame that exactly fills four TLS records: readers get it contiguously in memory. */
 export const PIECE = 64 * 1024 - DATA_ROOM;
 
-/** A frame this long says that a stream is coming. */
+/** A frame this long indicates a stream. */
 const STREAMING = 32 * 1024;
 
-/** Has a socket read into memory of the caller's from now on. False when that cannot be. */
+/** Makes a socket read into memory of the caller's. False when that is not possible. */
 export type ReadInto = (socket: Socket, onread: OnReadOpts) => boolean;
 
 export interface LinkHandlers {
   /**
-   * Called first with each frame of a run (alias above 0), not decoded. True when that is all that is to be done. Memory
-   * as with `message`.
+   * Called first, with each undecoded frame of a run (alias above 0). Returns true when it has handled the frame. For
+   * its memory, the rule of `message` holds.
    */
   forward?(alias: number, frame: Buffer): boolean;
   /**
-   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link the
-   * bytes of DATA are valid inside the call only.
+   * Called for each message, synchronously, in order. Throwing ends the link with LINK_ERROR. On an accepted link, the
+   * bytes of DATA are valid only during the call.
    */
   message(message: Message): void;
   /** There is room for DATA again. */
   roomy?(): void;
-  /** Called once. `error` says why when it was not an orderly end. */
+  /** Called once. `error` gives the reason if the end was not orderly. */
   closed(error?: Error): void;
 }
 
@@ -63,7 +63,7 @@ export class Link {
   rttMs: number | undefined;
   #reads: SharedReads | undefined;
   #readInto: ReadInto | undefined;
-  /** Memory of reads is used again when the handlers return. */
+  /** The memory of reads is reused when the handlers return. */
   #lent = false;
   #decoder: Decoder;
   #encoder: Encoder;
@@ -83,7 +83,7 @@ export class Link {
   readonly #frame = (frame: Buffer): false | undefined => {
     if (this.#closed || this.#error) return false;
     if (frame.length >= STREAMING && this.#readInto) this.#shareReads(this.#readInto);
-    // What is not a large piece of a stream may be kept.
+    // Handlers may keep frames, except large pieces of a stream.
     const own = this.#lent && !(frame.length >= LARGE && isData(frame)) ? Buffer.from(frame) : frame;
     const alias = aliasOf(own);
     if (!alias || !this.#handlers?.forward?.(alias, own)) this.#message(decode(own));
@@ -91,21 +91,21 @@ export class Link {
   };
 
   /**
-   * Until `trust()` frames above 4 KiB are refused. `reads`: how a stream is read that was made with them, or how a socket
-   * begins to be read so, which it does once large frames come.
+   * Refuses frames above 4 KiB until `trust()`. `reads`: the shared reads the stream was made with, or a function that
+   * switches a socket to them once large frames arrive.
    */
   constructor(stream: Duplex, reads?: SharedReads | ReadInto) {
     this.stream = stream;
     if (typeof reads === 'function') this.#readInto = reads;
     else this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    // Nothing is written to the memory of a read afterwards.
+    // Nobody writes to the memory of a read afterwards.
     this.#decoder = framing.decoder({ copy: 'never' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();
   }
 
-  /** Begins to read. Bytes that arrived before are delivered too. */
+  /** Starts reading. Delivers bytes that arrived earlier too. */
   start(handlers: LinkHandlers): this {
     this.#handlers = handlers;
     const { stream } = this;
@@ -119,18 +119,18 @@ export class Link {
     stream.on('error', (error) => (this.#error ??= error));
     stream.on('end', () => this.#end());
     stream.on('close', () => this.#close());
-    // A server may hand over its sockets paused.
+    // A server may pass on paused sockets.
     stream.resume();
     return this;
   }
 
-  /** Delivers nothing more until `handOver`: the present owner has heard what it wanted. */
+  /** Stops delivering until `handOver`: the present owner is done. */
   hold(): void {
     this.#held = true;
     this.stream.pause();
   }
 
-  /** Hands the link to its next owner, for example from the handshake to the session. */
+  /** Passes the link to its next owner, for example from the handshake to the session. */
   handOver(handlers: LinkHandlers): void {
     this.#handlers = handlers;
     if (this.#closed) queueMicrotask(() => handlers.closed(this.#error));
@@ -141,7 +141,7 @@ export class Link {
     }
   }
 
-  /** Delivers nothing behind the present frame until `continueReading`: what this peer asks for has to wait. */
+  /** Stops delivering after the present frame until `continueReading`: this peer's requests must wait. */
   pauseReading(): void {
     if (this.#paused) return;
     this.#paused = true;
@@ -156,7 +156,7 @@ export class Link {
     if (!this.#paused && !this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
   }
 
-  /** The peer is authenticated: frames up to 1 MiB may come, and its PINGs are answered. */
+  /** The peer is authenticated: accept frames up to 1 MiB, and answer its PINGs. */
   trust(): void {
     this.#trusted = true;
     this.#decoder.maxFrameLength = MAX_FRAME;
@@ -177,8 +177,8 @@ export class Link {
   }
 
   /**
-   * Sends a frame of another link under an alias of this one. Its memory belongs to this link from now on, unless it is
-   * lent: then a large piece of a stream is copied.
+   * Sends a frame of another link under an alias of this one. The link takes over its memory, unless it is lent: then a
+   * large piece of a stream is copied.
    */
   forward(alias: number, frame: Buffer, memory: 'own' | 'lent' = 'own'): void {
     if (this.#closed) return;
@@ -198,7 +198,7 @@ export class Link {
     this.#flushSoon();
   }
 
-  /** Without another copy. Frames of one tick leave together. */
+  /** Sends without another copy. Frames of one tick leave together. */
   #sendLarge(frame: Buffer): void {
     if (this.#pending.length) this.#flush();
     this.flushData();
@@ -225,8 +225,8 @@ export class Link {
   }
 
   /**
-   * Sends what is not urgent along with the next message, at the latest after this turn of the loop: a word that a
-   * run is over then needs no write, and wakes no process, of its own when another run begins at once.
+   * Sends a message that is not urgent along with the next one, at the latest after this turn of the event loop. A
+   * message about a finished run then needs no write and wakes no process if another run begins at once.
    */
   sendLater(message: Control): void {
     if (this.#closed) return;
@@ -235,7 +235,7 @@ export class Link {
   }
 
   /**
-   * Sends a piece of a stream that `fill` writes straight into memory of the link's: it gets room for `length` bytes (at
+   * Sends a piece of a stream that `fill` writes straight into the link's memory: it gets room for `length` bytes (at
    * most PIECE) and returns how many it used, 0 for none. Nothing leaves before `flushData`.
    */
   sendFilled(alias: number, stream: number, offset: number, length: number, fill: (room: Buffer) => number): number {
@@ -246,7 +246,7 @@ export class Link {
     return this.#batch.add(alias, stream, 0, offset, length, fill);
   }
 
-  /** Sends what `sendFilled` has put together. */
+  /** Sends the pieces collected by `sendFilled`. */
   flushData(): void {
     const batch = this.#batch;
     if (!batch) return;
@@ -254,11 +254,11 @@ export class Link {
     const { stream } = this;
     if (stream.writable) batch.writeTo(stream);
     this.#holdBack();
-    // What went out at once is followed by no drain.
+    // No drain event follows a write that completed immediately.
     if (!this.stream.writableNeedDrain) setImmediate(() => this.#handlers?.roomy?.());
   }
 
-  /** Sends a piece of a stream; the bytes are copied. At most MAX_DATA. */
+  /** Sends a piece of a stream, at most MAX_DATA; the bytes are copied. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
     if (this.#closed) return;
     if (bytes.length >= LARGE) {
@@ -278,7 +278,7 @@ export class Link {
     this.#write(buffer);
   }
 
-  /** Asks for a sign of life every `intervalMs` of silence; ends the link when none came for `deadlineMs`. */
+  /** Pings the peer after `intervalMs` of silence; ends the link after `deadlineMs` without a message. */
   keepAlive(intervalMs: number, deadlineMs: number): void {
     clearInterval(this.#pings);
     if (!intervalMs) return;
@@ -286,7 +286,7 @@ export class Link {
     let lastTick = performance.now();
     this.#pings = setInterval(() => {
       const now = performance.now();
-      // This process was stopped or asleep: the peer may have spoken, we could not hear it.
+      // This process was stopped or asleep, so it may have missed messages from the peer.
       if (now - lastTick > tick + deadlineMs / 2) this.#heardAt = now - intervalMs;
       lastTick = now;
       const silent = now - this.#heardAt;
@@ -303,7 +303,7 @@ export class Link {
     this.send({ type: 'PING', alias: 0, token: this.#token });
   }
 
-  /** Sends what is queued, then ends the stream. */
+  /** Sends queued messages, then ends the stream. */
   close(): void {
     if (this.#closed) return;
     this.#flush();
@@ -311,7 +311,7 @@ export class Link {
     this.#destroySoon();
   }
 
-  /** Tells the peer what was wrong, then ends the link. */
+  /** Tells the peer the reason, then ends the link. */
   fail(error: SendallError): void {
     if (this.#closed || this.#error) return;
     this.#error = error;
@@ -329,7 +329,7 @@ export class Link {
     this.stream.destroy();
   }
 
-  /** A peer that does not read must not keep the link: one second for the farewell. */
+  /** A peer that does not read must not keep the link open: allow one second for the farewell. */
   #destroySoon(): void {
     const timer = setTimeout(() => this.stream.destroy(), FAREWELL);
     timer.unref();
@@ -346,7 +346,7 @@ export class Link {
     try {
       this.#write(this.#encoder.encodeAll(frames));
     } catch (error) {
-      // A message too long for a frame costs this link, and not the process.
+      // A message too long for a frame ends this link, not the process.
       this.destroy(error as Error);
     }
   }
@@ -356,7 +356,7 @@ export class Link {
     this.#holdBack();
   }
 
-  /** The peer asks and does not listen: what it asks for has to wait. */
+  /** The peer sends requests but does not read replies, so its requests wait. */
   #holdBack(): void {
     const { stream } = this;
     if (stream.writableLength > FLOOD_WATER && !stream.isPaused()) stream.pause();
@@ -369,7 +369,7 @@ export class Link {
     else this.#reads?.goOnWithFrame();
   }
 
-  /** Not inside a read, which would go on in the memory that it began with. */
+  /** Not during a read, which would continue in its old memory. */
   #shareReads(readInto: ReadInto): void {
     this.#readInto = undefined;
     setImmediate(() => {

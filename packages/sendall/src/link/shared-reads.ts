@@ -1,42 +1,42 @@
 /**
- * Reads of a socket into memory that is handed on: Node otherwise makes a buffer for each read, which under TLS is one for
- * every 16 KiB, and putting frames together copies them once more. Reads that follow each other stand behind each
- * other in memory, so that a frame of several reads is still one stretch of it.
+ * Reads of a socket into memory that is passed on. Node otherwise allocates a buffer for each read, under TLS one for
+ * every 16 KiB, and assembling frames copies them once more. Here, consecutive reads are adjacent in memory, so a frame
+ * of several reads is still contiguous.
  */
 import type { OnReadOpts } from 'node:net';
 
-/** The longest record of TLS: a read gets no less room. */
+/** The longest TLS record: no read gets less room. */
 const RECORD = 16 * 1024;
-/** The longest frame that is common. */
+/** The longest common frame. */
 const FRAME = 64 * 1024;
-/** Memory that reads share. A frame is not so small a part of it that keeping the frame would be a waste. */
+/** Memory shared by reads. A frame is a large enough part of it that keeping the frame wastes little. */
 const SLAB = 4 * FRAME;
-/** Smaller reads are copied, but those inside a frame: what is kept of them must not keep a slab alive. */
+/** Smaller reads are copied unless they are inside a frame: keeping a few bytes must not keep a slab alive. */
 const SMALL = 4 * 1024;
 
-/** Bytes that a process must have read before it is worth having its memory kept. */
+/** Bytes a process must have read before keeping its memory pays off. */
 const MUCH = 32 * 1024 * 1024;
 const BIG_BLOCK = 24 * 1024 * 1024;
-/** Numbers of 8 bytes in an array that V8 counts and never looks into. */
+/** Count of 8-byte numbers in an array that V8 counts but never scans. */
 const BALLAST = 2 * 1024 * 1024;
 let read = 0;
 const ballast: number[][] = [];
 
 /**
- * Chunks of output live for a moment, and two collectors make them dear once there are many.
+ * Chunks of output live only briefly, and two memory managers make many of them expensive.
  *
- * - glibc gives the memory of each lot that was collected back to the system, which has to clear it for the next. A big
- *   block that is never touched and at once let go of makes glibc keep twice its size (mallopt(3), the dynamic threshold).
- *   Elsewhere it does nothing.
+ * - glibc returns the memory of each collected batch to the system, which must clear it for the next. Allocating and
+ *   freeing a big block without touching it makes glibc keep twice its size (mallopt(3), the dynamic threshold). With
+ *   other C libraries this has no effect.
  * - V8 collects young memory after 32 MiB of chunks, and all memory once chunks and objects together have grown by a
- *   factor. A process with few objects reaches the factor first, each time: 35 full collections a GiB instead of none, and
- *   a third more CPU. 16 MiB of numbers are objects enough. Memory that is lent makes no garbage and needs none of it.
+ *   factor. A process with few objects reaches the factor first, every time: 35 full collections a GiB instead of none,
+ *   and a third more CPU. 16 MiB of numbers are objects enough. Lent memory makes no garbage and needs none of this.
  */
 function keepMemory(length: number, lends: boolean): void {
   read += length;
   if (read < MUCH || read - length >= MUCH) return;
   Buffer.allocUnsafeSlow(BIG_BLOCK);
-  // oxlint-disable-next-line unicorn/no-new-array -- one piece of memory of this length, and no array that grows to it
+  // oxlint-disable-next-line unicorn/no-new-array -- one allocation of this length, not an array that grows to it
   if (!lends) ballast.push(new Array<number>(BALLAST).fill(0.5));
 }
 
@@ -44,7 +44,7 @@ export class SharedReads {
   /** For the socket's options. */
   readonly onread: OnReadOpts;
   readonly #lends: boolean;
-  /** Where reads go now, and what is left of it. */
+  /** The memory for the next reads, and how much of it is left. */
   #slab: Buffer = Buffer.allocUnsafeSlow(SLAB);
   #room: Buffer = this.#slab;
   #insideFrame = false;
@@ -52,8 +52,8 @@ export class SharedReads {
   #receive: ((chunk: Buffer) => void) | undefined;
 
   /**
-   * `lends`: frames are used up when their reader returns, and the same memory serves the next ones. Otherwise it is
-   * handed on with them.
+   * `lends`: frames are used up when their reader returns, and the same memory serves the next ones. Otherwise the
+   * frames take the memory with them.
    */
   constructor(lends = false) {
     this.#lends = lends;
@@ -82,19 +82,19 @@ export class SharedReads {
     return this.#slab;
   }
 
-  /** The next read goes on with a frame. */
+  /** The next read continues a frame. */
   goOnWithFrame(): void {
     this.#insideFrame = true;
   }
 
-  /** The next read begins a frame: it gets memory that holds a whole one. */
+  /** The next read begins a frame, so it gets memory for a whole one. */
   beginFrame(): void {
     this.#insideFrame = false;
     if (this.#lends) this.#room = this.#slab;
     else if (this.#room.length < FRAME) this.#room = this.#fresh();
   }
 
-  /** From now on calls `receive` for each read. Unless they are lent, nothing is written to the bytes afterwards. */
+  /** Calls `receive` for each read from now on. Unless lent, the bytes are never overwritten. */
   deliver(receive: (chunk: Buffer) => void): void {
     this.#receive = receive;
     for (const chunk of this.#early.splice(0)) receive(chunk);

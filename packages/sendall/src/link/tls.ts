@@ -1,7 +1,7 @@
 /**
- * Links over the network: TLS 1.3, both sides show a certificate, and each checks the other's public key itself. No
- * authority, no names: Node's own verification is off, and what it would skip then (the ALPN name, resumed sessions,
- * missing certificates) is checked here, before a byte of ours is sent or one of the peer's is read.
+ * Links over the network: TLS 1.3, where both sides show a certificate and each checks the other's public key itself.
+ * No authority, no names: Node's own verification is off, and the checks it then skips (the ALPN name, resumed
+ * sessions, missing certificates) are made here, before we send or read any byte.
  */
 import { constants } from 'node:crypto';
 import type { OnReadOpts } from 'node:net';
@@ -24,22 +24,23 @@ const shared = (identity: Identity) => ({
   cert: identity.cert,
   minVersion: 'TLSv1.3' as const,
   maxVersion: 'TLSv1.3' as const,
-  // The quickest where the processor knows AES, and the one that every TLS 1.3 must have; ChaCha20 for the others.
+  // The fastest on processors with AES, and mandatory in TLS 1.3; ChaCha20 for the others.
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
   ALPNProtocols: [ALPN],
   // Keys are compared by pin in acceptPeer and dialTls.
   rejectUnauthorized: false,
 });
 
-/** Options for a TLS server. Every connection must go through `acceptPeer` once its handshake is done. */
+/** Options for a TLS server. Pass every connection to `acceptPeer` once its handshake is done. */
 export function serverTls(identity: Identity): TlsOptions {
-  // Without tickets no session can be resumed: a resumed one shows no certificate.
+  // Without tickets no session can be resumed; a resumed session shows no certificate.
   return { ...shared(identity), requestCert: true, secureOptions: constants.SSL_OP_NO_TICKET };
 }
 
 /**
- * The caller's key, once the handshake is done. Whether the key is known is the session's question.
- * @throws RefusedError when it showed none, resumed a session (which shows no certificate) or did not ask for our protocol.
+ * The caller's key, once the handshake is done. The session decides whether the key is known.
+ * @throws RefusedError when it showed no certificate, resumed a session (which shows none) or did not ask for our
+ * protocol.
  */
 export function acceptPeer(socket: TLSSocket): Peer {
   if (socket.getProtocol() !== 'TLSv1.3')
@@ -56,22 +57,22 @@ export function acceptPeer(socket: TLSSocket): Peer {
   return { spki, fingerprint: fingerprintOf(spki) };
 }
 
-/** What binds a proof to this connection and no other. Source: RFC 8446 section 7.5, RFC 5705. */
+/** Binds a proof to this connection only. Source: RFC 8446 section 7.5, RFC 5705. */
 export function exportBinding(socket: TLSSocket): Buffer {
   return socket.exportKeyingMaterial(32, 'EXPORTER-sendall-pair', Buffer.alloc(0));
 }
 
 export interface DialOptions extends TlsAddress {
   readonly identity: Identity;
-  /** The agent's fingerprint. Without it any key is accepted: for pairing alone. */
+  /** The agent's fingerprint. Without it any key is accepted, for pairing only. */
   readonly pin?: string | undefined;
   /**
-   * For the name look-up, the connection and the handshake together, in milliseconds. 0: no limit.
+   * Milliseconds for the name look-up, the connection and the handshake together. 0: no limit.
    * @default 5000
    */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Reads into memory of the caller's; see SharedReads. */
+  /** Reads into the caller's memory; see SharedReads. */
   readonly onread?: OnReadOpts | undefined;
 }
 
@@ -84,14 +85,14 @@ const WHY: Record<string, string> = {
   ETIMEDOUT: 'no answer',
 };
 
-/** What is wanting on this side: the address is not to blame. */
+/** Resources missing on this side; the address is not to blame. */
 const WANTING: Record<string, string> = {
   EMFILE: 'this process may not open more files (EMFILE); raise its limit, for example with "ulimit -n 1024"',
   ENFILE: 'this machine may not open more files (ENFILE); raise fs.file-max, or end processes that hold many',
   EADDRNOTAVAIL: 'no local port is free (EADDRNOTAVAIL); try again when other connections have ended',
 };
 
-/** Why a connection failed, as a sentence. `connected`: TCP was there, so TLS is what failed. */
+/** A sentence for why a connection failed. `connected`: TCP succeeded, so TLS failed. */
 function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean): UnreachableError {
   const code = error.code ?? '';
   const wanting = Object.hasOwn(WANTING, code) ? WANTING[code] : undefined;
@@ -101,7 +102,7 @@ function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean
       `${url} cannot be reached: ${WHY[code] ?? error.message}; check the address, and that sendall agent --listen ${url} runs there`,
       { cause: error },
     );
-  // OpenSSL's own errors: other bytes than TLS, an older TLS, or another ALPN name.
+  // OpenSSL's own errors: bytes that are not TLS, an older TLS, or another ALPN name.
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return notAnAgent(url, error);
   return new UnreachableError(
     `${url} closed the connection before the TLS handshake was done: check the port, or try again later`,
@@ -114,10 +115,10 @@ function notAnAgent(url: string, cause?: Error): UnreachableError {
 }
 
 /**
- * Connects to an agent and checks its key before anything is sent. The socket is paused: nothing was read from it.
- * @throws UnreachableError when there is no answer in time, or not an agent's.
- * @throws RefusedError for another key than the pinned one.
- * @throws the signal's reason when that was aborted.
+ * Connects to an agent and checks its key before sending anything. The socket is paused and unread.
+ * @throws UnreachableError when no agent answers in time.
+ * @throws RefusedError when the key is not the pinned one.
+ * @throws the signal's reason when the signal was aborted.
  */
 export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer: Peer }> {
   const { host, port, identity, pin, timeoutMs = 5000, signal, onread } = options;
@@ -146,7 +147,7 @@ export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer
       : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     socket.once('connect', () => (connected = true));
-    // Stays: an error that comes before the link listens must not end the process.
+    // Never removed: an error before the link listens must not end the process.
     socket.on('error', (error) => fail(dialError(url, error, connected)));
     socket.once('close', ended);
     socket.once('secureConnect', () => {
@@ -170,7 +171,7 @@ function checkAgent(socket: TLSSocket, url: string, pin: string | undefined): Pe
   if (pin !== undefined && fingerprint !== pin)
     throw new RefusedError(
       `the key at ${url} has changed: pinned ${pin}, seen ${fingerprint}; ` +
-        'if that machine was set up anew, pair again with a code from its sendall pair --new, else somebody may be in between',
+        'if that machine was reinstalled, pair again with a code from its sendall pair --new; if not, the connection may be intercepted',
     );
   return { spki, fingerprint };
 }

@@ -2,7 +2,7 @@
  * # sendall/testing: hosts for tests
  *
  * {@link testHosts} makes hosts in the test's own process: real agents, real commands under one real keeper in a
- * temporary folder, and links in memory that fail as the test says. The same seed makes the same faults.
+ * temporary folder, and links in memory that fail as the test asks. The same seed makes the same faults.
  *
  * ```ts
  * import { testHosts } from 'sendall/testing';

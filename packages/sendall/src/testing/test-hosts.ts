@@ -1,6 +1,6 @@
 /**
- * Hosts for tests: agents in this process, on links in memory that can be broken on purpose, and behind them one real
- * keeper that runs real commands.
+ * Hosts for tests: agents in this process, on links in memory that can be broken on purpose, backed by one real keeper
+ * that runs real commands.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,25 +18,25 @@ import { greet } from '../link/handshake.js';
 import { Link } from '../link/link.js';
 import { memoryPair, type MemoryPair } from './network/memory-pair.js';
 
-/** What goes wrong between a test and its hosts. */
+/** Options for hosts in a test. */
 export interface TestHostsOptions {
   /**
-   * What goes wrong on the links.
+   * Faults of the links.
    * @default nothing
    */
   faults?: FaultPlan;
   /**
-   * Milliseconds without a link until runs are given up as lost.
+   * Milliseconds without a link before runs are given up as lost.
    * @default 30_000
    */
   giveUpAfter?: Duration;
   /**
-   * Milliseconds of silence after which either side gives a link up.
+   * Milliseconds of silence after which either side gives up a link.
    * @default 2000
    */
   pingDeadline?: Duration;
   /**
-   * Milliseconds before the second try to make a lost link again; later pauses grow to ten times this.
+   * Milliseconds before the second attempt to restore a lost link; later pauses grow to ten times this.
    * @default 5
    */
   firstPause?: Duration;
@@ -52,12 +52,12 @@ const NAMES: Record<keyof TestHostsOptions, true> = {
   agent: true,
 };
 
-/** Milliseconds that commands get to end when the fleet closes, before their keeper is killed. */
+/** Milliseconds for commands to end when the fleet closes, before their keeper is killed. */
 const FAREWELL = 10_000;
 
 /**
- * Makes `n` hosts named test-1 to test-n. They share a keeper and a folder, which `close` removes; each has a principal
- * of its own, so that `runs()` of one does not show those of another.
+ * Makes `n` hosts named test-1 to test-n. They share a keeper and a folder, which `close` removes; each has its own
+ * principal, so `runs()` of one does not show those of another.
  * @throws UsageError for unknown options or faults.
  */
 export async function testHosts(n: number, options: TestHostsOptions = {}): Promise<TestFleet> {
@@ -78,7 +78,7 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
 /** Hosts in this process, and the means to break their links. */
 export class TestFleet implements AsyncDisposable {
   readonly hosts: Host[] = [];
-  /** Where the keeper keeps its things, until `close`. */
+  /** The keeper's folders, until `close`. */
   readonly home: Home;
   readonly #options: TestHostsOptions;
   readonly #times: { readonly giveUpAfter: number; readonly pingDeadline: number; readonly firstPause: number };
@@ -114,7 +114,7 @@ export class TestFleet implements AsyncDisposable {
     for (const cable of this.#cables) this.hosts.push(await this.#connect(cable));
   }
 
-  /** Another connection to a host, as from another program: host 0 is test-1. */
+  /** Makes another connection to a host, as from another program: host 0 is test-1. */
   async connect(host: number): Promise<Host> {
     const cable = this.#cables[host];
     if (!cable) throw new UsageError(`there is no host ${host}: there are ${this.#cables.length}`);
@@ -126,7 +126,7 @@ export class TestFleet implements AsyncDisposable {
     return this.#gate.pid;
   }
 
-  /** Links made so far, the first ones counted. */
+  /** Links made so far, including the first ones. */
   get links(): number {
     return this.#cables.reduce((sum, { dials }) => sum + dials, 0);
   }
@@ -141,13 +141,13 @@ export class TestFleet implements AsyncDisposable {
     for (const cable of this.#some(host)) cable.stall();
   }
 
-  /** Makes hosts impossible to dial, or possible again. */
+  /** Makes hosts unreachable, or reachable again. */
   unplug(unplugged: boolean, host?: number): void {
     for (const cable of this.#some(host)) cable.unplugged = unplugged;
     if (unplugged) this.cut(host);
   }
 
-  /** Leaves every host, ends all commands and the keeper, and removes its folder. */
+  /** Disconnects from every host, ends all commands and the keeper, and removes the folder. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -161,14 +161,14 @@ export class TestFleet implements AsyncDisposable {
     for (const cable of this.#cables) cable.close();
     try {
       const { pid } = await this.#gate.open();
-      // A test may have stopped it.
+      // A test may have stopped the process.
       process.kill(pid, 'SIGCONT');
       await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs', body: 'the test is over' }));
       await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'drain' }));
       await this.#gate.close();
       await gone(pid);
     } catch {
-      // The keeper has ended already, as tests of its death want it.
+      // The keeper has ended already, as in tests of its death.
     }
     await Promise.all(this.#agents.map((agent) => agent.close()));
     rmSync(this.home.state, { recursive: true, force: true });
@@ -184,7 +184,7 @@ export class TestFleet implements AsyncDisposable {
       longestPause: firstPause * 10,
     };
     const dial = (): Promise<Dialled> => cable.dial();
-    // Faults must not keep a test from beginning.
+    // Faults must not keep a test from starting.
     return new Host(cable.name, new Session(await cable.firstDial(), dial, options));
   }
 
@@ -193,7 +193,7 @@ export class TestFleet implements AsyncDisposable {
   }
 }
 
-/** Waits until a process is gone; ends it when that takes too long. */
+/** Waits until a process is gone; kills it if that takes too long. */
 async function gone(pid: number): Promise<void> {
   const until = performance.now() + FAREWELL;
   for (;;) {
@@ -206,7 +206,7 @@ async function gone(pid: number): Promise<void> {
   }
 }
 
-/** The way to one agent: makes links, and breaks them. */
+/** The connection to one agent: makes links, and breaks them. */
 class Cable {
   readonly name: string;
   unplugged = false;

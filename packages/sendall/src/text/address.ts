@@ -1,8 +1,8 @@
-/** Addresses as people write them. Apart from tls.ts, so that reading the list of hosts loads no TLS. */
+/** Addresses as people write them. Separate from tls.ts, so that reading the list of hosts does not load TLS. */
 import { isIPv6 } from 'node:net';
 import { UsageError } from '../errors.js';
 
-/** Port of a tls:// address that names none. */
+/** The port of a tls:// address without one. */
 const DEFAULT_PORT = 7433;
 
 export interface TlsAddress {
@@ -11,7 +11,7 @@ export interface TlsAddress {
 }
 
 /**
- * Reads `tls://HOST[:PORT]`, an IPv6 host in brackets.
+ * Parses `tls://HOST[:PORT]`, with an IPv6 host in brackets.
  * @throws UsageError for anything else.
  */
 export function parseTlsUrl(url: string): TlsAddress {
@@ -26,17 +26,17 @@ export function parseTlsUrl(url: string): TlsAddress {
   return { host, port };
 }
 
-/** Two addresses that mean the same have the same URL here: small letters, the shortest form of IPv6, the port written. */
+/** Gives equivalent addresses the same URL: lower case, the shortest form of IPv6, an explicit port. */
 export function canonicalTlsUrl(url: string): string {
   const { host, port } = parseTlsUrl(url);
   if (!isIPv6(host)) return formatTlsUrl({ host: host.toLowerCase(), port });
-  // A zone is a name of this machine's, and its letters count.
+  // A zone is a local name on this machine, and case-sensitive.
   const [address, ...zone] = host.split('%');
   const short = new URL(`tls://[${address}]`).hostname;
   return `tls://${[short.slice(0, -1), ...zone].join('%')}]:${port}`;
 }
 
-/** The URL of an address, the port always written. */
+/** The URL of an address, always with its port. */
 export function formatTlsUrl({ host, port }: TlsAddress): string {
   return `tls://${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }

@@ -1,4 +1,4 @@
-/** Times as people write them: a number of milliseconds, or text such as "30s". One reader for the API and the CLI. */
+/** Times as people write them: a number of milliseconds, or text such as "30s". Shared by the API and the CLI. */
 import { UsageError } from '../errors.js';
 
 /** Milliseconds, or a number with its unit: "500ms", "30s", "1.5m", "2h", "1d". */
@@ -6,19 +6,19 @@ export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** What a time may be, for messages. */
+/** The allowed times, for messages. */
 export const DURATION = `a number of milliseconds from 0 to ${Number.MAX_SAFE_INTEGER} or text such as "500ms", "30s", "10m", "2h", "1d"`;
 
 /**
- * Milliseconds of a time, rounded up to whole ones. Undefined for anything else: a number without a unit in text, one
- * below 0, one above 2^53 - 1.
+ * A time in milliseconds, rounded up to whole ones. Undefined for anything else: text without a unit, negative numbers,
+ * numbers above 2^53 - 1.
  */
 export function readDuration(value: unknown): number | undefined {
   let time = value;
   if (typeof value === 'string') {
     const [, digits, unit] = /^(\d{1,16}(?:\.\d{1,16})?)(ms|s|m|h|d)$/.exec(value) ?? [];
     if (digits === undefined) return undefined;
-    // A third of a second in binary is not a third: without this "1.1s" would be 1101 ms.
+    // Decimal fractions are inexact in binary: without this "1.1s" would be 1101 ms.
     time = Number((Number(digits) * UNITS[unit!]!).toFixed(6));
   }
   if (typeof time !== 'number' || !(time >= 0 && time <= Number.MAX_SAFE_INTEGER)) return undefined;

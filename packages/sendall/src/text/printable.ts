@@ -1,8 +1,8 @@
-/** Text from a peer, made safe to show. */
+/** Makes text from a peer safe to print. */
 
 /**
- * Text from a peer, safe to show: control characters, and those that turn or hide text, become `\u{…}`; at most `max`
- * characters are kept.
+ * Text from a peer, safe to print: control characters, and characters that turn or hide text, become `\u{…}`; at most
+ * `max` characters are kept.
  */
 export function printable(text: string, max = 200): string {
   const cut = text.length > max ? `${text.slice(0, max)}…` : text;

@@ -1,15 +1,14 @@
 /**
- * What a program has changed about its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste,
- * colours.
- * A terminal that leaves in the middle undoes it; one that joins in the middle does it again. Source: xterm control
- * sequences, DEC private modes.
+ * The changes a program has made to its terminal: the other screen, the hidden cursor, mouse reports, bracketed paste,
+ * colours. A terminal that leaves early undoes them; one that joins late repeats them. Source: xterm control sequences,
+ * DEC private modes.
  */
 
-/** Private modes that a program in full swing leaves on; 25, the cursor, is on by itself. */
+/** Private modes that a running program leaves on; 25, the cursor, is on by default. */
 const UNDONE = new Set([1, 9, 47, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1047, 1049, 2004, 2026]);
 const CURSOR = 25;
 const LONGEST = 64;
-/** Parameters of colours that are remembered; most programs reset them long before. */
+/** Most remembered colour parameters; most programs reset them long before. */
 const MOST_COLOURS = 128;
 const OTHER_SCREEN = [47, 1047, 1049];
 
@@ -17,11 +16,11 @@ export class ScreenModes {
   readonly #on = new Set<number>();
   #cursorHidden = false;
   #keypad = false;
-  /** What SGR sequences have set since the last reset. */
+  /** The attributes that SGR sequences have set since the last reset. */
   #colours = '';
   #rest = '';
 
-  /** Looks at what goes to the terminal. */
+  /** Follows output to the terminal. */
   watch(bytes: Buffer): void {
     if (this.#rest === '' && bytes.indexOf(0x1b) < 0) return;
     const text = this.#rest + bytes.toString('latin1');
@@ -33,27 +32,27 @@ export class ScreenModes {
       else if (match[4]) this.#single(match[4]);
       else for (const mode of match[1]!.split(';')) this.#set(Number(mode), match[2] === 'h');
     }
-    // The beginning of a sequence that ends in the next piece.
+    // The beginning of a sequence that continues in the next piece.
     const open = text.lastIndexOf('\u001b');
     this.#rest = open >= end && text.length - open < LONGEST ? text.slice(open) : '';
   }
 
-  /** What undoes it; empty when there is nothing. */
+  /** The sequence that undoes the changes; empty when there are none. */
   undo(): string {
     return this.towards(new ScreenModes());
   }
 
-  /** What does it again, on another terminal; empty when there is nothing. */
+  /** The sequence that repeats them on another terminal; empty when there are none. */
   redo(): string {
     return new ScreenModes().towards(this);
   }
 
-  /** The program draws on the screen that has no lines above. */
+  /** The program draws on the alternate screen, which has no scrollback. */
   get isOtherScreen(): boolean {
     return OTHER_SCREEN.some((mode) => this.#on.has(mode));
   }
 
-  /** What makes a terminal in these modes one in those; empty when they are the same. */
+  /** The sequence that takes a terminal from these modes to those of `target`; empty when they are equal. */
   towards(target: ScreenModes): string {
     const only = (a: ScreenModes, b: ScreenModes) => [...a.#on].filter((mode) => !b.#on.has(mode));
     return [

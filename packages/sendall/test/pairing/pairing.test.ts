@@ -263,7 +263,7 @@ describe('in the middle', () => {
       });
       const home = newHome();
       await expect(pair(home, proxy.url, { code, name: 'web1' })).rejects.toThrow(
-        /could not prove that it knows it: somebody may be in between; nothing was pinned here/,
+        /could not prove that it knows it: the connection may be intercepted; nothing was pinned here/,
       );
       await expectNotPaired(home, agent);
     }

@@ -1,6 +1,6 @@
 /**
- * A caller's connection to the warm-links process, which speaks to it as an agent would. What is wrong with a frame of it
- * ends this connection, and reaches no host.
+ * A caller's connection to the warm-links process, which talks to it as an agent would. A bad frame ends this
+ * connection and never reaches a host.
  */
 import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../../errors.js';
 import { bindsAlias, decode } from '../../protocol/codec.js';
@@ -12,12 +12,12 @@ import type { Link } from '../link.js';
 import { WARM, type Wanted, type WarmLinksStatus } from './client.js';
 import type { Answer, LinkSharer, Question, Refusal, WarmLink } from './warm-link.js';
 
-/** Questions that one caller may have open; those that the link does not carry yet wait here. */
+/** Most open questions of one caller; those the link cannot carry yet wait here. */
 const MOST_OPEN = 64;
 
-/** What the process does for its callers. */
+/** What the process offers its callers. */
 export interface WarmLinksProcess {
-  /** A link to a host; every caller that wants the same host, key and own key gets the same one. */
+  /** A link to a host; all callers that want the same host, its key and the same own key share one. */
   linkTo(wanted: Wanted): Promise<WarmLink>;
   status(): Promise<WarmLinksStatus>;
   close(): Promise<void>;
@@ -28,7 +28,7 @@ export class WarmLinksCaller implements LinkSharer {
   readonly closed: Promise<void>;
   readonly #owner: WarmLinksProcess;
   readonly #aliases = new Map<number, number>();
-  /** Lists that are told page by page, by their numbers. */
+  /** Lists sent page by page, by their numbers. */
   readonly #lists = new Map<number, MessageNamed<'LIST'>>();
   readonly #questions: Question[] = [];
   #open = 0;
@@ -60,7 +60,7 @@ export class WarmLinksCaller implements LinkSharer {
 
   #toHost(alias: number, frame: Buffer): boolean {
     if (!this.#warm || !this.#admitted || bindsAlias(frame)) return false;
-    // One bad frame would end the link for the others.
+    // One bad frame would end the link for the others, so check it first.
     decode(frame);
     const own = this.#aliases.get(alias);
     if (own !== undefined) this.#warm.link.forward(own, frame, 'lent');
@@ -103,7 +103,7 @@ export class WarmLinksCaller implements LinkSharer {
     if (alias !== undefined) warm.link.send(message, alias);
   }
 
-  /** An alias leads nowhere from now on. Returns what it was to the host. */
+  /** Frees an alias. Returns the alias it had at the host. */
   #letGo(alias: number): number | undefined {
     const own = this.#aliases.get(alias);
     if (own === undefined) return undefined;
@@ -113,7 +113,7 @@ export class WarmLinksCaller implements LinkSharer {
     return own;
   }
 
-  /** The host refuses a run. For what it would have ended a link of this caller's own for, we end this one. */
+  /** The host refuses a run. If the refusal would have ended a link of the caller's own, we end this connection. */
   refused(alias: number, refusal: Refusal): void {
     this.#letGo(alias);
     if (refusal.code === 'protocol') this.link.fail(new ProtocolError(refusal.message));
@@ -132,7 +132,7 @@ export class WarmLinksCaller implements LinkSharer {
     warm.ask(this);
   }
 
-  /** What it wants to know next. It is not asked while this caller does not take the answers that it has. */
+  /** The caller's next question. It waits until this caller reads the answers it already has. */
   nextQuestion(): Question | undefined {
     if (!this.link.roomy) return undefined;
     const question = this.#questions.shift();
@@ -156,7 +156,7 @@ export class WarmLinksCaller implements LinkSharer {
 
   #greet(message: Message): void {
     if (message.type === 'HELLO') {
-      // Another version's caller does without us, and we make room for one of its own.
+      // A caller of another version does without us, and we make room for a process of its version.
       if (message.version === VERSION) return;
       this.#turnedAway = true;
       this.link.destroy();
@@ -182,7 +182,7 @@ export class WarmLinksCaller implements LinkSharer {
     }
   }
 
-  /** Questions to ourselves. */
+  /** Answers questions to this process itself. */
   #onOwn(message: Message): void {
     if (message.type !== 'ASK') throw new ProtocolError(`${message.type} is for a host, and none was named`);
     const answer = (body: unknown) =>

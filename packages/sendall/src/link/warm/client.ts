@@ -6,16 +6,16 @@ import { dial } from '../dial.js';
 import { greet, type Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 
-/** The method of AUTH by which a caller of the warm-links process begins. */
+/** The AUTH method with which a caller of the warm-links process begins. */
 export const WARM = 'warm';
 
-/** Which link is wanted. */
+/** The link a caller wants. */
 export interface Wanted {
   readonly url: string;
   readonly pin: string;
 }
 
-/** What the warm-links process says of itself. Round-trip times are in milliseconds. */
+/** The status of the warm-links process. Round-trip times are in milliseconds. */
 export interface WarmLinksStatus {
   readonly pid: number;
   readonly version: string;
@@ -23,9 +23,8 @@ export interface WarmLinksStatus {
 }
 
 /**
- * A link to a host through the warm-links process; undefined when there is no such process, or when it does not answer
- * as it should.
- * @throws UnreachableError or RefusedError when that is what the process says of the host.
+ * A link to a host through the warm-links process; undefined when no such process answers as it should.
+ * @throws UnreachableError or RefusedError when the process says so of the host.
  */
 export async function dialWarm(
   home: Home,
@@ -40,18 +39,18 @@ export async function dialWarm(
       greeting: await greet(link, { method: WARM, name: hostname(), timeoutMs, ...(proof ? { proof } : {}) }),
     };
   } catch (error) {
-    // Only words about the host count. A process that is stuck, gone or another version is done without.
+    // Only statements about the host count. If the process is stuck, gone or of another version, we do without it.
     if (error instanceof RefusedError || isLinkError(error)) throw error;
     return undefined;
   }
 }
 
-/** The warm-links process said so; it is not the lack of an answer. */
+/** The warm-links process reported this about the host, so it is not a missing answer. */
 function isLinkError(error: unknown): boolean {
   return error instanceof UnreachableError && (error.cause as { type?: string } | undefined)?.type === 'LINK_ERROR';
 }
 
-/** Asks the warm-links process about itself, or to end; undefined when none runs. */
+/** Asks the warm-links process for its status, or to end; undefined when none runs. */
 export async function askWarmLinks(home: Home, what: 'status'): Promise<WarmLinksStatus | undefined>;
 export async function askWarmLinks(home: Home, what: 'stop'): Promise<{ readonly pid: number } | undefined>;
 export async function askWarmLinks(home: Home, what: 'status' | 'stop'): Promise<unknown> {

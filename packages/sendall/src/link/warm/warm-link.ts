@@ -1,6 +1,5 @@
 /**
- * One warm link to a host, and which caller has which part of it: run aliases and operation numbers of its own stand for
- * those of many callers.
+ * One warm link to a host, shared by callers: it maps the run aliases and operation numbers of many callers to its own.
  */
 import { RefusedError } from '../../errors.js';
 import { decode, isRefusal } from '../../protocol/codec.js';
@@ -12,11 +11,11 @@ import type { WarmLinksStatus } from './client.js';
 
 const PING_INTERVAL = 15_000;
 const PING_DEADLINE = 45_000;
-/** Questions that one link carries at once; an agent takes 64 of one link. */
+/** Most questions that one link carries at a time; an agent accepts 64 from one link. */
 const MOST_ASKED = 48;
-/** Runs that each caller may hold even where others hold very many. */
+/** Runs that each caller may hold even if others hold very many. */
 const FEW_RUNS = 4;
-/** Runs of all callers of one link where the host does not say how many it takes. */
+/** Most runs of all callers of one link, if the host does not state its limit. */
 const MOST_RUNS = 8192;
 
 export type Question = MessageNamed<'LIST'> | MessageNamed<'FORGET'> | MessageNamed<'ASK'>;
@@ -26,7 +25,7 @@ export type Refusal = MessageNamed<'REFUSED'> | MessageNamed<'ATTACH_REFUSED'>;
 /** A caller that shares the link. */
 export interface LinkSharer {
   readonly link: Link;
-  /** What it wants to know next; undefined while it has no question, or does not take the answers that it has. */
+  /** Its next question; undefined while it has none, or does not read the answers it has. */
   nextQuestion(): Question | undefined;
   answer(answer: Answer): void;
   refused(alias: number, refusal: Refusal): void;
@@ -40,11 +39,11 @@ export class WarmLink {
   readonly #runs = new Map<number, { caller: LinkSharer; alias: number }>();
   readonly #questions = new Map<number, { caller: LinkSharer; opId: number }>();
   readonly #callers = new Set<LinkSharer>();
-  /** Callers who wait until they may ask. */
+  /** Callers waiting for their turn to ask. */
   readonly #askers = new Set<LinkSharer>();
-  /** Callers who are not read until the host has taken what they sent. */
+  /** Callers we do not read until the host has taken what they sent. */
   readonly #waiting = new Set<LinkSharer>();
-  /** Runs that the link can hold. */
+  /** Room for runs on the link. */
   readonly #room: FairShare;
   #nextAlias = 1;
   #nextOp = 1;
@@ -70,20 +69,20 @@ export class WarmLink {
     return { url: this.#url, callers: this.#callers.size, rttMs: this.link.rttMs };
   }
 
-  /** The host's greeting as it would be now. */
+  /** The host's greeting, with its clock brought up to date. */
   get greeting(): Greeting {
     const { auth } = this.#greeting;
     const clockMs = Math.round(this.#greeting.clockMs + performance.now() - this.#greetedAt);
     return { auth: { ...auth, clockMs }, clockMs };
   }
 
-  /** Returns the caller's share of the runs that the link can hold. */
+  /** Adds a caller. Returns its share of the link's room for runs. */
   join(caller: LinkSharer): FairShare {
     this.#callers.add(caller);
     return new FairShare(this.#room, FEW_RUNS);
   }
 
-  /** A caller leaves, and with it its hold on its runs: they go on. */
+  /** A caller leaves and gives up its runs, which go on. */
   leave(caller: LinkSharer): void {
     this.#callers.delete(caller);
     this.#askers.delete(caller);
@@ -93,10 +92,10 @@ export class WarmLink {
         this.#runs.delete(alias);
         this.link.send({ type: 'DETACH', alias });
       }
-    // The answers still come: until then they count as asked.
+    // The answers still arrive; until then the questions count as open.
   }
 
-  /** A new run of a caller's: its alias here. */
+  /** Registers a caller's new run; returns its alias here. */
   board(caller: LinkSharer, alias: number): number {
     const own = this.#nextAlias++;
     this.#runs.set(own, { caller, alias });
@@ -107,7 +106,7 @@ export class WarmLink {
     this.#runs.delete(alias);
   }
 
-  /** A caller sent something for the host. While too much waits for that, it is not read. */
+  /** A caller sent something for the host. It is not read while too much is queued. */
   pace(caller: LinkSharer): void {
     if (this.link.roomy) return;
     caller.link.pauseReading();
@@ -122,7 +121,7 @@ export class WarmLink {
     }
   }
 
-  /** A caller has questions. One of each in turn is asked. */
+  /** A caller has questions. Callers take turns, one question each. */
   ask(caller: LinkSharer): void {
     this.#askers.add(caller);
     for (const asker of this.#askers) {
@@ -139,7 +138,7 @@ export class WarmLink {
 
   #toCaller(alias: number, frame: Buffer): boolean {
     const run = this.#runs.get(alias);
-    // One that was let go of may still be spoken of.
+    // Messages about a released run may still arrive.
     if (!run) return true;
     if (isRefusal(frame)) run.caller.refused(run.alias, decode(frame) as Refusal);
     else run.caller.link.forward(run.alias, frame);
@@ -150,7 +149,7 @@ export class WarmLink {
     if ('opId' in message) {
       const question = this.#questions.get(message.opId);
       if (!question) return;
-      // A host that knows no pages tells its whole list.
+      // A host without pages sends its whole list.
       if (message.type !== 'RUNS' || message.last || message.next !== undefined) this.#questions.delete(message.opId);
       question.caller.answer({ ...message, opId: question.opId } as Answer);
       this.ask(question.caller);

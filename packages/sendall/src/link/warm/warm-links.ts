@@ -1,7 +1,7 @@
 /**
- * The warm-links process: one process of a user holds links to hosts, so that a command pays no handshake. Callers come
- * over a private Unix socket and speak to it as to an agent; it passes their messages on, and many callers share one link.
- * It keeps no state: when it is killed, callers dial anew and their runs go on at the next byte.
+ * The warm-links process: one process for each user holds links to hosts, so that a command pays no handshake. Callers
+ * connect over a private Unix socket and talk to it as to an agent; it forwards their messages, and many callers share
+ * one link. It keeps no state: when it is killed, callers dial again and their runs continue at the next byte.
  */
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -35,7 +35,7 @@ const OPTION_NAMES: Record<keyof WarmLinksOptions, true> = { idleExit: true, tim
 
 /**
  * Starts holding links for the user of `home`.
- * @throws UsageError when another process does so already.
+ * @throws UsageError when another process already does.
  */
 export async function openWarmLinks(home: Home, options: WarmLinksOptions = {}): Promise<WarmLinks> {
   for (const name of Object.keys(options))
@@ -46,7 +46,7 @@ export async function openWarmLinks(home: Home, options: WarmLinksOptions = {}):
 }
 
 export class WarmLinks implements WarmLinksProcess {
-  /** Resolves when it has ended: asked to, or idle. */
+  /** Resolves when it has ended, on request or because it was idle. */
   readonly stopped: Promise<void>;
   readonly #home: Home;
   readonly #idleExit: number;
@@ -83,7 +83,7 @@ export class WarmLinks implements WarmLinksProcess {
     this.#rest();
   }
 
-  /** Lets go of every link. Callers dial anew by themselves. */
+  /** Closes every link. Callers dial again by themselves. */
   async close(): Promise<void> {
     clearTimeout(this.#idle);
     for (const link of this.#links.values()) void link.then((each) => each.link.close()).catch(() => undefined);

@@ -1,43 +1,43 @@
 /**
- * What goes wrong on a link in memory, and at which byte. A plan and a seed place every fault: the same seed cuts the
- * same connection at the same byte again. What the bytes are and when they come is up to the commands.
+ * Faults on a link in memory, and the bytes at which they strike. A plan and a seed determine every place: the same
+ * seed cuts the same connection at the same byte again. The commands determine the bytes and their timing.
  */
 import { createHash } from 'node:crypto';
 import { UsageError } from '../../errors.js';
 
 /**
- * Faults of the network under a link. `…Every: n` draws each distance evenly from 1 to 2n - 1, so that it is n on
- * average; it counts the bytes (or frames) of one direction of one connection, and each direction draws its own.
+ * Network faults under a link. `…Every: n` draws each distance evenly from 1 to 2n - 1, so n on average, in bytes (or
+ * frames) of one direction of one connection; each direction draws its own.
  */
 export interface FaultPlan {
   /**
-   * Places everything below.
+   * Determines the places of all faults below.
    * @default 1
    */
   seed?: number;
-  /** Bytes between cuts. A cut link delivers what came before that byte, and nothing more in either direction. */
+  /** Bytes between cuts. A cut link delivers the bytes before that place, and nothing more in either direction. */
   cutEvery?: number;
   /** Each host's first link is cut after exactly this many bytes of one direction. */
   cutAfter?: number;
-  /** Bytes until a link goes silent without closing. It stays so until one side gives it up (pingDeadline). */
+  /** Bytes until a link goes silent without closing. It stays silent until one side gives it up (pingDeadline). */
   stallEvery?: number;
   /** Each host's first link goes silent after exactly this many bytes of one direction. */
   stallAfter?: number;
-  /** Bytes between places where some bytes come twice. As TLS would, the link notices and ends. */
+  /** Bytes between places where some bytes arrive twice. As with TLS, the link notices and ends. */
   duplicateEvery?: number;
-  /** Bytes between places where some bytes come before the ones that they follow. The link notices and ends. */
+  /** Bytes between places where some bytes arrive before earlier ones. The link notices and ends. */
   reorderEvery?: number;
-  /** Frames between frames that come twice, whole: what a faulty process in between could do. The link does not notice. */
+  /** Frames between whole frames that arrive twice, as a faulty proxy could cause. The link does not notice. */
   duplicateFramesEvery?: number;
-  /** Frames between frames that change places with the next one. The link does not notice. */
+  /** Frames between frames that swap places with the next one. The link does not notice. */
   reorderFramesEvery?: number;
   /**
-   * Milliseconds that bytes are under way, or the bounds of it. They keep their order.
+   * Milliseconds that bytes are in transit, or their bounds. Bytes stay in order.
    * @default 0
    */
   delay?: number | { readonly min: number; readonly max: number };
   /**
-   * Bytes come in pieces of 1 to this many.
+   * Bytes arrive in pieces of 1 to this many.
    * @default as they were written
    */
   slice?: number;
@@ -65,7 +65,7 @@ const NAMES: Record<keyof FaultPlan, true> = {
 
 /**
  * Checks a plan.
- * @throws UsageError that names what is wrong.
+ * @throws UsageError that names the mistake.
  */
 export function checkFaults(plan: FaultPlan): FaultPlan {
   for (const name of Object.keys(plan)) if (!(name in NAMES)) throw new UsageError(`there is no fault "${name}"`);
@@ -81,7 +81,7 @@ export function checkFaults(plan: FaultPlan): FaultPlan {
   return plan;
 }
 
-/** Numbers that look random and are the same for the same name. Source: Marsaglia, Xorshift RNGs (2003). */
+/** Pseudo-random numbers, the same for the same name. Source: Marsaglia, Xorshift RNGs (2003). */
 export class Chance {
   #state: number;
 
@@ -99,7 +99,7 @@ export class Chance {
     return low + Math.floor((this.#state / 0x1_0000_0000) * (high - low + 1));
   }
 
-  /** A distance that is `mean` on average; Infinity when there is none. */
+  /** A distance of `mean` on average; Infinity without a mean. */
   distance(mean: number | undefined): number {
     return mean === undefined ? Infinity : this.between(1, 2 * mean - 1);
   }
@@ -116,7 +116,7 @@ export class DirectionFaults {
   #toDuplicate: number;
   #toReorder: number;
 
-  /** `name` says which direction of which connection this is. */
+  /** `name` identifies the direction and the connection. */
   constructor(plan: FaultPlan, name: string, first: boolean) {
     this.#plan = plan;
     this.chance = new Chance(`${plan.seed ?? 1}/${name}`);
@@ -133,12 +133,12 @@ export class DirectionFaults {
     this.#toReorder = chance.distance(plan.reorderFramesEvery);
   }
 
-  /** Frames have to be told apart. */
+  /** The faults need whole frames. */
   get framewise(): boolean {
     return this.#plan.duplicateFramesEvery !== undefined || this.#plan.reorderFramesEvery !== undefined;
   }
 
-  /** The next fault in the bytes from `offset` on, and where it is. */
+  /** The next fault at or after `offset`, and its place. */
   next(): { fault: ByteFault; at: number } | undefined {
     let nearest: { fault: ByteFault; at: number } | undefined;
     for (const [fault, at] of this.#places)
@@ -146,14 +146,14 @@ export class DirectionFaults {
     return nearest;
   }
 
-  /** That fault has happened, or could not; the next one of its kind comes later. */
+  /** The fault has happened, or could not; draws the next one of its kind. */
   done(fault: ByteFault): void {
     const mean = fault === 'duplicate' ? this.#plan.duplicateEvery : this.#plan.reorderEvery;
     const again = fault === 'duplicate' || fault === 'reorder';
     this.#places.set(fault, again ? this.#places.get(fault)! + this.chance.distance(mean) : Infinity);
   }
 
-  /** What happens to the next frame. */
+  /** What to do with the next frame. */
   frame(): 'duplicate' | 'reorder' | undefined {
     this.#toDuplicate--;
     this.#toReorder--;
@@ -166,7 +166,7 @@ export class DirectionFaults {
     return 'duplicate';
   }
 
-  /** Milliseconds that the next piece is under way. */
+  /** Milliseconds the next piece is in transit. */
   delay(): number {
     const { delay } = this.#plan;
     if (delay === undefined) return 0;

@@ -1,17 +1,17 @@
 /**
- * A byte stream in memory, for tests: two ends with back-pressure, as a socket's, and between them whatever faults are
- * wanted. Like TLS it knows the place of every byte it carries: bytes that come twice or in another order end the
- * stream with an error and reach no reader.
+ * A byte stream in memory, for tests: two ends with back-pressure, like a socket's, and the requested faults between
+ * them. Like TLS it knows the place of every byte: bytes that arrive twice or out of order end the stream with an error
+ * and reach no reader.
  */
 import { Duplex } from 'node:stream';
 import { ProtocolError, UnreachableError } from '../../errors.js';
 import type { ByteFault, DirectionFaults } from './faults.js';
 
-/** Bytes that one end holds before the other has to wait. */
+/** Bytes that one end buffers before the other must wait. */
 const BUFFER = 64 * 1024;
-/** Bytes under way at once in one direction. */
+/** Bytes in transit at a time in one direction. */
 const PIPE = 256 * 1024;
-/** A frame that waits to change places with the next goes alone after this many milliseconds. */
+/** Milliseconds after which a frame that waits to swap places with the next one goes alone. */
 const ALONE = 20;
 
 interface Piece {
@@ -26,13 +26,13 @@ interface Piece {
 export interface MemoryPair {
   readonly caller: Duplex;
   readonly host: Duplex;
-  /** Ends both at once; what is under way is lost. */
+  /** Ends both sides; bytes in transit are lost. */
   cut(): void;
-  /** From now on nothing is delivered, in either direction, and neither side is told. */
+  /** From now on nothing is delivered in either direction, and neither side learns of it. */
   stall(): void;
 }
 
-/** Makes a connection. Without faults bytes pass as they were written, in a later turn of the event loop. */
+/** Makes a connection. Without faults, bytes arrive as written, in a later turn of the event loop. */
 export function memoryPair(faults?: { toHost: DirectionFaults; toCaller: DirectionFaults }): MemoryPair {
   const cut = (): void => {
     const error = new UnreachableError('the connection was cut');
@@ -66,7 +66,7 @@ class End extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    // A copy, as a kernel makes: the writer uses its memory again when it is done.
+    // Copies, as a kernel does: the writer reuses its memory when it is done.
     this.#out.write(Buffer.from(chunk), done);
   }
 
@@ -95,13 +95,13 @@ class End extends Duplex {
   }
 }
 
-/** One way through the wire. */
+/** One direction of the wire. */
 class Direction {
   reader!: Duplex;
   readonly #faults: DirectionFaults | undefined;
   readonly #cut: () => void;
   readonly #frames: Frames | undefined;
-  /** Bytes that were put on the wire so far, and the next byte that the reader expects. */
+  /** Bytes put on the wire so far, and the next byte the reader expects. */
   #sent = 0;
   #expected = 0;
   #pieces: Piece[] = [];
@@ -118,13 +118,13 @@ class Direction {
 
   write(chunk: Buffer, done: () => void): void {
     if (this.#state === 'stalled') {
-      // A silent network takes nothing more: the writer's own buffer fills.
+      // A silent network accepts nothing more, so the writer's own buffer fills.
       this.#waiting.push(done);
     } else if (this.#state === 'open') {
       this.#waiting.push(done);
       if (this.#frames) this.#frames.write(chunk);
       else this.#send(chunk);
-      // What is under way does not hold up what follows, until the pipe is full.
+      // Bytes in transit do not delay later ones until the pipe is full.
       if (this.#state === 'open' && this.#sent - this.#expected < PIPE) queueMicrotask(() => this.#release());
       this.#schedule();
     } else done();
@@ -154,7 +154,7 @@ class Direction {
     if (this.#pieces.length || this.#waiting.length || this.#state !== 'open') this.#schedule();
   }
 
-  /** Puts bytes on the wire with the faults that belong to them. */
+  /** Puts bytes on the wire, with their faults. */
   #send(chunk: Buffer): void {
     let rest = chunk;
     while (this.#state === 'open') {
@@ -168,7 +168,7 @@ class Direction {
     this.#schedule();
   }
 
-  /** A fault at the first byte of `rest`; returns what is left to send behind it. */
+  /** Applies a fault at the first byte of `rest`; returns the bytes left to send. */
   #suffer(fault: ByteFault, rest: Buffer): Buffer {
     const faults = this.#faults!;
     faults.done(fault);
@@ -232,7 +232,7 @@ class Direction {
     else this.#idle();
   }
 
-  /** Everything that was written has arrived. */
+  /** Everything written has arrived. */
   #idle(): void {
     if (this.#state === 'cut') this.#cut();
     if (this.#state === 'open' || this.#state === 'ending') this.#release();
@@ -247,7 +247,7 @@ class Direction {
   }
 }
 
-/** Tells frames apart, so that they can come twice or in another order. */
+/** Splits bytes into frames, so that they can arrive twice or out of order. */
 class Frames {
   readonly #faults: DirectionFaults;
   readonly #send: (frame: Buffer) => void;
