@@ -1,16 +1,16 @@
-/** Addresses of stream servers: how they are read from the command line and how they are shown. */
+/** Addresses of stream servers: parsing and printing. */
 
-/** Where a stream server listens or is reached. */
+/** The address of a stream server. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
  * Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `PORT` (both 127.0.0.1), `unix:PATH`.
- * @throws Error that says what was expected
+ * @throws Error that says which forms are allowed
  */
 export function parseAddress(value: string): Address {
   if (value.startsWith('unix:')) {
     const path = value.slice(5);
-    if (path === '') throw new Error('an address "unix:" needs a path behind it');
+    if (path === '') throw new Error('"unix:" needs a path: unix:PATH');
     return { path };
   }
   const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]*)):)?(\d{1,5})$/.exec(value);
@@ -26,7 +26,7 @@ export function formatAddress(address: Address): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/** The address of a peer as sockets give it (a Unix peer has none). */
+/** A peer's address as sockets report it (a Unix peer has none). */
 export function peerAddress(socket: { remoteAddress?: string | undefined; remotePort?: number | undefined }): string {
   if (socket.remoteAddress === undefined || socket.remotePort === undefined) return 'unix';
   return formatAddress({ host: socket.remoteAddress, port: socket.remotePort });

@@ -1,7 +1,7 @@
-/** Text in the encodings of the tutorial: UTF-8, GBK, and finding out which of them an output has. */
+/** Text in the encodings of the tutorial, UTF-8 and GBK, and detection of the encoding of an output. */
 import iconv from 'iconv-lite';
 
-/** An encoding of text that the lab speaks. */
+/** A text encoding that the lab supports. */
 export type Encoding = 'utf-8' | 'gbk';
 export const ENCODINGS: readonly Encoding[] = ['utf-8', 'gbk'];
 
@@ -9,10 +9,10 @@ export function encodeText(value: string, encoding: Encoding): Buffer {
   return iconv.encode(value, encoding);
 }
 
-/** Turns bytes into text, piece by piece; a character that is cut between two pieces waits for its rest. */
+/** Decodes bytes to text, piece by piece; a character cut between two pieces waits for its rest. */
 export interface TextDecoderStream {
   write(bytes: Uint8Array): string;
-  /** Ends one answer: returns what waited and starts afresh for the next answer. */
+  /** Ends one answer: decodes pending bytes and starts afresh for the next answer. */
   end(): string;
 }
 
@@ -30,18 +30,18 @@ export function textDecoder(encoding: Encoding | 'auto'): TextDecoderStream {
   };
 }
 
-/** Most bytes of a character in GBK (as GB 18030 extends it) that can be here without its end. */
+/** Most bytes of an incomplete character in GBK (as extended by GB 18030). */
 const LONGEST_BEGUN = 3;
 
 /**
- * GBK by the platform's decoder, which throws in the middle of a stream where bytes that are no text are cut apart
- * (81 30 | 00, since Node 24: what waited becomes more text than it has made room for). So bytes that wait for their rest
- * are kept here, and each piece is decoded from the beginning of a character.
+ * GBK with the platform's decoder, which throws in the middle of a stream when invalid bytes are split between pieces
+ * (81 30 | 00, since Node 24: the pending bytes decode to more text than it has room for). So incomplete bytes are kept
+ * here, and each piece is decoded from the beginning of a character.
  */
 function gbkDecoder(): TextDecoderStream {
   const decoder = new TextDecoder('gbk', { ignoreBOM: true });
   let waiting = Buffer.alloc(0);
-  // GBK's sign for the euro (A2 E3), which the platform's decoder gives as a character of private use.
+  // GBK's euro sign (A2 E3), which the platform's decoder maps to a private-use character.
   const shown = (text: string) => text.replaceAll('\ue76c', '€');
   return {
     write(piece) {
@@ -50,7 +50,7 @@ function gbkDecoder(): TextDecoderStream {
       let whole = bytes.length;
       if (decoder.decode() !== '') {
         const least = Math.max(0, bytes.length - LONGEST_BEGUN);
-        // The last bytes that belong to no whole character wait.
+        // Hold back the last bytes that do not complete a character.
         for (let end = bytes.length - 1; end >= least && whole === bytes.length; end--) {
           if (decoder.decode(bytes.subarray(0, end)) === text) whole = end;
         }
@@ -66,7 +66,7 @@ function gbkDecoder(): TextDecoderStream {
   };
 }
 
-/** Decodes UTF-8 or GBK, as the bytes show. */
+/** Decodes UTF-8 or GBK, as detected. */
 class AutoDecoder implements TextDecoderStream {
   #detector = new EncodingDetector();
   #decoder: TextDecoderStream | undefined;
@@ -92,21 +92,20 @@ class AutoDecoder implements TextDecoderStream {
 }
 
 /**
- * Holds bytes back until they say which encoding they are in. ASCII is the same in both and passes at once; from the
- * first other byte on they are held until something decides (at most 512 bytes), so that the same bytes are taken for the
- * same encoding however they are cut.
+ * Holds bytes back until their encoding is clear. ASCII is the same in both and passes immediately; from the first
+ * other byte on, bytes wait for a decision (at most 512), so that the result does not depend on how the bytes are cut.
  */
 export class EncodingDetector {
   #held = Buffer.alloc(0);
-  /** Undefined as long as nothing but ASCII has passed. */
+  /** Undefined while only ASCII has passed. */
   encoding: Encoding | undefined;
 
-  /** The bytes that may go on: those held before, then these, as far as the encoding is known. */
+  /** The bytes that may pass: earlier ones, then these, as far as their encoding is clear. */
   push(bytes: Buffer): Buffer {
     return this.encoding ? bytes : this.#release(bytes, false);
   }
 
-  /** The end: decides by the bytes that have come. */
+  /** The end: decides from the bytes seen so far. */
   end(): Buffer {
     return this.#release(Buffer.alloc(0), true);
   }
@@ -121,15 +120,15 @@ export class EncodingDetector {
   }
 }
 
-/** The most bytes, from the first one beyond ASCII, that a decision may need. */
+/** Most bytes a decision may need, counted from the first one beyond ASCII. */
 const EVIDENCE = 512;
 
 /**
- * Which encoding the bytes are in, or `undefined` while more of them could tell (never when `final`, nor beyond 512 bytes).
+ * The encoding of the bytes, or `undefined` while more of them could decide (never when `final`, nor beyond 512 bytes).
  *
- * Text in GBK is almost never valid UTF-8. Where it is, it looks like two-byte sequences; these speak for UTF-8 only
- * in the blocks that text in accented Latin, Greek or Cyrillic comes from. A three-byte sequence that goes on well
- * speaks for UTF-8. Bytes that fit neither encoding count as UTF-8, whose decoder marks each bad byte.
+ * GBK text is almost never valid UTF-8. When it is, it looks like two-byte sequences, so those count for UTF-8 only in
+ * the blocks of accented Latin, Greek and Cyrillic. A valid three-byte sequence counts for UTF-8. Bytes valid in
+ * neither encoding count as UTF-8, whose decoder marks each bad byte.
  */
 export function detectEncoding(bytes: Uint8Array, final = true): Encoding | undefined {
   const limit = Math.min(bytes.length, EVIDENCE);
@@ -138,7 +137,7 @@ export function detectEncoding(bytes: Uint8Array, final = true): Encoding | unde
   for (let at = 0; at < limit;) {
     const length = utf8Length(bytes, at, limit);
     if (length === 0) break;
-    // Judged by the bytes up to the first bad one, so that what arrived with it makes no difference.
+    // Only bytes up to the first bad one count, so that later bytes in the same piece make no difference.
     if (length < 0) return isGbk(bytes.subarray(0, at - length), true) ? 'gbk' : 'utf-8';
     if (length === 2 && !COMMON_BLOCKS.has(bytes[at]!)) common = false;
     at += length;

@@ -6,7 +6,7 @@ export interface Text {
   readonly zh: string;
 }
 
-/** A language of the lab's pages and texts. */
+/** A language of the lab's page and texts. */
 export type Lang = keyof Text;
 
 export const LANGUAGES: readonly Lang[] = ['en', 'zh'];

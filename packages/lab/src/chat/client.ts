@@ -7,16 +7,16 @@ import { reads } from '../wire/reads.js';
 
 /** A connection to a chat server. */
 export interface ChatClient {
-  /** Texts as they come, until the server ends. */
+  /** Texts as they arrive, until the server ends. */
   readonly texts: AsyncIterable<string>;
   send(text: string): void;
-  /** Ends our side; texts of the server still arrive. */
+  /** Ends our side; the server's texts still arrive. */
   end(): void;
   close(): void;
 }
 
 /**
- * Joins a chat: raw UTF-8 as the tutorial's client, or whole messages by a framing.
+ * Joins a chat: raw UTF-8 like the tutorial's client, or whole messages with a framing.
  * @throws Error when the server cannot be reached or the spec names no framing
  */
 export async function joinChat(address: Address, framing?: string): Promise<ChatClient> {

@@ -1,22 +1,22 @@
-/** The tutorial's chat: many clients and one operator, who may answer one of them or all. */
+/** The tutorial's chat: many clients and one operator, who answers one of them or all. */
 import { StringDecoder } from 'node:string_decoder';
 import { serve, type Connection } from '@sendall/socketserver';
 
-/** Milliseconds for which a client that has ended its side may still get texts after its last message was answered. */
+/** Milliseconds in which a client that has ended its side may still get texts after the answer to its last message. */
 const LINGER_MS = 500;
 
-/** What happens in a chat. */
+/** An event in a chat. */
 export type ChatEvent =
   | { readonly type: 'joined' | 'left'; readonly name: string; readonly address: string }
   | { readonly type: 'said'; readonly name: string; readonly text: string };
 
-/** Where a chat server listens, and its limits. */
+/** The address and limits of a chat server. */
 export interface ChatServerOptions {
   /** The port to listen on; the tutorial's by default. @default 6060 */
   port?: number;
   /** The address to listen on. @default '127.0.0.1' */
   host?: string;
-  /** Finds whole messages by this framing. @default undefined (raw UTF-8: a read is a message, as in the tutorial) */
+  /** The framing that separates messages. @default undefined (raw UTF-8: a read is a message, as in the tutorial) */
   framing?: string | undefined;
   /** Clients at the same time. @default 256 */
   maxClients?: number;
@@ -26,12 +26,15 @@ export interface ChatServerOptions {
 interface Client {
   readonly name: string;
   readonly connection: Connection;
-  /** Messages that the operator has not answered. */
+  /** Messages the operator has not answered. */
   waiting: number;
   ended: boolean;
 }
 
-/** A chat of many clients and one operator: each text comes with its client's name, and the operator answers one client or all. */
+/**
+ * A chat between many clients and one operator. Each text is shown with its client's name; the operator answers one
+ * client or all.
+ */
 export class ChatServer {
   readonly port: number;
   readonly #clients: Map<string, Client>;
@@ -79,7 +82,7 @@ export class ChatServer {
     return chat;
   }
 
-  /** The names of the clients, in the order in which they joined. */
+  /** The names of the clients, in order of joining. */
   get names(): string[] {
     return [...this.#clients.keys()];
   }
@@ -105,7 +108,7 @@ export class ChatServer {
     return this.names.filter((name) => this.tell(name, text)).length;
   }
 
-  /** The operator is done: clients that have ended their side are closed. */
+  /** The operator is done: closes clients that have ended their side. */
   operatorLeft(): void {
     this.#operator = false;
     this.#wake();
@@ -119,7 +122,7 @@ export class ChatServer {
 
   #wake = (): void => {};
 
-  /** Resolves when a client that has ended its side gets no more texts. */
+  /** Resolves when a client that has ended its side will get no more texts. */
   async #answered(client: Client): Promise<void> {
     while (this.#operator && client.waiting > 0 && !client.connection.closed) {
       await new Promise<void>((resolve) => {
@@ -135,7 +138,7 @@ export class ChatServer {
   }
 }
 
-/** What each read brings; a character cut between two reads comes with the second. */
+/** The text of each read; a character cut between two reads comes with the second. */
 async function* rawTexts(connection: Connection): AsyncGenerator<string> {
   const decoder = new StringDecoder('utf8');
   for await (const chunk of connection) {

@@ -1,4 +1,4 @@
-/** The candidate that a mistyped word most likely means; undefined when none is near. */
+/** The candidate most similar to a mistyped word; undefined when none is close. */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(word.length / 3)) + 1;

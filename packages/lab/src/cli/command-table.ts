@@ -1,9 +1,9 @@
-/** The commands of `wirelab`, in the order in which the help shows them. */
+/** The commands of `wirelab`, in the order of the help. */
 import type { Command } from './command.js';
 
 /**
- * Loaded when called, so that `wirelab --help` does not wait for the page's server, and so that a process that may open few
- * files can say so: what `main.ts` imports by itself cannot fail in a sentence of ours.
+ * Loaded on demand, so that `wirelab --help` does not wait for the page's server, and a process that may open only few
+ * files can report it: static imports of `main.ts` fail before our code could.
  */
 export const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
   show: () => import('./commands/show.js'),

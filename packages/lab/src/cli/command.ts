@@ -1,16 +1,16 @@
 /**
- * What a command is: its options, described once for parsing, help, suggestions and completion. The same shape as
- * sendall's, which the lab may not import.
+ * A command and its options, described once for parsing, help, suggestions and completion. The same shape as sendall's,
+ * which the lab may not import.
  */
 import { closest } from './closest.js';
 
 export interface Option {
-  /** What its value is called in the help; absent: a switch. */
+  /** The value's name in the help; absent: a switch. */
   readonly value?: string;
   readonly help: string;
   /** What the shell should offer for the value. */
   readonly complete?: readonly string[] | 'file';
-  /** The heading that it stands under in the help and the manual. @default 'Options' */
+  /** Its heading in the help and the manual. @default 'Options' */
   readonly group?: string;
 }
 
@@ -21,12 +21,12 @@ export function under(group: string, options: Readonly<Record<string, Option>>):
 
 export interface Command {
   readonly name: string;
-  /** What stands behind the name, for the help; several where there are several ways. */
+  /** The part after the name, for the help; one line for each form. */
   readonly usage: readonly [string, ...string[]];
   readonly summary: string;
-  /** What else there is to know, line by line. */
+  /** Further explanation, line by line. */
   readonly about: readonly string[];
-  /** Whole command lines, as they are typed. */
+  /** Whole command lines, as users type them. */
   readonly examples: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   /** What the shell should offer for the first word. */
@@ -35,14 +35,14 @@ export interface Command {
   run(args: Arguments): Promise<number>;
 }
 
-/** A command line that cannot be understood: one sentence. */
+/** An invalid command line, explained in one sentence. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** A command's words, taken apart. */
+/** A command's parsed words. */
 export class Arguments {
-  /** The words besides options and their values. */
+  /** Words that are neither options nor their values. */
   readonly words: readonly string[];
   readonly #values: ReadonlyMap<string, readonly string[]>;
 
@@ -65,12 +65,12 @@ export class Arguments {
     return this.#values.get(name) ?? [];
   }
 
-  /** A number in plain decimal digits, within its limits. */
+  /** A number in plain decimal digits, within limits. */
   number(name: string, least: number, most: number): number | undefined {
     return this.#digits(name, least, most, /^\d+(?:\.\d+)?$/, 'a number');
   }
 
-  /** As `number`, without a fraction. */
+  /** Like `number`, without a fraction. */
   integer(name: string, least: number, most: number): number | undefined {
     return this.#digits(name, least, most, /^\d+$/, 'a whole number');
   }
@@ -84,7 +84,7 @@ export class Arguments {
     return number;
   }
 
-  /** One of a few words. */
+  /** One of a few allowed words. */
   oneOf<T extends string>(name: string, allowed: readonly T[]): T | undefined {
     const value = this.text(name);
     return value === undefined ? undefined : oneOf(`--${name}`, value, allowed);
@@ -95,7 +95,7 @@ export const helpOption: Option = { help: 'show this help' };
 
 /**
  * Parses a command's words. Options stand before or after the other words; the first `--` ends them. A value stands in
- * the same word (`--port=0`) or in the next one, whatever that looks like, unless it is an option of the command's own.
+ * the same word (`--port=0`) or in the next one, which may be any word except one of the command's own options.
  * @throws UsageError that names the word and, for a slip, the option meant
  */
 export function parseArguments(command: Command, words: readonly string[]): Arguments {
@@ -153,7 +153,7 @@ function split(word: string): [name: string, value: string | undefined] {
   return equals < 0 ? [bare, undefined] : [bare.slice(0, equals), bare.slice(equals + 1)];
 }
 
-/** One of a few words; for a slip, the one that was meant. */
+/** One of a few allowed words; the error suggests a similar one. */
 export function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
   const found = allowed.find((each) => each === value);
   if (found !== undefined) return found;
@@ -163,7 +163,7 @@ export function oneOf<T extends string>(name: string, value: string, allowed: re
   );
 }
 
-/** What a name on the command line must be: makes a usage error of what the reader of it throws. */
+/** Reads a value from the command line and turns the reader's error into a usage error. */
 export function checked<T>(read: () => T): T {
   try {
     return read();

@@ -1,7 +1,7 @@
-/** Completion: the scripts for the shells, which ask `wirelab complete`, and what it answers. */
+/** Completion: the shells' scripts, which call `wirelab complete`, and its answers. */
 import type { Command, Option } from './command.js';
 
-/** What `complete` prints where the shell knows better: names of files. */
+/** Printed by `complete` to let the shell complete file names itself. */
 const FILES = ':file';
 
 export const SCRIPTS: Readonly<Record<string, string>> = {
@@ -38,7 +38,7 @@ complete -c wirelab -f -a '(__wirelab_complete)'
 `,
 };
 
-/** What may stand where the last word is. */
+/** The possible completions of the last word. */
 export function complete(commands: readonly Command[], words: readonly string[]): string[] {
   const last = words.at(-1) ?? '';
   const found = candidates(commands, words.slice(0, -1), last);
@@ -52,7 +52,7 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (before.includes('--')) return [];
   const option = optionNamed(command, before.at(-1)!);
   if (option?.value !== undefined) return valuesOf(option.complete);
-  // bash takes --lang=zh for three words.
+  // bash splits --lang=zh into three words.
   const [first, equals] = last === '=' ? [before.at(-1)!, last] : before.slice(-2);
   if (equals === '=') return valuesOf(optionNamed(command, first!)?.complete);
   const assigned = /^--[^=]+=/.exec(last)?.[0];

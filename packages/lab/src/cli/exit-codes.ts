@@ -1,20 +1,20 @@
-/** What the exit code of `wirelab` means: sendall's numbers where the meaning is the same. */
+/** The exit codes of `wirelab`: sendall's numbers where the meaning is the same. */
 export const EXIT = {
   ok: 0,
   failed: 1,
-  /** `probe`: there is no answer to compare with. */
+  /** `probe`: no answer to compare with. */
   notProbed: 3,
   usage: 200,
   unreachable: 201,
-  /** Our output could not be written to its end. */
+  /** Our output was not written completely. */
   truncated: 206,
-  /** What a shell shows for a program that died of SIGPIPE. */
+  /** The code shells show for a program that died of SIGPIPE. */
   brokenPipe: 141,
 } as const;
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN']);
 
-/** The exit code for what a command threw. */
+/** The exit code for an error of a command. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof Error)) return EXIT.failed;
   if (error.name === 'UsageError') return EXIT.usage;

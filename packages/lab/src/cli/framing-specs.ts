@@ -1,4 +1,4 @@
-/** The specs of `parseFraming` that a shell offers for --framing; many more are taken. */
+/** The `parseFraming` specs that a shell offers for --framing; many more are accepted. */
 export const FRAMING_SPECS = [
   'raw',
   'u8',
@@ -28,5 +28,5 @@ export const FRAMING_SPECS = [
   'postgres',
 ] as const;
 
-/** What stands in the help of --framing. */
-export const SPECS = 'u32be, varint, lines, … with offset=, adjust=, preface= and the like behind it';
+/** The specs in the help of --framing. */
+export const SPECS = 'u32be, varint, lines, … followed by options such as offset=, adjust=, preface=';

@@ -1,4 +1,4 @@
-/** What --help shows. */
+/** Prints the output of --help. */
 import { helpOption, type Command } from './command.js';
 
 /** A heading, bold on a terminal. */
@@ -7,7 +7,7 @@ const title = (line: string): string =>
     ? `\u001b[1m${line}\u001b[0m`
     : line;
 
-/** Helps with one command. */
+/** The help of one command. */
 export function helpOf(command: Command): string[] {
   const { name, usage, summary, about, examples } = command;
   const lines = [summary, '', ...usage.map((each) => `  wirelab ${name} ${each}`.trimEnd()), ''];
@@ -33,7 +33,7 @@ export function helpOf(command: Command): string[] {
   return lines.slice(0, -1);
 }
 
-/** Lines of whole words, where they fit. */
+/** Breaks text into lines between words. */
 function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -44,7 +44,7 @@ function wrapped(text: string, columns: number): string[] {
   return lines;
 }
 
-/** Helps with all of them. */
+/** The overview of all commands. */
 export function helpOfAll(commands: readonly Command[]): string[] {
   return [
     'wirelab: what was really on the wire',

@@ -1,4 +1,4 @@
-/** The language of a command's sentences: option, locale, default. */
+/** The language of a command's sentences: from the option, the locale, or the default. */
 import { LANGUAGES, type Lang } from '../lang.js';
 import type { Arguments, Option } from './command.js';
 
@@ -8,7 +8,7 @@ export const langOption: Option = {
   complete: LANGUAGES,
 };
 
-/** What `--lang` says, else what the environment's locale says, else English. */
+/** The language of `--lang`, else of the environment's locale, else English. */
 export function language(args: Arguments): Lang {
   const chosen = args.oneOf('lang', LANGUAGES);
   if (chosen !== undefined) return chosen;

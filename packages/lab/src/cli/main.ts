@@ -1,4 +1,4 @@
-/** `wirelab`: finds the command, runs it, and turns what it threw into one sentence and a code. */
+/** `wirelab`: finds the command, runs it, and turns an error into one sentence and an exit code. */
 import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { allCommands, commands } from './command-table.js';
@@ -21,7 +21,7 @@ async function main(words: string[]): Promise<number> {
     await print(version);
     return EXIT.ok;
   }
-  // The shells' completion scripts ask it; people do not.
+  // For the shells' completion scripts, not for people.
   if (name === 'complete') {
     await print(
       ...(await import('./completion.js')).complete(await allCommands(), words.slice(words.indexOf('--') + 1)),
@@ -44,13 +44,13 @@ async function main(words: string[]): Promise<number> {
   return command.run(args);
 }
 
-/** What Node has put in the place of a stdout that was closed would take everything and keep nothing. */
+/** Node replaces a closed stdout with a descriptor that discards everything, so fail instead. */
 function refuseOutput(): void {
   const stdout = new Writable({ write: (_chunk, _encoding, done) => done(new Error('it is closed')) });
   Object.defineProperty(process, 'stdout', { value: stdout });
 }
 
-/** An error in one sentence, with the next step where the system has refused files. */
+/** An error in one sentence, with the next step when the system refused to open files. */
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   const refused = /\bE[MN]FILE\b/.exec(message)?.[0];
@@ -65,9 +65,9 @@ function say(sentence: string): void {
 
 keepIgnored();
 if (closed.has(1)) refuseOutput();
-// Our own words beside the output are no loss.
+// Losing our own messages on stderr is harmless.
 process.stderr.on('error', () => undefined);
-// The reader of our output has closed it (| head): it needs no more, but it has not seen the rest.
+// The reader of our output has closed it (| head): it wants no more, but it has not seen everything.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.brokenPipe);
   say(`the output cannot be written: ${error.code ?? error.message}`);

@@ -8,21 +8,21 @@ import { LARGEST_LENGTH } from '../historical/struct-i.js';
 import { reads } from '../wire/reads.js';
 import { Trace } from '../wire/trace.js';
 
-/** A client and a server that speak one of the historical protocols over real sockets, with every read and write traced. */
+/** A client and a server of a historical protocol over real sockets, with every read and write traced. */
 export interface Dialogue extends AsyncDisposable {
-  /** What the client sends, and the server reads. */
+  /** Traffic from the client to the server. */
   readonly up: Trace;
-  /** What the server sends, and the client reads. */
+  /** Traffic from the server to the client. */
   readonly down: Trace;
-  /** Asks once; resolves with the whole answer. */
+  /** Sends one command; resolves with the whole answer. */
   ask(command: string): Promise<Buffer>;
-  /** Forgets what was traced so far and restarts the clock. */
+  /** Forgets the trace so far and restarts the clock. */
   restart(): void;
 }
 
 /**
- * @param answer what the server says, instead of running anything
- * @param via a way around: given the server's port, the port to connect to
+ * @param answer the server's answer; it runs nothing
+ * @param via a detour: given the server's port, returns the port to connect to
  */
 export async function openDialogue(
   protocol: Protocol,
@@ -70,7 +70,7 @@ export async function openDialogue(
   };
 }
 
-/** A line that traces its reads and writes. */
+/** A line with traced reads and writes. */
 function traced(socket: Socket, reading: Trace, writing: Trace): Line {
   const incoming = reads(socket);
   return new Line(

@@ -8,32 +8,34 @@ import { Trace } from '../wire/trace.js';
 
 /** The settings of an experiment. */
 export interface ExperimentOptions {
-  /** What the sender sends: one send for each. At most 64 of at most 4096 bytes. */
+  /** The messages, one send each. At most 64 of at most 4096 bytes. */
   messages: readonly (string | Uint8Array)[];
   /** Turns Nagle's algorithm off. @default false */
   noDelay?: boolean;
-  /** Milliseconds between two sends. @default 0 (all in one go) */
+  /** Milliseconds between two sends. @default 0 (one right after the other) */
   delayMs?: number;
   /** Exchanges before the experiment, after which the peer's kernel delays its acknowledgements. @default 0 */
   warmUp?: number;
-  /** What each read asks for, the last one for all further reads. @default [1024] */
+  /** The size each read asks for, the last one for all further reads. @default [1024] */
   readSizes?: readonly number[];
-  /** How the receiver finds messages, a spec of `parseFraming`. Without one it takes each read for a message. */
+  /**
+   * The framing with which the receiver finds messages, a spec of `parseFraming`. Without one, each read is a message.
+   */
   framing?: string | undefined;
-  /** Looks at the segments too (a capture or the kernel's counters). @default true */
+  /** Watches the segments too (with a capture or the kernel's counters). @default true */
   segments?: boolean;
-  /** A way around, for a proxy with faults: given the receiver's port, the port to connect to. */
+  /** A detour through a proxy with faults: given the receiver's port, returns the port to connect to. */
   via?: (port: number) => Promise<number>;
 }
 
-/** What an experiment showed. */
+/** The outcome of an experiment. */
 export interface Experiment {
   readonly trace: Trace;
-  /** Why the experiment stopped early: the framing gave up, or the connection broke. */
+  /** Why the experiment stopped early: the framing failed, or the connection broke. */
   readonly error?: string;
 }
 
-/** The longest wait for the bytes that were sent (a fault on the way may keep them). */
+/** Most milliseconds to wait for the sent bytes (a fault may withhold them). */
 const LONGEST_WAIT_MS = 5000;
 
 /**
@@ -89,7 +91,7 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
     if (sender.destroyed) break; // a fault on the way has ended the connection
     sender.write(bytes); // connected and nothing pending: one system call
   }
-  // The end of the stream would make Nagle's algorithm send what it holds, so it waits until everything has come.
+  // Ending the stream would make Nagle's algorithm send pending bytes, so it waits until all have arrived.
   if (received < sent && !over) {
     expected = sent;
     let timer: NodeJS.Timeout | undefined;

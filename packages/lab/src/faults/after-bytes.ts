@@ -1,7 +1,7 @@
 /** The common part of the faults that act after a number of bytes. */
 import type { Stage } from './fault.js';
 
-/** Passes exactly `limit` bytes, waits until they are written, then does `then` and passes nothing more. */
+/** Passes exactly `limit` bytes, waits until they are written, then calls `then` and passes nothing more. */
 export function afterBytes(limit: number, then: () => void): Stage {
   return async function* (pieces) {
     let passed = 0;

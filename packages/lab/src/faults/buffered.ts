@@ -1,6 +1,6 @@
-/** A buffer between a source of pieces and a fault that holds them back. */
+/** A buffer between a source of pieces and a fault that delays them. */
 
-/** Bytes that may wait between a fault that holds them back and its source, for each direction. */
+/** Bytes that may wait in front of a delaying fault, in each direction. */
 const MOST_BYTES = 1 << 20;
 
 interface Item {
@@ -9,12 +9,12 @@ interface Item {
 }
 
 /**
- * Reads ahead of its consumer, up to 1 MiB, and remembers when each piece arrived: what a delay needs, because time runs
- * for a piece while the one before it still waits.
+ * Reads up to 1 MiB ahead of its consumer, and remembers when each piece arrived. Delays need this, because a piece's
+ * time runs while earlier pieces still wait.
  */
 export class Buffered {
   #items: Item[] = [];
-  /** Items before this index are done; they are removed many at a time. */
+  /** Items before this index are done; they are removed in batches. */
   #next = 0;
   #bytes = 0;
   #done = false;
@@ -42,7 +42,7 @@ export class Buffered {
     this.#wakeReader();
   }
 
-  /** The next piece; `undefined` at the end, or when none came within `patience` milliseconds. */
+  /** The next piece; `undefined` at the end, or when none arrives within `patience` milliseconds. */
   async next(patience?: number): Promise<Item | undefined> {
     if (this.#next === this.#items.length && !this.#done) {
       let timer: NodeJS.Timeout | undefined;
@@ -68,7 +68,7 @@ export class Buffered {
     return this.#done && this.#next === this.#items.length;
   }
 
-  /** The reader has stopped: the source is let go at its next piece. */
+  /** The reader has stopped: ends the source at its next piece. */
   stop(): void {
     this.#done = true;
     this.#wakeSource();

@@ -1,11 +1,13 @@
-/** The fault `coalesce`: glues together the bytes of a period. */
+/** The fault `coalesce`: joins the bytes of a period. */
 import { text } from '../lang.js';
 import { Buffered } from './buffered.js';
 import type { Fault } from './fault.js';
 
 const LARGEST = 1 << 16;
 
-/** Holds bytes back until `ms` have passed since the first of them (or 64 KiB are there), then writes them as one. */
+/**
+ * Holds bytes back until `ms` have passed since the first of them (or 64 KiB have arrived), then writes them together.
+ */
 export function coalesce(ms: number): Fault {
   return {
     name: 'coalesce',

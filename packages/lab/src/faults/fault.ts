@@ -1,16 +1,16 @@
-/** What a fault is: a stage that pieces of one direction pass through. */
+/** The interface of a fault: a stage that the pieces of one direction pass through. */
 import type { Text } from '../lang.js';
 import type { Random } from './random.js';
 
-/** From the client to the server is `up`, back is `down`. */
+/** `up`: from the client to the server; `down`: back. */
 export type Direction = 'up' | 'down';
 
-/** What a fault may do beside passing bytes on. */
+/** Actions of a fault besides passing bytes on. */
 export interface FaultContext {
   readonly direction: Direction;
-  /** Numbers for this fault, connection and direction only; the same seed repeats them. */
+  /** Random numbers for this fault, connection and direction only; the same seed repeats them. */
   readonly random: Random;
-  /** Reports what the fault did, and after how many bytes of this direction. */
+  /** Reports an action of the fault, and after how many bytes of this direction. */
   readonly note: (what: string, afterBytes: number) => void;
   /** Ends the connection on both sides with a FIN; unsent bytes are lost. */
   readonly cut: () => void;
@@ -18,13 +18,15 @@ export interface FaultContext {
   readonly reset: () => void;
 }
 
-/** Takes the pieces of one direction and returns pieces: delayed, cut differently, dropped or altered, as the fault says. */
+/** Turns the pieces of one direction into other pieces: delayed, cut differently, dropped or altered. */
 export type Stage = (pieces: AsyncIterable<Buffer>) => AsyncIterable<Buffer>;
 
-/** One thing that networks do to bytes. A new fault is a file with one of these, and a line in `faults/index.ts`. */
+/**
+ * One kind of damage that networks do. To add a fault, add a file with one of these and a line in `faults/index.ts`.
+ */
 export interface Fault {
   readonly name: string;
-  /** What it does, with its numbers, in one line. */
+  /** Its effect, with its numbers, in one line. */
   readonly description: Text;
   stage(context: FaultContext): Stage;
 }

@@ -2,7 +2,7 @@
 import { text } from '../lang.js';
 import type { Fault } from './fault.js';
 
-/** After the client's first piece the server sees the end of the stream; what the server still says goes to the client. */
+/** After the client's first piece the server sees the end of the stream; its answers still reach the client. */
 export function halfClose(): Fault {
   return {
     name: 'half-close',

@@ -1,4 +1,4 @@
-/** All faults, and the order in which bytes meet them. */
+/** All faults, and the order in which they apply. */
 import { coalesce } from './coalesce.js';
 import { corrupt } from './corrupt.js';
 import { cutEvery } from './cut-every.js';
@@ -13,15 +13,15 @@ import { throttle } from './throttle.js';
 
 export type { Direction, Fault, FaultContext, Stage } from './fault.js';
 
-/** Which faults happen, with their numbers. */
+/** The chosen faults, with their numbers. */
 export interface FaultOptions {
   /** The most bytes of a write. */
   slice?: number | undefined;
-  /** Milliseconds whose bytes are glued into one write. */
+  /** Milliseconds of bytes joined into one write. */
   coalesce?: number | undefined;
   /** Milliseconds of delay in each direction. */
   latency?: number | undefined;
-  /** The most milliseconds of a random delay. */
+  /** Upper limit of a random delay, in milliseconds. */
   jitter?: number | undefined;
   /** Bytes a second in each direction. */
   throttle?: number | undefined;
@@ -33,13 +33,13 @@ export interface FaultOptions {
   cutEvery?: number | undefined;
   /** Bytes of one direction after which a connection is reset. */
   resetAfter?: number | undefined;
-  /** The client's side ends after its first piece. */
+  /** Ends the client's side after its first piece. */
   halfClose?: boolean | undefined;
 }
 
 /**
- * The faults asked for, in the order in which bytes meet them: altered first, then held back, then sliced (so that
- * nothing glues the slices again), and last the faults that end the connection, which so count the bytes really written.
+ * The chosen faults, in order: first those that alter bytes, then those that delay them, then slicing (so that nothing
+ * joins the slices again), and last the faults that end the connection, which therefore count the bytes really written.
  */
 export function faults(options: FaultOptions): Fault[] {
   const make: (Fault | undefined)[] = [

@@ -3,7 +3,7 @@ import { text } from '../lang.js';
 import { delay } from './delay.js';
 import type { Fault } from './fault.js';
 
-/** Each piece arrives up to `ms` later, by chance; the order is kept, as TCP keeps it. */
+/** Each piece arrives up to `ms` later, at random; the order is kept, as with TCP. */
 export function jitter(ms: number): Fault {
   return {
     name: 'jitter',

@@ -1,7 +1,7 @@
 /** A seeded source of numbers in [0, 1): the same seed and name give the same numbers, on every machine. */
 export type Random = () => number;
 
-/** One independent source for each name, so that one fault's draws never shift another's. */
+/** An independent source for each name, so that one fault's draws never shift another's. */
 export function seededRandom(seed: number, name: string): Random {
   // FNV-1a over the name, then Mulberry32.
   let state = (seed ^ 0x811c9dc5) >>> 0;

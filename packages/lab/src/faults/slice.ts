@@ -3,10 +3,10 @@ import { text } from '../lang.js';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
-/** The first slices of a direction are a millisecond apart: a receiver that is waiting reads each of them alone. */
+/** The first slices of a direction are a millisecond apart, so that a waiting receiver reads them one by one. */
 const SPACED_SLICES = 200;
 
-/** Writes of at most `size` bytes. After the first 200 they follow each other as fast as the event loop turns. */
+/** Writes at most `size` bytes at a time. After the first 200, slices follow as fast as the event loop turns. */
 export function slice(size: number): Fault {
   return {
     name: 'slice',

@@ -3,10 +3,10 @@ import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
-/** How many bytes lie between two stalls on average. */
+/** Average number of bytes between two stalls. */
 const BETWEEN = 4096;
 
-/** Stops for `ms` after the first byte of each direction, and again at seeded places some 4 KiB apart. */
+/** Pauses for `ms` after the first byte of each direction, and again at seeded places about 4 KiB apart. */
 export function stall(ms: number): Fault {
   return {
     name: 'stall',

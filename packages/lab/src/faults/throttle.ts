@@ -1,9 +1,9 @@
-/** The fault `throttle`: limits the bytes a second. */
+/** The fault `throttle`: limits the bytes per second. */
 import { text } from '../lang.js';
 import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
-/** Pieces of a twentieth of a second: smooth enough to look like a slow line, few enough timers. */
+/** Twenty pieces a second: smooth enough to look like a slow line, with few timers. */
 const PER_SECOND = 20;
 
 /** Limits each direction to this many bytes a second. */

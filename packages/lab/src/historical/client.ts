@@ -7,7 +7,7 @@ import { callUdp } from './udp.js';
 
 /** A client of one of the historical protocols. */
 export interface CommandClient {
-  /** The bytes of the answer, as they come. `last`: no further command will follow. */
+  /** The bytes of the answer, as they arrive. `last`: no further command will follow. */
   call(command: string, last: boolean): AsyncIterable<Buffer>;
   close(): void;
 }

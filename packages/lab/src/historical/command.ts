@@ -1,23 +1,24 @@
-/** How a command is read from a stream that does not mark its end. */
+/** Reads a command from a stream that does not mark its end. */
 import type { Line } from './line.js';
 import { whyRefuse } from './refuse.js';
 
 /** The most bytes of one command. */
 export const LARGEST_COMMAND = 1 << 16;
-/** What the tutorial's `recv(1024)` can hold: a command up to this size ends with its read, as in the tutorial. */
+/** The size of the tutorial's `recv(1024)`: a command up to this size ends with its read, as in the tutorial. */
 const TUTORIAL_BUFFER = 1024;
-/** A longer one may come in several reads (one segment each); its rest follows within this time. */
+/** Milliseconds to wait for the rest of a longer command, which may arrive in several reads (one for each segment). */
 const PATIENCE_MS = 20;
 
-/** The connection ends here, and nothing of what came was run. */
+/** The connection ends here, and the received bytes are not run. */
 export class CommandRefusedError extends Error {
   override readonly name = 'CommandRefusedError';
 }
 
 /**
- * The next command: nothing in these protocols marks its end, so it ends with the read that brings it. `null` at the end
+ * The next command. These protocols do not mark its end, so it ends with the read that brings it. `null` at the end of
+ * the stream.
  * of the stream.
- * @throws CommandRefusedError for what must not be run
+ * @throws CommandRefusedError for a command that must not be run
  */
 export async function readCommand(line: Line): Promise<string | null> {
   let command = await line.read();

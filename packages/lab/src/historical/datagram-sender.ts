@@ -3,20 +3,22 @@ import { createSocket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { type End, whoseDatagram } from './same-user.js';
 
-// A datagram says an address and a port, and its sender may be gone when it is read. Linux tells whose sockets are on
-// that port now, and a port can be shared: by sockets that all say SO_REUSEADDR, or by one for IPv6 alone. So a stranger
+// A datagram gives only an address and a port, and its sender may be gone by the time we read it. Linux reports who
+// owns the sockets on that port now, and a port can be shared: by sockets that all use SO_REUSEADDR, or with one for
+// IPv6 alone. So another user can send from the port of a socket of ours and close their own, and the lookup then finds
+// ours.
 // can send from the port of another socket of ours and close his own, and what is found is ours.
 
 /**
- * The number of looks. Each look asks one of two questions at random: does a socket hold this port alone, and do all
- * sockets on it belong to us? Our own sender passes both. A stranger's open socket fails the second question and a closed
- * one the first, so a stranger would have to guess the question of every look.
+ * The number of looks. Each look asks one of two questions at random: does one socket hold this port alone, and do all
+ * sockets on it belong to us? Our own sender passes both. Another user's open socket fails the second question and a
+ * closed one the first, so that user would have to guess the question of every look.
  */
 const LOOKS = 24;
-/** The table is not read in one step: a socket can be missed while others come and go. */
+/** Reading the table takes several steps: a socket can be missed while others come and go. */
 const REREADS = 3;
 
-/** Why a datagram from this machine may not be from a process of this user; undefined when it is from one. */
+/** Why a datagram from this machine may come from another user's process; undefined when it is certainly ours. */
 export async function whyNotOurs(sender: End): Promise<string | undefined> {
   for (const byte of randomBytes(LOOKS)) {
     const reason = byte % 2 === 0 ? await whyShared(sender) : await whyOthers(sender);
@@ -25,7 +27,7 @@ export async function whyNotOurs(sender: End): Promise<string | undefined> {
   return undefined;
 }
 
-/** Binds the sender's own address and port beside it, which a socket that shares with none does not allow. */
+/** Binds the sender's address and port a second time, which fails if its socket is not shared. */
 async function whyShared({ address, port }: End): Promise<string | undefined> {
   const socket = createSocket({ type: 'udp4', reuseAddr: true });
   try {
@@ -36,7 +38,7 @@ async function whyShared({ address, port }: End): Promise<string | undefined> {
     return `port ${port} could be shared with a socket of another user: send from an IPv4 socket without SO_REUSEADDR`;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    return code === 'EADDRINUSE' ? undefined : `it cannot be known whose port ${port} is: ${code}`;
+    return code === 'EADDRINUSE' ? undefined : `the owner of port ${port} cannot be determined: ${code}`;
   } finally {
     socket.close();
   }

@@ -6,12 +6,12 @@ import { NOTHING_SAID, tooLong, type Protocol } from './protocol.js';
 import { AnswerTooLongError, spool } from './spool.js';
 
 const READY = Buffer.from('ready');
-/** More digits than any length has that a file system could hold. */
+/** More digits than the length of any file has. */
 const MOST_DIGITS = 16;
 
 /**
- * The chapter's first cure: the answer's length in decimal digits, a wait for the client's `ready`, then the answer. Each
- * message costs a round trip more than it must.
+ * The chapter's first cure: the answer's length in decimal digits, a wait for the client's `ready`, then the answer.
+ * Each message costs one round trip more than necessary.
  */
 export const lengthReady: Protocol = {
   name: 'length-ready',
@@ -35,7 +35,7 @@ export const lengthReady: Protocol = {
 
   async *call(line, command) {
     await line.write(Buffer.from(command));
-    // Nothing ends the digits: they end with the read that brings them. The server waits for `ready` behind them.
+    // The digits end with the read that brings them, as the server then waits for `ready`.
     const digits = await line.read();
     if (digits === null) throw new Error('the server ended before it sent a length');
     const length = Number(digits.toString('latin1'));
@@ -47,7 +47,9 @@ export const lengthReady: Protocol = {
   },
 };
 
-/** Waits for `ready`, also in pieces; what stands behind it is the next command. False when the client ended instead. */
+/**
+ * Waits for `ready`, also in pieces; bytes after it belong to the next command. False when the client ended instead.
+ */
 async function isReady(line: Line): Promise<boolean> {
   let have = Buffer.alloc(0);
   while (have.length < READY.length) {

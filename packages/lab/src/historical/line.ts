@@ -1,8 +1,8 @@
-/** A stream that is read one read at a time, as the historical protocols read it. */
+/** A stream read one read at a time, like the historical protocols read it. */
 import type { Socket } from 'node:net';
 import { reads } from '../wire/reads.js';
 
-/** A stream as the historical protocols use it: one read after the other, and bytes given back for the next. */
+/** A stream for the historical protocols: one read at a time, and bytes can be put back for the next. */
 export class Line {
   readonly #read: () => Promise<Buffer | null>;
   readonly #write: (bytes: Uint8Array) => Promise<void>;
@@ -32,7 +32,7 @@ export class Line {
     );
   }
 
-  /** What one read returns; `null` at the end of the stream. */
+  /** The bytes of one read; `null` at the end of the stream. */
   async read(): Promise<Buffer | null> {
     const returned = this.#returned;
     if (returned) {
@@ -44,7 +44,7 @@ export class Line {
     return pending;
   }
 
-  /** As `read()`, but `'quiet'` when nothing came for this many milliseconds. The read goes on and is not lost. */
+  /** Like `read()`, but `'quiet'` when nothing arrives for this many milliseconds. The pending read is not lost. */
   async readWithin(milliseconds: number): Promise<Buffer | null | 'quiet'> {
     if (this.#returned) return this.read();
     this.#pending ??= this.#read();
@@ -57,7 +57,7 @@ export class Line {
     return result;
   }
 
-  /** Exactly this many bytes. @throws Error when the stream ends before */
+  /** Exactly this many bytes. @throws Error when the stream ends early */
   async readExactly(length: number): Promise<Buffer> {
     const parts: Buffer[] = [];
     for (let have = 0; have < length;) {
@@ -71,7 +71,7 @@ export class Line {
     return Buffer.concat(parts);
   }
 
-  /** Exactly this many bytes, as they come. @throws Error when the stream ends before */
+  /** Exactly this many bytes, as they arrive. @throws Error when the stream ends early */
   async *stream(length: number): AsyncGenerator<Buffer, void, void> {
     for (let left = length; left > 0;) {
       const bytes = await this.read();
@@ -83,7 +83,7 @@ export class Line {
     }
   }
 
-  /** Gives bytes back: the next read returns them. */
+  /** Puts bytes back: the next read returns them. */
   unread(bytes: Buffer): void {
     this.#returned = this.#returned ? Buffer.concat([bytes, this.#returned]) : bytes;
   }
@@ -92,7 +92,7 @@ export class Line {
     return this.#write(bytes);
   }
 
-  /** Nothing more is written; reading goes on. */
+  /** Ends writing; reading continues. */
   end(): void {
     this.#end();
   }

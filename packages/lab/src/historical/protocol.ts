@@ -1,14 +1,14 @@
-/** What a historical protocol is: a server's side and a client's side. */
+/** The interface of a historical protocol: a server's side and a client's side. */
 import type { Line } from './line.js';
 import type { Encoding } from '../encoding.js';
 
-/** Runs a command and gives its output. */
+/** Runs a command and yields its output. */
 export type Run = (command: string) => AsyncIterable<Buffer>;
 
 export interface ServeOptions {
-  /** The encoding of the server's own words (执行成功). */
+  /** The encoding of the server's own message (执行成功). */
   readonly encoding: Encoding;
-  /** Bytes of an answer at most, where its length must be known before it is sent. */
+  /** Most bytes of an answer whose length must be known before it is sent. */
   readonly maxAnswer: number;
 }
 
@@ -17,17 +17,17 @@ export interface Protocol {
   readonly name: string;
   /**
    * Serves one client until it ends.
-   * @throws CommandRefusedError when the client must not be served any further
+   * @throws CommandRefusedError when the client must not be served any longer
    */
   serve(line: Line, run: Run, options: ServeOptions): Promise<void>;
-  /** Sends a command; the bytes of its answer, as they come. `last`: no other command follows on this line. */
+  /** Sends a command; yields the bytes of its answer, as they arrive. `last`: no other command follows on this line. */
   call(line: Line, command: string, last: boolean): AsyncIterable<Buffer>;
 }
 
-/** What the tutorial's server says when a command said nothing. */
+/** The tutorial server's answer to a command without output. */
 export const NOTHING_SAID = '执行成功';
 
-/** The answer to be sent when a command's answer is longer than the server may keep. */
+/** The answer sent in place of one that exceeds the server's limit. */
 export function tooLong(limit: number): string {
   return `wirelab: the answer is longer than ${limit} bytes and was not kept\n`;
 }

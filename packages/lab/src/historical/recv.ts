@@ -3,14 +3,14 @@ import { encodeText } from '../encoding.js';
 import { readCommand } from './command.js';
 import { NOTHING_SAID, type Protocol } from './protocol.js';
 
-/** Nothing marks where an answer ends: it is shown when the line has been quiet for so long. */
+/** Milliseconds of silence after which an answer is shown, as nothing marks its end. */
 export const QUIET_MS = 200;
-/** The same after the last command, when the server will say by its own end that nothing follows. */
+/** The same after the last command, when the server's end of stream will mark the end. */
 const QUIET_AT_THE_END_MS = 2000;
 
 /**
- * No framing at all, the program the chapter begins with: `recv`, run, `send`. What does not fit into the time that the
- * client waits arrives with the next answer, which is the fault the chapter is about.
+ * No framing at all, like the chapter's first program: `recv`, run, `send`. Output that takes longer than the client
+ * waits arrives with the next answer, which is the fault the chapter is about.
  */
 export const recv: Protocol = {
   name: 'recv',

@@ -5,8 +5,8 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', '
 
 /**
  * Why bytes must not be run as a command, or `undefined` when they may be. A web page can make the user's browser send
- * bytes to any port of this machine, and the browser is the same user: what it can send begins like HTTP, is a TLS
- * record, or (QUIC, WebRTC) holds a NUL.
+ * bytes to any port of this machine, and the browser runs as the same user. Such bytes begin like HTTP, are a TLS
+ * record, or (QUIC, WebRTC) contain a NUL.
  */
 export function whyRefuse(command: Buffer): string | undefined {
   if (command.includes(0)) return 'it holds a NUL byte';
@@ -15,7 +15,7 @@ export function whyRefuse(command: Buffer): string | undefined {
   }
   const firstLine = command.toString('latin1').split(/\r?\n/, 1)[0]!;
   const word = firstLine.split(' ', 1)[0]!;
-  const begun = word === firstLine; // perhaps the method alone has come so far
+  const begun = word === firstLine; // perhaps only the method has arrived so far
   if (
     METHODS.some((method) => (begun ? method.startsWith(word) : method === word)) ||
     /^\S+ \S+ HTTP\/\d(\.\d)?$/.test(firstLine)

@@ -18,9 +18,9 @@ interface Entry {
 }
 
 /**
- * Whether the peer of a loopback connection belongs to the user that runs this process: Linux writes the uid of each
- * socket into /proc/net/tcp. A socket that its process has closed reads as uid 0 with inode 0
- * there; it belongs to no user, not even to root. False when the owner is not known.
+ * Whether the peer of a loopback connection belongs to the user of this process. Linux lists the uid of each socket in
+ * /proc/net/tcp. A socket closed by its process is listed with uid 0 and inode 0; it belongs to no user, not even to
+ * root. False when the owner is unknown.
  *
  * @param ours our end as the peer sees it
  */
@@ -39,14 +39,14 @@ export async function isSameUser(peer: End, ours: End): Promise<boolean> {
   );
 }
 
-/** What /proc says of the sockets that a datagram from an address can have come from. */
+/** The owners of the sockets that may have sent a datagram from an address, according to /proc. */
 export async function whoseDatagram(peer: End): Promise<'ours' | 'others' | 'none'> {
   const address = hexAddress(peer.address);
   const local = (entry: Entry) => entry.localPort === peer.port;
   const v4 = (await table('/proc/net/udp')).filter((each) => local(each) && (each.local === address || wild(each)));
   const v6 = (await table('/proc/net/udp6')).filter((each) => local(each) && (same(each.local, address) || wild(each)));
-  // An IPv6 socket for every address may be one for IPv6 alone, which sends nothing to IPv4: by itself it proves nothing,
-  // but another user's could be the sender.
+  // An IPv6 socket bound to every address may be for IPv6 alone and then sends nothing over IPv4. By itself it proves
+  // nothing, but another user's could be the sender.
   if (v4.length === 0 && !v6.some((each) => !wild(each))) return v6.length === 0 ? 'none' : 'others';
   return areOurs([...v4, ...v6]) ? 'ours' : 'others';
 }
@@ -60,7 +60,7 @@ function areOurs(entries: readonly Entry[]): boolean {
   return uid !== undefined && entries.length > 0 && entries.every((entry) => entry.uid === uid && entry.inode !== 0);
 }
 
-/** Whether this machine lets us know whose a connection is. */
+/** Whether this machine can tell who owns a connection. */
 export async function canTellUsers(): Promise<boolean> {
   return process.getuid !== undefined && (await table('/proc/net/tcp', 'missing')) !== undefined;
 }
@@ -93,7 +93,7 @@ async function table(path: string, whenMissing?: 'missing'): Promise<Entry[] | u
   return entries;
 }
 
-/** An IPv4 address as the table writes it: the bytes as one number of the machine, in hex. */
+/** An IPv4 address in the table's form: the bytes as one number in machine byte order, in hex. */
 function hexAddress(address: string): string {
   const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
   if (!isIPv4(plain)) throw new Error(`not an IPv4 address: ${address}`);

@@ -24,24 +24,24 @@ import { datagramAnswer } from './udp.js';
 export const streamProtocols: readonly Protocol[] = [recv, lengthReady, structI];
 export const protocolNames = [...streamProtocols.map((protocol) => protocol.name), 'udp'] as const;
 
-/** What a command server tells: who came, what was run, who was turned away. */
+/** An event of a command server: a client, a command, or a refusal. */
 export type CommandEvent =
   | { readonly type: 'open' | 'close'; readonly client: string }
   | { readonly type: 'command'; readonly client: string; readonly command: string }
   | { readonly type: 'refused'; readonly client: string; readonly reason: string };
 
-/** Which port a command server takes, and how it encodes. */
+/** The port and encoding of a command server. */
 export interface CommandServerOptions {
   /** `recv`, `length-ready`, `struct-i` or `udp`. */
   protocol: string;
   /** The port of 127.0.0.1, the only address. @default 0 (any free port) */
   port?: number;
   /**
-   * The encoding of answers: of 执行成功, and of what commands say, which is converted when it is in the other one.
-   * @default undefined (执行成功 in GBK as in the tutorial, and the commands' bytes as they are)
+   * The encoding of answers: of 执行成功, and of command output, which is converted if it is in the other encoding.
+   * @default undefined (执行成功 in GBK as in the tutorial, and command output unchanged)
    */
   encoding?: Encoding | undefined;
-  /** Bytes of one answer at most, where its length goes before it. @default 2147483647 (what `struct-i` can say) */
+  /** Most bytes of an answer that is preceded by its length. @default 2147483647 (the limit of `struct-i`) */
   maxAnswer?: number;
   /** Clients (for udp: commands) at the same time. @default 64 */
   maxClients?: number;
@@ -51,17 +51,18 @@ export interface CommandServerOptions {
 /** A server of one of the historical protocols. */
 export interface CommandServer extends AsyncDisposable {
   readonly port: number;
-  /** Stops, and ends every command that still runs. */
+  /** Stops the server, and every command still running. */
   close(): Promise<void>;
 }
 
 const HOST = '127.0.0.1';
 
 /**
- * The tutorial's command servers, byte for byte, without their known faults. They run every command they
- * get, as the originals did, so they listen on loopback alone, serve processes of the same user alone, and run nothing that a browser can send.
+ * The tutorial's command servers, byte for byte, without their known faults. Like the originals they run every command
+ * they get, so they listen on loopback only, serve only processes of the same user, and refuse anything a browser can
+ * send.
  *
- * @throws Error where the system does not say whose a connection is
+ * @throws Error when the system does not reveal who owns a connection
  */
 export async function serveCommands(options: CommandServerOptions): Promise<CommandServer> {
   if (!(await canTellUsers())) {

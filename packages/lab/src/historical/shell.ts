@@ -1,24 +1,24 @@
-/** Runs a command by the shell and gives its output as one stream. */
+/** Runs a command in the shell and yields its output as one stream. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Runs the command by the shell, as the tutorial's `subprocess.Popen(cmd, shell=True)` does, and writes everything it
- * says, stdout and stderr in the order in which it was written, into one pipe. The tutorial had two: it read stderr to
- * its end first, so a command that filled the other pipe (64 KiB) waited forever, and stdout was lost whenever stderr
- * had a byte. `cat` makes it a pipe that commands can open as /dev/stderr: what Node gives a child is a socket.
+ * Runs the command in the shell, like the tutorial's `subprocess.Popen(cmd, shell=True)`, and writes stdout and stderr
+ * into one pipe, in the order they were written. The tutorial had two pipes and read stderr to its end first: a command
+ * that filled the other pipe (64 KiB) waited forever, and stdout was lost whenever stderr had a byte. `cat` provides a
+ * pipe that commands can open as /dev/stderr; Node gives a child a socket.
  */
 const SCRIPT = '{ /bin/sh -c "$1" 2>&1 3>&-; echo >&3; } | cat 3>&-';
 
-/** How long an answer waits for more when the command has ended but a background child of it still holds the pipe. */
+/** Milliseconds to wait for more when the command has ended but a background child still holds the pipe. */
 const LINGER_MS = 1000;
 
 /**
- * The output of a command, as it comes; nothing is read ahead of the consumer. Stdin is empty. Ends when the command has
- * ended; a child that it leaves in the background does not hold the answer back for long.
+ * The output of a command, as it arrives, without reading ahead of the consumer. Stdin is empty. Ends with the command;
+ * a child left in the background delays the end only briefly.
  *
- * @param signal kills the command with everything it started; the output then ends
+ * @param signal kills the command and every process it started; the output then ends
  */
 export async function* runShell(command: string, signal?: AbortSignal): AsyncGenerator<Buffer, void, void> {
   const child = spawn('/bin/sh', ['-c', SCRIPT, 'sh', command], {

@@ -3,25 +3,25 @@ import { open, mkdtemp, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Bytes of an answer that are kept in memory; what is longer waits in a file. */
+/** Bytes of an answer kept in memory; longer answers go into a file. */
 const MEMORY_BYTES = 1 << 20;
 
 /** An answer whose length is known: in memory when it is short, in an unlinked temporary file when it is long. */
 export interface Spooled extends AsyncDisposable {
   readonly length: number;
-  /** The bytes, in pieces; may be asked for again. */
+  /** The bytes, in pieces; may be called again. */
   chunks(): AsyncGenerator<Buffer, void, void>;
   /** At most the first `limit` bytes. */
   head(limit: number): Promise<Buffer>;
 }
 
-/** An answer above the limit: its command was ended, nothing of it is sent. */
+/** An answer above the limit: its command was ended, and none of it is sent. */
 export class AnswerTooLongError extends Error {
   override readonly name = 'AnswerTooLongError';
 }
 
 /**
- * Collects an output until its end: a length in front of an answer must be known before its first byte goes.
+ * Collects an output to its end, since the length in front of an answer must be known before its first byte is sent.
  * @throws AnswerTooLongError above `limit` bytes
  */
 export async function spool(output: AsyncIterable<Buffer>, limit: number): Promise<Spooled> {
@@ -71,7 +71,7 @@ export async function spool(output: AsyncIterable<Buffer>, limit: number): Promi
   };
 }
 
-/** A file without a name: it is gone when it is closed, also when the process dies. */
+/** A file without a name: it disappears when closed, even if the process dies. */
 async function unnamedFile(): Promise<FileHandle> {
   const folder = await mkdtemp(join(tmpdir(), 'wirelab-'));
   const file = await open(join(folder, 'answer'), 'wx+', 0o600);

@@ -5,7 +5,7 @@ import { readCommand } from './command.js';
 import { tooLong, type Protocol } from './protocol.js';
 import { AnswerTooLongError, spool } from './spool.js';
 
-/** What `struct.pack('i', …)` can say. */
+/** The largest number for `struct.pack('i', …)`. */
 export const LARGEST_LENGTH = 2 ** 31 - 1;
 
 /** `struct.pack('i')`: four bytes, signed, in the byte order of the machine. */

@@ -1,7 +1,7 @@
 /** Converts an output to the encoding that the client wants. */
 import { EncodingDetector, encodeText, textDecoder, type Encoding, type TextDecoderStream } from '../encoding.js';
 
-/** An output with its text in the encoding asked for: what is in it already passes untouched, the other one is converted. */
+/** An output in the wanted encoding: text already in it passes unchanged, text in the other one is converted. */
 export async function* transcode(output: AsyncIterable<Buffer>, wanted: Encoding): AsyncGenerator<Buffer, void, void> {
   const detector = new EncodingDetector();
   let decoder: TextDecoderStream | undefined;

@@ -1,8 +1,8 @@
 /** Recognizes protocols by their first bytes. */
 
 /**
- * Protocols that are known by their first bytes, and the framing that reads them: one that no statistics would find, as
- * the length stands behind other bytes, or as the stream begins with bytes of another kind.
+ * A protocol recognized by its first bytes, and its framing. Statistics would not find these framings, because other
+ * bytes precede the length or the stream begins with bytes of another kind.
  */
 export interface Recognized {
   readonly protocol: string;
@@ -12,7 +12,7 @@ export interface Recognized {
   readonly undecided?: boolean;
 }
 
-/** The protocol of a direction that begins with these bytes, if it is known. */
+/** The protocol of a direction that begins with these bytes, if known. */
 export function recognize(bytes: Buffer): Recognized | undefined {
   return tls(bytes, 0) ?? amqp(bytes) ?? http2(bytes) ?? postgresClient(bytes) ?? postgresServer(bytes);
 }
@@ -20,7 +20,7 @@ export function recognize(bytes: Buffer): Recognized | undefined {
 const startsWith = (bytes: Buffer, text: string): boolean =>
   bytes.length >= text.length && bytes.toString('latin1', 0, text.length) === text;
 
-/** The largest record of TLS 1.2, with what a cipher may add. Source: RFC 5246, section 6.2.3. */
+/** The largest record of TLS 1.2, including a cipher's overhead. Source: RFC 5246, section 6.2.3. */
 const LARGEST_RECORD = 16_384 + 2048;
 
 /** Streams of TLS begin with a hello or an alert. Source: RFC 8446, sections 4 and 5.1. */
@@ -40,14 +40,14 @@ const prefaceOf = (size: number): string => (size === 0 ? '' : `,preface=${size}
 const AMQP_FRAMES = 'u32be,offset=3,adjust=1,strip=0';
 
 /**
- * A protocol header, of the client or of a server that wants another version; or a server's connection.start on channel
+ * A protocol header of the client, or of a server that wants another version; or a server's connection.start on channel
  * 0. Sources: AMQP 0-9-1, sections 2.2.4 and 2.3.5; AMQP 1.0, sections 2.2 and 2.3.
  */
 function amqp(bytes: Buffer): Recognized | undefined {
   if (startsWith(bytes, 'AMQP') && bytes.length >= 8) {
     const version = bytes.toString('hex', 4, 8);
     if (/^(?:0000|0101)/.test(version)) return { protocol: 'AMQP 0-9-1', framing: `${AMQP_FRAMES},preface=8` };
-    // With SASL or TLS in front of it there is a second header, which this framing does not read.
+    // After SASL or TLS a second header follows, which this framing does not parse.
     return /^0[023]010000$/.test(version)
       ? { protocol: 'AMQP 1.0', framing: 'u32be,includes-header,strip=0,preface=8' }
       : undefined;
@@ -66,12 +66,12 @@ function http2(bytes: Buffer): Recognized | undefined {
 const CANCEL_REQUEST = 80_877_102;
 const SSL_REQUEST = 80_877_103;
 const GSS_ENC_REQUEST = 80_877_104;
-/** As the server has it. */
+/** The server's own limit. */
 const LONGEST_STARTUP = 10_000;
 
 /**
- * A client's first messages have no type byte: requests for encryption, the startup message, or a cancellation. How long
- * they are together is the preface. Source: PostgreSQL's documentation, "Message Formats".
+ * A client's first messages have no type byte: requests for encryption, the startup message, or a cancellation. Their
+ * total length is the preface. Source: PostgreSQL's documentation, "Message Formats".
  */
 function postgresClient(bytes: Buffer): Recognized | undefined {
   let at = 0;
@@ -87,11 +87,11 @@ function postgresClient(bytes: Buffer): Recognized | undefined {
     if (!requests) break;
   }
   if (at === 0) return undefined;
-  // Behind a request for encryption comes TLS, GSSAPI or the startup message.
+  // After a request for encryption comes TLS, GSSAPI or the startup message.
   return tls(bytes, at) ?? { protocol: 'PostgreSQL', framing: `postgres,preface=${at}`, undecided };
 }
 
-/** A startup message: protocol 3, then names and values that end with NUL, and a NUL. */
+/** A startup message: protocol 3, then NUL-terminated names and values, and a NUL. */
 function beginsSession(bytes: Buffer, at: number, size: number, code: number): boolean {
   if (code >>> 16 !== 3 || size < 9 || size > LONGEST_STARTUP) return false;
   const end = at + size;
@@ -102,7 +102,7 @@ function beginsSession(bytes: Buffer, at: number, size: number, code: number): b
 
 const LETTER_R = 0x52;
 
-/** What the server answers: one byte about encryption where that was asked for, then how to log in. */
+/** The server's answer: one byte about encryption if requested, then authentication. */
 function postgresServer(bytes: Buffer): Recognized | undefined {
   const answer = bytes.toString('latin1', 0, 1);
   if (answer === 'S' || answer === 'G') return tls(bytes, 1);

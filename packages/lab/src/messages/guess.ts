@@ -2,7 +2,7 @@
 import { recognize } from './first-bytes.js';
 import { Tap } from './tap.js';
 
-/** A framing that fits what was seen, and how well. */
+/** A framing that fits the observed bytes, and how well. */
 export interface Guess {
   readonly framing: string;
   /** The protocol, if the first bytes show it. */
@@ -13,7 +13,7 @@ export interface Guess {
 }
 
 /**
- * Candidates, the more telling first: where two fit equally well, the earlier one is likelier, because its rules are
+ * Candidates, the more specific first: when two fit equally well, the earlier one is likelier, because its rules are
  * harder to meet by chance.
  */
 const CANDIDATES: readonly { spec: string; telling: number }[] = [
@@ -42,20 +42,21 @@ const CANDIDATES: readonly { spec: string; telling: number }[] = [
   { spec: 'oncrpc', telling: 0.5 }, // u32be, unless the top bit is set
 ];
 
-/** The least score of a framing whose protocol is known by its first bytes, wherever its reads end. */
+/** The least score of a framing whose protocol is recognized by its first bytes, wherever its reads end. */
 const RECOGNIZED = 0.96;
-/** Its score while more bytes are needed to know how the stream continues: not enough to settle on. */
+/** Its score while the continuation of the stream is still unclear: not enough to settle on it. */
 const UNDECIDED_YET = 0.6;
 
-/** Bytes of each direction that a guess looks at. */
+/** Bytes of each direction that a guess examines. */
 export const GUESS_BYTES = 16 * 1024;
 
 /**
- * Likely framings of a stream, the best first. A framing fits when it reads the bytes without an error, when messages end
- * where reads end (senders mostly write whole messages), and when what it finds is not absurd: endless empty messages,
- * binary in lines. Protocols that are known by their first bytes (TLS, PostgreSQL, AMQP, HTTP/2) come first.
+ * Likely framings of a stream, the best first. A framing fits when it parses the bytes without an error, when messages
+ * end where reads end (senders mostly write whole messages), and when the messages are plausible: no endless empty
+ * messages, no binary data in lines. Protocols recognized by their first bytes (TLS, PostgreSQL, AMQP, HTTP/2) come
+ * first.
  *
- * @param reads what the first reads of one direction returned, in order; the first 16 KiB count
+ * @param reads the first reads of one direction, in order; the first 16 KiB count
  */
 export function guessFraming(reads: readonly Uint8Array[]): Guess[] {
   const guesses: Guess[] = [];

@@ -1,25 +1,25 @@
-/** Lays the reads of a stream over the messages in it. */
+/** Matches the reads of a stream with its messages. */
 import { FramingError, parseFraming, type Decoder, type Encoder } from '@sendall/framing';
 
-/** One message of a stream, and where its frame stands in it: from its first byte (header included) to behind its last. */
+/** One message of a stream, and its frame's place: from its first byte (header included) to just after its last. */
 export interface TapMessage {
   readonly index: number;
   readonly start: number;
   readonly end: number;
   readonly payload: Buffer;
-  /** Where the payload begins in the stream (the frame's start where it is escaped on the wire). */
+  /** Offset of the payload in the stream (of the frame, if the payload is escaped on the wire). */
   readonly payloadAt: number;
 }
 
-/** What one read carried. */
+/** The contents of one read. */
 export interface TapRead {
   readonly offset: number;
   readonly length: number;
   /** The messages that ended in this read; those whose `start` is before `offset` began in an earlier one. */
   readonly messages: readonly TapMessage[];
-  /** The message that begins or goes on behind them: how much of it has come, and how much is missing where known. */
+  /** The incomplete message after them: how many bytes have arrived and, if known, how many are missing. */
   readonly partial?: { readonly have: number; readonly missing?: number };
-  /** The framing cannot be right from here on: why. Later reads carry no messages. */
+  /** Why the framing cannot be right from here on. Later reads carry no messages. */
   readonly error?: FramingError;
 }
 
@@ -30,7 +30,7 @@ export function checkFraming(spec: string): void {
 
 const EMPTY = Buffer.alloc(0);
 
-/** Follows one direction of a connection: lays each read over the messages that the framing finds. Alters nothing. */
+/** Follows one direction of a connection and matches each read with the messages of the framing. Alters nothing. */
 export class Tap {
   readonly #decoder: Decoder | undefined;
   readonly #encoder: Encoder | undefined;
@@ -53,7 +53,7 @@ export class Tap {
     const decoder = this.#decoder;
     const messages: TapMessage[] = [];
     if (!decoder || this.#failed) return { offset, length: chunk.length, messages };
-    // Stopping at each frame tells where it ended: what the decoder still holds is what stands behind it.
+    // Stopping at each frame shows where it ended: the decoder still holds exactly the bytes after it.
     let payload = EMPTY;
     const take = (frame: Buffer) => {
       payload = Buffer.from(frame);
@@ -82,7 +82,8 @@ export class Tap {
     this.#frameEnd = end;
     const index = this.#index++;
     const around = end - start - payload.length; // the framing's own bytes
-    // In front (a length), behind (a delimiter), or both (netstring): the encoder's header tells how many are in front.
+    // Before the payload (a length), after it (a delimiter), or both (netstring): the encoder's header tells how many
+    // are before.
     const front = around <= 0 ? 0 : Math.min(around, this.#headerLength(payload.length));
     return { index, start, end, payload, payloadAt: start + front };
   }
@@ -91,11 +92,11 @@ export class Tap {
     try {
       return this.#encoder?.header(length).length ?? 0;
     } catch {
-      return 0; // a framing whose header cannot be told from the length alone
+      return 0; // a framing whose header does not follow from the length alone
     }
   }
 
-  /** Ends the direction. Returns the error when it ended inside a message. */
+  /** Ends the direction. Returns the error if it ended inside a message. */
   end(): FramingError | undefined {
     if (!this.#decoder || this.#failed) return undefined;
     try {

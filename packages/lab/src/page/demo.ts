@@ -1,4 +1,4 @@
-/** A server and a client for visitors of the page who have none of their own. */
+/** A server and a client for visitors of the page who have none. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ import { formatAddress, type Address } from '../address.js';
 
 const FRAMING = 'u32be';
 
-/** Answers each message with itself: a server for visitors without one of their own. */
+/** Echoes each message: a server for visitors who have none. */
 class Echo extends MessageRequestHandler {
   static override readonly framing = FRAMING;
 
@@ -23,19 +23,19 @@ export async function serveDemo(): Promise<{ server: Server; address: Address }>
   return { server, address: { host: '127.0.0.1', port } };
 }
 
-/** What came back to the demonstration's client. */
+/** The answers that the demonstration's client received. */
 export interface Traffic {
   readonly sent: readonly string[];
   readonly received: readonly string[];
   readonly reads: number;
-  /** What was different from a plain exchange, if anything. */
+  /** The difference from a plain exchange, if any. */
   readonly trouble?: string;
 }
 
 const TEXTS = ['hello', 'world', 'egon', 'a longer message that is cut in the middle', '', 'the last one'];
 const LONGEST_MS = 15_000;
 
-/** Sends a few messages through a proxy to the echo server: some glued, one cut, and listens to the answers. */
+/** Sends a few messages through a proxy to the echo server, some glued and one cut, and collects the answers. */
 export async function demoTraffic(address: Address): Promise<Traffic> {
   const parsed = parseFraming(FRAMING);
   const [first, second, third, long, empty, last] = TEXTS.map((text) => parsed.encoder().encode(text)) as [

@@ -1,18 +1,18 @@
 /**
- * What the page and the lab say to each other, as one schema that both sides hold every message against. It runs in a
+ * The messages between the page and the lab, as one schema that both sides check every message against. It runs in a
  * browser too, so it imports nothing of Node.
  */
 import * as v from 'valibot';
 import { PHENOMENON_NAMES } from '../phenomena/names.js';
 
-/** Messages of one experiment. */
+/** Most messages of one experiment. */
 export const MOST_MESSAGES = 16;
-/** Bytes of one of them. */
+/** Most bytes of one message. */
 export const LONGEST_MESSAGE = 512;
-/** Characters of a name, an address or a framing. */
+/** Most characters of a name, an address or a framing. */
 const LONGEST_WORD = 200;
 
-// What an error says about a value; the name of the field stands before it.
+// Error texts about a value; the field's name precedes them.
 
 const number = (least: number, most: number) => {
   const rule = `must be a number from ${least} to ${most}`;
@@ -78,7 +78,7 @@ const pageRequest = v.variant(
       lateAck: truth(),
       delayMs: number(0, 1000),
       readSize: whole(1, 65_536),
-      /** Empty: there is none, a read is a message. */
+      /** Empty: no framing, each read is a message. */
       framing: word(),
       faults,
     }),
@@ -90,7 +90,7 @@ const pageRequest = v.variant(
   (issue) => (issue.path ? 'is not a request that the lab knows' : 'must be an object'),
 );
 
-/** What the page may ask for. */
+/** A request of the page. */
 export type PageRequest = v.InferOutput<typeof pageRequest>;
 export type View = v.InferOutput<typeof view>;
 
@@ -100,7 +100,7 @@ const text = () => v.string('must be text');
 const time = () => v.number('must be a number');
 const direction = oneOf(['up', 'down']);
 const bothLanguages = object({ en: text(), zh: text() });
-/** Bytes as text where they are whole UTF-8, else as hex; `cut`: only the first of them. */
+/** Bytes as text if they are whole UTF-8, else as hex; `cut`: only the first bytes. */
 const content = { text: v.optional(text()), hex: v.optional(text()), cut: v.optional(v.literal(true)) };
 
 const span = object({ atMs: time(), offset: count(), length: count(), ...content });
@@ -121,7 +121,7 @@ const cell = v.union([v.string(), v.number()], 'must be text or a number');
 const shown = object({
   phenomenon: oneOf(PHENOMENON_NAMES),
   title: text(),
-  /** What the chapter says about it. */
+  /** The chapter's statement about it. */
   chapter: text(),
   explanation: text(),
   ...trace,
@@ -141,7 +141,7 @@ const shown = object({
 });
 
 const connection = count();
-/** What happens to connections that pass a proxy. */
+/** The events of connections through a proxy. */
 const opened = { event: v.literal('open'), atMs: time(), connection, client: text() };
 const ended = { event: v.literal('end'), atMs: time(), connection, direction };
 const closed = {
@@ -176,7 +176,7 @@ const labMessage = v.variant(
       trouble: v.optional(text()),
     }),
     object({ type: v.literal('stopped'), id }),
-    /** A request failed; the id is 0 where none could be read. */
+    /** A request failed; the id is 0 when none could be read. */
     object({ type: v.literal('error'), id, message: text() }),
     v.variant('event', [
       object({ ...inspected, ...opened }),
@@ -236,7 +236,7 @@ const labMessage = v.variant(
   (issue) => (issue.path ? 'is not a message that the page knows' : 'must be an object'),
 );
 
-/** What the lab answers and reports. */
+/** An answer or a report of the lab. */
 export type LabMessage = v.InferOutput<typeof labMessage>;
 /** A report, which answers no request. */
 export type LabEvent = Extract<LabMessage, { event: string }>;
@@ -256,7 +256,7 @@ export type Answer<K extends PageRequest['type']> = Extract<LabMessage, { type: 
 
 // ---- reading
 
-/** A message, or what is wrong with it; `id` is 0 where none could be read. */
+/** A message, or its problem; `id` is 0 when none could be read. */
 export type Reading<T> = { readonly message: T } | { readonly id: number; readonly problem: string };
 
 export const readPageRequest = (json: string): Reading<PageRequest> => reading(json, pageRequest);

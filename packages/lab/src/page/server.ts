@@ -1,4 +1,4 @@
-/** Serves the page and its WebSocket, to this machine and to holders of the token only. */
+/** Serves the page and its WebSocket, only to this machine and to holders of the token. */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import type { Lang } from '../lang.js';
 import { PageSession } from './session.js';
 
 const HOST = '127.0.0.1';
-/** The page as the browser gets it: what `npm run build` made of the folder `page`. */
+/** The page for the browser, built by `npm run build` from the folder `page`. */
 const assets = new URL('../browser/', import.meta.url);
 const TYPES: Record<string, string> = {
   html: 'text/html',
@@ -26,22 +26,22 @@ const LARGEST_REQUEST = 64 << 10;
 export interface PageOptions {
   /** The port of 127.0.0.1, the only address. @default 0 (any free port) */
   port?: number;
-  /** The language that the page begins with. @default 'en' */
+  /** The page's initial language. @default 'en' */
   lang?: Lang;
   /** Pages open at the same time. @default 8 */
   maxPages?: number;
 }
 
 export interface Page extends AsyncDisposable {
-  /** Where the page is: with the token of this start in its path, without which there is nothing. */
+  /** The URL of the page. Its path contains the token of this start; other paths get no page. */
   readonly url: string;
   close(): Promise<void>;
 }
 
 /**
- * Serves the lab's page. Its requests open sockets on this machine, so only this page may send them: it listens on loopback
- * alone, every request and the WebSocket carry a random token of this start in their path, the Host header must be exactly
- * ours (a name that an attacker points at 127.0.0.1 is not), and an Origin must be ours too.
+ * Serves the lab's page. Its requests open sockets on this machine, so only this page may send them: the server listens
+ * on loopback only, every request and the WebSocket carry a random token of this start in their path, the Host header
+ * must be exactly ours (not a name that an attacker points at 127.0.0.1), and an Origin must be ours too.
  */
 export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOptions = {}): Promise<Page> {
   const token = randomBytes(24).toString('base64url');
@@ -52,7 +52,7 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
   const authority = `${HOST}:${(server.address() as AddressInfo).port}`;
   const origin = `http://${authority}`;
 
-  /** What is asked for behind the token; `undefined` when it must not be answered. */
+  /** The path after the token; `undefined` when the request must not be answered. */
   const permitted = (request: IncomingMessage, originNeeded: boolean): string | undefined => {
     if (request.method !== 'GET' || request.headers.host !== authority) return undefined;
     const from = request.headers.origin;
@@ -101,7 +101,7 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
   return { url: `${origin}/${token}/`, close, [Symbol.asyncDispose]: close };
 }
 
-/** One page: its requests go into a session, which ends with it. */
+/** One page: its requests go to a session, which ends with it. */
 function attend(page: WebSocket, sessions: Set<PageSession>): void {
   const session = new PageSession((message) => {
     if (page.readyState !== page.OPEN || page.bufferedAmount > MOST_BUFFERED) return false;

@@ -1,4 +1,4 @@
-/** One open page: runs what it asks for, one request after the other, and owns the proxies that it has started. */
+/** One open page: runs its requests one after the other, and owns the proxies it has started. */
 import type { Server } from '@sendall/socketserver';
 import { formatAddress, type Address } from '../address.js';
 import { experiment } from '../experiment/experiment.js';
@@ -13,7 +13,7 @@ import { readPageRequest, type LabMessage, type PageRequest, type View } from '.
 import { experimentOptions, inspection, target } from './requests.js';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
-/** Requests of one page that wait for their turn. */
+/** Most requests of one page that wait for their turn. */
 const MOST_WAITING = 64;
 
 /** The session of one page. Its proxies and experiments end with it. */
@@ -24,12 +24,12 @@ export class PageSession {
   #waiting = 0;
   #closed = false;
 
-  /** @param send false: the page does not keep up, live events are left out */
+  /** @param send returns false when the page does not keep up; live events are then skipped */
   constructor(send: (message: LabMessage) => boolean) {
     this.#send = send;
   }
 
-  /** Requests are served in their order; one that cannot be served is answered with an error. */
+  /** Serves requests in order; a request that fails gets an error as its answer. */
   request(json: string): void {
     const read = readPageRequest(json);
     if ('problem' in read) this.refuse(read.problem, read.id);

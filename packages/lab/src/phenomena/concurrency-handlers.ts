@@ -3,10 +3,10 @@ import { pbkdf2Sync } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StreamRequestHandler } from '@sendall/socketserver';
 
-/** What each request costs its handler. */
+/** The milliseconds that each request takes. */
 export const WORK_MS = 100;
 
-/** Answers one line after waiting, as for a disk or another server: no processor is busy. */
+/** Answers one line after waiting, as for a disk or another server; no processor is busy. */
 export class WaitingHandler extends StreamRequestHandler {
   static readonly module = import.meta.url;
 
@@ -17,7 +17,7 @@ export class WaitingHandler extends StreamRequestHandler {
   }
 }
 
-/** Answers one line after computing as many rounds as it says, which keeps a processor busy. */
+/** Answers one line after computing the given number of rounds, which keeps a processor busy. */
 export class ComputingHandler extends StreamRequestHandler {
   static readonly module = import.meta.url;
 
@@ -32,7 +32,10 @@ function compute(rounds: number): void {
   pbkdf2Sync('password', 'salt', rounds, 32, 'sha256');
 }
 
-/** How many rounds this machine computes within `workMs`: the same work for every server, however busy the others are. */
+/**
+ * The number of rounds this machine computes within `workMs`: the same work for every server, however busy the others
+ * are.
+ */
 export function calibrate(): number {
   const sample = 20_000;
   const times = [0, 1, 2].map(() => {

@@ -34,7 +34,10 @@ const ways: readonly Way[] = [
   },
 ];
 
-/** One client at a time against an event loop, threads and processes, with requests that wait and requests that compute. */
+/**
+ * Compares one client at a time with an event loop, threads and processes, for requests that wait and requests that
+ * compute.
+ */
 export const concurrency: Phenomenon = {
   name: 'concurrency',
   title: text('Many clients at once', '多个客户端同时连接'),
@@ -96,7 +99,7 @@ export const concurrency: Phenomenon = {
   },
 };
 
-/** Starts a server, asks it from all clients at once, and notes when each was answered. */
+/** Starts a server, sends requests from all clients together, and records when each was answered. */
 async function serveAll(
   way: Way,
   handler: typeof WaitingHandler,

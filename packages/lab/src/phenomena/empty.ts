@@ -4,7 +4,7 @@ import { openDatagramPair } from '../wire/datagrams.js';
 import { text } from '../lang.js';
 import type { Phenomenon } from './phenomenon.js';
 
-/** An empty message: a datagram carries it, a stream cannot, a framing can. */
+/** An empty message: possible as a datagram, impossible in a stream, possible with a framing. */
 export const empty: Phenomenon = {
   name: 'empty',
   title: text('An empty message', '空消息'),

@@ -12,5 +12,5 @@ import { udp } from './udp.js';
 
 export type { Observation, Phenomenon, Plot, Shown, Table } from './phenomenon.js';
 
-/** What the chapter tells, in its order: two phenomena, the contrast, reliability, two cures, their cost, many clients. */
+/** The chapter's story in order: two phenomena, the contrast, reliability, two cures, their cost, many clients. */
 export const phenomena: readonly Phenomenon[] = [sticky, leftover, udp, empty, loss, ready, prefix, rtt, concurrency];

@@ -1,9 +1,9 @@
-/** The phenomenon `leftover`: a read that is smaller than the message. */
+/** The phenomenon `leftover`: a read smaller than the message. */
 import { experiment } from '../experiment/experiment.js';
 import { text } from '../lang.js';
 import type { Phenomenon } from './phenomenon.js';
 
-/** A read smaller than the message, and what the next reads find. */
+/** Shows a read smaller than the message, and what later reads find. */
 export const leftover: Phenomenon = {
   name: 'leftover',
   title: text('One send, and reads that are too small', '一次发送，读取太小'),
@@ -12,7 +12,7 @@ export const leftover: Phenomenon = {
     '服务端只收了一小部分，下次再收的时候还是从缓冲区拿上次遗留的数据。',
   ),
   async show({ segments = true }) {
-    // The chapter's sizes; the last read then finds everything that is left.
+    // The chapter's sizes; the last read then finds all the rest.
     const { trace } = await experiment({ messages: ['helloworldegon'], readSizes: [1, 5, 1, 1024], segments });
     const parts = trace.reads.map((read) => `"${read.bytes.toString()}"`).join(', ');
     const rest = trace.reads.slice(1).reduce((sum, read) => sum + read.length, 0);

@@ -15,7 +15,7 @@ import { LOSS_PERCENT, TCP_MESSAGES, UDP_MESSAGES, type LossReport } from './los
 const run = promisify(execFile);
 const nft = (...words: string[]) => run('nft', words);
 
-/** Drops by chance what arrives for or from a port, and counts it. */
+/** Randomly drops packets to and from a port, and counts them. */
 async function drop(protocol: 'tcp' | 'udp', port: number): Promise<() => Promise<number>> {
   for (const end of ['dport', 'sport']) {
     const chance = `numgen random mod 100 < ${LOSS_PERCENT}`;
@@ -40,7 +40,7 @@ async function drop(protocol: 'tcp' | 'udp', port: number): Promise<() => Promis
   };
 }
 
-/** Segments that this namespace's kernel sent again (RFC 4022's tcpRetransSegs). */
+/** Segments that this namespace's kernel retransmitted (RFC 4022's tcpRetransSegs). */
 async function retransmitted(): Promise<number> {
   const [names, values] = (await readFile('/proc/net/snmp', 'latin1'))
     .split('\n')
@@ -88,7 +88,7 @@ async function overUdp(): Promise<LossReport['udp']> {
   }
   await pair.received(UDP_MESSAGES);
   const { trace } = pair;
-  // Each stands where its message stood in what was sent: the gaps are the losses.
+  // Each stands where its message stood among those sent, so the gaps are the losses.
   for (const list of [trace.reads, trace.messages]) {
     const placed = list.map((span) => ({ ...span, offset: (messageNumber(span.bytes) - 1) * span.length }));
     list.splice(0, placed.length, ...placed);

@@ -1,12 +1,15 @@
-/** What the program inside the namespace reports to the phenomenon `loss`. */
+/** The report of the program inside the namespace to the phenomenon `loss`. */
 import type { Trace } from '../wire/trace.js';
 
-/** The share of packets that are dropped, in percent. */
+/** The percentage of packets dropped. */
 export const LOSS_PERCENT = 20;
 export const TCP_MESSAGES = 60;
 export const UDP_MESSAGES = 60;
 
-/** What the namespace's process found. Traces lose their methods on the way, and their bytes become Buffer's JSON. */
+/**
+ * The findings of the process in the namespace. In transit, traces lose their methods, and their bytes become Buffer's
+ * JSON.
+ */
 export interface LossReport {
   readonly tcp: {
     readonly trace: Trace;

@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const inside = fileURLToPath(new URL('./loss-inside.js', import.meta.url));
 const LONGEST_MS = 60_000;
 
-/** A path that loses packets: TCP sends again what is not acknowledged, UDP is silent. */
+/** A path that loses packets: TCP retransmits unacknowledged data, UDP is silent. */
 export const loss: Phenomenon = {
   name: 'loss',
   title: text('A path that loses packets', '会丢包的路径'),
@@ -40,7 +40,7 @@ export const loss: Phenomenon = {
   },
 };
 
-/** How to run a program in a network of its own: as root, or as root of a user namespace of its own. */
+/** How to run a program in a network of its own: as root, or as root of a new user namespace. */
 async function usableNamespace(): Promise<{ words: string[] } | { reason: Text }> {
   for (const words of [
     ['unshare', '--net'],
@@ -51,7 +51,7 @@ async function usableNamespace(): Promise<{ words: string[] } | { reason: Text }
       await run(command!, [...options, 'nft', 'list', 'tables']);
       return { words };
     } catch {
-      // the next way, then
+      // try the next way
     }
   }
   return {

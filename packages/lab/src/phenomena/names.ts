@@ -1,4 +1,4 @@
-/** The names of the phenomena, in the chapter's order, for those who need no more than the names (such as the page). */
+/** The names of the phenomena, in the chapter's order, for code that needs only the names (such as the page). */
 export const PHENOMENON_NAMES = [
   'sticky',
   'leftover',

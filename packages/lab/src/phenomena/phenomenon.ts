@@ -1,14 +1,14 @@
-/** What a phenomenon is, and what it shows. */
+/** The interface of a phenomenon, and of its findings. */
 import type { Text } from '../lang.js';
 import type { Trace } from '../wire/trace.js';
 import type { PhenomenonName } from './names.js';
 
-/** One experiment of a phenomenon: what was set up, and what happened. */
+/** One experiment of a phenomenon: its setup, and what happened. */
 export interface Observation {
   readonly name: string;
   readonly title: Text;
   readonly trace: Trace;
-  /** Measured besides the trace, under the names that the JSON gives them. */
+  /** Measurements besides the trace, under their names in the JSON. */
   readonly facts?: Readonly<Record<string, number | string | boolean>>;
 }
 
@@ -18,20 +18,20 @@ export interface Table {
   readonly rows: readonly (readonly (string | number)[])[];
 }
 
-/** Measured values, to be drawn. */
+/** Measured values, for a plot. */
 export interface Plot {
   readonly title: Text;
   readonly unit: string;
   readonly bars: readonly { readonly label: string; readonly value: number }[];
 }
 
-/** What a phenomenon showed. Its sentences are made from what was measured, so they cannot claim what did not happen. */
+/** The findings of a phenomenon. Its sentences are made from measurements, so they cannot claim what did not happen. */
 export interface Shown {
   readonly observations: readonly Observation[];
   readonly explanation: Text;
   readonly table?: Table;
   readonly plot?: Plot;
-  /** What this machine did not let us show, and why. */
+  /** What this machine could not show, and why. */
   readonly notShown?: Text;
 }
 
@@ -39,13 +39,13 @@ export interface Shown {
 export interface Phenomenon {
   readonly name: PhenomenonName;
   readonly title: Text;
-  /** What the chapter says about it. */
+  /** The chapter's statement about it. */
   readonly chapter: Text;
   show(options: ShowOptions): Promise<Shown>;
 }
 
 export interface ShowOptions {
-  /** Look for segments as well, by a capture or the kernel's counters. @default true */
+  /** Watches segments as well, with a capture or the kernel's counters. @default true */
   readonly segments?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

@@ -1,4 +1,4 @@
-/** The phenomenon `ready`: a length, and a wait for `ready`. */
+/** The phenomenon `ready`: a length, then a wait for `ready`. */
 import { openDialogue } from '../experiment/dialogue.js';
 import { lengthReady } from '../historical/length-ready.js';
 import { text } from '../lang.js';

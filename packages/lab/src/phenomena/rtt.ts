@@ -1,4 +1,4 @@
-/** The phenomenon `rtt`: what `ready` costs on longer paths. */
+/** The phenomenon `rtt`: the cost of `ready` on longer paths. */
 import { openDialogue } from '../experiment/dialogue.js';
 import { latency } from '../faults/latency.js';
 import { lengthReady } from '../historical/length-ready.js';
@@ -12,7 +12,7 @@ import type { Phenomenon } from './phenomenon.js';
 const ROUND_TRIPS = [0, 10, 50, 100];
 const MESSAGES = 5;
 
-/** What the `ready` handshake costs on longer paths, against a length prefix. */
+/** The cost of the `ready` handshake on longer paths, compared with a length prefix. */
 export const rtt: Phenomenon = {
   name: 'rtt',
   title: text('What “ready” costs on a longer path', 'ready 在更长的路径上的代价'),
@@ -79,7 +79,7 @@ async function measure(protocol: Protocol, roundTrip: number): Promise<{ perMess
   };
   try {
     await using dialogue = await openDialogue(protocol, () => 'x'.repeat(1000), via);
-    await dialogue.ask('ls'); // the first one also warms the program up
+    await dialogue.ask('ls'); // the first command also warms the program up
     dialogue.restart();
     const begin = performance.now();
     for (let index = 0; index < MESSAGES; index++) await dialogue.ask('ls');

@@ -4,7 +4,7 @@ import { text } from '../lang.js';
 import { Trace } from '../wire/trace.js';
 import type { Phenomenon } from './phenomenon.js';
 
-/** UDP keeps every boundary, and refuses what does not fit into a datagram. */
+/** UDP keeps every boundary, and refuses messages larger than a datagram. */
 export const udp: Phenomenon = {
   name: 'udp',
   title: text('UDP keeps the boundaries', 'UDP 保留消息边界'),
@@ -43,7 +43,7 @@ function sizes(trace: Trace): string {
   return trace.reads.map((read) => read.length).join(', ');
 }
 
-/** Asks the system itself: halves the interval between a size that went and one that did not. */
+/** Finds the largest accepted size by bisection. */
 async function largestDatagram(): Promise<{ largest: number; error: string }> {
   await using pair = await openDatagramPair();
   let largest = 1;

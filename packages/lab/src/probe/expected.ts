@@ -1,23 +1,23 @@
-/** The answer that a server gives to a whole request, and which bytes of it vary by themselves. */
+/** A server's answer to a whole request, and the bytes of it that vary by themselves. */
 import type { Heard } from './talk.js';
 
-/** One answer as it should be: its bytes, and which of them differ from time to time by themselves. */
+/** One expected answer: its bytes, and those that vary from time to time by themselves. */
 interface ExpectedAnswer {
   readonly bytes: Buffer;
   readonly varying: Set<number>;
-  /** Its length differs too, so only its presence can be checked. */
+  /** Its length varies too, so only its presence can be checked. */
   anyLength: boolean;
 }
 
 /**
- * What a server answers when it gets the request whole. Answers may hold a clock, a counter, a process id: what differed
- * between two askings of the same is not compared.
+ * A server's answers to the whole request. Answers may contain a clock, a counter or a process id, so bytes that differ
+ * between two identical requests are not compared.
  */
 export class Expected {
   readonly #answers: ExpectedAnswer[];
   readonly #raw: boolean;
 
-  /** @param raw no framing: the answer is the bytes themselves */
+  /** @param raw no framing: the answer is all bytes */
   constructor(heard: Heard, raw: boolean) {
     this.#raw = raw;
     this.#answers = heard.answers.map((bytes) => ({ bytes, varying: new Set(), anyLength: false }));
@@ -35,7 +35,7 @@ export class Expected {
     return this.#answers.map((answer) => answer.bytes);
   }
 
-  /** How many bytes of the answers are left out of comparisons. */
+  /** The number of answer bytes excluded from comparisons. */
   get varyingBytes(): number {
     return this.#answers.reduce(
       (sum, answer) => sum + (answer.anyLength ? answer.bytes.length : answer.varying.size),
@@ -43,7 +43,7 @@ export class Expected {
     );
   }
 
-  /** Whether enough has come to answer this many copies of the request. */
+  /** Whether enough has arrived to answer this many copies of the request. */
   enough(copies: number): (answers: number, bytes: number) => boolean {
     const anyLength = this.#answers.some((answer) => answer.anyLength);
     return this.#raw && !anyLength
@@ -51,7 +51,7 @@ export class Expected {
       : (answers, bytes) => (this.#raw ? bytes > 0 : answers >= this.#answers.length * copies);
   }
 
-  /** The request was asked whole again: what is different now differs by itself. */
+  /** The whole request was sent again: bytes that differ now vary by themselves. */
   learn(answers: readonly Buffer[]): void {
     if (answers.length !== this.#answers.length) return;
     for (const [index, answer] of this.#answers.entries()) {
@@ -61,12 +61,12 @@ export class Expected {
     }
   }
 
-  /** How the answers differ from this many copies of the expected one; `undefined` when they do not. */
+  /** How the answers differ from this many copies of the expected one; `undefined` when they match. */
   difference(heard: Heard, copies: number): string | undefined {
     const answers = this.#raw ? this.#parts(heard.bytes, copies) : heard.answers;
     const wanted = this.#answers.length * copies;
     if (answers.length !== wanted)
-      return `${answers.length} ${answers.length === 1 ? 'answer' : 'answers'} came instead of ${wanted}`;
+      return `${answers.length} ${answers.length === 1 ? 'answer' : 'answers'} arrived instead of ${wanted}`;
     if (heard.unfinished !== undefined) return heard.unfinished;
     for (const [index, now] of answers.entries()) {
       const answer = this.#answers[index % this.#answers.length]!;
@@ -80,7 +80,7 @@ export class Expected {
     return undefined;
   }
 
-  /** Raw bytes cut at the lengths that the answers should have. */
+  /** Raw bytes, cut at the expected lengths of the answers. */
   #parts(bytes: Buffer, copies: number): Buffer[] {
     if (this.#answers.some((answer) => answer.anyLength))
       return bytes.length > 0 ? Array.from({ length: copies }, () => bytes) : [];

@@ -1,8 +1,8 @@
 /** The ways to cut a request that a probe tries. */
 
 /**
- * One way of sending a request: how many copies of it follow each other, where the bytes are cut into writes, and how long
- * the pause between two writes is. As text: `COPIES:CUTS:PAUSE`, for example `2:9,20:5`; `*` cuts between all bytes.
+ * One way of sending a request: the number of consecutive copies, the places where the bytes are cut into writes, and
+ * the pause between two writes. As text: `COPIES:CUTS:PAUSE`, for example `2:9,20:5`; `*` cuts between all bytes.
  */
 export interface Plan {
   readonly copies: number;
@@ -16,7 +16,7 @@ export function formatPlan(plan: Plan, length: number): string {
   return `${plan.copies}:${all ? '*' : plan.cuts.join(',')}:${plan.pauseMs}`;
 }
 
-/** @throws Error that says what a plan looks like */
+/** @throws Error that shows the form of a plan */
 export function parsePlan(text: string, length: number): Plan {
   const [, copies, cuts, pause] = /^(\d{1,3}):(\*|[\d,]*):(\d{1,6})$/.exec(text) ?? [];
   if (copies === undefined || cuts === undefined || Number(copies) < 1) {
@@ -40,29 +40,29 @@ export function pieces(plan: Plan, request: Buffer): Buffer[] {
   return [0, ...plan.cuts].map((from, index) => bytes.subarray(from, plan.cuts[index] ?? bytes.length));
 }
 
-/** Plans that try one idea. When some of them have failed the rest would say the same. */
+/** Plans that test one idea. Once several have failed, the rest would add nothing. */
 export interface Family {
   readonly name: string;
   readonly plans: readonly Plan[];
 }
 
-/** Long enough for a server that waits to read what came before the cut. */
+/** Long enough for a waiting server to read the bytes before the cut. */
 const PAUSE_MS = 20;
 const SLOW_PAUSE_MS = 400;
 const MOST_OFFSETS = 192;
-/** Sizes that programs give their read buffers: a request is often mistaken for whole at these. */
+/** Usual sizes of read buffers: programs often mistake a request for whole at these. */
 const BUFFER_SIZES = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
 const single = (cuts: number[], pause = PAUSE_MS): Plan => ({ copies: 1, cuts, pauseMs: pause });
 const many = (copies: number, cuts: number[], pause = 0): Plan => ({ copies, cuts, pauseMs: pause });
 
-/** What is not tried, and why. */
+/** Something not tried, and why. */
 export interface NotTried {
   readonly what: string;
   readonly reason: string;
 }
 
-/** What `families` leaves out for a request of this length. */
+/** The cases `families` omits for a request of this length. */
 export function leftOut(length: number, repeatable: boolean, greeting: boolean): NotTried[] {
   const list: NotTried[] = [];
   if (length === 1) list.push({ what: 'split, byte by byte, slow', reason: 'the request is one byte' });
@@ -84,7 +84,7 @@ export function leftOut(length: number, repeatable: boolean, greeting: boolean):
   return list;
 }
 
-/** Everything that is tried with a request of this length. */
+/** All cases for a request of this length. */
 export function families(length: number, repeatable: boolean): Family[] {
   const list: Family[] = [];
   if (length > 1) {
@@ -112,13 +112,13 @@ export function families(length: number, repeatable: boolean): Family[] {
   return list;
 }
 
-/** Bytes of a piece where one byte each would be too many writes. */
+/** Size of pieces when single bytes would be too many writes. */
 const stepOf = (length: number): number => Math.ceil(length / 2048);
 
 const MOST_ODD_PIECES = 2048;
 const oddPieces = (length: number): number[] => everyByte(length * 4).filter((offset) => offset % 3 === 0);
 
-/** All offsets of a short request; of a long one its beginning, its end, usual buffer sizes and a regular sample. */
+/** All offsets of a short request; for a long one, its beginning, its end, usual buffer sizes and a regular sample. */
 function offsets(length: number): number[] {
   const all = everyByte(length);
   if (all.length <= MOST_OFFSETS) return all;

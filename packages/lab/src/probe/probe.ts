@@ -6,22 +6,22 @@ import { Expected } from './expected.js';
 import { families, formatPlan, leftOut, type NotTried, pieces, type Plan } from './plan.js';
 import { Talk, type Heard } from './talk.js';
 
-/** Which server to probe, and with which requests. */
+/** The server to probe, and the requests. */
 export interface ProbeOptions {
   readonly address: Address;
-  /** How the server's answers (and a request that is given as a payload) are framed; `raw`: not at all. */
+  /** The framing of the server's answers (and of a request given as a payload); `raw`: none. */
   readonly framing: string;
-  /** One request, or several that are asked one after the other. */
+  /** One request, or several sent one after the other. */
   readonly requests: readonly Buffer[];
-  /** Milliseconds for which a server may say nothing before that is a hang. @default 2000 */
+  /** Milliseconds of silence before a server counts as hanging. @default 2000 */
   readonly timeoutMs?: number;
-  /** Try everything, also when a family of cuts has failed several times. @default false */
+  /** Tries everything, even when a family of cuts has failed several times. @default false */
   readonly all?: boolean;
   readonly onProgress?: (family: string, done: number, of: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** `changed`: the answers differ. `hang`: some did not come. `closed`: the server ended the connection instead. */
+/** `changed`: the answers differ. `hang`: some are missing. `closed`: the server ended the connection instead. */
 export type Verdict = 'same' | 'changed' | 'hang' | 'closed';
 
 /** One way to cut a request, and the verdict. */
@@ -39,29 +39,29 @@ export interface ProbeFailure extends ProbeCase {
   readonly got: readonly Buffer[];
 }
 
-/** What a probe found. */
+/** The result of a probe. */
 export interface ProbeReport {
-  /** The request's bytes on the wire, and whether the framing was put around what was given. */
+  /** The request's bytes on the wire, and whether the framing was added to the given bytes. */
   readonly request: Buffer;
   readonly framed: boolean;
-  /** What the server says before it is asked. It is waited for on each connection, and not compared. */
+  /** Sent by the server before any request. Each connection waits for it, and it is not compared. */
   readonly greeting: readonly Buffer[];
   readonly answers: readonly Buffer[];
   readonly answerMs: number;
-  /** Bytes of the answers that differ by themselves and were not compared. */
+  /** Answer bytes that vary by themselves and were not compared. */
   readonly varyingBytes: number;
-  /** Whether the same request may be asked twice on a connection; otherwise nothing can be glued. */
+  /** Whether a connection accepts the same request twice; otherwise nothing can be glued. */
   readonly repeatable: boolean;
   readonly cases: readonly ProbeCase[];
-  /** Cases that were left out because their family had failed often enough. */
+  /** Cases skipped because their family had failed often enough. */
   readonly skipped: number;
-  /** What else was not tried, and why: a report is silent about these. */
+  /** Other cases that were not tried, and why; the report does not cover them. */
   readonly notTried: readonly NotTried[];
   /** The smallest case that fails. */
   readonly minimal?: ProbeFailure;
 }
 
-/** The server could not be probed at all: it does not answer the request, sent whole, in this framing. */
+/** The server could not be probed: it does not answer the whole request in this framing. */
 export class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
 }
@@ -72,7 +72,7 @@ const DEFAULT_TIMEOUT_MS = 2000;
 const ENOUGH_FAILURES = 3;
 const MOST_SHRINK_STEPS = 40;
 
-/** A server under test, and what it answers to the request when it gets it whole. */
+/** A server under test, and its answer to the whole request. */
 export class Probe {
   readonly request: Buffer;
   readonly framed: boolean;
@@ -95,8 +95,8 @@ export class Probe {
   }
 
   /**
-   * Asks the request whole, each part after the answer of the one before. Bytes that are whole frames are sent as they
-   * are. Others may be exact bytes or a payload: they are tried as they are, and in a frame when no answer comes.
+   * Sends the request whole, each part after the answer to the one before. Whole frames are sent unchanged. Other bytes
+   * may be exact bytes or a payload: they are sent unchanged first, and in a frame if no answer arrives.
    *
    * @throws NoAnswerError
    */
@@ -111,7 +111,7 @@ export class Probe {
         const encoder = parseFraming(framing).encoder();
         forms.push({ parts: requests.map((request) => encoder.encode(request)), framed: true });
       } catch (error) {
-        if (!(error instanceof FramingError)) throw error; // it cannot carry these bytes: they go as they are
+        if (!(error instanceof FramingError)) throw error; // it cannot carry these bytes, so they are sent unchanged
       }
     }
     let reason = '';
@@ -138,7 +138,7 @@ export class Probe {
     return this.#once(plan, family, patience(1000, 20));
   }
 
-  /** A smaller plan that fails as well: fewer copies, then fewer cuts. */
+  /** A smaller plan that fails too: fewer copies, then fewer cuts. */
   async shrink(failure: ProbeFailure): Promise<ProbeFailure> {
     let smallest = failure;
     let steps = 0;
@@ -180,7 +180,7 @@ export class Probe {
     }
   }
 
-  /** A connection whose greeting has been heard, where the server sends one. */
+  /** A new connection, after the server's greeting, if it sends one. */
   async #talk(): Promise<Talk> {
     const { address, framing, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     const talk = await Talk.open(address, framing);
@@ -195,7 +195,7 @@ export class Probe {
     return wrong ? 'changed' : heard.closed ? 'closed' : 'hang';
   }
 
-  /** Among the answers that came is one that should not be there. */
+  /** One of the answers received should not be there. */
   #looksWrong(heard: Heard): boolean {
     const { bytes } = this.expected;
     return (
@@ -204,7 +204,7 @@ export class Probe {
     );
   }
 
-  /** Finds out what differs by itself. */
+  /** Finds out which bytes vary by themselves. */
   async #askAgain(): Promise<void> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     const talk = await this.#talk();
@@ -235,8 +235,9 @@ interface Baseline {
 }
 
 /**
- * Asks twice on one connection. What comes before the first request is a greeting; so is, where the first request gets
- * more messages than the second, what the server says in front, if it says so much unasked to those who wait longer.
+ * Sends the request twice on one connection. Messages before the first request are a greeting. If the first request
+ * gets more messages than the second, the extra ones in front are a greeting too, provided that the server sends that
+ * many unasked to a client that waits longer.
  */
 async function ask(options: ProbeOptions, parts: readonly Buffer[]): Promise<Baseline | { reason: string }> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
@@ -286,7 +287,7 @@ async function askTwice(
   }
 }
 
-/** Reads what a server says before any request: a known number of messages, or all until it is quiet. */
+/** Reads a server's messages before any request: a known number of them, or all until it is quiet. */
 function hearGreeting(talk: Talk, framing: string, count: number | undefined, timeoutMs: number): Promise<Heard> {
   const enough =
     count === undefined
@@ -295,7 +296,7 @@ function hearGreeting(talk: Talk, framing: string, count: number | undefined, ti
   return talk.hear({ enough, timeoutMs, settleMs: framing === 'raw' ? QUIET_MS : SETTLE_MS });
 }
 
-/** The same request gets the same kind of answer a second time: as many messages, of the same sizes. */
+/** The second answer has the same shape: as many messages, of the same sizes. */
 function sameShape(first: Heard, second: Heard): boolean {
   return (
     first.answers.length === second.answers.length &&
@@ -318,10 +319,10 @@ function isWhole(request: Buffer, framing: string): boolean {
 }
 
 /**
- * Asks a server the same in many ways - split at every offset, byte by byte, slow, glued, pipelined - and tells which ways
- * change its answers. A correct server cannot tell them apart.
+ * Sends a server the same request in many ways - split at every offset, byte by byte, slow, glued, pipelined - and
+ * reports which ways change its answers. A correct server cannot tell them apart.
  *
- * @throws NoAnswerError when it does not answer the request sent whole
+ * @throws NoAnswerError when it does not answer the whole request
  */
 export async function probe(options: ProbeOptions): Promise<ProbeReport> {
   const subject = await Probe.open(options);
@@ -368,7 +369,7 @@ function size(plan: Plan): number {
   return (plan.copies - 1) * 1000 + plan.cuts.length;
 }
 
-/** A case that stands alone: where, in which framing, the requests' bytes, and how they are sent. */
+/** A complete case as text: the address, the framing, the requests' bytes, and the plan. */
 export function formatCase(
   address: string,
   framing: string,
@@ -379,7 +380,7 @@ export function formatCase(
   return `${address}/${framing}/${requests.map((request) => request.toString('hex')).join('+')}/${formatPlan(plan, length)}`;
 }
 
-/** Takes apart what `formatCase` put together; `undefined` when it is a plan alone. */
+/** Parses the text of `formatCase`; `undefined` when it is only a plan. */
 export function parseCase(
   text: string,
 ): { address: string; framing: string; requests: Buffer[]; plan: string } | undefined {

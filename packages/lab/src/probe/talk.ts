@@ -5,29 +5,29 @@ import type { Address } from '../address.js';
 import { reach } from '../wire/reach.js';
 import { Tap } from '../messages/tap.js';
 
-/** What a server answered. */
+/** A server's answers. */
 export interface Heard {
-  /** Whole answers by the framing (raw: everything as one). */
+  /** Whole answers, split by the framing (raw: everything as one). */
   readonly answers: readonly Buffer[];
   readonly bytes: Buffer;
-  /** Bytes behind the last whole answer, or an error of the framing in them. */
+  /** Bytes after the last whole answer, or a framing error in them. */
   readonly unfinished?: string;
-  /** The server ended the connection: how. */
+  /** How the server ended the connection. */
   readonly closed?: 'end' | 'reset';
   /** Milliseconds from the last write to the last byte. */
   readonly ms: number;
 }
 
 export interface Patience {
-  /** Whether enough has come; then only what follows at once is waited for. */
+  /** Whether enough has arrived; after that, only bytes that follow immediately count. */
   enough: (answers: number, bytes: number) => boolean;
-  /** How long without a byte until it is given up. */
+  /** Milliseconds without a byte until giving up. */
   timeoutMs: number;
-  /** How long nothing more must come when it is enough. */
+  /** Milliseconds of silence that confirm the end of an answer. */
   settleMs: number;
 }
 
-/** Bytes of answers that are kept; a server that says more than this is not listened to any longer. */
+/** Bytes of answers that are kept; a server that sends more is ignored from then on. */
 const MOST_BYTES = 64 << 20;
 
 /** One connection to the server under test. */
@@ -60,7 +60,7 @@ export class Talk {
     return new Talk(await reach(address), framing);
   }
 
-  /** Writes the pieces, each a write of its own, with a pause between them. Stops when the server closes the connection. */
+  /** Writes each piece separately, with a pause between them. Stops when the server closes the connection. */
   async send(pieces: readonly Buffer[], pauseMs: number): Promise<void> {
     for (const [index, piece] of pieces.entries()) {
       if (index > 0 && pauseMs > 0) await sleep(pauseMs);
@@ -70,7 +70,7 @@ export class Talk {
     this.#lastWrite = this.#lastByte = performance.now();
   }
 
-  /** Everything since the last call, as far as the patience goes. */
+  /** Everything received since the last call, within the limits of patience. */
   async hear({ enough, timeoutMs, settleMs }: Patience): Promise<Heard> {
     const last = () => Math.max(this.#lastByte, this.#lastWrite);
     for (;;) {

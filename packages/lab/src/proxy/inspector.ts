@@ -1,4 +1,4 @@
-/** Finds out which reads carried which messages, from what a proxy or a record saw. */
+/** Finds out which reads carried which messages, from the events of a proxy or a record. */
 import type { FramingError } from '@sendall/framing';
 import type { Direction } from '../faults/fault.js';
 import { GUESS_BYTES, guessFraming, scoreFraming, type Guess } from '../messages/guess.js';
@@ -21,7 +21,7 @@ export type InspectEvent =
       readonly guesses: readonly Guess[];
     }
   | {
-      /** With the framing `guess`: the framing in use from here on, and other candidates. */
+      /** With the framing `guess`: the framing used from here on, and other candidates. */
       readonly event: 'guess';
       readonly atMs: number;
       readonly connection: number;
@@ -34,7 +34,7 @@ export type InspectEvent =
       readonly atMs: number;
       readonly connection: number;
       readonly direction: Direction;
-      /** Set when it ended inside a message. */
+      /** Set if it ended inside a message. */
       readonly truncated?: string;
     }
   | {
@@ -47,14 +47,14 @@ export type InspectEvent =
     }
   | { readonly event: 'refused'; readonly atMs: number; readonly client: string; readonly reason: string };
 
-/** One read, and the messages that it carried. */
+/** One read, and the messages it carried. */
 export interface InspectRead extends Omit<TapRead, 'error'> {
   readonly event: 'read';
   readonly atMs: number;
   readonly connection: number;
   readonly direction: Direction;
   readonly bytes: Buffer;
-  /** It ended more than one message. */
+  /** More than one message ended in it. */
   readonly glued: boolean;
   /** Its first message had begun in an earlier read. */
   readonly split: boolean;
@@ -68,32 +68,35 @@ export interface Framings {
   readonly framingBack?: string | undefined;
 }
 
-/** Below this a guess is not used. */
+/** A guess with a lower score is not used. */
 const CONFIDENT = 0.7;
-/** A framing is doubted when another one scores this much more. */
+/** A framing is doubted when another one scores this much higher. */
 const MUCH_BETTER = 0.5;
-/** The first reads are judged one by one; later ones only when the bytes have doubled, as each judgement reads all of them. */
+/**
+ * The first reads are judged one by one; later, only when the bytes have doubled, as each judgement examines all of
+ * them.
+ */
 const JUDGED_SINGLY = 8;
 
-/** How a direction of a connection is followed. */
+/** The state of one direction of a connection. */
 interface Follower {
   framing: string;
   tap: Tap;
   /** The first reads, for guesses. */
   readonly first: Buffer[];
   firstBytes: number;
-  /** How many first bytes the last judgement saw. */
+  /** The number of bytes at the last judgement. */
   judgedBytes: number;
   messages: number;
   warned: boolean;
 }
 
-/** Lays the reads that a proxy (or a record of one) saw over the messages in them. */
+/** Matches the reads seen by a proxy (or in its record) with their messages. */
 export class Inspector {
   readonly #framings: Record<Direction, string>;
   readonly #onEvent: (event: InspectEvent) => void;
   readonly #followers = new Map<string, Follower>();
-  /** The framing that a guess settled on, for later connections. Their preface may have another length. */
+  /** The framing a guess settled on, for later connections. Their preface may have another length. */
   readonly #settled: Partial<Record<Direction, string>> = {};
 
   constructor({ framing, framingBack = framing }: Framings, onEvent: (event: InspectEvent) => void) {
@@ -172,7 +175,7 @@ export class Inspector {
     return follower;
   }
 
-  /** Whether enough new bytes have come since the last judgement. */
+  /** Whether enough bytes have arrived since the last judgement. */
   #mayJudge(follower: Follower): boolean {
     const { first, firstBytes, judgedBytes } = follower;
     if (firstBytes >= GUESS_BYTES || (first.length > JUDGED_SINGLY && firstBytes < 2 * judgedBytes)) return false;
@@ -180,7 +183,7 @@ export class Inspector {
     return true;
   }
 
-  /** Settles on a framing when one fits well, and gives it up when it fails. */
+  /** Settles on a framing that fits well, and drops it when it fails. */
   #guess(
     follower: Follower,
     where: { atMs: number; connection: number; direction: Direction },
@@ -201,7 +204,7 @@ export class Inspector {
     this.#onEvent({ event: 'guess', ...where, framing: best.framing, guesses });
   }
 
-  /** A framing that finds nothing, or much less than another one would, is probably not the right one. */
+  /** A framing that finds nothing, or much less than another one, is probably wrong. */
   #doubt(follower: Follower, where: { atMs: number; connection: number; direction: Direction }): void {
     const { framing, first, firstBytes } = follower;
     if (follower.warned || framing === 'raw' || !this.#mayJudge(follower)) return;

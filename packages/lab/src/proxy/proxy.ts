@@ -1,4 +1,4 @@
-/** A proxy that passes bytes on as it reads them, with faults where they are asked for. */
+/** A proxy that passes bytes on as it reads them, and applies faults on request. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { formatAddress, peerAddress, type Address } from '../address.js';
@@ -6,7 +6,7 @@ import type { Direction, Fault } from '../faults/fault.js';
 import { seededRandom } from '../faults/random.js';
 import { reads } from '../wire/reads.js';
 
-/** What a proxy reports about its connections, as it happens. */
+/** An event of a proxy's connections. */
 export type ProxyEvent =
   | { readonly type: 'open'; readonly connection: number; readonly client: string }
   | { readonly type: 'read'; readonly connection: number; readonly direction: Direction; readonly bytes: Buffer }
@@ -20,7 +20,7 @@ export type ProxyEvent =
       readonly afterBytes: number;
     }
   | {
-      /** `up`, `down`: bytes written. They differ from the bytes read when a fault or an end came between. */
+      /** `up`, `down`: bytes written. They differ from the bytes read if a fault or an end intervened. */
       readonly type: 'close';
       readonly connection: number;
       readonly up: number;
@@ -29,15 +29,15 @@ export type ProxyEvent =
     }
   | { readonly type: 'refused'; readonly client: string; readonly reason: string };
 
-/** Where a proxy listens and leads to, and what it does on the way. */
+/** The proxy's address, its target, and its effects on the traffic. */
 export interface ProxyOptions {
   readonly listen: Address;
   readonly to: Address;
-  /** What happens to the bytes on their way, in this order. @default [] (they pass unaltered) */
+  /** The faults applied to the bytes, in this order. @default [] (they pass unaltered) */
   readonly faults?: readonly Fault[];
-  /** The seed of the faults' chance. @default 1 */
+  /** The seed of the faults' randomness. @default 1 */
   readonly seed?: number;
-  /** Connections at the same time; more are closed at once and reported. @default 1024 */
+  /** Most simultaneous connections; more are closed immediately and reported. @default 1024 */
   readonly maxConnections?: number;
   readonly onEvent?: (event: ProxyEvent) => void;
 }
@@ -50,8 +50,8 @@ export interface Proxy extends AsyncDisposable {
 }
 
 /**
- * Passes bytes between clients and a server: each read of one side is written to the other as it came, a side that does
- * not read holds the other back, and each end, half-close and reset is passed on as what it was.
+ * Passes bytes between clients and a server: each read of one side is written unchanged to the other, a side that does
+ * not read holds the other back, and each end, half-close and reset is passed on as such.
  * @throws Error of the system when it cannot listen
  */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
@@ -129,7 +129,7 @@ async function relay(
       bytes[direction] += piece.length;
     }
     if (from.readableEnded) onEvent({ type: 'end', connection, direction });
-    from.resume(); // a fault may end a direction before its sender does: the rest is let go
+    from.resume(); // a fault may end a direction before its sender does: drop the rest
     into.end();
   };
 
@@ -144,7 +144,7 @@ async function relay(
   onEvent({ type: 'close', connection, ...bytes, ...(failure !== undefined && { error: failure }) });
 }
 
-/** Resolves when the kernel has the bytes, which is also what holds the reading side back. */
+/** Resolves when the kernel has the bytes, which also holds the reading side back. */
 function write(socket: Socket, piece: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     if (socket.destroyed) reject(new Error('closed'));

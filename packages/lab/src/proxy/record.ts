@@ -1,11 +1,11 @@
-/** Writes what a proxy saw to a file, and reads it again. */
+/** Writes the events of a proxy to a file, and reads them back. */
 import { createReadStream, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { decodeAsync, lines } from '@sendall/framing';
 import type { Direction } from '../faults/fault.js';
 import type { Framings } from './inspector.js';
 import type { ProxyEvent } from './proxy.js';
 
-/** A line of a record: what a proxy saw, and when. The first line says what the record is. */
+/** A line of a record: an event of the proxy, and its time. The first line describes the record. */
 interface Recorded {
   readonly atMs: number;
   readonly event: 'open' | 'read' | 'end' | 'close';
@@ -19,19 +19,19 @@ const VERSION = 1;
 /** A read is at most 64 KiB, a third more in base64. */
 const LONGEST_LINE = 1 << 18;
 
-/** Writes what a proxy sees into a file: one JSON object a line, the bytes of each read in base64. */
+/** Writes the events of a proxy into a file: one JSON object a line, the bytes of each read in base64. */
 export class Recorder {
   readonly #path: string;
   readonly #onStop: (sentence: string) => void;
-  /** Undefined when the recording has stopped. */
+  /** Undefined when recording has stopped. */
   #file: number | undefined;
   /** Bytes of whole lines. */
   #length = 0;
 
   /**
-   * @param onStop called once when the file takes no more: recording is over, the file holds whole lines of what was seen
-   *   before, and the traffic goes on
-   * @throws Error when the file cannot be made
+   * @param onStop called once when the file cannot take more: recording ends, the file keeps whole lines of earlier
+   * events, and the traffic continues
+   * @throws Error when the file cannot be created
    */
   constructor(path: string, framings: Framings, onStop: (sentence: string) => void = () => {}) {
     this.#path = path;
@@ -45,7 +45,7 @@ export class Recorder {
     }
   }
 
-  /** Waits for the disk: what is not written yet cannot pile up in memory. */
+  /** Writes synchronously, so that unwritten events cannot pile up in memory. */
   see(event: ProxyEvent, atMs: number): void {
     if (event.type === 'fault' || event.type === 'refused') return;
     const { type, ...rest } = event;
@@ -73,9 +73,9 @@ export class Recorder {
       this.#write(value);
     } catch (error) {
       try {
-        ftruncateSync(file, this.#length); // half a line is no part of a record
+        ftruncateSync(file, this.#length); // a partial line is not part of a record
       } catch {
-        // not a file that can be cut (a device, a pipe)
+        // a file that cannot be truncated (a device, a pipe)
       }
       this.close();
       this.#onStop(`recording into ${this.#path} has stopped: ${reason(error)}; the traffic goes on`);
@@ -84,7 +84,7 @@ export class Recorder {
 
   #write(value: object): void {
     const line = Buffer.from(`${JSON.stringify(value)}\n`);
-    // A disk that is nearly full takes a part.
+    // A disk that is nearly full accepts only a part.
     for (let at = 0; at < line.length;) at += writeSync(this.#file!, line, at);
     this.#length += line.length;
   }

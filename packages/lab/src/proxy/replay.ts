@@ -7,24 +7,24 @@ import { reach } from '../wire/reach.js';
 import type { ProxyEvent } from './proxy.js';
 import { reads } from '../wire/reads.js';
 
-/** Milliseconds of silence behind the last recorded byte after which a client that never ended counts as ended. */
+/** Milliseconds of silence after the last recorded byte after which a client without a recorded end counts as ended. */
 const LAST_ANSWERS_MS = 2000;
 /** Bytes that may wait for a slow server before the record waits too. */
 const MOST_WAITING = 8 << 20;
 
 export interface ReplayOptions {
-  /** 2 is twice as fast as it was. @default 1 */
+  /** 2 is twice as fast as recorded. @default 1 */
   readonly speed?: number;
-  /** Milliseconds without a byte to or from the server, or its end, before it is given up. @default 10000 */
+  /** Milliseconds without a byte to or from the server, or its end, before giving up. @default 10000 */
   readonly patienceMs?: number;
   readonly onEvent: (event: ProxyEvent, atMs: number) => void;
 }
 
 /**
- * Sends what the clients of a record sent to a server again: the same bytes, cut and timed as their reads were. What
- * the server answers now is reported beside it. Each connection goes on until the server has taken everything and ended.
+ * Sends a record's client bytes to a server again, cut and timed as recorded. The server's new answers are reported
+ * beside it. Each connection continues until the server has taken everything and ended.
  *
- * @returns a sentence for each connection that did not deliver everything or was not seen to end
+ * @returns a sentence for each connection that did not deliver everything or whose end was not seen
  * @throws Error when the server cannot be reached
  */
 export async function replayTo(
@@ -66,7 +66,7 @@ export async function replayTo(
 class Flow {
   readonly #connection: number;
   readonly #socket: Socket;
-  /** Bytes to send, and those that the kernel has taken, which it does as the server makes room. */
+  /** Bytes to send, and those the kernel has taken, which it does as the server makes room. */
   #sent = 0;
   #taken = 0;
   #back = 0;
@@ -85,7 +85,7 @@ class Flow {
     this.#listening = this.#listen(onEvent);
   }
 
-  /** Writes one recorded read; waits when too much of what was written waits for the server. */
+  /** Writes one recorded read; waits while too many written bytes wait for the server. */
   async send(bytes: Buffer, patienceMs: number): Promise<void> {
     this.#sent += bytes.length;
     if (this.#failure !== undefined || this.#socket.destroyed) return;
@@ -107,7 +107,7 @@ class Flow {
     this.#socket.destroy();
   }
 
-  /** Waits until the server has everything and ends; what went wrong otherwise. */
+  /** Waits until the server has everything and ends; otherwise returns what went wrong. */
   async finish(patienceMs: number): Promise<string | undefined> {
     this.#lastMoved = performance.now();
     const all = await this.#until(() => this.#taken === this.#sent, patienceMs);

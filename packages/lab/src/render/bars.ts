@@ -6,7 +6,7 @@ export interface Bar {
   readonly value: number;
 }
 
-/** A plot for a terminal: one bar a value, the longest as wide as `columns`. */
+/** A plot for a terminal: one bar for each value, the longest as wide as `columns`. */
 export function bars(values: readonly Bar[], unit: string, columns = 44): string[] {
   const most = Math.max(...values.map((bar) => bar.value), Number.MIN_VALUE);
   const labels = Math.max(...values.map((bar) => width(bar.label)));

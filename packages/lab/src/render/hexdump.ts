@@ -2,7 +2,7 @@
 
 const PER_LINE = 16;
 
-/** The classic hexdump: offset, sixteen bytes, and the printable ASCII among them. */
+/** The classic hexdump: offset, sixteen bytes, and their printable ASCII. */
 export function hexdump(bytes: Uint8Array, offset = 0, limit = 256): string[] {
   const lines: string[] = [];
   const shown = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, limit));
@@ -17,7 +17,7 @@ export function hexdump(bytes: Uint8Array, offset = 0, limit = 256): string[] {
   return lines;
 }
 
-/** One column for each byte: what is not printable ASCII is a dot. */
+/** One column for each byte; a dot replaces anything but printable ASCII. */
 export function ascii(bytes: Uint8Array): string {
   return [...bytes].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
 }

@@ -8,10 +8,10 @@ import { hexdump } from './hexdump.js';
 import { oneLine } from './printable.js';
 
 const ARROWS = { up: '→', down: '←' } as const;
-/** Bytes of a message that its line shows. */
+/** Bytes of a message shown on its line. */
 const SHOWN_BYTES = 60;
 
-/** What an inspector told, as lines for a terminal. `→` is from the client to the server. */
+/** An inspector's event, as lines for a terminal. `→` is from the client to the server. */
 export function renderInspected(event: InspectEvent): string[] {
   const time = `${event.atMs.toFixed(1)} ms`.padStart(11);
   switch (event.event) {
@@ -95,7 +95,7 @@ export type InspectedJson =
 
 type MessageJson = Omit<TapMessage, 'payload'> & { readonly length: number } & Content;
 
-/** The same as JSON: buffers as text where they are, else hex; at most 256 bytes of each. */
+/** The event as JSON: buffers as text if possible, else hex; at most 256 bytes of each. */
 export function inspectedJson(event: InspectEvent): InspectedJson {
   if (event.event !== 'read') return event;
   const { bytes, messages, ...rest } = event;

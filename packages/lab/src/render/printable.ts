@@ -1,6 +1,9 @@
-/** Text of others, made harmless for a terminal. */
+/** Makes text from others harmless for a terminal. */
 
-/** Control characters, which could steer the reader's terminal, as Unicode's pictures of them. Tab and newline stay. */
+/**
+ * Replaces control characters, which could steer the reader's terminal, with Unicode's pictures of them. Tab and
+ * newline stay.
+ */
 export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) => {
     if (character === '\t' || character === '\n') return character;

@@ -10,7 +10,7 @@ const VERDICTS: readonly Verdict[] = ['same', 'changed', 'hang', 'closed'];
 const SHOWN_PIECES = 12;
 const SHOWN_BYTES = 48;
 
-/** What a probe found, as lines for a terminal. */
+/** A probe's result, as lines for a terminal. */
 export function renderProbed(report: ProbeReport, repeat: string | undefined): string[] {
   const { request, framed, greeting, answers, answerMs, varyingBytes, cases, skipped, notTried, minimal } = report;
   const families = [...new Set(cases.map((each) => each.family))];
@@ -36,7 +36,7 @@ export function renderProbed(report: ProbeReport, repeat: string | undefined): s
   ];
 }
 
-/** One case: what was sent, what should have come, what came. */
+/** One case: what was sent, expected, and received. */
 export function renderFailure(failure: ProbeFailure, requestLength: number): string[] {
   const { plan, verdict, reason, sent, expected, got } = failure;
   const pause = plan.pauseMs > 0 ? ` (${plan.pauseMs} ms) ` : ' ';

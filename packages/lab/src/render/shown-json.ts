@@ -33,7 +33,7 @@ export interface ShownJson extends TraceJson {
 }
 
 /**
- * A phenomenon as data. `writes`, `reads` and `messages` are those of the first observation; `observations` holds all of
+ * A phenomenon as data. `writes`, `reads` and `messages` belong to the first observation; `observations` holds all of
  * them, each with its name, title and facts.
  */
 export function shownJson(phenomenon: Phenomenon, shown: Shown, lang: Lang): ShownJson {

@@ -1,7 +1,7 @@
 /** Tables for a terminal. */
 import { padEnd, padStart, width } from './width.js';
 
-/** A plain table: numbers to the right, words to the left. */
+/** A plain table: numbers aligned right, words left. */
 export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
   const cells = [columns, ...rows.map((row) => row.map(String))];
   const widths = columns.map((_, index) => Math.max(...cells.map((row) => width(row[index] ?? ''))));

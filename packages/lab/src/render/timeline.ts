@@ -16,14 +16,14 @@ const words = {
   none: text('none', '无'),
 } satisfies Record<string, Text>;
 
-/** Above this many bytes the picture shows bars in scale instead of one column a byte. */
+/** Above this many bytes, the picture shows scaled bars instead of one column for each byte. */
 const BYTE_COLUMNS = 60;
 
 /**
- * The story of one connection as text: each write, segment, read and message stands under the bytes that it holds, so a
- * read that joins three writes is as wide as all three.
+ * The story of one connection as text: each write, segment, read and message stands below the bytes it holds, so a read
+ * that joins three writes is as wide as all three.
  *
- * @param most lines of one kind; of more the middle is left out
+ * @param most lines of one kind; if there are more, the middle ones are omitted
  */
 export function timeline(trace: Trace, lang: Lang, most = 9): string[] {
   const { segments } = trace;

@@ -1,7 +1,7 @@
 /** The width of text on a terminal. */
 import stringWidth from 'string-width';
 
-/** How many columns of a terminal a text takes. */
+/** The columns a text takes on a terminal. */
 export function width(value: string): number {
   return /^[ -~]*$/.test(value) ? value.length : stringWidth(value);
 }

@@ -3,13 +3,13 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { Trace } from './trace.js';
 
-/** Two UDP sockets on loopback: what is sent by one and received by the other goes into a trace. */
+/** Two UDP sockets on loopback; datagrams sent by one and received by the other are traced. */
 export interface DatagramPair extends AsyncDisposable {
   readonly trace: Trace;
   readonly port: number;
-  /** Sends one datagram; rejects with the system's error (EMSGSIZE) when it cannot. */
+  /** Sends one datagram; rejects with the system's error (EMSGSIZE) when it is too large. */
   send(bytes: Uint8Array): Promise<void>;
-  /** Waits until `count` datagrams have come in all, or none came for `quietMs`. */
+  /** Waits until `count` datagrams have arrived in total, or none arrives for `quietMs`. */
   received(count: number, quietMs?: number): Promise<void>;
 }
 

@@ -1,25 +1,25 @@
-/** A TCP connection on loopback with both ends in our hands. */
+/** A TCP connection on loopback with both ends in this process. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Receiver } from './receiver.js';
 
 export interface PairOptions {
-  /** Turns Nagle's algorithm off on the sending side. @default false (as the tutorial's sockets have it) */
+  /** Turns Nagle's algorithm off on the sending side. @default false (as in the tutorial) */
   noDelay?: boolean;
-  /** How many bytes each read of the receiver may return, the last one for all further reads. @default [1024] */
+  /** Most bytes each read of the receiver may return, the last one for all further reads. @default [1024] */
   readSizes?: readonly number[];
-  /** A way around: given the receiver's port, the port to connect to (a proxy's). */
+  /** A detour: given the receiver's port, returns the port to connect to (a proxy's). */
   via?: (port: number) => Promise<number>;
 }
 
-/** A real TCP connection over loopback whose both ends are in our hands. */
+/** A real TCP connection over loopback with both ends in this process. */
 export interface Pair extends AsyncDisposable {
   readonly sender: Socket;
   readonly receiver: Receiver;
   readonly port: number;
 }
 
-/** Listens on a free port of 127.0.0.1, connects to it, and gives both ends. */
+/** Listens on a free port of 127.0.0.1, connects to it, and returns both ends. */
 export async function openPair(options: PairOptions = {}): Promise<Pair> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   server.listen(0, '127.0.0.1');
@@ -35,7 +35,7 @@ export async function openPair(options: PairOptions = {}): Promise<Pair> {
   sender.on('error', () => {}); // a reset at the end of an experiment is expected
   await once(sender, 'connect');
   const [socket] = await accepted;
-  server.close(); // one connection is all; it does not say when it has closed, as its socket has lost its handle
+  server.close(); // accept no more; 'close' is not emitted, as its socket has lost its handle
   const receiver = new Receiver(socket, options.readSizes ?? [1024]);
   return {
     sender,

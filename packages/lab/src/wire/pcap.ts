@@ -1,9 +1,9 @@
 /** Reads TCP segments from a capture. */
 import { lengthPrefixed, type Decoder } from '@sendall/framing';
 
-/** A TCP segment that a capture saw. */
+/** A TCP segment in a capture. */
 export interface CapturedSegment {
-  /** Seconds since 1970, as the capture's clock has it. */
+  /** Seconds since 1970, by the capture's clock. */
   readonly time: number;
   readonly sourcePort: number;
   readonly destinationPort: number;
@@ -18,8 +18,9 @@ const ETHERNET = 1;
 const MICROSECONDS_LITTLE_ENDIAN = 0xa1b2c3d4;
 
 /**
- * Reads a capture in pcap's classic format (little endian, microseconds, Ethernet: what tcpdump writes for Linux' `lo`)
- * as it comes, and gives the TCP segments in it. A capture is a stream of length-prefixed records, so the framing reads it.
+ * Parses a capture in pcap's classic format (little endian, microseconds, Ethernet: written by tcpdump for Linux' `lo`)
+ * as it arrives, and yields its TCP segments. A capture is a stream of length-prefixed records, so the framing parses
+ * it.
  */
 export class PcapReader {
   #header = Buffer.alloc(0);
@@ -46,10 +47,10 @@ export class PcapReader {
 function segment(record: Buffer): CapturedSegment | undefined {
   const time = record.readUInt32LE(0) + record.readUInt32LE(4) / 1e6;
   const frame = record.subarray(RECORD_HEADER_LENGTH);
-  if (frame.length < 34 || frame.readUInt16BE(12) !== 0x0800) return undefined; // IPv4 alone
+  if (frame.length < 34 || frame.readUInt16BE(12) !== 0x0800) return undefined; // only IPv4
   const ip = frame.subarray(14);
   const ipHeader = (ip[0]! & 15) * 4;
-  if (ip[9] !== 6 || ip.length < ipHeader + 20) return undefined; // TCP alone
+  if (ip[9] !== 6 || ip.length < ipHeader + 20) return undefined; // only TCP
   const tcp = ip.subarray(ipHeader, ip.readUInt16BE(2));
   const flags = tcp[13]!;
   return {

@@ -1,4 +1,4 @@
-/** Connects to an address, or says why that is not possible. */
+/** Connects to an address, or explains the failure. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { formatAddress, type Address } from '../address.js';

@@ -1,12 +1,12 @@
 /** The reads of a socket, one by one. */
 import type { Socket } from 'node:net';
 
-/** How many reads may wait before the socket is paused: enough to see a burst, too few to hold a stream. */
+/** Reads that may wait before the socket is paused: enough to see a burst, too few to hold a stream. */
 const MOST_WAITING = 16;
 
 /**
- * What each read of a socket returned, one by one. (Iterating a socket directly joins reads that have piled up.)
- * Ends at the end of the stream; throws the socket's error.
+ * The bytes of each read of a socket, one by one. (Iterating a socket directly joins reads that have piled up.) Ends at
+ * the end of the stream; throws the socket's error.
  */
 export async function* reads(socket: Socket): AsyncGenerator<Buffer, void, void> {
   const waiting: Buffer[] = [];

@@ -1,17 +1,17 @@
-/** Reads a connection as `recv(size)` does. */
+/** Reads a connection like `recv(size)`. */
 import { Socket } from 'node:net';
 
-/** The handle under a socket. Node has no public way to give an accepted connection its own read buffer. */
+/** The handle of a socket. Node has no public way to give an accepted connection its own read buffer. */
 interface Handled {
   _handle: object | null;
 }
 
 /**
- * An accepted connection that is read as `recv(size)` reads: one system call for each `recv()`, which returns at most
- * as many bytes as were asked for and leaves the rest in the kernel.
+ * An accepted connection read like `recv(size)`: each `recv()` makes one system call, which returns at most the
+ * requested number of bytes and leaves the rest in the kernel.
  *
- * A socket of Node reads by itself, 64 KiB at a time, which hides what the tutorial shows. `net.Socket` reads into a
- * buffer of the user's with its `onread` option; an accepted socket gets that by moving its handle into a new one.
+ * A Node socket reads by itself, 64 KiB at a time, which hides the tutorial's phenomena. With its `onread` option,
+ * `net.Socket` reads into a buffer of the user's; an accepted socket gets that by moving its handle into a new one.
  */
 export class Receiver {
   readonly socket: Socket;
@@ -19,7 +19,7 @@ export class Receiver {
   #ended = false;
   #error: Error | undefined;
 
-  /** @param readSizes how many bytes each read may return; the last one holds for all further reads */
+  /** @param readSizes most bytes each read may return; the last one holds for all further reads */
   constructor(accepted: Socket, readSizes: readonly number[]) {
     let index = 0;
     const nextSize = () => readSizes[Math.min(index++, readSizes.length - 1)] ?? 1024;

@@ -1,4 +1,4 @@
-/** Watches the TCP segments of a connection, by a capture or by the kernel's counters. */
+/** Watches the TCP segments of a connection, with a capture or the kernel's counters. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
@@ -9,13 +9,13 @@ const run = promisify(execFile);
 
 /** Watches the segments that arrive at a port of 127.0.0.1 until `stop`. */
 export interface SegmentWatch {
-  /** What crossed since the watch, or since `mark()`, as far as this machine lets us see. */
+  /** The segments since the watch began, or since `mark()`, as far as this machine reveals them. */
   stop(trace: Trace): Promise<Segments>;
-  /** Leaves out what crossed so far (a dialogue before the experiment). */
+  /** Ignores the segments so far (a dialogue before the experiment). */
   mark(): Promise<void>;
 }
 
-/** A capture with tcpdump where it is installed and permitted, else the kernel's counters by `ss`. */
+/** Captures with tcpdump if installed and permitted; otherwise reads the kernel's counters with `ss`. */
 export async function watchSegments(port: number): Promise<SegmentWatch> {
   return (await capture(port)) ?? counters(port);
 }
@@ -50,7 +50,7 @@ async function capture(port: number): Promise<SegmentWatch | undefined> {
   if (!listening) return undefined;
   let ignored = 0;
   const settle = async () => {
-    // The capture is another process: what it saw is complete when nothing more comes for a moment.
+    // The capture is another process: it is complete when nothing more arrives for a moment.
     for (let before = -1; before !== seen.length;) {
       before = seen.length;
       await new Promise((resolve) => setTimeout(resolve, 30));

@@ -1,9 +1,9 @@
-/** What was written, sent, read and understood on a pair of sockets, and when. */
+/** The writes, segments, reads and messages on a pair of sockets, and their times. */
 import { isUtf8 } from 'node:buffer';
 
 /**
- * Some bytes of one stream, seen at one place at one time. `offset` is where they stand in the stream (for datagrams:
- * how many bytes came before), so that a write, a segment, a read and a message can be laid over each other.
+ * Some bytes of one stream, seen at one place at one time. `offset` is their place in the stream (for datagrams: the
+ * number of bytes before), so that writes, segments, reads and messages can be compared.
  */
 export interface Span {
   readonly atMs: number;
@@ -12,15 +12,18 @@ export interface Span {
   readonly bytes: Buffer;
 }
 
-/** What TCP really sent, and how that is known: a capture sees each segment, the kernel's counters only how many. */
+/**
+ * What TCP really sent, and the source of that knowledge: a capture shows each segment, the kernel's counters only how
+ * many.
+ */
 export type Segments =
   | { readonly source: 'capture'; readonly count: number; readonly spans: readonly Span[]; readonly repeated: number }
   | { readonly source: 'kernel counters'; readonly count: number }
   | { readonly source: 'not seen'; readonly reason: string };
 
 /**
- * What happened on one pair of sockets, in the order in which it happened: `writes` are calls of send, `reads` what each
- * read returned, `messages` what the receiver took for a message. Times are milliseconds since the trace began.
+ * The events on one pair of sockets, in order: `writes` are calls of send, `reads` the results of reads, `messages`
+ * what the receiver took for a message. Times are milliseconds since the trace began.
  */
 export class Trace {
   readonly writes: Span[] = [];
@@ -30,7 +33,7 @@ export class Trace {
   /** The moment the trace began, on the clock of `performance.now()`. */
   startedAt = performance.now();
 
-  /** Starts again, without what came before (connecting, warming up). */
+  /** Starts again, without earlier events (connecting, warming up). */
   restart(): void {
     this.startedAt = performance.now();
     for (const list of [this.writes, this.reads, this.messages]) list.length = 0;
@@ -44,7 +47,7 @@ export class Trace {
     this.#add(this.reads, bytes);
   }
 
-  /** @param offset where its payload stands in the stream, when a framing's own bytes stand around it */
+  /** @param offset the place of its payload in the stream, if the framing's own bytes surround it */
   message(bytes: Uint8Array, offset?: number): void {
     this.#add(this.messages, bytes, offset);
   }
@@ -60,7 +63,7 @@ export class Trace {
   }
 }
 
-/** Microseconds are as fine as the clock is honest. */
+/** Rounds to microseconds, the real precision of the clock. */
 export function milliseconds(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
@@ -70,13 +73,13 @@ export type Content = { readonly text: string; readonly cut?: true } | { readonl
 
 export type SpanJson = Omit<Span, 'bytes'> & Content;
 
-/** A span as the JSON outputs give it: text when the bytes are whole UTF-8, else hex. */
+/** A span in the JSON outputs: text when the bytes are whole UTF-8, else hex. */
 export function spanJson(span: Span): SpanJson {
   const { atMs, offset, length } = span;
   return { atMs, offset, length, ...content(span.bytes) };
 }
 
-/** Bytes for JSON: `text` when they are whole UTF-8 (`cut` tells when only the first `limit` bytes are given), else `hex`. */
+/** Bytes for JSON: `text` when they are whole UTF-8 (`cut` if only the first `limit` bytes are given), else `hex`. */
 export function content(bytes: Buffer, limit = 256): Content {
   const shown = bytes.subarray(0, limit);
   const cut = shown.length < bytes.length ? ({ cut: true } as const) : {};

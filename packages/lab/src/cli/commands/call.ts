@@ -1,4 +1,4 @@
-/** `wirelab call`: a client of one of the historical command servers. */
+/** `wirelab call`: a client for one of the historical command servers. */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseAddress } from '../../address.js';
@@ -46,13 +46,13 @@ export const command: Command = {
       await converse(client, asked(commands.length > 0 ? commands : stdinLines(), commands.length), encoding);
     } finally {
       client.close();
-      process.stdin.destroy(); // a terminal that still has lines would keep the program
+      process.stdin.destroy(); // a terminal with unread lines would keep the program alive
     }
     return 0;
   },
 };
 
-/** Sends each command and prints its answer, each answer from the beginning of a line. */
+/** Sends each command and prints its answer, starting each answer on a new line. */
 async function converse(
   client: CommandClient,
   commands: AsyncIterable<Asked>,
@@ -78,7 +78,7 @@ interface Asked {
   readonly last: boolean;
 }
 
-/** Commands until `quit` or the end, empty ones left out. Only of a known number of them one is known to be the last. */
+/** Non-empty commands until `quit` or the end. Only with a known number of commands is the last one known. */
 async function* asked(commands: Iterable<string> | AsyncIterable<string>, count: number): AsyncGenerator<Asked> {
   let index = 0;
   for await (const command of commands) {
@@ -94,7 +94,7 @@ async function* stdinLines(): AsyncGenerator<string> {
     return;
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: PROMPT });
-  // At the prompt Ctrl-C leaves; an answer that it cuts short is no success.
+  // At the prompt Ctrl-C leaves; an answer it interrupts is no success.
   let asking = true;
   terminal.on('SIGINT', () => {
     terminal.close();

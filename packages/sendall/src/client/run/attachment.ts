@@ -196,7 +196,7 @@ export class ClientAttachment implements Rider {
     }
   }
 
-  /** The caller has its result, or gives up; `received` when the host may delete the run. */
+  /** The caller has its result, or gives up; `received` when the host need not keep the output for it. */
   end(received: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -362,9 +362,7 @@ export class ClientAttachment implements Rider {
 
   // -- internals
 
-  /**
-   * The host's first answer travels all the way, whereas a proxy in between may answer a PING itself. So it is timed.
-   */
+  /** Times the first answer, which the host gives itself; a process in between may answer a PING. */
   #answered(): void {
     this.#roundTripMs = performance.now() - this.#askedAt;
   }
