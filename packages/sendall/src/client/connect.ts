@@ -2,6 +2,8 @@
 import { resolveHome, type Home } from '../home.js';
 import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
+import { checkResolved, inventoryRule, type Inventory, type ResolvedHost } from './inventory.js';
+import { KnownHosts } from './known-hosts.js';
 import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './options/check.js';
 
 /** How to reach a host, and how long to try. */
@@ -11,6 +13,11 @@ export interface ConnectOptions {
    * @default from SENDALL_HOME and the XDG variables
    */
   home?: Home;
+  /**
+   * Where names and tls:// addresses are looked up, at each dial.
+   * @default the known hosts of `home`
+   */
+  inventory?: Inventory;
   /**
    * Milliseconds for dialling and the handshake.
    * @default 5000
@@ -49,6 +56,7 @@ export interface ConnectOptions {
 /** What each option may be. */
 export const CONNECT_RULES: Rules<ConnectOptions> = {
   home: { allowed: 'what resolveHome() returns', fits: isHome },
+  inventory: inventoryRule,
   timeout: duration,
   giveUpAfter: duration,
   pingInterval: duration,
@@ -62,14 +70,23 @@ function isHome(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as Home).agentSocket === 'string';
 }
 
+/** The list of hosts that these options mean. */
+export function inventoryOf({ home, inventory }: ConnectOptions): Inventory {
+  return inventory ?? KnownHosts.of(home ?? resolveHome());
+}
+
 /**
- * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known) or `unix:/path`.
+ * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known), `unix:/path`, or a
+ * host that was resolved before. A name is looked up again when a lost link is dialled anew; a resolved host is dialled as
+ * it was given.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when a key is unknown, has changed, or was not paired.
- * @throws UsageError for a wrong option, an unknown name, or a broken configuration file.
+ * @throws UsageError for a wrong option, a wrong field of a resolved host, an unknown name, or a broken configuration file.
  */
-export async function connect(target: string, options: ConnectOptions = {}): Promise<Host> {
-  check('the host to connect to', target ?? null, name);
+export async function connect(target: string | ResolvedHost, options: ConnectOptions = {}): Promise<Host> {
+  const what = 'the host to connect to';
+  if (typeof target === 'string') check(what, target, name);
+  else checkResolved(what, target);
   checkOptions<ConnectOptions>('connect', options, CONNECT_RULES);
   const home = options.home ?? resolveHome();
   const [{ dialler }, { Session }, { Host }] = await Promise.all([
@@ -78,7 +95,8 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     import('./host.js'),
   ]);
   const { signal, share } = options;
-  const dialHost = dialler(target, home, { timeoutMs: readDuration(options.timeout) ?? 5000, signal, share });
+  const timeoutMs = readDuration(options.timeout) ?? 5000;
+  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share });
   const session = new Session(await dialHost(), dialHost, {
     giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
     pingInterval: readDuration(options.pingInterval) ?? 15_000,
@@ -86,5 +104,5 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     longestPause: readDuration(options.longestPause) ?? 10_000,
   });
   const { fromOwnFolder } = target === 'local' ? await import('./own-folder.js') : {};
-  return new Host(target, session, fromOwnFolder);
+  return new Host(typeof target === 'string' ? target : target.name, session, fromOwnFolder);
 }

@@ -5,7 +5,7 @@ import { RefusedError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
-import { KnownHosts } from './known-hosts.js';
+import { checkResolved, type Inventory, type ResolvedHost } from './inventory.js';
 import type { Dialled } from './session/session.js';
 
 /** An event of the channel `sendall:dial`, which reports each attempt to link to a host, first or repeated. */
@@ -15,6 +15,8 @@ export type DialEvent =
 
 /** How a host is dialled; see ConnectOptions. */
 export interface Dialling {
+  readonly home: Home;
+  readonly inventory: Inventory;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly share?: (() => void) | undefined;
@@ -23,24 +25,25 @@ export interface Dialling {
 const dialEvents = channel('sendall:dial');
 
 /** Makes the function that dials a host, the first time and after each loss. */
-export function dialler(target: string, home: Home, options: Dialling): () => Promise<Dialled> {
+export function dialler(target: string | ResolvedHost, options: Dialling): () => Promise<Dialled> {
+  const host = typeof target === 'string' ? target : target.name;
   return async () => {
-    dialEvents.publish({ host: target, state: 'dialling' } satisfies DialEvent);
+    dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
     try {
-      const dialled = await dialOnce(target, home, options);
-      dialEvents.publish({ host: target, state: 'linked' } satisfies DialEvent);
+      const dialled = await dialOnce(target, options);
+      dialEvents.publish({ host, state: 'linked' } satisfies DialEvent);
       return dialled;
     } catch (error) {
-      dialEvents.publish({ host: target, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
+      dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
       throw error;
     }
   };
 }
 
-async function dialOnce(target: string, home: Home, options: Dialling): Promise<Dialled> {
-  const { timeoutMs, signal, share } = options;
-  // Looked up at each dial: the host may have been paired again and have a new pin.
-  const { url, pin } = await lookUp(target, home);
+async function dialOnce(target: string | ResolvedHost, options: Dialling): Promise<Dialled> {
+  const { home, inventory, timeoutMs, signal, share } = options;
+  // A name is looked up at each dial: the host may have been paired again and have a new pin.
+  const { url, pin } = typeof target === 'string' ? lookUp(target, home, inventory) : target;
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
     const warm = await dialWarm(home, { url, pin }, timeoutMs);
@@ -57,31 +60,21 @@ async function dialOnce(target: string, home: Home, options: Dialling): Promise<
   return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }
 
-/** By file, so that a program that dials a thousand hosts reads the list once. */
-const lists = new Map<string, KnownHosts>();
-
-function hostsOf(home: Home): KnownHosts {
-  let list = lists.get(home.hostsFile);
-  if (!list) lists.set(home.hostsFile, (list = new KnownHosts(home)));
-  return list;
-}
-
-async function lookUp(target: string, home: Home): Promise<{ url: string; pin: string | undefined }> {
-  if (target === 'local') return { url: `unix:${home.agentSocket}`, pin: undefined };
-  if (target.startsWith('unix:')) return { url: target, pin: undefined };
-  const known = hostsOf(home);
-  if (target.startsWith('tls://')) {
-    const entry = known.at(target);
-    if (!entry)
-      throw new RefusedError(
-        `the key of ${target} is not known here: pair with it (sendall pair ${target} --code … --name …)`,
-      );
-    return { url: entry.url, pin: entry.pin };
+/** Where a name or an address leads now. */
+function lookUp(target: string, home: Home, inventory: Inventory): ResolvedHost {
+  if (target === 'local') return { name: target, url: `unix:${home.agentSocket}` };
+  if (target.startsWith('unix:')) return { name: target, url: target };
+  const isAddress = target.startsWith('tls://');
+  const host = isAddress ? inventory.at(target) : inventory.get(target);
+  if (host) {
+    checkResolved(`the host "${target}"`, host);
+    return host;
   }
-  const entry = known.get(target);
-  if (!entry)
-    throw new UsageError(
-      `there is no host "${target}": see "sendall hosts", or pair with it (sendall pair tls://HOST:PORT --code … --name ${target})`,
+  if (isAddress)
+    throw new RefusedError(
+      `the key of ${target} is not known here: pair with it (sendall pair ${target} --code … --name …)`,
     );
-  return { url: entry.url, pin: entry.pin };
+  throw new UsageError(
+    `there is no host "${target}": see "sendall hosts", or pair with it (sendall pair tls://HOST:PORT --code … --name ${target})`,
+  );
 }

@@ -4,6 +4,7 @@ import type { Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { isRecord, RecordFile, type Json } from '../files/record-file.js';
 import { canonicalTlsUrl, parseTlsUrl } from '../text/address.js';
+import { checkHostName, type Inventory } from './inventory.js';
 
 /** A host this user knows: its address, key and tags. */
 export interface KnownHost {
@@ -15,22 +16,6 @@ export interface KnownHost {
   readonly tags: Readonly<Record<string, string>>;
   /** ISO 8601, UTC. */
   readonly addedAt: string;
-}
-
-const RESERVED = new Set(['local', 'all']);
-
-/**
- * Checks a host's name.
- * @throws UsageError when it is wrong.
- */
-export function checkHostName(name: string): string {
-  if (typeof name !== 'string') throw new UsageError('a host needs a name');
-  if (RESERVED.has(name)) throw new UsageError(`"${name}" is a word of its own and cannot name a host: choose another`);
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
-    throw new UsageError(
-      `${JSON.stringify(name.slice(0, 80))} cannot name a host: use 1 to 63 letters, digits, dots, dashes and underscores, the first a letter or digit`,
-    );
-  return name;
 }
 
 /**
@@ -63,17 +48,29 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
   return { url, pin, tags: Object.fromEntries(pairs), addedAt: typeof addedAt === 'string' ? addedAt : '' };
 }
 
+/** By file. All callers in a process share one instance, and with it what was read. */
+const instances = new Map<string, KnownHosts>();
+
 /**
- * The hosts of one home. Sees changes by other processes; several processes may write at the same time.
+ * The hosts of one home. The file is read and parsed once. Each later call costs one `stat` and reads the file again when
+ * its inode, size or times have changed, so changes by other processes are seen; several processes may write at the same
+ * time.
  * @throws UsageError from every method when the file is not valid. The file stays as it is.
  */
-export class KnownHosts {
+export class KnownHosts implements Inventory {
   readonly #file: RecordFile<Entry>;
   #indexed: ReadonlyMap<string, Entry> | undefined;
   #byUrl: ReadonlyMap<string, string> = new Map();
 
-  constructor(home: Home) {
-    this.#file = new RecordFile(home.hostsFile, checkEntry);
+  private constructor(path: string) {
+    this.#file = new RecordFile(path, checkEntry);
+  }
+
+  /** The known hosts of `home`: one instance a process. */
+  static of({ hostsFile }: Home): KnownHosts {
+    let hosts = instances.get(hostsFile);
+    if (!hosts) instances.set(hostsFile, (hosts = new KnownHosts(hostsFile)));
+    return hosts;
   }
 
   /** All hosts, by name. */

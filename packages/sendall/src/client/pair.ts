@@ -11,7 +11,8 @@ import { pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
 import { dialTls, exportBinding } from '../link/tls.js';
 import type { Message, MessageNamed } from '../protocol/messages.js';
-import { checkHostName, KnownHosts, type KnownHost } from './known-hosts.js';
+import { checkHostName } from './inventory.js';
+import { KnownHosts, type KnownHost } from './known-hosts.js';
 
 /** The caller's half of a pairing. */
 export interface PairOptions {
@@ -55,7 +56,7 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
   const address = parseTlsUrl(url);
   const name = checkHostName(options.name);
   const code = parseCode(options.code);
-  const hosts = new KnownHosts(home);
+  const hosts = KnownHosts.of(home);
   hosts.get(name); // A file that is wrong is better known before the code is used.
   const identity = await loadIdentity(home, { create: true });
   const started = performance.now();

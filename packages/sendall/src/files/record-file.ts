@@ -1,7 +1,7 @@
 /** A private JSON file of named records that people may edit: `{ "NAME": { … }, … }`. */
-import { statSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { readPrivateFile, updatePrivateFile } from './private-file.js';
+import { stampOf } from './stamp.js';
 
 export type Json = Record<string, unknown>;
 
@@ -17,7 +17,7 @@ export function isRecord(value: unknown): value is Json {
 export class RecordFile<T extends object> {
   readonly #path: string;
   readonly #check: (name: string, entry: Json) => T;
-  #stamp = '';
+  #stamp: string | undefined;
   #records: ReadonlyMap<string, T> = new Map();
 
   /** `check` turns an entry of the file into a record, or throws. */
@@ -27,10 +27,9 @@ export class RecordFile<T extends object> {
   }
 
   read(): ReadonlyMap<string, T> {
-    const info = statSync(this.#path, { bigint: true, throwIfNoEntry: false });
-    const stamp = info ? `${info.dev} ${info.ino} ${info.size} ${info.mtimeNs} ${info.ctimeNs}` : '';
-    if (!info || stamp !== this.#stamp) {
-      this.#stamp = '';
+    const stamp = stampOf(this.#path);
+    if (stamp === undefined || stamp !== this.#stamp) {
+      this.#stamp = undefined;
       this.#records = this.#parse(readPrivateFile(this.#path));
       this.#stamp = stamp;
     }
@@ -45,7 +44,7 @@ export class RecordFile<T extends object> {
       return `${JSON.stringify(Object.fromEntries(records), null, 2)}\n`;
     });
     // File times are coarse: two changes in a row could look like one.
-    this.#stamp = '';
+    this.#stamp = undefined;
   }
 
   #parse(text: string | undefined): Map<string, T> {

@@ -1,8 +1,8 @@
 /** The same command on many hosts. */
 import { checkOptions, type Rules } from '../client/options/check.js';
-import { connect, CONNECT_RULES, type ConnectOptions } from '../client/connect.js';
+import { connect, CONNECT_RULES, inventoryOf, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
-import { KnownHosts } from '../client/known-hosts.js';
+import type { Inventory } from '../client/inventory.js';
 import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
 import type { Result } from '../client/result/result.js';
 import type { RunEvent } from '../client/streams/events.js';
@@ -10,7 +10,6 @@ import { Fifo } from '../client/streams/fifo.js';
 import type { StreamName } from '../client/streams/output.js';
 import type { Run } from '../client/run/run.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
-import { resolveHome } from '../home.js';
 import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { NodeSet } from './node-set.js';
@@ -56,8 +55,9 @@ export interface FleetResult {
  */
 export function fleet(targets: string | Iterable<string>, options: ConnectOptions = {}): Fleet {
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
-  const names = typeof targets === 'string' ? resolveTargets(targets, options.home) : [...targets];
-  const known = new Set(new KnownHosts(options.home ?? resolveHome()).list().map(({ name }) => name));
+  const inventory = inventoryOf(options);
+  const names = typeof targets === 'string' ? resolveTargets(targets, inventory) : [...targets];
+  const known = new Set(inventory.list().map(({ name }) => name));
   const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !known.has(name));
   if (unknown.length)
     throw new UsageError(
@@ -106,7 +106,7 @@ export class Fleet {
   #start(begin: (host: Host, options: RunOptions) => Run, options: FleetRunOptions): FleetRun {
     checkOptions<FleetRunOptions>('fleet run', options, FLEET_RULES);
     const runId = options.runId ?? newRunId();
-    const ids = idsFor(this.#names, runId, this.#options);
+    const ids = idsFor(this.#names, runId, inventoryOf(this.#options));
     return new FleetRun(this.#names, this.#options, begin, { ...options, runId }, ids);
   }
 }
@@ -337,17 +337,13 @@ function sendallError(error: Error): SendallError {
  * Run ids by host. All share one, so that it names the whole. A machine with two names here would take the second
  * command for a repeat of the first, so the second name gets another id.
  */
-function idsFor(
-  names: readonly string[],
-  runId: string,
-  { home = resolveHome() }: ConnectOptions,
-): Map<string, string> {
+function idsFor(names: readonly string[], runId: string, inventory: Inventory): Map<string, string> {
   const ids = new Map<string, string>();
   const machines = new Set<string>();
-  const hosts = new KnownHosts(home);
-  const pins = new Map(hosts.list().map(({ name, pin }) => [name, pin]));
+  const byName = new Map(inventory.list().map((host) => [host.name, host]));
   for (const name of names) {
-    const machine = (name.startsWith('tls:') ? hosts.at(name)?.pin : pins.get(name)) ?? name;
+    const host = name.startsWith('tls:') ? inventory.at(name) : byName.get(name);
+    const machine = host?.pin ?? host?.url ?? name;
     ids.set(name, machines.has(machine) ? newRunId() : runId);
     machines.add(machine);
   }

@@ -1,7 +1,8 @@
 /** TARGETS: the hosts that a word or an expression names. */
 import { UsageError } from '../errors.js';
-import { resolveHome, type Home } from '../home.js';
-import { KnownHosts, type KnownHost } from '../client/known-hosts.js';
+import { resolveHome } from '../home.js';
+import type { Inventory, InventoryHost } from '../client/inventory.js';
+import { KnownHosts } from '../client/known-hosts.js';
 import { NodeSet } from './node-set.js';
 
 /**
@@ -9,8 +10,8 @@ import { NodeSet } from './node-set.js';
  * name or value), `k=v`, `all` (every known host), `!x` for difference, `&` for intersection.
  * @throws UsageError when it is wrong or names no host.
  */
-export function resolveTargets(targets: string, home: Home = resolveHome()): NodeSet {
-  const known = new KnownHosts(home).list();
+export function resolveTargets(targets: string, inventory: Inventory = KnownHosts.of(resolveHome())): NodeSet {
+  const known = inventory.list();
   // Built once for all words, as there may be as many words as hosts.
   let byTag: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   const tagged = (word: string) => (byTag ??= hostsByTag(known)).get(word);
@@ -29,9 +30,9 @@ export function resolveTargets(targets: string, home: Home = resolveHome()): Nod
 }
 
 /** Indexes the hosts under `@key`, `@value` and `key=value`. */
-function hostsByTag(hosts: readonly KnownHost[]): ReadonlyMap<string, ReadonlySet<string>> {
+function hostsByTag(hosts: readonly InventoryHost[]): ReadonlyMap<string, ReadonlySet<string>> {
   const byTag = new Map<string, Set<string>>();
-  for (const { name, tags } of hosts)
+  for (const { name, tags = {} } of hosts)
     for (const [key, value] of Object.entries(tags))
       for (const word of [`@${key}`, `@${value}`, `${key}=${value}`]) {
         const names = byTag.get(word);

@@ -6,6 +6,7 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:cry
 import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { createPrivateFile, readPrivateFile } from '../files/private-file.js';
+import { stampOf } from '../files/stamp.js';
 import { selfSignedCertificate } from './certificate.js';
 import { fingerprintOf } from './fingerprint.js';
 
@@ -46,17 +47,26 @@ function newIdentity(): string {
   return String(privateKey.export({ type: 'pkcs8', format: 'pem' })) + certificate.toString();
 }
 
+/** By file, with the file's stamp: reading a key and checking it takes a good part of a dial's time. */
+const loaded = new Map<string, { readonly stamp: string; readonly identity: Identity }>();
+
 /**
- * The identity of `home`. Without one, `create` makes it (two concurrent processes get the same one); otherwise
- * UsageError is thrown, as for a file that is a link, another user's, open to others, or invalid.
+ * The identity of `home`, the same object while its file is unchanged. Without one, `create` makes it (two concurrent
+ * processes get the same one); otherwise UsageError is thrown, as for a file that is a link, another user's, open to
+ * others, or invalid.
  */
 export async function loadIdentity(home: Home, options: { create?: boolean } = {}): Promise<Identity> {
   const path = home.identityFile;
+  const stamp = stampOf(path);
+  const before = loaded.get(path);
+  if (before && before.stamp === stamp) return before.identity;
   let pem = readPrivateFile(path);
   if (pem === undefined) {
     if (!options.create) throw new UsageError(`there is no key in ${path} yet: sendall agent or sendall pair makes it`);
     createPrivateFile(path, newIdentity());
     pem = readPrivateFile(path);
   }
-  return parseIdentity(pem ?? '', path);
+  const identity = parseIdentity(pem ?? '', path);
+  if (stamp !== undefined) loaded.set(path, { stamp, identity });
+  return identity;
 }

@@ -5,7 +5,14 @@
  */
 import { constants } from 'node:crypto';
 import type { OnReadOpts } from 'node:net';
-import { connect, type ConnectionOptions, type TLSSocket, type TlsOptions } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import { RefusedError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from '../text/address.js';
@@ -19,22 +26,35 @@ export interface Peer {
   readonly fingerprint: string;
 }
 
-const shared = (identity: Identity) => ({
-  key: identity.key,
-  cert: identity.cert,
+/** The key, versions and ciphers of either side. */
+const ownSide = ({ key, cert }: Identity) => ({
+  key,
+  cert,
   minVersion: 'TLSv1.3' as const,
   maxVersion: 'TLSv1.3' as const,
   // The fastest on processors with AES, and mandatory in TLS 1.3; ChaCha20 for the others.
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
+});
+
+const terms = {
   ALPNProtocols: [ALPN],
   // Keys are compared by pin in acceptPeer and dialTls.
   rejectUnauthorized: false,
-});
+};
 
 /** Options for a TLS server. Pass every connection to `acceptPeer` once its handshake is done. */
 export function serverTls(identity: Identity): TlsOptions {
   // Without tickets no session can be resumed; a resumed session shows no certificate.
-  return { ...shared(identity), requestCert: true, secureOptions: constants.SSL_OP_NO_TICKET };
+  return { ...ownSide(identity), ...terms, requestCert: true, secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+const contexts = new WeakMap<Identity, SecureContext>();
+
+/** A caller's side, made once for each key: it takes longer than the rest of a dial before the handshake. */
+function callerSide(identity: Identity): SecureContext {
+  let context = contexts.get(identity);
+  if (!context) contexts.set(identity, (context = createSecureContext(ownSide(identity))));
+  return context;
 }
 
 /**
@@ -126,7 +146,13 @@ export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     let connected = false;
-    const socket = connect({ ...shared(identity), host, port, ...(onread ? { onread } : {}) } as ConnectionOptions);
+    const socket = connect({
+      secureContext: callerSide(identity),
+      ...terms,
+      host,
+      port,
+      ...(onread ? { onread } : {}),
+    } as ConnectionOptions);
     const settle = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);

@@ -75,10 +75,10 @@ describe('over TLS', () => {
   test("a host's key is found by what its address means, and not by how it is written", async () => {
     const home = newHome();
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
-    const { pin } = new KnownHosts(home).get('web1')!;
+    const { pin } = KnownHosts.of(home).get('web1')!;
     await using host = await connect(`${url.replace(/:(\d+)$/, ':0$1')}/`, { home });
     expect((await host.run(['echo', 'x'])).stdout).toBe('x\n');
-    const known = new KnownHosts(home);
+    const known = KnownHosts.of(home);
     for (const [name, address, ...others] of [
       ['a', 'tls://Web9.Example.org', 'tls://web9.example.ORG:7433', 'tls://WEB9.example.org:07433/'],
       ['b', 'tls://[::1]:9', 'tls://[0:0:0:0:0:0:0:1]:09', 'tls://[0::1]:9/'],
@@ -97,7 +97,7 @@ describe('over TLS', () => {
 
   test('a caller whose key the agent does not know is refused with the next step, and runs nothing', async () => {
     const home = newHome();
-    await new KnownHosts(home).add({ name: 'web1', url, pin: agent.fingerprint });
+    await KnownHosts.of(home).add({ name: 'web1', url, pin: agent.fingerprint });
     await expect(connect('web1', { home })).rejects.toThrow(RefusedError);
     await expect(connect('web1', { home })).rejects.toThrow(/does not know the key SHA256:.*pair --new/);
   });
@@ -116,7 +116,7 @@ describe('over TLS', () => {
   test('an agent with another key than the pinned one is refused with both fingerprints', async () => {
     const home = newHome();
     const other = `SHA256:${'A'.repeat(43)}`;
-    await new KnownHosts(home).add({ name: 'web1', url, pin: other });
+    await KnownHosts.of(home).add({ name: 'web1', url, pin: other });
     const error = await connect('web1', { home }).then(
       () => undefined,
       (reason: Error) => reason,

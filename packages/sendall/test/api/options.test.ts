@@ -86,7 +86,7 @@ describe('a wrong option is refused by name before anything starts:', () => {
     await expect(connect('local', { home: '/tmp' } as object)).rejects.toThrow(
       /^home: "\/tmp" is not what resolveHome/,
     );
-    await expect(connect(5 as never, { home })).rejects.toThrow(/^the host to connect to: 5 is not text/);
+    await expect(connect(5 as never, { home })).rejects.toThrow(/^the host to connect to: 5 is not a name, an address, or/);
     expect(() => fleet('local', { home, signal: 5 } as object)).toThrow(/^signal: 5 is not an AbortSignal/);
     const all = fleet('local', { home });
     for (const [options, message] of [

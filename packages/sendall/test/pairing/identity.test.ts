@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -43,6 +44,18 @@ describe('the identity of a home', () => {
     expect(certificate.validTo).toBe('Dec 31 23:59:59 9999 GMT');
     expect(certificate.ca).toBe(false);
     expect(certificate.serialNumber).toMatch(/^[4-7][0-9A-F]{31}$/);
+  });
+
+  test('is read once while its file stays the same, and again when that is another or is open to others', async () => {
+    const home = newHome();
+    const made = await loadIdentity(home, { create: true });
+    const loaded = await loadIdentity(home);
+    expect(await loadIdentity(home)).toBe(loaded);
+    chmodSync(home.identityFile, 0o644);
+    await expect(loadIdentity(home)).rejects.toThrow(/open to other users/);
+    rmSync(home.identityFile);
+    await expect(loadIdentity(home)).rejects.toThrow(/there is no key in/);
+    expect((await loadIdentity(home, { create: true })).fingerprint).not.toBe(made.fingerprint);
   });
 
   test('is not made without being asked for', async () => {

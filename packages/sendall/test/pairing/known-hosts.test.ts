@@ -3,7 +3,8 @@ import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, utimesSync,
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { KnownHosts, checkHostName, parseTag } from '../../dist/client/known-hosts.js';
+import { checkHostName } from '../../dist/client/inventory.js';
+import { KnownHosts, parseTag } from '../../dist/client/known-hosts.js';
 import { filesOf, newHome } from './support.js';
 
 const pin = `SHA256:${'k'.repeat(43)}`;
@@ -13,19 +14,19 @@ const url = 'tls://web1:7433';
 describe('known hosts', () => {
   test('are kept in a file for this user alone', async () => {
     const home = newHome();
-    const hosts = new KnownHosts(home);
+    const hosts = KnownHosts.of(home);
     expect(hosts.list()).toEqual([]);
     const added = await hosts.add({ name: 'web1', url, pin, tags: { role: 'web' } });
     await hosts.add({ name: 'db.1', url: 'tls://[::1]:9', pin: otherPin });
     expect(added).toMatchObject({ name: 'web1', url, pin, tags: { role: 'web' } });
-    expect(new KnownHosts(home).get('web1')).toEqual(added);
+    expect(KnownHosts.of(home).get('web1')).toEqual(added);
     expect(hosts.list().map(({ name }) => name)).toEqual(['db.1', 'web1']);
     expect(statSync(home.hostsFile).mode & 0o777).toBe(0o600);
     expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
   test('are removed, tagged and paired anew; tags stay', async () => {
-    const hosts = new KnownHosts(newHome());
+    const hosts = KnownHosts.of(newHome());
     await hosts.add({ name: 'web1', url, pin, tags: { role: 'web' } });
     await hosts.set('web1', { 机房: '北京', role: 'db' });
     expect(hosts.get('web1')?.tags).toEqual({ role: 'db', 机房: '北京' });
@@ -36,7 +37,7 @@ describe('known hosts', () => {
   });
 
   test('that are not there, or there already, are named in the error', async () => {
-    const hosts = new KnownHosts(newHome());
+    const hosts = KnownHosts.of(newHome());
     await hosts.add({ name: 'web1', url, pin });
     await expect(hosts.add({ name: 'web1', url, pin: otherPin })).rejects.toThrow(/"web1" is known already/);
     await expect(hosts.remove('web2')).rejects.toThrow(/no host is called "web2"/);
@@ -47,7 +48,7 @@ describe('known hosts', () => {
 
   test('with a bad address, pin or tag are not added', async () => {
     const home = newHome();
-    const hosts = new KnownHosts(home);
+    const hosts = KnownHosts.of(home);
     await expect(hosts.add({ name: 'a', url: 'http://x', pin })).rejects.toThrow(/is not an address/);
     await expect(hosts.add({ name: 'a', url, pin: 'SHA256:x' })).rejects.toThrow(/is not a fingerprint/);
     await expect(hosts.add({ name: 'a', url, pin, tags: { 'a b': 'c' } })).rejects.toThrow(/is not a tag/);
@@ -63,7 +64,7 @@ describe('known hosts', () => {
         promisify(execFile)(process.execPath, [program, name, '20'], { env: { SENDALL_HOME: home.config } }),
       ),
     );
-    expect(new KnownHosts(home).list()).toHaveLength(100);
+    expect(KnownHosts.of(home).list()).toHaveLength(100);
     expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
@@ -71,7 +72,7 @@ describe('known hosts', () => {
     const home = newHome();
     writeFileSync(`${home.hostsFile}.lock`, '');
     utimesSync(`${home.hostsFile}.lock`, new Date(0), new Date(0));
-    await new KnownHosts(home).add({ name: 'web1', url, pin });
+    await KnownHosts.of(home).add({ name: 'web1', url, pin });
     expect(filesOf(home)).toEqual(['hosts.json']);
   });
 });
@@ -94,7 +95,7 @@ describe('a hosts file that is wrong', () => {
   ])('(%s) is said to be, and stays as it was', async (_, text, message) => {
     const home = newHome();
     writeFileSync(home.hostsFile, text, { mode: 0o600 });
-    const hosts = new KnownHosts(home);
+    const hosts = KnownHosts.of(home);
     expect(() => hosts.list()).toThrow(message);
     await expect(hosts.add({ name: 'web2', url, pin })).rejects.toThrow(message);
     expect(readFileSync(home.hostsFile, 'utf8')).toBe(text);
@@ -103,14 +104,14 @@ describe('a hosts file that is wrong', () => {
 
   test('is not read when others may write it, nor through a link', async () => {
     const home = newHome();
-    const hosts = new KnownHosts(home);
+    const hosts = KnownHosts.of(home);
     await hosts.add({ name: 'web1', url, pin });
     chmodSync(home.hostsFile, 0o666);
     expect(() => hosts.get('web1')).toThrow(/open to other users \(mode 666\)/);
     chmodSync(home.hostsFile, 0o600);
     const linked = newHome();
     symlinkSync(home.hostsFile, linked.hostsFile);
-    expect(() => new KnownHosts(linked).list()).toThrow(/is a symbolic link/);
+    expect(() => KnownHosts.of(linked).list()).toThrow(/is a symbolic link/);
   });
 });
 

@@ -17,7 +17,7 @@ const identityOf = (home: Home) => loadIdentity(home, { create: true });
 
 /** Neither side remembers the other. */
 async function expectNotPaired(home: Home, agent: TestAgent): Promise<void> {
-  expect(new KnownHosts(home).list()).toEqual([]);
+  expect(KnownHosts.of(home).list()).toEqual([]);
   expect(agent.callers.find((await identityOf(home)).spki)).toBeUndefined();
 }
 
@@ -69,7 +69,7 @@ describe('pairing', () => {
     expect(Math.abs(Date.parse(expires) - Date.now() - 600_000)).toBeLessThan(60_000);
     const paired = await pair(home, agent.url, { code, name: 'web1' });
     expect(paired).toEqual({ name: 'web1', url: agent.url, pin: agent.identity.fingerprint });
-    expect(new KnownHosts(home).get('web1')).toMatchObject({ url: agent.url, pin: agent.identity.fingerprint });
+    expect(KnownHosts.of(home).get('web1')).toMatchObject({ url: agent.url, pin: agent.identity.fingerprint });
     const { spki, fingerprint: mine } = await identityOf(home);
     expect(agent.callers.find(spki)).toMatchObject({ fingerprint: mine, principal: 'owner', roles: ['owner'] });
     expect(agent.callers.find(spki)?.name).toMatch(/^.+@.+$/);
@@ -92,7 +92,7 @@ describe('pairing', () => {
     await lost.next();
     for (let i = 0; i < 3; i++) await pair(home, agent.url, { code, name: 'web1' });
     expect(agent.callers.list()).toHaveLength(1);
-    expect(new KnownHosts(home).get('web1')?.pin).toBe(agent.identity.fingerprint);
+    expect(KnownHosts.of(home).get('web1')?.pin).toBe(agent.identity.fingerprint);
   });
 
   test('is refused to another key with a code that was used', async () => {
@@ -144,7 +144,7 @@ describe('pairing', () => {
     for (const result of results)
       if (result.status === 'rejected') expect(result.reason.message).toMatch(/was used by another key/);
     expect(agent.callers.list()).toHaveLength(1);
-    expect(homes.filter((home) => new KnownHosts(home).list().length)).toHaveLength(1);
+    expect(homes.filter((home) => KnownHosts.of(home).list().length)).toHaveLength(1);
   });
 
   test('of many with a code each works at once', async () => {
@@ -165,7 +165,7 @@ describe('pairing', () => {
     ).rejects.toThrow(/the key at .* has changed: pinned .*, seen .*pair again with a code/);
     const paired = await pair(home, anew.url, { code: anew.desk.issue().code, name: 'web1' });
     expect(paired.before).toMatchObject({ url: old.url, pin: old.identity.fingerprint });
-    expect(new KnownHosts(home).get('web1')?.pin).toBe(anew.identity.fingerprint);
+    expect(KnownHosts.of(home).get('web1')?.pin).toBe(anew.identity.fingerprint);
   });
 
   test('does not bring back a key that was removed since', async () => {
@@ -185,7 +185,7 @@ describe('pairing', () => {
     writeFileSync(agent.home.callersFile, '{', { mode: 0o600 });
     const attempt = pair(home, agent.url, { code, name: 'web1' });
     await expect(attempt).rejects.toThrow(/did not pair: the pin could not be kept: .*callers\.json is not JSON/);
-    expect(new KnownHosts(home).list()).toEqual([]);
+    expect(KnownHosts.of(home).list()).toEqual([]);
     writeFileSync(agent.home.callersFile, '{}');
     await pair(home, agent.url, { code, name: 'web1' });
     expect(agent.callers.list()).toHaveLength(1);
@@ -478,7 +478,7 @@ describe('pairing with what is not an agent', () => {
     const home = newHome();
     const url = await speaker(reply);
     await expect(pair(home, url, { code, name: 'a', timeoutMs: 500 })).rejects.toThrow(message);
-    expect(new KnownHosts(home).list()).toEqual([]);
+    expect(KnownHosts.of(home).list()).toEqual([]);
   });
 
   test('stops when it is cancelled', async () => {

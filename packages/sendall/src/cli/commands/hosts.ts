@@ -48,7 +48,7 @@ export const hosts: Command = {
 };
 
 function known(): KnownHosts {
-  return new KnownHosts(resolveHome());
+  return KnownHosts.of(resolveHome());
 }
 
 function tagsText({ tags }: KnownHost): string {

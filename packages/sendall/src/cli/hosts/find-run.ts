@@ -83,7 +83,7 @@ async function unknownRun(word: string): Promise<string> {
   const { closest } = await import('../words/closest.js');
   const near = closest(word, knownRuns());
   if (near) return `there is no run "${word}": did you mean "${near}"?`;
-  const [host] = new KnownHosts(resolveHome()).list();
+  const [host] = KnownHosts.of(resolveHome()).list();
   return host
     ? `there is no run "${word}" that you started from here: name its host (--on ${host.name}), or look on all (--on all)`
     : `there is no run "${word}" on this machine: see "sendall ps --all"`;

@@ -9,7 +9,7 @@ export function misplacedHost(name: string, words: readonly string[]): string | 
 
 function isKnown(name: string): boolean {
   try {
-    return new KnownHosts(resolveHome()).get(name) !== undefined;
+    return KnownHosts.of(resolveHome()).get(name) !== undefined;
   } catch {
     // A broken hosts file is reported when it is needed.
     return false;

@@ -1,0 +1,88 @@
+/** What stands for a list of hosts: names, addresses, keys and tags, wherever they are kept. */
+import { UsageError } from '../errors.js';
+import { parseFingerprint } from '../keys/fingerprint.js';
+import { parseTlsUrl } from '../text/address.js';
+import { check, having, type Rule } from './options/check.js';
+
+/** A host with all that a dial needs, so that no list is asked. A {@link KnownHost} is one. */
+export interface ResolvedHost {
+  /** What the host is called in results, events and messages. */
+  readonly name: string;
+  /** tls://HOST:PORT or unix:/path */
+  readonly url: string;
+  /** Fingerprint of the agent's key. A tls:// address needs it, a unix: address has none. */
+  readonly pin?: string | undefined;
+}
+
+/** A host of an inventory. */
+export interface InventoryHost extends ResolvedHost {
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A list of hosts. It is asked at each dial, so an answer is what the list holds now, and comes at once. */
+export interface Inventory {
+  /** All hosts, by name. */
+  list(): readonly InventoryHost[];
+  /** The host of this name. */
+  get(name: string): InventoryHost | undefined;
+  /** The host at a tls:// address, however it is written. */
+  at(url: string): InventoryHost | undefined;
+}
+
+export const inventoryRule: Rule = having('an object with list(), get() and at()', 'list', 'get', 'at');
+
+const RESERVED = new Set(['local', 'all']);
+
+/**
+ * Checks a host's name.
+ * @throws UsageError when it is wrong.
+ */
+export function checkHostName(name: string): string {
+  if (typeof name !== 'string') throw new UsageError('a host needs a name');
+  if (RESERVED.has(name)) throw new UsageError(`"${name}" is a word of its own and cannot name a host: choose another`);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
+    throw new UsageError(
+      `${JSON.stringify(name.slice(0, 80))} cannot name a host: use 1 to 63 letters, digits, dots, dashes and underscores, the first a letter or digit`,
+    );
+  return name;
+}
+
+/** A rule from a function that throws for what is wrong. */
+const passing = (allowed: string, parse: (value: string) => unknown): Rule => ({
+  allowed,
+  fits(value) {
+    try {
+      if (typeof value === 'string') parse(value);
+      return typeof value === 'string';
+    } catch {
+      return false;
+    }
+  },
+});
+
+const isUnix = (url: string) => url.startsWith('unix:/');
+
+const HOST: Rule = {
+  allowed: 'a name, an address, or { name, url, pin }',
+  fits: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+};
+const NAME = passing(
+  'a host’s name (1 to 63 letters, digits, dots, dashes and underscores; not "local" or "all")',
+  checkHostName,
+);
+const URL = passing('tls://HOST:PORT or unix:/path', (url) => isUnix(url) || parseTlsUrl(url));
+const PIN = passing('a fingerprint, "SHA256:" and 43 characters', parseFingerprint);
+const NO_PIN: Rule = { allowed: 'undefined: a unix: address has no pin', fits: () => false };
+
+/**
+ * Checks a host that did not come from a list of ours. `what`: "the host to connect to" and so on.
+ * @throws UsageError that names the field.
+ */
+export function checkResolved(what: string, host: ResolvedHost): void {
+  check(what, host ?? null, HOST);
+  const { name, url, pin } = host;
+  check(`name of ${what}`, name ?? null, NAME);
+  check(`url of ${what}`, url ?? null, URL);
+  if (isUnix(url)) check(`pin of ${what}`, pin, NO_PIN);
+  else check(`pin of ${what}`, pin ?? null, PIN);
+}
