@@ -1,17 +1,22 @@
 /**
- * npm run bench -- fleet [--rounds N]
+ * npm run bench -- fleet [--rounds N] [--only NAMES]
  *
- * Sets of host names against ClusterShell, where it is there, in CPU time of each side's own process; and what grows:
- * four times as many names or lines against a quarter of them, which is 4 where the work is linear.
+ * Sets of host names against ClusterShell, where it is there, in CPU time of each side's own process; what grows: four
+ * times as many names or lines against a quarter of them, which is 4 where the work is linear; and dials over TLS with
+ * 1,000 and 10,000 known hosts against dials with 100.
  */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { NodeSet } from 'sendall';
+import { connect, NodeSet, resolveHome } from 'sendall';
 import { differences } from '../../packages/sendall/dist/cli/show/text-diff.js';
 import { median, print, type Row } from './exec/figures.js';
+import { openSite } from './exec/site.js';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string' } } });
+const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { type: 'string' } } });
 const ROUNDS = Number(values.rounds ?? 5);
+/** Whether rows of this name were asked for. `--only` takes the beginnings of names. */
+const wanted = (name: string) => !values.only || values.only.split(',').some((beginning) => name.startsWith(beginning));
 const PYTHON = '/usr/bin/python3';
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -22,7 +27,7 @@ const listed = (count: number) =>
 const sets = 'n[1-20000]!n[5000-6000]&n[1-15000]^n[1-3]';
 
 /** By name: what is done, here and in Python. */
-const against: [string, string, () => unknown, string][] = [
+const allAgainst: [string, string, () => unknown, string][] = [
   ['nodeset-fold', 'n[1-20000]', () => String(new NodeSet('n[1-20000]')), 'str(NodeSet("n[1-20000]"))'],
   ['nodeset-expand', 'n[1-20000]', () => [...new NodeSet('n[1-20000]')], 'list(NodeSet("n[1-20000]"))'],
   ['nodeset-names', '20,000 names', () => String(new NodeSet(listed(20_000))), 'str(NodeSet(names))'],
@@ -34,6 +39,8 @@ const against: [string, string, () => unknown, string][] = [
   ],
   ['nodeset-sets', sets, () => String(new NodeSet(sets)), `str(NodeSet("${sets}"))`],
 ];
+
+const against = allAgainst.filter(([name]) => wanted(name));
 
 /** CPU milliseconds of one call. */
 async function cpu(act: () => unknown) {
@@ -91,15 +98,44 @@ function row(name: string, what: string, ours: number[], peer: number[], limits:
   rows.push({ name, what, want: '<=', ...limits, ...all });
 }
 
+const DIALS = 50;
+const KNOWN = [100, 1000, 10_000];
+
+/** Of one dial over TLS and its end, by how many hosts are known: CPU milliseconds of this process, and seconds. */
+async function dials() {
+  const site = await openSite();
+  try {
+    const home = resolveHome({ SENDALL_HOME: site.near });
+    const entry = { url: site.url, pin: site.fingerprint, tags: {}, addedAt: '' };
+    const spentOn = KNOWN.map(() => [] as number[]);
+    const took = KNOWN.map(() => [] as number[]);
+    for (let round = 0; round < ROUNDS + 1; round++)
+      for (const [i, known] of KNOWN.entries()) {
+        const hosts = Object.fromEntries(numbers(known).map((host) => [`host-${host}`, entry]));
+        // Written anew, so that each lot of dials begins with a reading.
+        writeFileSync(home.hostsFile, JSON.stringify(hosts));
+        const [before, start] = [process.cpuUsage(), performance.now()];
+        for (let dial = 0; dial < DIALS; dial++) await (await connect(`host-${dial}`, { home })).close();
+        // The first round warms up.
+        if (!round) continue;
+        spentOn[i]?.push(spent(before) / DIALS);
+        took[i]?.push((performance.now() - start) / 1000 / DIALS);
+      }
+    return { spentOn, took };
+  } finally {
+    await site.close();
+  }
+}
+
 const theirs: number[][] = [];
 const ours: number[][] = against.map(() => []);
-for (let round = 0; round < ROUNDS; round++) {
+for (let round = 0; round < ROUNDS && against.length; round++) {
   const peer = clusterShell();
   if (!peer) break;
   theirs.push(peer);
   for (const [i, [, , act]] of against.entries()) ours[i]?.push(await cpu(act));
 }
-if (!theirs.length) console.error(`there is no ClusterShell for ${PYTHON}: its rows are left out`);
+if (against.length && !theirs.length) console.error(`there is no ClusterShell for ${PYTHON}: its rows are left out`);
 else
   for (const [i, [name, what]] of against.entries())
     row(
@@ -111,6 +147,7 @@ else
     );
 
 for (const [name, what, act] of growing) {
+  if (!wanted(name)) continue;
   const [large, small] = [[] as number[], [] as number[]];
   const [most, least] = name.includes('diff') ? [8400, 2100] : [80_000, 20_000];
   for (let round = 0; round < ROUNDS; round++) {
@@ -119,5 +156,13 @@ for (const [name, what, act] of growing) {
   }
   // Four times as much; garbage collection and caches take their share.
   row(name, what, large, small, { bar: 8, goal: 5 });
+}
+
+if (wanted('dial')) {
+  const { spentOn, took } = await dials();
+  for (const [i, known] of KNOWN.entries()) {
+    console.log(`${known} known hosts: ${Math.round(1 / median(took[i] ?? []))} dials a second`);
+    if (i) row(`dial-${known}`, `${known} known hosts, against 100`, spentOn[i] ?? [], spentOn[0] ?? [], { bar: 1.5 });
+  }
 }
 print(rows);

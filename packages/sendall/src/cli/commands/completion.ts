@@ -116,7 +116,13 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
 
 /** Host names; in a set, those that complete its last word. */
 function hostsAfter(last: string): string[] {
-  const names = ['local', 'all', ...KnownHosts.of(resolveHome()).list().map(({ name }) => name)];
+  const names = [
+    'local',
+    'all',
+    ...KnownHosts.of(resolveHome())
+      .list()
+      .map(({ name }) => name),
+  ];
   const begun = /^.*[,!&]/.exec(last)?.[0] ?? '';
   return names.map((name) => begun + name);
 }

@@ -126,7 +126,9 @@ function homeFinding(): Finding {
 function pinFinding(target: string): Finding {
   if (target === 'local' || target.startsWith('unix:'))
     return { check: 'key', ok: true, found: 'this machine’s own socket needs none' };
-  const entry = KnownHosts.of(resolveHome()).list().find(({ name, url }) => name === target || url === target);
+  const entry = KnownHosts.of(resolveHome())
+    .list()
+    .find(({ name, url }) => name === target || url === target);
   return entry
     ? { check: 'key', ok: true, found: `${entry.pin}, expected at ${entry.url}` }
     : { check: 'key', ok: false, found: 'not known here', mend: 'sendall pair --new on the other machine shows how' };

@@ -39,7 +39,9 @@ export function shareOf(args: Arguments): ConnectOptions {
 
 async function suggest(target: string): Promise<void> {
   if (/[:/]/.test(target) || target === 'local') return;
-  const names = KnownHosts.of(resolveHome()).list().map(({ name }) => name);
+  const names = KnownHosts.of(resolveHome())
+    .list()
+    .map(({ name }) => name);
   if (names.includes(target)) return;
   const { closest } = await import('../words/closest.js');
   const near = closest(target, ['local', ...names]);
