@@ -119,10 +119,10 @@ describe('the list of known hosts', () => {
 
   test('is looked at for each host of a fleet when its turn comes', async () => {
     const home = newHome();
-    const nobody = `tls://127.0.0.1:${await closedPort()}`;
+    const closed = `tls://127.0.0.1:${await closedPort()}`;
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
     const { pin } = KnownHosts.of(home).get('web1')!;
-    await KnownHosts.of(home).add({ name: 'web2', url: nobody, pin: PIN });
+    await KnownHosts.of(home).add({ name: 'web2', url: closed, pin: PIN });
     const outcomes: Record<string, string> = {};
     for await (const { host, outcome } of fleet('web[1-2]', { home }).run(['true'], { batch: 1 }).results()) {
       outcomes[host] = outcome;
