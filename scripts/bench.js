@@ -4,7 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('../bench/', import.meta.url));
-/** Benchmarks with peers from npm, which bench/package.json names. */
+/** Benchmarks with peers from npm, listed in bench/package.json. */
 const WITH_PEERS = new Set(['exec', 'framing']);
 
 const names = readdirSync(`${folder}src`)
@@ -17,7 +17,7 @@ if (name !== undefined && !names.includes(name)) {
 }
 const chosen = name === undefined ? names : [name];
 
-/** Runs npm, and ends with 1 when it fails. @param {string[]} words @param {string} cwd */
+/** Runs npm, and exits with 1 when it fails. @param {string[]} words @param {string} cwd */
 function npm(words, cwd) {
   const run = spawnSync('npm', words, { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
   if (run.status !== 0) process.exit(1);
@@ -27,7 +27,7 @@ function npm(words, cwd) {
 const age = (file) => statSync(folder + file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 if (chosen.some((each) => WITH_PEERS.has(each)) && age('node_modules/.package-lock.json') < age('package-lock.json')) {
-  console.error('installing the peers of the benchmarks below bench/node_modules');
+  console.error('installing peers for the benchmarks into bench/node_modules');
   npm(['ci', '--silent'], folder);
 }
 npm(['run', '--silent', 'build'], fileURLToPath(new URL('..', import.meta.url)));

@@ -1,4 +1,6 @@
-/** Bundles the command line into a few files, so that `sendall run` reads few of them: dist/cli-bundle of the package. */
+/**
+ * Bundles the command line into a few files in the package's dist/cli-bundle, so that `sendall run` reads few files.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +22,7 @@ const serversStayOutside = {
   },
 };
 
-/** What `sendall run` needs, in one file. */
+/** The code `sendall run` needs, in one file. */
 const atOnce = [
   /\/framing\/dist\//,
   /\/dist\/(protocol|client|text)\/(?!pair\.)/,
@@ -32,10 +34,10 @@ const atOnce = [
 const bundle = await rolldown({
   input: `${dist}cli/main.js`,
   platform: 'node',
-  // Has a binary of its own beside it.
+  // Loads a binary beside it.
   external: ['@node-rs/crc32'],
   plugins: [serversStayOutside],
-  // No module of ours does anything by being loaded but the entry.
+  // Except for the entry, loading our modules has no side effects.
   treeshake: { moduleSideEffects: false },
   logLevel: 'silent',
 });
@@ -50,7 +52,7 @@ await bundle.write({
 });
 await bundle.close();
 
-// bin/compiled.js keeps its cache under what this line says.
+// bin/compiled.js keys its cache by this line.
 const core = `${folder}/core.cjs`;
 const text = readFileSync(core, 'utf8');
 const { version } = JSON.parse(readFileSync(new URL('../packages/sendall/package.json', import.meta.url), 'utf8'));

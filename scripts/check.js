@@ -1,8 +1,8 @@
-/** npm run check: every static check, all of them even when one fails; the exit code tells. */
+/** npm run check: runs every static check, even after one fails; the exit code reports failures. */
 import { spawnSync } from 'node:child_process';
 
 const checks = [
-  ['installed packages (npm ci puts them right)', 'npm', ['ls', '--workspaces', '--depth=0']],
+  ['installed packages (npm ci repairs them)', 'npm', ['ls', '--workspaces', '--depth=0']],
   ['build', 'npm', ['run', '--silent', 'build']],
   ['types of tests and scripts', 'npx', ['tsc', '-p', 'tsconfig.check.json']],
   ['linter', 'npx', ['oxlint', '--type-aware', '--deny-warnings']],

@@ -1,4 +1,4 @@
-/** Says in one line each what failed in a test run, from the report that Vitest writes as JSON. */
+/** Describes each failure of a test run in one line, from the JSON report of Vitest. */
 import { relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 

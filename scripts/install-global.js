@@ -12,16 +12,16 @@ const folder = mkdtempSync(join(tmpdir(), 'sendall-pack-'));
 try {
   npm('pack', '--silent', '--workspaces', '--pack-destination', folder);
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
-  // All at once: they need each other, and no registry has them yet.
+  // All in one command: they need each other, and no registry has them yet.
   npm('install', '--global', '--silent', '--prefer-offline', ...options, ...tarballs);
   const bin = join(npm('prefix', '--global', ...options).trim(), 'bin');
   console.log(`installed ${join(bin, 'sendall')} and ${join(bin, 'wirelab')}`);
   if (!(process.env.PATH ?? '').split(delimiter).includes(bin))
     console.log(`${bin} is not on the PATH yet: export PATH="${bin}:$PATH"`);
 } catch (error) {
-  // npm has said why.
+  // npm has printed the reason.
   if (/** @type {{ status?: number }} */ (error).status === undefined) throw error;
-  console.error('not installed; where you may not write, give a folder of your own: -- --prefix ~/.local');
+  console.error('not installed; without permission to write there, choose a folder of your own: -- --prefix ~/.local');
   process.exitCode = 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });

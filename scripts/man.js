@@ -15,7 +15,7 @@ import { allCommands } from '../packages/lab/dist/cli/command-table.js';
 
 const packages = fileURLToPath(new URL('../packages/', import.meta.url));
 
-/** Text that groff takes for nothing but text. @param {string} text */
+/** Escapes text for groff. @param {string} text */
 const plain = (text) =>
   text
     .replaceAll('\\', '\\e')
@@ -30,7 +30,7 @@ const italic = (text) => `\\fI${plain(text)}\\fR`;
 const section = (heading, ...lines) => (lines.length ? [`.SH ${heading.toUpperCase()}`, ...lines] : []);
 /** @param {string} term @param {string} text */
 const entry = (term, text) => ['.TP', term, plain(text)];
-/** Lines as they are typed. @param {readonly string[]} lines */
+/** Lines as users type them. @param {readonly string[]} lines */
 const typed = (lines) => ['.EX', ...lines.map(plain), '.EE'];
 /** @param {readonly (readonly [string, string])[]} rows */
 const entries = (rows) => rows.flatMap(([term, text]) => entry(bold(term), text));
@@ -79,8 +79,8 @@ function write(name, pages) {
 const EXIT_STATUS = /** @type {const} */ ([
   ["the command's own", 'it ended by itself'],
   ['128 + n', 'it died of signal n'],
-  ['126, 127', 'it may not be executed; it is not there'],
-  ['129', 'also: sendall was hung up on before the end was known; the run id is on stderr'],
+  ['126, 127', 'the program cannot be executed; it does not exist'],
+  ['129', 'also: sendall received SIGHUP before the end was known; the run id is on stderr'],
   ['200', 'the command line is wrong'],
   ['201', 'the host was not reached'],
   ['202', 'the host refused: key, pairing, permission, working folder'],
@@ -106,7 +106,7 @@ const TARGETS = /** @type {const} */ ([
 const ENVIRONMENT = /** @type {const} */ ([
   ['SENDALL_HOME', 'one folder for keys, hosts, state and sockets, instead of the XDG folders'],
   ['SENDALL_DEBUG', 'set to 1: errors with their stacks'],
-  ['SENDALL_VERBOSE', 'short or full: runs are told of on stderr'],
+  ['SENDALL_VERBOSE', 'short or full: runs are narrated on stderr'],
   ['NODE_DISABLE_COMPILE_CACHE', 'set to 1: no cache of compiled code is read or written'],
 ]);
 

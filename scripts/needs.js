@@ -1,4 +1,4 @@
-/** What the tests need besides npm: a command, the Debian package that brings it, and which tests want it. */
+/** Lists what the tests need besides npm: a command, its Debian package, and the tests that need it. */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -35,16 +35,16 @@ export function onPath(command) {
   });
 }
 
-/** @returns {string[]} what is missing and where it comes from, one line each; root on Debian installs it before */
+/** @returns {string[]} what is missing and where to get it, one line each; as root on Debian, installs it first */
 export function ensureNeeds() {
   let missing = needs.filter((need) => !onPath(need.command));
   if (missing.length && process.getuid?.() === 0 && onPath('apt-get')) {
     const packages = [...new Set(missing.map((need) => need.package))];
     console.log(`installing for the tests: ${packages.join(' ')}`);
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    // Another apt may be at work: its lock is waited for.
+    // Waits for the lock of another apt.
     const apt = ['-qq', '-o', 'DPkg::Lock::Timeout=600'];
-    // Old lists may do when new ones cannot be had.
+    // If new package lists cannot be fetched, old ones may do.
     for (const words of [['update'], ['install', '-y', '--no-install-recommends', ...packages]])
       try {
         execFileSync('apt-get', [...apt, ...words], { env, stdio: ['ignore', 'ignore', 'inherit'] });

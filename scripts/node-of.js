@@ -1,11 +1,14 @@
-/** Another Node.js to run the tests with: the registry's package of that version, kept in the user's cache folder. */
+/**
+ * Fetches another Node.js to run the tests with: the registry's package of that version, kept in the user's cache
+ * folder.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * The folder that holds `node` of this version, fetched when it is not there yet.
+ * The folder that holds `node` of this version; fetches it if needed.
  * @param {string} version such as 24 or 26.1.0
  */
 export function nodeOf(version) {

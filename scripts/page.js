@@ -1,4 +1,7 @@
-/** Makes the lab's page: bundles its scripts with what they share with the lab, and puts it all into dist/browser. */
+/**
+ * Builds the lab's page: bundles its scripts with the modules shared with the lab, and puts everything into
+ * dist/browser.
+ */
 import { cpSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';

@@ -1,6 +1,6 @@
 /**
- * npm run picture: runs a few commands of the README in a terminal, with three agents on this machine, and draws what they
- * printed as docs/images/session.svg.
+ * npm run picture: runs a few commands of the README in a terminal, with three agents on this machine, and draws their
+ * output as docs/images/session.svg.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -51,7 +51,7 @@ async function agentOf(name) {
   return agent;
 }
 
-/** What a terminal of this width gets. @param {string} command */
+/** The output of a command on a terminal of this width. @param {string} command */
 function typed(command) {
   const words = ['--quiet', '--return', '--command', `stty cols ${columns} rows 40; ${command}`, '/dev/null'];
   const { stdout } = spawnSync('script', words, { env: { ...envOf('caller'), SHELL: '/bin/bash' }, encoding: 'utf8' });

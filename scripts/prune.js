@@ -1,4 +1,4 @@
-/** Part of the build: removes what tsc has made of sources that are gone, which it leaves and npm would pack. */
+/** Part of the build: removes tsc's output for deleted sources, which tsc leaves behind and npm would pack. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

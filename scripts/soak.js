@@ -1,4 +1,4 @@
-/** npm run soak -- NAME [options]: runs soak/src/NAME.ts, a search for faults that takes longer than a test may. */
+/** npm run soak -- NAME [options]: runs soak/src/NAME.ts, a search for faults that takes too long for a test. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,6 @@
-/** npm start: an agent for this user in the foreground, one real command through it, and what to type next. */
+/**
+ * npm start: runs an agent for this user in the foreground and one real command through it, and prints the next step.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * prepack and postpack of each package. Before: its changelog, the pages, examples and pictures that its README shows, and
- * a README whose links lead to these. After: the README of the repository again.
+ * prepack and postpack of each package. Prepack adds its changelog, the pages, examples and pictures linked from its
+ * README, and a README whose links lead to these. Postpack restores the repository's README.
  */
 import {
   copyFileSync,
@@ -19,16 +19,16 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = process.cwd();
 const here = relative(root, folder);
 const readme = join(folder, 'README.md');
-/** The README of the repository while the tarball's is in its place. */
+/** Holds the repository's README while the tarball's is in its place. */
 const kept = join(folder, '.README.repository.md');
-/** Folders of the repository that a tarball has parts of, under the same names. */
+/** Folders of the repository that a tarball contains in part, under the same names. */
 const carriedFolders = ['docs', 'examples'];
 
 /** A link or a picture: [text](target), with the target's path and what follows it. */
 const links = /(!?)\[((?:[^\][]|\[[^\]]*\])*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)/g;
 
 /**
- * What a page of the repository links to, as paths of the repository.
+ * The targets of a page's links, as paths in the repository.
  * @param {string} page
  * @param {string} text
  */
@@ -36,10 +36,10 @@ const targets = (page, text) =>
   [...text.matchAll(links)].map(([, , , target]) => normalize(join(dirname(page), target ?? '')));
 
 /**
- * The text with links that hold inside the tarball; one that leads elsewhere is its words.
+ * The text with links that work inside the tarball; other links become plain text.
  * @param {string} page
  * @param {string} text
- * @param {(path: string) => string | undefined} placeOf a path of the repository, in the tarball
+ * @param {(path: string) => string | undefined} placeOf maps a path in the repository to one in the tarball
  */
 const relinked = (page, text, placeOf) =>
   text.replaceAll(links, (_whole, picture, words, target, anchor = '') => {
@@ -49,7 +49,7 @@ const relinked = (page, text, placeOf) =>
   });
 
 /**
- * Whole or not at all: another pack may read it at this moment.
+ * Writes atomically, since another pack may be reading the file.
  * @param {string} path
  * @param {string | Buffer} content
  */
@@ -60,7 +60,7 @@ function write(path, content) {
   renameSync(beside, path);
 }
 
-/** What is said once, in the workspace's package.json, where this package does not say it yet. */
+/** Copies fields from the workspace's package.json that this package's lacks. */
 function fillIn() {
   const path = join(folder, 'package.json');
   const manifest = JSON.parse(readFileSync(path, 'utf8'));
@@ -94,7 +94,7 @@ function prepare() {
     const content = readFileSync(join(root, path));
     write(join(folder, path), path.endsWith('.md') ? relinked(path, String(content), placeOf) : content);
   }
-  // What an earlier pack has left.
+  // Files left by an earlier pack.
   for (const path of carriedFolders.flatMap(filesBelow)) if (!carried.has(path)) rmSync(join(folder, path));
   write(join(folder, 'CHANGELOG.md'), readFileSync(join(root, 'CHANGELOG.md')));
   write(readme, relinked(page, text, placeOf));

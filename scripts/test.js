@@ -1,6 +1,6 @@
 /**
- * npm test [-- [--node 24] [--short] [what Vitest takes]]: finds what the tests need, builds, runs every test, and ends
- * with one plain line. --node runs them with another Node.js; --short runs a few files, which go through every package.
+ * npm test [-- [--node 24] [--short] [Vitest arguments]]: finds what the tests need, builds, runs every test, and ends
+ * with one plain line. --node runs them with another Node.js; --short runs a few files that cover every package.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,7 +10,9 @@ import { failuresOf } from './failures.js';
 import { ensureNeeds } from './needs.js';
 import { nodeOf } from './node-of.js';
 
-/** What differs between versions of Node.js passes here: streams, sockets, threads, processes, codecs, terminals. */
+/**
+ * Covers everything that differs between versions of Node.js: streams, sockets, threads, processes, codecs, terminals.
+ */
 const short = [
   'packages/framing/test/framed.test.ts',
   'packages/framing/test/adaptors.test.ts',
@@ -61,19 +63,19 @@ try {
   const result = JSON.parse(readFileSync(report, 'utf8'));
   passed = result.numPassedTests;
   failures = failuresOf(result);
-  // A choice by name or place leaves out most tests, and that is meant.
+  // A selection by name or place skips most tests on purpose.
   if (args.length === 0)
     for (const file of result.testResults)
       for (const test of file.assertionResults.filter(({ status }) => status !== 'passed' && status !== 'failed'))
         console.log(`not run: ${relative('.', file.name)}: ${test.fullName}`);
-  if (failures.length === 0 && run.status !== 0) failures.push('an error outside of the tests, shown above');
+  if (failures.length === 0 && run.status !== 0) failures.push('an error outside the tests, shown above');
   else if (failures.length === 0 && passed === 0) failures.push('no test was run');
 } catch {
   failures.push('the test runner ended without a report');
 }
 rmSync(folder, { recursive: true, force: true });
 failures.push(...missing.map((line) => `missing: ${line}`));
-// The end of long output is what is read: names and messages stand there once more.
+// People read the end of long output, so repeat names and messages there.
 for (const line of failures) console.log(`failed: ${line}`);
 console.log(`${passed} passed, ${failures.length} failed`);
 process.exit(failures.length === 0 ? 0 : 1);

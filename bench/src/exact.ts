@@ -1,6 +1,6 @@
 /**
- * npm run bench -- exact: what it costs to keep commands: memory of agent and keeper, idle, with a thousand idle runs
- * attached and with many that have finished, and how many round trips pass before the first replayed byte. Limits, not
+ * npm run bench -- exact: the cost of keeping commands: memory of agent and keeper when idle, with a thousand idle runs
+ * attached, and with many finished runs; and the round trips before the first replayed byte. Compares with limits, not
  * peers: the ratio is cost to limit.
  */
 import { spawn } from 'node:child_process';
@@ -14,11 +14,11 @@ import { connect, resolveHome, testHosts, type Host } from 'sendall';
 import type { Readable } from 'node:stream';
 
 const RUNS = 1000;
-/** With a quarter of it before, when the keeper's heap still finds its size, fewer than a keeper remembers. */
+/** Together with the quarter run before, while the keeper's heap grows to its size, fewer than a keeper remembers. */
 const FINISHED = 15_000;
 const cli = fileURLToPath(new URL('../../packages/sendall/bin/sendall.js', import.meta.url));
 
-/** Proportional set size of processes together, in KiB. */
+/** Proportional set size of all processes together, in KiB. */
 const pss = (pids: number[]) =>
   pids.reduce(
     (sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
@@ -31,7 +31,7 @@ function report(name: string, value: number, limit: number, unit: string) {
   console.log(`result: ${JSON.stringify({ name, value, limit, unit, ratio })}`);
 }
 
-/** Runs so many short commands. */
+/** Runs this many short commands. */
 async function finished(host: Host, count: number) {
   let begun = 0;
   await Promise.all(
@@ -75,7 +75,7 @@ async function replay() {
   const delay = 100;
   const fleet = await testHosts(1, { faults: { delay }, pingDeadline: 60_000 });
   const [host] = fleet.hosts;
-  if (!host) throw new Error('there is no host');
+  if (!host) throw new Error('no host');
   const { runId } = await host.run(['seq', '1', '100000']);
   const times = [];
   for (let i = 0; i < 5; i++) {
@@ -91,7 +91,7 @@ async function replay() {
   }
   await fleet.close();
   times.sort((a, b) => a - b);
-  // Two ways of the delay are a round trip; what is above it is our own work.
+  // Two delays make one round trip; the rest is our own work.
   report('round trips from handshake to first replayed byte', (times[2] ?? NaN) / (2 * delay), 1.25, 'round trips');
 }
 

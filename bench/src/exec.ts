@@ -2,8 +2,8 @@
  * npm run bench -- exec [--only ROW,…] [--rounds N] [--mib N]
  *
  * Remote commands against a local spawn, OpenSSH, npm ssh2 and a bare TLS socket. Contestants take turns within each
- * round, each in a process of its own; a ratio is taken within a round, and the median of the rounds is shown. `--only`
- * takes the beginnings of row names.
+ * round, each in a process of its own. Ratios are taken within a round; the table shows the median of the rounds.
+ * `--only` takes beginnings of row names.
  */
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync, rmSync, truncateSync } from 'node:fs';
@@ -26,28 +26,28 @@ const wanted = values.only?.split(',');
 const ROUNDS = Number(values.rounds ?? 5);
 const MIB = Number(values.mib ?? 1024);
 
-/** Rows, by name: what they compare and where they must be. */
+/** The rows by name: the comparison and the required ratio. */
 const table: Record<string, Omit<Row, 'name' | 'ratio' | 'ratios' | 'ours' | 'peer'>> = {
   'true-unix': { what: 'child_process.spawn', want: '<=', bar: 1.3, goal: 1, unit: 'ms p50' },
   'true-tls': { what: 'child_process.spawn', want: '<=', bar: 1.3, goal: 1, unit: 'ms p50' },
   'true-unix-p99': { what: 'child_process.spawn', want: '<=', unit: 'ms p99' },
   'true-tls-p99': { what: 'child_process.spawn', want: '<=', unit: 'ms p99' },
   'true-controlmaster': { what: 'ssh over a warm master', want: '<=', bar: 0.333, unit: 'ms p50' },
-  'true-ssh2': { what: 'npm ssh2 as it comes', want: '<=', unit: 'ms p50' },
+  'true-ssh2': { what: 'npm ssh2, default options', want: '<=', unit: 'ms p50' },
   'true-ssh2-nodelay': { what: 'npm ssh2, Nagle off', want: '<=', unit: 'ms p50' },
   'rate-unix': { what: 'child_process.spawn', want: '>=', bar: 1.7, goal: 2, unit: '/s, 20 at a time' },
   'rate-tls': { what: 'child_process.spawn', want: '>=', bar: 1.7, goal: 2, unit: '/s, 20 at a time' },
   'rate-controlmaster': { what: 'ssh over a warm master', want: '>=', bar: 5, unit: '/s, 20 at a time' },
-  'rate-ssh2': { what: 'npm ssh2 as it comes', want: '>=', unit: '/s, 20 at a time' },
+  'rate-ssh2': { what: 'npm ssh2, default options', want: '>=', unit: '/s, 20 at a time' },
   'rate-ssh2-nodelay': { what: 'npm ssh2, Nagle off', want: '>=', unit: '/s, 20 at a time' },
   'output-tls-zeros': { what: 'a bare TLS socket', want: '>=', bar: 0.7, goal: 0.85, unit: 'MB/s' },
   'output-tls-text': { what: 'a bare TLS socket', want: '>=', bar: 0.7, goal: 0.85, unit: 'MB/s' },
-  'output-ssh-zeros': { what: 'ssh as it comes', want: '>=', bar: 1, unit: 'MB/s' },
-  'output-ssh-text': { what: 'ssh as it comes', want: '>=', bar: 1, unit: 'MB/s' },
+  'output-ssh-zeros': { what: 'ssh, default options', want: '>=', bar: 1, unit: 'MB/s' },
+  'output-ssh-text': { what: 'ssh, default options', want: '>=', bar: 1, unit: 'MB/s' },
   'output-gcm-zeros': { what: 'ssh, aes128-gcm', want: '>=', goal: 1, unit: 'MB/s' },
   'output-gcm-text': { what: 'ssh, aes128-gcm', want: '>=', goal: 1, unit: 'MB/s' },
   'output-cpu-tls-text': { what: 'a bare TLS socket', want: '<=', unit: 'CPU s, both ends' },
-  'output-cpu-ssh-text': { what: 'ssh as it comes', want: '<=', bar: 1, unit: 'CPU s, both ends' },
+  'output-cpu-ssh-text': { what: 'ssh, default options', want: '<=', bar: 1, unit: 'CPU s, both ends' },
   'output-cpu-gcm-text': { what: 'ssh, aes128-gcm', want: '<=', goal: 1, unit: 'CPU s, both ends' },
   'output-unix-zeros': { what: 'a spawn pipe', want: '>=', bar: 0.8, unit: 'MB/s' },
   'output-unix-text': { what: 'a spawn pipe', want: '>=', bar: 0.8, unit: 'MB/s' },
@@ -83,7 +83,7 @@ const group = (prefix: string) => names.some((name) => name.startsWith(prefix) &
 const endings: (() => unknown)[] = [];
 const rows: Row[] = [];
 
-/** @param peer One figure a round. */
+/** @param peer One figure for each round. */
 function row(name: string, ours: readonly number[], peer: readonly number[]) {
   if (!table[name] || !isWanted(name) || !ours.length || !peer.length) return;
   const ratios = ours.map((value, i) => value / peer[i]);
@@ -106,7 +106,7 @@ function helper(program: string, words: readonly string[], env: NodeJS.ProcessEn
   return child;
 }
 
-/** A contestant: `far` are the processes besides its own whose CPU time counts. */
+/** A contestant. `far`: further processes whose CPU time counts. */
 async function contestant(
   kind: string,
   options: object = {},
@@ -115,7 +115,7 @@ async function contestant(
   return await contest(kind, helper('contestant.js', [kind, JSON.stringify(options)], env), far);
 }
 
-/** What a contestant answers: each question has its own part of it. */
+/** A contestant's answer; each question uses its own fields. */
 interface Answer {
   ms: number[];
   wall: number;
@@ -136,16 +136,16 @@ async function contest(kind: string, child: ChildProcess, far: readonly number[]
 
 type Contestant = Awaited<ReturnType<typeof contestant>>;
 
-/** All of them, in another order each time. */
+/** All contestants, in a different order each time. */
 function turns<T>(all: Record<string, T>, round: number) {
   const list = Object.entries(all);
   return [...list.slice(round % list.length), ...list.slice(0, round % list.length)];
 }
 
-/** Fewer runs for those that take long. */
+/** Slow contestants do fewer runs. */
 const slow = (name: string) => name === 'ssh2' || name === 'master';
 
-/** Blocks of `true` in turn, until each has had so many. */
+/** Runs blocks of `true` in turn, until each contestant has run enough. */
 async function latency(all: Record<string, Contestant>) {
   const p50: Record<string, number[]> = {};
   const every: Record<string, number[]> = {};
@@ -168,7 +168,7 @@ async function latency(all: Record<string, Contestant>) {
 
 async function rate(all: Record<string, Contestant>) {
   const rates: Record<string, number[]> = {};
-  // Until the compilers of all processes are done with what runs often.
+  // Warms up until the compilers of all processes have optimised the hot code.
   for (const [name, { ask }] of Object.entries(all))
     await ask({ ask: 'true', times: slow(name) ? 60 : 3000, atOnce: 20 });
   for (let block = 0; block < ROUNDS * 2; block++)
@@ -198,7 +198,7 @@ async function output(all: Record<string, Contestant>) {
         const before = cpuOf(pids);
         const { bytes, secs } = await ask({ ask: 'output', command });
         if (bytes !== size) throw new Error(`${name} brought ${bytes} bytes of ${size}`);
-        // What has ended must have been waited for, to be counted.
+        // CPU time of ended processes counts only once they are waited for.
         await pause(200);
         (cpu[name] ??= []).push(cpuOf(pids) - before);
         (speed[name] ??= []).push(size / secs / 1e6);
@@ -215,7 +215,7 @@ async function output(all: Record<string, Contestant>) {
   }
 }
 
-/** Random text, 76 characters to the line, in memory where the system has a place for that. */
+/** Random text, 76 characters a line, in memory if the system has a place for that. */
 async function textFile(mib: number) {
   const folder = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
   const file = join(folder, `sendall-bench-text-${process.pid}`);
@@ -250,7 +250,7 @@ async function cold(all: Record<string, Contestant>) {
   row('cold-ssh', p50.tls, p50.ssh ?? []);
 }
 
-/** One whole process, in milliseconds. */
+/** Milliseconds of one whole process. */
 const wholeProcess = (words: readonly string[], env: NodeJS.ProcessEnv): Promise<number> =>
   new Promise((resolve, reject) => {
     const start = performance.now();
@@ -362,7 +362,7 @@ async function streams(near: string, folder: string, sshd: { shared: readonly st
   });
   const times: Record<string, number[]> = {};
   const add = (name: string, time: number) => (times[name] ??= []).push(time);
-  // The warm-links process is started by the first command that wants it.
+  // The first command that needs the warm-links process starts it.
   await download(running('warm', 'echo'), 1);
   if (group('ping')) {
     const all: Record<string, ReturnType<typeof openPingPong>> = {};

@@ -1,9 +1,9 @@
 /**
  * npm run bench -- fleet [--rounds N] [--only NAMES]
  *
- * Sets of host names against ClusterShell, where it is there, in CPU time of each side's own process; what grows: four
- * times as many names or lines against a quarter of them, which is 4 where the work is linear; and dials over TLS with
- * 1,000 and 10,000 known hosts against dials with 100.
+ * Sets of host names against ClusterShell, if installed, in CPU time of each side's own process; growth: four times as
+ * many names or lines against a quarter of them, a ratio of 4 for linear work; and dials over TLS with 1,000 and 10,000
+ * known hosts against dials with 100.
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ const listed = (count: number) =>
     .join();
 const sets = 'n[1-20000]!n[5000-6000]&n[1-15000]^n[1-3]';
 
-/** By name: what is done, here and in Python. */
+/** By name: the operation, here and in Python. */
 const allAgainst: [string, string, () => unknown, string][] = [
   ['nodeset-fold', 'n[1-20000]', () => String(new NodeSet('n[1-20000]')), 'str(NodeSet("n[1-20000]"))'],
   ['nodeset-expand', 'n[1-20000]', () => [...new NodeSet('n[1-20000]')], 'list(NodeSet("n[1-20000]"))'],
@@ -56,7 +56,7 @@ function spent(before: NodeJS.CpuUsage) {
   return (user + system) / 1000;
 }
 
-/** The same in Python, all at once. */
+/** The same in Python, in one run. */
 function clusterShell(): number[] | undefined {
   const script = `
 import json, sys, time
@@ -81,7 +81,7 @@ const lines = (count: number, every: number) =>
     .map((i) => (i % every ? `line ${i}` : `line ${i} of ${every}`))
     .join('\n');
 
-/** By name: what grows. */
+/** By name: the growing operation. */
 const growing: [string, string, (size: number) => unknown][] = [
   ['grow-fold', 'a range of 20,000 and 80,000 folded', (size) => String(new NodeSet(`n[1-${size}]`))],
   ['grow-names', '20,000 and 80,000 names folded', (size) => String(new NodeSet(listed(size)))],
@@ -135,7 +135,7 @@ for (let round = 0; round < ROUNDS && against.length; round++) {
   theirs.push(peer);
   for (const [i, [, , act]] of against.entries()) ours[i]?.push(await cpu(act));
 }
-if (against.length && !theirs.length) console.error(`there is no ClusterShell for ${PYTHON}: its rows are left out`);
+if (against.length && !theirs.length) console.error(`${PYTHON} has no ClusterShell: its rows are skipped`);
 else
   for (const [i, [name, what]] of against.entries())
     row(
@@ -154,7 +154,7 @@ for (const [name, what, act] of growing) {
     small.push(await cpu(() => act(least)));
     large.push(await cpu(() => act(most)));
   }
-  // Four times as much; garbage collection and caches take their share.
+  // Four times the work, plus garbage collection and caches.
   row(name, what, large, small, { bar: 8, goal: 5 });
 }
 

@@ -1,7 +1,7 @@
 /**
- * npm run bench -- framing [ROUNDS] [CASE,CASE]: decoders beside npm's and beside hand-written ones, each in a process of
- * its own, all of them in turn in every round. Ratios are taken inside a round; the table has their medians. Times
- * are processor time of the process in question where it does not say wall time.
+ * npm run bench -- framing [ROUNDS] [CASE,CASE]: our decoders against npm's and hand-written ones, each in a process of
+ * its own, taking turns in every round. Ratios are taken within a round; the table shows their medians. Times are
+ * processor time of the measured process unless marked as wall time.
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,9 +1,9 @@
 /**
  * npm run bench -- keeper [--rounds N] [--mib N]
  *
- * What the keeper alone costs, without an agent: `true` through it, journal synced, beside child_process.spawn('true');
- * a gigabyte of output through its spool beside a spawn's pipe; and what an idle run takes. Contestants take turns in one
- * process; the median of the rounds' ratios is shown.
+ * The cost of the keeper alone, without an agent: `true` through it, with a synced journal, against
+ * child_process.spawn('true'); a gigabyte of output through its spool against a spawn's pipe; and the memory of an idle
+ * run. Contestants take turns in one process; the result is the median of the rounds' ratios.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -88,7 +88,7 @@ for (let round = 0; round < ROUNDS; round++) {
 
 const nothing = () => {};
 
-/** Megabytes a second from the command to here, read back from the spool and summed. */
+/** Megabytes a second from the command to this process, read back from the spool and summed. */
 async function throughKeeper() {
   const begun = now();
   let told = 0;
@@ -116,7 +116,7 @@ async function throughKeeper() {
       sum = crc32(into.subarray(0, n), sum);
       at += n;
       if (n === 0) break;
-      // Lets what the keeper says come in between.
+      // Lets messages from the keeper arrive in between.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

@@ -1,7 +1,7 @@
 /**
- * npm run bench -- lab [ROUNDS]: what it costs that wirelab inspect looks for messages: small requests and answers, one
- * after the other on one connection, through a real inspect in a process of its own, with a framing and without one (raw).
- * Limits, not peers: the ratio is wall time to that of raw.
+ * npm run bench -- lab [ROUNDS]: the cost of looking for messages in wirelab inspect: small requests and answers, one
+ * after the other on one connection, through a real inspect in a process of its own, with a framing and without (raw).
+ * Compares with limits, not peers: the ratio is wall time to that of raw.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,7 +22,7 @@ server.listen(0, '127.0.0.1');
 await once(server, 'listening');
 const { port } = server.address() as AddressInfo;
 
-/** Milliseconds for so many pings. */
+/** Milliseconds for this many pings. */
 async function pings(framing: string, count: number) {
   const args = [wirelab, 'inspect', '--listen', '0', '--to', `127.0.0.1:${port}`, '--framing', framing];
   const inspect = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -1,4 +1,7 @@
-/** What the benchmarks use of their peers, which `npm run bench` installs; the build does without them. */
+/**
+ * Types for the parts of the peers that the benchmarks use. `npm run bench` installs the peers; the build does without
+ * them.
+ */
 declare module 'ssh2' {
   import type { EventEmitter } from 'node:events';
   import type { Duplex, Readable } from 'node:stream';

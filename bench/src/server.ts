@@ -1,12 +1,11 @@
 /**
  * npm run bench -- server [--rounds N] [--ms N] [--only ROW,…] [--connections N]
  *
- * The socket server against hand-written node:net servers, Python's ThreadingTCPServer and, where they are installed,
- * Go and Netty (Debian packages golang-go; openjdk-17-jdk-headless and libnetty-java). Servers run on CPU 0, the C load
- * generator on CPU 1, in turn within each round; a ratio is taken within a round, and the median of the rounds is
- * shown. Two ratios on one core: of the CPU time of the server for a request, which other programs on the machine
- * disturb least, and of requests a second, which is what a client sees. `by` says which one a bar is held by. Needs
- * gcc.
+ * The socket server against hand-written node:net servers, Python's ThreadingTCPServer and, if installed, Go and Netty
+ * (Debian packages golang-go; openjdk-17-jdk-headless and libnetty-java). Servers run on CPU 0 and the C load generator
+ * on CPU 1, in turn within each round. Ratios are taken within a round; the table shows their medians. On one core
+ * there are two ratios: of the server's CPU time for each request, which other programs on the machine disturb least,
+ * and of requests a second, which clients see. `by` names the one a bar applies to. Needs gcc.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,7 +34,7 @@ const have = (command: string) => spawnSync('sh', ['-c', `command -v ${command}`
 
 const age = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
-/** Compiles what is newer than its program. */
+/** Compiles sources that are newer than their programs. */
 function compile(command: string, args: string[], source: string, program: string) {
   if (age(program) < age(source)) execFileSync(command, [...args, '-o', program, source], { stdio: 'inherit' });
   return program;
@@ -82,7 +81,7 @@ function cpuOf(pid: number) {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
-/** @param pid KiB of memory of its own */
+/** @param pid KiB of private memory */
 const memoryOf = (pid: number) =>
   Number(/^Anonymous:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]);
 
@@ -90,7 +89,7 @@ const short = (x: number) => Math.round(x * 1000) / 1000;
 
 const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 
-/** Starts a server, measures, ends it. */
+/** Starts a server, measures it, and ends it. */
 async function withServer<T>(name: string, pinned: boolean, measure: (port: string, pid: number) => Promise<T>) {
   const command = [...(pinned ? ['taskset', '-c', '0'] : []), ...(commands[name] ?? [])];
   const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -111,14 +110,14 @@ async function generate(args: string[], pinned: boolean = true) {
   return { result: JSON.parse(String(line)), child };
 }
 
-/** what one server did in one round: the first figure is compared */
+/** One server's figures in one round; the first one is compared. */
 type Figures = Record<string, number>;
 
-/** Requests a second, and CPU microseconds of the server for each. */
+/** Requests a second, and the server's CPU microseconds for each. */
 const echo = (name: string, connections: number, outstanding: number, pinned: boolean = true): Promise<Figures> =>
   withServer(name, pinned, async (port, pid) => {
     const args = ['echo', port, String(connections), String(outstanding), '64', '300', values.ms];
-    // A Java machine compiles for seconds what it runs: it comes warm to the start.
+    // Java compiles hot code for seconds, so warm it up first.
     if (name.startsWith('Netty')) await generate([...args.slice(0, 5), '0', '4000'], pinned);
     const before = cpuOf(pid);
     const { result } = await generate(args, pinned);
@@ -126,7 +125,7 @@ const echo = (name: string, connections: number, outstanding: number, pinned: bo
     return { 'CPU us': cpu, 'requests/s': result.rate };
   });
 
-/** Messages a second of one stream, and CPU microseconds of the server for each. */
+/** Messages a second in one stream, and the server's CPU microseconds for each. */
 const stream = (name: string, size: number): Promise<Figures> =>
   withServer(name, true, async (port, pid) => {
     const before = cpuOf(pid);
@@ -172,7 +171,7 @@ const idle = (name: string): Promise<Figures> =>
     return { 'KiB each': each };
   });
 
-/** A row: who takes part, what is measured, whom we are compared with, and where we must be. */
+/** A row: the contestants, the measurement, the peer we compare with, and the bar. */
 const table: Record<
   string,
   {

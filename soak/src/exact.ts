@@ -1,14 +1,14 @@
 /**
- * npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED]: remote commands on links and agents that die, every byte
- * and every code checked. Without a name all of them, one after the other. Ends with 1 on the first fault.
+ * npm run soak -- exact [cuts|kills|day|matrix] [COUNT] [SEED]: remote commands on links and agents that die, with
+ * every byte and every code checked. Without a name, runs all of them in turn. Exits with 1 on the first fault.
  *   cuts   COUNT cuts (1000000) at random bytes of links in memory, over random traffic
  *   kills  COUNT kills (1000) of an agent process by SIGKILL, under load
  *   day    COUNT hours (24) on a link that drops every five seconds. Time is scaled: one real millisecond stands for
  *          one second, so pauses, drops and the command's own rhythm are a thousand times as fast as they would be.
- *   matrix what a cable, a machine, a disk, a clock, a process or a second caller can do (soak/src/matrix) during seq of
+ *   matrix faults of a cable, a machine, a disk, a clock, a process or a second caller (soak/src/matrix) during seq of
  *          COUNT lines (50000000), a tar, a slow reader and a detached run, through the command line over TLS.
- *          --only TEXT: the cells whose name holds it. --all: ends with 1 also when a fault had to be left out, for want
- *          of a right, or came after the command's end, for want of lines.
+ *          --only TEXT: the cells whose name contains it. --all: exits with 1 also when a fault was skipped for lack
+ *          of a permission, or came after the command's end for lack of lines.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -25,7 +25,7 @@ import { trafficOver } from '../../packages/sendall/test/dist/traffic.js';
 import { matrix } from './matrix/matrix.js';
 import type { Readable } from 'node:stream';
 
-/** Cuts of one fleet: a new one starts with an empty disk. */
+/** Most cuts of one fleet: a new one starts with an empty disk. */
 const FLEET_CUTS = 50_000;
 const HOSTS = 24;
 
@@ -74,7 +74,7 @@ async function kills(wanted: number, seed: number) {
   const traffic = trafficOver({ hosts }, { seed, size: 400_000, until: () => killed >= wanted });
   const faulty = traffic.then(({ wrong }) => wrong.length > 0);
   while (killed < wanted) {
-    // At any moment of the agent's life, its start included.
+    // At any moment of the agent's life, including its start.
     await rest(noise(`${seed}/${killed}`, 2).readUInt16BE() % 400);
     const gone = once(agent, 'exit');
     agent.kill('SIGKILL');
@@ -96,7 +96,7 @@ async function kills(wanted: number, seed: number) {
 async function day(hours: number, seed: number) {
   const fleet = await testHosts(1, { faults: { seed }, firstPause: 1, pingDeadline: 2000, giveUpAfter: 60_000 });
   const [host] = fleet.hosts;
-  if (!host) throw new Error('there is no host');
+  if (!host) throw new Error('no host');
   const sent = createHash('sha256');
   const got = createHash('sha256');
   const end = performance.now() + hours * 3600;

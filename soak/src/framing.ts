@@ -1,6 +1,6 @@
 /**
  * npm run soak -- framing [CUTS] [SEED]: cuts streams of every framing at random, whole, damaged and truncated, with
- * limits and policies at random, and compares what comes out with the same bytes uncut. Ends with 1 on the first fault
+ * random limits and policies, and compares the results with those of the uncut bytes. Exits with 1 on the first fault
  * and prints how to repeat it.
  */
 import { cutEvery, cutRandomly, outcome, random, ways } from '../../packages/framing/test/dist/cutting.js';
@@ -81,7 +81,7 @@ while (cuts < wanted) {
 }
 const seconds = (Date.now() - began) / 1000;
 console.log(`${cuts} ways of cutting ${subjects.length} framings in ${seconds.toFixed(0)} s: no difference`);
-console.log(`what came out of the uncut streams: ${JSON.stringify(seen)}`);
+console.log(`results of the uncut streams: ${JSON.stringify(seen)}`);
 console.log(
   `result: ${JSON.stringify({ name: 'framing soak', cuts, subjects: subjects.length, seeds: [firstSeed, seed - 1] })}`,
 );

@@ -2,9 +2,9 @@
  * npm run soak -- keeper [--trials 10000] [--only crashes,kills,agents] [--seed N]
  *
  * crashes  the keeper dies by SIGKILL at every step of its journal; each command makes a folder, so that starts can be
- *          counted: no id may start twice, and what is reported must be what happened
- * kills    children that try to get away (setsid, double fork, nohup, deaf, stopped, fork storm, env -i setsid), with a
- *          cgroup and without: no survivor where there is a cgroup, none unreported where there is not
+ *          counted: no id may start twice, and every report must be true
+ * kills    children that try to escape (setsid, double fork, nohup, deaf, stopped, fork storm, env -i setsid), with a
+ *          cgroup and without: with one there may be no survivor, without one no unreported survivor
  * agents   agents die by SIGKILL under load: every run ends with its right code and its whole output
  */
 import { fork } from 'node:child_process';
@@ -31,7 +31,7 @@ const { values } = parseArgs({
 const TRIALS = Number(values.trials);
 let seed = Number(values.seed ?? Date.now() % 1_000_000);
 
-/** Small, repeatable. */
+/** A small random generator with a seed. */
 function random(below: number) {
   seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
   return (seed >>> 8) % below;
@@ -60,7 +60,7 @@ const POINTS = [
   'after-flush',
 ];
 const AT_ONCE = 8;
-/** A machine under load starts a keeper late. */
+/** A machine under load takes long to start a keeper. */
 const START_MS = 60_000;
 
 async function crashes() {
@@ -77,7 +77,7 @@ async function crashes() {
     }));
     while (runs.some(({ final }) => final === undefined)) {
       const point = POINTS[random(POINTS.length)];
-      // The first flush belongs to the keeper's start: dying there for ever gets nowhere.
+      // The first flush belongs to the keeper's start: dying there every time would never get further.
       const fault = `${point}:${(point === 'after-flush' ? 2 : 1) + random(4)}`;
       const client = await Client.open(join(folder, 'home'), { env: { SENDALL_FAULT: fault }, timeoutMs: START_MS });
       const finished = runs.map(
@@ -139,7 +139,7 @@ function alive(pid: number) {
   }
 }
 
-/** Processes whose environment names the run. */
+/** Processes that have the run's id in their environment. */
 function tagged(runId: string) {
   return readdirSync('/proc').filter((name) => {
     if (!/^\d+$/.test(name)) return false;
@@ -185,7 +185,7 @@ async function kills(cgroups: boolean) {
           const raging = storm ? tagged(formatRunId(runId)) : [];
           check(
             !raging.length || reported.length > 0,
-            `trial ${trial}: the storm lives (${raging.join(' ')}), and nobody said so`,
+            `trial ${trial}: the storm lives (${raging.join(' ')}), unreported`,
           );
           for (const pid of raging) process.kill(Number(pid), 'SIGKILL');
           client.detach(alias);
@@ -204,12 +204,12 @@ async function kills(cgroups: boolean) {
 
 // -- agents
 
-/** What a caller is told of a run's end. */
+/** The end of a run, as reported to a caller. */
 type Exit = Pick<Extract<Message, { type: 'EXIT' }>, 'code' | 'upto'>;
 
 const LINES = 400;
 
-/** A process that opens runs until it is killed; it prints each id once the keeper has it. */
+/** A process that opens runs until it is killed; prints each id once the keeper has the run. */
 async function agent(folder: string) {
   const client = await Client.open(folder);
   let n = 0;

@@ -1,6 +1,7 @@
 /**
  * npm run soak -- server [--seconds 120] [--seed N] [--rounds 3]: the chaos test of the socket server at full length,
- * on one loop, in threads (two ways) and in processes in turn; one line a round, exit code 1 when a promise is broken.
+ * on one loop, in threads (two ways) and in processes in turn. Prints one line a round; exits with 1 when a promise is
+ * broken.
  */
 import { parseArgs } from 'node:util';
 import { chaos } from '../../packages/socketserver/test/dist/chaos.js';

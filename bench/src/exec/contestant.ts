@@ -1,6 +1,6 @@
 /**
- * One contestant in a process of its own, asked by messages: `true` a number of times, the output of a command counted,
- * new connections. Each kind does the same work by its own means.
+ * One contestant in a process of its own, controlled by messages: runs `true` a number of times, counts the output of a
+ * command, makes new connections. Each kind does the same work by its own means.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import type { Readable } from 'node:stream';
 import type { Host } from 'sendall';
 import type { ClientChannel, Client as SshClient } from 'ssh2';
 
-/** What the benchmark says to a contestant; each kind reads its own part. */
+/** The benchmark's setup message; each kind uses its own fields. */
 interface Setup {
   words: readonly string[];
   port: number;
@@ -30,15 +30,15 @@ interface Question {
 }
 
 interface Contestant {
-  /** Before anything is timed. */
+  /** Runs before any timing. */
   open?: () => Promise<unknown>;
-  /** Runs `true`; whether it ended with 0. */
+  /** Runs `true`; returns whether it exited with 0. */
   one?: () => Promise<boolean>;
   /** Runs shell text and counts the bytes of its stdout. */
   output?: (command: string) => Promise<number>;
-  /** After the output was timed: removes what it left on the disk, as writing that back would slow the next contestant. */
+  /** Runs after the output was timed: removes its files, as writing them back would slow the next contestant. */
   tidy?: () => Promise<unknown>;
-  /** A new connection, one `true`, and its end. */
+  /** A new connection, one `true`, and the end of the connection. */
   cold?: () => Promise<boolean>;
 }
 
@@ -71,7 +71,7 @@ const kinds: Record<string, (setup: Setup) => Contestant> = {
   /** The ssh program: a process for each command. */
   ssh: ({ words }) => ({
     one: async () => await ends([...words, 'bench', 'true']),
-    // A counter in C takes its output, so that Node's reading is no burden on it.
+    // A counter in C reads the output, so that Node's reading does not slow it.
     output: async (command) => {
       const child = spawn('/bin/sh', ['-c', '"$@" | wc -c', 'sh', ...words, 'bench', command]);
       let text = '';
@@ -122,7 +122,7 @@ const kinds: Record<string, (setup: Setup) => Contestant> = {
     };
   },
 
-  /** A TLS socket and nothing else; see tls-server.ts. */
+  /** Nothing but a TLS socket; see tls-server.ts. */
   tls: ({ port, cert }) => ({
     output: async (command) => {
       const socket = tlsConnect({
@@ -171,7 +171,7 @@ const kinds: Record<string, (setup: Setup) => Contestant> = {
 
 const contestant = kinds[process.argv[2]](JSON.parse(process.argv[3] ?? '{}') as Setup);
 
-/** Runs `work` as often as asked, so many at a time. */
+/** Runs `work` this many times, a limited number at a time. */
 async function repeat(times: number, atOnce: number, work: Contestant['one']) {
   if (!work) throw new Error('this contestant has no such discipline');
   const ms: number[] = [];

@@ -1,13 +1,13 @@
 /**
  * Preloaded with --import: counts the JavaScript files that a program loads and writes the number to the file named by
- * COUNT_MODULES. What it loads itself is not counted.
+ * COUNT_MODULES. Its own modules do not count.
  */
 import { writeFileSync } from 'node:fs';
 import { Module, register } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
-/** An internal table of Node: what loads a file, by its extension. */
+/** An internal table of Node: the loader for each file extension. */
 interface Loaders {
   _extensions: Record<string, (module: NodeModule, name: string) => unknown>;
 }
@@ -25,7 +25,7 @@ const hooks = `
 register(`data:text/javascript,${encodeURIComponent(hooks)}`, { data: port2, transferList: [port2] });
 port1.unref();
 
-// What CommonJS modules require does not pass the hooks above.
+// CommonJS modules required by others bypass the hooks above.
 for (const extension of ['.js', '.cjs', '.json', '.node']) {
   const extensions = (Module as unknown as Loaders)._extensions;
   const load = extensions[extension] ?? extensions['.js'];

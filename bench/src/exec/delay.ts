@@ -1,11 +1,11 @@
 /**
- * A TCP proxy that delays: every byte leaves `ms` after it came, in both directions, and nothing else is slowed.
+ * A TCP proxy that delays: every byte leaves `ms` after its arrival, in both directions, without a limit on the rate.
  * Arguments: the port to connect to, and the delay of one direction in milliseconds.
  */
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 const [port, ms] = process.argv.slice(2).map(Number);
-/** Bytes under way in one direction; far above what 100 ms hold at the speeds measured here. */
+/** Bytes in transit in one direction; far above what 100 ms hold at the speeds measured here. */
 const MOST = 256 * 1024 * 1024;
 
 function delay(from: Socket, to: Socket) {

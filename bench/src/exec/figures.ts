@@ -1,4 +1,4 @@
-/** Numbers of the benchmark: medians, CPU seconds, the table and the result lines. */
+/** Figures of the benchmark: medians, CPU seconds, the table and the result lines. */
 import { readFileSync } from 'node:fs';
 
 export function percentile(values: readonly number[], percent: number) {
@@ -24,7 +24,7 @@ export function cpuOf(pids: readonly number[]) {
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       for (const field of fields.slice(11, 15)) ticks += Number(field);
     } catch {
-      // It has ended; its parent has its time.
+      // The process has ended; its time counts with its parent.
     }
   }
   return ticks / HZ;
@@ -38,13 +38,13 @@ export function short(value: number) {
 
 export interface Row {
   name: string;
-  /** What is compared, for people. */
+  /** The comparison, for people. */
   what: string;
   /** Whether the ratio should be small or large. */
   want: '<=' | '>=';
   /** Ours over the peer's; the median of the rounds. */
   ratio: number;
-  /** One a round. */
+  /** One ratio for each round. */
   ratios: readonly number[];
   bar?: number;
   goal?: number;

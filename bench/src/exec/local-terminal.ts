@@ -1,6 +1,6 @@
 /**
- * The peer of `sendall shell`: its own terminal code, with a program on a pseudo-terminal of this very process where
- * the shell has a host. The words are the program's. NO_PREDICT=1: keys are shown when the program echoes them.
+ * The peer of `sendall shell`: the same terminal code, but the program runs on a pseudo-terminal of this process rather
+ * than on a host. The arguments are the program's. NO_PREDICT=1: shows keys only when the program echoes them.
  */
 import { Writable } from 'node:stream';
 import { converse } from '../../../packages/sendall/dist/cli/commands/terminal.js';
@@ -45,7 +45,7 @@ const run = {
     },
   }),
   roundTripMs: 1,
-  // As the keeper's own watch: at once and every 50 ms.
+  // Like the keeper's own watch: immediately, then every 50 ms.
   followEcho: (listener: (bits: object | undefined) => void) => {
     let told = '';
     const look = () => {

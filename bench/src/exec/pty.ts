@@ -1,4 +1,4 @@
-/** Programs on pseudo-terminals, by the means of the keeper. */
+/** Starts programs on pseudo-terminals, with the keeper's code. */
 import { constants, openSync } from 'node:fs';
 import { Terminal } from '../../../packages/sendall/dist/keeper/system/terminal.js';
 import type { Native } from '../../../packages/sendall/dist/keeper/system/native.js';

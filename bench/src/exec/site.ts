@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 export const SENDALL = fileURLToPath(new URL('../../../packages/sendall/bin/sendall.js', import.meta.url));
 
-/** Commands get a rebuilt environment, and so do we: nothing of the caller's home is used. */
+/** Commands get a rebuilt environment, and so do we; the caller's home is not used. */
 export const envOf = (home: string) => ({ ...process.env, SENDALL_HOME: home });
 
 export async function sendall(home: string, ...words: readonly string[]) {
@@ -59,7 +59,7 @@ export async function openSite() {
         try {
           process.kill(pid, 'SIGKILL');
         } catch {
-          // It has ended by itself.
+          // The process has ended by itself.
         }
     }
     rmSync(folder, { recursive: true, force: true });

@@ -21,7 +21,7 @@ function find(name: string) {
       accessSync(join(folder, name), constants.X_OK);
       return join(folder, name);
     } catch {
-      // Elsewhere, perhaps.
+      // Try the next place.
     }
   return undefined;
 }
@@ -49,13 +49,13 @@ async function answers(port: number) {
   throw new Error('sshd does not answer');
 }
 
-/** Starts it, or says why there is none. */
+/** Starts it, or returns why it is missing. */
 export async function openSshd() {
   const [sshd, ssh, keygen] = ['sshd', 'ssh', 'ssh-keygen'].map(find);
   if (!sshd || !ssh || !keygen)
     return { missing: 'OpenSSH (Debian packages openssh-server, openssh-client) is not installed' };
   const folder = mkdtempSync(join(tmpdir(), 'sendall-bench-sshd-'));
-  // sshd insists on it; a login shell that reads rc files would be measured too, so its home is empty.
+  // sshd requires it. A login shell's rc files would be measured too, so its home is empty.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
   mkdirSync(`${folder}/home`);
   for (const key of ['host', 'user']) execFileSync(keygen, ['-q', '-t', 'ed25519', '-N', '', '-f', `${folder}/${key}`]);
@@ -117,7 +117,7 @@ export async function openSshd() {
     const control = `${folder}/control`;
     master = spawn(ssh, ['-F', `${folder}/ssh_config`, '-M', '-S', control, '-N', 'bench'], { stdio: 'ignore' });
     for (let tries = 0; !existsSync(control); tries++) {
-      if (tries > 500) throw new Error('the ssh master does not come up');
+      if (tries > 500) throw new Error('the ssh master did not start');
       await pause(20);
     }
     return {
@@ -125,7 +125,7 @@ export async function openSshd() {
       port,
       user,
       key: `${folder}/user`,
-      /** A new connection each. */
+      /** A new connection for each command. */
       cold: [...client],
       /** Over the master connection. */
       shared: [...client, '-S', control],

@@ -1,16 +1,16 @@
 /**
- * Streams through whole processes of the command line, beside ssh over a warm master: small messages there and back, and
- * large files into and out of a far command.
+ * Streams through whole processes of the command line, compared with ssh over a warm master: small messages there and
+ * back, and large files into and out of a remote command.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { median } from './figures.js';
 
-/** A command and the environment that it runs in. */
+/** A command and its environment. */
 export type Program = { words: readonly string[]; env: NodeJS.ProcessEnv };
 
-/** Waits for the end of a child, which must be 0. */
+/** Waits for a child to exit with 0. */
 const ended = (child: ChildProcess, name: string) =>
   new Promise((resolve, reject) => {
     child.once('error', reject);
@@ -18,13 +18,13 @@ const ended = (child: ChildProcess, name: string) =>
   });
 
 /**
- * A far `cat` with FIFOs as its ends, written and read by blocking calls, so that the measuring process adds as little
- * as a program in C would.
+ * A remote `cat` with FIFOs at its ends, written and read with blocking calls, so that the measuring process costs as
+ * little as a C program.
  */
 export function openPingPong(name: string, { words, env }: Program, folder: string) {
   const paths = ['in', 'out'].map((end) => join(folder, `${name}-${end}`));
   for (const path of paths) execFileSync('mkfifo', [path]);
-  // With both ends open here, none of the four opens below waits for another.
+  // With both ends open here, none of the four opens below blocks.
   const both = paths.map((path) => openSync(path, constants.O_RDWR));
   const [theirIn, ours] = [openSync(paths[0], 'r'), openSync(paths[0], 'w')];
   const [answers, theirOut] = [openSync(paths[1], 'r'), openSync(paths[1], 'w')];
@@ -32,7 +32,7 @@ export function openPingPong(name: string, { words, env }: Program, folder: stri
   for (const fd of [...both, theirIn, theirOut]) closeSync(fd);
   const end = ended(child, name);
   return {
-    /** The median of so many round trips, in milliseconds. */
+    /** The median round trip of this many, in milliseconds. */
     ping: (times: number, size: number) => {
       const message = Buffer.alloc(size, 'x');
       const answer = Buffer.alloc(64 * 1024);
@@ -54,7 +54,7 @@ export function openPingPong(name: string, { words, env }: Program, folder: stri
   };
 }
 
-/** Seconds that a program takes to read a file as its stdin. */
+/** Seconds a program takes to read a file as its stdin. */
 export async function upload({ words, env }: Program, file: string) {
   const start = performance.now();
   const input = openSync(file, 'r');
@@ -64,7 +64,7 @@ export async function upload({ words, env }: Program, file: string) {
   return (performance.now() - start) / 1000;
 }
 
-/** Seconds that a program takes to bring so many bytes, counted by a program in C. */
+/** Seconds a program takes to deliver this many bytes, counted by a C program. */
 export async function download({ words, env }: Program, size: number) {
   const start = performance.now();
   const child = spawn('/bin/sh', ['-c', '"$@" | wc -c', 'sh', ...words], { env, stdio: ['ignore', 'pipe', 'inherit'] });

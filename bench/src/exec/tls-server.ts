@@ -1,4 +1,7 @@
-/** The bare peer for output: obeys one line a connection, a command, and pipes its output into the TLS socket. Loopback only. */
+/**
+ * The bare peer for output: reads one command line per connection, runs it and pipes its output into the TLS socket.
+ * Loopback only.
+ */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:tls';

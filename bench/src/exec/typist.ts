@@ -1,6 +1,6 @@
 /**
- * Types one key at a time into a shell on a terminal and times its echo. Arguments: the command line that shows the
- * shell. Asked by messages: so many keys.
+ * Types one key at a time into a shell on a terminal and times its echo. Arguments: the command line that opens the
+ * shell. Controlled by messages: the number of keys.
  */
 import { native, startOnPty } from './pty.js';
 
@@ -29,7 +29,7 @@ const type = (keys: string) => native.write(terminal.input, Buffer.from(keys));
 
 const answers: Record<string, (question: { times: number }) => Promise<object>> = {
   async open() {
-    // Only the answer says it like this; the shell may not listen yet when it is typed.
+    // Only the answer contains this text; the shell may not listen yet when it is typed.
     const again = setInterval(() => type("PS1='> '; bind 'set enable-bracketed-paste off'; echo re''ady\r"), 1000);
     type("PS1='> '; bind 'set enable-bracketed-paste off'; echo re''ady\r");
     await seen('ready\r\n> ');
@@ -43,10 +43,10 @@ const answers: Record<string, (question: { times: number }) => Promise<object>> 
       type('k');
       await seen('k');
       ms.push(performance.now() - from);
-      // As a person would: both sides are at rest again when the next key comes.
+      // Like a person: both sides are idle again before the next key.
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    // The line is thrown away, so that it never wraps.
+    // Clear the line, so that it never wraps.
     type('\u0015echo cl""ean\r');
     await seen('clean\r\n> ');
     return { ms };

@@ -1,6 +1,6 @@
 /**
- * One contestant in a process of its own, as the engine compiles a loop for what it has seen: decode.js WHO CASE
- * prints what it counted and how much processor time a frame took.
+ * One contestant in a process of its own, because the engine optimises a loop for the types it has seen: decode.js WHO
+ * CASE prints its counts and the processor time for each frame.
  */
 import { lengthPrefixed, lines, varint, type Decoder } from '@sendall/framing';
 import { lineOffsets, Offsets, Views } from './hand-written.js';
@@ -34,7 +34,7 @@ for (let i = 0; i < count; i++) {
 }
 const chunks: Buffer[] = [];
 for (let at = 0; at < data.length; at += chunkSize) {
-  // Memory of its own for each chunk, as a socket gives it.
+  // Separate memory for each chunk, as from a socket.
   const chunk = Buffer.allocUnsafeSlow(Math.min(chunkSize, data.length - at));
   data.copy(chunk, 0, at);
   chunks.push(chunk);
@@ -55,7 +55,7 @@ const text = (line: string) => {
   sum += line.charCodeAt(0);
 };
 
-/** Writes as a source would, minding back-pressure. */
+/** Writes as a source would, respecting back-pressure. */
 function feed(stream: Duplex) {
   return new Promise<void>((resolve, reject) => {
     stream.on('error', reject).on('end', () => resolve());
@@ -112,7 +112,7 @@ const contestants: Record<string, () => unknown> = {
     for (const chunk of chunks) decoder.push(chunk);
   },
   'one exact copy': () => {
-    // What any decoder must do at least that hands over whole frames: memory for each, each byte copied once.
+    // The least work of any decoder that delivers whole frames: allocate each, copy each byte once.
     const wire = 4 + payload;
     let at = 0;
     let frame = Buffer.allocUnsafe(wire);
@@ -160,7 +160,7 @@ for (let pass = 0; spent < 700_000 || times.length < 3; pass++) {
   const before = process.cpuUsage();
   await contestant();
   const { user, system } = process.cpuUsage(before);
-  // The first passes are for the compiler.
+  // The first passes warm up the compiler.
   if (pass >= 3 || (pass > 0 && user > 500_000)) times.push(user + system);
   spent += user + system;
 }

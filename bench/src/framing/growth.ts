@@ -1,6 +1,6 @@
 /**
- * growth.js ELEMENTS: a Redis list of so many strings in packets of 1,460 bytes, by the framing of the README. Prints how
- * much processor time a byte took, which must not depend on the length of the list.
+ * growth.js ELEMENTS: parses a Redis list of this many strings in packets of 1,460 bytes, with the framing of the
+ * README. Prints the processor time for each byte, which must not depend on the length of the list.
  */
 import { readFileSync } from 'node:fs';
 import { custom, type Framing, type SplitFunction } from '@sendall/framing';

@@ -1,6 +1,6 @@
 /**
- * What a careful programmer writes for one protocol: four bytes, big-endian, then the payload. No limit, no errors, no
- * end of stream, no stopping: the bar for the decoders that have all that.
+ * Decoders as a careful programmer writes them for one protocol: four bytes, big-endian, then the payload. No limit, no
+ * errors, no end of stream, no stopping: the bar for decoders with all of these.
  */
 
 type Take = (buf: Buffer, from: number, to: number) => void;
@@ -59,7 +59,7 @@ export class Offsets {
   }
 }
 
-/** The same, with a view for each frame. */
+/** The same, creating a view for each frame. */
 export class Views extends Offsets {
   readonly on: (frame: Buffer) => void;
 

@@ -1,6 +1,6 @@
 /**
- * send.js HOW: sends 64-byte messages over loopback, 100 a tick, to a process that only reads; prints
- * what one costs in processor time.
+ * send.js HOW: sends 64-byte messages over loopback, 100 a tick, to a process that only reads; prints the processor
+ * time for each.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';

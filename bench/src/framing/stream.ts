@@ -1,6 +1,6 @@
 /**
- * stream.js HOW SIZE: receives framed messages over loopback for a while and prints gigabytes a second. The sender is a
- * process of its own that writes the same bytes whoever receives them.
+ * stream.js HOW SIZE: receives framed messages over loopback for a while and prints gigabytes a second. A separate
+ * sender process writes the same bytes for every receiver.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -59,7 +59,7 @@ if (how === 'send') {
       })().catch(() => {});
     }
   }
-  // In wall time, which is what users see, and in this process's own time, which others on the machine cannot spoil.
+  // Wall time, which users see, and this process's CPU time, which other processes do not disturb.
   const measure = async () => {
     const [before, cpu, began] = [received(), process.cpuUsage(), performance.now()];
     await new Promise((resolve) => void setTimeout(resolve, seconds * 1000));

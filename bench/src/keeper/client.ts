@@ -1,4 +1,4 @@
-/** A bare agent for benchmarks and soak runs: opens runs at a keeper and hears what becomes of them. */
+/** A bare agent for benchmarks and soak runs: opens runs at a keeper and receives its messages. */
 import { ensureKeeper, type KeeperLink, type KeeperOptions } from '../../../packages/sendall/dist/keeper/door/door.js';
 import { resolveHome, type Home } from '../../../packages/sendall/dist/home.js';
 import { encodeSpec } from '../../../packages/sendall/dist/protocol/codec.js';
@@ -8,7 +8,7 @@ import type { Message, Spec } from '../../../packages/sendall/dist/protocol/mess
 const PRINCIPAL = 'bench';
 
 type Listener = (message: Message) => void;
-/** Who hears the keeper's messages, by alias. */
+/** Receivers of the keeper's messages, by alias. */
 type Listeners = Map<number, Listener>;
 
 export class Client {
@@ -23,7 +23,7 @@ export class Client {
     this.#listeners = listeners;
   }
 
-  /** Connects to the keeper of a folder, or starts it. */
+  /** Connects to a folder's keeper, starting it if needed. */
   static async open(folder: string, options?: KeeperOptions) {
     const home = resolveHome({ SENDALL_HOME: folder });
     const listeners: Listeners = new Map();
@@ -75,7 +75,7 @@ export class Client {
     });
   }
 
-  /** Ends the keeper and everything it runs. */
+  /** Ends the keeper and all its commands. */
   async end() {
     await this.ask('end-runs');
     this.link.send({ type: 'ASK', alias: 0, opId: this.#next++, what: 'drain' });

@@ -1,9 +1,9 @@
 /**
  * bare.js naive|batched: hand-written echo servers of u32be frames on node:net, as a good engineer would write them.
  * naive: the least work for each message, one write each. batched: decodes by offsets, one write for each chunk read.
- * bare.js raw|offsets|onread: receivers of one stream; each answers the number of frames when the stream has ended.
- * raw: counts bytes, so it is told the size of a frame. offsets: finds frames, makes nothing. onread: the same over one
- * buffer that the socket reads into each time.
+ * bare.js raw|offsets|onread: receivers of one stream; each replies with the number of frames at the end of the stream.
+ * raw: counts bytes, given the size of a frame. offsets: finds frames, allocates nothing. onread: the same with one
+ * buffer for all reads of the socket.
  */
 import { createServer, Socket, type SocketConstructorOpts } from 'node:net';
 
@@ -64,7 +64,7 @@ function raw(socket: Socket) {
   socket.on('end', () => socket.end(`${bytes / (4 + Number(process.argv[3]))}\n`));
 }
 
-/** Finds frames: a header may be cut anywhere, of a payload only what is left of it matters. */
+/** Finds frames: a header may be cut anywhere; of a payload only the missing length matters. */
 function makeCounter() {
   let [frames, headerBytes, length, left] = [0, 0, 0, 0];
   return {
@@ -108,7 +108,7 @@ function offsets(socket: Socket) {
 
 function onread(accepted: Socket) {
   const counter = makeCounter();
-  // The option is for sockets that are made with it: the accepted one's connection goes on in such a one.
+  // The option applies only when a socket is created, so the accepted connection moves into a new one.
   const inside = accepted as unknown as { _handle: unknown };
   const { _handle: handle } = inside;
   inside._handle = null;
@@ -141,5 +141,5 @@ server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
   if (address !== null && typeof address === 'object') console.log(address.port);
 });
 
-// The benchmark asks for a collection before it reads the memory, so that garbage does not count.
+// The benchmark triggers a collection before reading the memory, so that garbage does not count.
 process.on('SIGUSR2', () => globalThis.gc?.());

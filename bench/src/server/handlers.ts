@@ -19,7 +19,7 @@ export class Burn extends MessageEcho {
   }
 }
 
-/** Receives one stream of messages; answers how many there were. */
+/** Receives one stream of messages and replies with their number. */
 export class MessageCount extends MessageRequestHandler {
   static override framing = 'u32be';
   #messages = 0;
@@ -31,7 +31,7 @@ export class MessageCount extends MessageRequestHandler {
   }
 }
 
-/** The same by spans. */
+/** The same with spans. */
 export class SpanCount extends MessageRequestHandler {
   static override framing = 'u32be';
   #messages = 0;
@@ -43,7 +43,7 @@ export class SpanCount extends MessageRequestHandler {
   }
 }
 
-/** Echoes by spans. */
+/** Echoes with spans. */
 export class SpanEcho extends MessageRequestHandler {
   static override framing = 'u32be';
   override onSpan(bytes: Buffer, start: number, end: number) {

@@ -21,5 +21,5 @@ await server.listen();
 void server.serveForever();
 console.log(server.serverAddress.port);
 
-// The benchmark asks for a collection before it reads the memory, so that garbage does not count.
+// The benchmark triggers a collection before reading the memory, so that garbage does not count.
 process.on('SIGUSR2', () => globalThis.gc?.());

@@ -1,12 +1,12 @@
-/** A path between two machines that can be cut, and that can go silent without closing. */
+/** A path between two machines that can be cut, or go silent without closing. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as rest } from 'node:timers/promises';
 
-/** Leads to `port` of this machine. */
+/** Forwards to `port` on this machine. */
 export async function cable(port: number) {
   const sockets: Set<Socket> = new Set();
-  /** Ends of connections that carry nothing any more, not even their end. */
+  /** Ends of connections that no longer carry anything, not even their end. */
   const dead: Set<Socket> = new Set();
   let silent = false;
   const server = createServer((near) => {
@@ -39,7 +39,7 @@ export async function cable(port: number) {
   return {
     port: (server.address() as AddressInfo).port,
     cut,
-    /** Connections of now go silent for good; neither side is told. New ones work. */
+    /** Silences the existing connections for good; neither side learns of it. New ones work. */
     hush() {
       for (const socket of sockets) dead.add(socket);
     },

@@ -1,4 +1,4 @@
-/** What can happen to a cable, a machine or a process while a command runs, and what else callers may do meanwhile. */
+/** Faults of a cable, a machine or a process during a command, and actions of other callers. */
 import { setTimeout as rest } from 'node:timers/promises';
 import type { Place, Special } from './place.js';
 import type { Reader } from './reader.js';
@@ -6,28 +6,28 @@ import type { Reader } from './reader.js';
 const MiB = 1024 * 1024;
 const HOUR = 3_600_000;
 
-/** What a fault strikes. */
+/** The target of a fault. */
 interface Scene {
   place: Place;
   /** The run. */
   id: string;
-  /** What the command writes in all. */
+  /** Bytes of the command's whole output. */
   length: number;
-  /** Who has the run from its beginning. */
+  /** The caller that started the run. */
   first: Reader;
   /** Another caller. */
   reader: (...words: string[]) => Reader;
-  /** One that reads nothing until it is let go. */
+  /** A caller that reads nothing until released. */
   heldReader: (...words: string[]) => Reader;
-  /** The words that started the run: those who say them join it, and get control. */
+  /** The words that started the run: repeating them joins it and takes control. */
   again: string[];
   /** Waits. */
   until: (what: string, is: () => boolean | Promise<boolean>) => Promise<void>;
-  /** Throws unless it is so. */
+  /** Throws unless the condition holds. */
   check: (what: string, is: boolean) => void;
-  /** Something to say of the cell. */
+  /** Adds a note about the cell. */
   note: (what: string) => void;
-  /** The command was done before the fault could matter. */
+  /** The command ended before the fault could matter. */
   tooLate: () => void;
 }
 
@@ -36,13 +36,13 @@ export interface Fault {
   special?: Special;
   /** Options of the run. */
   options?: (length: number) => string[];
-  /** The first caller reads nothing before it is let go: the run is surely not over then. */
+  /** The first caller reads nothing until released, so the run cannot be over then. */
   held?: boolean;
-  /** The run must end as lost; what came of it is its beginning. */
+  /** The run must end as lost, with the beginning of its output. */
   lost?: boolean;
-  /** Before the run. */
+  /** Runs before the run starts. */
   before?: (place: Place, length: number) => void;
-  /** Those who must have every byte; else the first caller. */
+  /** Strikes. Returns the readers that must get every byte; by default the first caller. */
   strike: (scene: Scene) => Promise<Reader[] | void>;
 }
 
@@ -68,7 +68,7 @@ export const faults: Record<string, Fault> = {
       if (first.over) tooLate();
     },
   },
-  // Only its deadline tells a caller of it.
+  // A caller notices it only by its deadline.
   silence: {
     async strike({ place }) {
       place.path.hush();
@@ -85,10 +85,10 @@ export const faults: Record<string, Fault> = {
   'agent SIGSTOP': { strike: ({ place }) => sleepFor(place.agent, 1000) },
   'keeper SIGSTOP': { strike: ({ place }) => sleepFor(place.keeper, 1000) },
   'caller SIGSTOP': { strike: ({ first }) => sleepFor(first.pid, 1000) },
-  'holder SIGSTOP': { strike: ({ place }) => sleepFor(place.holder, 1000) },
-  'holder SIGKILL': {
+  'warm links SIGSTOP': { strike: ({ place }) => sleepFor(place.warmLinks, 1000) },
+  'warm links SIGKILL': {
     async strike({ place }) {
-      process.kill(place.holder, 'SIGKILL');
+      process.kill(place.warmLinks, 'SIGKILL');
     },
   },
   'caller SIGKILL': {
@@ -101,7 +101,7 @@ export const faults: Record<string, Fault> = {
   },
   'keeper SIGKILL': {
     lost: true,
-    // The command cannot be done before, as little may wait for its reader.
+    // The command cannot end earlier, as only little output may wait for its reader.
     options: () => ['--spool', String(MiB)],
     async strike({ place, first, length, until }) {
       await until('a quarter of the output', () => first.length >= length / 4 || first.over);
@@ -110,7 +110,7 @@ export const faults: Record<string, Fault> = {
   },
   'disk full': {
     special: { disk: true },
-    // What callers have makes room: here they have next to nothing.
+    // Bytes that callers have read make room; here they have read next to nothing.
     held: true,
     before: (place, length) => place.ballast(Math.floor(length / 4)),
     async strike({ place, id, first, until, check, note, tooLate }) {
@@ -118,7 +118,7 @@ export const faults: Record<string, Fault> = {
       if ((await place.waits(id)) === 'over') tooLate();
       else {
         check('the disk is full', place.roomOnDisk === 0);
-        // For longer than the keeper rests between two tries.
+        // Longer than the keeper's pause between two tries.
         await rest(1500);
         check('the command waits', (await place.waits(id)) === 'stdout' && place.roomOnDisk === 0);
         note('the command waited for room');
@@ -148,13 +148,13 @@ export const faults: Record<string, Fault> = {
   },
   'second observes': {
     held: true,
-    // Output is kept for those who come late as long as it does not exceed this.
+    // Output up to this size is kept for late readers.
     options: (length) => ['--spool', String(length + 64 * MiB)],
     async strike({ first, id, heldReader, note }) {
       const second = heldReader('attach', '--observe', id);
       await second.begun;
       first.letGo();
-      // An observer that reads nothing holds up nobody.
+      // An observer that reads nothing must not block the others.
       await first.ended;
       note(`the second had read ${second.length} bytes when the first had all`);
       second.letGo();
@@ -168,7 +168,7 @@ export const faults: Record<string, Fault> = {
       const second = heldReader(...again);
       await second.begun;
       first.letGo();
-      // The command waits for whoever is in control, and that is not the first any more.
+      // The command waits for the controller, which is no longer the first caller.
       await until('the first to have what the second lets be written', () => first.length >= mostOf(length));
       await rest(500);
       const waits = await place.waits(id);

@@ -1,5 +1,5 @@
 /**
- * Every way to pull a cable, during every kind of command: real agents, keepers, callers and links, through `sendall`.
+ * Every way to pull a cable during every kind of command: real agents, keepers, callers and links, through `sendall`.
  */
 import { spawn } from 'node:child_process';
 import { setTimeout as rest } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { faults, type Fault } from './faults.js';
 import { canMount, Place } from './place.js';
 import { Reader } from './reader.js';
 
-/** A cell that takes longer hangs. */
+/** A cell that takes longer counts as hanging. */
 const LIMIT = 300_000;
 const LOST = 205;
 
@@ -20,7 +20,7 @@ class Cell {
   #job;
   #fault;
   #place;
-  /** What is being waited for. */
+  /** The event it waits for. */
   #doing = 'the machines to start';
   #readers: Reader[] = [];
   #notes: string[] = [];
@@ -33,7 +33,7 @@ class Cell {
     this.#place = new Place(fault.special ?? {});
   }
 
-  /** Says how it went. Throws what was wrong. */
+  /** Runs it and returns a description. Throws on a fault. */
   async run() {
     let tooLong;
     const hung = new Promise<never>((_, reject) => {
@@ -100,7 +100,7 @@ class Cell {
     const how = `code ${code}, ${length} of ${whole.length} bytes`;
     if (this.#fault.lost && code === 0) this.early = true;
     const lost = this.#fault.lost && !this.early;
-    // What a run that was lost has written came as it was written.
+    // A lost run's output must be a correct beginning.
     const want = lost ? (await local(words, length).ended).sum : whole.sum;
     if (sum !== want) throw new Error(`${how}, and they are not the right ones\n${said}`);
     if (code !== (lost ? LOST : 0)) throw new Error(`${how}\n${said}`);
@@ -113,26 +113,26 @@ class Cell {
     return reader;
   }
 
-  /** How far everyone is. */
+  /** The progress of every reader. */
   #come() {
     const { length } = this.#job.whole;
     return this.#readers.map((each) => `${each.length} of ${length} bytes${each.over ? ', over' : ''}`).join('; ');
   }
 
-  /** Ends all of it at once. */
+  /** Ends all of it immediately. */
   end() {
     this.#place.end();
   }
 }
 
-/** What the command writes here, without sendall. */
+/** The command's output here, without sendall. */
 function local([program = '', ...words]: string[], most?: number) {
   return new Reader(spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] }), { most });
 }
 
 /**
- * All cells, or those whose name holds `only`. Ends the process with 1 at the first that is wrong; with `all` also when
- * a fault had to be left out or came too late.
+ * Runs all cells, or those whose name contains `only`. Exits with 1 at the first fault; with `all`, also when a fault
+ * was skipped or came too late.
  */
 export async function matrix(lines: number, { only = '', all = false }: { only?: string; all?: boolean } = {}) {
   const seq = ['seq', String(lines)];

@@ -1,5 +1,5 @@
 /**
- * Two machines in one: an agent with its keeper, and callers that are paired with it, each side with a home of its own.
+ * Two machines in one: an agent with its keeper, and callers paired with it, each side with its own home.
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,12 +25,12 @@ import { cable } from './cable.js';
 const cli = fileURLToPath(new URL('../../../packages/sendall/bin/sendall.js', import.meta.url));
 const jumpy = new URL('../../../packages/sendall/test/dist/jumpy-clock.js', import.meta.url).href;
 const MiB = 1024 * 1024;
-/** The small disk: a spool of the default size, the segment that is being written, the journal. */
+/** Size of the small disk: a spool of the default size, the segment being written, the journal. */
 const DISK = 320 * MiB;
-/** A question to agent or holder that takes longer is not answered. */
+/** Most milliseconds for an answer of the agent or the warm-links process. */
 const PATIENCE = 60_000;
 
-/** What is special about the host: a small disk under all of its state, a wall clock that can be moved. */
+/** Special features of the host: a small disk for all of its state, a wall clock that can be moved. */
 export type Special = { disk?: boolean; clock?: boolean };
 
 export class Place {
@@ -42,8 +42,8 @@ export class Place {
   #agentPid = 0;
   #cable: Awaited<ReturnType<typeof cable>> | undefined;
   keeper = 0;
-  /** Who holds the warm link. */
-  holder = 0;
+  /** The pid of the warm-links process. */
+  warmLinks = 0;
 
   constructor(special: Special) {
     this.#special = special;
@@ -62,7 +62,7 @@ export class Place {
     return { NODE_OPTIONS: `--import=${jumpy}`, JUMP_FILE: join(this.#there, 'jump') };
   }
 
-  /** Everything is up, and there is a warm link for the next command. */
+  /** Starts everything, including a warm link for the next command. */
   async open() {
     if (this.#special.disk) {
       mountSmallDisk(this.#there);
@@ -70,7 +70,7 @@ export class Place {
     }
     if (this.#special.clock) {
       this.moveClock(0);
-      // An agent's environment does not reach its keeper.
+      // An agent does not pass its environment on to its keeper.
       const home = resolveHome({ SENDALL_HOME: this.#there });
       (await ensureKeeper(home, { env: this.#clockEnv, onMessage: () => undefined })).close();
     }
@@ -80,7 +80,7 @@ export class Place {
     await ask(this.#caller, 'pair', `tls://127.0.0.1:${this.path.port}`, '--code', code, '--name', 'web1');
     await ask(this.#caller, 'run', 'web1', '-n', '--', 'true');
     this.keeper = JSON.parse(await ask(this.#host, 'agent', 'status', '--json')).keeperPid;
-    while (!this.holder) this.holder = JSON.parse(await ask(this.#caller, 'links', '--json')).pid ?? 0;
+    while (!this.warmLinks) this.warmLinks = JSON.parse(await ask(this.#caller, 'links', '--json')).pid ?? 0;
   }
 
   async startAgent() {
@@ -106,24 +106,24 @@ export class Place {
     return this.#cable;
   }
 
-  /** A command of the caller's. */
+  /** Starts a command of the caller's. */
   sendall(...words: string[]) {
     return spawn(process.execPath, [cli, ...words], { env: this.#caller, stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
-  /** What of a run waits for room: "stdout", or nothing; "over" when it has ended. */
+  /** The part of a run that waits for room: "stdout", or undefined; "over" when it has ended. */
   async waits(id: string) {
     const rows = (await ask(this.#caller, 'ps', 'web1', '--json')).split('\n').filter(Boolean);
     const run = rows.map((row) => JSON.parse(row)).find(({ runId }) => runId === id);
     return run && run.endMs === undefined ? run.blocked : 'over';
   }
 
-  /** The host's wall clock is off by so much, from now on. */
+  /** Sets the host's wall clock off by this much. */
   moveClock(ms: number) {
     writeFileSync(this.#clockEnv.JUMP_FILE, String(ms));
   }
 
-  /** Leaves so many bytes of the small disk. */
+  /** Fills the small disk up to this many free bytes. */
   ballast(room: number) {
     const fd = openSync(this.#ballast, 'w');
     for (let left = this.roomOnDisk - room; left > 0; left -= MiB) writeSync(fd, Buffer.alloc(Math.min(left, MiB)));
@@ -143,14 +143,14 @@ export class Place {
     return bavail * bsize;
   }
 
-  /** Lets everything end as a user would, then makes sure of it. */
+  /** Ends everything as a user would, then makes sure of it. */
   async close() {
     await ask(this.#caller, 'links', 'stop').catch(() => undefined);
     await ask(this.#host, 'agent', 'stop', '--runs');
     this.end();
   }
 
-  /** Ends whatever still has to do with our folders, and removes them. */
+  /** Ends every process that still uses our folders, and removes them. */
   end() {
     this.#cable?.close();
     for (const pid of this.#processes()) kill(pid);
@@ -159,7 +159,7 @@ export class Place {
       rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 
-  /** A keeper names its folder among its words, all others in their environment. */
+  /** A keeper has its folder among its arguments, the others in their environment. */
   #processes() {
     const names = (pid: string) => ['cmdline', 'environ'].map((file) => read(`/proc/${pid}/${file}`));
     return readdirSync('/proc')
@@ -169,7 +169,7 @@ export class Place {
   }
 }
 
-/** Whether this user may have a small disk. */
+/** Whether this user may mount a small disk. */
 export function canMount() {
   const folder = mkdtempSync(join(tmpdir(), 'sendall-matrix-'));
   try {
@@ -196,7 +196,7 @@ function kill(pid: number) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
   }
 }
 

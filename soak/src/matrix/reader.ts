@@ -1,25 +1,25 @@
-/** What a process writes: how much, and its sum. */
+/** Reads a process's output: counts and sums it. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as rest } from 'node:timers/promises';
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 
-/** A slow reader's rest after each chunk. */
+/** Milliseconds a slow reader rests after each chunk. */
 const REST = 20;
 
 /**
- * Reads to the end, or only the first `most` bytes of it. One that is `held` takes nothing until it is let go: what it
- * reads from fills up, and the process has to wait.
+ * Reads to the end, or only the first `most` bytes. A `held` reader reads nothing until released: its pipe fills up,
+ * and the process must wait.
  */
 export class Reader {
   #child;
   #sum = createHash('sha256');
   #letGo = () => {};
   length = 0;
-  /** Words on stderr. */
+  /** The messages on stderr. */
   said = '';
-  /** The process has ended, and all that it wrote is read. */
+  /** The process has ended and all its output is read. */
   over = false;
   /** The exit code; null after a signal. */
   code: number | null | undefined;

@@ -66,7 +66,7 @@ export class Expected {
     const answers = this.#raw ? this.#parts(heard.bytes, copies) : heard.answers;
     const wanted = this.#answers.length * copies;
     if (answers.length !== wanted)
-      return `${answers.length} ${answers.length === 1 ? 'answer' : 'answers'} arrived instead of ${wanted}`;
+      return `${answers.length} ${answers.length === 1 ? 'answer' : 'answers'} came instead of ${wanted}`;
     if (heard.unfinished !== undefined) return heard.unfinished;
     for (const [index, now] of answers.entries()) {
       const answer = this.#answers[index % this.#answers.length]!;

@@ -321,7 +321,7 @@ rootDescribe('at the limit on processes', () => {
     expect(statusOf().pid).toBe(pid);
   });
 
-  test('a command line that cannot start the holder of warm links does without', async () => {
+  test('a command line that cannot start the warm-links process works without it', async () => {
     await agent(env, UID, '--listen', 'tls://127.0.0.1:0');
     const { listening } = JSON.parse(call(env, ['agent', 'status', '--json'], UID).out) as { listening: string[] };
     const { code } = JSON.parse(call(env, ['pair', '--new', '--json'], UID).out) as { code: string };
