@@ -5,11 +5,11 @@
  *   load hold    PORT COUNT
  *   load stream  PORT PAYLOAD WARM_MS RUN_MS
  *
- * echo: every connection keeps OUTSTANDING frames (u32be length, payload) in flight; every byte that comes back is
- * compared with what must come. connect: opens a connection, waits for one echoed frame, closes, COUNT times.
+ * echo: every connection keeps OUTSTANDING frames (u32be length, payload) in flight; every returned byte is
+ * checked. connect: opens a connection, waits for one echoed frame, closes, COUNT times.
  * hold: opens COUNT connections, one echoed frame each, then holds them until its stdin ends.
- * stream: one connection, frames one way as fast as they are taken; then our end, and the count of frames that the
- * server received is compared with what was sent.
+ * stream: one connection, frames one way as fast as the server takes them; then our end, and a check of the server's
+ * count of frames.
  * Each prints one JSON line. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

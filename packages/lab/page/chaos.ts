@@ -9,7 +9,7 @@ const MOST_EVENTS = 300;
 
 type ChaosEvent = Extract<LabEvent, { type: 'chaos' }>;
 
-/** A fault that has a number. */
+/** A fault with a number. */
 interface Knob {
   name: Exclude<keyof Asked<'chaos'>['faults'], 'halfClose'>;
   word: Word;

@@ -1,4 +1,4 @@
-/** The page's one WebSocket: a request has a number, which its answer carries back; every message is held against the schema. */
+/** The page's WebSocket. A request has a number, which its answer repeats; every message is checked against the schema. */
 import {
   ANSWERS,
   readLabMessage,
@@ -14,7 +14,7 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
-/** Requests without an answer yet, by their number. */
+/** Unanswered requests, by number. */
 const waiting = new Map<number, Waiting>();
 const listeners: ((event: LabEvent) => void)[] = [];
 const states: ((open: boolean) => void)[] = [];
@@ -54,7 +54,7 @@ function answered(message: Exclude<LabMessage, LabEvent>): void {
   } else asked?.resolve(message);
 }
 
-/** A message of the lab that does not fit the schema: the request that it answers fails, and only that one. */
+/** Handles a message that violates the schema: only the request it answers fails. */
 function misread(id: number, problem: string): void {
   const what = `the lab's message is not understood: ${problem}`;
   const asked = waiting.get(id);
@@ -81,7 +81,7 @@ export async function ask<K extends PageRequest['type']>(type: K, request: Asked
   return message as Answer<K>;
 }
 
-/** Hears what the lab reports without having been asked. */
+/** Subscribes to reports of the lab that answer no request. */
 export function onEvent(listen: (event: LabEvent) => void): void {
   listeners.push(listen);
 }
@@ -90,7 +90,7 @@ export function onState(tell: (open: boolean) => void): void {
   states.push(tell);
 }
 
-/** Hears what went wrong outside of any request. */
+/** Subscribes to failures outside any request. */
 export function onTrouble(tell: (what: string) => void): void {
   troubles.push(tell);
 }

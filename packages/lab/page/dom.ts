@@ -1,6 +1,6 @@
-/** Small tools for making elements. Text is always set as text: nothing that comes from a socket becomes markup. */
+/** Creates elements. Text is always set as text, so nothing from a socket becomes markup. */
 
-/** @param properties `class`, `on…` listeners, `style` as an object, `aria-…` and the like */
+/** @param properties `class`, `on…` listeners, `style` as an object, attributes such as `aria-…` */
 export function el<T extends keyof HTMLElementTagNameMap>(
   tag: T,
   properties: Record<string, unknown> = {},
@@ -20,7 +20,7 @@ export function el<T extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** The control that an event comes from. */
+/** The control that emitted an event. */
 export const control = (event: Event) => event.target as HTMLInputElement;
 
 export function byId(id: string) {
@@ -30,7 +30,7 @@ export function byId(id: string) {
 }
 
 let lastId = 0;
-/** A fresh id, to tie a label to its control. */
+/** A fresh id that links a label to its control. */
 export function freshId() {
   lastId += 1;
   return `e${lastId}`;

@@ -215,7 +215,7 @@ function readBody(event: ReadEvent) {
   ];
 }
 
-/** The read as a ribbon: each message that has bytes in it, in its colour, and the one that goes on. */
+/** The read as a ribbon: each message with bytes in it, in its colour, and the incomplete one. */
 function ribbon(event: ReadEvent) {
   const parts = [];
   const end = event.offset + event.length;

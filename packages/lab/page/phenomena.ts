@@ -6,15 +6,15 @@ import { el } from './dom.js';
 import { timeline } from './timeline.js';
 import { currentLanguage, t, type Word } from './words.js';
 
-/** What a phenomenon showed, or why it could not be shown. */
+/** The findings of a phenomenon, or why it failed. */
 type Result = Answer<'show'> | { failed: string };
 type ShownPhenomenon = Answer<'show'>['en'];
 
 export function phenomena(root: HTMLElement) {
   let current: PhenomenonName = 'sticky';
-  /** What was measured, by name. */
+  /** Measurements, by name. */
   const results = new Map<PhenomenonName, Result>();
-  /** What runs or waits for its turn. */
+  /** Phenomena running or waiting for their turn. */
   const busy: Set<PhenomenonName> = new Set();
   let playing: { stop(): void }[] = [];
 

@@ -1,6 +1,6 @@
 /**
- * The animated timeline: four lanes over the bytes of one stream. A block stands over the bytes that it holds, coloured by
- * the send that they came from, so what is glued or split shows as COLOURS that share a block or are torn apart.
+ * The animated timeline: four lanes over the bytes of one stream. A block stands over the bytes it holds, coloured by
+ * their send, so glued sends show as colours that share a block, and split ones as colours torn apart.
  */
 import type { Answer } from '../dist/page/protocol.js';
 import { el } from './dom.js';
@@ -20,9 +20,9 @@ interface Step {
 
 const STEP_MS = 450;
 const COLOURS = 8;
-/** A longer block shows no letters. */
+/** Longer blocks show no letters. */
 const LETTERS_UP_TO = 96;
-/** A block has its time below it when the next one begins at least this part of the width further on. */
+/** A block shows its time below only if the next one begins at least this part of the width further on. */
 const LABEL_ROOM = 0.085;
 const MOST_ROWS = 200;
 
@@ -125,7 +125,7 @@ export function timeline(trace: TraceData, { play = true }: { play?: boolean } =
   }
   function start() {
     if (position >= steps.length) go(0);
-    // A long story takes six seconds at most.
+    // Even a long story takes at most six seconds.
     const every = Math.min(STEP_MS, 6000 / Math.max(1, steps.length));
     timer = setInterval(() => {
       go(position + 1);
@@ -186,7 +186,7 @@ export function timeline(trace: TraceData, { play = true }: { play?: boolean } =
   function lane(name: Lane, spans: readonly Span[], explanation: string) {
     const track = el('div', { class: 'track' });
     const starts = [...new Set(spans.map((span) => span.offset))].sort((left, right) => left - right);
-    // What overlaps (a segment sent again) stands below.
+    // Overlapping blocks (a retransmitted segment) stand below.
     const ends: number[] = [];
     for (const span of spans) {
       let level = ends.findIndex((end) => end <= span.offset);
@@ -225,7 +225,7 @@ export function timeline(trace: TraceData, { play = true }: { play?: boolean } =
   }
 }
 
-/** A lane that nothing could be seen of. */
+/** A lane this machine could not observe. */
 function noLane(name: 'segments', explanation: string) {
   return el(
     'div',
@@ -242,7 +242,7 @@ const EVENT_WORDS: Record<Lane, Word> = {
   messages: 'eventMessage',
 };
 
-/** The bytes of a block, coloured by the send that they were part of. */
+/** The bytes of a block, coloured by their send. */
 function cells(span: Span, writes: readonly Span[], total: number) {
   const parts = [];
   let at = span.offset;
@@ -262,7 +262,7 @@ function cells(span: Span, writes: readonly Span[], total: number) {
   return parts;
 }
 
-/** One letter a byte: what is not printable ASCII is a dot. */
+/** One letter for each byte; a dot replaces anything but printable ASCII. */
 function characters(span: Span) {
   const bytes =
     span.hex === undefined

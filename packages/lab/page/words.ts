@@ -1,4 +1,4 @@
-/** Everything the page says, in both languages. */
+/** All texts of the page, in both languages. */
 
 const WORDS = {
   skip: ['Skip to the content', '跳到内容'],
@@ -198,7 +198,7 @@ export function setLanguage(value: string) {
   document.documentElement.lang = language;
 }
 
-/** @param values what stands for `{name}` in it; `{name#read|reads}` puts the noun behind it */
+/** @param values replace `{name}` in the text; `{name#read|reads}` adds the noun after it */
 export function t(name: Word, values: Record<string, string | number | undefined> = {}) {
   const said = WORDS[name]?.[language === 'zh' ? 1 : 0] ?? name;
   return said.replace(
@@ -210,7 +210,7 @@ export function t(name: Word, values: Record<string, string | number | undefined
   );
 }
 
-/** Sets every text of the document that is marked with the word it shows. */
+/** Sets every text of the document that is marked with its word. */
 export function translateDocument() {
   for (const element of document.querySelectorAll('[data-word]')) {
     element.textContent = t(element.getAttribute('data-word') as Word);

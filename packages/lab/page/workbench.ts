@@ -1,11 +1,11 @@
-/** One sender, one receiver, every knob in reach. What is changed runs at once. */
+/** One sender, one receiver, and all their settings. Each change runs the experiment again. */
 import { MOST_MESSAGES, type Answer } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
 import { check, control, el, field } from './dom.js';
 import { timeline } from './timeline.js';
 import { t, type Word } from './words.js';
 
-/** What the controls say. */
+/** The values of the controls. */
 interface Settings {
   messages: string;
   noDelay: boolean;
@@ -229,7 +229,7 @@ export function workbench(root: HTMLElement) {
   };
 }
 
-/** What happened, in a sentence or two. */
+/** The outcome, in a sentence or two. */
 function verdict(message: Answer<'experiment'>, settings: Settings) {
   const { writes, reads, messages } = message;
   const ends = new Set(writes.map((write) => write.offset + write.length));

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 /**
- * Loads a CommonJS file together with what V8 made of it at an earlier start, which is kept in the user's cache folder.
- * Compiling the command line anew at each start takes about a seventh of what Node itself needs to start.
+ * Loads a CommonJS file together with its V8 bytecode from an earlier start, kept in the user's cache folder. Compiling
+ * the command line at each start takes about a seventh of the time Node itself needs to start.
  */
 const {
   closeSync,
@@ -25,10 +25,10 @@ const { dirname, isAbsolute, join } = require('node:path');
 const { Script } = require('node:vm');
 
 /**
- * Loads `file` as `require` would. Its first line names its content: `// sendall VERSION HASH`. A cache that is not there,
- * or not to be trusted, costs only time.
+ * Loads `file` like `require`. Its first line identifies its content: `// sendall VERSION HASH`. A missing or untrusted
+ * cache costs only time.
  * @param {string} file
- * @returns {(() => void) | undefined} keeps what is compiled by now for later starts; undefined: these have it already
+ * @returns {(() => void) | undefined} saves the code compiled so far for later starts; undefined: it is saved already
  */
 exports.loadCompiled = (file) => {
   const source = readFileSync(file, 'utf8');
@@ -49,7 +49,7 @@ exports.loadCompiled = (file) => {
 /** @typedef {{ folder: string, name: string }} Place */
 
 /**
- * Where the cache of this very content for this very Node is, or would be.
+ * The place of the cache for exactly this content and this Node.
  * @param {string} source
  * @returns {Place | undefined}
  */
@@ -64,13 +64,13 @@ function placeOf(source) {
 }
 
 /**
- * Bytecode is code: it is ours when this user wrote it and no other can change it.
+ * Bytecode is code: trust it only if this user wrote it and no other can change it.
  * @param {import('node:fs').Stats} info
  */
 const isOurs = ({ uid, mode }) => uid === process.geteuid?.() && (mode & 0o022) === 0;
 
 /**
- * Whether the folder is ours, and no other user can put another one in its place.
+ * Whether the folder is ours, and no other user can replace it.
  * @param {string} folder
  */
 function isPrivate(folder) {
@@ -83,7 +83,7 @@ function isPrivate(folder) {
 /** @param {Place} place */
 function read({ folder, name }) {
   if (!isPrivate(folder)) return undefined;
-  // O_NONBLOCK: a FIFO in the file's place must not hang us.
+  // O_NONBLOCK: opening a FIFO in the file's place must not hang.
   const fd = openSync(join(folder, name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const info = fstatSync(fd);

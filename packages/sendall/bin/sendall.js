@@ -1,7 +1,7 @@
 #!/usr/bin/env sh
-':' /* sh reads this part, and Node reads what stands below it.
-# Node forgets at its start which signals were to be ignored, raises the soft limit of open files and opens closed
-# descriptors, all before a line of JavaScript: sh looks first, without starting another process, and hands on what it saw.
+':' /* sh reads this part, Node the rest.
+# At its start, Node resets ignored signals, raises the soft limit of open files and opens closed descriptors, all before
+# any JavaScript runs. So sh looks first, without starting another process, and passes on what it saw.
 SENDALL_START=
 true 2>/dev/null 3<&0 || SENDALL_START="$SENDALL_START closed=0"
 true 2>/dev/null 3>&1 || SENDALL_START="$SENDALL_START closed=1"
@@ -14,7 +14,7 @@ true 3>&2 || SENDALL_START="$SENDALL_START closed=2"
     case $_k$_v in Maxfiles) SENDALL_START="$SENDALL_START nofile=$_soft" && break ;; esac
   done </proc/self/limits
 } 2>/dev/null
-# With fewer files than it needs to begin Node dies with a stack or without a word; it takes what the hard limit allows.
+# With too few files Node dies at its start, with a stack trace or silently; it uses as many as the hard limit allows.
 [ "$_hard" -lt 20 ] 2>/dev/null && {
   echo "sendall: this process may open $_hard files, too few for Node.js: raise the limit, for example with \"ulimit -n 1024\"" >&2
   exit 1
@@ -24,8 +24,8 @@ command -v node >/dev/null || { echo "sendall: there is no node on the PATH: ins
 exec node "$0" "$@"
 */
 'use strict';
-// Starts the command line from its bundle, which reads few files, with what an earlier start has compiled. CommonJS,
-// because Node's loader of ES modules costs several milliseconds by itself.
+// Starts the command line from its bundle, which reads few files, with code compiled by an earlier start. CommonJS,
+// because Node's loader of ES modules alone costs several milliseconds.
 const { statSync } = require('node:fs');
 const { join } = require('node:path');
 const { loadCompiled } = require('./compiled.js');
@@ -45,7 +45,7 @@ const isBundleFresh = () => {
 if (isBundleFresh()) {
   const bundle = join(dist, 'cli-bundle');
   const keep = loadCompiled(join(bundle, 'core.cjs'));
-  // What a command needs is compiled after one that went well, and only that is worth keeping.
+  // After a successful command the code it needs is compiled, and only that is worth keeping.
   if (keep && ['run', 'sh'].includes(process.argv[2]))
     process.once('exit', (code) => {
       if (code === 0) keep();

@@ -134,15 +134,15 @@ function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketW
       operator = ',';
       dangling = undefined;
     } else {
-      if (!result) throw wrong(text, `nothing stands before "${token.text}"`);
+      if (!result) throw wrong(text, `a name is missing before "${token.text}"`);
       // "a,!b" is "a!b": only a comma may stand before another operator.
       if (dangling !== undefined && !(dangling === ',' && token.text !== ','))
-        throw wrong(text, `nothing stands between "${dangling}" and "${token.text}"`);
+        throw wrong(text, `a name is missing between "${dangling}" and "${token.text}"`);
       operator = token.text as Operator;
       dangling = token.text;
     }
   }
-  if (dangling !== undefined) throw wrong(text, `nothing stands after "${dangling}"`);
+  if (dangling !== undefined) throw wrong(text, `a name is missing after "${dangling}"`);
   return result ?? new Set();
 }
 
@@ -152,7 +152,7 @@ function* tokens(text: string): Generator<{ kind: 'word' | 'operator'; text: str
   for (const [, operator, word, other] of text.matchAll(pattern)) {
     if (operator) yield { kind: 'operator', text: operator };
     else if (word) yield { kind: 'word', text: word };
-    else if (other === '[') throw wrong(text, 'a "[" is not closed, or another one stands inside it');
+    else if (other === '[') throw wrong(text, 'a "[" is not closed, or contains another one');
     else if (other) throw wrong(text, `"${other}" stands alone`);
   }
 }

@@ -99,7 +99,7 @@ export class Link {
     if (typeof reads === 'function') this.#readInto = reads;
     else this.#reads = reads;
     const framing = lengthPrefixed({ maxFrameLength: MAX_FRAME });
-    // Nobody writes to the memory of a read afterwards.
+    // The memory of a read is never written to again.
     this.#decoder = framing.decoder({ copy: 'never' });
     this.#decoder.maxFrameLength = MAX_FRAME_BEFORE_AUTH;
     this.#encoder = framing.encoder();

@@ -73,7 +73,7 @@ export function acceptPeer(socket: TLSSocket): Peer {
   } catch (cause) {
     throw new RefusedError(`the key in the caller's certificate cannot be read`, { cause });
   }
-  if (!spki) throw new RefusedError('the caller showed no certificate, so it has no key to be known by');
+  if (!spki) throw new RefusedError('the caller showed no certificate, so it has no key');
   return { spki, fingerprint: fingerprintOf(spki) };
 }
 
@@ -131,7 +131,7 @@ function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean
 }
 
 function notAnAgent(url: string, cause?: Error): UnreachableError {
-  return new UnreachableError(`what listens at ${url} is not a sendall agent: check the port`, { cause });
+  return new UnreachableError(`the server at ${url} is not a sendall agent: check the port`, { cause });
 }
 
 /**

@@ -52,7 +52,7 @@ describe('a result', () => {
   });
 
   test.each(['SIGKILL', 'SIGTERM', 'SIGSEGV'])(
-    'of a command that died by %s says so and has no code',
+    'of a command killed by %s says so and has no code',
     async (signal) => {
       const { result } = await failure(host.sh(`kill -${signal.slice(3)} $$`));
       expect(result).toMatchObject({ outcome: 'signalled', signal });

@@ -49,7 +49,7 @@ describe('help', () => {
     const { screen } = user.atTerminal(['attach', '--help'], []);
     const lines = screen.split('\r\n');
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
-    expect(screen).toMatch(/\r\n {34}.*else has control\)\r\n/);
+    expect(screen).toMatch(/\r\n {34}.*caller has control\)\r\n/);
   });
 
   test('--help and --version answer on stdout with 0', () => {
@@ -238,7 +238,7 @@ describe('doctor', () => {
     for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'links', 'limits', 'room', 'command'])
       expect(well.stdout).toContain(check);
     expect(well.stdout).toMatch(/limits .*4096 commands at once, 256 MiB of output a run, 4 GiB in all/);
-    expect(well.stdout).toMatch(/links .*came back to a run 0 times since it started, 0 bytes were sent again/);
+    expect(well.stdout).toMatch(/links .*since it started, callers resumed a run 0 times and 0 bytes were sent again/);
     const ill = user.call(['doctor']);
     expect(ill.code).toBe(1);
     expect(ill.stdout).toContain('start one with "sendall agent"');

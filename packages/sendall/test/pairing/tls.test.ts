@@ -161,7 +161,7 @@ describe('dialling fails in one sentence', () => {
   test('when something else than TLS answers', async () => {
     const port = await listen(createTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
     await expect(dialTls({ host, port, identity: await newIdentity() })).rejects.toThrow(
-      `what listens at tls://127.0.0.1:${port} is not a sendall agent: check the port`,
+      `the server at tls://127.0.0.1:${port} is not a sendall agent: check the port`,
     );
   });
 

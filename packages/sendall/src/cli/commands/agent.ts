@@ -115,7 +115,7 @@ async function restart(args: Arguments): Promise<number> {
   await using host = await connect('local');
   const { listening } = await host.ask<AgentStatus>('status');
   if (args.on('json')) json({ pid: child.pid, listening });
-  else say(`the agent runs again, pid ${child.pid}`);
+  else say(`the agent is running again, pid ${child.pid}`);
   return 0;
 }
 

@@ -21,7 +21,7 @@ const TAKEN = 'someone else is in control: this one only reads, and Ctrl-C leave
 const shown: Readonly<Record<string, Option>> = {
   ...findOptions,
   json: { help: 'one JSON object a line on stdout' },
-  quiet: { short: 'q', help: 'say nothing of our own' },
+  quiet: { short: 'q', help: 'print no messages of our own' },
   encoding: { value: 'LABEL', help: 'convert its output from this encoding (gbk, big5, …) to UTF-8' },
   ...reachOptions,
 };

@@ -118,7 +118,7 @@ function homeFinding(): Finding {
   try {
     accessSync(config, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch {
-    return wrong('may not be written to by you');
+    return wrong('is not writable for you');
   }
   return { check: 'home', ok: true, found: config };
 }
@@ -157,15 +157,15 @@ function versionFinding(theirs: string): Finding {
     check: 'version',
     ok: true,
     found: same ? ours : `${theirs} there, ${ours} here`,
-    mend: same ? undefined : 'they understand each other; the newer one knows more: upgrade the older when you can',
+    mend: same ? undefined : 'they are compatible, but the older one lacks features: upgrade it when you can',
   };
 }
 
 function linksFinding({ links, resumes, replayedBytes }: AgentStatus, own: number): Finding {
   if (resumes === undefined)
     return { check: 'links', ok: true, found: `${links} now; this agent is too old to count more` };
-  const again = `callers came back to a run ${count(resumes, 'time')} since it started, ${formatSize(replayedBytes)} were sent again`;
-  return { check: 'links', ok: true, found: `${links} now, ours was made again ${count(own, 'time')}; ${again}` };
+  const again = `since it started, callers resumed a run ${count(resumes, 'time')} and ${formatSize(replayedBytes)} were sent again`;
+  return { check: 'links', ok: true, found: `${links} now, ours was restored ${count(own, 'time')}; ${again}` };
 }
 
 function limitsFinding({ limits }: AgentStatus): Finding {
@@ -200,7 +200,8 @@ function roomFinding({ spooled = 0, diskFree, limits }: AgentStatus): Finding {
 }
 
 function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Finding {
-  const kill = killProof === 'cgroup' ? 'a kill is sure to reach all (cgroup)' : 'a kill finds what it can (no cgroup)';
+  const kill =
+    killProof === 'cgroup' ? 'a kill reaches every process (cgroup)' : 'a kill may miss processes (no cgroup)';
   const memory = keeperIsLastToGo
     ? 'when memory runs out commands end before the keeper'
     : 'when memory runs out the keeper may end like any command (no CAP_SYS_RESOURCE: the OOM scores are equal)';
@@ -210,7 +211,7 @@ function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Fi
         check: 'system',
         ok: false,
         found: `no terminals, no exact and no ordered capture; ${proof}`,
-        mend: 'npm install koffi there, beside sendall, and start its agent and keeper anew',
+        mend: 'npm install koffi there, beside sendall, and restart its agent and keeper',
       }
     : { check: 'system', ok: true, found: `terminals, exact and ordered capture; ${proof}` };
 }
@@ -221,7 +222,7 @@ function starterFinding(names: readonly string[]): Finding {
     check: 'starter',
     ok: false,
     found: `commands get other limits than the agent’s starter had (${names.join(', ')}): their keeper was started before`,
-    mend: 'end the commands there (sendall agent stop --runs) and start the agent anew: a keeper without commands ends after a minute',
+    mend: 'end the commands there (sendall agent stop --runs) and start the agent again: a keeper without commands ends after a minute',
   };
 }
 

@@ -209,7 +209,7 @@ class View {
     const failures = new Map<string, string[]>();
     for (const { host, ok, outcome, code, signal, reason } of this.#results) {
       if (ok) continue;
-      const what = outcome === 'failed' ? `exit ${code}` : outcome === 'signalled' ? `died by ${signal}` : reason;
+      const what = outcome === 'failed' ? `exit ${code}` : outcome === 'signalled' ? `killed by ${signal}` : reason;
       const hosts = failures.get(what);
       if (hosts) hosts.push(host);
       else failures.set(what, [host]);

@@ -45,7 +45,7 @@ export const runOptions: Record<string, Option> = {
   ...under('Its output', {
     encoding: { value: 'LABEL', help: 'convert its output from this encoding (gbk, big5, …) to UTF-8' },
     json: { help: 'one JSON object a line on stdout' },
-    quiet: { short: 'q', help: 'say nothing of our own' },
+    quiet: { short: 'q', help: 'print no messages of our own' },
     capture: {
       value: 'split|merged|exact|ordered',
       help:

@@ -32,7 +32,7 @@ export const shell: Command = {
     env: { value: 'K=V', help: 'add a variable to the environment' },
     as: { value: 'USER', help: 'run as this user of the host' },
     name: { value: 'NAME', help: 'a name to find it by' },
-    quiet: { short: 'q', help: 'say nothing of our own' },
+    quiet: { short: 'q', help: 'print no messages of our own' },
     ...echoOptions,
     ...reachOptions,
   },

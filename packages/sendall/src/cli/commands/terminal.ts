@@ -151,7 +151,7 @@ async function endShell(run: Run, shown: Promise<unknown>): Promise<{ words: str
   const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), LAST_WORDS).unref());
   const words = (await Promise.race([ended, late]))
     ? 'sendall: left, and the shell was ended'
-    : `sendall: left; whether the shell has ended shows: sendall attach ${run.runId}`;
+    : `sendall: left; to see whether the shell has ended: sendall attach ${run.runId}`;
   return { words, code: EXIT.cancelled };
 }
 

@@ -149,7 +149,7 @@ export function explain(result: Result): void {
 
 /** What the user can still do about a run whose end is unknown. */
 function nextStep({ host, runId, refusal, timing, survivors }: Result): string {
-  if (refusal === 'unknown') return `; what ${host} keeps shows: sendall ps --all ${host}`;
+  if (refusal === 'unknown') return `; to see the runs ${host} keeps: sendall ps --all ${host}`;
   if (timing.endMs === undefined) return `: sendall attach ${runId}`;
   const kept = `; what it wrote is kept: sendall logs ${runId}`;
   return survivors.length ? `; end them: sendall kill ${runId}` : kept;

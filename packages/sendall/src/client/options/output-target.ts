@@ -109,7 +109,7 @@ export class OutputTargets {
       for await (const chunk of source) await written(sink, chunk as Buffer);
     } catch (error) {
       if (done() && isFile) sink.destroy();
-      throw new Error(`${stream} was not all written to ${label}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`not all of ${stream} was written to ${label}: ${(error as Error).message}`, { cause: error });
     } finally {
       if (!isFile) sink.off('error', heard);
     }

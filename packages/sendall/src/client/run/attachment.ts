@@ -349,7 +349,7 @@ export class ClientAttachment implements Rider {
     else if (this.exit)
       this.#owner.failed(
         'truncated',
-        `the command ended, but its output did not all arrive: ${error.message}; while the host keeps it, attach to the run to read it`,
+        `the command ended, but some of its output did not arrive: ${error.message}; while the host keeps it, attach to the run to read it`,
         error,
       );
     else
@@ -507,7 +507,7 @@ export class ClientAttachment implements Rider {
     this.#operations.end(message);
     if (this.#ended) this.#leave();
     else if (this.exit)
-      this.#owner.failed('truncated', `the command ended, but its output did not all arrive: ${message}`);
+      this.#owner.failed('truncated', `the command ended, but some of its output did not arrive: ${message}`);
     else {
       const { runId } = this.#prepared;
       const refused = { type: 'REFUSED', alias: this.#alias, runId } as const;

@@ -54,7 +54,7 @@ export function conclude(
 }
 
 export function overflow(maxBuffer: number): Conclusion {
-  return ['truncated', `the output is above maxBuffer (${maxBuffer} bytes): read the run as a stream`];
+  return ['truncated', `the output exceeds maxBuffer (${maxBuffer} bytes): read the run as a stream`];
 }
 
 const CAUSES: Readonly<Record<string, Outcome>> = {
@@ -72,7 +72,7 @@ function verdict(exit: Exit, gaps: readonly Gap[]): Conclusion {
     return [CAUSES[exit.cause] ?? 'failed', `the command was ended (${exit.cause})${because}`];
   }
   if (gaps.length) return ['truncated', `bytes of the output were dropped on the host (${gaps[0]!.reason})`];
-  if (exit.signal) return ['signalled', `the command died by ${exit.signal}`];
+  if (exit.signal) return ['signalled', `the command was killed by ${exit.signal}`];
   if (exit.code === 0) return ['ok', 'the command ended with code 0'];
   return ['failed', `the command ended with code ${exit.code}`];
 }

@@ -121,7 +121,7 @@ export class Outputs {
   /** Stops reading the stream: the command gets SIGPIPE when it writes there. */
   stopReading(stream: StreamName): void {
     if (this.pouring && this.#targets.streams.includes(stream))
-      this.unwritten ??= new Error(`${stream} was not all written: it is not read any more`);
+      this.unwritten ??= new Error(`not all of ${stream} was written: its reader stopped`);
     this.#stop(stream);
   }
 
