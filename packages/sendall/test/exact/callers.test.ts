@@ -153,12 +153,15 @@ describe('callers who share a warm link', () => {
     await removeHome(home.state);
   });
 
-  const faults: [string, (rogue: Rogue) => void][] = [
+  const faults: [string, (rogue: Rogue) => void | Promise<void>][] = [
     ['a hole in stdin', (rogue) => rogue.frame(encodeData(1, 0, 0, 5, Buffer.from('x')))],
     [
       'stdin beyond its credit',
-      (rogue) => {
-        for (let at = 0; at < 40; at++) rogue.frame(encodeData(1, 0, 0, at * 65_536, Buffer.alloc(65_536)));
+      async (rogue) => {
+        // Its credit does not grow, for the command reads nothing.
+        rogue.open(2, ['sleep', '60'], true);
+        await rogue.hears('CREDIT', 2);
+        for (let at = 0; at < 40; at++) rogue.frame(encodeData(2, 0, 0, at * 65_536, Buffer.alloc(65_536)));
       },
     ],
     ['garbage for a message of a run', (rogue) => rogue.frame(Buffer.from('2300000000000001ffff', 'hex'))],
@@ -183,7 +186,7 @@ describe('callers who share a warm link', () => {
     await bystander.openCat(1);
     const rogue = await join();
     await rogue.openCat(1);
-    act(rogue);
+    await act(rogue);
     expect(await rogue.lastWords()).not.toBe('no LINK_ERROR');
     bystander.frame(encodeData(1, 0, 0, 0, Buffer.from('undisturbed')));
     bystander.send({ type: 'EOS', alias: 1, stream: 0, final: 11 });
