@@ -1,9 +1,8 @@
 /** Folds names into node set notation: names that differ only in numbers are written once. */
+import { MOST_DIGITS, ranges, spans } from './ranges.js';
 
 /** Marks the place of a number in a pattern. */
 const GAP = '\0';
-/** Longer numbers count as text: arithmetic on them would not be exact. */
-const MOST_DIGITS = 15;
 const [ZERO, NINE] = [0x30, 0x39];
 
 /** Splits a name into its text, with a gap for each number, and the numbers with their zeros. */
@@ -85,6 +84,17 @@ export interface BracketWord {
   readonly axes: readonly (readonly string[])[];
 }
 
+/** Writes the names as words whose numbers have no gaps, in order: `web[1-3]` and `web[8-9]`. */
+export function contiguous(names: Iterable<string>): BracketWord[] {
+  return grouped(names).flatMap(([pattern, vectors]) =>
+    merge(vectors).flatMap((block) => {
+      let words: string[][][] = [[]];
+      for (const axis of block.map(spans)) words = words.flatMap((axes) => axis.map((span) => [...axes, span]));
+      return words.map((axes) => ({ texts: pattern.split(GAP), axes }));
+    }),
+  );
+}
+
 /**
  * Equals `fold` of all the word's names, without making them. Undefined if a number is partly text, as in `n1[0-9]`.
  */
@@ -128,24 +138,4 @@ function alongLastAxis(vectors: readonly (readonly string[])[]): string[][][] {
     else blocks.push(numbers.map((number) => [number]));
   }
   return blocks;
-}
-
-/** `1-3,10` in brackets, or the number alone. */
-function ranges(numbers: readonly string[]): string {
-  if (numbers.length === 1) return numbers[0]!;
-  const parts: string[] = [];
-  for (let i = 0; i < numbers.length;) {
-    const first = numbers[i]!;
-    let last = i;
-    while (last + 1 < numbers.length && follows(numbers[last]!, numbers[last + 1]!)) last++;
-    parts.push(last === i ? first : `${first}-${numbers[last]!}`);
-    i = last + 1;
-  }
-  return `[${parts.join()}]`;
-}
-
-/** 9 and 09 are both followed by 10, but 9 is not followed by 010. */
-function follows(number: string, next: string): boolean {
-  if (Number(next) - Number(number) !== 1) return false;
-  return next.length === number.length || (next.length > number.length && next[0] !== '0');
 }

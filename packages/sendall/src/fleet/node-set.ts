@@ -8,24 +8,15 @@
  * Source for the notation: ClusterShell's node sets (https://clustershell.readthedocs.io).
  */
 import { UsageError } from '../errors.js';
-import { fold, foldWord, inOrder, type BracketWord } from './fold.js';
+import { apply, checkSize, evaluate, expand, type NodeSetOptions, type Operator } from './expression.js';
+import { contiguous, fold, foldWord, inOrder, type BracketWord } from './fold.js';
+import { readRanges } from './ranges.js';
 
-/** The limits of a set of host names, and the meaning of its words. */
-export interface NodeSetOptions {
-  /**
-   * Most names in one set; an expression for more is refused.
-   * @default 100_000
-   */
-  maxSize?: number;
-  /** The names for a word (`@tag`, `k=v`, `all`); undefined: the word is a name itself. */
-  lookUp?: (word: string) => Iterable<string> | undefined;
-}
+export type { NodeSetOptions } from './expression.js';
 
 type Like = NodeSet | string | Iterable<string>;
-type Operator = ',' | '!' | '&' | '^';
 
-const OPTION_NAMES: Record<keyof NodeSetOptions, true> = { maxSize: true, lookUp: true };
-const MAX_SIZE = 100_000;
+const OPTION_NAMES: Record<keyof NodeSetOptions, true> = { maxSize: true, maxDepth: true, lookUp: true };
 
 /** A set of host names, written and read as `web[01-20]`. */
 export class NodeSet implements Iterable<string> {
@@ -44,13 +35,17 @@ export class NodeSet implements Iterable<string> {
       if (!(name in OPTION_NAMES)) throw new UsageError(`there is no node set option "${name}"`);
     this.#options = options;
     const read = typeof from === 'string' ? evaluate(from, options) : new Set(from);
-    if (read instanceof Set) this.#set = read;
-    else this.#word = read;
-    if (this.#set && this.#set.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
+    if ('texts' in read) this.#word = read;
+    else this.#set = read;
+    if (this.#set) checkSize(this.#set.size, options);
   }
 
   get #names(): ReadonlySet<string> {
     return (this.#set ??= expand(this.#word!));
+  }
+
+  get #inOrder(): readonly string[] {
+    return (this.#ordered ??= inOrder(this.#names));
   }
 
   get size(): number {
@@ -63,8 +58,7 @@ export class NodeSet implements Iterable<string> {
 
   /** The names, ordered by text and then by number: web2 before web10. */
   [Symbol.iterator](): Iterator<string> {
-    this.#ordered ??= inOrder(this.#names);
-    return this.#ordered[Symbol.iterator]();
+    return this.#inOrder[Symbol.iterator]();
   }
 
   union(other: Like): NodeSet {
@@ -84,20 +78,34 @@ export class NodeSet implements Iterable<string> {
     return this.#combine('^', other);
   }
 
-  /** Splits it into at most `parts` non-empty sets, in order, whose sizes differ by at most one. */
+  /** Splits it into at most `parts` non-empty sets, in order, whose sizes differ by at most one, the larger first. */
   split(parts: number): NodeSet[] {
     if (!Number.isInteger(parts) || parts < 1)
       throw new UsageError(`a set is split into 1 or more parts, not ${parts}`);
-    const names = [...this];
+    const names = this.#inOrder;
     const count = Math.min(parts, names.length);
-    return Array.from(
-      { length: count },
-      (_, i) =>
-        new NodeSet(
-          names.slice(Math.round((i * names.length) / count), Math.round(((i + 1) * names.length) / count)),
-          this.#options,
-        ),
-    );
+    const [least, larger] = [Math.floor(names.length / count), names.length % count];
+    const start = (i: number) => i * least + Math.min(i, larger);
+    return Array.from({ length: count }, (_, i) => this.#of(names.slice(start(i), start(i + 1))));
+  }
+
+  /** Splits it into sets, in order, whose numbers have no gaps: `web[1-3]` and `web[8-9]`. */
+  contiguous(): NodeSet[] {
+    return contiguous(this.#names).map((word) => this.#of(expand(word)));
+  }
+
+  /**
+   * Selects names by their places in the order, counted from 0: `0`, `1-9/2,16`. Places after the end are ignored.
+   * @throws UsageError for wrong places.
+   */
+  slice(places: string): NodeSet {
+    const wrong = (what: string, at: number) =>
+      new UsageError(`the places ${JSON.stringify(places.slice(0, 200))} are wrong at character ${at + 1}: ${what}`);
+    const names = this.#inOrder;
+    const taken = new Set<string>();
+    for (const { from, to, step } of readRanges(places, wrong))
+      for (let i = from; i <= to && i < names.length; i += step) taken.add(names[i]!);
+    return this.#of(taken);
   }
 
   /** The shortest notation we know: `web[1-3,10],web[01-02]`. */
@@ -107,111 +115,10 @@ export class NodeSet implements Iterable<string> {
 
   #combine(operator: Operator, other: Like): NodeSet {
     const set = other instanceof NodeSet ? other : new NodeSet(other, this.#options);
-    return new NodeSet(apply(operator, new Set(this.#names), set.#names), this.#options);
+    return this.#of(apply(operator, new Set(this.#names), set.#names));
   }
-}
 
-/** Changes `left` in time proportional to `right`: an expression may have as many words as names. */
-function apply(operator: Operator, left: Set<string>, right: ReadonlySet<string>): Set<string> {
-  if (operator === '&') return new Set([...right].filter((name) => left.has(name)));
-  for (const name of right) {
-    const taken = operator !== ',' && left.delete(name);
-    if (!taken && operator !== '!') left.add(name);
+  #of(names: Iterable<string>): NodeSet {
+    return new NodeSet(names, this.#options);
   }
-  return left;
-}
-
-/** The names, or a single word that describes them all. */
-function evaluate(text: string, options: NodeSetOptions): Set<string> | BracketWord {
-  let result: Set<string> | BracketWord | undefined;
-  let operator: Operator = ',';
-  let dangling: string | undefined;
-  for (const token of tokens(text)) {
-    if (token.kind === 'word') {
-      const names = namesOf(token.text, options);
-      result = result ? apply(operator, namesIn(result), namesIn(names)) : names;
-      if (result instanceof Set && result.size > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
-      operator = ',';
-      dangling = undefined;
-    } else {
-      if (!result) throw wrong(text, `a name is missing before "${token.text}"`);
-      // "a,!b" is "a!b": only a comma may stand before another operator.
-      if (dangling !== undefined && !(dangling === ',' && token.text !== ','))
-        throw wrong(text, `a name is missing between "${dangling}" and "${token.text}"`);
-      operator = token.text as Operator;
-      dangling = token.text;
-    }
-  }
-  if (dangling !== undefined) throw wrong(text, `a name is missing after "${dangling}"`);
-  return result ?? new Set();
-}
-
-/** Words and operators. An address contains colons and brackets of its own, and ends at an operator. */
-function* tokens(text: string): Generator<{ kind: 'word' | 'operator'; text: string }> {
-  const pattern = /\s+|([,!&^])|((?:tls|udp|unix|nats):[^\s,!&^]+|(?:\[[^\][]*\]|[^\s,!&^[\]])+)|(.)/gsuy;
-  for (const [, operator, word, other] of text.matchAll(pattern)) {
-    if (operator) yield { kind: 'operator', text: operator };
-    else if (word) yield { kind: 'word', text: word };
-    else if (other === '[') throw wrong(text, 'a "[" is not closed, or contains another one');
-    else if (other) throw wrong(text, `"${other}" stands alone`);
-  }
-}
-
-const namesIn = (names: Set<string> | BracketWord): Set<string> => (names instanceof Set ? names : expand(names));
-
-function namesOf(word: string, options: NodeSetOptions): Set<string> | BracketWord {
-  const found = options.lookUp?.(word);
-  if (found) return new Set(found);
-  if (word.startsWith('@') || word.includes('='))
-    throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
-  if (/^[a-z]+:/.test(word)) return new Set([word]);
-  return readWord(word, options);
-}
-
-function readWord(word: string, options: NodeSetOptions): BracketWord {
-  const parts = word.split(/\[([^\]]*)\]/);
-  const texts = parts.filter((_, i) => i % 2 === 0);
-  const axes = parts.filter((_, i) => i % 2 === 1).map((part) => numbersOf(part, word, options));
-  if (axes.reduce((size, axis) => size * axis.length, 1) > (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
-  return { texts, axes };
-}
-
-/** All names of a word with brackets. */
-function expand({ texts, axes }: BracketWord): Set<string> {
-  let names = new Set([texts[0]!]);
-  for (const [i, axis] of axes.entries()) {
-    const longer = new Set<string>();
-    const text = texts[i + 1]!;
-    for (const name of names) for (const number of axis) longer.add(name + number + text);
-    names = longer;
-  }
-  return names;
-}
-
-/** `01-20,33` or `0-10/2` as numbers with their zeros. */
-function numbersOf(ranges: string, word: string, options: NodeSetOptions): string[] {
-  const numbers: string[] = [];
-  for (const range of ranges.split(',')) {
-    const [, low, high = low, step = '1'] = /^(\d{1,15})(?:-(\d{1,15})(?:\/(\d{1,15}))?)?$/.exec(range) ?? [];
-    if (low === undefined || high === undefined)
-      throw wrong(word, `"${range}" is not a number or a range such as 1-20, 01-20 or 0-10/2`);
-    const [from, to, by] = [Number(low), Number(high), Number(step)];
-    if (from > to) throw wrong(word, `the range ${range} runs backwards`);
-    if (by === 0) throw wrong(word, `the range ${range} has a step of 0`);
-    const padded = low.length > 1 && low[0] === '0';
-    if ((padded || (high.length > 1 && high[0] === '0')) && low.length !== high.length)
-      throw wrong(word, `the ends of ${range} have different lengths: write as many zeros at both`);
-    if ((to - from) / by + numbers.length >= (options.maxSize ?? MAX_SIZE)) throw tooMany(options);
-    for (let number = from; number <= to; number += by)
-      numbers.push(padded ? String(number).padStart(low.length, '0') : String(number));
-  }
-  return numbers;
-}
-
-function wrong(text: string, what: string): UsageError {
-  return new UsageError(`the set ${JSON.stringify(text.slice(0, 200))} is wrong: ${what}`);
-}
-
-function tooMany(options: NodeSetOptions): UsageError {
-  return new UsageError(`a set of hosts may hold ${options.maxSize ?? MAX_SIZE} names at most (maxSize)`);
 }

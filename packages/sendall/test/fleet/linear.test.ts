@@ -41,6 +41,16 @@ const works: [what: string, work: (size: number) => void][] = [
         .xor(`n[1-${n}]`)
         .toString(),
   ],
+  ['a set is cut at its gaps', (n) => void new NodeSet(`n[1-${n}/2]`).contiguous()],
+  ['a set is split', (n) => void new NodeSet(`n[1-${n}]`).split(n / 10)],
+  ['places are taken', (n) => void new NodeSet(`n[1-${n}]`).slice(`0-${n}/2`).toString()],
+  [
+    'groups stand for groups',
+    (n) => {
+      const lookUp = (word: string) => (word === '@all' ? `@g[1-${n}]` : word[0] === '@' ? word.slice(1) : undefined);
+      void new NodeSet('@all,@all', { lookUp }).toString();
+    },
+  ],
   [
     'a long line comes byte by byte',
     (n) => {
