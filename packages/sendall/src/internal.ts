@@ -2,8 +2,9 @@
  * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
  */
 export { Callers } from './agent/callers.js';
+export { checkSize } from './fleet/expression.js';
 export { Gatherer } from './fleet/gather.js';
-export { resolveTargets } from './fleet/targets.js';
+export { HostWords, resolveTargets } from './fleet/targets.js';
 export { askWarmLinks } from './link/warm/client.js';
 export { openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';

@@ -2,6 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { KnownHosts } from '../../index.js';
+import { HostWords } from '../../internal.js';
 import { notAVerb, type Command, type Option } from '../words/command.js';
 import { knownRuns } from '../hosts/history.js';
 import { answer } from '../show/print.js';
@@ -114,15 +115,14 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   return typeof kind === 'object' ? kind : [FILES];
 }
 
-/** Host names; in a set, those that complete its last word. */
+/** Host names, or groups after "@"; in a set, those that complete its last word. */
 function hostsAfter(last: string): string[] {
-  const names = [
-    'local',
-    'all',
-    ...KnownHosts.of(resolveHome())
-      .list()
-      .map(({ name }) => name),
-  ];
-  const begun = /^.*[,!&]/.exec(last)?.[0] ?? '';
+  const begun = /^.*[,!&^]/.exec(last)?.[0] ?? '';
+  const names = last.startsWith('@', begun.length) ? new HostWords().groups() : knownNames();
   return names.map((name) => begun + name);
+}
+
+function knownNames(): string[] {
+  const known = KnownHosts.of(resolveHome()).list();
+  return ['local', 'all', ...known.map(({ name }) => name)];
 }

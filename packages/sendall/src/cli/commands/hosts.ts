@@ -8,6 +8,7 @@ import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
 import { answer, json, table } from '../show/print.js';
 import { reach, reachOptions } from '../hosts/reach.js';
+import { nodeset, nodesetOptions } from './nodeset.js';
 import { isOneTarget } from '../words/targets.js';
 
 const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[]) => Promise<number>>> = {
@@ -20,21 +21,22 @@ const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[])
 
 export const hosts: Command = {
   name: 'hosts',
-  usage: "[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset 'EXPR']",
+  usage: '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-]]',
   summary: 'list the known hosts, change the list, or work with sets of them',
   examples: [
     'sendall hosts',
     'sendall hosts set web1 role=frontend',
     'sendall hosts ping role=frontend',
     "sendall hosts nodeset 'web[01-04]!web02' --expand",
+    "sendall hosts nodeset -e --split 3 'web[01-20]'",
+    'cut -f1 inventory | sendall hosts nodeset --count -',
   ],
   options: {
     pin: { value: 'FP', help: 'with add: the fingerprint of the host’s key' },
     tag: { value: 'K=V', help: 'with add: a tag' },
-    fold: { help: 'with nodeset: the shortest notation (default)' },
-    expand: { help: 'with nodeset: one name a line' },
     json: { help: 'one JSON object a line on stdout' },
     ...reachOptions,
+    ...nodesetOptions,
   },
   subcommands: Object.keys(verbs),
   complete: 'host',
@@ -126,14 +128,4 @@ async function pingOne(name: string, args: Arguments): Promise<void> {
   const { version, clockSkewMs } = host.info;
   if (args.on('json')) json({ event: 'ping', host: name, ok: true, rttMs, connectMs, version, clockSkewMs });
   else answer(`${name}: ${rttMs.toFixed(2)} ms, connected in ${connectMs.toFixed(1)} ms, version ${version}`);
-}
-
-async function nodeset(args: Arguments, words: readonly string[]): Promise<number> {
-  if (!words.length)
-    throw new UsageError("hosts nodeset needs an expression: sendall hosts nodeset 'web[01-20]!web07'");
-  const nodes = resolveTargets(words.join(','));
-  if (args.on('json')) json({ nodeset: String(nodes), size: nodes.size, hosts: [...nodes] });
-  else if (args.on('expand')) for (const name of nodes) answer(name);
-  else answer(String(nodes));
-  return await Promise.resolve(0);
 }

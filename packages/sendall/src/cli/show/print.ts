@@ -17,6 +17,12 @@ export function answer(...lines: readonly string[]): void {
   print(1, lines.map((line) => `${escapeControl(line)}\n`).join(''));
 }
 
+/** Prints words with a raw separator between them and a newline at the end. */
+export function answerWords(words: Iterable<string>, separator = '\n'): void {
+  const text = [...words].map(escapeControl).join(separator);
+  if (text || separator !== '\n') print(1, `${text}\n`);
+}
+
 /**
  * Prints the last words of a leaving process within a second or not at all, because their reader may be stuck. A
  * failure is ignored: there is no other place to report it.

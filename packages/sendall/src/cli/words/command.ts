@@ -57,6 +57,11 @@ export class Arguments {
     return this.#values.has(name);
   }
 
+  /** How often the option was given: `-ll` counts as two. */
+  times(name: string): number {
+    return this.#values.get(name)?.length ?? 0;
+  }
+
   /** The option's last value. */
   text(name: string): string | undefined {
     const value = this.#values.get(name)?.at(-1);
