@@ -13,7 +13,7 @@ import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { NodeSet } from './node-set.js';
-import { Rollout, ROLLOUT_RULES, type RolloutOptions } from './rollout.js';
+import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
 import { resolveTargets } from './targets.js';
 
 /** Bytes of a shared stdin stream that are kept for hosts that begin later. */
@@ -157,6 +157,11 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   /** The run's id on a host. */
   idOn(host: string): string {
     return this.#ids.get(host) ?? this.runId;
+  }
+
+  /** Which hosts it starts, in which batches. Asking for it starts nothing. */
+  get plan(): RolloutPlan {
+    return this.#rollout.plan;
   }
 
   get progress(): Progress {

@@ -42,6 +42,16 @@ export interface RolloutOptions {
   order?: 'listed' | 'random';
 }
 
+/** What a rollout does while all goes well. */
+export interface RolloutPlan {
+  /** The hosts of each batch, in the order in which they start. */
+  readonly batches: readonly (readonly string[])[];
+  /** Hosts at a time. */
+  readonly window: number;
+  /** Hosts that may fail; undefined when all may. */
+  readonly maxFail: number | undefined;
+}
+
 const SHARE: Rule = {
   allowed: 'a share such as 25%',
   fits: (value) => typeof value === 'string' && /^\d+(?:\.\d+)?%$/.test(value),
@@ -66,7 +76,7 @@ export class Rollout {
   readonly #names: readonly string[];
   readonly #window: number;
   readonly #batch: number;
-  readonly #maxFail: number;
+  readonly #maxFail: number | undefined;
   readonly #pause: number;
   #failures = 0;
   #stopped = false;
@@ -77,8 +87,13 @@ export class Rollout {
     this.#names = options.order === 'random' ? shuffled(names) : names;
     this.#window = options.window ?? 64;
     this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf(options.batch, total, 1);
-    this.#maxFail = options.maxFail === undefined ? total : hostsOf(options.maxFail, total, 0);
+    this.#maxFail = options.maxFail === undefined ? undefined : hostsOf(options.maxFail, total, 0);
     this.#pause = readDuration(options.pause) ?? 0;
+  }
+
+  /** What `run` does unless it is stopped. */
+  get plan(): RolloutPlan {
+    return { batches: [...this.#batches()], window: this.#window, maxFail: this.#maxFail };
   }
 
   /** Starts no further host. */
@@ -92,14 +107,22 @@ export class Rollout {
    * have ended.
    */
   async run(work: (name: string) => Promise<boolean>): Promise<void> {
-    for (let start = 0; start < this.#names.length && !this.#over; start += this.#batch) {
-      if (start && this.#pause) await this.#sleep();
-      await this.#runBatch(this.#names.slice(start, start + this.#batch), work);
+    let isFirst = true;
+    for (const batch of this.#batches()) {
+      if (this.#over) return;
+      if (!isFirst && this.#pause) await this.#sleep();
+      await this.#runBatch(batch, work);
+      isFirst = false;
     }
   }
 
+  *#batches(): Generator<readonly string[], void, undefined> {
+    for (let start = 0; start < this.#names.length; start += this.#batch)
+      yield this.#names.slice(start, start + this.#batch);
+  }
+
   get #over(): boolean {
-    return this.#stopped || this.#failures > this.#maxFail;
+    return this.#stopped || (this.#maxFail !== undefined && this.#failures > this.#maxFail);
   }
 
   async #runBatch(names: readonly string[], work: (name: string) => Promise<boolean>): Promise<void> {

@@ -31,6 +31,60 @@ test.each([
   expect(expand(targets)).toEqual(names);
 });
 
+describe('--explain', () => {
+  const marked = ['--', 'sh', '-c', 'touch explained-$$ && exit 9'];
+
+  test('names the hosts of each batch and the limits, and runs nothing', () => {
+    const before = user.call(['ps', '--all', '--json', 'all']).stdout;
+    const { code, stdout, stderr } = user.call(
+      ['run', '--explain', 'all', '--batch', '50%', '--max-fail', '1', '--window', '8', ...marked],
+      { input: 'not read' },
+    );
+    expect(code).toBe(0);
+    expect(stdout.split('\n').map((line) => (/^\d hosts /.test(line) ? [line] : line.split(/ +/)))).toEqual([
+      ['BATCH', 'HOSTS', 'NAMES'],
+      ['1', '2', 'db1,web01'],
+      ['2', '2', 'web[02-03]'],
+      ['4 hosts in 2 batches, at most 8 at a time; stops when 2 have failed; nothing was run'],
+      [''],
+    ]);
+    expect(stderr).toBe('');
+    expect(user.call(['ps', '--all', '--json', 'all']).stdout).toBe(before);
+  });
+
+  test('is one object a batch and a plan with --json, for shell text and for one host too', () => {
+    expect(user.events(['sh', '--explain', '--json', '@web', '--batch', '2', '-c', 'exit 9'])).toEqual([
+      { event: 'batch', batch: 1, hosts: ['web01', 'web02'] },
+      { event: 'batch', batch: 2, hosts: ['web03'] },
+      { event: 'plan', total: 3, batches: 2, window: 64 },
+    ]);
+    for (const target of ['local', 'db1', 'tls://127.0.0.1:9'])
+      expect(user.events(['run', '--explain', '--json', target, '--pty', ...marked])).toEqual([
+        { event: 'batch', batch: 1, hosts: [target] },
+        { event: 'plan', total: 1, batches: 1, window: 64 },
+      ]);
+    expect(user.call(['run', '--explain', '-q', 'db1', ...marked])).toEqual({
+      code: 0,
+      stdout: 'BATCH  HOSTS  NAMES\n1      1      db1\n',
+      stderr: '',
+    });
+  });
+
+  test('refuses what the run would refuse', () => {
+    for (const [words, message] of [
+      [['web9'], 'web9 is not known'],
+      [['web[01-03]', '--pty'], '--pty is for one host'],
+      [['all', '--batch', 'x'], '--batch: "x"'],
+      [['all', '--timeout', 'x'], '--timeout'],
+      [['@none'], 'no host has the tag "none"'],
+    ] as const) {
+      const { code, stdout, stderr } = user.call(['run', '--explain', ...words, ...marked]);
+      expect([code, stdout]).toEqual([200, '']);
+      expect(stderr).toContain(message);
+    }
+  });
+});
+
 describe('one command on many hosts', () => {
   test('with --json and --encoding tells a last character that was never ended, as for one host', () => {
     const words = ['--json', '--encoding', 'gbk', '--', 'printf', '\\326\\320\\316'];

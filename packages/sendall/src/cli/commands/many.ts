@@ -15,17 +15,20 @@ import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
 import { PrefixedLines } from '../show/prefixed-lines.js';
 import { reasonOf, say } from '../show/print.js';
 import { printDiff, printGroups } from '../show/print-groups.js';
+import { printPlan } from '../show/print-plan.js';
 import type { Begin } from './run-options.js';
 import { shareOf } from '../hosts/reach.js';
 import { rolloutOf } from '../words/rollout-options.js';
+import { isOneTarget } from '../words/targets.js';
 import { finish, put, standardSinks, type LostOutput, type Sinks } from '../show/sink.js';
 import { clearStatus, hasStatusLine, showStatus } from '../show/status-line.js';
 
 /** Starts the command on all hosts of a set, shows its progress and returns the process's exit code. */
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
-  if (args.on('pty')) throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
+  if (args.on('pty') && !isOneTarget(targets))
+    throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
-  const hosts = fleet(targets, shareOf(args));
+  const hosts = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
   const running = begin(
     { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
     {
@@ -33,6 +36,10 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
       ...rolloutOf(args),
     },
   );
+  if (args.on('explain')) {
+    await printPlan(running.plan, args);
+    return 0;
+  }
   const noteLinked = (message: unknown) => {
     const { host, state } = message as DialEvent;
     if (state === 'linked') noteRun({ runId: running.idOn(host), host, name: options.name, group: running.runId });

@@ -87,7 +87,7 @@ export function toRunOptions(args: Arguments): RunOptions {
     return text === undefined ? undefined : parseSize(text, `--${name}`);
   };
   return {
-    stdin: stdinFor(args),
+    stdin: args.on('explain') ? 'none' : stdinFor(args),
     reject: false,
     sha256: args.on('sha256'),
     tags: args.texts('tag'),

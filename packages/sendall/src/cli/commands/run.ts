@@ -22,6 +22,7 @@ export const run: Command = {
     'sendall run local -- uname -a',
     'sendall run web1 --timeout 30s -- df -h /',
     "sendall run 'web[01-03],!web02' --gather -- uname -r",
+    'sendall run --explain all --batch 25% -- systemctl restart app',
     'sendall run -d --name nightly web1 -- sleep 5',
   ],
   options: runOptions,
@@ -70,7 +71,7 @@ function targetsOf(args: Arguments, verb: string): string {
 
 async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
   const options = toRunOptions(args);
-  if (!isOneTarget(targets)) {
+  if (args.on('explain') || !isOneTarget(targets)) {
     const { startMany } = await import('./many.js');
     return await startMany(args, targets, options, begin);
   }

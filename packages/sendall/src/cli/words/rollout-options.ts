@@ -8,6 +8,7 @@ export const rolloutOptions = under('Many hosts', {
   batch: { value: 'N|N%', help: 'in batches, one after another' },
   'max-fail': { value: 'N|N%', help: 'start no further host once more than this many have failed (exit 207)' },
   gather: { help: 'print equal outputs only once' },
+  explain: { help: 'print the hosts and the batches, and run nothing' },
   diff: { help: 'print the output of most hosts, and how the others differ' },
 });
 
