@@ -1,5 +1,5 @@
-// A Kafka-like client: requests and responses are i32be frames that begin with a correlation id, many of them on the way
-// at once. The broker beside it is a few lines, and answers out of order.
+// A Kafka-like client: requests and responses are i32be frames that begin with a correlation id, and many are in flight
+// at a time. Its broker is a few lines and answers out of order.
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { type Framed, framed, parseFraming } from '@sendall/framing';

@@ -1,5 +1,5 @@
 // The Language Server Protocol over stdio: JSON behind a Content-Length header. The client starts itself as the server
-// (the argument says which it is) and asks it for its name.
+// (the argument tells them apart) and asks for its name.
 import { spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
-// A framing of your own: frames are a type byte, a length byte, so many bytes; a type of 0 is idle time.
-// The function only says where the next frame is. Chunks, limits, errors and adaptors come with it, and
-// verifyFraming tells whether it gives the same frames however the bytes are cut.
+// A framing of your own: a frame is a type byte, a length byte and that many bytes; a type of 0 is filler on an idle
+// line. The function only finds the next frame. Chunks, limits, errors and adaptors come for free, and verifyFraming
+// checks that every cut of the bytes gives the same frames.
 import { custom, decodeAsync, verifyFraming } from '@sendall/framing';
 
 const records = custom(

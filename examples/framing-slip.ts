@@ -1,5 +1,5 @@
-// A serial-style link: SLIP over a line that loses and damages bytes. A damaged frame is reported and dropped; the next
-// end byte puts both sides in step again.
+// A serial-style link: SLIP over a line that loses and damages bytes. The decoder reports and drops a damaged frame;
+// the next end byte brings both sides back in step.
 import { PassThrough } from 'node:stream';
 import { decodeStream, type FramingError, slip } from '@sendall/framing';
 

@@ -1,4 +1,4 @@
-// The same messages over a path that cuts and delays: a framing does not notice, a read does.
+// The same messages over a path that cuts and delays: a framing does not notice, a bare read does.
 import { experiment, faults, startProxy, type Proxy } from '@sendall/lab';
 
 const host = '127.0.0.1';

@@ -1,4 +1,4 @@
-// A server that takes one read for one request, and the smallest way of sending that shows it.
+// A server that mistakes one read for one request, and the smallest cut that exposes it.
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { probe } from '@sendall/lab';

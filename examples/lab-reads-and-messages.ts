@@ -1,4 +1,4 @@
-// A proxy that watches: which read of a client's bytes carried which messages.
+// A proxy that observes which read of a client's bytes carried which messages.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { lengthPrefixed } from '@sendall/framing';

@@ -1,4 +1,4 @@
-// Lines as they come, a failure with the shape of a result, a timeout kept by the host, and an abort.
+// Lines as they arrive, a failure with the shape of a result, a timeout that the host enforces, and an abort.
 import { RunError } from 'sendall';
 import { withHost } from './with-host.js';
 

@@ -1,4 +1,4 @@
-// An agent of one's own in a temporary folder, and a command on it: nothing is installed, nothing is left behind.
+// Your own agent in a temporary folder, and a command on it: nothing is installed, nothing is left behind.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const host = await connect('local', { home });
 const result = await host.run(['uname', '-s']);
 console.log(`${result.stdout.trim()}, code ${result.code}, ${result.finals.stdout} bytes`);
 
-// Words are words: nothing here is a shell's business.
+// Words reach the program unchanged; no shell reads them.
 const name = 'a b; $(touch /tmp/no) "c"';
 console.log((await host.$`printf %s ${name}`).stdout);
 

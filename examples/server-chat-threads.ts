@@ -1,6 +1,6 @@
-// Chat: many clients on a ThreadingTCPServer, and one operator who answers each by name.
-// With arguments (node server-chat-threads.js 6060) it is the real thing: clients by `nc 127.0.0.1 6060`, the operator
-// at this terminal with "name: text". Without any it plays a short scene and ends.
+// Chat: many clients on a ThreadingTCPServer, and one operator who answers each by name. With a port (node
+// server-chat-threads.js 6060) it is a real server: clients connect with `nc 127.0.0.1 6060`, the operator answers at
+// this terminal with "name: text". Without arguments it plays a short scene and ends.
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { BroadcastChannel } from 'node:worker_threads';
@@ -16,7 +16,7 @@ function hear(channel: BroadcastChannel, heard: (said: Said) => unknown) {
   channel.addEventListener('message', (event) => heard((event as unknown as { data: Said }).data));
 }
 
-/** Threads share no memory: what clients and operator say goes over a channel that all of them hear. */
+/** Threads share no memory, so the lines of clients and operator go over a channel that all threads receive. */
 export class Guest extends StreamRequestHandler {
   static readonly module = import.meta.url;
 
@@ -55,7 +55,7 @@ if (!isWorker) {
     }
   }
 
-  /** Two clients, an operator who greets each, and what the clients read. */
+  /** Two clients, an operator who greets each, and the lines that the clients read. */
   async function scene(at: number) {
     hear(channel, ({ from, text }) => {
       if (from === undefined) return;

@@ -1,4 +1,4 @@
-// The same chat in twenty lines: one loop, so the clients may stand in a Map; whole messages by a framing.
+// The same chat in twenty lines: one loop, so a Map can hold the clients; a framing makes whole messages.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { framed, lines } from '@sendall/framing';

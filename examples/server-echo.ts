@@ -1,4 +1,4 @@
-// The same echo on every transport: one handler for streams, one for datagrams; neither knows which one it is on.
+// The same echo on every transport: one handler for streams, one for datagrams; neither knows its transport.
 // (Unix datagrams need Linux and the optional package koffi; without them that part says so.)
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -56,7 +56,7 @@ client.send('over UDP', udp.serverAddress.port, '127.0.0.1');
 console.log(String((await once(client, 'message'))[0]));
 client.close();
 
-// Node has no Unix datagram client; a second server is one: what it gets is the answer.
+// Node has no Unix datagram client, so a second server plays one: the datagram that it receives is the answer.
 let answered: (text: string) => void;
 const answerOfUnix = new Promise<string>((resolve) => (answered = resolve));
 class Print extends DatagramRequestHandler {

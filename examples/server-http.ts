@@ -1,4 +1,5 @@
-// An HTTP/1.0 toy: a request line, headers, an answer, the end. Not for use: no chunks, no limits on headers but lines.
+// An HTTP/1.0 toy: a request line, headers, an answer, the end. Not for production: no chunks, and only lines are
+// limited.
 import { get } from 'node:http';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';

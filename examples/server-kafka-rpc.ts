@@ -1,4 +1,4 @@
-// RPC framed as Kafka's: a length, then a correlation id; answers may come in any order, the id says to what.
+// RPC with Kafka's framing: a length, then a correlation id. Answers may come in any order; the id names the request.
 import { connect } from 'node:net';
 import { framed, lengthPrefixed } from '@sendall/framing';
 import { MessageRequestHandler, serve, type Connection } from '@sendall/socketserver';

@@ -1,4 +1,4 @@
-// A line protocol, pull style: the handler reads as a person would tell it.
+// A line protocol, pull style: the handler's code follows the dialogue from top to bottom.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { StreamRequestHandler, TCPServer } from '@sendall/socketserver';

@@ -1,4 +1,5 @@
-// A handler that may bring its process down, in processes: it costs its own connection, and a new child takes over.
+// A handler that may crash its process, in child processes: a crash costs its own connection, and a new child takes
+// over.
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { ForkingTCPServer, isWorker, StreamRequestHandler } from '@sendall/socketserver';

@@ -1,5 +1,5 @@
-// Graceful restart behind one Unix path: the new server puts its socket in the place of the old one, which then
-// finishes what it has and goes. No client is refused, none is cut off.
+// Graceful restart behind one Unix path: the new server's socket replaces the old one. The old server then finishes its
+// connections and exits. No client is refused or cut off.
 import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';

@@ -1,5 +1,5 @@
-// STARTTLS: a connection that begins in plain text and goes on encrypted. What a client sends ahead of its handshake
-// goes to the TLS layer, never to the handler.
+// STARTTLS: a connection that begins in plain text and continues encrypted. Bytes that a client sends after STARTTLS go
+// to the TLS layer, never to the handler.
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -35,7 +35,7 @@ plain.write('hello\n');
 process.stdout.write(String((await once(plain, 'data'))[0]));
 plain.write('STARTTLS\n');
 process.stdout.write(String((await once(plain, 'data'))[0]));
-// The example's certificate is its own: a real client gives `ca` instead.
+// The example's certificate is self-signed; a real client passes `ca` instead.
 const secure = connectTls({ socket: plain, rejectUnauthorized: false });
 secure.write('hello\n');
 process.stdout.write(String((await once(secure, 'data'))[0]));
