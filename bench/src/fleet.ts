@@ -81,11 +81,16 @@ const lines = (count: number, every: number) =>
     .map((i) => (i % every ? `line ${i}` : `line ${i} of ${every}`))
     .join('\n');
 
+/** Each group has one host, as an expression. */
+const lookUp = (word: string) => (word.startsWith('@') ? word.slice(1) : undefined);
+
 /** By name: the growing operation. */
 const growing: [string, string, (size: number) => unknown][] = [
   ['grow-fold', 'a range of 20,000 and 80,000 folded', (size) => String(new NodeSet(`n[1-${size}]`))],
   ['grow-names', '20,000 and 80,000 names folded', (size) => String(new NodeSet(listed(size)))],
   ['grow-expand', '20,000 and 80,000 names in order', (size) => [...new NodeSet(`n[1-${size}]`)]],
+  ['grow-gaps', 'a set of 10,000 and 40,000 gaps cut there', (size) => new NodeSet(`n[1-${size}/2]`).contiguous()],
+  ['grow-groups', '20,000 and 80,000 groups read', (size) => new NodeSet(`@g[1-${size}]`, { lookUp })],
   ['grow-diff', 'lines compared, each 100th differs', (size) => differences(lines(size, 100), lines(size, size))],
   ['grow-diff-all', 'lines compared, all differ', (size) => differences(lines(size, 1), lines(size, size))],
 ];

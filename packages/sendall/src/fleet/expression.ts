@@ -33,6 +33,7 @@ const MAX_SIZE = 100_000;
 const MAX_DEPTH = 100;
 /** Most characters of an expression in a message. */
 const SHOWN = 200;
+const ADDRESS = /^(?:tls|udp|unix|nats):/;
 /** A word that needs a list of hosts. */
 const GROUP = /^@|[=*?]/;
 
@@ -139,31 +140,31 @@ class Reader {
 
   #namesOf(token: Token, text: string): Names {
     const word = token.text;
-    if (GROUP.test(word) && word.includes('[')) {
+    if (ADDRESS.test(word)) return new Set([word]);
+    const isGroup = GROUP.test(word);
+    if (isGroup && word.includes('[')) {
       const groups = expand(this.#bracketWord(token, text));
       const all = new Set<string>();
       for (const group of groups) {
-        apply(',', all, this.#group(group) ?? new Set([group]));
+        apply(',', all, this.#group(group, true)!);
         checkSize(all.size, this.#options);
       }
       return all;
     }
-    const found = this.#group(word);
+    const found = this.#group(word, isGroup);
     if (found) return found;
     if (/^[a-z]+:/.test(word)) return new Set([word]);
     return this.#bracketWord(token, text);
   }
 
-  /** The names of a group; undefined if the word is no group. */
-  #group(word: string): ReadonlySet<string> | undefined {
+  /** The names of a group or another word with names; undefined if the word is a name. */
+  #group(word: string, isGroup: boolean): ReadonlySet<string> | undefined {
     const known = this.#groups.get(word);
     if (known) return known;
     const found = this.#options.lookUp?.(word);
-    if (found === undefined) {
-      if (GROUP.test(word))
-        throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
-      return undefined;
-    }
+    if (found === undefined && !isGroup) return undefined;
+    if (found === undefined)
+      throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
     const names = typeof found === 'string' ? this.#inside(word, found) : new Set(found);
     this.#groups.set(word, names);
     return names;
@@ -186,6 +187,7 @@ class Reader {
   }
 
   #bracketWord({ text: word, at: start }: Token, text: string): BracketWord {
+    if (!word.includes('[')) return { texts: [word], axes: [] };
     const texts: string[] = [];
     const axes: string[][] = [];
     let end = 0;

@@ -95,18 +95,23 @@ export function contiguous(names: Iterable<string>): BracketWord[] {
   );
 }
 
+/** Equals `fold` of all names of a sorted word, without making them. */
+export function foldWord({ texts, axes }: BracketWord): string {
+  return texts.map((text, i) => text + (axes[i] ? ranges(axes[i]) : '')).join('');
+}
+
 /**
- * Equals `fold` of all the word's names, without making them. Undefined if a number is partly text, as in `n1[0-9]`.
+ * The same word with sorted numbers, so that its names are in order. Undefined if a number is partly text, as in
+ * `n1[0-9]`.
  */
-export function foldWord({ texts, axes }: BracketWord): string | undefined {
+export function sortWord({ texts, axes }: BracketWord): BracketWord | undefined {
   const isPartly = axes.some((_, i) => {
     const [before, behind] = [texts[i]!, texts[i + 1]!];
     if (i > 0 && before === '') return true;
     return isDigit(before.charCodeAt(before.length - 1)) || isDigit(behind.charCodeAt(0));
   });
   if (isPartly) return undefined;
-  const folded = axes.map((axis) => ranges([...new Set(axis)].sort(compareNumbers)));
-  return texts.map((text, i) => text + (folded[i] ?? '')).join('');
+  return { texts, axes: axes.map((axis) => [...new Set(axis)].sort(compareNumbers)) };
 }
 
 /** Merges numbers into blocks, axis by axis, starting with the last: blocks that differ on one axis only become one. */

@@ -9,7 +9,7 @@
  */
 import { UsageError } from '../errors.js';
 import { apply, checkSize, evaluate, expand, type NodeSetOptions, type Operator } from './expression.js';
-import { contiguous, fold, foldWord, inOrder, type BracketWord } from './fold.js';
+import { contiguous, fold, foldWord, inOrder, sortWord, type BracketWord } from './fold.js';
 import { readRanges } from './ranges.js';
 
 export type { NodeSetOptions } from './expression.js';
@@ -23,6 +23,8 @@ export class NodeSet implements Iterable<string> {
   readonly #options: NodeSetOptions;
   /** A set made from one word prints that word without making its names. */
   readonly #word: BracketWord | undefined;
+  /** Whether the names of the word are in order. */
+  readonly #isSorted: boolean;
   #set: ReadonlySet<string> | undefined;
   #ordered: readonly string[] | undefined;
 
@@ -35,7 +37,9 @@ export class NodeSet implements Iterable<string> {
       if (!(name in OPTION_NAMES)) throw new UsageError(`there is no node set option "${name}"`);
     this.#options = options;
     const read = typeof from === 'string' ? evaluate(from, options) : new Set(from);
-    if ('texts' in read) this.#word = read;
+    const sorted = 'texts' in read ? sortWord(read) : undefined;
+    this.#isSorted = sorted !== undefined;
+    if ('texts' in read) this.#word = sorted ?? read;
     else this.#set = read;
     if (this.#set) checkSize(this.#set.size, options);
   }
@@ -45,7 +49,7 @@ export class NodeSet implements Iterable<string> {
   }
 
   get #inOrder(): readonly string[] {
-    return (this.#ordered ??= inOrder(this.#names));
+    return (this.#ordered ??= this.#isSorted ? [...this.#names] : inOrder(this.#names));
   }
 
   get size(): number {
@@ -110,7 +114,7 @@ export class NodeSet implements Iterable<string> {
 
   /** The shortest notation we know: `web[1-3,10],web[01-02]`. */
   toString(): string {
-    return (this.#word && foldWord(this.#word)) ?? fold(this.#names);
+    return this.#word && this.#isSorted ? foldWord(this.#word) : fold(this.#names);
   }
 
   #combine(operator: Operator, other: Like): NodeSet {

@@ -57,26 +57,36 @@ export function countOf({ from, to, step }: NumberRange): number {
 /** `[1-3,10]` for sorted numbers, or a single number alone. */
 export function ranges(numbers: readonly string[]): string {
   if (numbers.length === 1) return numbers[0]!;
-  const parts = spans(numbers).map((span) => (span.length === 1 ? span[0]! : `${span[0]!}-${span.at(-1)!}`));
+  const parts: string[] = [];
+  for (let start = 0, end: number; start < numbers.length; start = end) {
+    end = spanEnd(numbers, start);
+    parts.push(end === start + 1 ? numbers[start]! : `${numbers[start]!}-${numbers[end - 1]!}`);
+  }
   return `[${parts.join()}]`;
 }
 
 /** Splits sorted numbers at their gaps. */
 export function spans(numbers: readonly string[]): string[][] {
   const found: string[][] = [];
-  for (const number of numbers) {
-    const span = found.at(-1);
-    if (span && follows(span, number)) span.push(number);
-    else found.push([number]);
+  for (let start = 0, end: number; start < numbers.length; start = end) {
+    end = spanEnd(numbers, start);
+    found.push(numbers.slice(start, end));
   }
   return found;
 }
 
-/** 9 and 09 are both followed by 10, but 9 is not followed by 010, nor 99 by 100 in a range from 09. */
-function follows(span: readonly string[], next: string): boolean {
-  const [first, last] = [span[0]!, span.at(-1)!];
-  if (Number(next) - Number(last) !== 1) return false;
-  return next.length === last.length || (next[0] !== '0' && !isPadded(first) && next.length > last.length);
+/** The index after the last number of a range from `start`. */
+function spanEnd(numbers: readonly string[], start: number): number {
+  const padded = isPadded(numbers[start]!);
+  let end = start + 1;
+  while (end < numbers.length && follows(numbers[end - 1]!, numbers[end]!, padded)) end++;
+  return end;
+}
+
+/** 9 and 09 are both followed by 10, but 9 is not followed by 010, nor 99 by 100 in a padded range. */
+function follows(number: string, next: string, padded: boolean): boolean {
+  if (Number(next) - Number(number) !== 1) return false;
+  return next.length === number.length || (!padded && next.length > number.length && next[0] !== '0');
 }
 
 function isPadded(number: string): boolean {

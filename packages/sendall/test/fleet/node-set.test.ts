@@ -182,6 +182,7 @@ describe('a set of names', () => {
   test('a comma may stand before what is taken away; an address is a name', () => {
     expect(new NodeSet('web[1-3],!web2').toString()).toBe('web[1,3]');
     expect([...new NodeSet('a,tls://[::1]:7433')]).toEqual(['a', 'tls://[::1]:7433']);
+    expect([...new NodeSet('unix:/run/a=b?*/agent.sock')]).toEqual(['unix:/run/a=b?*/agent.sock']);
   });
 
   test.each([
