@@ -102,7 +102,7 @@ describe('over TLS', () => {
     await expect(connect('web1', { home })).rejects.toThrow(/does not know the key SHA256:.*pair --new/);
   });
 
-  test('a caller that is no owner is refused: what else it may do nobody has said', async () => {
+  test('a caller that is not an owner is refused, since no policy allows it more', async () => {
     const home = newHome();
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
     const { callersFile } = homeIn('tls');
@@ -143,7 +143,7 @@ describe('over TLS', () => {
     expect((await host.run(['true'])).ok).toBe(true);
   });
 
-  test('strangers that take all places make room for callers, and never for more than the limit', async () => {
+  test('strangers that fill all places make room for callers, but never above the limit', async () => {
     await using small = await openAgent({
       home: homeIn('small'),
       listen: ['tls://127.0.0.1:0'],
@@ -277,7 +277,7 @@ describe('raw bytes on its socket', () => {
     expect(await closed()).toMatch(expected);
   });
 
-  test('an alias that was used before ends the link', async () => {
+  test('a reused alias ends the link', async () => {
     await let_in();
     const attach = { type: 'ATTACH' as const, alias: 5, runId: Buffer.alloc(16), from: [], mode: 'observe' };
     send(attach, attach);
@@ -301,7 +301,7 @@ describe('raw bytes on its socket', () => {
     expect(socket.closed).toBe(false);
   });
 
-  test('a caller that asks and never reads costs bounded memory', async () => {
+  test('a caller that sends requests but never reads costs bounded memory', async () => {
     await let_in();
     socket.pause();
     const pings = encoder.encodeAll(
@@ -339,7 +339,7 @@ describe('its folder', () => {
     expect(statSync(agent.home.agentSocket).mode & 0o777).toBe(0o600);
   });
 
-  test('that others may enter is refused, and stays as it was; a link too', async () => {
+  test('open to others is refused and left unchanged, as is a link', async () => {
     const open = homeIn('open');
     mkdirSync(open.config);
     chmodSync(open.config, 0o755);
@@ -355,7 +355,7 @@ describe('its folder', () => {
     ['files of others', 'spool/mail/root'],
     ['one hidden file', '.bashrc'],
     ['a name that only begins like ours', 'journals'],
-  ])('that holds %s is refused, and stays as it was', async (_, name) => {
+  ])('with %s in it is refused and left unchanged', async (_, name) => {
     const home = homeIn(`theirs-${basename(name)}`);
     mkdirSync(dirname(join(home.state, name)), { recursive: true, mode: 0o700 });
     writeFileSync(join(home.state, name), 'important');
@@ -364,7 +364,7 @@ describe('its folder', () => {
     expect(readdirSync(home.state)).toEqual([name.split('/')[0]]);
   });
 
-  test('that holds our own names only is taken; in one of ours, files of others stay', async () => {
+  test('with only our own names is accepted; foreign files in our folder stay', async () => {
     const home = homeIn('ours');
     mkdirSync(home.config, { mode: 0o700 });
     writeFileSync(home.hostsFile, '{}', { mode: 0o600 });
@@ -383,7 +383,7 @@ describe('its folder', () => {
     await expect(openAgent({ home: homeIn('shared/home') })).rejects.toThrow(/can be changed by other users/);
   });
 
-  test('where a file stands is refused with the next step', async () => {
+  test('whose path is a file is refused with the next step', async () => {
     writeFileSync(join(folder, 'file'), '');
     for (const name of ['file', 'file/home'])
       await expect(openAgent({ home: homeIn(name) })).rejects.toThrow(/cannot be made: .*set SENDALL_HOME/);
@@ -393,7 +393,7 @@ describe('its folder', () => {
     await expect(openAgent({ home: homeIn('x'.repeat(120)) })).rejects.toThrow(/longer than 107 bytes/);
   });
 
-  test('holds one agent: a second one is refused, a dead one’s socket is replaced', async () => {
+  test('admits one agent: a second one is refused, a dead one’s socket is replaced', async () => {
     const home = homeIn('twice');
     const first = await openAgent({ home, keeperIdleExit: 2000 });
     await expect(openAgent({ home })).rejects.toThrow(/runs already/);
@@ -405,7 +405,7 @@ describe('its folder', () => {
   });
 });
 
-test('a host that is away for long is dialled with pauses no longer than asked for', async () => {
+test('a long-absent host is dialled with pauses no longer than requested', async () => {
   const home = homeIn('away');
   const agent = await openAgent({ home, keeperIdleExit: 2000 });
   await using host = await connect('local', { home, longestPause: 100 });

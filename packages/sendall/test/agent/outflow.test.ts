@@ -13,7 +13,7 @@ import type { Message } from '../../dist/protocol/messages.js';
 
 const SEGMENT = 64 * 1024;
 
-test('bytes behind a gap that the keeper tells during a read are sent, whatever that read finds', async () => {
+test('bytes after a gap reported during a read are sent, even if that read finds nothing', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'sendall-outflow-'));
   const pair = memoryPair();
   const got: string[] = [];

@@ -87,7 +87,7 @@ async function agent(env: Env, uid?: number, ...options: readonly string[]): Pro
 }
 
 describe('one state folder', () => {
-  test('has one agent for a login, for cron, for another login, and after its runtime folder went', async () => {
+  test('has one agent for a login, cron, another login, and after its runtime folder is removed', async () => {
     const login = { HOME: folder, XDG_RUNTIME_DIR: join(folder, 'run') };
     mkdirSync(login.XDG_RUNTIME_DIR, { mode: 0o700 });
     await agent(login);
@@ -102,7 +102,7 @@ describe('one state folder', () => {
     expect(call(login, ['run', 'local', '--', 'echo', 'hi'])).toMatchObject({ out: 'hi\n' });
   });
 
-  test('gets its agent’s socket back when a cleaner has removed it', async () => {
+  test('gets its agent’s socket back after a cleaner removed it', async () => {
     const env = { SENDALL_HOME: join(folder, 'home') };
     await agent(env);
     const { agentSocket } = resolveHome(env);
@@ -112,7 +112,7 @@ describe('one state folder', () => {
   });
 });
 
-describe('where sendall keeps things', () => {
+describe('the folder of sendall', () => {
   test('is absolute, and in the state folder for sockets unless that is too long for them', () => {
     expect(resolveHome({ SENDALL_HOME: 'x' }).state).toBe(join(process.cwd(), 'x'));
     const xdg = { HOME: '/h', XDG_RUNTIME_DIR: '/run/user/1', XDG_STATE_HOME: 'not/absolute' };
@@ -140,7 +140,7 @@ rootDescribe('a user without an entry in the password file', () => {
     expect(out).toBe(`${env.HOME} ${UID} /bin/sh\n`);
   });
 
-  test('and without HOME is told what to set, and needs none with SENDALL_HOME', async () => {
+  test('without HOME gets an error that says what to set, and needs none with SENDALL_HOME', async () => {
     expect(call({}, ['run', 'local', '--', 'true'], UID)).toMatchObject({
       code: 200,
       said: expect.stringMatching(
@@ -150,7 +150,7 @@ rootDescribe('a user without an entry in the password file', () => {
     await agent({ SENDALL_HOME: join(folder, 'u', 's') }, UID);
   });
 
-  test('may have folders that its own group may write to, and not those that another group may', async () => {
+  test('may use folders writable for its own group, but not for another group', async () => {
     const config = join(folder, 'u', '.config');
     mkdirSync(config);
     chmodSync(config, 0o775);
@@ -172,7 +172,7 @@ rootDescribe('a user whose primary group has another name', () => {
     spawnSync('groupdel', [group]);
   });
 
-  test('may have folders that it may write to, unless it has another member', async () => {
+  test('may use folders writable for it, unless it has another member', async () => {
     expect(spawnSync('groupadd', [group]).status).toBe(0);
     expect(spawnSync('useradd', ['-M', '-N', '-g', group, name]).status).toBe(0);
     const id = (flag: string) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
@@ -203,7 +203,7 @@ function fewestFiles(): number {
   throw new Error('Node does not start with 100 open files');
 }
 
-describe('what the system refuses is one sentence with the next step', () => {
+describe('a system limit is reported in one sentence with the next step', () => {
   test.each([
     ['as few open files as Node can begin with', fewestFiles],
     ['64 open files', () => 64],
@@ -283,7 +283,7 @@ rootDescribe('at the limit on processes', () => {
     return { ...env, NODE_OPTIONS: `--require=${hook}` };
   };
 
-  test('a keeper refuses what it cannot start, one or many, and what runs goes on', async () => {
+  test('a keeper refuses commands it cannot start, one or many, and running ones go on', async () => {
     await agent(env, UID);
     const fifo = join(folder, 'u', 'fifo');
     expect(spawnSync('mkfifo', ['-m', '666', fifo]).status).toBe(0);
@@ -332,7 +332,7 @@ rootDescribe('at the limit on processes', () => {
   });
 });
 
-test('the sentence about a journal that was damaged is said by the agent and by its status', async () => {
+test('the agent and its status report a damaged journal', async () => {
   const env = { SENDALL_HOME: join(folder, 'home') };
   const { state } = resolveHome(env);
   await agent(env);

@@ -44,7 +44,7 @@ test('neither agent nor keeper nor server is loaded by a caller', () => {
   expect(urls.filter((url) => /\/dist\/(agent|keeper|testing)\/|\/socketserver\//.test(url))).toEqual([]);
 });
 
-test('the functions of the main door are those of the others', async () => {
+test('the main entry point exports the same functions as the others', async () => {
   const [main, agent, testing] = await Promise.all([
     import('sendall'),
     import('sendall/agent'),

@@ -43,7 +43,7 @@ test.each([
   '9007199254740992s',
 ])('%j is none', (time) => expect(readDuration(time)).toBeUndefined());
 
-test('any whole number with a unit is that many of it', () => {
+test('any whole number with a unit is that many units', () => {
   assert(
     property(nat(100_000), constantFrom('ms', 's', 'm', 'h', 'd'), (count, unit) => {
       const each = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit]!;
@@ -75,7 +75,7 @@ test('times of a run, its calls, connect, fleet and agents may be text', async (
   expect((await hosts.hosts[0]!.run(['echo', 'x'])).stdout).toBe('x\n');
 });
 
-test('what is no time is refused by name everywhere', async () => {
+test('an invalid time is refused by name everywhere', async () => {
   const { home } = own;
   const wrong = '5 minutes' as Duration;
   expect(() => host.run(['true'], { timeout: wrong })).toThrow(/^timeout: "5 minutes" is not a number of milliseconds/);

@@ -24,7 +24,7 @@ describe("a failed run's message", () => {
     expect(error.shortMessage).toBe('the command ended with code 3 (local: sh)');
   });
 
-  test('has no word of the command but its program, and no variable', async () => {
+  test('contains the program, but neither its arguments nor its variables', async () => {
     const options = { env: { TOKEN: 'hunter2' } };
     const error = await failure(host.run(['sh', '-c', 'exit 3', 'sh', '--password=hunter2'], options));
     expect(inspect(error) + error.message).not.toContain('hunter2');
@@ -39,7 +39,7 @@ describe("a failed run's message", () => {
     expect(lines.slice(9)).toEqual([`${'x'.repeat(200)}…`]);
   });
 
-  test('is safe to show: no colours, other control characters as text', async () => {
+  test('is safe to print: no colours, other control characters as text', async () => {
     const { message } = await failure(
       host.sh(String.raw`printf '\033[31mred\033[0m\r\n\a\tbell \342\200\256x\n\n' >&2; exit 1`),
     );
@@ -59,7 +59,7 @@ describe("a failed run's message", () => {
 });
 
 describe('inspect', () => {
-  test('of a result is short, and has what matters', async () => {
+  test('of a result is short and contains the essentials', async () => {
     const result = await host.sh('echo out; seq 1000 >&2; exit 4', { reject: false });
     const shown = inspect(result);
     expect(shown).toMatch(/^Result \{/);
@@ -75,7 +75,7 @@ describe('inspect', () => {
     expect(inspect(await host.run(['seq', '100000']))).toContain("stdout: '<588895 bytes>'");
   });
 
-  test('of an error is its stack and what it is about', async () => {
+  test('of an error shows its stack and its fields', async () => {
     const why = new Error('stop');
     const shown = inspect(await failure(host.sh('echo bad >&2; exit 5')));
     expect(shown).toMatch(/^RunError: the command ended with code 5 \(local: sh\)\nbad\n +at /);

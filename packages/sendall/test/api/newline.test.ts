@@ -55,7 +55,7 @@ describe('a result in a template', () => {
     expect((await host.$`printf ${'%s|'} ${name} x=${name}y ${[name, 'z']}`).stdout).toBe('a b|x=a by|a b|z|');
   });
 
-  test('brings its bytes as they came', async () => {
+  test('inserts its bytes unchanged', async () => {
     const odd = await host.run(['printf', '\\377\\n']);
     expect((await host.$`printf ${'%s'} ${odd}`).raw.stdout).toEqual(Buffer.from([0xff]));
   });
@@ -64,7 +64,7 @@ describe('a result in a template', () => {
     expect((await host.$`printf ${'[%s]'} ${await host.run(['true'])}`).stdout).toBe('[]');
   });
 
-  test('whose stdout was read elsewhere, or came in part, is refused', async () => {
+  test('whose stdout was read elsewhere, or arrived in part, is refused', async () => {
     const run = host.run(['echo', 'x']);
     for await (const _ of run.lines());
     const read = await run;
@@ -73,7 +73,7 @@ describe('a result in a template', () => {
     expect(() => host.$`echo a ${cut}`).toThrow(/without all of its stdout \(truncated\)/);
   });
 
-  test('has to be awaited', () => {
+  test('must be awaited', () => {
     expect(() => host.$`echo ${host.run(['true']) as never}`).toThrow(UsageError);
     expect(() => host.$`echo ${host.run(['true']) as never}`).toThrow(/await a run before its result is used/);
     expect(() => host.$`echo ${null as never}`).toThrow(/number 1 is not text/);

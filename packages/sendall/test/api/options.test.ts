@@ -54,7 +54,7 @@ describe('a wrong option is refused by name before anything starts:', () => {
     expect(() => host.sh('true', options as object)).toThrow(message);
   });
 
-  test('a function as a value is not shown, nor what an object holds', () => {
+  test('errors show neither functions nor the contents of objects', () => {
     const secret = { key: 'hunter2' };
     expect(() => host.run(['true'], { env: secret, name: secret } as object)).toThrow(/^name: \{ key \} is not/);
     expect(() => host.run(['true'], { name: () => 'hunter2' } as object)).toThrow(/^name: a function is not/);
@@ -102,14 +102,14 @@ describe('a wrong option is refused by name before anything starts:', () => {
   });
 });
 
-describe('what may be left out or large', () => {
+describe('optional and large values', () => {
   test('a size without columns or rows is that of a terminal', async () => {
     const { stdout } = await host.run(['stty', 'size'], { pty: { cols: undefined, rows: undefined } });
     expect(stdout).toBe('24 80\r\n');
     expect((await host.run(['stty', 'size'], { pty: { cols: 65_535, rows: 1 } })).stdout).toBe('1 65535\r\n');
   });
 
-  test('maxBuffer may be without end, and an undefined option is none', async () => {
+  test('maxBuffer may be infinite, and an undefined option counts as absent', async () => {
     expect((await host.run(['echo', 'x'], { maxBuffer: Infinity, name: undefined } as object)).stdout).toBe('x\n');
   });
 });
@@ -146,7 +146,7 @@ describe('128 KiB', () => {
     expect((await host.sh(script)).stdout).toBe('done\n');
   });
 
-  test('are less than sendall sends together; above that it says so as its own limit', () => {
+  test('are below the total that sendall sends; above it, the error names sendall’s own limit', () => {
     const words = Array.from({ length: 11_000 }, () => 'a'.repeat(100));
     expect(() => host.run(['echo', ...words])).toThrow(
       /bytes together, and sendall sends at most \d+: pass the data on stdin/,

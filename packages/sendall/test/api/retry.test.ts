@@ -45,7 +45,7 @@ describe('a run that was started', () => {
     expect((await host.attach(first, { reject: false })).code).toBe(1);
   });
 
-  test('is not when it is not idempotent', async () => {
+  test('is not tried again unless it is idempotent', async () => {
     const file = empty();
     await expect(host.sh(atTry(2, file), { retry: 5 })).rejects.toThrow(RunError);
     expect(lines(file)).toBe(1);
@@ -63,7 +63,7 @@ describe('a run that was started', () => {
     expect((await host.sh(script, { idempotent: true, retry: 1, stdin: 'text' })).stdout).toBe('x\nx\n');
   });
 
-  test('is not when its output was read as a stream', async () => {
+  test('is not tried again when its output was read as a stream', async () => {
     const file = empty();
     const run = host.sh(atTry(2, file), { idempotent: true, retry: 5, reject: false });
     const seen: string[] = [];
@@ -71,7 +71,7 @@ describe('a run that was started', () => {
     expect([seen, (await run).ok, lines(file)]).toEqual([['out 0'], false, 1]);
   });
 
-  test('is not when it was cancelled, or aborted during the pause', async () => {
+  test('is not tried again after cancelling, or aborting during the pause', async () => {
     const run = host.run(['sleep', '60'], { idempotent: true, retry: 5, reject: false });
     await run.started;
     await run.cancel({ grace: 0 });
@@ -92,7 +92,7 @@ describe('a run that was started', () => {
 });
 
 describe('a run that never started', () => {
-  test('is tried again where asked for', async () => {
+  test('is tried again on request', async () => {
     const program = join(folder, 'program');
     const when = ({ refusal }: Result): boolean => {
       writeFileSync(program, '#!/bin/sh\necho made\n');
@@ -105,7 +105,7 @@ describe('a run that never started', () => {
     expect([seen, (await run).ok]).toEqual([['made'], true]);
   });
 
-  test('is not by itself when another try cannot help', async () => {
+  test('is not tried again by default when another try cannot help', async () => {
     let asked = 0;
     const count = (): boolean => ++asked < 0;
     await expect(host.run(['no-such-program'], { retry: { times: 5, when: count } })).rejects.toThrow(

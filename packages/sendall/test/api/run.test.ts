@@ -70,7 +70,7 @@ describe('a result', () => {
     expect(result).toMatchObject({ outcome: 'refused', refusal });
   });
 
-  test('carries checksums when asked', async () => {
+  test('carries checksums on request', async () => {
     const { sha256, stdout } = await host.run(['seq', '1000'], { sha256: true });
     expect(sha256.stdout).toBe(createHash('sha256').update(stdout).digest('hex'));
   });
@@ -79,12 +79,12 @@ describe('a result', () => {
 describe('words', () => {
   const words = ['', ' ', 'a b', '"', "'", '$HOME', '`id`', '*', '-n', '--', '\n', '\\', '粘包', 'a\tb', '%s'];
 
-  test('arrive exactly as they were given', async () => {
+  test('arrive exactly as given', async () => {
     const { stdout } = await host.run(['printf', '%s\\0', ...words]);
     expect(stdout.split('\0').slice(0, -1)).toEqual(words);
   });
 
-  test('that are not UTF-8 arrive as they were', async () => {
+  test('that are not UTF-8 arrive unchanged', async () => {
     const raw = Buffer.from([0x66, 0xff, 0xfe, 0x80, 0x0a]);
     expect((await host.run(['printf', '%s', raw])).raw.stdout).toEqual(raw);
   });
@@ -104,7 +104,7 @@ describe('words', () => {
 });
 
 describe('surroundings', () => {
-  test('the environment is rebuilt, with what was added', async () => {
+  test('the environment is rebuilt, with the given additions', async () => {
     process.env.SENDALL_TEST_LEAK = 'leaked';
     const { stdout } = await host.run(['env'], { env: { ADDED: 'x=y z', GONE: undefined } });
     const lines = stdout.split('\n');
@@ -120,7 +120,7 @@ describe('surroundings', () => {
     expect((await host.run(['pwd'], { cwd: odd })).raw.stdout).toEqual(Buffer.concat([odd, Buffer.from('\n')]));
   });
 
-  test('a relative cwd is below the present folder on local, and below the user’s home elsewhere', async () => {
+  test('a relative cwd starts at the current folder on local, and at the user’s home elsewhere', async () => {
     expect((await host.run(['pwd'], { cwd: '..' })).stdout).toBe(`${dirname(process.cwd())}\n`);
     await using other = await connect(own.agent.listening[0]!, { home: own.home });
     expect((await other.run(['pwd'], { cwd: '.' })).stdout).toBe(`${userInfo().homedir}\n`);
@@ -139,7 +139,7 @@ describe('surroundings', () => {
 });
 
 describe('stdin', () => {
-  test('without an end is closed when the command has enough', async () => {
+  test('without an end is closed when the command stops reading', async () => {
     let closed = false;
     async function* endless(): AsyncGenerator<string> {
       try {
@@ -173,7 +173,7 @@ describe('stdin', () => {
     expect((await run).stdout).toBe('before after\n');
   });
 
-  test('that nobody reads does not hang the run', async () => {
+  test('that the command does not read does not hang the run', async () => {
     const result = await host.run(['true'], { stdin: Readable.from([randomBytes(5_000_000)]) });
     expect(result.ok).toBe(true);
   });
@@ -190,7 +190,7 @@ describe('stdin', () => {
 });
 
 describe('output', () => {
-  test('lines come as they are written, before the command ends', async () => {
+  test('lines arrive as they are written, before the command ends', async () => {
     const run = host.sh('echo one; read _; echo two', { stdin: 'pipe' });
     const seen: string[] = [];
     for await (const line of run) {
@@ -251,14 +251,14 @@ describe('output', () => {
     ['but for a character that was cut', 'printf éééééééé', 9, 'éééé'],
     ['of exactly so much', 'printf éé', 4, 'éé'],
     ['of nothing', 'printf x', 0, ''],
-  ])('above maxBuffer what fits is kept, %s', async (_, script, maxBuffer, kept) => {
+  ])('above maxBuffer the beginning is kept, %s', async (_, script, maxBuffer, kept) => {
     const result = await host.sh(script, { maxBuffer, reject: false });
     const cut = maxBuffer !== 4;
     expect([result.outcome, result.stdout]).toEqual([cut ? 'truncated' : 'ok', kept]);
     expect(result.raw.stdout).toHaveLength(maxBuffer);
   });
 
-  test('a stream that is asked for after maxBuffer was exceeded gives what was kept, and then an error', async () => {
+  test('a stream opened after maxBuffer was exceeded yields the kept bytes, then an error', async () => {
     const run = host.sh('printf 123456; exec sleep 60', { maxBuffer: 4, reject: false });
     expect((await run).outcome).toBe('truncated');
     const pieces: string[] = [];
@@ -323,13 +323,13 @@ describe('output', () => {
     expect((await source).signal).toBe('SIGPIPE');
   });
 
-  test('that is piped into a command which is not there gets SIGPIPE too', async () => {
+  test('that is piped into a command that does not exist gets SIGPIPE too', async () => {
     const source = host.run(['yes'], { reject: false });
     expect((await failure(source.pipe(host.run(['no-such-command'])))).result.refusal).toBe('nofile');
     expect((await source).signal).toBe('SIGPIPE');
   });
 
-  test('of several runs goes into one, which has its end when all have ended', async () => {
+  test('of several runs goes into one, whose input ends when all have ended', async () => {
     const sink = host.run(['sort', '-u']);
     const sources = ['echo quick', 'sleep 0.3; echo slow', 'seq 20000', 'true'].map((script) => host.sh(script));
     for (const source of sources) source.pipe(sink);
@@ -346,19 +346,19 @@ describe('output', () => {
     expect(await text(sink)).toBe('early\nlate\n');
   });
 
-  test('of several runs is not all of it when one of them fails to start: the run they go into is cancelled', async () => {
+  test('of several runs is incomplete when one of them fails to start: the run they go into is cancelled', async () => {
     const sink = host.run(['cat'], { reject: false });
     host.sh('echo fine').pipe(sink);
     host.run(['no-such-command'], { reject: false }).pipe(sink);
     expect((await sink).outcome).toBe('cancelled');
   });
 
-  test('cannot be piped into a run that was given its stdin', () => {
+  test('cannot be piped into a run that already has its stdin', () => {
     const sink = host.run(['cat'], { stdin: 'given', reject: false });
     expect(() => host.run(['true']).pipe(sink)).toThrow(/was given its stdin already/);
   });
 
-  test('cancels the run it is piped into when not all of it came', async () => {
+  test('cancels the run it is piped into when some of it is missing', async () => {
     const sink = host.run(['no-such-command']).pipe(host.run(['cat']));
     const { result } = await failure(sink);
     expect(result.outcome).toBe('cancelled');
@@ -396,7 +396,7 @@ describe('output', () => {
     await expect(cut({ delimiter: '\0', maxLine: 2 })).rejects.toThrow(/limit of 2/);
   });
 
-  test('piped into a stream that ends early tells the command by SIGPIPE', async () => {
+  test('piped into a stream that ends early ends the command by SIGPIPE', async () => {
     const sink = new Writable({ write: (_chunk, _encoding, done) => done() });
     const run = host.run(['yes'], { reject: false });
     run.pipe(sink);
@@ -415,7 +415,7 @@ describe('output', () => {
 });
 
 describe('ends', () => {
-  test('a background child that keeps stdout open hangs nobody', async () => {
+  test('a background child that keeps stdout open does not hang the run', async () => {
     const result = await host.sh('sleep 30 & echo started');
     expect(result.stdout).toBe('started\n');
     await host.sh(`kill $(pgrep -f 'sleep 30' -P 1) 2>/dev/null || true`);
@@ -483,7 +483,7 @@ describe('ends', () => {
     }
   });
 
-  test('kill of the tree reaches what setsid hid, and says how sure it is', async () => {
+  test('kill of the tree reaches children hidden by setsid, and states its certainty', async () => {
     const run = host.sh('setsid sleep 61 & echo $!; wait', { reject: false });
     const stdout = run.lines();
     const hidden = (await stdout.next()).value as string;
@@ -507,7 +507,7 @@ describe('runs are objects', () => {
     expect((await host.run(['cat', mark])).stdout).toBe('x\n');
   });
 
-  test('followEcho tells how its terminal treats what is typed; it has to be asked for at once', async () => {
+  test('followEcho reports how its terminal treats typed keys; it must be requested immediately', async () => {
     const run = host.sh('stty -echo; echo ready; read a; stty echo', { pty: true, stdin: 'pipe' });
     const told: unknown[] = [];
     let hidden!: () => void;
@@ -541,7 +541,7 @@ describe('runs are objects', () => {
     expect((await back).stdout).toBe('begun\ndone\n');
   });
 
-  test('whoever observes more than maxBuffer is told so, and ends nothing', async () => {
+  test('an observer of more than maxBuffer gets an error, and ends nothing', async () => {
     const run = host.sh('seq 1000; read _; exit 3', { stdin: 'pipe' });
     await run.started;
     const { result } = await failure(host.attach(run.runId, { mode: 'observe', maxBuffer: 1000 }));
@@ -558,7 +558,7 @@ describe('runs are objects', () => {
     expect((await host.attach(run.runId, { from: 'end' })).stdout).toBe('');
   });
 
-  test('an id that the host does not know is lost, with a sentence', async () => {
+  test('an id unknown to the host is lost, with a sentence', async () => {
     const { result } = await failure(host.attach('0192f0c1-7d3a-7cc1-98ab-001122334455'));
     expect(result.outcome).toBe('lost');
     expect(result.reason).toMatch(/no such run/);
@@ -583,7 +583,7 @@ test.each([
   { spoolMax: 1.5 },
   { maxOutput: -1 },
   { pty: { cols: 80.5, rows: 24 } },
-])('%j is refused at once, and not when it is sent', (options) => {
+])('%j is refused before it is sent', (options) => {
   expect(() => host.run(['true'], options)).toThrow(UsageError);
 });
 

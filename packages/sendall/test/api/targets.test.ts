@@ -37,7 +37,7 @@ function keeping(): { sink: Writable; text: () => string } {
 }
 
 describe('stdout and stderr go', () => {
-  test('into files, whole before the result is there', async () => {
+  test('into files, complete before the result resolves', async () => {
     const [out, err] = [join(folder, 'out'), join(folder, 'err')];
     const run = host.sh('head -c 5000000 /dev/urandom | tee /dev/fd/3 3>&1 >&2; echo', {
       stdout: { file: out },
@@ -50,7 +50,7 @@ describe('stdout and stderr go', () => {
     expect(createHash('sha256').update(readFileSync(err)).digest('hex')).toBe(sha256.stderr);
   });
 
-  test('to the end of a file with append, else in place of what was there', async () => {
+  test('to the end of a file with append, else replacing its content', async () => {
     const file = join(folder, 'log');
     writeFileSync(file, 'old\n');
     await host.run(['echo', 'a'], { stdout: { file, append: true } });
@@ -100,7 +100,7 @@ describe('stdout and stderr go', () => {
   });
 });
 
-describe('no run is ok whose bytes were not written:', () => {
+describe('a run with unwritten bytes is never ok:', () => {
   test('a full disk ends the command and fails the promise', async () => {
     const run = host.run(['yes'], { stdout: { file: '/dev/full' } });
     await expect(run).rejects.toMatchObject({
@@ -110,7 +110,7 @@ describe('no run is ok whose bytes were not written:', () => {
     });
   });
 
-  test('also when the command had ended with 0 by then', async () => {
+  test('even if the command had already ended with 0', async () => {
     const run = host.sh('echo x >&2');
     await run;
     const { outcome, code, reason } = await host.attach(run.runId, { stderr: { file: '/dev/full' }, reject: false });
@@ -136,14 +136,14 @@ describe('no run is ok whose bytes were not written:', () => {
     expect([outcome, reason]).toEqual(['truncated', expect.stringContaining('its reader stopped')]);
   });
 
-  test('a stream that takes nothing holds the command up until it is aborted', async () => {
+  test('a stalled stream holds the command up until it is aborted', async () => {
     const controller = new AbortController();
     const sink = new Writable({ write: () => controller.abort() });
     const { outcome } = await host.run(['echo', 'x'], { stdout: sink, signal: controller.signal, reject: false });
     expect(outcome).toBe('cancelled');
   });
 
-  test('a stream that takes nothing holds up a command that has ended, until it is cancelled', async () => {
+  test('a stalled stream holds up an ended command until it is cancelled', async () => {
     const sink = new Writable({ write: () => undefined });
     const run = host.run(['echo', 'x'], { stdout: sink, reject: false });
     await run.exited;
@@ -173,7 +173,7 @@ describe('refused before anything starts:', () => {
     );
   });
 
-  test('text() and events() of what went elsewhere', async () => {
+  test('text() and events() of redirected output', async () => {
     const run = host.run(['echo', 'x'], { stdout: createWriteStream('/dev/null') });
     await expect(run.text()).rejects.toThrow(/went where its option stdout says/);
     await expect(run.events().next()).rejects.toThrow(UsageError);

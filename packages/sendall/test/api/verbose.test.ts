@@ -31,14 +31,14 @@ async function told(script: string, options: RunOptions, env: Record<string, str
 }
 
 describe('verbose', () => {
-  test('short tells of the start and the end on stderr, without the words of the command', async () => {
+  test('short prints the start and the end on stderr, without the command’s arguments', async () => {
     expect(await told('echo out; exit 3 # hunter2', { verbose: 'short', name: 'nightly' })).toEqual([
       '[0] local $ sh "nightly" (run ID)',
       '[0] local ✘ the command ended with code 3 (N ms)',
     ]);
   });
 
-  test('full tells each line of output too, safe to show', async () => {
+  test('full prints each line of output too, safe to print', async () => {
     const lines = await told(String.raw`printf 'a\nb\033\n'; echo e >&2; printf last`, { verbose: 'full' });
     expect([lines.at(0), lines.at(-1)]).toEqual([
       '[0] local $ sh (run ID)',
@@ -85,7 +85,7 @@ describe('verbose', () => {
     }
   });
 
-  test('a fault of its function is uncaught, and ends neither the run nor the link', async () => {
+  test('an error in its function is uncaught, and ends neither the run nor the link', async () => {
     const program = `
       import { connect, resolveHome } from 'sendall';
       process.on('uncaughtException', ({ message }) => console.log('uncaught', message));
@@ -99,7 +99,7 @@ describe('verbose', () => {
     expect(stdout.split('\n').toSorted()).toEqual(['', 'true 0', 'uncaught ours', 'uncaught ours', 'uncaught ours']);
   });
 
-  test('is no other word', () => {
+  test('accepts no other word', () => {
     expect(() => host.run(['true'], { verbose: 'loud' } as object)).toThrow(
       /^verbose: "loud" is not one of none, short/,
     );

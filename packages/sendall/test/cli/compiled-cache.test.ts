@@ -52,7 +52,7 @@ function plant(): string {
   return file;
 }
 
-test('the first run that goes well keeps what it compiled, for this user alone, and later ones leave it', () => {
+test('the first successful run saves its compiled code, for this user only, and later ones leave it', () => {
   expect(call(['--version']).code).toBe(0);
   expect(call(['run', '-n', 'local', '--', 'false']).code).toBe(1);
   expect(readdirSync(home)).toEqual([]);
@@ -69,13 +69,13 @@ test('the first run that goes well keeps what it compiled, for this user alone, 
   expect(statSync(cacheFile()).ino).toBe(ino);
 });
 
-test('what is kept is loaded', () => {
+test('the saved code is loaded', () => {
   plant();
   expect(call(['--version']).code).toBe(42);
   expect(call(['--version'], { NODE_DISABLE_COMPILE_CACHE: '1' }).code).toBe(0);
 });
 
-test('a cache that V8 does not take is replaced', () => {
+test('a cache that V8 rejects is replaced', () => {
   run();
   writeFileSync(cacheFile(), 'no bytecode');
   expect(run()).toEqual({ code: 0, stdout: 'done\n', stderr: '' });
@@ -116,13 +116,13 @@ rootTest('root loads nothing that another user has written, and writes nothing i
   expect(readdirSync(home)).toEqual([]);
 });
 
-test('without a place for it everything goes on as before', () => {
+test('without a place for it everything works as before', () => {
   writeFileSync(join(home, 'file'), '');
   expect(run({ XDG_CACHE_HOME: join(home, 'file') })).toEqual({ code: 0, stdout: 'done\n', stderr: '' });
   expect(run({ HOME: '/proc/nowhere' })).toEqual({ code: 0, stdout: 'done\n', stderr: '' });
 });
 
-test('XDG_CACHE_HOME says where it is kept', () => {
+test('XDG_CACHE_HOME decides its place', () => {
   expect(run({ XDG_CACHE_HOME: join(home, 'caches') }).code).toBe(0);
   expect(lstatSync(join(home, 'caches')).mode & 0o777).toBe(0o700);
   expect(readdirSync(join(home, 'caches/sendall'))).toHaveLength(1);

@@ -86,7 +86,7 @@ describe('--explain', () => {
 });
 
 describe('one command on many hosts', () => {
-  test('with --json and --encoding tells a last character that was never ended, as for one host', () => {
+  test('with --json and --encoding reports an unfinished last character, as for one host', () => {
     const words = ['--json', '--encoding', 'gbk', '--', 'printf', '\\326\\320\\316'];
     for (const targets of ['web01', 'web[01-02]', 'web[01-03],db1']) {
       const texts = new Map<unknown, string>();
@@ -96,7 +96,7 @@ describe('one command on many hosts', () => {
     }
   });
 
-  test('tells on a terminal how far it is when all are silent for a second', () => {
+  test('shows its progress on a terminal when all are silent for a second', () => {
     const { code, screen } = user.atTerminal(
       ['run', 'web[01-02]', '--', 'sh', '-c', 'sleep 1.3; echo awake'],
       [{ expect: 'sendall: 0 of 2 hosts have ended' }, { expect: '\r\u001b[K' }, { expect: ': awake' }],
@@ -117,7 +117,7 @@ describe('one command on many hosts', () => {
     expect(ended.stderr.split('\n').filter(Boolean).toSorted()).toEqual(['web01: e', 'web02: e']);
   });
 
-  test('shows progress that ends with a carriage return when it is made, each with its host', async () => {
+  test('shows progress lines ending in a carriage return immediately, each with its host', async () => {
     const script = 'printf "10%%\\r20%%\\r"; read go; printf "done\\r\\n\\r\\n"';
     const child = user.start(['run', 'web[01-02]', '--stdin', '--', 'sh', '-c', script]);
     child.stdout!.setEncoding('utf8');
@@ -176,7 +176,7 @@ describe('one command on many hosts', () => {
     expect(user.events(words).at(-1)).toMatchObject({ total: 3, ok: 0, failed: 1, notStarted: 2 });
   });
 
-  test('--batch goes on only when a batch has ended', () => {
+  test('--batch starts the next batch only after one has ended', () => {
     const events = user.events(['run', 'web[01-03]', '--batch', '1', '--json', '--', 'true']);
     const order = events
       .filter(({ event }) => event !== 'summary')
@@ -220,13 +220,13 @@ describe('one command on many hosts', () => {
     expect(user.events(['wait', 'three', '--json'])).toHaveLength(3);
   });
 
-  test('a flood from many hosts ends when its reader has enough, and so do the commands', () => {
+  test('a flood from many hosts ends when its reader leaves, and so do the commands', () => {
     const head = user.bash('sendall run web[01-03] --name flood -- yes | head -1; echo ${PIPESTATUS[0]}');
     expect(head).toEqual({ code: 0, stdout: expect.stringMatching(/^web0[1-3]: y\n141\n$/), stderr: '' });
     user.bash('until [ -z "$(sendall ps web[01-03] | grep flood)" ]; do :; done');
   });
 
-  test('a detached one goes on when whoever attached has read enough', () => {
+  test('a detached one goes on when the attached reader leaves', () => {
     const loop = 'while echo line; do sleep 0.1; done';
     user.call(['run', '-d', '--name', 'looping', 'web[01-03]', '--', 'sh', '-c', loop]);
     const ended = user.bash('sendall attach looping | head -1; echo ${PIPESTATUS[0]}');

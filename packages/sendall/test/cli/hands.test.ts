@@ -62,7 +62,7 @@ describe('help', () => {
     expect(commands()).toContain('run');
   });
 
-  test('commands, and the options of run, stand in groups', () => {
+  test('commands, and the options of run, are grouped', () => {
     const headings = (text: string) => text.split('\n').filter((line) => /^[A-Z][\w ]+$/.test(line));
     expect(headings(user.call(['--help']).stdout)).toEqual([
       'Run a command',
@@ -83,7 +83,7 @@ describe('help', () => {
     expect(headings(user.call(['ps', '--help']).stdout)).toEqual(['Examples', 'Options']);
   });
 
-  test('each command has examples, and those that need nothing else were run', () => {
+  test('each command has examples, and those without prerequisites are run', () => {
     user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
     for (const command of commands()) {
       const { code, stdout } = user.call([command, '--help']);
@@ -170,7 +170,7 @@ test('an agent can be restarted to listen elsewhere', async () => {
   expect((said!.listening as string[]).filter((url) => url.startsWith('tls:'))).toHaveLength(2);
 });
 
-test('who may call is listed on the machine, and shut out there by key', () => {
+test('callers are listed on the machine, and removed there by key', () => {
   using lost = machine.pairedUser('web1');
   const { name, fingerprint } = machine.user.events(['pair', '--list', '--json']).at(-1)!;
   expect(machine.user.call(['pair', '--list']).stdout).toContain(String(fingerprint));
@@ -232,7 +232,7 @@ describe('completion', () => {
 });
 
 describe('doctor', () => {
-  test('says that all is well, or what is wrong and how to mend it', () => {
+  test('reports that all is well, or faults and how to mend them', () => {
     const well = user.call(['doctor', 'web1']);
     expect(well).toMatchObject({ code: 0, stderr: '' });
     for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'links', 'limits', 'room', 'command'])
@@ -293,7 +293,7 @@ describe('agent install --systemd', () => {
     await Promise.all([once(agent, 'exit'), once(keeper, 'exit')]);
   });
 
-  test('is understood by systemd where it is installed', () => {
+  test('is accepted by systemd, if installed', () => {
     using owner = new User();
     const folder = mkdtempSync(join(tmpdir(), 'units-'));
     owner.call(['agent', 'install', '--systemd', '--into', folder, '--name', '100% $HOME "q"']);
@@ -306,7 +306,7 @@ describe('agent install --systemd', () => {
   });
 });
 
-/** Resolves when somebody accepts connections there. */
+/** Resolves when a process accepts connections there. */
 async function listening(path: string): Promise<void> {
   for (;;) {
     const socket = connect(path);

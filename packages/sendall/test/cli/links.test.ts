@@ -26,7 +26,7 @@ function warm(): Status {
   return status();
 }
 
-test('a first command leaves a process behind that holds the link for the next', () => {
+test('a first command leaves a process that holds the link for the next', () => {
   const { pid, links } = warm();
   expect(links).toEqual([expect.objectContaining({ url: machine.url })]);
   expect(user.call(['run', 'web1', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3'])).toEqual({
@@ -37,7 +37,7 @@ test('a first command leaves a process behind that holds the link for the next',
   expect(status().pid).toBe(pid);
 });
 
-test('the process left behind holds nothing of the shell that ran the command', () => {
+test('that process holds no resources of the shell that ran the command', () => {
   user.call(['links', 'stop']);
   const text =
     'sendall run web1 -n -- echo said > >(cat) 2> >(cat >&2); until sendall links | grep -q ^process; do :; done';
@@ -67,7 +67,7 @@ test('killing it in the middle of a command loses nothing', async () => {
   expect(events.at(-1)).toMatchObject({ event: 'result', outcome: 'failed', code: 4, stdoutBytes: 288_897 });
 });
 
-test('a warm-links process that is stuck is done without', () => {
+test('commands do without a stuck warm-links process', () => {
   const { pid } = warm();
   process.kill(pid, 'SIGSTOP');
   expect(user.call(['run', '-n', 'web1', '--', 'echo', 'direct'])).toMatchObject({ code: 0, stdout: 'direct\n' });
@@ -81,7 +81,7 @@ test('--no-share does without it', () => {
   expect(lone.call(['links']).stdout).toContain('no process holds warm links');
 });
 
-test('what is wrong with a host is said as without it', () => {
+test('errors about a host are the same as without it', () => {
   warm();
   user.call(['hosts', 'add', 'nobody', 'tls://127.0.0.1:1', '--pin', `SHA256:${'A'.repeat(43)}`]);
   const through = user.call(['run', '-n', 'nobody', '--', 'true']);
@@ -91,7 +91,7 @@ test('what is wrong with a host is said as without it', () => {
   expect(user.call(['run', '-n', 'other', '--', 'true']).code).toBe(202);
 });
 
-test('it ends when it is idle, and there is one of it', async () => {
+test('it ends when idle, and only one runs', async () => {
   user.call(['links', 'stop']);
   const holder = user.start(['links', 'serve', '--idle', '5s']);
   user.bash('until sendall links | grep -q ^process; do :; done');
@@ -102,7 +102,7 @@ test('it ends when it is idle, and there is one of it', async () => {
   expect(await once(holder, 'exit')).toEqual([0, null]);
 });
 
-test('a command goes on where no process can be started that would hold its link', () => {
+test('a command goes on when no process can be started to hold its link', () => {
   user.call(['links', 'stop']);
   const tries = `for n in 20 22 24 26; do (ulimit -n $n; sendall run web1 -n -- echo said); sendall links stop > /dev/null; done`;
   expect(user.bash(tries)).toEqual({ code: 0, stdout: 'said\n'.repeat(4), stderr: '' });

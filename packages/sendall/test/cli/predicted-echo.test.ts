@@ -81,7 +81,7 @@ const steps = fc.array(
 );
 
 describe('keys shown before their echo', () => {
-  test('leave the screen as it would be without, whatever the line, the program and the link do', () => {
+  test('leave the same screen as without prediction, for any line, program and link', () => {
     let early = 0;
     fc.assert(
       fc.property(steps, (script) => {
@@ -135,7 +135,7 @@ describe('keys shown before their echo', () => {
     expect(early).toBeGreaterThan(100);
   });
 
-  test('begin when two were echoed as they are, and end with anything else', () => {
+  test('begin after two unchanged echoes, and end with anything else', () => {
     const echo = new PredictedEcho(50);
     echo.terminal(EDITED);
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
@@ -148,7 +148,7 @@ describe('keys shown before their echo', () => {
     expect([draw('jk'), type('\r'), type('m'), draw('l\r\n$ ')]).toEqual(['', '', '', '\r\n$ ']);
   });
 
-  test('are taken back when the terminal stops to show what is typed, and none is shown after that', () => {
+  test('are erased when the terminal stops echoing, and none is shown after that', () => {
     const echo = new PredictedEcho(50, () => 0);
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
     const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
@@ -165,7 +165,7 @@ describe('keys shown before their echo', () => {
     expect([echo.terminal(undefined).toString(), type('l')]).toEqual(['\b \b', '']);
   });
 
-  test('are none where the host says nothing of its terminal', () => {
+  test('are not shown when the host does not report its terminal', () => {
     const echo = new PredictedEcho(50);
     for (const key of 'abcd') {
       expect(echo.typed(Buffer.from(key)).toString()).toBe('');
@@ -173,7 +173,7 @@ describe('keys shown before their echo', () => {
     }
   });
 
-  test('are taken back when no echo comes within two round trips, and none is shown until something has come', () => {
+  test('are erased when no echo arrives within two round trips, and none is shown until one arrives', () => {
     let clock = 0;
     const echo = new PredictedEcho(50, () => clock);
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
@@ -194,7 +194,7 @@ describe('keys shown before their echo', () => {
     expect([draw('d'), type('h'), draw('efg'), type('i')]).toEqual(['d', '', 'efg', '']);
   });
 
-  test('are none after echoes that a mask would give too', () => {
+  test('are not shown after echoes that a mask would produce too', () => {
     const echo = new PredictedEcho(50);
     echo.terminal(EDITED);
     for (const key of '****') {

@@ -19,12 +19,12 @@ describe('a session drawn from somewhere in its middle', () => {
     expect(drawn('from the start\r\n', { start: 0, cut })).toBe('from the start\r\n');
   });
 
-  test.each([1, 7, Infinity])('leaves out what was drawn on the other screen (%s bytes at a time)', (cut) => {
+  test.each([1, 7, Infinity])('omits output drawn on the other screen (%s bytes at a time)', (cut) => {
     const past = '\u001b[5;1Hvim\u001b[6;1H~\u001b[?1049l$ vim\r\n$ ';
     expect(drawn(past, { cut, present: 'ls' })).toBe('$ vim\r\n$ ls');
   });
 
-  test.each([1, 7, Infinity])('draws on the other screen what was drawn there (%s bytes at a time)', (cut) => {
+  test.each([1, 7, Infinity])('redraws the other screen’s output there (%s bytes at a time)', (cut) => {
     const screen = '\u001b[?1049h\u001b[?25l';
     const past = '9mred\u001b[5;1Hvim';
     expect(drawn(past, { cut, screen, present: '!' })).toBe(`${screen}\u001b[5;1Hvim!`);
@@ -35,7 +35,7 @@ describe('a session drawn from somewhere in its middle', () => {
     expect(drawn(past, { cut, screen: '\u001b[?1049h' })).toBe('$ vi\r\n\u001b[?1049hvim');
   });
 
-  test('ends in the colours and modes that the program has set before', () => {
+  test('ends in the colours and modes the program had set', () => {
     const screen = '\u001b[?2004h\u001b[0;1;31m';
     expect(drawn('x\r\nred line\r\n', { screen, present: 'red' })).toBe(`red line\r\n${screen}red`);
     expect(drawn('x\r\n\u001b[?2004h\u001b[1;31mred', { screen })).toBe('\u001b[?2004h\u001b[1;31mred');
@@ -53,7 +53,7 @@ describe('the modes of a screen', () => {
     return watched;
   };
 
-  test('are brought to those of another by what differs alone', () => {
+  test('change to those of another by their differences only', () => {
     expect(modes('\u001b[?1049h\u001b[?2004h').towards(modes('\u001b[?2004h\u001b[?1000h'))).toBe(
       '\u001b[?1049l\u001b[?1000h',
     );

@@ -20,7 +20,7 @@ const write = (hex: string) =>
   hex.match(/../g)!.map((byte) => `printf '\\${Number.parseInt(byte, 16).toString(8).padStart(3, '0')}'; sleep 0.01`);
 
 describe('a command on one host', () => {
-  test('its bytes come on stdout and stderr, untouched, and its code is ours', () => {
+  test('its bytes arrive on stdout and stderr, untouched, and its code becomes ours', () => {
     const text = String.raw`printf 'a\377b'; printf 'e\376' >&2; exit 7`;
     const shown =
       'sendall sh web1 -c "$TEXT" > "$SENDALL_HOME/o" 2> "$SENDALL_HOME/e"; od -An -tx1 "$SENDALL_HOME"/[oe]';
@@ -28,12 +28,12 @@ describe('a command on one host', () => {
     expect(user.call(['run', 'web1', '--', 'sh', '-c', 'exit 7']).code).toBe(7);
   });
 
-  test('nothing of our own is said when it ends by itself, however it ends', () => {
+  test('we print nothing of our own when it ends by itself, however it ends', () => {
     expect(user.call(['run', 'web1', '--', 'sh', '-c', 'exit 3'])).toEqual({ code: 3, stdout: '', stderr: '' });
     expect(user.call(['run', 'web1', '--', 'sh', '-c', 'kill -9 $$'])).toEqual({ code: 137, stdout: '', stderr: '' });
   });
 
-  test('argv arrives as it was given: spaces, quotes, nothing, options, and bytes that are not UTF-8', () => {
+  test('argv arrives exactly as given: spaces, quotes, empty words, options, and bytes that are not UTF-8', () => {
     const words = ['a b', "it's", '"q"', '', '$HOME', '*', '--json', '--', '-n', 'new\nline'];
     expect(user.call(['run', 'web1', '--', 'printf', '%s|', ...words]).stdout).toBe(`${words.join('|')}|`);
     const raw = user.bash(`sendall run web1 --env $'X=\\xff' -- sh -c 'printf %s "$1$X"' sh $'\\xfe' | od -An -tx1`);
@@ -46,7 +46,7 @@ describe('a command on one host', () => {
     expect(user.call(['run', 'web1', '--', 'echo', '--json']).stdout).toBe('--json\n');
   });
 
-  test('with --capture exact a program that knows only pipes is heard, each write is an event, and a reader may leave', () => {
+  test('--capture exact works with a program that knows only pipes, each write is an event, and a reader may leave', () => {
     const program = ['--', process.execPath, '-e', 'console.log("out"); console.error("err")'];
     const events = user.events(['run', '--capture', 'exact', '--json', 'web1', ...program]);
     expect(events.filter(({ event }) => event === 'output')).toMatchObject([
@@ -63,7 +63,7 @@ describe('a command on one host', () => {
     expect([refused.code, refused.stderr]).toEqual([202, expect.stringContaining('take --capture exact')]);
   });
 
-  test('on local it starts in the present folder, whatever that is called, and a relative --cwd is seen from there', () => {
+  test('on local it starts in the current folder, whatever its name, and a relative --cwd counts from there', () => {
     const script = [
       String.raw`cd "$(mktemp -d)"; mkdir -p sub plain $'odd\xff/in'; ln -s "$PWD/sub" link`,
       'there() { sendall run local "$@" -- pwd -P | sed "s|^$top||"; }; top=$(pwd -P)',
@@ -77,7 +77,7 @@ describe('a command on one host', () => {
     expect(shown).toEqual(['', '/sub', '/sub', '', `${odd} \\n`, `${odd} / i n \\n`, '']);
   });
 
-  test('on local a present folder that was removed is refused, unless another one is named', () => {
+  test('on local a removed current folder is refused, unless another one is named', () => {
     const script = String.raw`cd "$(mktemp -d)"; rmdir "$PWD"; sendall run local -- pwd; echo $?; sendall run local --cwd . -- pwd; echo $?`;
     const ended = machine.user.bash(`${script}; sendall run local --cwd / -- pwd`);
     expect(ended.stdout).toBe('200\n200\n/\n');
@@ -173,7 +173,7 @@ describe('a command on one host', () => {
     });
   });
 
-  test('--encoding decodes a character that comes in pieces', () => {
+  test('--encoding decodes a character that arrives in pieces', () => {
     for (const [encoding, hex, text] of [
       ['gbk', 'd6d0cec40a', '中文\n'],
       ['big5', 'a4a4a4e50a', '中文\n'],
@@ -198,7 +198,7 @@ describe('stdin', () => {
     expect(user.bash(loop, { input: 'web1\nweb2\n' }).stdout).toBe('on web1\non web2\n');
   });
 
-  test('that never ends does not keep us when the command has ended', async () => {
+  test('that never ends does not delay our end after the command’s', async () => {
     const child = user.start(['run', 'web1', '--', 'echo', 'done']);
     expect(await once(child, 'exit')).toEqual([0, null]);
   });
@@ -213,7 +213,7 @@ describe('stdin', () => {
   });
 });
 
-test('--max-output shows so much, says that there was more, and ends with 206', () => {
+test('--max-output shows output up to the limit, reports the excess, and ends with 206', () => {
   expect(user.call(['run', '--max-output', '1K', 'web1', '--', 'yes'])).toEqual({
     code: 206,
     stdout: 'y\n'.repeat(512),
@@ -222,12 +222,12 @@ test('--max-output shows so much, says that there was more, and ends with 206', 
 });
 
 describe('our own stdout', () => {
-  test('a reader that has enough ends the run quietly', () => {
+  test('a reader that leaves ends the run quietly', () => {
     const ended = user.bash('sendall run web1 -- yes | head -2; echo ${PIPESTATUS[0]}');
     expect(ended).toEqual({ code: 0, stdout: 'y\ny\n141\n', stderr: '' });
   });
 
-  test('a full disk is said, and never ends with 0', () => {
+  test('a full disk is reported, and never ends with 0', () => {
     const ended = user.bash('sendall run web1 -- echo x > /dev/full');
     expect(ended.code).toBe(206);
     expect(ended.stderr).toMatch(/the disk is full.*sendall attach/);

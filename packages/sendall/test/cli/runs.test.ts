@@ -40,7 +40,7 @@ describe('a detached run', () => {
     expect(user.call(['attach', 'offsets', '--from', 'x']).code).toBe(200);
   });
 
-  test('wait ends with its code, result tells what became of it', () => {
+  test('wait ends with its code, result prints its outcome', () => {
     detach('waited', 'sleep 0.2; echo done; exit 6');
     expect(user.call(['wait', 'waited'])).toEqual({ code: 6, stdout: '', stderr: '' });
     const [result] = user.events(['result', 'waited', '--json']);
@@ -50,7 +50,7 @@ describe('a detached run', () => {
     expect(user.call(['wait', 'fine']).code).toBe(0);
   });
 
-  test('logs shows what there is of one that runs, and of one stream when asked', () => {
+  test('logs shows the output so far of a running one, and of a single stream on request', () => {
     detach('logged', 'echo out; echo err >&2; sleep 60');
     user.bash('until [ "$(sendall logs logged --stderr 2>&1)" = err ]; do :; done');
     expect(user.call(['logs', 'logged'])).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' });
@@ -62,7 +62,7 @@ describe('a detached run', () => {
     expect(user.call(['logs', 'logged', '-f']).stdout).toBe('out\n');
   });
 
-  test('whose oldest output had to go says how much is missing, shows the rest and ends with 206', () => {
+  test('with its oldest output dropped reports how much is missing, shows the rest and ends with 206', () => {
     const flood = ['--overflow', 'drop-old', '--spool', '64K', 'web1', '--', 'sh', '-c'];
     user.call(['run', '-d', '--name', 'dropped', ...flood, 'head -c 40000000 /dev/zero; printf end']);
     user.call(['wait', 'dropped']);
@@ -76,7 +76,7 @@ describe('a detached run', () => {
     user.call(['kill', 'running']);
   });
 
-  test('goes on when whoever reads it has enough, and they are let go at once', () => {
+  test('goes on when its reader leaves, which ends attach immediately', () => {
     detach('endless', 'while echo line; do sleep 0.1; done');
     for (const verb of ['attach', 'attach --observe', 'logs', 'logs -f']) {
       const ended = user.bash(`sendall ${verb} endless | head -1; echo \${PIPESTATUS[0]}`);
@@ -89,7 +89,7 @@ describe('a detached run', () => {
     user.call(['kill', 'endless']);
   });
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s ends whoever only watches, and not the run', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s ends a caller that only watches, and not the run', async (signal) => {
     detach('watched', 'echo go; sleep 60');
     for (const words of [
       ['logs', '-f', 'watched'],
@@ -104,7 +104,7 @@ describe('a detached run', () => {
     user.call(['kill', 'watched']);
   });
 
-  test('whose caller has left goes on with the stdin of the next', async () => {
+  test('whose caller has left continues with the stdin of the next', async () => {
     const first = user.start(['run', '--name', 'fed', 'web1', '--', 'cat']);
     first.stdin!.write('one\n');
     await said(first, 'one\n');
@@ -116,7 +116,7 @@ describe('a detached run', () => {
     });
   });
 
-  test('whose caller is in control is only read by the next, who is told so and ends nothing with Ctrl-C', async () => {
+  test('whose caller has control is only read by the next, which reports it and ends nothing with Ctrl-C', async () => {
     const first = user.start(['run', '--name', 'held', 'web1', '--', 'cat']);
     first.stdin!.write('one\n');
     await said(first, 'one\n');
@@ -145,7 +145,7 @@ describe('a detached run', () => {
     expect(stdout).toMatch(/ refused +- +- +- +no-such-command$/m);
   });
 
-  test('is one line of ps, whatever its words hold; on a terminal a line of the screen', () => {
+  test('takes one line of ps, whatever its words contain; on a terminal a line of the screen', () => {
     const name = '任务\n\u001b[31m';
     user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', `\nsleep 60; : ${'x'.repeat(100)}`]);
     expect(user.call(['ps', 'web1']).stdout).toMatch(/^.* running .*任务\\n\\x1b\[31m +sh -c \\nsleep 60; : x{100}$/m);
@@ -167,7 +167,7 @@ describe('a detached run', () => {
     for (const id of ids) user.call(['kill', id]);
   });
 
-  test('kill -s takes real-time signals by name and number, and refuses what is no signal', async () => {
+  test('kill -s takes real-time signals by name and number, and refuses unknown ones', async () => {
     for (const signal of ['RTMIN+1', '35', 'SIGRTMAX-2']) {
       detach('real-time', 'sleep 60');
       expect(user.call(['kill', 'real-time', '-s', signal])).toEqual({ code: 0, stdout: '', stderr: '' });
@@ -224,7 +224,7 @@ test('the same id is started once; with another command it is a conflict', () =>
   expect(user.call(['run', 'web1', '--id', id, '--', 'true']).code).toBe(208);
 });
 
-test('a run that nobody knows is a usage error with the next step', () => {
+test('an unknown run is a usage error with the next step', () => {
   detach('nightly', 'true');
   expect(user.call(['attach', 'nightyl'])).toMatchObject({
     code: 200,
@@ -234,14 +234,14 @@ test('a run that nobody knows is a usage error with the next step', () => {
   expect(user.call(['wait', 'zzzzzz', '--on', 'web1'])).toMatchObject({ code: 200 });
 });
 
-test('a run is found where --on says, also without having been started here', () => {
+test('a run is found on the hosts of --on, even if started elsewhere', () => {
   const id = detach('elsewhere', 'exit 3');
   user.bash('rm "$SENDALL_HOME/started.jsonl"');
   expect(user.call(['wait', 'elsewhere', '--on', 'web1']).code).toBe(3);
   expect(user.call(['wait', id, '--on', 'web1']).code).toBe(3);
 });
 
-test('a host that is away keeps nobody from the others', () => {
+test('an absent host does not block the others', () => {
   using elsewhere = machine.pairedUser('web1');
   detach('sought', 'echo found');
   const pin = elsewhere.events(['hosts', '--json'])[0]!.pin;

@@ -52,7 +52,7 @@ describe('a signal that was ignored at the start', () => {
     expect(await rest).toBe('');
   });
 
-  test('one that was not goes on to cancel, and a script’s job in the background is left by Ctrl-C', async () => {
+  test('one that was not ignored cancels, and Ctrl-C leaves a script’s background job alone', async () => {
     const child = inShell("trap '' HUP", 'run', 'web1', '--', 'sh', '-c', 'echo go; sleep 60');
     await said(child, 'go');
     child.kill('SIGINT');
@@ -65,7 +65,7 @@ describe('a signal that was ignored at the start', () => {
     expect(spawnSync('sh', ['-c', script], { env: installed() }).stdout.toString()).toBe('code 9\n');
   });
 
-  test('the commands themselves get every signal as usual, and nothing of our start', async () => {
+  test('the commands themselves get every signal as usual, and inherit nothing of our start', async () => {
     const child = inShell("trap '' INT TERM", 'run', 'web1', '--', 'sh', '-c', 'grep SigIgn /proc/self/status; env');
     const out = await text(child.stdout!);
     expect(out).toMatch(/^SigIgn:\t0+$/m);
@@ -73,7 +73,7 @@ describe('a signal that was ignored at the start', () => {
   });
 });
 
-describe('what sh saw before Node began', () => {
+describe('the state sh saw before Node started', () => {
   test('is read: ignored signals, limit of files, closed descriptors', () => {
     expect(readStart(' closed=1 sigign=0000000000004003 nofile=900')).toEqual({
       nofile: 900,
@@ -83,7 +83,7 @@ describe('what sh saw before Node began', () => {
     expect(readStart('nofile=unlimited').nofile).toBe(Infinity);
   });
 
-  test('a sh that ignores SIGQUIT for itself is not taken for a caller who does', () => {
+  test('a sh that ignores SIGQUIT by itself is not mistaken for a caller that does', () => {
     expect(readStart('sigign=4').ignored.size).toBe(0);
     expect([...readStart('sigign=6').ignored]).toEqual(['SIGINT', 'SIGQUIT']);
   });
@@ -93,7 +93,7 @@ describe('what sh saw before Node began', () => {
   });
 });
 
-describe('SIGHUP leaves what was not seen to end with 129 and the run’s id', () => {
+describe('SIGHUP leaves an unfinished run with 129 and the run’s id', () => {
   const start = (name: string) =>
     user.call(['run', '-d', '--name', name, 'web1', '--', 'sh', '-c', 'echo go; exec sleep 60']);
 

@@ -1,4 +1,4 @@
-/** What commands get of whoever started the agent: limits, niceness, umask, OOM score. */
+/** Commands inherit limits, niceness, umask and OOM score from the starter of the agent. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

@@ -71,7 +71,7 @@ describe('stdin of every kind reaches the command', () => {
     expect(given(made, "'od', '-An', '-tx1', '-N', '2'")).toEqual({ code: 0, stdout: ' 03 00\n', stderr: '' });
   });
 
-  test('a FIFO that nobody writes to holds up neither the command nor our end', () => {
+  test('a FIFO without a writer holds up neither the command nor our end', () => {
     expect(script('mkfifo quiet; sendall run web1 --stdin=quiet -- true')).toEqual({ code: 0, stdout: '', stderr: '' });
     expect(script('mkfifo mute; sendall run web1,web2 --stdin=mute -- true').code).toBe(0);
   });
@@ -103,18 +103,18 @@ describe('stdin that cannot be read is refused with a sentence', () => {
     expect(stderr.trim().split('\n')).toHaveLength(1);
   });
 
-  test('what fails while it is read ends the command, and says why', () => {
+  test('an input that fails during reading ends the command, with the reason', () => {
     const { code, stderr } = given("fd = os.open('/proc/self/mem', os.O_RDONLY)", "'cat'");
     expect(code).toBe(204);
     expect(stderr).toMatch(/stdin failed: EIO/);
   });
 
-  test('a closed one that was not asked for is none', () => {
+  test('a closed stdin that was not requested counts as empty', () => {
     expect(script('sendall run web1 -- cat <&-')).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });
 
-describe('output that our own stdout or stderr does not take is 206', () => {
+describe('output that our own stdout or stderr rejects ends with 206', () => {
   test.each([
     ['stderr on a full disk', "sendall run web1 -- sh -c 'echo lost >&2' 2> /dev/full"],
     ['stdout on a full disk', "sendall run web1 -- sh -c 'echo lost' > /dev/full"],
@@ -144,7 +144,7 @@ describe('output that our own stdout or stderr does not take is 206', () => {
     expect(script(text).code).toBe(206);
   });
 
-  test('the id that a full stdout does not take stands on stderr, and we wait for no end', () => {
+  test('an id that a full stdout rejects goes to stderr, and we wait for no end', () => {
     const { code, stderr } = script('sendall run -d --json web1 -- sleep 60 > /dev/full');
     expect(code).toBe(206);
     const id = /^sendall: cannot write to stdout: the disk is full; the command runs: sendall attach (\S+)\n$/.exec(
@@ -153,7 +153,7 @@ describe('output that our own stdout or stderr does not take is 206', () => {
     expect(script(`sendall kill ${id}`).code).toBe(0);
   });
 
-  test('an answer of our own that a closed stdout does not take is a failure', () => {
+  test('an answer of our own that a closed stdout rejects is a failure', () => {
     expect(script('sendall ps web1 >&-')).toMatchObject({
       code: 1,
       stderr: 'sendall: cannot write to stdout: it is closed\n',
@@ -161,7 +161,7 @@ describe('output that our own stdout or stderr does not take is 206', () => {
   });
 });
 
-describe('a reader of our output that is stuck does not hold up our end', () => {
+describe('a stuck reader of our output does not hold up our end', () => {
   test.each([
     ['two SIGTERM', [], '', ['SIGTERM', 'SIGTERM'], 204],
     ['SIGHUP', [], '', ['SIGHUP'], 129],
@@ -202,7 +202,7 @@ test.each([12, 15, 19, 20, 22, 30])('with %s open files it works, or is one sent
   expect(stderr).toBe('');
 });
 
-test('hosts for which no file is left are told so, and blame no address', () => {
+test('hosts that fail for lack of open files say so, and blame no address', () => {
   const file = `${user.home}/hosts.json`;
   const before = readFileSync(file, 'utf8');
   const { web1 } = JSON.parse(before) as { web1: object };

@@ -47,7 +47,7 @@ describe('Ctrl-C on a terminal', () => {
     user.call(['kill', 'left']);
   });
 
-  test('is answered from the terminal while stdin is something else', () => {
+  test('is answered from the terminal while stdin is another file', () => {
     const { code } = user.bashAtTerminal(
       'sendall run --name piped web1 -- sh -c "echo go; exec sleep 60" < <(sleep 60)',
       [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
@@ -60,7 +60,7 @@ describe('Ctrl-C on a terminal', () => {
 test.each([
   ['a command', []],
   ['a terminal', ['--pty']],
-])('what ended %s is told on a line of its own', (_what, options) => {
+])('the end of output %s is reported on a line of its own', (_what, options) => {
   const command = ['--timeout', `${patience(500)}ms`, 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
   const { code, screen } = user.atTerminal(['run', ...options, ...command], []);
   expect(code).toBe(203);
@@ -109,7 +109,7 @@ describe('a shell', () => {
         { send: 'until [ "$(stty size)" = "50 132" ]; do sleep 0.05; done; echo re""sized\r' },
         { expect: 'resized' },
         { expect: '[ready] ' },
-        // It has the foreground once it speaks: between two commands an interrupt is nobody's.
+        // It has the foreground once it prints: an interrupt between two commands reaches neither.
         { send: 'sh -c "echo wai\'\'ting; exec sleep 60"\r' },
         { expect: 'waiting\r\n' },
         { send: CTRL_C },
@@ -125,7 +125,7 @@ describe('a shell', () => {
     expect(sane).toBe(true);
   });
 
-  test.runIf(existsSync('/bin/bash'))('is called as a login shell is, whatever shell it is', () => {
+  test.runIf(existsSync('/bin/bash'))('is started as a login shell, with any shell', () => {
     for (const [shell, name] of [
       ['/bin/bash', '-bash'],
       ['/bin/sh', '-sh'],
@@ -151,7 +151,7 @@ describe('a shell', () => {
     expect(user.call(['wait', 'hung']).code).not.toBe(0);
   });
 
-  test('~? shows what else there is, on lines of its own', () => {
+  test('~? lists the escapes, on lines of its own', () => {
     const { code, screen } = user.atTerminal(
       ['shell', 'web1'],
       [
@@ -208,7 +208,7 @@ describe('a shell', () => {
     expect(again.code).toBe(0);
   });
 
-  test('attached again, it draws what was and does not ask our terminal again', () => {
+  test('attached again, it redraws earlier output and does not query our terminal again', () => {
     const first = user.atTerminal(
       ['shell', '--name', 'asking', 'web1'],
       [
@@ -227,7 +227,7 @@ describe('a shell', () => {
     expect(again.screen).not.toContain('\u001b]11;?');
   });
 
-  test('attached after a long session, it draws the end of what was; all of it when asked', () => {
+  test('attached after a long session, it redraws the end; all of it on request', () => {
     user.atTerminal(
       ['shell', '--name', 'long', 'web1'],
       [{ send: 'PS1=; echo begi""n; seq 10000000 10030000; echo en""d\r' }, { expect: '\nend' }, { send: '~d' }],
@@ -246,7 +246,7 @@ describe('a shell', () => {
     expect(user.call(['attach', 'long']).stdout).toContain('begin');
   });
 
-  test('taken over by another terminal, the first one is told, and its ~. ends nothing', async () => {
+  test('taken over by another terminal, it tells the first one, whose ~. ends nothing', async () => {
     const first = user.alsoAtTerminal(
       ['shell', '--name', 'shared', 'web1'],
       [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { expect: 'has taken over' }, { send: '\r~.' }],
@@ -277,7 +277,7 @@ describe('a shell', () => {
     expect((await first).code).toBe(4);
   });
 
-  test('whose host does not answer says so, below what was drawn, and goes on when it does', () => {
+  test('whose host does not answer says so, below its output, and goes on when it does', () => {
     const { code, screen } = user.atTerminal(
       ['shell', 'web1'],
       [

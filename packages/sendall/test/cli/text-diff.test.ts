@@ -30,7 +30,7 @@ describe('the lines in which two texts differ', () => {
     );
   });
 
-  test('are shown alone, by the line where they are', async () => {
+  test('are shown alone, with their line numbers', async () => {
     expect(await differences('a\nb\nc\nd', 'a\nx\nc\nd\ne')).toEqual([
       '@@ line 2 @@',
       '-b',
@@ -54,7 +54,7 @@ describe('the lines in which two texts differ', () => {
     expect([shown[0], count(shown, '-'), count(shown, '+')]).toEqual(['@@ line 1 @@', 20_000, 20_000]);
   });
 
-  test('are not looked for any further when the bounds are used up, and that is said', async () => {
+  test('are no longer searched once the bounds are exceeded, and the output says so', async () => {
     const left = Array.from({ length: 500 }, (_, i) => `line ${i}`);
     const right = left.map((_, i) => `line ${(i * 271) % 500}`);
     const shown = await differences(text(['first', ...left]), text(['first', ...right]), { maxEdits: 10 });

@@ -3,7 +3,7 @@ import { fleetOf } from './support.js';
 import { trafficOver } from '../dist/traffic.js';
 import { patience } from '../../../../test/support/waits.js';
 
-// Each of these ends links with an error, or changes nothing; none may ever change a byte that somebody reads.
+// Each of these ends links with an error, or changes nothing; none may ever change a byte that a caller reads.
 test.each([
   ['bytes that come twice', { duplicateEvery: 20_000 }],
   ['bytes in another order', { reorderEvery: 20_000 }],

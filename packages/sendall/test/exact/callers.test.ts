@@ -1,4 +1,4 @@
-/** What one caller takes, asks or gets wrong costs that caller: the others of its agent, and of its warm links, go on. */
+/** A caller's excess or mistakes cost only that caller: the others of its agent, and of its warm links, go on. */
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ async function started(options: ConstructorParameters<typeof KeeperGate>[1] = {}
 }
 
 describe('runs that a caller holds', () => {
-  test('are never all that there are to hold: other links find room', async () => {
+  test('never use up all places: other links find room', async () => {
     const { home, host } = await started({ limits: { maxAliases: 120, maxAttachments: 1000 } });
     const run = host.run(['sleep', '60']);
     await run.started;
@@ -66,7 +66,7 @@ describe('runs that a caller holds', () => {
 });
 
 describe('a list', () => {
-  test('that nobody reads waits, in the keeper and in the agent, and is dropped when its asker goes', async () => {
+  test('that is not read waits, in the keeper and in the agent, and is dropped when its caller leaves', async () => {
     const { home, host } = await started();
     const { keeperPid } = await host.ask<{ keeperPid: number }>('status');
     const tags = Array.from({ length: 64 }, (_, i) => `${i}${'x'.repeat(250)}`);
@@ -86,7 +86,7 @@ describe('a list', () => {
     expect(new Set(all).size).toBe(205);
   });
 
-  test('that is asked for as a whole comes as a whole, in pages', async () => {
+  test('that is requested whole arrives whole, in pages', async () => {
     const { home, host } = await started();
     const tags = Array.from({ length: 64 }, (_, i) => `${i}${'x'.repeat(250)}`);
     await Promise.all(Array.from({ length: 50 }, () => host.run(['true'], { tags })));
@@ -103,7 +103,7 @@ describe('a list', () => {
   });
 });
 
-describe('before it is let in, a caller', () => {
+describe('before authentication, a caller', () => {
   test('learns the version of the protocol, and no more', async () => {
     const { home } = await started();
     const rogue = await Rogue.connect(home.agentSocket);
@@ -116,7 +116,7 @@ describe('before it is let in, a caller', () => {
     expect(await rogue.lastWords()).toMatch(/PING is not accepted before AUTH_OK/);
   });
 
-  test('is told everything else with AUTH_OK', async () => {
+  test('gets everything else with AUTH_OK', async () => {
     const { home } = await started();
     const rogue = await Rogue.authenticated(home.agentSocket);
     const [auth] = await rogue.hears('AUTH_OK');

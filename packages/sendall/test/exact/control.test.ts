@@ -41,7 +41,7 @@ test('control moves to the newer caller, and the older one becomes an observer',
   expect((await second).stdout).toBe('first second');
 });
 
-test('a caller that lost its link does not take control back from the one that has it', async () => {
+test('a caller that lost its link does not take control back from its successor', async () => {
   const fleet = await fleetOf(1);
   const host = fleet.hosts[0]!;
   const first = host.run(['cat'], { stdin: 'pipe' });

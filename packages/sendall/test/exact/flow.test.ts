@@ -49,7 +49,7 @@ describe('a stream coming in', () => {
     );
   });
 
-  test('always grants more once everything was read, and never takes credit back', () => {
+  test('always grants more once everything is read, and never takes credit back', () => {
     const steps = fc.array(fc.tuple(fc.nat(400_000), fc.nat(400_000), fc.boolean()), { maxLength: 60 });
     fc.assert(
       fc.property(steps, fc.option(fc.integer({ min: 64, max: 16_384 })), (list, burst) => {
@@ -79,7 +79,7 @@ describe('a stream coming in', () => {
     );
   });
 
-  test('never has more under way than its window, whatever the reader does', () => {
+  test('never has more in flight than its window, whatever the reader does', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(300_000), fc.boolean()), { maxLength: 80 }), (list) => {
         const inbound = new Inbound(1);
@@ -117,7 +117,7 @@ describe('a stream coming in', () => {
     );
   });
 
-  test('says which bytes are missing, and that the rest cannot be compared', () => {
+  test('reports which bytes are missing, and that the rest cannot be compared', () => {
     const inbound = new Inbound(1, true);
     inbound.receive(0, Buffer.from('abc'));
     expect(inbound.skip(0, 10)).toEqual({ from: 3, to: 10 });
@@ -209,7 +209,7 @@ describe('stdin going out', () => {
     );
   });
 
-  test('makes its writer wait at a megabyte that nobody has acknowledged', () => {
+  test('makes its writer wait at an unacknowledged megabyte', () => {
     const out = new Outbound();
     let accepted = 0;
     for (let i = 0; i < 100; i++) out.write(Buffer.alloc(64 * 1024), () => (accepted += 64 * 1024));
@@ -218,7 +218,7 @@ describe('stdin going out', () => {
     expect(accepted).toBeLessThanOrEqual(1024 * 1024);
   });
 
-  test('refuses a host that forgot what it had acknowledged', () => {
+  test('refuses a host that forgot acknowledged bytes', () => {
     const out = new Outbound();
     out.allow(1000);
     out.write(Buffer.alloc(100));

@@ -28,7 +28,7 @@ afterAll(async () => {
 const data = (alias: number, stream: number, offset: number, bytes: Uint8Array): Buffer =>
   encodeData(alias, stream, 0, offset, bytes);
 
-describe('before it is let in, a link ends with a clear error when it sends', () => {
+describe('before authentication, a link ends with a clear error when it sends', () => {
   test.each([
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /HTTP|FRAME_TOO_LARGE|above|more than/i],
     ['a frame that announces 4 GiB', Buffer.from('ffffffff00', 'hex'), /4294967295/],
@@ -43,7 +43,7 @@ describe('before it is let in, a link ends with a clear error when it sends', ()
   });
 });
 
-describe('a caller that is let in loses its link, and nothing else, when it sends', () => {
+describe('an authenticated caller loses its link, and nothing else, when it sends', () => {
   let bystander: ReturnType<Host['run']>;
   beforeAll(async () => {
     bystander = host.run(['cat'], { stdin: 'pipe' });
@@ -170,7 +170,7 @@ test('a caller that never reads makes the agent keep little, and others do not n
   await rogue.closed;
 });
 
-test('words that would not fit into the answer beside its own are told in part, and the agent goes on', async () => {
+test('words too long for an answer are shortened in it, and the agent goes on', async () => {
   const rogue = await Rogue.authenticated(home.agentSocket);
   const long = 'v'.repeat(1024 * 1024 - 20);
   rogue.send({ type: 'ASK', alias: 0, opId: 1, what: long });

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Machine } from './machine.js';
 import { until } from '../../../../test/support/waits.js';
 
-/** Stands between the agent and its keeper, and loses what the agent says when it is told to. */
+/** A proxy between the agent and its keeper that loses the agent's messages on request. */
 class Between {
   /** Bytes that were lost. */
   lost = 0;
@@ -60,7 +60,7 @@ async function machineWith(): Promise<{ machine: Machine; between: Between }> {
   return { machine, between };
 }
 
-test('a cancel that was lost with the link to the keeper is asked again', async () => {
+test('a cancel that was lost with the link to the keeper is repeated', async () => {
   const { machine, between } = await machineWith();
   const host = await machine.connect();
   const run = host.run(['sleep', '600'], { reject: false });
@@ -85,7 +85,7 @@ test('signals that were lost with it are done once', async () => {
   expect(await lines.next()).toEqual({ done: true, value: undefined });
 });
 
-test('a reader that has gone is told again', async () => {
+test('the end of a reader is reported again', async () => {
   const { machine, between } = await machineWith();
   const host = await machine.connect();
   const run = host.run(['yes'], { reject: false, maxBuffer: 1024 * 1024 * 1024 });
@@ -111,7 +111,7 @@ test('an OPEN that was lost with it starts the command, once', async () => {
   expect((await came).stdout).toBe('started\n');
 });
 
-test('a question that was lost with it is asked again', async () => {
+test('a question that was lost with it is repeated', async () => {
   const { machine, between } = await machineWith();
   const host = await machine.connect();
   const { runId } = await host.run(['true']);

@@ -1,4 +1,4 @@
-/** Whatever a caller sends, well-formed or not, costs that caller at most its link: properties over all messages. */
+/** Any message of a caller, well-formed or not, costs that caller at most its link: properties over all messages. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -180,7 +180,7 @@ describe('an agent', () => {
     ['mutated', mutated],
     ['well-formed', frames],
   ])(
-    'loses nothing of others by %s messages',
+    'loses no data of other callers through %s messages',
     async (_which, messages) => {
       const bystander = host.run(['cat'], { stdin: 'pipe' });
       await bystander.started;
@@ -204,7 +204,7 @@ describe('an agent', () => {
   );
 });
 
-test('a keeper refuses what it cannot take to the run that it came for, and goes on with the others', async () => {
+test('a keeper refuses an invalid message for one run, and goes on with the others', async () => {
   const home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-mutations-')) });
   const heard: Message[] = [];
   let wake = (): void => undefined;

@@ -61,7 +61,7 @@ describe('the agent', () => {
     expect((await run).stdout).toBe('over the restart');
   });
 
-  test('passes nothing that it was given on to its keeper or to commands', async () => {
+  test('passes nothing it inherited on to its keeper or to commands', async () => {
     const machine = await Machine.start({ inherit: 251 });
     const host = await machine.connect();
     const open = (pid: number): (string | undefined)[] =>
@@ -94,7 +94,7 @@ describe('the agent', () => {
     expect((await Promise.all(runs)).map(({ outcome }) => outcome)).toEqual(Array(20).fill('cancelled'));
   });
 
-  test('stopped is taken for a dead link, and the run goes on when it wakes', async () => {
+  test('stopped counts as a dead link, and the run goes on when it wakes', async () => {
     const machine = await Machine.start();
     const pingDeadline = patience(400);
     const host = await machine.connect({ pingInterval: 100, pingDeadline, timeout: pingDeadline });
@@ -138,7 +138,7 @@ describe('the keeper', () => {
     expect((await run).sha256.stdout).toBe(sha256(Buffer.from(seq)));
   });
 
-  test('killed makes its runs lost, says why, and names what still lives of them', async () => {
+  test('killed makes its runs lost, gives the reason, and names their living processes', async () => {
     const machine = await Machine.start();
     const host = await machine.connect();
     const { keeperPid } = await machine.status();
@@ -179,7 +179,7 @@ describe('the caller', () => {
     expect(sha256(attached.stdout)).toBe(sha256(Buffer.from(seq)));
   });
 
-  test('stopped for longer than the deadlines resumes where it was', async () => {
+  test('stopped for longer than the deadlines resumes at its place', async () => {
     const machine = await Machine.start();
     const caller = machine.spawn('run', 'local', '--', 'seq', String(SEQ));
     const ended = output(caller);
@@ -234,7 +234,7 @@ test('clocks that jump end no run and shorten no grace', async () => {
     jump(ms);
     await rest(60);
     expect(patient.state).toBe('running');
-    // A new caller goes by the host's clock, whatever its own says.
+    // A new caller uses the host's clock, not its own.
     const newcomer = await machine.connect();
     expect((await newcomer.run(['echo', String(ms)])).stdout).toBe(`${ms}\n`);
   }

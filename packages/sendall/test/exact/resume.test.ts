@@ -6,7 +6,7 @@ import { fleetOf, oneHost, sha256, watch } from './support.js';
 import { until } from '../../../../test/support/waits.js';
 
 describe('a lost link', () => {
-  test('is made again, and the run goes on at the next byte with one resumed event', async () => {
+  test('is restored, and the run goes on at the next byte with one resumed event', async () => {
     const { fleet, host } = await oneHost();
     const run = host.run(['cat'], { stdin: 'pipe', reject: false });
     const seen = watch(run);
@@ -23,7 +23,7 @@ describe('a lost link', () => {
     expect((await run).outcome).toBe('ok');
   });
 
-  test('is counted by the agent, with the bytes that it sent again', async () => {
+  test('is counted by the agent, with the bytes it sent again', async () => {
     const { host } = await oneHost({ faults: { cutAfter: 300_000 } });
     const result = await host.sh('head -c 1000000 /dev/zero');
     expect(result.raw.stdout.length).toBe(1_000_000);
@@ -43,7 +43,7 @@ describe('a lost link', () => {
     expect(hosts.every(({ resumes }) => resumes > 3)).toBe(true);
   });
 
-  test('that only goes silent is given up and made again', async () => {
+  test('that only goes silent is given up and replaced', async () => {
     const { fleet, host } = await oneHost({ pingDeadline: 300 });
     const run = host.run(['cat'], { stdin: 'pipe' });
     await run.started;
@@ -92,7 +92,7 @@ describe('a lost link', () => {
     expect(seen.stdout().toString()).toBe('ready\nterm\n');
   });
 
-  test('that never comes back leaves the run lost, with the next step in the reason', async () => {
+  test('that never returns leaves the run lost, with the next step in the reason', async () => {
     const { fleet, host } = await oneHost({ giveUpAfter: 200 });
     const run = host.run(['sleep', '60']);
     await run.started;
@@ -106,7 +106,7 @@ describe('a lost link', () => {
     expect((error as RunError).message).toMatch(/attach to the run/);
   });
 
-  test('is waited for as long as the run says, not as long as the connection does', async () => {
+  test('is awaited for the run’s time, not the connection’s', async () => {
     const { fleet, host } = await oneHost({ giveUpAfter: 60_000 });
     const patient = host.run(['cat'], { stdin: 'pipe' });
     const hasty = host.run(['sleep', '60'], { giveUpAfter: 100, reject: false });
@@ -118,7 +118,7 @@ describe('a lost link', () => {
     expect((await patient).stdout).toBe('still here');
   });
 
-  test('fails a run that the host has not heard of, and nothing is started', async () => {
+  test('fails a run the host does not know, and nothing is started', async () => {
     const { fleet, host } = await oneHost();
     fleet.unplug(true);
     // The loss is noticed in a later turn; a run that is sent before may have been heard of.

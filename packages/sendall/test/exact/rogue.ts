@@ -1,4 +1,4 @@
-/** A caller that says whatever it wants, message by message, to an agent or to the warm-links process. */
+/** A caller that sends arbitrary messages, one by one, to an agent or the warm-links process. */
 import { once } from 'node:events';
 import { connect as dial, type Socket } from 'node:net';
 import { decode, encode, encodeSpec } from '../../dist/protocol/codec.js';

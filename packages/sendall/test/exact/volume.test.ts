@@ -29,13 +29,13 @@ async function digestOf(run: Run): Promise<string> {
   return hash.digest('hex');
 }
 
-test('200 MiB of random bytes come out as they went in, over a link that is cut now and then', async () => {
+test('200 MiB of random bytes arrive unchanged over a link that is cut now and then', async () => {
   const { fleet, host } = await oneHost({ faults: { cutEvery: 8 * MiB, seed: 2 }, firstPause: 1 });
   expect(await digestOf(host.run(['cat', file], { spoolMax: 300 * MiB }))).toBe(digest);
   expect(fleet.links).toBeGreaterThan(5);
 });
 
-test('200 MiB of stdin arrive as they were sent', async () => {
+test('200 MiB of stdin arrive unchanged', async () => {
   const { host } = await oneHost({ faults: { cutEvery: 16 * MiB, seed: 2 }, firstPause: 1 });
   const run = host.run(['sha256sum'], { stdin: createReadStream(file) });
   expect((await run).stdout).toBe(`${digest}  -\n`);
@@ -82,7 +82,7 @@ test('a reader that stops reading ends the command by SIGPIPE', async () => {
   expect(await run).toMatchObject({ outcome: 'signalled', signal: 'SIGPIPE' });
 });
 
-test('of exact capture every record up to a gap is as it was written; what is behind it is dropped and said to be', async () => {
+test('in exact capture every record before a gap is unchanged; later ones are dropped and reported', async () => {
   const { host } = await oneHost();
   const run = host.run(['sh', '-c', 'yes 0123456789abcdef | head -c 50000000'], {
     capture: 'exact',
@@ -92,7 +92,7 @@ test('of exact capture every record up to a gap is as it was written; what is be
   });
   const records = run.records()[Symbol.asyncIterator]();
   await records.next();
-  // Nobody reads meanwhile.
+  // Nothing is read meanwhile.
   await run.exited;
   for (let record = await records.next(); !record.done; record = await records.next())
     expect(record.value.bytes.every((byte) => byte === 0x0a || (byte >= 0x30 && byte <= 0x66))).toBe(true);

@@ -70,7 +70,7 @@ describe('twice as much is about twice the work', () => {
   });
 });
 
-test('a queue gives back what it got, in order, whatever was taken in between', () => {
+test('a queue returns its items in order, however pushes and shifts are mixed', () => {
   const queue = new Fifo<number>();
   const taken: (number | undefined)[] = [];
   for (const i of numbers(100)) {

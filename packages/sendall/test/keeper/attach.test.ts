@@ -13,7 +13,7 @@ const has = (runs: readonly { runId: Uint8Array }[], id: Uint8Array): boolean =>
   runs.some(({ runId }) => Buffer.from(runId).equals(id));
 
 describe('attaching', () => {
-  test('tells where everything stands and goes on live', async () => {
+  test('reports all offsets and goes on live', async () => {
     const run = keeper.sh('echo one; read x; echo two; exit 4', { stdin: true });
     await run.reaches(1, 4);
     const other = keeper.attach(run.runId);
@@ -28,7 +28,7 @@ describe('attaching', () => {
     run.send({ type: 'EOS', stream: 0, final: 1 });
   });
 
-  test('to a finished run gives its exit and where its output ends', async () => {
+  test('to a finished run gives its exit and the end of its output', async () => {
     const run = keeper.sh('echo out; echo error >&2; exit 9');
     await run.wait('TREE_END');
     const attached = await keeper.attach(run.runId).wait('ATTACHED');
@@ -85,7 +85,7 @@ describe('one controller at a time', () => {
     expect(await next.text()).toBe('taken');
   });
 
-  test('who comes again after a cut does not take it back from somebody else', async () => {
+  test('a caller that returns after a cut does not take it back from another', async () => {
     const [first, second] = [randomBytes(8), randomBytes(8)];
     const run = keeper.open({ argv: ['sleep', '100'].map(bytes) }, { holder: first });
     await run.wait('OPENED');
@@ -101,7 +101,7 @@ describe('one controller at a time', () => {
     await other.operate({ type: 'CANCEL', graceMs: 0 });
   });
 
-  test('when none is left a command may be ended, if its spec says so', async () => {
+  test('without one a command may be ended, if its spec says so', async () => {
     const run = keeper.sh('sleep 100', { termAfterMs: 50 });
     await run.wait('STARTED');
     const watcher = keeper.attach(run.runId);
@@ -110,7 +110,7 @@ describe('one controller at a time', () => {
     expect(await watcher.exit).toMatchObject({ signal: 'SIGTERM', cause: 'cancelled' });
   });
 
-  test('otherwise it goes on without anybody, also when the agent has gone', async () => {
+  test('otherwise it goes on alone, even without an agent', async () => {
     const run = keeper.sh('sleep 0.2; echo alone');
     await run.wait('STARTED');
     keeper.link.close();

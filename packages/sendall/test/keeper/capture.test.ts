@@ -38,7 +38,7 @@ function parse(log: Buffer): Record[] {
 }
 
 describe('ordered capture', () => {
-  test('keeps every write as it was, labelled, in the true order of both streams', async () => {
+  test('keeps every write unchanged, labelled, in the true order of both streams', async () => {
     const program = [
       'import os, sys',
       'for i in range(2000):',
@@ -100,7 +100,7 @@ describe('exact capture', () => {
     return { stdout: of(1), stderr: of(2) };
   };
 
-  test('keeps every write as it was, labelled and in order within its stream', async () => {
+  test('keeps every write unchanged, labelled and in order within its stream', async () => {
     const run = python(
       ['import os', 'for i in range(3000):', '    os.write(1, b"o%d" % i)', '    os.write(2, b"e%d" % i)'].join('\n'),
     );
@@ -150,7 +150,7 @@ describe('exact capture', () => {
     expect(all === expected).toBe(true);
   });
 
-  test('a program that takes packet mode off its own descriptors loses nothing', async () => {
+  test('a program that switches packet mode off loses nothing', async () => {
     const program = [
       'import fcntl, os',
       'fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY)',
@@ -171,7 +171,7 @@ describe('exact capture', () => {
     expect((await writes(run)).stdout).toEqual(Array.from({ length: 3000 }, (_, i) => `${i}\n`));
   });
 
-  test('what a background child writes later follows, and its end is the end of the pipes', async () => {
+  test('later output of a background child follows, and its end ends the pipes', async () => {
     const run = keeper.sh('echo now; (sleep 0.2; echo late >&2) &', { capture });
     await run.exit;
     const { final } = await run.wait('EOS');
@@ -179,7 +179,7 @@ describe('exact capture', () => {
     expect(records.map((record) => record.bytes.toString())).toEqual(['now\n', 'late\n']);
   });
 
-  test('a reader of one stream that has gone ends by SIGPIPE who writes there, and the other stream goes on', async () => {
+  test('the end of one stream’s reader ends its writers by SIGPIPE, and the other stream goes on', async () => {
     const run = keeper.sh('yes; echo $? >&2', { capture });
     await run.reaches(RECORDS, 1);
     run.send({ type: 'STOP', stream: 1 });
@@ -188,7 +188,7 @@ describe('exact capture', () => {
   });
 
   test.each(['exact', 'ordered'])(
-    '%s: when nobody reads either stream the command ends by SIGPIPE',
+    '%s: with no reader of either stream the command ends by SIGPIPE',
     async (capture) => {
       const run = keeper.open({ argv: ['yes'].map(bytes), capture });
       await run.reaches(RECORDS, 1);
@@ -211,7 +211,7 @@ describe('exact capture', () => {
   });
 });
 
-describe('ordered capture is refused for programs that drop what they print to it', () => {
+describe('ordered capture is refused for programs whose output it would lose', () => {
   const refused = async (...argv: string[]) =>
     await keeper.open({ argv: argv.map(bytes), capture: 'ordered', cwd: bytes(folder) }).wait('REFUSED');
 
@@ -235,7 +235,7 @@ describe('ordered capture is refused for programs that drop what they print to i
     }
   });
 
-  test('other programs run, whatever their own first line is', async () => {
+  test('other programs run, with any first line', async () => {
     writeFileSync(join(folder, 'script'), '#!/bin/sh\necho node\n', { mode: 0o755 });
     const run = keeper.open({ argv: [bytes('./script')], capture: 'ordered', cwd: bytes(folder) });
     expect(parse(await run.output(RECORDS)).map((record) => record.bytes.toString())).toEqual(['node\n']);

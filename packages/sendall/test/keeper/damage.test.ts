@@ -1,4 +1,4 @@
-/** A journal that the disk has damaged: what is sound in it counts, what is not is kept, and both are said. */
+/** A journal damaged by the disk: sound entries count, damaged ones are kept aside, and both are reported. */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -103,7 +103,7 @@ function outputOf(no: number): string | undefined {
 
 describe('a damaged journal', () => {
   test.each(['boot', 'next boot'])(
-    'tells nothing wrong, keeps all output and the damaged file, and has a new epoch: %s',
+    'reports nothing false, keeps all output and the damaged file, and gets a new epoch: %s',
     (bootId) => {
       fc.assert(
         fc.property(fc.array(harm, { minLength: 1, maxLength: 3 }), (harms) => {
@@ -174,7 +174,7 @@ describe('a damaged journal', () => {
     expect(readFileSync(join(setAsideFolders(home)[0]!, 'journal'), 'utf8')).toBe('some text');
   });
 
-  test('without its journal, output is set aside; what is not ours in the spool stays where it is', () => {
+  test('without its journal, output is set aside; foreign files in the spool stay in place', () => {
     writeWhole();
     rmSync(journalFile(home));
     mkdirSync(join(spoolRoot(home), 'mail'));

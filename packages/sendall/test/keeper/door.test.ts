@@ -40,7 +40,7 @@ async function talk(path: string, ...pieces: Buffer[]): Promise<Buffer> {
 describe('two keepers of one folder', () => {
   test('without working locks: the second one does not start, and says why', async () => {
     await using keeper = await KeeperClient.start({}, folder);
-    // As on a disk that gives the lock to everybody.
+    // As on a disk that grants the lock to every process.
     rmSync(join(folder, 'keeper.lock'));
     rmSync(keeper.home.keeperSocket);
     await expect(ensureKeeper(keeper.home, nobody)).rejects.toThrow(
@@ -49,7 +49,7 @@ describe('two keepers of one folder', () => {
     expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
   });
 
-  test('when the second one could not see the first, that one ends with a sentence', async () => {
+  test('if the second one cannot see the first, the first ends with a sentence', async () => {
     const first = await KeeperClient.start({}, folder);
     for (const name of readdirSync(folder)) if (name.startsWith('keeper.')) rmSync(join(folder, name));
     await using second = await KeeperClient.start({}, folder);
@@ -89,7 +89,7 @@ describe('the door', () => {
     await keeper.end();
   });
 
-  test('it is for this user alone: socket, journal, spool and lock', async () => {
+  test('it is private to this user: socket, journal, spool and lock', async () => {
     const keeper = await KeeperClient.start({}, folder);
     await keeper.sh('echo x').exit;
     for (const name of ['keeper.sock', 'journal', 'keeper.lock'])
@@ -140,7 +140,7 @@ describe('the door', () => {
   });
 });
 
-describe('an agent that does not keep to the protocol', () => {
+describe('an agent that violates the protocol', () => {
   test.each([
     ['garbage', [bytes('GET / HTTP/1.1\r\n\r\n')]],
     ['a frame that announces 4 GiB', [Buffer.from('ffffffff', 'hex')]],
@@ -153,7 +153,7 @@ describe('an agent that does not keep to the protocol', () => {
     await keeper.end();
   });
 
-  test('an alias that is used twice is refused to who used it; the link and the run go on', async () => {
+  test('a reused alias is refused; the link and the run go on', async () => {
     await using keeper = await KeeperClient.start({}, folder);
     const run = keeper.sh('read x; exit 8', { stdin: true });
     await run.wait('STARTED');
@@ -168,7 +168,7 @@ describe('an agent that does not keep to the protocol', () => {
   });
 });
 
-test('an agent of a newer protocol is told so, and the old keeper ends with its last command', async () => {
+test('an agent of a newer protocol gets an error, and the old keeper ends with its last command', async () => {
   const keeper = await KeeperClient.start({}, folder);
   const run = keeper.sh('sleep 0.3; exit 9');
   await run.wait('STARTED');
@@ -191,7 +191,7 @@ test('an agent of a newer protocol is told so, and the old keeper ends with its 
 });
 
 describe('without koffi', () => {
-  test('commands, streams, input and exits are the same; what is lost is refused in a sentence', async () => {
+  test('commands, streams, input and exits are the same; missing features are refused in a sentence', async () => {
     const keeper = await KeeperClient.start({ plain: true }, folder);
     const run = keeper.sh('cat; echo err > /dev/stderr; exit 6', { stdin: true });
     run.input(0, bytes('typed'));

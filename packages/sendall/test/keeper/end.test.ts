@@ -59,7 +59,7 @@ function reaches({ options, proof, children }: Way): void {
     await run.wait('TREE_END');
   });
 
-  test('cancel reaches what the leader left behind when it ended', async () => {
+  test('cancel reaches processes the leader left behind', async () => {
     const run = keeper.sh('setsid sh -c "echo \\$\\$; exec sleep 300" & sleep 0.1');
     await run.exit;
     const pids = await pidsOf(run, 1);
@@ -103,7 +103,7 @@ function reaches({ options, proof, children }: Way): void {
     expect(await run.wait('OP_OK', ({ opId }) => opId === 9001)).toMatchObject({ result: 'done' });
   });
 
-  test('timeout and idle timeout end the tree here, whoever is connected', async () => {
+  test('timeout and idle timeout end the tree here, with or without callers', async () => {
     const timed = keeper.sh('sleep 300 & wait', { timeoutMs: 100 });
     expect(await timed.exit).toMatchObject({ cause: 'timeout', signal: 'SIGTERM' });
     const idle = keeper.sh('echo a; sleep 300', { idleMs: 100 });
@@ -160,7 +160,7 @@ rootDescribe('a child that leaves its cgroup', () => {
     expect(pids.filter(alive)).toEqual([]);
   });
 
-  test('takes nothing from the proof of a run that it is not of', async () => {
+  test('takes nothing from the proof of another run', async () => {
     await using keeper = await KeeperClient.start();
     const leaving = keeper.sh(`${leaver(outermost)}\nsleep 0.1`);
     const pids = await pidsOf(leaving, 1);
@@ -238,7 +238,7 @@ describe('signals', () => {
     expect(await run.text()).toBe('up\nhit\n');
   });
 
-  test('a reason longer than a record of the journal is told in part', async () => {
+  test('a reason longer than a record of the journal is shortened', async () => {
     const run = keeper.exec('sleep', '100');
     await run.operate({ type: 'CANCEL', graceMs: 0, reason: 'y'.repeat(100_000) });
     const { cause, reason } = await run.exit;
@@ -252,7 +252,7 @@ describe('signals', () => {
     expect(await run.exit).toMatchObject({ signal: 'SIGTERM' });
   });
 
-  test('a cancel that comes with the OPEN ends the run before it starts, and gives back what was opened for it', async () => {
+  test('a cancel together with the OPEN ends the run before it starts, and closes what was opened for it', async () => {
     const descriptors = (): number => readdirSync(`/proc/${keeper.link.pid}/fd`).length;
     await keeper.exec('true').wait('TREE_END');
     const before = descriptors();
@@ -265,7 +265,7 @@ describe('signals', () => {
     expect(descriptors()).toBe(before);
   });
 
-  test('to what is over, or that do not exist, say so', async () => {
+  test('to an ended run, or unknown ones, say so', async () => {
     const run = keeper.exec('true');
     await run.wait('TREE_END');
     expect(await run.operate({ type: 'SIGNAL', signal: 15, scope: 'leader' })).toMatchObject({

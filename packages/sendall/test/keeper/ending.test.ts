@@ -3,7 +3,7 @@ import { Ending, type EndReport } from '../../dist/keeper/run/ending.js';
 import { plainNative } from '../../dist/keeper/system/plain.js';
 import type { Tree } from '../../dist/keeper/system/tree.js';
 
-test('an end that cannot be brought about is over all the same, and names who lives', async () => {
+test('an end that cannot be enforced completes anyway, and names the survivors', async () => {
   const tree: Tree = {
     proof: 'cgroup',
     cgroup: undefined,

@@ -52,7 +52,7 @@ rootDescribe('a full disk', () => {
     await keeper.end();
   });
 
-  test('output that its reader has makes room for more of the same run', async () => {
+  test('acknowledged output makes room for more of the same run', async () => {
     execFileSync('mount', ['-o', 'remount,size=40m', folder]);
     const keeper = await KeeperClient.start({}, folder);
     const run = keeper.sh('head -c 100000000 /dev/zero; exit 3');
@@ -85,7 +85,7 @@ rootDescribe('a full disk', () => {
     await keeper.end();
   });
 
-  test('an agent and a caller that read all the time are enough for that, whatever they hold open', async () => {
+  test('an agent and a caller that keep reading suffice for that, whatever they hold open', async () => {
     const home = resolveHome({ SENDALL_HOME: folder });
     await using agent = await openAgent({ home, keeperIdleExit: 200 });
     await using host = await connect('local', { home });
@@ -95,7 +95,7 @@ rootDescribe('a full disk', () => {
     await agent.close();
   });
 
-  test('what is left of a full disk is given to stderr too: nothing of it is lost, and no code is told before', async () => {
+  test('the rest of a full disk serves stderr too: none of it is lost, and no code is reported earlier', async () => {
     const keeper = await KeeperClient.start({}, folder);
     const filler = fill();
     const run = keeper.sh('head -c 100000 /dev/zero >&2; exit 0');
@@ -107,7 +107,7 @@ rootDescribe('a full disk', () => {
     await keeper.end();
   });
 
-  test('output of a finished run that its caller has makes room for others', async () => {
+  test('acknowledged output of a finished run makes room for others', async () => {
     const keeper = await KeeperClient.start({}, folder);
     const first = keeper.sh('head -c 4000000 /dev/zero');
     await first.exit;
@@ -123,7 +123,7 @@ rootDescribe('a full disk', () => {
     const run = keeper.sh('echo unstored; exit 42');
     const { pid } = await run.wait('STARTED');
     await until(() => !existsSync(`/proc/${pid}`), 'the end of the command, seen by the keeper');
-    // Its exit is in the journal; it is told when its output is stored.
+    // Its exit is in the journal; it is reported once its output is stored.
     expect(await keeper.status()).toMatchObject({ running: 1 });
     expect(run.find('EXIT')).toBeUndefined();
     await keeper.crash();
@@ -141,7 +141,7 @@ rootDescribe('a full disk', () => {
   test.each<[string, () => string, string]>([
     ['without a free byte', fill, 'size=8m'],
     ['without an inode', fillInodes, 'nr_inodes=200'],
-  ])('on a disk %s a keeper follows one that died, and says what became of its runs', async (_, use, size) => {
+  ])('on a disk %s a keeper follows one that died, and reports the fate of its runs', async (_, use, size) => {
     execFileSync('mount', ['-o', `remount,${size}`, folder]);
     const keeper = await KeeperClient.start({}, folder);
     const over = keeper.sh('exit 42');
@@ -188,7 +188,7 @@ rootDescribe('a full disk', () => {
     await until(() => second.agent.exitCode !== null, 'the end of the agent');
   });
 
-  test('an entry that did not fit is no damage to the next keeper', () => {
+  test('an entry that did not fit does not count as damage to the next keeper', () => {
     const path = join(folder, 'journal');
     const keeping = { hasStrays: () => false, setAside: () => expect.unreachable('damage') };
     const { journal } = Journal.open(path, 'boot', keeping);
@@ -205,7 +205,7 @@ rootDescribe('a full disk', () => {
     again.journal.close();
   });
 
-  test('a journal that cannot be rewritten goes on, and nothing is left of the attempt', () => {
+  test('a journal that cannot be rewritten stays in use, and the attempt leaves no trace', () => {
     const path = join(folder, 'journal');
     const { journal } = Journal.open(path, 'boot', { hasStrays: () => false, setAside: () => undefined });
     fill();

@@ -27,7 +27,7 @@ async function feed(run: Attached, data: Buffer, piece = 64 * 1024): Promise<voi
   run.send({ type: 'EOS', stream: 0, final: data.length });
 }
 
-test('the end of a terminal’s input waits for room as bytes do', () => {
+test('the end of a terminal’s input waits for room, like bytes', () => {
   let room = 3;
   let written = '';
   let closed = false;
@@ -76,7 +76,7 @@ describe('the window of stdin', () => {
     expect(other.size).toBe(4 * window);
   });
 
-  test('stays as it is for a few bytes', () => {
+  test('does not grow for a few bytes', () => {
     const one = new InputWindow(window, 4 * window, new CreditPool(3 * window));
     for (let written = 0; written < window; written++) one.keptUp(written);
     expect(one.size).toBe(window);
@@ -105,7 +105,7 @@ describe('the window of stdin', () => {
 });
 
 describe('stdin', () => {
-  test('every byte arrives, whatever the pieces', async () => {
+  test('every byte arrives, in pieces of any size', async () => {
     const data = randomBytes(3_000_000);
     for (const piece of [65_536, 1000, 7777]) {
       const run = keeper.open({ argv: [bytes('md5sum')], stdin: true });
@@ -118,7 +118,7 @@ describe('stdin', () => {
     expect(await keeper.exec('wc', '-c').text()).toBe('0\n');
   });
 
-  test('the end comes only after all bytes before it, also when it was told first', async () => {
+  test('the end takes effect only after all earlier bytes, even if announced first', async () => {
     const run = cat();
     run.send({ type: 'EOS', stream: 0, final: 6 });
     run.input(0, bytes('abc'));
@@ -138,7 +138,7 @@ describe('stdin', () => {
     expect(await run.text()).toBe('early');
   });
 
-  test('that still comes when the run is over goes nowhere, and harms no other run', async () => {
+  test('that arrives after the run’s end is dropped, and harms no other run', async () => {
     const other = cat();
     const run = keeper.open({ argv: [bytes('true')], stdin: true });
     run.input(0, Buffer.alloc(65_536));
@@ -152,7 +152,7 @@ describe('stdin', () => {
     expect(await other.text()).toBe('unharmed');
   });
 
-  test('what comes twice is taken once', async () => {
+  test('repeated bytes are taken once', async () => {
     const run = cat();
     run.input(0, bytes('abcd'));
     run.input(2, bytes('cdef'));
@@ -161,7 +161,7 @@ describe('stdin', () => {
     expect(await run.text()).toBe('abcdef');
   });
 
-  test('it is acknowledged when taken, and credit follows what the command reads', async () => {
+  test('it is acknowledged when taken, and credit follows the command’s reading', async () => {
     const run = keeper.sh('sleep 0.2; cat > /dev/null', { stdin: true });
     const data = Buffer.alloc(keeper.link.window);
     for (let at = 0; at < data.length; at += 65_536) run.input(at, data.subarray(at, at + 65_536));
@@ -172,7 +172,7 @@ describe('stdin', () => {
     expect(await run.exit).toMatchObject({ code: 0 });
   });
 
-  test('a command that closes it is no error: the rest is taken and thrown away', async () => {
+  test('a command that closes it is no error: the rest is taken and dropped', async () => {
     const run = keeper.sh('exec <&-; echo closed; sleep 0.3', { stdin: true });
     await run.reaches(1, 7);
     run.input(0, Buffer.alloc(200_000));
@@ -181,7 +181,7 @@ describe('stdin', () => {
     expect(await run.exit).toMatchObject({ code: 0 });
   });
 
-  test('a caller that leaves is no end-of-file: the next one goes on at the next byte', async () => {
+  test('a leaving caller is no end-of-file: the next one continues at the next byte', async () => {
     const run = cat();
     run.input(0, bytes('first '));
     await run.reaches(1, 6);
@@ -194,7 +194,7 @@ describe('stdin', () => {
     expect(await next.text()).toBe('first second');
   });
 
-  test('a caller that never comes back: the command is ended after keepMs', async () => {
+  test('if its caller never returns, the command is ended after keepMs', async () => {
     const run = keeper.open({ argv: [bytes('cat')], stdin: true, keepMs: 100 });
     await run.wait('STARTED');
     run.send({ type: 'DETACH' });

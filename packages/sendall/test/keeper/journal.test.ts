@@ -126,7 +126,7 @@ function write(entries: readonly JournalEntry[]): void {
 }
 
 describe('the journal', () => {
-  test('gives back what was appended, and a new one each has an epoch of its own', () => {
+  test('returns appended entries, and each new one has its own epoch', () => {
     const entries = [intent(1), started(1), { kind: 'exit', no: 1, exit: exitOf(3), stored: true } as const];
     write(entries);
     const again = Journal.open(path, 'boot', nothing);
@@ -138,7 +138,7 @@ describe('the journal', () => {
     other.journal.close();
   });
 
-  test('every prefix recovers to a true state: what is missing is only missing', () => {
+  test('every prefix recovers to a true state: it only lacks later entries', () => {
     fc.assert(
       fc.property(lives, fc.double({ min: 0, max: 1, noNaN: true }), (entries, cut) => {
         rmSync(path, { force: true });
@@ -165,7 +165,7 @@ describe('the journal', () => {
     );
   });
 
-  test('a journal of real commands, cut at every byte, never says what did not happen', async () => {
+  test('a journal of real commands, cut at every byte, never reports what did not happen', async () => {
     const home = join(folder, 'home');
     const keeper = await KeeperClient.start({}, home);
     const runs = [
@@ -246,7 +246,7 @@ describe('the journal', () => {
       Buffer.concat([Buffer.from('0108011210', 'hex'), Buffer.alloc(16, 7), Buffer.from('1800', 'hex')]),
     ],
     ['a kind of entry to come', Buffer.from('63000000000801', 'hex')],
-  ])('sound entries of %s are refused with what to do', (_, entry) => {
+  ])('sound entries of %s are refused with the next step', (_, entry) => {
     const framing = lengthPrefixed({ checksum: { bytes: 4, compute: (payload) => crc32(payload) } });
     writeFileSync(path, Buffer.concat([framing.encoder().encode(entry), Buffer.alloc(100)]));
     expect(() => Journal.open(path, 'boot', nothing)).toThrow(
@@ -262,7 +262,7 @@ describe('the journal', () => {
     expect(() => Journal.open(path, 'boot', nothing)).toThrow(/has version 3, this keeper writes 2/);
   });
 
-  test('random bytes behind the last entry never do worse than end it', () => {
+  test('random bytes after the last entry at worst end the journal', () => {
     write([intent(1)]);
     const whole = readFileSync(path);
     const { end } = readJournal(whole);
@@ -276,7 +276,7 @@ describe('the journal', () => {
     );
   });
 
-  test('it is written ahead: entries do not make the file longer until a step is full', () => {
+  test('it is preallocated: the file grows only when a step is full', () => {
     const { journal } = Journal.open(path, 'boot', nothing);
     const size = statSync(path).size;
     for (let i = 1; i <= 1000; i++) journal.append(intent(i % 250));
@@ -287,7 +287,7 @@ describe('the journal', () => {
     journal.close();
   });
 
-  test('syncs asked for together are one', async () => {
+  test('concurrent syncs are merged into one', async () => {
     const { journal } = Journal.open(path, 'boot', nothing);
     const synced = Array.from({ length: 50 }, (_, i) => {
       journal.append(intent(i + 1));
@@ -298,7 +298,7 @@ describe('the journal', () => {
     journal.close();
   });
 
-  test('compaction keeps what is known and nothing else, and goes on being a journal', () => {
+  test('compaction keeps what is known and nothing else, and the result is a valid journal', () => {
     fc.assert(
       fc.property(lives, (entries) => {
         rmSync(path, { force: true });
@@ -320,7 +320,7 @@ describe('the journal', () => {
     );
   });
 
-  test('a run that is over is remembered as the journal has it: nothing of it is lost, whenever it was packed', () => {
+  test('a finished run is remembered as in the journal, completely, whenever it was packed', () => {
     fc.assert(
       fc.property(lives, fc.nat(12), fc.uint8Array({ maxLength: 40 }), (entries, when, rawSpec) => {
         const known = new Map<number, Remembered>();
@@ -348,7 +348,7 @@ describe('the journal', () => {
     );
   });
 
-  test('a journal cut to nothing is a new one', () => {
+  test('an empty journal is a new one', () => {
     write([intent(1)]);
     truncateSync(path, 0);
     const { entries } = Journal.open(path, 'boot', nothing);

@@ -25,7 +25,7 @@ describe('output', () => {
     expect(await run.text(1)).toBe('out1\nerr1\nout2\nerr2\nout3\nerr3\n');
   });
 
-  test('40 MiB over three segments, with the sums that EXIT says', async () => {
+  test('40 MiB over three segments match the sums in EXIT', async () => {
     const run = keeper.sh('head -c 41943040 /dev/urandom | tee /dev/fd/2', { sha256: true });
     const [out, err] = [await run.output(1), await run.output(2)];
     expect(out.equals(err)).toBe(true);
@@ -83,7 +83,7 @@ describe('exit, end of output and end of the tree are three events', () => {
     expect((await run.read(1, 0, 9)).toString()).toBe('now\nlate\n');
   });
 
-  test('a background child that let go of its streams holds the tree alone', async () => {
+  test('a background child that closed its streams holds only the tree', async () => {
     const run = keeper.sh('sleep 0.3 > /dev/null 2>&1 & echo now');
     await run.exit;
     await run.wait('TREE_END');
@@ -101,7 +101,7 @@ describe('exit, end of output and end of the tree are three events', () => {
   });
 });
 
-describe('more output than may wait', () => {
+describe('more output than the spool holds', () => {
   test('block: the command waits for its reader and loses nothing', async () => {
     const run = keeper.sh('head -c 3000000 /dev/zero', { spoolMax: 100_000 });
     await run.reaches(1, 100_000);
@@ -131,13 +131,13 @@ describe('more output than may wait', () => {
     await run.operate({ type: 'CANCEL', graceMs: 0 });
   });
 
-  test('block: the exit comes although nobody reads, with what the pipe held', async () => {
+  test('block: the exit arrives without a reader, with the bytes of the pipe', async () => {
     const run = keeper.sh('head -c 150000 /dev/zero; exit 5', { spoolMax: 100_000 });
     expect(await run.exit).toMatchObject({ code: 5 });
     expect(await run.output(1)).toHaveLength(150_000);
   });
 
-  test('stop: the run is ended, and says why', async () => {
+  test('stop: the run is ended with a reason', async () => {
     const run = keeper.sh('yes', { spoolMax: 100_000, overflow: 'stop' });
     const reason = 'its caller did not take its stdout in time, and the spool of 100000 bytes was full';
     expect(await run.exit).toMatchObject({ cause: 'limits', reason });
@@ -157,7 +157,7 @@ describe('more output than may wait', () => {
     await expect(run.read(1, 0, 1)).rejects.toMatchObject({ code: 'TRIMMED', first: kept });
   });
 
-  test('maxOutput ends the run, and of its output exactly so much is kept', async () => {
+  test('maxOutput ends the run, and exactly that much output is kept', async () => {
     const run = keeper.sh('yes', { maxOutput: 1_000_000 });
     expect(await run.exit).toMatchObject({ cause: 'limits', reason: 'it wrote more than 1000000 bytes' });
     expect(await run.output(1)).toHaveLength(1_000_000);
@@ -168,7 +168,7 @@ describe('more output than may wait', () => {
     expect((await exactly.exit).cause).toBeUndefined();
   });
 
-  test('the room of all runs together: acknowledged results go first, then commands wait', async () => {
+  test('the total room: acknowledged results are removed first, then commands wait', async () => {
     await using small = await KeeperClient.start({ limits: { spoolTotal: 5 * MiB } });
     const first = small.sh(`head -c ${3 * MiB} /dev/zero`);
     await first.wait('TREE_END');
@@ -184,7 +184,7 @@ describe('more output than may wait', () => {
     await third.reaches(1, 4 * MiB);
   });
 
-  test('a command that waited for its reader, and then for the room of all, goes on when there is room', async () => {
+  test('a command that waited for its reader, then for the total room, goes on when room is free', async () => {
     await using small = await KeeperClient.start({ limits: { spoolTotal: 5 * MiB } });
     const slow = small.sh(`head -c ${3 * MiB} /dev/zero`, { spoolMax: MiB });
     await slow.reaches(1, MiB);
@@ -221,7 +221,7 @@ describe('a reader that has gone', () => {
 });
 
 describe('the spool reader', () => {
-  test('sees a stream grow, and has nothing where nothing is yet', async () => {
+  test('sees a stream grow, and returns nothing beyond its end', async () => {
     const run = keeper.open({ argv: [bytes('cat')], stdin: true });
     await run.wait('STARTED');
     const reader = new SpoolReader(spoolFolder(keeper.home, PRINCIPAL, run.runId), 1);

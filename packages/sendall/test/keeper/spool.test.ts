@@ -17,7 +17,7 @@ const pattern = (from: number, length: number) =>
   Buffer.from(Array.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >> 8)) & 0xff));
 const size = () => readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 
-test('whatever is written, dropped and read in whatever order: bytes are those of their offset, or said to be gone', async () => {
+test('writing, dropping and reading in any order returns the right bytes for an offset, or reports them gone', async () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('append' as const), length: fc.integer({ min: 1, max: 200 * KiB }) }),
     fc.record({ do: fc.constant('drop' as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
@@ -70,7 +70,7 @@ test('whatever is written, dropped and read in whatever order: bytes are those o
   );
 });
 
-test('a reader that stands in a segment which goes is told where the next bytes are', async () => {
+test('a reader inside a removed segment learns where the next bytes are', async () => {
   const writer = new SpoolWriter(folder, STREAM, 512 * KiB);
   const reader = new SpoolReader(folder, STREAM);
   writer.append(pattern(0, 200 * KiB));
@@ -81,7 +81,7 @@ test('a reader that stands in a segment which goes is told where the next bytes 
   await reader.close();
 });
 
-test('a small spool takes little more than its size on the disk, whatever passes through it', () => {
+test('a small spool takes little more than its size on the disk, for any amount of output', () => {
   const writer = new SpoolWriter(folder, STREAM, 1024 * KiB);
   for (let i = 0; i < 400; i++) {
     writer.append(pattern(writer.next, 100 * KiB));
@@ -90,7 +90,7 @@ test('a small spool takes little more than its size on the disk, whatever passes
   }
 });
 
-test('what its readers have may go to the last byte, also of the file that is being written', () => {
+test('acknowledged bytes may go to the last one, even in the file being written', () => {
   const writer = new SpoolWriter(folder, STREAM, 1024 * KiB);
   writer.append(pattern(0, 1000));
   expect(writer.dropBelow(1000)).toBe(1000);
@@ -100,7 +100,7 @@ test('what its readers have may go to the last byte, also of the file that is be
 });
 
 describe('runs that keep little', () => {
-  test('with a share of all that is smaller than their output they go on as it is taken, each of them', async () => {
+  test('with less shared room than output, each goes on as its output is taken', async () => {
     await using keeper = await KeeperClient.start({ limits: { spoolTotal: 3 * 1024 * KiB } });
     const runs = Array.from({ length: 3 }, () => keeper.sh('head -c 20000000 /dev/zero; exit 3'));
     await Promise.all(

@@ -37,7 +37,7 @@ describe('a command starts', () => {
     expect(await keeper.sh('exit 7').exit).toMatchObject({ code: 7 });
   });
 
-  test('and its death by a signal is told as such', async () => {
+  test('and its death by a signal is reported as such', async () => {
     const exit = await keeper.sh('kill -SEGV $$').exit;
     expect(exit).toMatchObject({ signal: 'SIGSEGV' });
     expect(exit.code).toBeUndefined();
@@ -53,7 +53,7 @@ describe('a command starts', () => {
     expect(await keeper.exec('sh', '-c', 'echo ${#1}', 'sh', 'y'.repeat(100_000)).text()).toBe('100000\n');
   });
 
-  test('with a rebuilt environment: nothing of the keeper, what the caller gave, the last of two', async () => {
+  test('with a rebuilt environment: no variable of the keeper, those of the caller, the last of duplicates', async () => {
     const run = keeper.open({ argv: [bytes('env')], env: [bytes('A=1'), bytes('A=2=3'), Buffer.from([66, 61, 0xff])] });
     const variables = (await run.output(1)).toString('latin1').split('\n');
     const { username, homedir } = userInfo();
@@ -87,19 +87,19 @@ describe('a command starts', () => {
     expect(await keeper.sh('yes | head -1').text()).toBe('y\n');
   });
 
-  test('in the folder asked for, else at home', async () => {
+  test('in the requested folder, else at home', async () => {
     expect(await keeper.open({ argv: [bytes('pwd')], cwd: bytes(folder) }).text()).toBe(`${folder}\n`);
     expect(await keeper.exec('pwd').text()).toBe(`${userInfo().homedir}\n`);
   });
 
-  test('found by the PATH of its own environment, and by a path seen from its folder', async () => {
+  test('found by the PATH of its own environment, and by a path relative to its folder', async () => {
     script('found-me', '#!/bin/sh\necho found\n');
     const argv = [bytes('found-me')];
     expect(await keeper.open({ argv, env: [bytes(`PATH=/nowhere:${folder}`)] }).text()).toBe('found\n');
     expect(await keeper.open({ argv: [bytes('./found-me')], cwd: bytes(folder) }).text()).toBe('found\n');
   });
 
-  test('a folder of its name earlier in the PATH is no program', async () => {
+  test('a folder of its name earlier in the PATH is skipped', async () => {
     mkdirSync(join(folder, 'dir', 'echo'), { recursive: true });
     const run = keeper.open({ argv: [bytes('echo'), bytes('x')], env: [bytes(`PATH=${folder}/dir:/bin`)] });
     expect(await run.text()).toBe('x\n');
@@ -111,7 +111,7 @@ describe('a command starts', () => {
   });
 });
 
-describe('what cannot start is told apart', () => {
+describe('failures to start are distinguished', () => {
   test.each([
     ['a program that is not there', ['no-such-program'], {}, 'nofile'],
     ['a path that is not there', ['/no/such/program'], {}, 'nofile'],
@@ -128,7 +128,7 @@ describe('what cannot start is told apart', () => {
     expect(refused.message).toMatch(/^.{10,350}$/);
   });
 
-  test('a working folder that is missing, is a file, or has too long a name says which', async () => {
+  test('a working folder that is missing, is a file, or has too long a name is named as such', async () => {
     const why = async (cwd: string) =>
       (await keeper.open({ argv: [bytes('true')], cwd: bytes(cwd) }).wait('REFUSED')).message;
     expect(await why('/no/such')).toContain('does not exist');
@@ -143,7 +143,7 @@ describe('what cannot start is told apart', () => {
     expect(refused.message).toContain('interpreter');
   });
 
-  test('a program whose name is longer than a record of the journal: a part of it is told', async () => {
+  test('a program whose name is longer than a record of the journal is reported in part', async () => {
     const refused = await keeper.exec('x'.repeat(100_000)).wait('REFUSED');
     expect(refused).toMatchObject({ code: 'nofile', message: expect.stringMatching(/^"x{100,2000}…/) });
   });
@@ -160,7 +160,7 @@ describe('what cannot start is told apart', () => {
 });
 
 describe('a run id starts one command', () => {
-  test('the same command again joins the run that is there', async () => {
+  test('the same command again joins the existing run', async () => {
     const runId = newRunId();
     const first = keeper.open({ argv: [bytes('echo'), bytes('once')] }, { runId });
     await first.exit;
@@ -180,7 +180,7 @@ describe('a run id starts one command', () => {
   test("another principal's run with the same id is another run", async () => {
     const runId = newRunId();
     await keeper.open({ argv: [bytes('true')] }, { runId }).exit;
-    const other = keeper.open({ argv: [bytes('false')] }, { runId, principal: 'somebody else' });
+    const other = keeper.open({ argv: [bytes('false')] }, { runId, principal: 'another' });
     expect(await other.exit).toMatchObject({ code: 1 });
   });
 
@@ -225,7 +225,7 @@ describe('limits', () => {
     expect(await waiting.wait('REFUSED')).toMatchObject({ code: 'cancelled' });
   });
 
-  test('a caller with as many runs as it may have costs another nothing: it waits neither for a place nor for a turn', async () => {
+  test('a caller at its limit of runs does not delay another, neither for a place nor for a turn', async () => {
     await using small = await KeeperClient.start({ limits: { maxRunning: 4, maxQueued: 12 } });
     const greedy = Array.from({ length: 20 }, () => small.sh('sleep 100'));
     await Promise.all(greedy.slice(8).map((run) => run.wait('REFUSED')));
@@ -235,7 +235,7 @@ describe('limits', () => {
     expect(await small.status()).toMatchObject({ running: 2, queued: 6 });
   });
 
-  test('what specs have together is limited and shared out; what ended makes room', async () => {
+  test('the total of all specs is limited and shared; ended runs make room', async () => {
     await using small = await KeeperClient.start({ limits: { specTotal: 400_000 } });
     const large = (script: string) => small.sh(`${script} # ${'x'.repeat(90_000)}`, { stdin: true });
     const [first, second] = [large('read x'), large('read x')];

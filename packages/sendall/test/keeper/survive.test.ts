@@ -35,7 +35,7 @@ describe('the death of an agent', () => {
 });
 
 describe('the death of the keeper', () => {
-  test('finished runs are as they were; what ran is lost, says so, and what lives of it can be killed', async () => {
+  test('finished runs stay unchanged; running ones are reported lost, and their processes can be killed', async () => {
     await using keeper = await KeeperClient.start();
     const done = keeper.sh('echo out; exit 3');
     await done.wait('TREE_END');
@@ -86,7 +86,7 @@ describe('the death of the keeper', () => {
     expect(await lost.operate({ type: 'CANCEL', graceMs: 0 })).toMatchObject({ survivors: [] });
   });
 
-  test('an id that was used is not started again', async () => {
+  test('a used id is not started again', async () => {
     await using keeper = await KeeperClient.start();
     const runId = newRunId();
     const spec = { verb: 'sh', script: bytes(`mkdir ${folder}/once-$$`) };
@@ -98,7 +98,7 @@ describe('the death of the keeper', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('once-'))).toHaveLength(1);
   });
 
-  test('output of runs that nobody knows any more is removed', async () => {
+  test('output of unknown runs is removed', async () => {
     await using keeper = await KeeperClient.start();
     const run = keeper.sh('echo out');
     await run.wait('TREE_END');
@@ -110,7 +110,7 @@ describe('the death of the keeper', () => {
     expect(await keeper.list()).toEqual([]);
   });
 
-  test('a journal that grew is rewritten, and nothing is forgotten by it', async () => {
+  test('a grown journal is rewritten, and nothing is forgotten', async () => {
     await using keeper = await KeeperClient.start({ limits: { maxEnded: 50 } });
     const argv = ['true', ...Array<string>(3).fill('x'.repeat(600))].map(bytes);
     const ids: Uint8Array[] = [];

@@ -57,7 +57,7 @@ rootTest('groups that the kernel does not take are not blamed on the user id', (
   expect(process.geteuid!()).toBe(0);
 });
 
-test('a lock that another open file has is no failure', () => {
+test('a lock held by another open file is no failure', () => {
   const file = join(folder, 'lock');
   writeFileSync(file, '');
   const [one, two] = [openSync(file, 'r+'), openSync(file, 'r+')];

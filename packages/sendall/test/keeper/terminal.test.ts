@@ -13,7 +13,7 @@ const pty = { cols: 80, rows: 24, term: 'xterm-256color' };
 const screen = async (run: Attached): Promise<string> => (await run.read(PTY, 0, run.next(PTY))).toString();
 
 describe('a terminal', () => {
-  test('is the command’s controlling one, with size and TERM', async () => {
+  test('is the command’s controlling terminal, with size and TERM', async () => {
     const run = keeper.sh('tty; stty size; echo $TERM; ps -o tty= -p $$; exit 5', { pty, stdin: true });
     expect(await run.exit).toMatchObject({ code: 5 });
     const [tty, size, term, controlling] = (await run.text(PTY)).split('\r\n');
@@ -21,7 +21,7 @@ describe('a terminal', () => {
     expect([size, term]).toEqual(['24 80', 'xterm-256color']);
   });
 
-  test('takes what is typed, is resized, and Ctrl-C interrupts', async () => {
+  test('takes typed keys, is resized, and Ctrl-C interrupts', async () => {
     const run = keeper.open({ argv: [bytes('sh')], pty, stdin: true });
     await run.reaches(PTY, 1);
     await run.operate({ type: 'RESIZE', cols: 132, rows: 50 });
@@ -61,7 +61,7 @@ describe('a terminal', () => {
     }
   });
 
-  test('while somebody sits at it no more is read than they will soon see; left alone it goes on', async () => {
+  test('with an attached user, no more is read than will soon be seen; left alone it goes on', async () => {
     const run = keeper.sh('head -c 4000000 /dev/zero | tr "\\0" x', { pty, stdin: true });
     const listed = async () => (await keeper.list()).find(({ runId }) => Buffer.from(runId).equals(run.runId));
     await until(async () => (await listed())?.blocked !== undefined, 'it to wait');
@@ -71,7 +71,7 @@ describe('a terminal', () => {
     expect((await listed())?.code).toBe(0);
   });
 
-  test('whose reader has gone is given back at once: what was its descriptor may be another terminal’s', async () => {
+  test('whose reader has gone is closed immediately: its descriptor may become another terminal’s', async () => {
     const run = keeper.sh('trap "" HUP; sleep 100', { pty });
     await run.wait('STARTED');
     run.send({ type: 'STOP', stream: PTY });
@@ -87,13 +87,13 @@ describe('a terminal', () => {
   });
 });
 
-describe('whether a terminal shows what is typed', () => {
+describe('the echo setting of a terminal', () => {
   const spec = { verb: 'sh', pty, stdin: true } as const;
   const isShown = (echo: boolean) => (message: { echo: boolean }) => message.echo === echo;
   const told = ({ messages }: Attached) =>
     messages.flatMap((message) => (message.type === 'ECHO' ? [[message.canonical, message.echo]] : []));
 
-  test('is told at first and when a program changes it without a word', async () => {
+  test('is reported at first and whenever a program silently changes it', async () => {
     const script = bytes('stty -echo; read a; stty echo -icanon; read b; stty icanon');
     const run = keeper.open({ ...spec, script }, { echo: true });
     await run.wait('ECHO', isShown(false));
@@ -103,12 +103,12 @@ describe('whether a terminal shows what is typed', () => {
     expect(await run.exit).toMatchObject({ code: 0 });
     expect(told(run).filter(([canonical]) => canonical)).toContainEqual([true, false]);
     expect(told(run)).toContainEqual([false, true]);
-    // Each was told once.
+    // Each was reported once.
     const changes = told(run).map(String);
     expect(changes.filter((change, i) => change === changes[i - 1])).toEqual([]);
   });
 
-  test('is told to those who attach and ask, and to nobody else', async () => {
+  test('is reported only to callers that attach and ask', async () => {
     const run = keeper.open({
       ...spec,
       script: bytes('stty -echo; echo ready; read a; stty echo; echo again; read b'),
@@ -129,7 +129,7 @@ describe('whether a terminal shows what is typed', () => {
     ]);
   });
 
-  test('is told of no command that has no terminal', async () => {
+  test('is not reported for a command without a terminal', async () => {
     const run = keeper.open({ verb: 'sh', script: bytes('read a'), stdin: true }, { echo: true });
     run.input(0, bytes('a\n'));
     await run.exit;

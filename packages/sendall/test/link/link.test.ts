@@ -12,7 +12,7 @@ class Hungry extends Duplex {
   }
 }
 
-test('a link whose stream takes everything at once goes on asking for more', async () => {
+test('a link whose stream takes everything immediately keeps asking for more', async () => {
   const stream = new Hungry();
   const link = new Link(stream);
   const wanted = 40;
@@ -38,7 +38,7 @@ test('a link whose stream takes everything at once goes on asking for more', asy
   link.destroy();
 });
 
-test('memory that a piece was written from is used again only when the stream is done with it', async () => {
+test('the memory of a written piece is reused only when the stream is done with it', async () => {
   const held: { chunk: Buffer; done: () => void }[] = [];
   class Slow extends Hungry {
     override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {

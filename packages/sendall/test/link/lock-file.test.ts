@@ -45,7 +45,7 @@ function nameless(lock: string): void {
 
 async function held(patience = 60_000, stale = 60_000): Promise<LockFile> {
   const lock = await lockFile(path, { patience, stale });
-  if (!(lock instanceof LockFile)) throw new Error('somebody else has it');
+  if (!(lock instanceof LockFile)) throw new Error('another process has it');
   return lock;
 }
 
@@ -68,8 +68,8 @@ const leftBy: [string, (lock: string) => Promise<void> | void][] = [
   ],
 ];
 
-describe('a lock that was left', () => {
-  test.each(leftBy)('by %s goes to one of those who want it at a time, and no change is lost', async (_, leave) => {
+describe('a stale lock', () => {
+  test.each(leftBy)('of %s goes to one process at a time, and no change is lost', async (_, leave) => {
     const file = join(folder, 'records.json');
     writeFileSync(join(folder, '.sendall'), '');
     await leave(`${file}.lock`);
@@ -137,13 +137,13 @@ describe('a lock', () => {
     clearInterval(renewals);
   });
 
-  test('names its owner in so few bytes that they lie in the inode, whose place a full disk still has', async () => {
+  test('names its owner in few enough bytes for the inode, which works on a full disk', async () => {
     const lock = await held();
     expect(Buffer.byteLength(readlinkSync(path))).toBeLessThan(60);
     lock.release();
   });
 
-  test('whose pid another process has by now was left', async () => {
+  test('whose pid belongs to another process by now is stale', async () => {
     const lock = await held();
     reword(([pid, , ...rest]) => [pid!, '1', ...rest]);
     await held(0);

@@ -9,18 +9,18 @@ const takeAll = (share: FairShare): number => {
 };
 
 describe('a share', () => {
-  test('of a room gets half of it when it takes all that it can', () => {
+  test('that takes all it can gets half of the room', () => {
     const room = new FairShare(100);
     expect(takeAll(new FairShare(room))).toBe(50);
     expect(room.held).toBe(50);
   });
 
-  test('leaves something to each that comes later', () => {
+  test('leaves something to each later one', () => {
     const room = new FairShare(1000);
     for (let i = 0; i < 8; i++) expect(takeAll(new FairShare(room))).toBeGreaterThan(0);
   });
 
-  test('of a share that its neighbours have used up gets its few', () => {
+  test('of a share used up by its neighbours gets its minimum', () => {
     const room = new FairShare(1000);
     const caller = new FairShare(room);
     for (let i = 0; i < 20; i++) takeAll(new FairShare(caller));
@@ -29,7 +29,7 @@ describe('a share', () => {
     expect(takeAll(new FairShare(new FairShare(room)))).toBeGreaterThan(100);
   });
 
-  test('is given back in all that it is a part of', () => {
+  test('is given back in all its parents', () => {
     const room = new FairShare(10);
     const link = new FairShare(new FairShare(room));
     expect([link.take(), link.take()]).toEqual([true, true]);
@@ -37,7 +37,7 @@ describe('a share', () => {
     expect([link.held, room.held]).toEqual([0, 0]);
   });
 
-  test('never makes the room hold more than it has, and no caller has more than half', () => {
+  test('never exceeds the room, and no caller has more than half', () => {
     const steps = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 3 }), fc.boolean()), { maxLength: 400 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 60 }), steps, (size, all) => {

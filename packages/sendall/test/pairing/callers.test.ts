@@ -4,7 +4,7 @@ import { Callers } from '../../dist/agent/callers.js';
 import { newHome, newIdentity } from './support.js';
 
 describe('callers', () => {
-  test('are found by key, and are nobody without a file', async () => {
+  test('are found by key, and without a file there are none', async () => {
     const home = newHome();
     const callers = new Callers(home);
     const [one, two] = await Promise.all([newIdentity(), newIdentity()]);
@@ -24,7 +24,7 @@ describe('callers', () => {
     await expect(callers.remove(one.fingerprint)).rejects.toThrow(/no caller has the key SHA256:/);
   });
 
-  test('that pair again keep what they may do', async () => {
+  test('that pair again keep their permissions', async () => {
     const home = newHome();
     const { fingerprint, spki } = await newIdentity();
     const robot = { name: 'robot', principal: 'ci', roles: ['deploy'], pairedAt: '' };
@@ -34,7 +34,7 @@ describe('callers', () => {
     expect(callers.find(spki)).toMatchObject({ name: 'robot 2', principal: 'ci', roles: ['deploy'] });
   });
 
-  test('changed by somebody else are seen at the next look', async () => {
+  test('changed by another process are seen at the next look', async () => {
     const home = newHome();
     const { fingerprint, spki } = await newIdentity();
     const ours = new Callers(home);
@@ -47,7 +47,7 @@ describe('callers', () => {
     }
   });
 
-  test('are nobody while their file is wrong, again and again', async () => {
+  test('do not exist while their file is wrong, again and again', async () => {
     const home = newHome();
     const { fingerprint, spki } = await newIdentity();
     const callers = new Callers(home);

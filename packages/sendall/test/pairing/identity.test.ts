@@ -33,7 +33,7 @@ describe('the identity of a home', () => {
     expect(filesOf(home)).toEqual(['identity.pem']);
   });
 
-  test('is a P-256 key in a certificate that is valid, self-signed and without end', async () => {
+  test('is a P-256 key in a valid, self-signed certificate without an end date', async () => {
     const { cert, key, spki } = await loadIdentity(newHome(), { create: true });
     const certificate = new X509Certificate(cert);
     expect(certificate.subject).toBe('CN=sendall');
@@ -46,7 +46,7 @@ describe('the identity of a home', () => {
     expect(certificate.serialNumber).toMatch(/^[4-7][0-9A-F]{31}$/);
   });
 
-  test('is read once while its file stays the same, and again when that is another or is open to others', async () => {
+  test('is read once while its file stays the same, and again when the file is replaced or open to others', async () => {
     const home = newHome();
     const made = await loadIdentity(home, { create: true });
     const loaded = await loadIdentity(home);
@@ -58,13 +58,13 @@ describe('the identity of a home', () => {
     expect((await loadIdentity(home, { create: true })).fingerprint).not.toBe(made.fingerprint);
   });
 
-  test('is not made without being asked for', async () => {
+  test('is made only on request', async () => {
     const home = newHome();
     await expect(loadIdentity(home)).rejects.toThrow(/there is no key in .*identity\.pem yet/);
     expect(existsSync(home.identityFile)).toBe(false);
   });
 
-  test('is one and the same for processes that make it at once', async () => {
+  test('is the same for processes that make it concurrently', async () => {
     const home = newHome();
     const program = fileURLToPath(new URL('../dist/make-identity.js', import.meta.url));
     const made = await Promise.all(

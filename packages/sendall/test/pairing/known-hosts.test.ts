@@ -36,7 +36,7 @@ describe('known hosts', () => {
     expect(hosts.list()).toEqual([]);
   });
 
-  test('that are not there, or there already, are named in the error', async () => {
+  test('that do not exist, or exist already, are named in the error', async () => {
     const hosts = KnownHosts.of(newHome());
     await hosts.add({ name: 'web1', url, pin });
     await expect(hosts.add({ name: 'web1', url, pin: otherPin })).rejects.toThrow(/"web1" is known already/);
@@ -68,7 +68,7 @@ describe('known hosts', () => {
     expect(filesOf(home)).toEqual(['hosts.json']);
   });
 
-  test('can be changed although a process died while it changed them', async () => {
+  test('can be changed after a process died while changing them', async () => {
     const home = newHome();
     writeFileSync(`${home.hostsFile}.lock`, '');
     utimesSync(`${home.hostsFile}.lock`, new Date(0), new Date(0));
@@ -92,7 +92,7 @@ describe('a hosts file that is wrong', () => {
     ['no pin', JSON.stringify({ a: { ...entry, pin: undefined } }), /it has no pin/],
     ['a bad pin', JSON.stringify({ a: { ...entry, pin: 'x' } }), /"x" is not a fingerprint/],
     ['bad tags', JSON.stringify({ a: { ...entry, tags: [] } }), /its tags are not an object/],
-  ])('(%s) is said to be, and stays as it was', async (_, text, message) => {
+  ])('(%s) is reported, and left unchanged', async (_, text, message) => {
     const home = newHome();
     writeFileSync(home.hostsFile, text, { mode: 0o600 });
     const hosts = KnownHosts.of(home);

@@ -19,7 +19,7 @@ describe('a pairing code', () => {
 
   const characters = fc.array(fc.constantFrom(...alphabet), { minLength: 26, maxLength: 26 });
 
-  test('is read however a person writes it', () => {
+  test('is read in any spelling people use', () => {
     const noise = fc.constantFrom('', '', '-', ' ', '–', '—', '−', '_', '\t', '\u00a0', '\u3000', '\n');
     const writing = fc.tuple(
       fc.array(fc.boolean(), { minLength: 26, maxLength: 26 }),
@@ -44,7 +44,7 @@ describe('a pairing code', () => {
     expect(keyOf(wide)).toBe(keyOf(code));
   });
 
-  test('of another length or with other characters is refused, without being told', () => {
+  test('of another length or with other characters is refused, and not repeated in the error', () => {
     const bad = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 400 }),
       characters.map((code) => code.slice(1).join('')),
@@ -109,7 +109,7 @@ describe('a proof', () => {
     expect(new Set(proofs.map((proof) => proof.toString('hex'))).size).toBe(proofs.length);
   });
 
-  test('is the same only as its equal', () => {
+  test('equals only an identical one', () => {
     const proof = pairingProof(code, 'client', input);
     expect(sameProof(proof, Buffer.from(proof))).toBe(true);
     expect(sameProof(proof, pairingProof(code, 'agent', input))).toBe(false);

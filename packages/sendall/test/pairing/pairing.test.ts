@@ -135,7 +135,7 @@ describe('pairing', () => {
     await expect(pair(home, agent.url, { code, name: 'web1' })).rejects.toThrow(/does not know this code/);
   });
 
-  test('of two that race for one code gives it to one', async () => {
+  test('of two callers that race for one code succeeds for one', async () => {
     const agent = await openTestAgent();
     const { code } = agent.desk.issue();
     const homes = Array.from({ length: 8 }, newHome);
@@ -147,14 +147,14 @@ describe('pairing', () => {
     expect(homes.filter((home) => KnownHosts.of(home).list().length)).toHaveLength(1);
   });
 
-  test('of many with a code each works at once', async () => {
+  test('of many callers with a code each works concurrently', async () => {
     const agent = await openTestAgent();
     const homes = Array.from({ length: 8 }, newHome);
     await Promise.all(homes.map((home) => pair(home, agent.url, { code: agent.desk.issue().code, name: 'web1' })));
     expect(agent.callers.list()).toHaveLength(8);
   });
 
-  test('needs but a code when a known host has another key now, and says what was before', async () => {
+  test('needs only a code when a known host has a new key, and reports the old entry', async () => {
     const home = newHome();
     const old = await openTestAgent();
     await pair(home, old.url, { code: old.desk.issue().code, name: 'web1' });
@@ -200,7 +200,7 @@ describe('pairing', () => {
     await pair(newHome(), agent.url, { code, name: 'web1' });
   });
 
-  test('tells those who listen', async () => {
+  test('emits events', async () => {
     const events: unknown[] = [];
     const onEvent = (event: unknown) => events.push(event);
     diagnostics.subscribe('sendall:pairing', onEvent);
@@ -232,11 +232,11 @@ describe('in the middle', () => {
     await expectNotPaired(home, agent);
     expect(agent.callers.list()).toEqual([]);
     expect(existsSync(agent.home.callersFile)).toBe(false);
-    // The code is not burnt: it works where nobody is in between.
+    // The code is not burnt: it works over a direct connection.
     await pair(home, agent.url, { code, name: 'web1' });
   });
 
-  test('a proxy that answers in the agent’s place, with anything it has seen, is not pinned', async () => {
+  test('a proxy that answers in place of the agent, with anything it has seen, is not pinned', async () => {
     const agent = await openTestAgent();
     const { code } = agent.desk.issue();
     const genuine: Buffer[] = [];
@@ -353,7 +353,7 @@ describe('strangers', () => {
     await pair(newHome(), agent.url, { code, name: 'x' });
   });
 
-  test('have one proof a connection, and only after PAIR_BEGIN', async () => {
+  test('get one proof for each connection, and only after PAIR_BEGIN', async () => {
     const agent = await openTestAgent();
     const me = await newIdentity();
     const { code } = agent.desk.issue();
@@ -430,7 +430,7 @@ describe('codes', () => {
   });
 });
 
-describe('pairing with what is not an agent', () => {
+describe('pairing with a server that is not an agent', () => {
   const code = newCode();
 
   test('names what is wrong in the arguments before it connects', async () => {

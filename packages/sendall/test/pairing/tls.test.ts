@@ -158,7 +158,7 @@ describe('dialling fails in one sentence', () => {
     await expect(dial).rejects.toThrow(/connected, but did not finish the TLS handshake within 50 ms/);
   });
 
-  test('when something else than TLS answers', async () => {
+  test('when the answer is not TLS', async () => {
     const port = await listen(createTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
     await expect(dialTls({ host, port, identity: await newIdentity() })).rejects.toThrow(
       `the server at tls://127.0.0.1:${port} is not a sendall agent: check the port`,

@@ -87,7 +87,7 @@ describe('control messages', () => {
     );
   });
 
-  test('a field that is not known is passed over', () => {
+  test('an unknown field is skipped', () => {
     const frame = Buffer.concat([encode({ type: 'PING', alias: 0, token: 7 }), Buffer.from([0x78, 0x01])]);
     expect(decode(frame)).toEqual({ type: 'PING', alias: 0, token: 7 });
   });
@@ -161,7 +161,7 @@ describe('run ids', () => {
     expect(parseRunId(formatRunId(early))).toEqual(early);
   });
 
-  test('text that is no run id is refused', () => {
+  test('text that is not a run id is refused', () => {
     expect(() => parseRunId('018bcfe5')).toThrow(/is not a run id/);
   });
 });

@@ -201,7 +201,7 @@ const junk = fc
   )
   .map((pieces) => Uint8Array.from(pieces.flat()));
 
-test('random bytes are taken or refused as another implementation does', () => {
+test('random bytes are accepted or refused as by another implementation', () => {
   fc.assert(
     fc.property(junk, (raw) => {
       expect(outcome(ours, raw)).toEqual(outcome(theirs, raw));

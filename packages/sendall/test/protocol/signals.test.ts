@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { HIGHEST_SIGNAL, signalName, signalNumber } from '../../dist/protocol/signals.js';
 
-test('every signal has one name, which names it again', () => {
+test('every signal has one name, which maps back to it', () => {
   for (let signal = 1; signal <= HIGHEST_SIGNAL; signal++) expect(signalNumber(signalName(signal))).toBe(signal);
 });
 
