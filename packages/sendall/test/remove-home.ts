@@ -3,7 +3,7 @@ import { existsSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../../test/support/waits.js';
 
-/** The keeper that has named itself in the folder. */
+/** The keeper named in the folder. */
 function keeperOf(folder: string): number | undefined {
   try {
     return Number(readlinkSync(join(folder, 'keeper.owner')).split('.')[0]);
@@ -12,7 +12,7 @@ function keeperOf(folder: string): number | undefined {
   }
 }
 
-/** Waits for the end of the folder's keeper, and ends it when it stays: it has commands, or waits for agents. */
+/** Waits for the folder's keeper to end, and ends it if it stays with commands or waits for agents. */
 export async function endKeeper(folder: string, wait = 0): Promise<void> {
   const pid = keeperOf(folder);
   const gone = () => pid === undefined || !existsSync(`/proc/${pid}`);
@@ -32,7 +32,7 @@ export async function removeHome(folder: string, wait = 5000): Promise<void> {
       rmSync(folder, { recursive: true, force: true });
       return true;
     } catch {
-      // Another keeper that was just starting, or a command that it left.
+      // Another keeper was just starting, or a command is left.
       return false;
     }
   };

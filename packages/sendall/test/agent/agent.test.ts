@@ -157,7 +157,7 @@ describe('over TLS', () => {
     await using before = await connect('small', { home });
     const silent: Socket[] = [];
     for (let i = 0; i < 30; i++) {
-      // Some say nothing, some begin a handshake, some finish it and then say nothing.
+      // Some are silent, some begin a handshake, some finish it and are silent then.
       const socket =
         i % 3 === 2
           ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -312,7 +312,7 @@ describe('raw bytes on its socket', () => {
       socket.write(pings);
       await new Promise(setImmediate);
     }
-    // The agent stopped reading us: what we wrote is still ours.
+    // The agent stopped reading: our bytes are still in our buffer.
     expect(socket.writableLength).toBeGreaterThan(8 * 1024 * 1024);
     expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
   });
@@ -418,7 +418,7 @@ test('a long-absent host is dialled with pauses no longer than requested', async
     }),
   );
   await agent.close();
-  // With pauses that double each time, the twelfth try would be minutes away.
+  // With doubling pauses, the twelfth try would be minutes away.
   await often;
   await using again = await openAgent({ home, keeperIdleExit: 200 });
   expect(again.listening).toEqual(agent.listening);

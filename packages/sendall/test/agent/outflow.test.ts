@@ -1,4 +1,4 @@
-/** Output on its way from the spool to a caller, while the keeper drops what is old. */
+/** Output on its way from the spool to a caller, while the keeper drops old bytes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,11 +29,11 @@ test('bytes after a gap reported during a read are sent, even if that read finds
   for (let i = 0; i < 4; i++) spool.append(Buffer.alloc(SEGMENT));
   spool.dropBelow(SEGMENT);
   let woken = 0;
-  // As much credit as one short frame takes.
+  // Credit for one short frame.
   const start = { offset: 0, limit: 2 * SEGMENT + 1000 };
   const flow = new Outflow(1, new SpoolReader(folder, 1), new ReadAhead(1 << 20), start, () => void woken++);
   flow.grow(spool.next);
-  // The oldest bytes are gone: a read of them is under way, which will find only that.
+  // The oldest bytes are gone; a pending read of them will find only that.
   flow.send(near, 1);
   expect(flow.ready).toBe(false);
   spool.dropBelow(2 * SEGMENT);

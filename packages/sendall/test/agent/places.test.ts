@@ -1,4 +1,4 @@
-/** Strange places for an agent: users without names, limits, other logins, lost sockets. Each works or is one sentence. */
+/** Unusual environments for an agent: users without names, limits, lost sockets. Each works or fails with one sentence. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -23,7 +23,7 @@ import { patience, until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 
 const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
-/** A user that no password file has. */
+/** A user without an entry in the password file. */
 const UID = 12_399;
 
 let folder: string;
@@ -193,7 +193,7 @@ rootDescribe('a user whose primary group has another name', () => {
   });
 });
 
-/** As few open files as this machine's Node needs to begin and to read some of its own; a hard limit. */
+/** The open files this machine's Node needs to start and to read its own files; a hard limit. */
 function fewestFiles(): number {
   const script = 'for (let i = 0; i < 4; i++) require("node:fs").openSync("/dev/null")';
   for (let files = 16; files < 100; files += 2) {
@@ -266,15 +266,15 @@ rootDescribe('at the limit on processes', () => {
   type Status = { pid: number; keeperPid: number };
   const statusOf = () => JSON.parse(call(env, ['agent', 'status', '--json'], UID).out) as Status;
   const asUser = ['setpriv', `--reuid=${UID}`, `--regid=${UID}`, '--clear-groups'] as const;
-  /** Sets the soft limit; a user may do that to processes of its own. */
+  /** Sets the soft limit, as users may for their own processes. */
   const limit = (pid: number, most: string) => {
     const [first, ...rest] = [...asUser, 'prlimit', '--pid', String(pid), `--nproc=${most}:`];
     expect(spawnSync(first, rest).status).toBe(0);
   };
-  /** As high as it may be again. */
+  /** Raises the soft limit to the hard one. */
   const unlimit = (pid: number) =>
     limit(pid, /^Max processes +\S+ +(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'latin1'))![1]!);
-  /** Node makes its threads first; from then on it gets no other process. */
+  /** Lets Node make its threads first; then forbids more processes. */
   const atTheLimit = () => {
     const hook = join(folder, 'u', 'limit.cjs');
     const script = `require('node:fs').stat('/', () => {});

@@ -1,4 +1,4 @@
-/** The package's doors: each loads its own half, and the main one little of that before it is asked for. */
+/** The package's entry points: each loads its own half, the main one little of it before first use. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { afterAll, expect, test } from 'vitest';
 const folder = mkdtempSync(join(tmpdir(), 'sendall-doors-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Notes each file that a program loads in the file of LOADED. */
+/** Appends each file a program loads to the file named by LOADED. */
 const NOTING = `
   import { appendFileSync } from 'node:fs';
   export async function load(url, context, next) {
@@ -20,7 +20,7 @@ const REGISTER = `
   import { register } from 'node:module';
   register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(NOTING)}));`;
 
-/** The files that a program of these lines loads. */
+/** The files loaded by a program of these lines. */
 function loadedBy(program: string): string[] {
   const list = join(folder, 'loaded');
   const preload = `data:text/javascript,${encodeURIComponent(REGISTER)}`;

@@ -8,12 +8,12 @@ import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
-// What docs/sendall/from-execa.md shows is compiled and run.
+// Compiles and runs the examples of docs/sendall/from-execa.md.
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 const page = readFileSync(join(root, 'docs/sendall/from-execa.md'), 'utf8');
 const [first = '', ...blocks] = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
-/** One program, each block with names of its own. */
+/** One program, with separate names for each block. */
 const program = [first, ...blocks.map((code) => `{\n${code}}\n`)].join('\n');
 
 let own: OwnAgent;

@@ -26,7 +26,7 @@ afterAll(async () => {
 
 const read = (file: string): string => readFileSync(file, 'utf8');
 
-/** A Writable that keeps what it gets. */
+/** A Writable that keeps its input. */
 function keeping(): { sink: Writable; text: () => string } {
   const chunks: Buffer[] = [];
   const write = (chunk: Buffer, _encoding: unknown, done: () => void): void => {

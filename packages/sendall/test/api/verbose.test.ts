@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => own[Symbol.asyncDispose]());
 
-/** What a process of its own writes to stderr that runs this text. */
+/** The stderr of a new process that runs this text. */
 async function told(script: string, options: RunOptions, env: Record<string, string> = {}): Promise<string[]> {
   const program = `
     import { connect, resolveHome } from 'sendall';

@@ -1,4 +1,4 @@
-/** What an earlier start has compiled: when it is kept, and that no other user's is ever loaded. */
+/** Code compiled by an earlier start: when it is saved, and that another user's is never loaded. */
 import {
   chmodSync,
   chownSync,
@@ -42,7 +42,7 @@ const call = (words: string[], env: NodeJS.ProcessEnv = {}) =>
 const run = (env?: NodeJS.ProcessEnv) => call(['run', '-n', 'local', '--', 'echo', 'done'], env);
 const cacheFile = () => join(folder, readdirSync(folder)[0]!);
 
-/** Puts bytecode in the cache's place that ends the process with 42: V8 knows a source by its length alone. */
+/** Puts bytecode into the cache that exits with 42: V8 identifies a source by its length alone. */
 function plant(): string {
   run();
   const length = Module.wrap(readFileSync(CORE, 'utf8')).length;

@@ -1,4 +1,4 @@
-/** What a host says is shown and never obeyed: one line stays one line, and no character turns or hides text. */
+/** Text from a host is shown and never obeyed: one line stays one line, and no character turns or hides text. */
 import { expect, test } from 'vitest';
 import { escapeControl, jsonLine } from '../../dist/cli/show/control-characters.js';
 

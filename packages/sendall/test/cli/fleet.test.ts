@@ -123,7 +123,7 @@ describe('one command on many hosts', () => {
     child.stdout!.setEncoding('utf8');
     let shown = '';
     child.stdout!.on('data', (text: string) => (shown += text));
-    // Nothing has ended a line with a newline yet.
+    // No line has ended with a newline yet.
     await until(() => ['web01', 'web02'].every((host) => shown.includes(`${host}: 20%`)), 'the progress of both hosts');
     child.stdin!.end('go\n');
     await once(child, 'close');

@@ -94,7 +94,7 @@ describe('help', () => {
         .split('\n\n')[0]!
         .split(/\n\s*/);
       for (const example of examples) {
-        // These wait for the end, need a terminal, another machine, or change this one.
+        // These block, need a terminal or another machine, or change this one.
         if (
           /^sendall (agent|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|completion fish)/.test(
             example,

@@ -18,7 +18,7 @@ interface Status {
   links: { url: string; callers: number }[];
 }
 const status = (): Status => user.events(['links', '--json'])[0] as unknown as Status;
-/** Runs a command and waits until the warm-links process that it left behind holds them. */
+/** Runs a command and waits until the warm-links process it started holds links. */
 function warm(): Status {
   user.bash(
     'sendall run web1 -n -- true; until sendall links | grep -q ^process; do :; done; sendall run web1 -n -- true',
@@ -75,7 +75,7 @@ test('commands do without a stuck warm-links process', () => {
 });
 
 test('--no-share does without it', () => {
-  // A user of its own: what commands before left behind may still be coming up.
+  // A separate user: processes of earlier commands may still be starting.
   using lone = machine.pairedUser('web1');
   expect(lone.call(['run', '-n', '--no-share', 'web1', '--', 'true']).code).toBe(0);
   expect(lone.call(['links']).stdout).toContain('no process holds warm links');

@@ -3,12 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { PredictedEcho } from '../../dist/cli/terminal/predicted-echo.js';
 
 const SECRET = 'Password: ';
-/** How a terminal stands while a line editor, or a program that asks for a secret, reads from it. */
+/** The state of a terminal while a line editor, or a program that asks for a secret, reads from it. */
 const EDITED = { canonical: false, echo: false };
 const HIDDEN = { canonical: true, echo: false };
 const SHOWN = { canonical: true, echo: true };
 
-/** A line editor as readline is one: echoes what is typed at the end of a line, draws what it changes elsewhere. */
+/** A line editor like readline: echoes keys at the end of a line, redraws changes elsewhere. */
 class Editor {
   #line = '';
   #at = 0;
@@ -46,7 +46,7 @@ class Editor {
   }
 }
 
-/** Rows and cursor of a terminal that is wide enough. */
+/** Rows and cursor of a sufficiently wide terminal. */
 function screenOf(text: string): object {
   const rows: string[][] = [[]];
   let at = 0;
@@ -114,7 +114,7 @@ describe('keys shown before their echo', () => {
             const now = echo.typed(Buffer.from(step.type)).toString();
             if (now === step.type) early += 1;
             shown += now;
-            // The prompt is on the screen, or the terminal is known not to echo: what is typed now is not shown.
+            // The prompt is on the screen, or the terminal does not echo: keys typed now are not shown.
             if (plain.endsWith(SECRET) || known === HIDDEN) expect(now).not.toContain(step.type);
           } else if ('tells' in step) tell();
           else if ('waits' in step) {
@@ -143,7 +143,7 @@ describe('keys shown before their echo', () => {
     expect([type('a'), draw('a'), type('b'), draw('b'), type('c'), draw('c')]).toEqual(['', 'a', '', 'b', 'c', '']);
     expect([type('d'), type('e'), draw('d'), draw('*')]).toEqual(['d', 'e', '', '\b \b*']);
     expect([type('f'), draw('f'), type('é'), type('g'), draw('ég')]).toEqual(['', 'f', '', '', 'ég']);
-    // Over a slow link more were typed meanwhile.
+    // Over a slow link more keys were typed meanwhile.
     expect([type('h'), type('i'), type('j'), type('k'), draw('hi'), type('l')]).toEqual(['', '', '', '', 'hijk', 'l']);
     expect([draw('jk'), type('\r'), type('m'), draw('l\r\n$ ')]).toEqual(['', '', '', '\r\n$ ']);
   });
@@ -155,13 +155,13 @@ describe('keys shown before their echo', () => {
     echo.terminal(SHOWN);
     expect([type('a'), draw('a'), type('b'), draw('b'), type('c'), type('d')]).toEqual(['', 'a', '', 'b', 'c', 'd']);
     expect(echo.terminal(HIDDEN).toString()).toBe('\b \b\b \b');
-    // The first was typed before, and its echo is on its way: it is drawn when it comes.
+    // The first was typed earlier and its echo is on its way: it is drawn on arrival.
     expect([type('e'), draw('c'), type('f'), type('g')]).toEqual(['', 'c', '', '']);
-    // A program that writes what was typed by chance.
+    // A program that happens to write the typed text.
     expect([draw('ef'), type('h')]).toEqual(['ef', '']);
     expect(echo.terminal(SHOWN).toString()).toBe('');
     expect([type('i'), draw('i'), type('j'), draw('j'), type('k')]).toEqual(['', 'i', '', 'j', 'k']);
-    // The link was lost: what the terminal does now is not known.
+    // The link was lost: the terminal's state is unknown.
     expect([echo.terminal(undefined).toString(), type('l')]).toEqual(['\b \b', '']);
   });
 
@@ -179,7 +179,7 @@ describe('keys shown before their echo', () => {
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
     const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
     echo.terminal(EDITED);
-    // The first ones come later than was thought.
+    // The first ones arrive later than expected.
     for (const key of 'abcdef') {
       type(key);
       clock += 200;
@@ -190,7 +190,7 @@ describe('keys shown before their echo', () => {
     expect([echo.look().toString(), type('e')]).toEqual(['', 'e']);
     clock += 150;
     expect([echo.look().toString(), type('f'), type('g')]).toEqual(['\b \b\b \b', '', '']);
-    // What comes so late is drawn, and proves nothing.
+    // Late echoes are drawn, and prove nothing.
     expect([draw('d'), type('h'), draw('efg'), type('i')]).toEqual(['d', '', 'efg', '']);
   });
 

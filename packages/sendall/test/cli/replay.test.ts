@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ScreenModes } from '../../dist/text/screen-modes.js';
 import { Replay } from '../../dist/cli/terminal/replay.js';
 
-/** What is drawn of a session whose past begins at `start`; `cut`: how much comes at a time. */
+/** The output drawn for a session whose past begins at `start`; `cut`: characters that arrive at a time. */
 function drawn(past: string, { start = 100, screen = '', present = '', cut = Infinity } = {}): string {
   const end = start + past.length;
   const replay = new Replay({ past: { start, end, screen } }, new ScreenModes());

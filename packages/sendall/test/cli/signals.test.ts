@@ -1,4 +1,4 @@
-/** Signals that were ignored when we were started, and leaving a run whose end was not seen. */
+/** Signals ignored at our start, and leaving a run before its end. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
@@ -19,10 +19,10 @@ afterAll(async () => {
   await machine[Symbol.asyncDispose]();
 });
 
-/** The program as it is installed: started through its first line, on this Node. */
+/** The program as installed: started through its first line, on this Node. */
 const installed = () => user.env({ PATH: `${dirname(process.execPath)}:${process.env.PATH}`, SENDALL });
 
-/** A shell that becomes the program, after it has set up what the program finds. */
+/** A shell that prepares the program's environment, then becomes the program. */
 function inShell(script: string, ...words: string[]): ChildProcess {
   return spawn('sh', ['-c', `${script}; exec "$SENDALL" "$@"`, 'sh', ...words], {
     env: installed(),
@@ -32,7 +32,7 @@ function inShell(script: string, ...words: string[]): ChildProcess {
 
 describe('a signal that was ignored at the start', () => {
   test.each(['HUP', 'INT', 'TERM', 'QUIT INT', 'USR2'])('stays ignored: %s', async (names) => {
-    // The command ends when a file is there that the signal's sender makes afterwards.
+    // The command ends once the signal's sender has created a file.
     const flag = `${user.home}/flag-${names.replaceAll(' ', '-')}`;
     const child = inShell(
       `trap '' ${names}`,
@@ -134,7 +134,7 @@ describe('one signal is enough when the host is away', () => {
     await using away = await Machine.start();
     using caller = away.pairedUser('far');
     caller.call(['pair', machine.url, '--code', newCode(), '--name', 'web1']);
-    // It is not the grace that ends the wait.
+    // The wait does not end by the grace.
     const words = ['run', '-n', '--kill-grace=1h', targets];
     const child = caller.start([...words, '--', 'sh', '-c', 'echo go; exec sleep 60']);
     const heard = text(child.stderr!);

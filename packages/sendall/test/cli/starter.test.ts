@@ -8,7 +8,7 @@ import { rootDescribe } from '../../../../test/support/root.js';
 import { endKeeper } from '../remove-home.js';
 import { SENDALL, User } from './support.js';
 
-/** An agent of this user's, started by shell text that ends with `agent`. */
+/** An agent of this user, started by shell text that ends with `agent`. */
 async function startedBy(text: string): Promise<{ user: User } & AsyncDisposable> {
   const user = new User();
   const script = `agent() { exec "$SENDALL" agent; }; ${text}`;
@@ -32,7 +32,7 @@ async function startedBy(text: string): Promise<{ user: User } & AsyncDisposable
 const LOOK =
   'ulimit -S -n; ulimit -S -f; ulimit -S -s; ulimit -S -t; ulimit -S -c; umask; nice; cat /proc/self/oom_score_adj';
 
-/** What a shell sees that is set up by `text`, and what a command of its agent sees. */
+/** The settings of a shell prepared by `text`, and of a command of its agent. */
 async function both(text: string, more = '', look = LOOK): Promise<[string, string]> {
   await using agent = await startedBy(`${text}; ${more} agent`);
   const here = agent.user.bash(`bash -c '${text}; exec bash -c "$1"' bash "$LOOK"`, { env: { LOOK: look } });
@@ -90,7 +90,7 @@ test('after a restart from another shell commands get what that one had, from th
   expect(keeper()).toBe(before);
 });
 
-// Only root may lower a score, and give up that right.
+// Only root may lower a score, and drop that right.
 rootDescribe('the keeper', () => {
   const scoreOf = (agent: { user: User }) => {
     const [status] = agent.user.events(['agent', 'status', '--json']);

@@ -1,4 +1,4 @@
-/** Our own stdin, stdout and stderr, of any kind, and an end that does not wait for them. */
+/** Our own stdin, stdout and stderr, of every kind, and an end that does not wait for them. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ afterAll(async () => {
   await machine[Symbol.asyncDispose]();
 });
 
-/** Shell text in which `sendall` is the program as it is installed. */
+/** Shell text in which `sendall` is the installed program. */
 function script(text: string) {
   const { status, stdout, stderr } = spawnSync(
     'bash',
@@ -33,7 +33,7 @@ function script(text: string) {
   return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
 }
 
-/** Runs it with a descriptor as stdin that a Python program has made. */
+/** Runs it with a descriptor made by a Python program as stdin. */
 const given = (made: string, command: string) =>
   script(`python3 - <<'E'
 import os, socket, subprocess, sys
@@ -66,7 +66,7 @@ describe('stdin of every kind reaches the command', () => {
   });
 
   test('an event descriptor, whose next read would wait for ever', () => {
-    // Number 0 is not there in Python before 3.10.
+    // Python before 3.10 lacks eventfd.
     const made = 'fd = os.eventfd(3)';
     expect(given(made, "'od', '-An', '-tx1', '-N', '2'")).toEqual({ code: 0, stdout: ' 03 00\n', stderr: '' });
   });
@@ -178,7 +178,7 @@ describe('a stuck reader of our output does not hold up our end', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const ended = once(child, 'exit');
-    // What came is taken once and never again.
+    // Each byte is read once and never again.
     await once(child.stdout, 'readable');
     for (const [i, signal] of signals.entries()) {
       child.kill(signal);
@@ -197,7 +197,7 @@ describe('a stuck reader of our output does not hold up our end', () => {
 test.each([12, 15, 19, 20, 22, 30])('with %s open files it works, or is one sentence', (files) => {
   const { code, stdout, stderr } = script(`ulimit -n ${files}; exec "$SENDALL" run web1 --no-share -- echo hi 2>&1`);
   if (code === 0) expect(stdout).toBe('hi\n');
-  // Of a sh that cannot even begin, or not write, there is no better word.
+  // A sh that cannot start, or cannot write, gives no better message.
   else if (files >= 15) expect(stdout).toMatch(/^sendall: .*ulimit -n 1024.*\n$/);
   expect(stderr).toBe('');
 });

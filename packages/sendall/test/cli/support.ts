@@ -1,4 +1,4 @@
-/** The command line as its users have it: the real program, a real agent, a home of its own for each side. */
+/** The command line as users run it: the real program, a real agent, a home for each side. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,9 +11,9 @@ import { patience } from '../../../../test/support/waits.js';
 import { endKeeper } from '../remove-home.js';
 
 export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
-/** Drives a program in a terminal of its own; reads a script of steps as JSON. */
+/** Drives a program in a new terminal; reads a script of steps as JSON. */
 const TERMINAL = fileURLToPath(new URL('../fixtures/terminal.py', import.meta.url));
-/** For one command line on a quiet machine, in milliseconds. */
+/** Milliseconds for one command line on a quiet machine. */
 const DEADLINE = 20_000;
 
 export interface Ended {
@@ -23,7 +23,7 @@ export interface Ended {
 }
 
 export interface CallOptions {
-  /** What stdin holds; without it stdin is empty. */
+  /** The content of stdin; empty by default. */
   readonly input?: string | Uint8Array;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
@@ -54,7 +54,7 @@ export class User implements Disposable {
     return { code: status, stdout: stdout.toString(), stderr: stderr.toString() };
   }
 
-  /** The JSON objects that it prints. */
+  /** The JSON objects it prints. */
   events(words: readonly string[], options?: CallOptions): Record<string, unknown>[] {
     return this.call(words, options)
       .stdout.split('\n')
@@ -79,12 +79,12 @@ export class User implements Disposable {
     return spawn(process.execPath, [SENDALL, ...words], { env: this.env(env), stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
-  /** Runs a command line in a terminal, as a user who does these steps; `screen` is all that was drawn. */
+  /** Runs a command line in a terminal, whose user does these steps; `screen` is all its output. */
   atTerminal(words: readonly string[], steps: readonly Step[]) {
     return this.#terminal([process.execPath, SENDALL, ...this.#withHome(words)], steps);
   }
 
-  /** As `atTerminal`, while something else goes on. */
+  /** Like `atTerminal`, but concurrently. */
   async alsoAtTerminal(words: readonly string[], steps: readonly Step[]): Promise<{ code: number; screen: string }> {
     const env = this.env({ TERM: 'xterm-256color', DEADLINE: String(patience(DEADLINE) / 1000) });
     const child = spawn('python3', [TERMINAL, process.execPath, SENDALL, ...this.#withHome(words)], { env });
@@ -99,7 +99,7 @@ export class User implements Disposable {
     return this.#terminal(['/bin/bash', '-c', `sendall() { "$NODE" "$SENDALL" "$@"; }\n${text}`], steps);
   }
 
-  /** A shell that is opened has the tests' home: it reads no profile of the user's, and its prompt is always the same. */
+  /** Shells use the tests' home: they read no profile of the user, and their prompt is always the same. */
   #withHome([command = '', ...words]: readonly string[]): string[] {
     return command === 'shell' ? [command, '--env', `HOME=${process.env.HOME}`, ...words] : [command, ...words];
   }
@@ -174,7 +174,7 @@ export class Machine implements AsyncDisposable {
   }
 }
 
-/** Resolves when the child's stdout has brought `text`; rejects when it ends before. */
+/** Resolves when the child's stdout contains `text`; rejects when it ends first. */
 export async function said(child: ChildProcess, text: string): Promise<void> {
   let seen = '';
   for await (const chunk of child.stdout!.setEncoding('utf8').iterator({ destroyOnReturn: false })) {

@@ -74,7 +74,7 @@ rootTest(
     const spool = join(machine.user.home, 'spool');
     mkdirSync(spool, { recursive: true });
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', spool]);
-    // It fills the disk itself, once its first words are there.
+    // It fills the disk itself, after its first output.
     const script =
       'echo xxx; until grep -rq xxx "$0"; do sleep 0.05; done; cat /dev/zero > "$0/filler" 2> /dev/null; seq 100000';
     const flood = ['run', '--name', 'flood', 'web1', '--', 'sh', '-c', script, spool];
@@ -240,7 +240,7 @@ describe('a shell', () => {
     expect(user.atTerminal(['attach', 'long', '--from', '0'], steps).screen.includes('begin')).toBe(true);
     expect(user.atTerminal(['attach', 'long', '--from', 'tail:4096'], steps).screen).toMatch(/^1002[7-9]\d{3}\r\n/);
     user.call(['kill', 'long']);
-    // It has ended: on a terminal the end of it, for programs all of it.
+    // It has ended: a terminal gets the end of its output, programs all of it.
     const over = user.atTerminal(['attach', 'long'], []).screen;
     expect([over.includes('begin'), over.includes('\nend\r')]).toEqual([false, true]);
     expect(user.call(['attach', 'long']).stdout).toContain('begin');

@@ -5,7 +5,7 @@ import { differences } from '../../dist/cli/show/text-diff.js';
 const text = (lines: readonly string[]): string => lines.join('\n');
 const count = (shown: readonly string[], mark: string): number => shown.filter((line) => line.startsWith(mark)).length;
 
-/** Applies what is shown to `left`. */
+/** Applies a diff to `left`. */
 function patched(left: string, shown: readonly string[]): string {
   const [lines, result] = [left.split('\n'), [] as string[]];
   let at = 0;

@@ -12,7 +12,7 @@ function cut(encoding: string, bytes: Uint8Array, places: number[]): string {
   return text + stream.decode();
 }
 
-/** Bytes that begin characters and change character sets, and any others. */
+/** Bytes that begin characters or switch character sets, and random ones. */
 const nasty = fc.oneof(
   fc.constantFrom(0x81, 0x30, 0x1b, 0x24, 0x28, 0x42, 0x8f, 0x8e, 0xfe, 0xff, 0xa1, 0),
   fc.nat(255),

@@ -14,7 +14,7 @@ import { Rogue } from './rogue.js';
 
 const newHome = (): Home => resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-callers-')) });
 
-/** MiB of a process that are in memory. */
+/** Resident memory of a process, in MiB. */
 const memoryOf = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1024;
 

@@ -149,7 +149,7 @@ test('the same id with the same words joins the run; with other words it is a co
   expect(conflict.outcome).toBe('conflict');
   run.stdin.write('one ');
   await until(() => run.offsets.stdout === 4, 'the first word');
-  // The repeat of a crashed caller feeds the same stdin from its start: what the host has is not taken twice.
+  // The repeat of a crashed caller sends the same stdin from its start: the host takes no byte twice.
   const repeat = other.run(['cat'], { runId: run.runId, stdin: 'pipe' });
   repeat.stdin.end('one two');
   expect((await repeat).stdout).toBe('one two');

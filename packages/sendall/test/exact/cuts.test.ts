@@ -3,7 +3,7 @@ import { testHosts } from 'sendall';
 import { trafficOver } from '../dist/traffic.js';
 import { patience } from '../../../../test/support/waits.js';
 
-// The share of a test run. `npm run soak -- exact` makes a million.
+// As many as fit into a test run. `npm run soak -- exact` makes a million.
 const CUTS = 100_000;
 
 const fleet = await testHosts(40, { faults: { cutEvery: 4000, seed: 20 }, firstPause: 1, giveUpAfter: 120_000 });

@@ -150,7 +150,7 @@ describe('stdin going out', () => {
         let written = 0;
         let wire: { offset: number; bytes: Buffer }[] = [];
         const take = (part: number) => {
-          // The host takes the beginning of what is on the wire, and acknowledges it or dies before.
+          // The host takes a first part of the bytes on the wire, and acknowledges it or dies before.
           for (const { offset, bytes } of wire.splice(0, Math.ceil((wire.length * part) / 100))) {
             expect(offset).toBeLessThanOrEqual(next);
             const fresh = bytes.subarray(next - offset);
@@ -167,7 +167,7 @@ describe('stdin going out', () => {
             const piece = Buffer.from(total.subarray(written, written + each.size));
             out.write(piece);
             written += piece.length;
-            // The writer may use its buffer again at once.
+            // The writer may reuse its buffer immediately.
             piece.fill(0);
           } else if (each.kind === 'send') send();
           else if (each.kind === 'take') {

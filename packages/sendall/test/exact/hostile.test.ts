@@ -18,7 +18,7 @@ beforeAll(async () => {
   host = await connect('local', { home });
 });
 afterAll(async () => {
-  // Runs of attackers would wait for their input for a day.
+  // Attackers' runs would wait a day for input.
   await host.ask('stop', { runs: true });
   await host.close();
   await agent.close();

@@ -6,7 +6,7 @@ import { until } from '../../../../test/support/waits.js';
 
 /** A proxy between the agent and its keeper that loses the agent's messages on request. */
 class Between {
-  /** Bytes that were lost. */
+  /** Lost bytes. */
   lost = 0;
   deaf = false;
   readonly #agents = new Set<Socket>();
@@ -33,14 +33,14 @@ class Between {
     return between;
   }
 
-  /** Cuts every connection; new ones may be made. */
+  /** Cuts every connection; new ones are possible. */
   cut(): void {
     this.deaf = false;
     for (const agent of this.#agents) agent.destroy();
     this.#agents.clear();
   }
 
-  /** Loses what the agent says after `act`, and cuts. Returns what came of `act`, not awaited. */
+  /** Loses the agent's messages after `act`, and cuts. Returns the promise of `act`. */
   async lose<T>(act: () => T): Promise<{ came: T }> {
     this.deaf = true;
     this.lost = 0;
@@ -54,7 +54,7 @@ class Between {
 async function machineWith(): Promise<{ machine: Machine; between: Between }> {
   const machine = await Machine.start();
   const between = await Between.at(machine.home.keeperSocket);
-  // The agent's present connection does not go through it yet.
+  // The agent's present connection bypasses it.
   await machine.killAgent();
   await machine.startAgent();
   return { machine, between };

@@ -34,12 +34,12 @@ export class Machine {
   private constructor(env: NodeJS.ProcessEnv) {
     const folder = mkdtempSync(join(tmpdir(), 'sendall-machine-'));
     this.home = resolveHome({ SENDALL_HOME: folder });
-    // Some tests put something there before the agent does.
+    // Some tests create files there before the agent starts.
     writeFileSync(join(folder, '.sendall'), '');
     this.env = { ...process.env, ...env, SENDALL_HOME: folder };
   }
 
-  /** A machine whose agent runs; all of it is gone when the test ends. */
+  /** A machine with a running agent; removed when the test ends. */
   static async start(
     options: {
       env?: NodeJS.ProcessEnv;
@@ -55,7 +55,7 @@ export class Machine {
     onTestFinished(() => machine.remove());
     if (options.spoolBytes) machine.#limitDisk(options.spoolBytes);
     if (options.keeperEnv) {
-      // The agent's environment does not reach its keeper.
+      // The agent does not pass its environment on to its keeper.
       const keeper = await ensureKeeper(machine.home, { env: options.keeperEnv, onMessage: () => undefined });
       keeper.close();
     }
@@ -81,7 +81,7 @@ export class Machine {
     ]);
   }
 
-  /** Ends the agent at once, as a crash would. */
+  /** Kills the agent, like a crash. */
   async killAgent(): Promise<void> {
     const agent = this.#agent;
     const gone = once(agent, 'exit');
@@ -117,17 +117,17 @@ export class Machine {
     return spawn(process.execPath, [cli, ...words], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
-  /** The spool lies on a disk of its own that is soon full. */
+  /** Puts the spool on a small disk of its own. */
   #limitDisk(bytes: number): void {
     const spool = join(this.home.state, 'spool');
     mkdirSync(spool, { mode: 0o700 });
-    // The folder is not empty any more: without its mark it would be taken for another program's.
+    // The folder is no longer empty: without its mark it would pass for another program's.
     writeFileSync(join(this.home.state, '.sendall'), '', { mode: 0o600 });
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=0700`, 'tmpfs', spool]);
     this.#mounted = spool;
   }
 
-  /** Gives that disk another size. */
+  /** Changes the size of that disk. */
   resizeDisk(bytes: number): void {
     execFileSync('mount', ['-o', `remount,size=${bytes}`, this.#mounted!]);
   }
@@ -148,7 +148,7 @@ export class Machine {
       await until(() => !alive(keeper!), 'the keeper to end');
     }
     if (this.#mounted && existsSync(this.#mounted)) execFileSync('umount', ['-l', this.#mounted]);
-    // A keeper that was to follow the one that ended may still write here; without an agent it ends.
+    // The keeper's successor may still write here; without an agent it ends.
     await removeHome(this.home.state);
   }
 }
@@ -163,7 +163,7 @@ function hasChildren(pid: number): boolean {
   }
 }
 
-/** A copy of this package that says it is of another version. Returns its program. */
+/** Makes a copy of this package with another version. Returns its program. */
 export function otherVersion(version: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'sendall-other-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -175,7 +175,7 @@ export function otherVersion(version: string): string {
   return join(folder, 'bin/sendall.js');
 }
 
-/** Collects what a process writes, until it ends. */
+/** Collects a process's output, until it ends. */
 export async function output(child: ChildProcess): Promise<{ stdout: Buffer; stderr: string; code: number | null }> {
   const stdout: Buffer[] = [];
   let stderr = '';

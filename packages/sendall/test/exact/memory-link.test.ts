@@ -7,7 +7,7 @@ import { noise } from '../dist/chatter.js';
 const pairWith = (plan: FaultPlan) =>
   memoryPair({ toHost: new DirectionFaults(plan, 'a', true), toCaller: new DirectionFaults(plan, 'b', true) });
 
-/** Writes `data` in one direction and returns what arrived before the end, and how it ended. */
+/** Writes `data` in one direction; returns the bytes that arrived before the end, and how it ended. */
 async function send(plan: FaultPlan, data: Buffer): Promise<{ got: Buffer; error: Error | undefined }> {
   const { caller, host } = pairWith(plan);
   const chunks: Buffer[] = [];

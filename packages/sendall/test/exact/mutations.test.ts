@@ -22,11 +22,11 @@ import { newRunId } from '../../dist/protocol/run-id.js';
 import { removeHome } from '../remove-home.js';
 import { Rogue } from './rogue.js';
 
-/** Cases of each property; more of them by RUNS=1000. */
+/** Cases of each property; RUNS=1000 runs more. */
 const RUNS = Number(process.env['RUNS'] ?? 40);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
-/** Runs of the attacker, so that its messages find some. */
+/** Runs of the attacker, so that its messages find a target. */
 const runIds = Array.from({ length: 4 }, () => newRunId());
 
 const numbers = fc.oneof(
@@ -45,7 +45,7 @@ const blobs = fc.oneof(
   fc.constant(Buffer.alloc(5000, 7)),
 );
 
-/** A value for each field of a table, mostly; what is optional or a list may be left out. */
+/** A value for most fields of a table; optional fields and lists may be omitted. */
 function valuesOf(fields: Fields, depth = 0): fc.Arbitrary<Record<string, unknown>> {
   const model: Record<string, fc.Arbitrary<unknown>> = {};
   for (const [name, { of, repeated, optional }] of Object.entries(fields)) {
@@ -65,7 +65,7 @@ function valuesOf(fields: Fields, depth = 0): fc.Arbitrary<Record<string, unknow
   return fc.record(model);
 }
 
-/** Commands that do no harm, told to start in all kinds of ways. */
+/** Harmless commands, with all kinds of specs. */
 const specs = fc
   .tuple(
     fc.constantFrom(['true'], ['cat'], ['seq', '2000'], ['sleep', '1'], ['no-such-program'], ['/'], ['']),
@@ -95,7 +95,7 @@ const strangeSpecs = fc.oneof(
   { weight: 8, arbitrary: specs },
   {
     weight: 1,
-    // No text of a shell: it might mean something.
+    // No shell text: it might be a real command.
     arbitrary: valuesOf(SPEC_FIELDS).map((spec) =>
       encodeSpec({ ...spec, verb: 'exec', argv: [], script: undefined } as unknown as Spec),
     ),
@@ -104,7 +104,7 @@ const strangeSpecs = fc.oneof(
 );
 
 const names = Object.keys(MESSAGES) as MessageName[];
-/** A message of any kind; those that callers may send come more often. */
+/** A message of any kind; those callers may send are more frequent. */
 const controls: fc.Arbitrary<Control> = fc
   .tuple(
     fc.oneof(
@@ -130,7 +130,7 @@ const frames = fc.oneof(
   { weight: 8, arbitrary: controls.map((message) => encode(message)) },
   { weight: 2, arbitrary: pieces },
 );
-/** A frame with some of its bytes changed. */
+/** A frame with some bytes changed. */
 const mutated = fc
   .tuple(frames, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { maxLength: 3 }))
   .map(([frame, changes]) => {
@@ -139,7 +139,7 @@ const mutated = fc
     return copy;
   });
 
-/** An agent has decoded what it passes on. */
+/** An agent passes on only messages it could decode. */
 function isWellFormed(message: Control): boolean {
   try {
     decode(encode(message));
@@ -153,7 +153,7 @@ describe('an agent', () => {
   let home: Home;
   let agent: Agent;
   let host: Host;
-  /** How often the agent had to make its link to the keeper anew. */
+  /** How often the agent had to restore its link to the keeper. */
   let relinked = 0;
   beforeAll(async () => {
     home = resolveHome({ SENDALL_HOME: mkdtempSync(join(tmpdir(), 'sendall-mutations-')) });
@@ -228,7 +228,7 @@ test('a keeper refuses an invalid message for one run, and goes on with the othe
       await new Promise<void>((resolve) => (wake = resolve));
     heard.length = 0;
   };
-  // Only agents send these, of themselves.
+  // Only agents send these, about themselves.
   const own = new Set<string>(['HELLO', 'ASK', 'PING']);
   await fc.assert(
     fc.asyncProperty(fc.array(controls, { minLength: 1, maxLength: 30 }), async (all) => {

@@ -78,7 +78,7 @@ describe('the agent', () => {
     expect(open((await machine.status()).keeperPid!)).not.toContain(inherited);
     const run = host.run(['sleep', '600'], { reject: false });
     const { pid } = await run.started;
-    // Its loader has a library open for a moment.
+    // Its loader briefly holds a library open.
     await until(() => open(pid).length === 3, 'the program to be loaded');
     expect(open(pid)).toEqual(['/dev/null', expect.stringMatching(/^pipe:/), expect.anything()]);
     await run.kill();
@@ -153,7 +153,7 @@ describe('the keeper', () => {
       expect(result.survivors.map((each) => each.pid)).toContain(pid);
       process.kill(-pid, 'SIGKILL');
     }
-    // The next keeper serves on.
+    // The next keeper continues.
     expect((await host.run(['echo', 'again'])).stdout).toBe('again\n');
   });
 });
@@ -204,7 +204,7 @@ rootTest('a full disk makes the command wait, and nothing is lost', async () => 
     return false;
   }, 'the disk to be full');
   expect(run.state).toBe('running');
-  // Another small command must get its code through, disk or not.
+  // Another small command must deliver its code, even without disk space.
   const small = host.sh('exit 7', { reject: false });
   expect((await small).code).toBe(7);
   expect(() => writeFileSync(filler, Buffer.alloc(8 * 1024 * 1024))).toThrow(/ENOSPC/);

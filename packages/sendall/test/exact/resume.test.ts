@@ -65,7 +65,7 @@ describe('a lost link', () => {
   });
 
   test('does not double a command whose OPEN was not answered', async () => {
-    // Every number of bytes at which the first link may die, a few at a time.
+    // Every byte at which the first link may die, a few runs at a time.
     for (let cutAfter = 300; cutAfter < 900; cutAfter += 61) {
       const { fleet, host } = await oneHost({ faults: { cutAfter } });
       const mark = `${fleet.home.state}/started-once`;
@@ -121,7 +121,7 @@ describe('a lost link', () => {
   test('fails a run the host does not know, and nothing is started', async () => {
     const { fleet, host } = await oneHost();
     fleet.unplug(true);
-    // The loss is noticed in a later turn; a run that is sent before may have been heard of.
+    // The loss is noticed in a later turn; the host may know a run sent before.
     await new Promise((resolve) => setImmediate(resolve));
     const result = await host.run(['true'], { reject: false });
     expect(result.outcome).toBe('unreachable');

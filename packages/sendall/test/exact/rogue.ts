@@ -34,7 +34,7 @@ export class Rogue {
     return new Rogue(socket);
   }
 
-  /** A caller that has been let in. */
+  /** An authenticated caller. */
   static async authenticated(path: string, auth: Partial<MessageNamed<'AUTH'>> = {}): Promise<Rogue> {
     const rogue = await Rogue.connect(path);
     const nonce = Buffer.alloc(16);
@@ -87,7 +87,7 @@ export class Rogue {
     }
   }
 
-  /** What the agent said before it hung up. */
+  /** The agent's messages before it hung up. */
   async lastWords(): Promise<string> {
     await this.closed;
     const error = this.messages.find((message) => message.type === 'LINK_ERROR');

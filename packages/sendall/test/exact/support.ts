@@ -1,4 +1,4 @@
-/** What the tests of exactness share: fleets that end with the test, digests, events. */
+/** Shared by the tests of exactness: fleets that end with the test, digests, events. */
 import { createHash } from 'node:crypto';
 import { onTestFinished } from 'vitest';
 import { testHosts, type Host, type RunEvent, type Run, type TestFleet, type TestHostsOptions } from 'sendall';
@@ -12,13 +12,13 @@ export async function fleetOf(n: number, options: TestHostsOptions = {}): Promis
   return fleet;
 }
 
-/** One host and the fleet that it belongs to. */
+/** One host and its fleet. */
 export async function oneHost(options: TestHostsOptions = {}): Promise<{ fleet: TestFleet; host: Host }> {
   const fleet = await fleetOf(1, options);
   return { fleet, host: fleet.hosts[0]! };
 }
 
-/** Notes a run's events while it goes on. */
+/** Records a run's events in the background. */
 export function watch(run: Run): { seen: RunEvent[]; stdout: () => Buffer; over: Promise<void> } {
   const seen: RunEvent[] = [];
   const over = (async () => {

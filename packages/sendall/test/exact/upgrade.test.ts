@@ -35,7 +35,7 @@ test('one with commands goes on with them, takes new ones, and makes room when t
   expect((await machine.status()).keeperPid).toBe(old);
   await sleeper.cancel();
   expect((await sleeper).outcome).toBe('cancelled');
-  // With its last command gone it ends, and the next one knows what it knew.
+  // It ends with its last command, and the next one takes over its knowledge.
   await until(async () => (await machine.status()).keeperVersion === status.version, 'the new keeper', 40_000);
   expect(alive(old!)).toBe(false);
   expect(await host.attach(late.runId).nothrow()).toMatchObject({ code: 7, stdout: 'late\n' });

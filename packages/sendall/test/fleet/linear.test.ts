@@ -5,11 +5,11 @@ import { Fifo } from '../../dist/client/streams/fifo.js';
 import { workOf } from './work.js';
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
-/** The same numbers in an order of no use. */
+/** The same numbers, shuffled. */
 const mixed = (count: number): number[] => numbers(count).map((i) => (i * 7919) % count);
 const LF = Buffer.from('\n');
 
-/** What may be large, and what is done with so much of it. */
+/** Possibly large inputs, and an operation on each. */
 const works: [what: string, work: (size: number) => void][] = [
   ['a range is folded', (n) => void new NodeSet(`n[1-${n}]`).toString()],
   ['a range is written out', (n) => void [...new NodeSet(`n[1-${n}]`)]],

@@ -114,7 +114,7 @@ describe('a set of names', () => {
     expect(mine).toEqual(theirs.map(({ names }, i) => ({ text: expressions[i], names: sorted(names) })));
   });
 
-  test('is what it was when it is written and read again', () => {
+  test('stays the same when written and read again', () => {
     fc.assert(
       fc.property(fc.oneof(expression, wide), (text) => {
         const set = new NodeSet(text);
@@ -126,7 +126,7 @@ describe('a set of names', () => {
     );
   });
 
-  test('is read again with all names, whatever digits they have', () => {
+  test('is read again with all names, with digits of any length', () => {
     const digits = fc.stringMatching(/^\d{1,17}$/);
     const name = fc.oneof(
       digits,
@@ -145,7 +145,7 @@ describe('a set of names', () => {
     expect(new NodeSet('n[01-99],n100').toString()).toBe('n[01-99,100]');
   });
 
-  test('its notation stands for itself, in several dimensions too', () => {
+  test('its notation parses to the same set, in several dimensions too', () => {
     expect(new NodeSet('rack[1-2]n[1-3]').toString()).toBe('rack[1-2]n[1-3]');
     expect(new NodeSet('dc1n2,dc2n2,dc1n1,dc2n1').toString()).toBe('dc[1-2]n[1-2]');
     expect(new NodeSet('dc[ 1 - 2 ]n[ 2-6 / 2, 9 ]').toString()).toBe('dc[1-2]n[2,4,6,9]');
@@ -179,7 +179,7 @@ describe('a set of names', () => {
     expect(() => set.slice('2-1')).toThrow('the places "2-1" are wrong at character 1: the range 2-1 runs backwards');
   });
 
-  test('a comma may stand before what is taken away; an address is a name', () => {
+  test('a comma may precede a difference; an address is a name', () => {
     expect(new NodeSet('web[1-3],!web2').toString()).toBe('web[1,3]');
     expect([...new NodeSet('a,tls://[::1]:7433')]).toEqual(['a', 'tls://[::1]:7433']);
     expect([...new NodeSet('unix:/run/a=b?*/agent.sock')]).toEqual(['unix:/run/a=b?*/agent.sock']);

@@ -1,4 +1,4 @@
-/** What a function does, counted and not timed: elements that are walked over or stored, and bytes that are copied. */
+/** Counts a function's work instead of timing it: elements visited or stored, and bytes copied. */
 
 type Method = (this: unknown, ...args: never[]) => unknown;
 type Owner = Record<string, Method>;
@@ -6,7 +6,7 @@ type Owner = Record<string, Method>;
 const iteratorOf = (iterable: Iterable<unknown>): object =>
   Object.getPrototypeOf(iterable[Symbol.iterator]()) as object;
 
-/** Owners and names of what is counted, and how much one call counts. */
+/** The counted methods, by owner and name, and the work of one call. */
 const counted: [owner: object, name: string, weight: (result: unknown) => number][] = [
   [iteratorOf([]), 'next', () => 1],
   [iteratorOf(new Set()), 'next', () => 1],
@@ -22,7 +22,7 @@ const counted: [owner: object, name: string, weight: (result: unknown) => number
   [Buffer, 'concat', (result) => (result as Buffer).length],
 ];
 
-/** How much work `act` is, in steps. */
+/** The work of `act`, in steps. */
 export function workOf(act: () => void): number {
   let steps = 0;
   const originals = counted.map(([owner, name, weight]) => {

@@ -91,7 +91,7 @@ describe('exact capture', () => {
   const capture = 'exact';
   const python = (program: string) => keeper.open({ argv: ['python3', '-c', program].map(bytes), capture });
 
-  /** What each stream's records hold. */
+  /** The bytes of each stream's records. */
   const writes = async (run: ReturnType<typeof python>) => {
     const records = parse(await run.output(RECORDS));
     expect(records.every(({ stream }) => stream & AS_READ)).toBe(true);
@@ -195,7 +195,7 @@ describe('exact capture', () => {
       run.send({ type: 'STOP', stream: 1 });
       run.send({ type: 'STOP', stream: 2 });
       const { code, signal } = await run.exit;
-      // The socket refuses; yes says so and fails.
+      // The socket refuses; yes reports it and fails.
       expect([code, signal]).toEqual(capture === 'exact' ? [undefined, 'SIGPIPE'] : [1, undefined]);
     },
   );

@@ -25,7 +25,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const RUNS = 24;
 const runIdOf = (no: number): Buffer => Buffer.alloc(16, no);
 
-/** What the keeper would have written for some runs of which each ended with its number as the code. */
+/** The journal of a keeper for some runs, each of which ended with its number as the code. */
 function records(): JournalEntry[] {
   return Array.from({ length: RUNS }, (_, i) => i + 1).flatMap((no): JournalEntry[] => [
     {
@@ -37,7 +37,7 @@ function records(): JournalEntry[] {
       notAfterMs: 1000 + no,
       openedMs: no,
       keepMs: 1,
-      // Words that look like entries of others, in frames.
+      // Arguments that look like framed entries of other runs.
       argv: [encodeEntries([{ kind: 'forgotten', no: (no % RUNS) + 1, notAfterMs: 9999 }])],
       tags: [],
     },
@@ -65,7 +65,7 @@ function writeWhole(): Buffer {
   return readFileSync(journalFile(home));
 }
 
-/** One thing that happens to disks, as a share of the entries' length. */
+/** One kind of disk damage, placed at a share of the entries' length. */
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 const harm = fc.oneof(
   fc.record({ what: fc.constant('flip' as const), at: share, bit: fc.nat(7) }),
@@ -93,7 +93,7 @@ function damage(whole: Buffer, end: number, harms: readonly Harm[]): Buffer {
   return file;
 }
 
-/** Where output of a run is now: with the run, or set aside. */
+/** The place of a run's output: with the run, or set aside. */
 function outputOf(no: number): string | undefined {
   const name = spoolFolderName(PRINCIPAL, runIdOf(no));
   const places = [spoolRoot(home), ...setAsideFolders(home).map((each) => join(each, 'spool'))];
@@ -123,7 +123,7 @@ describe('a damaged journal', () => {
             if (exit) expect(exit.exit.code).toBe(intent.no);
           }
           for (let no = 1; no <= RUNS; no++) expect(outputOf(no)).toBe(`output of ${no}`);
-          // What was written anew is sound, says the same, and needs no second repair.
+          // The rewritten journal is sound, says the same, and needs no second repair.
           const again = Journal.open(journalFile(home), bootId, new SetAside(home));
           expect(historyOf(again.entries).runs).toEqual(runs);
           expect(again.journal.epoch).toEqual(journal.epoch);

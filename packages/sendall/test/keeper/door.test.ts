@@ -202,7 +202,7 @@ describe('without koffi', () => {
     const hit = keeper.sh('sleep 100');
     await hit.wait('STARTED');
     await hit.operate({ type: 'SIGNAL', signal: 35, scope: 'group' });
-    // Node has no name for it and says that the code was 0.
+    // Node has no name for it and reports code 0.
     const { code, ...exit } = await hit.exit;
     expect(code).toBe(undefined);
     expect(exit).toMatchObject({

@@ -4,7 +4,7 @@ import { alive, KeeperClient, type Attached } from './keeper-client.js';
 import { rootDescribe } from '../../../../test/support/root.js';
 import { until } from '../../../../test/support/waits.js';
 
-/** Pids that the command printed, one a line; waits until there are so many. */
+/** Waits until the command has printed this many pids, one a line, and returns them. */
 async function pidsOf(run: Attached, count: number): Promise<number[]> {
   let pids: number[] = [];
   await until(async () => {
@@ -14,7 +14,7 @@ async function pidsOf(run: Attached, count: number): Promise<number[]> {
   return pids;
 }
 
-/** Children that try to get away. Each prints its pid. */
+/** Children that try to escape. Each prints its pid. */
 const nasty = {
   'a plain child': 'sh -c "echo \\$\\$; exec sleep 300" &',
   setsid: 'setsid sh -c "echo \\$\\$; exec sleep 300" &',
@@ -115,7 +115,7 @@ function reaches({ options, proof, children }: Way): void {
 
 rootDescribe('a child that leaves its cgroup', () => {
   const ROOT = `R=$(awk '/ - cgroup2 /{print $5}' /proc/self/mountinfo | head -1)`;
-  /** Leaves for `group`, says its pid, and sleeps. */
+  /** Moves to `group`, prints its pid, and sleeps. */
   const leaver = (group: string, program = 'setsid sh -c') =>
     `${ROOT}; ${program} 'echo $$ > '${group}'/cgroup.procs; echo $$; exec /bin/sleep 300' &`;
   const outermost = '"$R"';
@@ -219,7 +219,7 @@ describe('signals', () => {
       expect((await run.operate({ type: 'SIGNAL', signal: 10, scope })).result).toBe('done');
       const heard = async (): Promise<string[]> => {
         const words = (await run.read(1, 3, run.next(1))).toString().split('\n');
-        // The shells' own children (sleep) die of it, which a shell may mention.
+        // The shells' own children (sleep) die of it, and a shell may report that.
         return words.filter((word) => word === 'leader' || word === 'child').toSorted();
       };
       await until(async () => (await heard()).length === expected.length, expected.join(' and '));

@@ -31,7 +31,7 @@ rootDescribe('a full disk', () => {
     return filler;
   };
 
-  /** Uses up the places for files. */
+  /** Uses up the inodes. */
   const fillInodes = (): string => {
     const filler = join(folder, 'spool', 'filler');
     mkdirSync(filler);
@@ -146,7 +146,7 @@ rootDescribe('a full disk', () => {
     const keeper = await KeeperClient.start({}, folder);
     const over = keeper.sh('exit 42');
     await over.exit;
-    // More than one: what a start writes must not use up what is left.
+    // More than one, so that the entries of a start do not use up the rest.
     const filler = use();
     for (let i = 0; i < 3; i++) {
       await keeper.crash();
@@ -221,7 +221,7 @@ rootDescribe('a full disk', () => {
     const runs = Array.from({ length: 10 }, () => keeper.sh('sleep 0.5; exit 7'));
     await Promise.all(runs.map((run) => run.wait('STARTED')));
     fill();
-    // A megabyte is written ahead: it takes some commands to use it up.
+    // A megabyte is preallocated: it takes some commands to use it up.
     let refused;
     for (let burst = 0; burst < 12 && !refused; burst++) {
       const more = Array.from({ length: 50 }, () => keeper.exec('true', 'x'.repeat(2000)));

@@ -15,7 +15,7 @@ afterAll(() => keeper[Symbol.asyncDispose]());
 const cat = (): Attached => keeper.open({ argv: [bytes('cat')], stdin: true });
 const sum = (data: Uint8Array): string => createHash('md5').update(data).digest('hex');
 
-/** Sends all of it under the credit that is granted, `piece` bytes at a time, then the end. */
+/** Sends everything within the granted credit, `piece` bytes at a time, then the end. */
 async function feed(run: Attached, data: Buffer, piece = 64 * 1024): Promise<void> {
   let limit = keeper.link.window;
   for (let sent = 0; sent < data.length;) {
@@ -86,7 +86,7 @@ describe('the window of stdin', () => {
     const run = keeper.sh('sleep 600', { stdin: true });
     let [sent, limit] = [0, keeper.link.window];
     const piece = Buffer.alloc(64 * 1024);
-    // A pipe of 1 MiB at most, and what waits behind it.
+    // A pipe of at most 1 MiB, and the bytes that wait for it.
     const most = 1024 * 1024 + 2 * 1024 * 1024;
     for (;;) {
       while (sent + piece.length <= limit) {

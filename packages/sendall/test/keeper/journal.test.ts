@@ -30,7 +30,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** No output beside the journal. */
+/** A spool without output. */
 const nothing = { hasStrays: () => false, setAside: () => undefined };
 
 const exitOf = (code: number) => ({ code, upto: [], survivors: [], startMs: 1, endMs: 2 });
@@ -61,7 +61,7 @@ const started = (no: number): JournalEntry => ({
   cgroup: undefined,
 });
 
-/** Random but possible lives of runs, interleaved as they would be. */
+/** Random but possible histories of runs, interleaved. */
 const lives = fc
   .array(
     fc.record({
@@ -145,7 +145,7 @@ describe('the journal', () => {
         write(entries);
         const whole = readFileSync(path);
         const { end } = readJournal(whole);
-        // Bytes behind the cut never reached the disk.
+        // Bytes after the cut never reached the disk.
         const kept = Math.floor(end * cut);
         const torn = Buffer.concat([whole.subarray(0, kept), Buffer.alloc(whole.length - kept)]);
         const found = readJournal(torn).entries.slice(1);
@@ -200,7 +200,7 @@ describe('the journal', () => {
       }
     }
     expect(known).toBe(runs.length);
-    // A keeper that takes up what is left says the truth, or that it is lost; and starts none of them again.
+    // A keeper that reads the rest reports the truth, or that a run is lost; and starts none of them again.
     for (let part = 1; part <= 8; part++) {
       writeFileSync(join(home, 'journal'), Buffer.concat([whole.subarray(0, (end * part) / 8), Buffer.alloc(4096)]));
       const next = await KeeperClient.start({}, home);
@@ -378,7 +378,7 @@ test('shell text, variables and stdin are not in the journal, and listings show 
   ]);
   expect(await keeper.forget(run.runId)).toBe('done');
   await keeper.end();
-  // As it is understood: on the disk entries are masked.
+  // Decoded: on the disk, entries are masked.
   const { entries } = readJournal(readFileSync(join(home, 'journal')));
   const said = inspectBytes(entries);
   expect(said).toContain('"-c"');

@@ -1,4 +1,4 @@
-/** The tests' agent: a keeper of its own in a temp folder, runs by name, everything it says remembered. */
+/** The tests' agent: has a keeper of its own in a temp folder, and keeps all its messages. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ export class Attached {
     );
   }
 
-  /** Waits for a message, also one that has come already. */
+  /** Waits for a message, including earlier ones. */
   async wait<T extends Message['type']>(
     type: T,
     accept?: (message: MessageNamed<T>) => boolean,
@@ -65,7 +65,7 @@ export class Attached {
     }
   }
 
-  /** Waits until a stream has come as far as `next`. */
+  /** Waits until a stream has reached `next`. */
   async reaches(stream: number, next: number): Promise<void> {
     while (this.next(stream) < next) await new Promise<void>((resolve) => this.#wake.push(resolve));
   }
@@ -88,7 +88,7 @@ export class Attached {
     this.#keeper.link.send({ ...message, alias: this.alias } as unknown as Control);
   }
 
-  /** Does an operation and waits for its answer. */
+  /** Performs an operation and waits for its answer. */
   async operate(message: { type: 'SIGNAL' | 'CANCEL' | 'RESIZE' } & Record<string, unknown>) {
     const opId = this.#keeper.nextOp++;
     this.send({ ...message, opId });
@@ -113,7 +113,7 @@ export class Attached {
     return Buffer.concat(pieces);
   }
 
-  /** A stream up to where EXIT says it was, checked against EXIT's sum and what came along the way. */
+  /** A stream up to its offset in EXIT, checked against EXIT's sum and the bytes received. */
   async output(stream: number): Promise<Buffer> {
     const exit = await this.exit;
     const upto = exit.upto.find((each) => each.stream === stream);
@@ -156,7 +156,7 @@ export class KeeperClient implements AsyncDisposable {
     return client;
   }
 
-  /** Connects, again if need be. */
+  /** Connects, again if needed. */
   async connect(options: KeeperOptions = {}): Promise<void> {
     this.#attached.clear();
     this.link = await ensureKeeper(this.home, {
@@ -165,7 +165,7 @@ export class KeeperClient implements AsyncDisposable {
     });
   }
 
-  /** SIGKILL, as a crash would be, and a new connection to the keeper that follows. */
+  /** Kills the keeper, like a crash, and connects to its successor. */
   async crash(options: KeeperOptions = {}): Promise<void> {
     process.kill(this.link.pid, 'SIGKILL');
     await this.link.closed;
@@ -206,7 +206,7 @@ export class KeeperClient implements AsyncDisposable {
     return attached;
   }
 
-  /** Asks about the keeper itself, or of a run without attaching. */
+  /** Asks the keeper about itself, or about a run, without attaching. */
   async ask(message: { type: Control['type'] } & Record<string, unknown>): Promise<Attached> {
     const alias = this.#nextAlias++;
     const answers = new Attached(this, alias, new Uint8Array(16));
@@ -231,7 +231,7 @@ export class KeeperClient implements AsyncDisposable {
     return (await answers.wait('OP_OK')).result;
   }
 
-  /** Ends the keeper with everything it runs. */
+  /** Ends the keeper and all its commands. */
   async end(): Promise<void> {
     await this.ask({ type: 'ASK', what: 'end-runs' });
     await this.ask({ type: 'ASK', what: 'drain' });

@@ -12,7 +12,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const KiB = 1024;
 const STREAM = 1;
-/** The byte at an offset, so that any misplaced one shows. */
+/** The byte for an offset, so that a misplaced one shows. */
 const pattern = (from: number, length: number) =>
   Buffer.from(Array.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >> 8)) & 0xff));
 const size = () => readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);

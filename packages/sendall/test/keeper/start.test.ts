@@ -209,7 +209,7 @@ describe('limits', () => {
     await using small = await KeeperClient.start({ limits: { maxRunning: 1, maxQueued: 4 } });
     const order = join(folder, 'order');
     const runs = ['a', 'b', 'c'].map((name) => small.sh(`echo ${name} >> ${order}; sleep 0.05`));
-    // What is left is for other callers.
+    // The rest is for other callers.
     const { code, message } = await small.exec('true').wait('REFUSED');
     expect([code, message]).toEqual(['busy', expect.stringContaining('3 runs of yours run or wait already')]);
     await Promise.all(runs.map((run) => run.exit));

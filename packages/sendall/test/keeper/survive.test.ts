@@ -19,7 +19,7 @@ describe('the death of an agent', () => {
     await using keeper = await KeeperClient.start();
     const runs = Array.from({ length: 20 }, (_, i) => keeper.sh(`echo a; sleep 0.2; echo b; exit ${i}`));
     await Promise.all(runs.map((run) => run.wait('STARTED')));
-    // What a kernel does for a process that was killed: its sockets close.
+    // As the kernel does for a killed process: its sockets close.
     keeper.link.close();
     await keeper.link.closed;
     const { pid } = keeper.link;
@@ -125,7 +125,7 @@ describe('the death of the keeper', () => {
     expect(readFileSync(journal).length).toBeLessThan(5 * 1024 * 1024);
     await keeper.crash({ limits: { maxEnded: 50 } });
     expect((await keeper.list()).length).toBeLessThanOrEqual(50);
-    // Of the last round any may be among those that are kept.
+    // Any of the last round may be among those kept.
     for (const runId of ids.slice(0, -1))
       expect(await keeper.open({ argv }, { runId }).wait('REFUSED')).toMatchObject({ code: 'expired' });
   });

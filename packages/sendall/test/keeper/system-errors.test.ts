@@ -8,7 +8,7 @@ import { loadNative } from '../../dist/keeper/system/syscalls.js';
 import { starter } from '../../dist/started.js';
 import { rootTest } from '../../../../test/support/root.js';
 
-/** No process has so many descriptors. */
+/** A descriptor number no process reaches. */
 const NOWHERE = 1_000_000_000;
 
 let native: Native;

@@ -11,7 +11,7 @@ import { KeeperClient } from './keeper-client.js';
 
 const CALLS = 'pwrite64,fdatasync,clone,clone3,vfork,execve';
 
-/** What one system call of a trace was: where it began and where it was over, as line numbers. */
+/** One system call in a trace: its first and last line numbers. */
 interface Call {
   readonly pid: string;
   readonly name: string;
@@ -20,7 +20,7 @@ interface Call {
   text: string;
 }
 
-/** Reads `strace -f`: calls of several threads lie over each other. */
+/** Parses `strace -f`, where calls of several threads overlap. */
 function callsOf(trace: string): Call[] {
   const calls: Call[] = [];
   const open = new Map<string, Call>();
@@ -47,7 +47,7 @@ function callsOf(trace: string): Call[] {
   return calls;
 }
 
-/** The bytes of the strings in a call, as `strace -xx` prints them. */
+/** The bytes of the strings in a call, from the output of `strace -xx`. */
 const bytesIn = ({ text }: Call): Buffer =>
   Buffer.from([...text.matchAll(/\\x([0-9a-f]{2})/g)].map(([, hex]) => hex).join(''), 'hex');
 
@@ -75,7 +75,7 @@ test('the kernel saw the sync of its intent return before each command was start
   await using keeper = await KeeperClient.start();
   const ids = Array.from({ length: 60 }, () => newRunId());
   const calls = await traced(keeper.link.pid, async () => {
-    // Some alone, some in crowds: a crowd shares its syncs.
+    // Some alone, some in groups: a group shares its syncs.
     for (const [from, to] of [
       [0, 1],
       [1, 2],
@@ -101,7 +101,7 @@ test('the kernel saw the sync of its intent return before each command was start
     const start = calls.find((call) => call.name === 'execve' && bytesIn(call).includes(formatRunId(runId)))!;
     if (!intent) throw new Error('the intent was not written');
     expect(start, 'the command was started').toBeDefined();
-    // The child's first call comes after the clone that made it: the last one the keeper had begun by then.
+    // The child's first call follows the clone that made it: the last one the keeper had begun by then.
     const clone = calls.findLast(({ name, begun }) => begun < start.begun && /^(clone3?|vfork)$/.test(name))!;
     const sync = syncs.find(({ begun }) => begun > intent.over)!;
     expect(sync, 'it was synced after it was written').toBeDefined();

@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
 import { Link } from '../../dist/link/link.js';
 
-/** Takes every write at once, as a socket does whose peer keeps up: no `drain` follows. */
+/** Takes every write immediately, like a socket whose peer keeps up: no `drain` follows. */
 class Hungry extends Duplex {
   readonly written: Buffer[] = [];
   override _read(): void {}

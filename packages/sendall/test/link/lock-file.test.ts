@@ -28,7 +28,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const HOLD = fileURLToPath(new URL('../dist/hold-lock.js', import.meta.url));
 
-/** A process that got the lock and was killed while it held it. */
+/** A process killed while it held the lock. */
 async function killedHolder(lock: string): Promise<void> {
   const child = spawn(process.execPath, [HOLD, lock], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [said] = (await once(child.stdout, 'data')) as [Buffer];
@@ -37,7 +37,7 @@ async function killedHolder(lock: string): Promise<void> {
   await once(child, 'exit');
 }
 
-/** As left by a program that did not write its name into it. */
+/** A lock file without an owner's name. */
 function nameless(lock: string): void {
   writeFileSync(lock, '');
   utimesSync(lock, 1, 1);
@@ -103,14 +103,14 @@ describe('a lock', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  /** Changes the words of the lock. */
+  /** Changes the content of the lock. */
   function reword(change: (words: string[]) => string[]): void {
     const words = change(readlinkSync(path).split('.'));
     rmSync(path);
     symlinkSync(words.join('.'), path);
   }
 
-  /** Makes it look as if its owner were where its process cannot be looked at. */
+  /** Makes its owner look like a process out of sight. */
   const fromElsewhere = () => reword(([pid, ticks, , token]) => [pid!, ticks!, 'another machine', token!]);
 
   test('of another machine is taken when it has not been renewed, and its owner sees that', async () => {
@@ -124,7 +124,7 @@ describe('a lock', () => {
     expect(lock.state).toBe('gone');
     const third = await held();
     expect(lock.state).toBe('taken');
-    // The first owner, late: the lock is not its any more.
+    // The first owner, late: it no longer has the lock.
     lock.release();
     expect(third.state).toBe('held');
   });

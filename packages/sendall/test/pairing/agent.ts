@@ -1,4 +1,4 @@
-/** An agent that does nothing but pairing, on a real TLS socket, and a caller that speaks message by message. */
+/** An agent for pairing only, on a real TLS socket, and a caller that sends single messages. */
 import type { TLSSocket } from 'node:tls';
 import { Callers } from '../../dist/agent/callers.js';
 import { PairingDesk, type PairingOptions } from '../../dist/agent/pairing.js';
@@ -48,7 +48,7 @@ export async function openTestAgent(
   return { home, identity, callers, desk, port, url: `tls://127.0.0.1:${port}` };
 }
 
-/** Reads the next message from a link, or the reason why there is none. */
+/** Reads the next message from a link, or the reason why none arrives. */
 export class Conversation {
   readonly link: Link;
   readonly binding: Buffer;
@@ -78,7 +78,7 @@ export class Conversation {
     return talk;
   }
 
-  /** The next message that is not HELLO_OK; undefined when the link is over. */
+  /** The next message other than HELLO_OK; undefined when the link has ended. */
   async next(): Promise<Message | undefined> {
     for (;;) {
       const message = this.#arrived.shift();

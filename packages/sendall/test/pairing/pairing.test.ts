@@ -26,7 +26,7 @@ function proofFor(talk: Conversation, caller: Identity, agent: TestAgent, code: 
   return pairingProof(parseCode(code), 'client', input);
 }
 
-/** An agent of which only the words are ours. */
+/** A fake agent that sends our messages. */
 async function speaker(reply: (link: Link, message: Message) => void): Promise<string> {
   const port = await tlsServer(serverTls(await newIdentity()), (socket) => {
     acceptPeer(socket);
@@ -242,7 +242,7 @@ describe('in the middle', () => {
     const genuine: Buffer[] = [];
     const other = newHome();
     {
-      // A real PAIR_DONE of another connection, for the proxy to show.
+      // A real PAIR_DONE of another connection, for the proxy to present.
       const me = await identityOf(other);
       const talk = await Conversation.begin(agent.port, me);
       const done = await talk.prove(proofFor(talk, me, agent, agent.desk.issue().code));

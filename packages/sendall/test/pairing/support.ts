@@ -15,7 +15,7 @@ export function newHome(): Home {
   return resolveHome({ SENDALL_HOME: folder });
 }
 
-/** What a home holds besides its mark. */
+/** The content of a home besides its mark. */
 export const filesOf = ({ config }: Home): string[] => readdirSync(config).filter((name) => name !== '.sendall');
 
 export async function newIdentity(): Promise<Identity> {
@@ -38,7 +38,7 @@ export async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A TLS server; `accept` sees each connection whose handshake is done. Resolves to its port. */
+/** A TLS server; `accept` gets each connection after its handshake. Resolves to its port. */
 export function tlsServer(options: TlsOptions, accept: (socket: TLSSocket) => void = () => {}): Promise<number> {
   const server = createServer(options, (socket) => {
     socket.on('error', () => {});

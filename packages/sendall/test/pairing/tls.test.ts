@@ -9,7 +9,7 @@ import { listen, newIdentity, tlsServer } from './support.js';
 
 const host = '127.0.0.1';
 
-/** A server that hands each finished handshake to a queue. */
+/** A server that queues each connection after its handshake. */
 async function agent(identity: Identity, options = serverTls(identity)) {
   const waiting: ((socket: TLSSocket) => void)[] = [];
   const accepted = () => new Promise<TLSSocket>((resolve) => waiting.push(resolve));
@@ -17,7 +17,7 @@ async function agent(identity: Identity, options = serverTls(identity)) {
   return { port, accepted };
 }
 
-/** A TLS client that is none of ours. */
+/** A foreign TLS client. */
 async function foreigner(port: number, options: ConnectionOptions): Promise<TLSSocket> {
   const socket = connect({ host, port, rejectUnauthorized: false, ...options });
   await once(socket, 'secureConnect');
@@ -99,7 +99,7 @@ describe('the agent’s side refuses', () => {
 
   test('a resumed session', async () => {
     const identity = await newIdentity();
-    // Node resumes by ticket when nothing forbids it, so the check is what stands in the way.
+    // Node resumes by ticket unless forbidden, so only the check prevents it.
     const { port, accepted } = await agent(identity, { ...serverTls(identity), secureOptions: 0 });
     const options = clientOptions(await newIdentity());
     const firstArrival = accepted();

@@ -3,7 +3,7 @@ import { array, assert, property, uint8Array } from 'fast-check';
 import { expect, test } from 'vitest';
 import { crc32 } from '../../dist/protocol/crc32.js';
 
-/** More than after which the library is loaded. */
+/** Above the size at which the library is loaded. */
 const MANY = Buffer.alloc(5 * 1024 * 1024, 'many bytes ');
 
 const agree = property(array(uint8Array({ maxLength: 5000 })), uint8Array({ minLength: 1 }), (pieces, last) => {

@@ -25,7 +25,7 @@ export function protoText(): string {
 //   len:u32be | type:u8 | flags:u8 = 0 | reserved:u16 = 0 | alias:u32be | body
 // with one of these messages as its body. DATA (type 0x20) has a body of its own:
 //   stream:u8 | gseq:u48be | offset:u64be | bytes
-// Made from src/protocol/messages.ts; a test keeps the two equal.
+// Generated from src/protocol/messages.ts; a test keeps the two equal.
 syntax = "proto2";
 package sendall;
 

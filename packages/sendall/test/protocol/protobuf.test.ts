@@ -39,7 +39,7 @@ function writeInner(writer: BinaryWriter, { count, name }: Value['inner']): void
   writer.tag(1, WireType.Varint).uint64(count).tag(20, WireType.LengthDelimited).string(name);
 }
 
-/** The same message by a library. */
+/** The same message from a library. */
 function reference({ number, flag, word, data, inner: one, more, words }: Value): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(1, WireType.Varint).uint64(number).tag(2, WireType.Varint).bool(flag);
@@ -57,7 +57,7 @@ function reference({ number, flag, word, data, inner: one, more, words }: Value)
 test('a message is byte for byte what another implementation writes, and is read from it', () => {
   fc.assert(
     fc.property(value, (sent) => {
-      // Half of a surrogate pair has no UTF-8.
+      // A lone surrogate has no UTF-8.
       fc.pre([sent.word, ...sent.words, sent.inner.name, ...sent.more.map(({ name }) => name)].every(isWhole));
       const ours = encodeFields(table, sent, 3);
       expect(ours.subarray(3)).toEqual(Buffer.from(reference(sent)));
@@ -133,7 +133,7 @@ class StrictReader extends BinaryReader {
   }
 }
 
-/** Numbers above 2^53 - 1 are refused by their readers: what they are does not matter. */
+/** Readers refuse numbers above 2^53 - 1, so their values do not matter. */
 const exact = (number: number): number | string => (number > Number.MAX_SAFE_INTEGER ? 'large' : number);
 
 function theirs(raw: Uint8Array): unknown[] {
