@@ -59,6 +59,6 @@ export function helpOfAll(groups: ReadonlyMap<string, readonly Command[]>): void
   answer('  sendall pair --new                       let another machine in: shows what to type there');
   answer(
     '',
-    'sendall COMMAND --help describes a command. TARGETS: local, a name, web[01-20], a,b, @tag, k=v, all, !x, &',
+    'sendall COMMAND --help describes a command. TARGETS: local, a name, web[01-20], web*, a,b, @tag, k=v, all, !x, &, ^',
   );
 }
