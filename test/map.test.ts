@@ -45,7 +45,11 @@ test.each(['framing', 'socketserver', 'lab'])('every room of %s is in the tables
   expect(folders(path).filter((room) => !rooms.includes(`${path}/${room}`))).toEqual([]);
 });
 
-test.each(tables('question'))('where do I add %s', (_question, answer) => {
+const questions = tables('question');
+
+test('the map answers at least ten questions', () => expect(questions.length).toBeGreaterThanOrEqual(10));
+
+test.each(questions)('where do I add %s', (_question, answer) => {
   const paths = quoted(answer).filter((word) => /[./]/.test(word));
   expect(paths).not.toEqual([]);
   expect(paths.filter((path) => !existsSync(join(root, path)) && !existsSync(join(root, SENDALL, path)))).toEqual([]);
