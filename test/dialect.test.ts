@@ -1,4 +1,4 @@
-// The rules of "Dialect" in CONTRIBUTING.md that no linter knows.
+// The rules of "Dialect" in CONTRIBUTING.md that no linter checks.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ const files = execFileSync('git', ['ls-files', 'packages/*/src/*.ts'], { cwd: ro
   .split('\n')
   .filter((file) => file !== '');
 
-/** A literal, or made of literals and other constants: it never changes, and is no object. */
+/** A literal, or an expression of literals and constants: it never changes and is not an object. */
 function isPrimitive(node: ts.Expression): boolean {
   if (ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) return isPrimitive(node.expression);
   if (ts.isPrefixUnaryExpression(node)) return isPrimitive(node.operand);
@@ -41,7 +41,7 @@ function* wrongPrivates(source: ts.SourceFile): Generator<string> {
   yield* found;
 }
 
-/** What breaks a rule in a file, one line each. */
+/** The violations in a file, one line each. */
 const rules: Record<string, (text: string, file: string) => Iterable<string>> = {
   heads: (text) => (text.startsWith('/**') ? [] : ['does not begin with /** … */']),
   constants: (text, file) => wrongConstants(ts.createSourceFile(file, text, ts.ScriptTarget.ES2023)),

@@ -1,4 +1,4 @@
-// All TypeScript that the pages show compiles under strict, as a reader would paste it.
+// All TypeScript on the pages compiles under strict, as a reader would paste it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pages = execFileSync('git', ['ls-files', '*.md'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
 
-/** What readers bring: a socket that they have made. */
+/** Supplied by readers: a socket of theirs. */
 const given = `declare const socket: import('node:net').Socket;\n`;
 
 /**

@@ -1,4 +1,4 @@
-/** `sendall` and `wirelab` have parsers of their own, and the same habits: the same slip gets the same sentence. */
+/** `sendall` and `wirelab` have separate parsers with the same habits: the same mistake gets the same sentence. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -8,7 +8,7 @@ const program = (name: string) => fileURLToPath(new URL(`../packages/${name}`, i
 const SENDALL = program('sendall/bin/sendall.js');
 const WIRELAB = program('lab/bin/wirelab.js');
 
-/** The code and the first line of what a program says. */
+/** The exit code and the first line of a program's output. */
 function says(file: string, words: readonly string[]): { code: number | null; line: string | undefined } {
   const run = spawnSync(process.execPath, [file, ...words], { encoding: 'utf8', timeout: patience(30_000) });
   return { code: run.status, line: (run.stdout + run.stderr).split('\n')[0] };

@@ -13,7 +13,7 @@ const cruise = (cwd: string) =>
     encoding: 'utf8',
   });
 
-/** Imports that break a rule, and the room that each is planted in. */
+/** Imports that break a rule, each with the room it is planted in. */
 const PLANTED: readonly (readonly [room: string, text: string])[] = [
   ['framing/src', "import { connect } from 'node:net';\nexport const x = connect;\n"],
   ['socketserver/src', "export { connect } from '../../../sendall/src/index.js';\n"],
@@ -39,9 +39,9 @@ const PLANTED: readonly (readonly [room: string, text: string])[] = [
 ];
 const nameOf = (text: string) => `planted-${PLANTED.findIndex((each) => each[1] === text)}`;
 
-/** A copy of the sources with the bad imports in it. */
+/** A copy of the sources with the bad imports. */
 let copy: string;
-/** What the rules say of that. */
+/** The verdict of the rules on it. */
 let report: string;
 beforeAll(() => {
   copy = mkdtempSync(join(tmpdir(), 'sendall-layers-'));

@@ -9,11 +9,11 @@ const pages = ['sendall', 'lab'].flatMap((name) =>
   readdirSync(join(packages, name, 'man')).map((file) => join(packages, name, 'man', file)),
 );
 
-/** A page as it is read, with all that groff has to complain of. */
+/** A rendered page, with all complaints of groff. */
 const rendered = (page: string) =>
   spawnSync('groff', ['-man', '-ww', '-rCHECKSTYLE=3', '-Kutf8', '-Tutf8', '-P-cbou', page], { encoding: 'utf8' });
 
-/** What `--help` shows. */
+/** The output of `--help`. */
 const helpOf = (program: string, ...words: string[]) =>
   execFileSync(process.execPath, [join(packages, program, 'bin', `${words[0]}.js`), ...words.slice(1), '--help'], {
     encoding: 'utf8',
@@ -22,7 +22,7 @@ const helpOf = (program: string, ...words: string[]) =>
 /** Names of commands or options at the beginning of a line. */
 const names = (text: string) => [...text.matchAll(/^ +(?:-\w, )?(--[\w-]+|\w+(?= {2,}))/gm)].map(([, name]) => name!);
 
-test.each(pages)('%s is a manual page without a fault', (page) => {
+test.each(pages)('%s is a valid manual page', (page) => {
   const { stdout, stderr } = rendered(page);
   expect(stderr).toBe('');
   expect(stdout).toMatch(/^NAME\n/m);

@@ -1,4 +1,4 @@
-/** The map in docs/architecture.md is true: every room and file that its tables name exists, and every room is in it. */
+/** The map in docs/architecture.md is true: every room and file in its tables exists, and every room is in it. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

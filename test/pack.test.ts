@@ -45,7 +45,7 @@ await agent.close();
   expect(inProject('node', 'use.js', join(project, 'home'))).toBe('packed 1 function\n');
 });
 
-test('hosts for tests come from a door of their own, and from the main one', () => {
+test('hosts for tests come from an entry point of their own, and from the main one', () => {
   writeFileSync(
     join(project, 'hosts.js'),
     `import * as sendall from 'sendall';
@@ -60,7 +60,7 @@ for (const { testHosts } of [testing, sendall]) {
   expect(inProject('node', 'hosts.js')).toBe('tested\ntested\n');
 });
 
-test('what is no door cannot be imported', () => {
+test('only entry points can be imported', () => {
   expect(() => inProject('node', '-e', "import('sendall/dist/internal.js')")).toThrow(/ERR_PACKAGE_PATH_NOT_EXPORTED/);
 });
 
@@ -69,7 +69,7 @@ test('the packed commands answer', () => {
   expect(inProject('npx', '--no-install', 'wirelab', '--help')).toMatch(/wirelab/);
 });
 
-/** What is in an installed package, as paths. */
+/** The contents of an installed package, as paths. */
 const filesOf = (name: string) => {
   const folder = join(project, 'node_modules', name);
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -78,7 +78,7 @@ const filesOf = (name: string) => {
     .filter((file) => !file.startsWith('node_modules/'));
 };
 
-test.each(packages)('%s: each source map and declaration map leads to a source that is there', (name) => {
+test.each(packages)('%s: each source map and declaration map leads to an existing source', (name) => {
   const files = filesOf(name);
   const maps = files.filter((file) => file.endsWith('.map'));
   expect(maps.some((file) => file.endsWith('.d.ts.map')) && maps.some((file) => file.endsWith('.js.map'))).toBe(true);
@@ -104,7 +104,7 @@ test.each(packages)('%s: the links of its pages lead to files inside it, and a c
   expect(lost).toEqual([]);
 });
 
-test('nothing in them fits one Node alone', () => {
+test('nothing in them depends on a single Node version', () => {
   expect(packages.flatMap(filesOf).filter((file) => file.endsWith('.cache'))).toEqual([]);
 });
 
@@ -124,7 +124,7 @@ test('one command packs and installs them: sendall, wirelab and their manual pag
   );
 });
 
-test('homepage, bugs and repository stand in one place, and each package gets them', () => {
+test('homepage, bugs and repository are stated once, and each package gets them', () => {
   const path = join(repository, 'package.json');
   const homepage = 'https://sendall.example';
   const repositoryUrl = 'git+https://sendall.example/sendall.git';

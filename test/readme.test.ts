@@ -37,7 +37,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
 });
 
-/** A machine of its own: its user's home, where nothing is yet. */
+/** A machine of its own: its user's empty home. */
 function machine(name: string) {
   const home = join(folder, name);
   mkdirSync(home, { mode: 0o700 });
@@ -78,7 +78,7 @@ function machine(name: string) {
   };
 }
 
-/** The line that `sendall pair --new` tells to paste; this machine may not know its own name. */
+/** The line to paste from `sendall pair --new`; this machine may not know its own name. */
 const toPaste = (printed: string) => /^ {2}(sendall pair tls:.*)$/m.exec(printed)![1]!.replace(hostname(), '127.0.0.1');
 
 test('the second machine: agent there, code there, the printed line here, and a command runs there', async () => {

@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-test('npm start runs one real command, says what to type next, and ends cleanly on SIGTERM to its group', async () => {
+test('npm start runs one real command, prints the next step, and ends cleanly on SIGTERM to its group', async () => {
   const home = mkdtempSync(join(tmpdir(), 'sendall-start-'));
   const start = spawn(process.execPath, ['scripts/start.js'], {
     cwd: root,

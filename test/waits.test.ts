@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
 import { patience, slowness, until, within } from './support/waits.js';
 
-test('a wait resolves with what it waited for, and its own error stays its own', async () => {
+test('a wait resolves with its value, and its error passes through', async () => {
   expect(await within(Promise.resolve(4), 'a number')).toBe(4);
   let looks = 0;
   expect(await until(() => ++looks === 3 && 'third', 'the third look')).toBe('third');
   await expect(within(Promise.reject(new Error('own')), 'nothing')).rejects.toThrow('own');
 });
 
-test('what does not come ends with an error that says what was waited for and how far it got', async () => {
+test('a wait that times out throws an error with its goal and its progress', async () => {
   await expect(within(new Promise(() => {}), 'a promise', 20)).rejects.toThrow(
     /^waited .* s for a promise \(a bound of/,
   );

@@ -15,7 +15,7 @@ import { openSite } from './exec/site.js';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { type: 'string' } } });
 const ROUNDS = Number(values.rounds ?? 5);
-/** Whether rows of this name were asked for. `--only` takes the beginnings of names. */
+/** Whether rows of this name were requested. `--only` takes beginnings of names. */
 const wanted = (name: string) => !values.only || values.only.split(',').some((beginning) => name.startsWith(beginning));
 const PYTHON = '/usr/bin/python3';
 
@@ -106,7 +106,7 @@ function row(name: string, what: string, ours: number[], peer: number[], limits:
 const DIALS = 50;
 const KNOWN = [100, 1000, 10_000];
 
-/** Of one dial over TLS and its end, by how many hosts are known: CPU milliseconds of this process, and seconds. */
+/** CPU milliseconds of this process, and seconds, for one dial over TLS and its end, by the number of known hosts. */
 async function dials() {
   const site = await openSite();
   try {
@@ -117,7 +117,7 @@ async function dials() {
     for (let round = 0; round < ROUNDS + 1; round++)
       for (const [i, known] of KNOWN.entries()) {
         const hosts = Object.fromEntries(numbers(known).map((host) => [`host-${host}`, entry]));
-        // Written anew, so that each lot of dials begins with a reading.
+        // Rewritten, so that each series of dials begins by reading it.
         writeFileSync(home.hostsFile, JSON.stringify(hosts));
         const [before, start] = [process.cpuUsage(), performance.now()];
         for (let dial = 0; dial < DIALS; dial++) await (await connect(`host-${dial}`, { home })).close();

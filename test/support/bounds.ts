@@ -1,4 +1,4 @@
-/** Before each file: the runner's own bounds, as this machine is now, and the seed of what is random. */
+/** Before each file: sets the runner's own bounds for this machine's present speed, and the random seed. */
 import { vi } from 'vitest';
 import './seed.js';
 import { patience } from './waits.js';

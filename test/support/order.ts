@@ -1,8 +1,8 @@
-/** The order of the test files: those that take long go first, so that the last one does not run alone for minutes. */
+/** The order of the test files: slow ones go first, so that none runs alone for minutes at the end. */
 import { relative } from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Seconds on a quiet machine of two processors, roughly; what is not named takes less. */
+/** Approximate seconds on a quiet machine with two processors; other files take less. */
 const seconds: Record<string, number> = {
   'packages/sendall/test/exact/cuts.test.ts': 120,
   'packages/sendall/test/cli/terminal.test.ts': 40,

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** A copy of all that packing needs, in a new temporary folder. */
+/** A copy of everything packing needs, in a new temporary folder. */
 export function copyOfRepository(): string {
   const copy = mkdtempSync(join(tmpdir(), 'sendall-repository-'));
   const isWanted = (path: string) => !/\/(?:node_modules|test)(?:\/|$)/.test(path.slice(root.length));

@@ -5,28 +5,28 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 
-/** A bound never grows by more than this. */
+/** Largest factor by which a bound grows. */
 const MOST = 10;
-/** How often a wait looks at the machine, in milliseconds. */
+/** Milliseconds between two measurements of the machine's slowness. */
 const LOOK = 100;
-/** How long a condition rests between two looks, in milliseconds. */
+/** Milliseconds between two checks of a condition. */
 const REST = 5;
 
-// Tests may put other timers in the place of the global ones.
+// Tests may replace the global timers.
 const { setTimeout, clearTimeout } = globalThis;
 const now = performance.now.bind(performance);
 
-/** How much slower one processor is than it should be: a short sum, in time on the processor. */
+/** How much slower a processor is than normal, measured by the processor time of a short sum. */
 const processor = (() => {
   const before = process.cpuUsage();
   let sum = 1;
   for (let i = 0; i < 4_000_000; i++) sum = (Math.imul(sum, 1_664_525) + 1_013_904_223) | 0;
   const { user, system } = process.cpuUsage(before);
-  // It takes 5 ms where these tests were written.
+  // It takes 5 ms on the reference machine.
   return Math.max(1, (user + system) / 15_000 + (sum & 0));
 })();
 
-/** Tasks that want a processor now, with those of the last minute: the higher number counts. */
+/** Tasks that need a processor, now or on average in the last minute: the higher number. */
 function tasks() {
   const minute = loadavg()[0] ?? 0;
   try {

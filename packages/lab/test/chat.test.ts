@@ -56,7 +56,7 @@ describe('wirelab chat', () => {
     expect(server.stdout).not.toContain('\ufffd');
   });
 
-  it('a client whose stdin ends waits for what still comes', async () => {
+  it('a client whose stdin ends waits for remaining texts', async () => {
     await using server = wirelab('chat', 'serve', '--port', '0');
     await using client = wirelab('chat', `127.0.0.1:${await portOf(server)}`);
     client.write('question\n');
@@ -67,7 +67,7 @@ describe('wirelab chat', () => {
     expect(client.stdout).toBe('late answer\n');
   });
 
-  it('with a framing, messages stay whole however they are sent', async () => {
+  it('with a framing, messages stay whole for any cuts', async () => {
     await using server = wirelab('chat', 'serve', '--port', '0', '--framing', 'u32be');
     await using client = wirelab('chat', `127.0.0.1:${await portOf(server)}`, '--framing', 'u32be');
     await server.says(/c1 joined/);
@@ -78,7 +78,7 @@ describe('wirelab chat', () => {
     await client.says(/a\nb\n/);
   });
 
-  it('shows control characters as what they are', async () => {
+  it('shows control characters as text', async () => {
     await using server = wirelab('chat', 'serve', '--port', '0');
     const socket = connect(Number(await portOf(server)), '127.0.0.1');
     socket.write('\u001b[2Jgone');

@@ -1,4 +1,4 @@
-/** The command line of wirelab: slips, help, completion, exit codes. */
+/** The command line of wirelab: mistakes, help, completion, exit codes. */
 // The command line of wirelab: usage errors, help, numbers, exit codes and completion, as users of sendall know them.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -54,25 +54,22 @@ it.each([
   expect(stderr).toMatch(/^wirelab: .*\n$/);
 });
 
-it.each(commands)(
-  '%s --help, -h and help %s show the same: what it does, how, an example, its options',
-  async (name) => {
-    const [long, short, help] = await Promise.all(
-      [
-        [name, '--help'],
-        [name, '-h'],
-        ['help', name],
-      ].map((words) => finished(wirelab(...words))),
-    );
-    expect(long!.code).toBe(0);
-    expect([short!.stdout, help!.stdout]).toEqual([long!.stdout, long!.stdout]);
-    expect(long!.stdout).toMatch(new RegExp(`^.+\\n\\n  wirelab ${name} `));
-    expect(long!.stdout).toMatch(/\nExamples?\n  .*wirelab /);
-    expect(long!.stdout).toMatch(/\nOptions\n[^]*--help +show this help\n$/);
-  },
-);
+it.each(commands)('%s --help, -h and help %s show the same: summary, usage, an example, its options', async (name) => {
+  const [long, short, help] = await Promise.all(
+    [
+      [name, '--help'],
+      [name, '-h'],
+      ['help', name],
+    ].map((words) => finished(wirelab(...words))),
+  );
+  expect(long!.code).toBe(0);
+  expect([short!.stdout, help!.stdout]).toEqual([long!.stdout, long!.stdout]);
+  expect(long!.stdout).toMatch(new RegExp(`^.+\\n\\n  wirelab ${name} `));
+  expect(long!.stdout).toMatch(/\nExamples?\n  .*wirelab /);
+  expect(long!.stdout).toMatch(/\nOptions\n[^]*--help +show this help\n$/);
+});
 
-it('without a command it shows them all, and that is no success', async () => {
+it('without a command it lists them all, and does not exit with 0', async () => {
   const { code, stdout } = await finished(wirelab());
   expect(code).toBe(200);
   expect(stdout).toBe((await finished(wirelab('--help'))).stdout);
@@ -97,7 +94,7 @@ it.each([
   expect(stderr).toMatch(/^wirelab: cannot reach /);
 });
 
-it('a reader of the output that goes away has not seen it: 141', async () => {
+it('a reader of the output that leaves early makes it exit with 141', async () => {
   const child = spawn(process.execPath, [bin, 'completion', 'bash'], { stdio: ['ignore', 'pipe', 'pipe'] });
   child.stdout.destroy();
   const [code] = (await once(child, 'close')) as [number];
@@ -112,7 +109,7 @@ it.skipIf(process.platform !== 'linux')('output for which there is no room is 20
   expect(stderr).toContain('the output cannot be written: ENOSPC');
 });
 
-it('words behind -- are words, whatever they look like', async () => {
+it('words after -- are plain words', async () => {
   const { code, stderr } = await finished(wirelab('show', '--', '--json'));
   expect(code).toBe(200);
   expect(stderr).toContain('the phenomenon is one of');

@@ -1,4 +1,4 @@
-/** Finding out the encoding of an output, however its bytes are cut. */
+/** Detects the encoding of an output, however its bytes are cut. */
 import * as fc from 'fast-check';
 import iconv from 'iconv-lite';
 import { describe, expect, it } from 'vitest';
@@ -72,7 +72,7 @@ describe('--encoding auto', () => {
     expect(decoder.write(Buffer.from('执行成功')) + decoder.end()).toBe('执行成功');
   });
 
-  it('lets ASCII pass at once', () => {
+  it('lets ASCII pass immediately', () => {
     expect(textDecoder('auto').write(Buffer.from('hello'))).toBe('hello');
   });
 });

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 
-/** What an example prints; `npm run build` has compiled it. */
+/** The output of an example, which `npm run build` has compiled. */
 async function run(name: string): Promise<string> {
   const file = fileURLToPath(new URL(`../../../examples/dist/${name}.js`, import.meta.url));
   return (await promisify(execFile)(process.execPath, [file])).stdout;

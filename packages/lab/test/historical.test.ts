@@ -11,10 +11,10 @@ const streams = ['recv', 'length-ready', 'struct-i'] as const;
 const all = [...streams, 'udp'] as const;
 const inPython = (name: string) => name.replaceAll('-', '_');
 
-/** What a Python client got, answer by answer. */
+/** The answers a Python client received. */
 const answers = (stdout: string) => stdout.split('\n--\n').slice(0, -1);
 
-/** Sends bytes to a server and waits for its end; what it said. */
+/** Sends bytes to a server and waits for its end; returns its output. */
 async function exchange(port: number, ...pieces: (string | Buffer)[]): Promise<Buffer> {
   const socket = connect(port, '127.0.0.1');
   const heard: Buffer[] = [];
@@ -40,7 +40,7 @@ describe.each(all)('the tutorial’s %s', (name) => {
     expect(server.stderr).toContain('warning');
   });
 
-  it('is asked by our client when Python serves', async () => {
+  it('answers our client when Python serves', async () => {
     await using server = python(`${inPython(name)}_server`);
     const port = await portOf(server);
     const client = await finished(wirelab('call', name, `127.0.0.1:${port}`, 'echo one', 'echo 二'));
@@ -59,7 +59,7 @@ async function ask(program: Program, ...words: string[]): Promise<string> {
   return (await finished(wirelab('call', 'length-ready', `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
 }
 
-describe('what is different in each', () => {
+describe('the differences between them', () => {
   it.each(['recv', 'length-ready', 'udp'])('%s says 执行成功 in GBK when a command said nothing', async (name) => {
     await using server = wirelab('serve', name);
     const port = await portOf(server);
@@ -87,7 +87,7 @@ describe('what is different in each', () => {
     expect(header.toString('hex')).toBe('00000000');
   });
 
-  it('--encoding utf-8 says it in UTF-8, --encoding gbk converts what commands say', async () => {
+  it('--encoding utf-8 answers in UTF-8, --encoding gbk converts command output', async () => {
     await using utf8 = wirelab('serve', 'length-ready', '--encoding', 'utf-8');
     await using gbk = wirelab('serve', 'length-ready', '--encoding', 'gbk');
     expect(await ask(utf8, '--encoding', 'utf-8', 'true')).toBe('执行成功');
@@ -95,7 +95,7 @@ describe('what is different in each', () => {
     expect(await ask(gbk, '--encoding', 'gbk', String.raw`printf '\326\320\316\304'`)).toBe('中文');
   });
 
-  it('a datagram says when the answer did not fit', async () => {
+  it('a datagram reports an answer that did not fit', async () => {
     await using server = wirelab('serve', 'udp');
     const { stdout } = await finished(wirelab('call', 'udp', `127.0.0.1:${await portOf(server)}`, 'seq 1 100000'));
     expect(stdout.length).toBe(65_507);
@@ -103,7 +103,7 @@ describe('what is different in each', () => {
     expect(stdout).toMatch(/cut, the answer has 588895 bytes and a datagram holds 65507\n$/);
   });
 
-  it('says that a datagram got no answer, and exits with 1', async () => {
+  it('reports a datagram without an answer, and exits with 1', async () => {
     await using server = wirelab('serve', 'udp');
     const target = `127.0.0.1:${await portOf(server)}`;
     const client = await finished(wirelab('call', 'udp', target, '--timeout', '0.3', 'sleep 5'));
@@ -130,7 +130,7 @@ describe('the known faults are gone', () => {
     expect(stdout.trim()).toBe('60000');
   });
 
-  it('nothing of a command above 64 KiB is run', async () => {
+  it('no part of a command above 64 KiB is run', async () => {
     const events: CommandEvent[] = [];
     await using server = await serveCommands({ protocol: 'struct-i', onEvent: (event) => events.push(event) });
     await exchange(server.port, Buffer.alloc(70_000, 'a'));
@@ -154,7 +154,7 @@ describe('the known faults are gone', () => {
     expect(stdout).toBe('done\n');
   });
 
-  it('a "ready" in two pieces is still one, and what follows it is the next command', async () => {
+  it('a "ready" in two pieces is still one, and bytes after it are the next command', async () => {
     await using server = await serveCommands({ protocol: 'length-ready' });
     const socket = connect({ port: server.port, host: '127.0.0.1', noDelay: true });
     const next = async () => ((await once(socket, 'data')) as [Buffer])[0].toString();
@@ -168,7 +168,7 @@ describe('the known faults are gone', () => {
   });
 });
 
-describe('who may have a command run', () => {
+describe('access to commands', () => {
   const requests: [string, string | Buffer][] = [
     ['an HTTP request', 'GET /?x=`touch${IFS}/tmp/x` HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['a POST whose body is a command', 'POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nid\n'],
@@ -211,7 +211,7 @@ describe('who may have a command run', () => {
   });
 });
 
-// Another user sends from a port on which this user has a socket, and closes his own before the server can look.
+// Another user sends from a port shared with a socket of this user, and closes it before the server can look.
 rootDescribe('a datagram of another user is not run', () => {
   const nobody = 65_534;
   const ours = (code: string) =>
@@ -268,7 +268,7 @@ describe('call', () => {
     expect(stdout).toBe('abc');
   });
 
-  it('says in one sentence that no server answers', async () => {
+  it('reports in one sentence that no server answers', async () => {
     const { code, stderr } = await finished(wirelab('call', 'recv', '127.0.0.1:1', 'ls'));
     expect(code).toBe(201);
     expect(stderr).toBe('wirelab: cannot reach 127.0.0.1:1: ECONNREFUSED\n');

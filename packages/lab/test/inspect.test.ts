@@ -25,7 +25,7 @@ class Echo extends MessageRequestHandler {
 }
 
 describe('a tap', () => {
-  it('says which messages ended in a read, and what goes on', () => {
+  it('reports which messages ended in a read, and the incomplete one', () => {
     const tap = new Tap('u32be');
     const bytes = Buffer.concat([frame('hello'), frame('world'), frame('egon')]);
     const first = tap.read(bytes.subarray(0, 11));
@@ -160,7 +160,7 @@ describe('a guess', () => {
       ['505249202a20485454502f322e300d0a0d0a534d0d0a0d0a 000000 04 00 00000000'],
     ],
   ];
-  it.each(firstBytes)('knows the first bytes of %s: %s', (_name, protocol, framing, messages, chunks) => {
+  it.each(firstBytes)('recognizes the first bytes of %s: %s', (_name, protocol, framing, messages, chunks) => {
     expect(guessFraming(chunks.map(bytes))[0]).toMatchObject({ protocol, framing, messages });
   });
 
@@ -173,7 +173,7 @@ describe('a guess', () => {
     expect(guessFraming(chunks)[0]?.protocol).toBeUndefined();
   });
 
-  it('of any bytes, cut anywhere, is made without an error', () => {
+  it('of any bytes, cut anywhere, works without an error', () => {
     const beginnings = fc.constantFrom('', ...firstBytes.map(([, , , , [first = '']]) => first));
     fc.assert(
       fc.property(beginnings, fc.array(fc.uint8Array({ maxLength: 40 })), fc.nat(60), (begin, more, cut) => {
@@ -208,8 +208,8 @@ describe('an inspector', () => {
     expect(second).toMatchObject({ event: 'read', glued: false, split: true });
   });
 
-  it('waits with a guess until a PostgreSQL client that asked for TLS goes on', () => {
-    // What psql 15 sends to a server that says no.
+  it('delays a guess until a PostgreSQL client that asked for TLS continues', () => {
+    // The messages of psql 15 to a server that refuses.
     const startup = '0000003300030000757365720 06d6500646174616261736500646200'.replace(' ', '');
     const rest = '6170706c69636174696f6e5f6e616d65007073716c0000';
     const reads = ['0000000804d2162f', startup + rest, '70000000067800'].map((text) => Buffer.from(text, 'hex'));
@@ -223,7 +223,7 @@ describe('an inspector', () => {
     });
   });
 
-  it('says that the framing named cannot be right, and what fits', () => {
+  it('reports that the named framing cannot be right, and which ones fit', () => {
     const events = inspect('u32be', [Buffer.from('GET / HTTP/1.1\r\n'), Buffer.from('Host: a\r\n\r\n')]);
     expect(events.find((event) => event.event === 'misfit')).toMatchObject({ framing: 'u32be' });
     const other = inspect('u32le', [frame('hello'), frame('world'), frame('egon')]);
@@ -262,7 +262,7 @@ describe('an inspector', () => {
 });
 
 describe('wirelab inspect', () => {
-  it('shows live what passes, records it, and replay shows the same again', async () => {
+  it('shows traffic live, records it, and replay shows the same again', async () => {
     const server = await serve({ host: '127.0.0.1', port: 0 }, Echo);
     const folder = await mkdtemp(join(tmpdir(), 'wirelab-'));
     const file = join(folder, 'record.jsonl');
@@ -330,7 +330,7 @@ describe('wirelab inspect', () => {
     }
   });
 
-  it('refuses what is not a record, by file and line', async () => {
+  it('refuses a file that is not a record, with the line', async () => {
     const { code, stderr } = await finished(wirelab('replay', fileURLToPath(import.meta.url)));
     expect(code).toBe(1);
     expect(stderr).toMatch(/inspect\.test\.ts line 1 is not part of a record/);

@@ -1,4 +1,4 @@
-/** The page and the lab check what they hear from each other: a bad message gets a clear error and costs one page only. */
+/** The page and the lab check each other's messages: a bad one gets a clear error and affects only one page. */
 import { once } from 'node:events';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -56,7 +56,7 @@ const nonsense = fc
   .filter((text) => 'problem' in readPageRequest(text));
 
 describe('the schema of page and lab', () => {
-  it('lets every right request through as it is', () => {
+  it('passes every valid request unchanged', () => {
     fc.assert(
       fc.property(request, (asked) => {
         expect(readPageRequest(JSON.stringify(asked))).toEqual({ message: asked });
@@ -64,7 +64,7 @@ describe('the schema of page and lab', () => {
     );
   });
 
-  it('names the field that is wrong, and keeps the number of the request', () => {
+  it('names the wrong field, and keeps the number of the request', () => {
     fc.assert(
       fc.property(requestAndField, fc.constantFrom(null, { wrong: 1 }), ([asked, field], wrong) => {
         const reading = readPageRequest(JSON.stringify({ ...asked, [field]: wrong }));
@@ -74,7 +74,7 @@ describe('the schema of page and lab', () => {
     );
   });
 
-  it('refuses a field that it does not know, and a request without one that it needs', () => {
+  it('refuses an unknown field, and a request that lacks a field', () => {
     fc.assert(
       fc.property(requestAndField, ([asked, field]) => {
         const more = JSON.stringify({ ...asked, surprise: 1 });
@@ -105,7 +105,7 @@ describe('the schema of page and lab', () => {
 /** One page, without a browser. */
 class Visitor {
   readonly socket: WebSocket;
-  /** Everything that came, as it came. */
+  /** All messages received, in order. */
   readonly heard: string[] = [];
   #next = 1;
 
@@ -131,7 +131,7 @@ class Visitor {
   }
 }
 
-describe('the lab, and pages that say the wrong thing', () => {
+describe('the lab, and pages that send bad messages', () => {
   let lab: Program;
   let url: URL;
   beforeAll(async () => {
@@ -159,7 +159,7 @@ describe('the lab, and pages that say the wrong thing', () => {
     page.socket.terminate();
   });
 
-  it('closes the page that sends too much, and no other', async () => {
+  it('closes only the page that sends too much', async () => {
     const [bad, good] = [await visit(), await visit()];
     const closed = once(bad.socket, 'close');
     bad.socket.send('x'.repeat(70_000));
@@ -169,7 +169,7 @@ describe('the lab, and pages that say the wrong thing', () => {
     good.socket.terminate();
   });
 
-  it('refuses more requests than may wait, by their numbers', async () => {
+  it('refuses excess requests, by their numbers', async () => {
     const page = await visit();
     const count = 100;
     page.socket.send(JSON.stringify({ type: 'experiment', id: 1, ...plain, messages: ['a', 'b'], delayMs: 1000 }));
@@ -183,7 +183,7 @@ describe('the lab, and pages that say the wrong thing', () => {
     page.socket.terminate();
   });
 
-  it('sends nothing that the page would not understand', async () => {
+  it('sends only messages the page accepts', async () => {
     const page = await visit();
     for (const name of ['sticky', 'udp', 'empty', 'prefix', 'rtt']) await page.asks('show', { name });
     await page.asks('experiment', { ...plain, messages: ['\u0000ÿ', ''], faults: { slice: 1, resetAfter: 5 } });

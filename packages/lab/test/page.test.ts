@@ -1,4 +1,4 @@
-/** The page in a real browser, and who may use it. */
+/** The page in a real browser, and its access control. */
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -33,7 +33,7 @@ async function status(path: string, headers: Record<string, string> = {}, method
   return response.statusCode!;
 }
 
-/** @param alter what the page hears instead of a message of the lab */
+/** @param alter replaces a message of the lab to the page */
 async function open(
   options: BrowserContextOptions = {},
   alter?: (message: { type: string; id?: number }) => object[],
@@ -65,8 +65,8 @@ async function open(
   });
 }
 
-describe('who may use the page', () => {
-  it('only who has the token, in the path of every request', async () => {
+describe('access to the page', () => {
+  it('requires the token in the path of every request', async () => {
     expect(await status(url.pathname)).toBe(200);
     expect(await status(`${url.pathname}app.js`)).toBe(200);
     for (const path of ['/', '/app.js', '/x/', `${url.pathname.slice(0, -2)}/`, `${url.pathname}../app.js`]) {
@@ -75,7 +75,7 @@ describe('who may use the page', () => {
     expect(await status(`${url.pathname}tsconfig.json`)).toBe(404);
   });
 
-  it('only under its exact name, and only from its own pages', async () => {
+  it('requires its exact host name, and its own pages as origin', async () => {
     expect(await status(url.pathname, { host: `localhost:${url.port}` })).toBe(403);
     expect(await status(url.pathname, { host: `evil.example:${url.port}` })).toBe(403);
     expect(await status(url.pathname, { origin: 'http://evil.example' })).toBe(403);
@@ -106,7 +106,7 @@ describe('who may use the page', () => {
     expect(again.hostname).toBe('127.0.0.1');
   });
 
-  it('answers nonsense with an error, not with an end', async () => {
+  it('answers nonsense with an error and stays up', async () => {
     const socket = new WebSocket(`ws://127.0.0.1:${url.port}${url.pathname}socket`, {
       headers: { origin: url.origin },
     });
@@ -129,7 +129,7 @@ describe('who may use the page', () => {
   });
 });
 
-/** What a page can make a browser send to a port: run by the browser, hence a text. */
+/** Everything a page can make a browser send to a port; as text, since the browser runs it. */
 const attack = (port: number) => `(async () => {
   const to = 'http://127.0.0.1:${port}/';
   const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -268,7 +268,7 @@ describe('the page', () => {
     }
   });
 
-  it('shows a message of the lab that it does not understand, and goes on', async () => {
+  it('shows an invalid message of the lab, and goes on', async () => {
     await using page = await open({}, (message) => {
       if (message.type === 'experiment' && message.id === 2) return [{ ...message, writes: 7 }, { type: 'gossip' }];
       return [message];

@@ -47,7 +47,7 @@ describe('wirelab probe', () => {
     expect((await finished(wirelab('probe', '--repeat', whole))).code).toBe(0);
   });
 
-  it('passes a server whose framing is right', async () => {
+  it('passes a server with correct framing', async () => {
     const server = await serve({ host: '127.0.0.1', port: 0 }, Echo);
     const { port } = server.serverAddress;
     const good = await finished(
@@ -75,7 +75,7 @@ describe('wirelab probe', () => {
     expect(report.minimal).toBeUndefined();
   });
 
-  it('finds a server that takes the header for whole only in one read, and hangs', async () => {
+  it('finds a server that needs the whole header in one read, and hangs', async () => {
     await using server = await listening((socket) => {
       socket.on('data', (chunk) => {
         if (chunk.length < 4) return; // loses the beginning of a header that came alone
@@ -91,7 +91,7 @@ describe('wirelab probe', () => {
     expect(['hang', 'changed']).toContain(report.minimal?.verdict);
   });
 
-  it('finds a server that forgets what was glued behind the first message', async () => {
+  it('finds a server that drops bytes glued to the first message', async () => {
     await using server = await listening((socket) => {
       let held = Buffer.alloc(0);
       socket.on('data', (chunk) => {
@@ -114,7 +114,7 @@ describe('wirelab probe', () => {
     expect(report.minimal?.plan.copies).toBe(2);
   });
 
-  /** Greets (at once, late, or in two lines), answers each read and forgets what stood behind its first line. */
+  /** Greets (immediately, late, or in two lines), answers each read and drops everything after its first line. */
   const greets = (lines: string[], afterMs: number, forgets: boolean) => (socket: Socket) => {
     const greet = () => lines.forEach((line) => socket.write(line));
     if (afterMs > 0) setTimeout(greet, afterMs);
@@ -132,7 +132,7 @@ describe('wirelab probe', () => {
   it.each([
     ['a line', ['220 hello\r\n'], 0],
     ['two lines', ['220-hello\r\n', '220 there\r\n'], 0],
-    // While the probe listens for more behind its first answer, which it does for 150 ms after 150 ms of silence.
+    // While the probe waits for more after its first answer, which it does for 150 ms after 150 ms of silence.
     ['a line that comes late', ['220 hello\r\n'], 225],
   ])('finds the same fault behind a greeting: %s', async (_name, lines, afterMs) => {
     await using server = await listening(greets(lines, afterMs, true));
@@ -145,7 +145,7 @@ describe('wirelab probe', () => {
     expect(failed).not.toContain('split at every offset');
   });
 
-  it('passes a server that greets and whose framing is right, and shows the greeting', async () => {
+  it('passes a greeting server with correct framing, and shows the greeting', async () => {
     await using server = await listening(greets(['220 hello\r\n'], 0, false));
     const target = `127.0.0.1:${server.address.port}`;
     const { code, stdout } = await finished(
@@ -187,7 +187,7 @@ describe('wirelab probe', () => {
     expect(code).toBe(0);
   });
 
-  it('says when there is no answer to compare with, and exits with 3', async () => {
+  it('reports a missing answer to compare with, and exits with 3', async () => {
     await using server = await listening((socket) => socket.resume());
     const { code, stderr } = await finished(
       wirelab('probe', `127.0.0.1:${server.address.port}`, '--framing', 'u32be', '--request', 'ff', '--timeout', '200'),

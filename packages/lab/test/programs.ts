@@ -1,4 +1,4 @@
-/** Starts programs for tests and waits for what they say. */
+/** Starts programs for tests and waits for their output. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
@@ -7,7 +7,7 @@ import { patience, within } from '../../../test/support/waits.js';
 export const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
 const peers = fileURLToPath(new URL('./python/peers.py', import.meta.url));
 
-/** A program that a test has started: what it says, and a way to wait for it. Ends with its test. */
+/** A program started by a test: its output, and a way to wait for it. Ends with its test. */
 export class Program implements AsyncDisposable {
   readonly child: ChildProcess;
   stdout = '';
@@ -27,7 +27,7 @@ export class Program implements AsyncDisposable {
     });
   }
 
-  /** Resolves with what a pattern finds in the output, as soon as it is there. */
+  /** Resolves with a pattern's match in the output, as soon as it appears. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
     const found = new Promise<RegExpExecArray>((resolve, reject) => {
       const watch = () => {
@@ -70,12 +70,12 @@ export function python(...words: string[]): Program {
   return new Program('python3', [peers, ...words]);
 }
 
-/** The port that a server of ours or of Python's says it listens on. */
+/** The port on which a server of ours or of Python's reports listening. */
 export async function portOf(program: Program): Promise<string> {
   return (await program.says(/listening (?:127\.0\.0\.1:)?(\d+)/))[1]!;
 }
 
-/** Runs a client to its end: its code and what it said. */
+/** Runs a client to its end; returns its code and output. */
 export async function finished(program: Program): Promise<{ code: number | null; stdout: string; stderr: string }> {
   await using running = program;
   running.end();
@@ -83,7 +83,7 @@ export async function finished(program: Program): Promise<{ code: number | null;
   return { code, stdout: running.stdout, stderr: running.stderr };
 }
 
-/** Asks again and again until it is so: long enough for a machine that has other things to do. */
+/** Polls until a condition holds, long enough for a busy machine. */
 export function soon<T>(read: () => T) {
   return expect.poll(read, { timeout: patience(15_000) });
 }

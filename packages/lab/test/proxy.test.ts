@@ -10,7 +10,7 @@ import { patience } from '../../../test/support/waits.js';
 
 const loopback = { host: '127.0.0.1', port: 0 };
 
-/** A server whose handler a test gives, and its port. */
+/** A server with a handler given by the test, and its port. */
 async function listening(handle: (socket: Socket) => void): Promise<AsyncDisposable & { port: number }> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -32,7 +32,7 @@ async function listening(handle: (socket: Socket) => void): Promise<AsyncDisposa
 
 const echo = (socket: Socket) => void socket.pipe(socket);
 
-/** A proxy in front of a server; where to connect, and what it tells. */
+/** A proxy in front of a server: its address, and its events. */
 async function proxied(port: number, options: FaultOptions = {}, seed = 7) {
   const events: ProxyEvent[] = [];
   const proxy = await startProxy({
@@ -45,7 +45,7 @@ async function proxied(port: number, options: FaultOptions = {}, seed = 7) {
   return { port: (proxy.address as { port: number }).port, events, [Symbol.asyncDispose]: () => proxy.close() };
 }
 
-/** Sends everything, half-closes, and gives what came back, and how it ended. */
+/** Sends everything, half-closes, and returns the answer and how it ended. */
 async function through(port: number, bytes: Buffer): Promise<{ bytes: Buffer; error?: string }> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   const parts: Buffer[] = [];
@@ -66,14 +66,14 @@ describe('a proxy without faults', () => {
     expect((await through(proxy.port, sent)).bytes.equals(sent)).toBe(true);
   });
 
-  it('holds a sender back whose receiver does not read', async () => {
+  it('holds back a sender whose receiver does not read', async () => {
     await using server = await listening((socket) => socket.pause());
     await using proxy = await proxied(server.port);
     const socket = connect(proxy.port, '127.0.0.1');
     await once(socket, 'connect');
     const total = 64 << 20;
     socket.write(Buffer.alloc(total));
-    // Nothing drains it: what was taken stays bounded by the buffers on the way.
+    // Nothing drains it: the bytes taken stay bounded by the buffers on the way.
     for (let before = -1, still = 0; still < 5;) {
       const taken = proxy.events.reduce((sum, event) => sum + (event.type === 'read' ? event.bytes.length : 0), 0);
       still = taken === before ? still + 1 : 0;
@@ -101,7 +101,7 @@ describe('a proxy without faults', () => {
     await soon(() => proxy.events.at(-1)).toMatchObject({ type: 'close', up, down });
   });
 
-  it('tells when the server cannot be reached', async () => {
+  it('reports an unreachable server', async () => {
     await using proxy = await proxied(1);
     await through(proxy.port, Buffer.from('hello'));
     await soon(() => proxy.events.at(-1)).toMatchObject({
@@ -112,7 +112,7 @@ describe('a proxy without faults', () => {
 });
 
 describe('faults', () => {
-  it('keep every byte in its order, whichever of the harmless ones are combined', async () => {
+  it('keep every byte in order, for any combination of harmless ones', async () => {
     await using server = await listening(echo);
     const options = fc.record({
       slice: fc.option(fc.integer({ min: 50, max: 5000 }), { nil: undefined }),
@@ -137,7 +137,7 @@ describe('faults', () => {
     );
   });
 
-  it('slice: a receiver that waits sees each slice alone', async () => {
+  it('slice: a waiting receiver sees each slice alone', async () => {
     const seen: number[] = [];
     await using server = await listening((socket) => {
       socket.on('data', (chunk) => seen.push(chunk.length)).on('end', () => socket.end());
@@ -148,7 +148,7 @@ describe('faults', () => {
     expect(seen.reduce((sum, length) => sum + length, 0)).toBe(5);
   });
 
-  it('coalesce: small writes come as one', async () => {
+  it('coalesce: small writes arrive as one', async () => {
     const seen: string[] = [];
     await using server = await listening((socket) => {
       socket.on('data', (chunk) => seen.push(chunk.toString())).on('end', () => socket.end());
@@ -165,7 +165,7 @@ describe('faults', () => {
     expect(seen).toEqual(['abc']);
   });
 
-  it('corrupt: the same seed flips the same bits, however the bytes are read; another one others', async () => {
+  it('corrupt: the same seed flips the same bits, however the bytes are read; another seed flips others', async () => {
     await using server = await listening(echo);
     const sent = Buffer.alloc(20_000, 'a');
     const run = async (seed: number, slice?: number) => {
@@ -194,7 +194,7 @@ describe('faults', () => {
   });
 
   it('reset-after: a reset on both sides', async () => {
-    // Python's recv tells a reset from an end; Node reports a reset behind a short read as an end.
+    // Python's recv distinguishes a reset from an end; Node reports a reset after a short read as an end.
     const script = `
 import socket
 server = socket.create_server(('127.0.0.1', 0))
@@ -242,7 +242,7 @@ except ConnectionResetError:
 });
 
 describe('wirelab chaos', () => {
-  it('stands between the tutorial’s client and server, and says its seed', async () => {
+  it('works between the tutorial’s client and server, and prints its seed', async () => {
     await using server = wirelab('serve', 'struct-i');
     const to = `127.0.0.1:${await portOf(server)}`;
     await using chaos = wirelab(

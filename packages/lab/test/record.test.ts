@@ -1,4 +1,4 @@
-/** Records of wirelab inspect, and what wirelab replay makes of them. */
+/** Records of wirelab inspect, and their replay. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -57,7 +57,7 @@ describe('wirelab replay --to', () => {
   ])('brings every byte to a server that is slow to read, of a record %s', async (_name, ends) => {
     let got = 0;
     let ended = false;
-    // Longer than it waits for answers behind the last byte; then it reads and ends.
+    // Longer than it waits for answers after the last byte; then it reads and ends.
     await using server = await listening((socket) => {
       socket.pause();
       setTimeout(() => socket.resume(), 2500);
@@ -82,7 +82,7 @@ describe('wirelab replay --to', () => {
     ],
     ['resets', (socket) => void socket.once('data', () => socket.resetAndDestroy()), /ECONNRESET|EPIPE/],
     ['does not end', (socket) => void socket.resume(), /16777216 of 16777216 .* did not end for 0.3 s/],
-  ])('gives up on a server that %s, says what was taken and ends with 1', async (_name, handle, why) => {
+  ])('gives up on a server that %s, reports the bytes taken and exits with 1', async (_name, handle, why) => {
     await using server = await listening(handle);
     const to = `127.0.0.1:${server.port}`;
     const { code, stderr } = await finished(wirelab('replay', await recordOf(size), '--to', to, '--patience', '0.3'));
@@ -92,7 +92,7 @@ describe('wirelab replay --to', () => {
   });
 });
 
-describe('wirelab inspect --record, when the file takes no more', () => {
+describe('wirelab inspect --record, when the file is full', () => {
   const total = 3_000_000;
 
   /** Three megabytes through an inspector, which is run by this shell text with the file as $1. */
@@ -120,7 +120,7 @@ describe('wirelab inspect --record, when the file takes no more', () => {
     return { got, stderr: inspect.stderr };
   }
 
-  it('goes on at a limit of file sizes, and what it recorded can be replayed', async () => {
+  it('goes on at the file size limit, and the record can be replayed', async () => {
     const file = join(folder, 'limited.jsonl');
     // dash counts in blocks of 512 bytes.
     const { got, stderr } = await passed('ulimit -f 800; shift; exec "$@"', file);
@@ -137,7 +137,7 @@ describe('wirelab inspect --record, when the file takes no more', () => {
     expect(stderr).toBe(`wirelab: recording into ${file} has stopped: EPIPE; the traffic goes on\n`);
   });
 
-  it('does not begin when the file takes nothing at all', async () => {
+  it('does not start when the file accepts nothing at all', async () => {
     const words = ['inspect', '--listen', '0', '--to', '127.0.0.1:1', '--framing', 'raw', '--record', '/dev/full'];
     const { code, stderr } = await finished(wirelab(...words));
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'wirelab: cannot record into /dev/full: ENOSPC\n' });

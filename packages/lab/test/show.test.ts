@@ -51,12 +51,12 @@ describe('wirelab show', () => {
     if (noDelay!.segments!.source !== 'not seen') expect(noDelay!.segments!.count).toBe(3);
   });
 
-  it('leftover: each read takes what was asked for, the next one goes on', async () => {
+  it('leftover: each read takes the requested size, the next one continues', async () => {
     const { reads } = await show('leftover');
     expect(texts(reads)).toEqual(['h', 'ellow', 'o', 'rldegon']);
   });
 
-  it('udp: every datagram is a message, and the largest one is known by trying', async () => {
+  it('udp: every datagram is a message, and the largest one is found by trying', async () => {
     const { writes, reads, messages, observations } = await show('udp');
     expect(lengths(reads)).toEqual(lengths(writes));
     expect(texts(messages)).toEqual(['hello', 'world', 'egon']);
@@ -72,7 +72,7 @@ describe('wirelab show', () => {
     expect(lengths(framed!.messages)).toEqual([0]);
   });
 
-  it('loss: TCP brings everything in order, UDP does not; or it says why this cannot be shown', async () => {
+  it('loss: TCP delivers everything in order, UDP does not; or it reports why this cannot be shown', async () => {
     const { observations, notShown, explanation } = await show('loss');
     if (notShown !== undefined) {
       expect(notShown).toMatch(/nftables|namespace/);
@@ -108,13 +108,13 @@ describe('wirelab show', () => {
     expect(ready!).toBeGreaterThan(prefix!);
   });
 
-  it('concurrency: all clients are answered whichever way they are served', async () => {
+  it('concurrency: all clients are answered in every mode', async () => {
     const { observations, table } = await show('concurrency');
     expect(table!.rows.map((row) => row[0])).toEqual(['one at a time', 'event loop', 'threads', 'processes']);
     for (const { messages, writes } of observations) expect(messages).toHaveLength(writes.length);
   });
 
-  it('speaks Chinese, and draws writes and reads over each other', async () => {
+  it('speaks Chinese, and aligns writes with reads', async () => {
     const { stdout } = await finished(wirelab('show', 'leftover', '--lang', 'zh'));
     expect(stdout).toContain('一次发送，读取太小');
     expect(stdout).toMatch(/写入.*helloworldegon/);

@@ -1,4 +1,4 @@
-/** What signals do to wirelab. */
+/** The effect of signals on wirelab. */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -8,13 +8,13 @@ import { describe, expect, test } from 'vitest';
 import { within } from '../../../test/support/waits.js';
 import { bin, finished, portOf, Program, wirelab } from './programs.js';
 
-/** Shell text in which `$WIRELAB` is the program as it is installed: started through its first line, on this Node. */
+/** Shell text in which `$WIRELAB` is the program as installed: started through its first line, on this Node. */
 function inShell(text: string, ...words: string[]): Program {
   const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}`, WIRELAB: bin };
   return new Program('sh', ['-c', `${text}; exec "$WIRELAB" "$@"`, 'sh', ...words], { env });
 }
 
-/** How a program ends: its code, or the signal that it died of. */
+/** How a program ends: its code, or its signal. */
 const endOf = async ({ child, ended }: Program) => {
   const code = await within(ended, 'the end of the program');
   return code ?? child.signalCode;
@@ -31,7 +31,7 @@ const SERVERS: readonly string[][] = [
 const portIn = async (program: Program) => Number((await program.says(/listening \S*127\.0\.0\.1:(\d+)/))[1]);
 
 describe.each(SERVERS)('%s %s', (...words) => {
-  test('goes on at signals that were ignored when it started', async () => {
+  test('goes on at signals that were ignored at its start', async () => {
     await using server = inShell("trap '' HUP INT TERM QUIT", ...words);
     const port = await portIn(server);
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
@@ -55,7 +55,7 @@ describe.each(SERVERS)('%s %s', (...words) => {
   });
 });
 
-describe('what is cut short by a signal', () => {
+describe('a command ended by a signal', () => {
   test.each([
     ['SIGTERM', 143],
     ['SIGINT', 130],
@@ -75,7 +75,7 @@ describe('what is cut short by a signal', () => {
     expect(await endOf(call)).toBe(signal);
   });
 
-  test('goes on when that signal was ignored, and has its own end', async () => {
+  test('goes on when that signal was ignored, and ends by itself', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'wirelab-signals-'));
     await using server = wirelab('serve', 'struct-i');
     const command = `until [ -e ${folder}/flag ]; do sleep 0.02; done; echo two`;
@@ -90,7 +90,7 @@ describe('what is cut short by a signal', () => {
   });
 });
 
-test('the commands of serve get every signal as usual, and nothing of how it was started', async () => {
+test('the commands of serve get every signal as usual, and inherit nothing of its start', async () => {
   await using server = inShell("trap '' HUP INT TERM", 'serve', 'struct-i');
   const look = 'grep SigIgn /proc/self/status; env';
   const { stdout } = await finished(wirelab('call', 'struct-i', `127.0.0.1:${await portOf(server)}`, look));
@@ -101,14 +101,14 @@ test('the commands of serve get every signal as usual, and nothing of how it was
 test.each([
   ['exec >&-', 'it is closed'],
   ['exec > /dev/full', 'ENOSPC'],
-])('output that stdout does not take is a failure: %s', async (text, reason) => {
+])('output that stdout rejects is a failure: %s', async (text, reason) => {
   for (const words of [['show', 'empty', '--json'], ['--version'], ['probe', '--help']]) {
     const { code, stderr } = await finished(inShell(text, ...words));
     expect([code, stderr]).toEqual([206, `wirelab: the output cannot be written: ${reason}\n`]);
   }
 });
 
-test('its own words that stderr does not take stop no server', async () => {
+test('messages that stderr rejects stop no server', async () => {
   await using server = inShell('exec 2> /dev/full', 'serve', 'struct-i');
   const call = wirelab('call', 'struct-i', `127.0.0.1:${await portOf(server)}`, 'echo one');
   expect((await finished(call)).stdout).toBe('one\n');

@@ -70,7 +70,7 @@ function isHome(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as Home).agentSocket === 'string';
 }
 
-/** The list of hosts that these options mean. */
+/** The inventory chosen by these options. */
 export function inventoryOf({ home, inventory }: ConnectOptions): Inventory {
   return inventory ?? KnownHosts.of(home ?? resolveHome());
 }

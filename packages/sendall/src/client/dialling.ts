@@ -60,7 +60,7 @@ async function dialOnce(target: string | ResolvedHost, options: Dialling): Promi
   return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
 }
 
-/** Where a name or an address leads now. */
+/** The current address and key for a name or an address. */
 function lookUp(target: string, home: Home, inventory: Inventory): ResolvedHost {
   if (target === 'local') return { name: target, url: `unix:${home.agentSocket}` };
   if (target.startsWith('unix:')) return { name: target, url: target };

@@ -1,12 +1,12 @@
-/** What stands for a list of hosts: names, addresses, keys and tags, wherever they are kept. */
+/** The interface of a list of hosts with names, addresses, keys and tags, wherever it is stored. */
 import { UsageError } from '../errors.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { parseTlsUrl } from '../text/address.js';
 import { check, having, type Rule } from './options/check.js';
 
-/** A host with all that a dial needs, so that no list is asked. A {@link KnownHost} is one. */
+/** A host with everything a dial needs, without a lookup. A {@link KnownHost} is one. */
 export interface ResolvedHost {
-  /** What the host is called in results, events and messages. */
+  /** The host's name in results, events and messages. */
   readonly name: string;
   /** tls://HOST:PORT or unix:/path */
   readonly url: string;
@@ -19,13 +19,13 @@ export interface InventoryHost extends ResolvedHost {
   readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A list of hosts. It is asked at each dial, so an answer is what the list holds now, and comes at once. */
+/** A list of hosts. Each dial queries it, so its methods are synchronous and return the current state. */
 export interface Inventory {
   /** All hosts, by name. */
   list(): readonly InventoryHost[];
   /** The host of this name. */
   get(name: string): InventoryHost | undefined;
-  /** The host at a tls:// address, however it is written. */
+  /** The host at a tls:// address, in any spelling. */
   at(url: string): InventoryHost | undefined;
 }
 
@@ -39,7 +39,7 @@ const RESERVED = new Set(['local', 'all']);
  */
 export function checkHostName(name: string): string {
   if (typeof name !== 'string') throw new UsageError('a host needs a name');
-  if (RESERVED.has(name)) throw new UsageError(`"${name}" is a word of its own and cannot name a host: choose another`);
+  if (RESERVED.has(name)) throw new UsageError(`"${name}" is reserved and cannot name a host: choose another`);
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
     throw new UsageError(
       `${JSON.stringify(name.slice(0, 80))} cannot name a host: use 1 to 63 letters, digits, dots, dashes and underscores, the first a letter or digit`,
@@ -47,7 +47,7 @@ export function checkHostName(name: string): string {
   return name;
 }
 
-/** A rule from a function that throws for what is wrong. */
+/** A rule from a function that throws for wrong values. */
 const passing = (allowed: string, parse: (value: string) => unknown): Rule => ({
   allowed,
   fits(value) {
@@ -75,7 +75,7 @@ const PIN = passing('a fingerprint, "SHA256:" and 43 characters', parseFingerpri
 const NO_PIN: Rule = { allowed: 'undefined: a unix: address has no pin', fits: () => false };
 
 /**
- * Checks a host that did not come from a list of ours. `what`: "the host to connect to" and so on.
+ * Checks a host from outside our lists. `what`: "the host to connect to" and so on.
  * @throws UsageError that names the field.
  */
 export function checkResolved(what: string, host: ResolvedHost): void {

@@ -48,7 +48,7 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
   return { url, pin, tags: Object.fromEntries(pairs), addedAt: typeof addedAt === 'string' ? addedAt : '' };
 }
 
-/** By file. All callers in a process share one instance, and with it what was read. */
+/** By file. All callers in a process share one instance and its cache. */
 const instances = new Map<string, KnownHosts>();
 
 /**
@@ -66,7 +66,7 @@ export class KnownHosts implements Inventory {
     this.#file = new RecordFile(path, checkEntry);
   }
 
-  /** The known hosts of `home`: one instance a process. */
+  /** The known hosts of `home`: one instance for each process. */
   static of({ hostsFile }: Home): KnownHosts {
     let hosts = instances.get(hostsFile);
     if (!hosts) instances.set(hostsFile, (hosts = new KnownHosts(hostsFile)));

@@ -1,9 +1,9 @@
-/** What tells one state of a file from another, at the price of a `stat`. */
+/** Tells one state of a file from another at the cost of a `stat`. */
 import { statSync } from 'node:fs';
 
 /**
- * The file's inode, size and times as one text, or undefined when there is none. While it stays the same, what was read
- * of the file holds.
+ * The file's inode, size and times as one text, or undefined if the file does not exist. While it stays the same, so does
+ * the file's content.
  */
 export function stampOf(path: string): string | undefined {
   const info = statSync(path, { bigint: true, throwIfNoEntry: false });

@@ -164,7 +164,7 @@ class Reader {
     const found = this.#options.lookUp?.(word);
     if (found === undefined && !isGroup) return undefined;
     if (found === undefined)
-      throw new UsageError(`"${word}" names a group of hosts, and there is no list of hosts to look it up in`);
+      throw new UsageError(`"${word}" names a group of hosts, but no list of hosts was given to look it up in`);
     const names = typeof found === 'string' ? this.#inside(word, found) : new Set(found);
     this.#groups.set(word, names);
     return names;

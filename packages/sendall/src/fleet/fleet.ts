@@ -159,7 +159,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return this.#ids.get(host) ?? this.runId;
   }
 
-  /** Which hosts it starts, in which batches. Asking for it starts nothing. */
+  /** The hosts of each batch. Reading the plan starts nothing. */
   get plan(): RolloutPlan {
     return this.#rollout.plan;
   }

@@ -42,7 +42,7 @@ export interface RolloutOptions {
   order?: 'listed' | 'random';
 }
 
-/** What a rollout does while all goes well. */
+/** The course of a rollout without failures. */
 export interface RolloutPlan {
   /** The hosts of each batch, in the order in which they start. */
   readonly batches: readonly (readonly string[])[];
@@ -91,7 +91,7 @@ export class Rollout {
     this.#pause = readDuration(options.pause) ?? 0;
   }
 
-  /** What `run` does unless it is stopped. */
+  /** The course of `run` unless it is stopped. */
   get plan(): RolloutPlan {
     return { batches: [...this.#batches()], window: this.#window, maxFail: this.#maxFail };
   }

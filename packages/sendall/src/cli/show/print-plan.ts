@@ -1,4 +1,4 @@
-/** Prints which hosts a command would start on, batch by batch. */
+/** Prints the hosts on which a command would start, batch by batch. */
 import { NodeSet, type RolloutPlan } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { answer, json, table } from './print.js';
