@@ -10,7 +10,8 @@ const dist = fileURLToPath(new URL('../packages/sendall/dist/', import.meta.url)
 const folder = `${dist}cli-bundle`;
 
 /**
- * What runs for long stays as it is: it is not in a hurry, and the agent starts the keeper by a path beside its own file.
+ * Leaves long-running programs unbundled: they are in no hurry, and the agent starts the keeper by a path beside its own
+ * file.
  * @type {import('rolldown').Plugin}
  */
 const serversStayOutside = {

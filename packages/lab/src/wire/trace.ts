@@ -13,7 +13,7 @@ export interface Span {
 }
 
 /**
- * What TCP really sent, and the source of that knowledge: a capture shows each segment, the kernel's counters only how
+ * The segments TCP really sent, and their source: a capture shows each segment, the kernel's counters only how
  * many.
  */
 export type Segments =

@@ -14,7 +14,7 @@ export interface ConnectOptions {
    */
   home?: Home;
   /**
-   * Where names and tls:// addresses are looked up, at each dial.
+   * The inventory that resolves names and tls:// addresses, at each dial.
    * @default the known hosts of `home`
    */
   inventory?: Inventory;
@@ -53,7 +53,7 @@ export interface ConnectOptions {
   share?: () => void;
 }
 
-/** What each option may be. */
+/** The allowed values of each option. */
 export const CONNECT_RULES: Rules<ConnectOptions> = {
   home: { allowed: 'what resolveHome() returns', fits: isHome },
   inventory: inventoryRule,
@@ -77,8 +77,8 @@ export function inventoryOf({ home, inventory }: ConnectOptions): Inventory {
 
 /**
  * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known), `unix:/path`, or a
- * host that was resolved before. A name is looked up again when a lost link is dialled anew; a resolved host is dialled as
- * it was given.
+ * host that was resolved before. A name is looked up again when a lost link is redialled; a resolved host is dialled as
+ * given.
  * @throws UnreachableError when no agent answers there.
  * @throws RefusedError when a key is unknown, has changed, or was not paired.
  * @throws UsageError for a wrong option, a wrong field of a resolved host, an unknown name, or a broken configuration file.

@@ -45,7 +45,7 @@ export interface AttachOptions extends Pick<
   | 'giveUpAfter'
 > {
   /**
-   * Where stdout begins: at the "start" or "end" of what is kept, at an offset, or so many bytes before the end.
+   * Where stdout begins: at the "start" or "end" of the kept output, at an offset, or this many bytes before the end.
    * @default 'start'
    */
   from?: 'start' | 'end' | number | { tail: number };
@@ -150,7 +150,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Runs `argv` exactly as given.
-   * @throws UsageError at once when an option is wrong.
+   * @throws UsageError immediately when an option is wrong.
    */
   run(argv: readonly Word[], options: RunOptions = {}): Run {
     return this.#begin(prepareRun({ verb: 'exec', argv }, this.#placed(options)), { kind: 'open' });
@@ -158,7 +158,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Runs shell text with the host's /bin/sh. This is another verb, with a permission of its own.
-   * @throws UsageError at once when an option is wrong.
+   * @throws UsageError immediately when an option is wrong.
    */
   sh(script: Word, options: RunOptions = {}): Run {
     return this.#begin(prepareRun({ verb: 'sh', script }, this.#placed(options)), { kind: 'open' });
@@ -173,7 +173,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Joins an existing run, from any byte that is still kept.
-   * @throws UsageError at once when an option is wrong.
+   * @throws UsageError immediately when an option is wrong.
    */
   attach(runId: string, options: AttachOptions = {}): Run {
     checkOptions<AttachOptions>('attach', options, ATTACH_RULES);

@@ -81,7 +81,7 @@ export class Fleet {
 
   /**
    * Runs `argv` on each host. It starts when you first ask for its events, results or end.
-   * @throws UsageError at once when an option is wrong.
+   * @throws UsageError immediately when an option is wrong.
    */
   run(argv: readonly Word[], options: FleetRunOptions = {}): FleetRun {
     return this.#start((host, runOptions) => host.run(argv, runOptions), options);
@@ -89,7 +89,7 @@ export class Fleet {
 
   /**
    * Runs shell text on each host.
-   * @throws UsageError at once when an option is wrong.
+   * @throws UsageError immediately when an option is wrong.
    */
   sh(script: Word, options: FleetRunOptions = {}): FleetRun {
     return this.#start((host, runOptions) => host.sh(script, runOptions), options);

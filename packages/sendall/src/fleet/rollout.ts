@@ -57,7 +57,7 @@ const SHARE: Rule = {
   fits: (value) => typeof value === 'string' && /^\d+(?:\.\d+)?%$/.test(value),
 };
 
-/** What each option may be. */
+/** The allowed values of each option. */
 export const ROLLOUT_RULES: Rules<RolloutOptions> = {
   window: whole('hosts', 1),
   batch: either(whole('hosts', 1), SHARE),

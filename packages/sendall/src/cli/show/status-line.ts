@@ -17,7 +17,7 @@ let unfinished = false;
 /** While a program draws the whole screen: makes it redraw what our line covered. */
 let redraw: (() => void) | undefined;
 
-/** What a descriptor leads to never changes, and asking costs a system call. */
+/** Cached, because a descriptor keeps its kind and asking costs a system call. */
 const terminals: (boolean | undefined)[] = [];
 const isTerminal = (fd: number): boolean => (terminals[fd] ??= isatty(fd));
 

@@ -196,7 +196,7 @@ const variables: Rule = {
     Object.values(value).every((each) => each === undefined || word.fits(each)),
 };
 
-/** What each option may be. */
+/** The allowed values of each option. */
 export const RUN_RULES: Rules<RunOptions> = {
   runId: { allowed: 'a run id', fits: (value) => typeof value === 'string' && isRunId(value) },
   name,

@@ -28,7 +28,7 @@ const fileName: Rule = {
     (value instanceof URL && value.protocol === 'file:'),
 };
 
-/** What a target may be. */
+/** The allowed targets. */
 export const outputTargetRule: Rule = either(
   oneOf('pipe', 'inherit', 'ignore'),
   objectOf({ file: fileName, append: flag }, 'file'),

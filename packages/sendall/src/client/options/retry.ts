@@ -21,7 +21,7 @@ export type Retry =
       readonly when?: ((result: Result, tries: number) => boolean | Promise<boolean>) | undefined;
     };
 
-/** What `retry` may be. */
+/** The allowed values of `retry`. */
 export const retryRule: Rule = either(
   whole('further tries'),
   objectOf({ times: whole('further tries'), delay: duration, when: callback }, 'times'),

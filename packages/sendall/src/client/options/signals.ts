@@ -4,7 +4,7 @@ import { HIGHEST_SIGNAL, signalNumber as numberOf } from '../../protocol/signals
 
 /**
  * The number of a signal given as "SIGTERM", "TERM", "term", "RTMIN+1" or a number.
- * @throws UsageError when there is none.
+ * @throws UsageError for an unknown signal.
  */
 export function signalNumber(signal: string | number): number {
   const number = numberOf(String(signal));

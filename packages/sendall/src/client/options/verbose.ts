@@ -22,7 +22,7 @@ export type Verbose = 'none' | 'short' | 'full' | ((line: string, event: Verbose
 
 const LEVELS = ['none', 'short', 'full'] as const;
 
-/** What `verbose` may be. */
+/** The allowed values of `verbose`. */
 export const verboseRule: Rule = either(oneOf(...LEVELS), callback);
 
 /**
