@@ -32,7 +32,7 @@ export const doctor: Command = {
   name: 'doctor',
   usage: '[OPTIONS] [HOST]',
   summary:
-    'look at the way to a host: round trip, resumes, clock, key, versions, limits; what is wrong, how to mend it',
+    'check the link to a host: round trip, resumes, clock, key, versions, limits; report faults and how to mend them',
   examples: ['sendall doctor', 'sendall doctor web1'],
   options: { json: { help: 'one JSON object a line on stdout' }, ...reachOptions },
   complete: 'host',

@@ -86,7 +86,7 @@ export class WarmLinksCaller implements LinkSharer {
       throw new ProtocolError(`alias ${alias} is not above ${this.#lastAlias}, the last one used on this link`);
     this.#lastAlias = alias;
     if (!this.#share?.take()) {
-      const text = `${this.#share?.held ?? 0} runs are held through this warm link, and what is left is for others`;
+      const text = `${this.#share?.held ?? 0} runs are held through this warm link, and the rest is reserved for others`;
       if (message.type === 'OPEN')
         this.link.send({ type: 'REFUSED', alias, runId, code: 'busy', message: text, retryAfterMs: 1000 });
       else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
