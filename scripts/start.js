@@ -23,7 +23,8 @@ createInterface({ input: agent.stderr }).on('line', (line) => {
   tried = true;
   console.log('$ sendall run local -- uname -a');
   const run = spawnSync(process.execPath, [sendall, 'run', 'local', '-n', '--', 'uname', '-a'], { stdio: 'inherit' });
-  if (run.status === 0) console.log('ready: npx sendall run local -- uname -a');
+  if (run.status === 0)
+    console.log('ready until Ctrl-C; in another terminal, in this folder: npx sendall run local -- uname -a');
   else if (!stopping) {
     console.error(`the first command failed with code ${run.status}`);
     agent.kill('SIGTERM');

@@ -20,9 +20,9 @@ test('npm start runs one real command, prints the next step, and ends cleanly on
   const lines: string[] = [];
   for await (const line of createInterface({ input: start.stdout })) {
     lines.push(line);
-    if (line.startsWith('ready:')) break;
+    if (line.startsWith('ready ')) break;
   }
-  expect(lines.at(-1)).toBe('ready: npx sendall run local -- uname -a');
+  expect(lines.at(-1)).toMatch(/^ready .*: npx sendall run local -- uname -a$/);
   expect(lines.some((line) => line.startsWith('Linux') || line.startsWith('Darwin'))).toBe(true);
   process.kill(-start.pid!, 'SIGTERM');
   const [code] = (await once(start, 'exit')) as [number];

@@ -63,7 +63,7 @@ export const runOptions: Record<string, Option> = {
     sha256: { help: 'SHA-256 of each stream in the JSON result' },
   }),
   ...under('The run', {
-    detach: { short: 'd', help: 'start it, print its run id, leave' },
+    detach: { short: 'd', help: 'start it, print its run id on stderr, leave' },
     name: { value: 'NAME', help: 'a name to find the run by' },
     tag: { value: 'TAG', help: 'a tag on the run' },
     id: { value: 'RUNID', help: 'run id to use; an existing id is attached to, never started twice' },
