@@ -122,6 +122,8 @@ describe('slips', () => {
     [['completion', 'bsh'], 'did you mean "bash"'],
     [['run', 'web1', 'df', '-h'], 'put the command after it (sendall run web1 -- df -h)'],
     [['run', 'web1', 'ls', '-la', '--color=never'], '(sendall run web1 -- ls -la --color=never)'],
+    [['run', 'uname', '-a'], 'the program and its options come after "--"'],
+    [['ps', 'web1', '-z'], 'see "sendall ps --help"'],
     [['ssh', 'web1'], 'did you mean "sendall shell"'],
     [['kill', '-9', 'nightly'], '-s 9'],
     [['web1', 'uname', '-a'], 'there is no command "web1": it is a host; did you mean "sendall run web1 -- uname -a"?'],

@@ -137,6 +137,14 @@ describe('failures to start are distinguished', () => {
     expect(await why(`/${'long/'.repeat(1000)}`)).toMatch(/^.*long…?.*longer name than the system takes.*$/);
   });
 
+  test('shell text in the place of a program is named as one word', async () => {
+    const refused = await keeper.open({ argv: [bytes('echo hi')] }).wait('REFUSED');
+    expect(refused).toMatchObject({
+      code: 'nofile',
+      message: '"echo hi" is not there: it is one word, and no shell splits it',
+    });
+  });
+
   test('a script whose interpreter is missing', async () => {
     const refused = await keeper.exec(script('orphan', '#!/no/such/interpreter\n')).wait('REFUSED');
     expect(refused).toMatchObject({ code: 'nofile' });

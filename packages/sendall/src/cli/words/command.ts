@@ -95,6 +95,11 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
   const values = new Map<string, (Uint8Array | undefined)[]>();
   const positionals: string[] = [];
   const see = `see "sendall ${command.name} --help"`;
+  /** After an unknown option. Behind other words it may be an option of the program. */
+  const next = () =>
+    positionals.length && [command.usage].flat().some((usage) => usage.includes('-- PROGRAM'))
+      ? 'the program and its options come after "--"'
+      : see;
   const note = (name: string, value: Uint8Array | undefined) => {
     const allowed = options[name]?.complete;
     if (value && Array.isArray(allowed) && !allowed.includes(textOf(value)))
@@ -107,13 +112,13 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
     const option = Object.hasOwn(options, name) ? options[name] : undefined;
     if (option) return option;
     const near = closest(name, Object.keys(options));
-    throw new UsageError(`${command.name} has no option ${word}: ${near ? `did you mean --${near}?` : see}`);
+    throw new UsageError(`${command.name} has no option ${word}: ${near ? `did you mean --${near}?` : next()}`);
   };
   const lettered = (letter: string): [string, Option] => {
     const found = Object.entries(options).find(([, { short }]) => short === letter);
     if (found) return found;
     // kill(1) accepts this.
-    const signal = /^\d$/.test(letter) && command.options.signal ? `send a signal with -s ${letter}` : see;
+    const signal = /^\d$/.test(letter) && command.options.signal ? `send a signal with -s ${letter}` : next();
     throw new UsageError(`${command.name} has no option -${letter}: ${signal}`);
   };
   const isOwnOption = (word: string) =>

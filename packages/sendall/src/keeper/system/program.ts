@@ -14,6 +14,7 @@ export class StartFailure extends Error {
 }
 
 const SLASH = 0x2f;
+const SPACE = 0x20;
 const COLON = 0x3a;
 const O_PATH = 0o10000000;
 const HERE = Buffer.from('.\0');
@@ -85,7 +86,10 @@ function isFolder(file: Buffer, cwd: number): boolean {
 
 function absent(name: Uint8Array, problem: string, denied: boolean): StartFailure {
   if (denied) return new StartFailure('notexec', `${show(name)} may not be executed (${problem})`);
-  if (problem === 'ENOENT' || problem === 'ENOTDIR') return new StartFailure('nofile', `${show(name)} is not there`);
+  if (problem === 'ENOENT' || problem === 'ENOTDIR') {
+    const unsplit = name.includes(SPACE) ? ': it is one word, and no shell splits it' : '';
+    return new StartFailure('nofile', `${show(name)} is not there${unsplit}`);
+  }
   return new StartFailure('nofile', `${show(name)} cannot be reached (${problem})`);
 }
 
