@@ -10,8 +10,6 @@ const LONGEST = MAX_FRAME + 64 * 1024;
 const FRAMING = lengthPrefixed({ maxFrameLength: LONGEST });
 /** Pieces from this size on are put together in memory that is used again. */
 const LARGE = 8 * 1024;
-/** Milliseconds for which a message that is not urgent waits for company. */
-const COMPANY = 2;
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
@@ -44,7 +42,6 @@ export class Wire {
   #batch: Batch | undefined;
   #held = false;
   #scheduled = false;
-  #later: NodeJS.Timeout | undefined;
   #error: Error | undefined;
 
   constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
@@ -98,17 +95,6 @@ export class Wire {
     return true;
   }
 
-  /**
-   * Sends what is not urgent along with the next message, at the latest after two milliseconds: the start of a short
-   * command leaves with its end, and wakes neither agent nor caller on its own.
-   */
-  sendLater(message: Control, alias = message.alias): void {
-    const frame = encodeFor(alias, message);
-    this.#frames.push(frame);
-    this.#gathered += frame.length;
-    if (!this.#scheduled) this.#later ??= setTimeout(() => this.flush(), COMPANY);
-  }
-
   /** Sends a piece of a stream; the bytes are copied. */
   sendData(alias: number, stream: number, gseq: number, offset: number, bytes: Uint8Array): void {
     if (bytes.length < LARGE || bytes.length > MAX_DATA) {
@@ -146,8 +132,6 @@ export class Wire {
 
   flush(): void {
     this.#scheduled = false;
-    clearTimeout(this.#later);
-    this.#later = undefined;
     const batch = this.#batch;
     if (!batch && this.#frames.length === 0) return;
     this.#leaving?.();

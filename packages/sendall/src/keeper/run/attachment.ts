@@ -44,12 +44,6 @@ export class KeeperAttachment {
     this.#owner.wire.send({ type: 'OP_OK', alias: this.alias, opId, result, signalled: [], survivors: [] });
   }
 
-  /** Sends a message about the run that nothing waits for: it may leave with the next one. */
-  sendLater(message: ToAttachment): void {
-    this.flush();
-    this.#owner.wire.sendLater(message as Control, this.alias);
-  }
-
   /** The run is nothing to hold on to any more. */
   release(): void {
     this.gone = true;

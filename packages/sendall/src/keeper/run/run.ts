@@ -241,7 +241,7 @@ export class KeeperRun implements OutputsEvents {
     this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
     if (launch.input >= 0) this.#input.start(launch.input, launch.terminal !== undefined);
     else this.#input.discard();
-    for (const attachment of this.audience.attachments) attachment.sendLater({ type: 'STARTED', ...this.started! });
+    this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec);
