@@ -29,8 +29,8 @@ const ballast: number[][] = [];
  *   freeing a big block without touching it makes glibc keep twice its size (mallopt(3), the dynamic threshold). With
  *   other C libraries this has no effect.
  * - V8 collects young memory after 32 MiB of chunks, and all memory once chunks and objects together have grown by a
- *   factor. A process with few objects reaches the factor first, every time: 35 full collections a GiB instead of none,
- *   and a third more CPU. 16 MiB of numbers are objects enough. Lent memory makes no garbage and needs none of this.
+ *   factor. A process with few objects reaches the factor first, every time, and runs dozens of full collections a GiB.
+ *   16 MiB of numbers are objects enough. Lent memory makes no garbage and needs none of this.
  */
 function keepMemory(length: number, lends: boolean): void {
   read += length;

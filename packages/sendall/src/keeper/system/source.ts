@@ -12,7 +12,7 @@ const TERMINAL_ROOM = 256 * 1024;
 
 /** Reads of one descriptor, which it owns. */
 export interface Source {
-  /** Bytes, "none" for now, or the end. Reads at most `most` where it can choose. */
+  /** Returns bytes, "none" when the source is empty, or the end. Reads at most `most` where it can choose. */
   read(most: number): Buffer | 'none' | 'end';
   /** How many bytes it can hold at this moment: reading so many takes all that was written before. */
   available(): number;
