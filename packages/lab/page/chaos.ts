@@ -2,7 +2,7 @@
 import type { Asked, LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
 import { check, control, el, field } from './dom.js';
-import { describeTraffic } from './inspect.js';
+import { buttons, closed, describeTraffic, lead, serverField } from './proxy-view.js';
 import { currentLanguage, t, type Word } from './words.js';
 
 const MOST_EVENTS = 300;
@@ -105,16 +105,7 @@ export function chaos(root: HTMLElement) {
         el(
           'div',
           { class: 'row' },
-          field(
-            t('server'),
-            el('input', {
-              value: to,
-              disabled: running,
-              spellcheck: 'false',
-              oninput: (event: Event) => (to = control(event).value),
-            }),
-            t('serverHint'),
-          ),
+          serverField(to, running, (value) => (to = value)),
           field(
             t('seed'),
             el('input', {
@@ -160,14 +151,7 @@ export function chaos(root: HTMLElement) {
             }),
           ),
         ),
-        el(
-          'div',
-          { class: 'buttons' },
-          el('button', { type: 'submit', class: 'primary', 'data-name': 'start' }, t(running ? 'stop' : 'start')),
-          running && to.trim() === 'demo'
-            ? el('button', { type: 'button', 'data-name': 'traffic', onclick: () => void traffic() }, t('sendTraffic'))
-            : undefined,
-        ),
+        buttons(to, running, () => void traffic()),
       ),
       el(
         'div',
@@ -193,37 +177,14 @@ export function chaos(root: HTMLElement) {
   return { translate: draw };
 }
 
-function row(event: ChaosEvent) {
-  const direction = 'direction' in event ? event.direction : undefined;
-  const up = direction === 'up';
-  return el(
-    'li',
-    { class: `event ${event.event}` },
-    el('span', { class: 'time' }, `${event.atMs.toFixed(1)} ms`),
-    'connection' in event ? el('span', { class: 'connection' }, `#${event.connection}`) : undefined,
-    direction
-      ? el(
-          'span',
-          { class: `way ${direction}` },
-          up ? '→' : '←',
-          el('span', { class: 'sr' }, t(up ? 'toServer' : 'toClient')),
-        )
-      : undefined,
-    says(event),
-  );
-}
+const row = (event: ChaosEvent) => el('li', { class: `event ${event.event}` }, ...lead(event), says(event));
 
 function says(event: ChaosEvent) {
   switch (event.event) {
     case 'open':
       return el('span', {}, t('opened', { n: event.connection, client: event.client }));
     case 'close':
-      return el(
-        'span',
-        {},
-        t('closed', { n: event.connection, up: event.up, down: event.down }),
-        event.error ? ` (${event.error})` : '',
-      );
+      return closed(event);
     case 'read':
       return el('span', {}, t('readOf', { n: event.length }));
     case 'fault':

@@ -1,7 +1,8 @@
 /** A proxy that shows which reads carried which messages. */
-import type { Answer, LabEvent } from '../dist/page/protocol.js';
+import type { LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
 import { control, el, field } from './dom.js';
+import { buttons, closed, describeTraffic, lead, serverField } from './proxy-view.js';
 import { content } from './timeline.js';
 import { t } from './words.js';
 
@@ -76,16 +77,7 @@ export function inspect(root: HTMLElement) {
             void (running ? stop() : start());
           },
         },
-        field(
-          t('server'),
-          el('input', {
-            value: to,
-            disabled: running,
-            spellcheck: 'false',
-            oninput: (event: Event) => (to = control(event).value),
-          }),
-          t('serverHint'),
-        ),
+        serverField(to, running, (value) => (to = value)),
         field(
           t('framingUp'),
           el('input', {
@@ -105,14 +97,7 @@ export function inspect(root: HTMLElement) {
             oninput: (event: Event) => (framingBack = control(event).value),
           }),
         ),
-        el(
-          'div',
-          { class: 'buttons' },
-          el('button', { type: 'submit', class: 'primary', 'data-name': 'start' }, t(running ? 'stop' : 'start')),
-          running && to.trim() === 'demo'
-            ? el('button', { type: 'button', 'data-name': 'traffic', onclick: () => void traffic() }, t('sendTraffic'))
-            : undefined,
-        ),
+        buttons(to, running, () => void traffic()),
       ),
       el(
         'div',
@@ -131,32 +116,7 @@ export function inspect(root: HTMLElement) {
   return { translate: draw };
 }
 
-export function describeTraffic(message: Answer<'traffic'>) {
-  const { sent, received, reads, trouble } = message;
-  const same = JSON.stringify(sent) === JSON.stringify(received);
-  const parts = [
-    t('trafficDone', { s: sent.length, r: received.length, reads }),
-    t(same ? 'trafficSame' : 'trafficDiffers'),
-  ];
-  if (trouble) parts.push(t('trouble', { what: trouble }));
-  return `${parts.join(t('separator'))}${t('fullStop')}`;
-}
-
-function row(event: InspectEvent) {
-  const direction = 'direction' in event ? event.direction : undefined;
-  const up = direction === 'up';
-  const time = el('span', { class: 'time' }, `${event.atMs.toFixed(1)} ms`);
-  const way = direction
-    ? el(
-        'span',
-        { class: `way ${direction}`, title: t(up ? 'toServer' : 'toClient') },
-        up ? '→' : '←',
-        el('span', { class: 'sr' }, t(up ? 'toServer' : 'toClient')),
-      )
-    : undefined;
-  const number = 'connection' in event ? el('span', { class: 'connection' }, `#${event.connection}`) : undefined;
-  return el('li', { class: `event ${event.event}` }, time, number, way, ...body(event));
-}
+const row = (event: InspectEvent) => el('li', { class: `event ${event.event}` }, ...lead(event), ...body(event));
 
 function body(event: InspectEvent): HTMLElement[] {
   switch (event.event) {
@@ -165,14 +125,7 @@ function body(event: InspectEvent): HTMLElement[] {
     case 'open':
       return [el('span', {}, t('opened', { n: event.connection, client: event.client }))];
     case 'close':
-      return [
-        el(
-          'span',
-          {},
-          t('closed', { n: event.connection, up: event.up, down: event.down }),
-          event.error ? ` (${event.error})` : '',
-        ),
-      ];
+      return [closed(event)];
     case 'end':
       return [el('span', {}, t('ended'), event.truncated ? `: ${event.truncated}` : '')];
     case 'misfit':
