@@ -67,6 +67,7 @@ module.exports = {
       to: { path: src('sendall') },
     },
     room('text'),
+    room('sets'),
     room('files'),
     room('keys', 'files'),
     room('protocol'),
@@ -88,8 +89,8 @@ module.exports = {
       'keeper/probes',
     ),
     room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'keeper'),
-    room('client', 'protocol', 'link', 'text', 'files', 'keys'),
-    room('fleet', 'client'),
+    room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys'),
+    room('fleet', 'sets', 'client'),
     room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client'),
     room('testing/network'),
     {

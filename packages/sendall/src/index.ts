@@ -89,7 +89,7 @@ export {
   type Progress,
 } from './fleet/fleet.js';
 export type { Group, OutputDiff } from './fleet/gather.js';
-export { NodeSet, type NodeSetOptions } from './fleet/node-set.js';
+export { NodeSet, type NodeSetOptions } from './sets/node-set.js';
 export type { RolloutOptions, RolloutPlan, Share } from './fleet/rollout.js';
 export { resolveHome, type Home } from './home.js';
 export { openAgent, pair, testHosts } from './on-demand.js';

@@ -2,7 +2,7 @@
  * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
  */
 export { Callers } from './agent/callers.js';
-export { checkSize } from './fleet/expression.js';
+export { checkSize } from './sets/expression.js';
 export { Gatherer } from './fleet/gather.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';
 export { askWarmLinks } from './link/warm/client.js';

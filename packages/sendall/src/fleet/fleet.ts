@@ -12,7 +12,7 @@ import type { Run } from '../client/run/run.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
-import { NodeSet } from './node-set.js';
+import { NodeSet } from '../sets/node-set.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
 import { resolveTargets } from './targets.js';
 

@@ -1,7 +1,7 @@
 /** Makes many answers readable: groups equal ones, and shows what differs from the majority. */
 import { createHash } from 'node:crypto';
 import type { Outcome, Result } from '../client/result/result.js';
-import { NodeSet } from './node-set.js';
+import { NodeSet } from '../sets/node-set.js';
 
 /** Hosts with the same outcome and the same output. */
 export interface Group {

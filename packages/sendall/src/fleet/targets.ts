@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { resolveHome } from '../home.js';
 import type { Inventory, InventoryHost } from '../client/inventory.js';
 import { KnownHosts } from '../client/known-hosts.js';
-import { NodeSet } from './node-set.js';
+import { NodeSet } from '../sets/node-set.js';
 import { matches } from './wildcard.js';
 
 /**
