@@ -39,11 +39,6 @@ export interface HostStateEvent extends Omit<HostStatus, 'since'> {
 
 const onTheWay: readonly HostState[] = ['waiting', 'connecting', 'queued', 'running'];
 
-/** Whether no other state follows. */
-export function isEnd(state: HostState): boolean {
-  return !onTheWay.includes(state);
-}
-
 /** Hosts by state. */
 export type StateCounts = Partial<Record<HostState, number>>;
 
@@ -69,11 +64,6 @@ export class HostStates {
 
   count(...states: readonly HostState[]): number {
     return states.reduce((sum, state) => sum + (this.#counts[state] ?? 0), 0);
-  }
-
-  /** Hosts that have not come to an end. */
-  get open(): number {
-    return this.count(...onTheWay);
   }
 
   hostsIn(...states: readonly HostState[]): string[] {
