@@ -240,7 +240,7 @@ export class AgentAttachment implements Listener {
   /** The keeper knows the run: from now on it is enough to attach to it. */
   #answered(): void {
     this.#owner.answered(this);
-    const { alias, runId, principal, epoch, holder, echo } = this.#beginning;
+    const { alias, runId, principal, epoch, holder, echo, blocked } = this.#beginning;
     const mode = this.#beginning.type === 'ATTACH' ? this.#beginning.mode : 'control';
     this.#beginning = {
       type: 'ATTACH',
@@ -253,6 +253,7 @@ export class AgentAttachment implements Listener {
       holder,
       again: true,
       echo,
+      blocked,
     };
   }
 

@@ -79,6 +79,11 @@ export class KeeperGate {
     return this.#link?.version;
   }
 
+  /** What the keeper can do for callers; see AUTH_OK. */
+  get features(): readonly string[] {
+    return this.#link?.features ?? [];
+  }
+
   /** The link to the keeper; starts a keeper when none runs. */
   open(): Promise<KeeperLink> | KeeperLink {
     if (this.#link) return this.#link;

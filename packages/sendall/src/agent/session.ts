@@ -205,7 +205,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       epoch,
       name,
       bootId,
-      features: [],
+      features: this.gate.features,
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxRunsPerLink,
       window: 1024 * 1024,

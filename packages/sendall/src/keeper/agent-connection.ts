@@ -6,6 +6,7 @@ import {
   MAX_FRAME,
   PROTOCOL_VERSION,
   STREAM,
+  TELLS_BLOCKED,
   type Message,
   type MessageNamed,
   type RunInfo,
@@ -43,7 +44,7 @@ export interface Desk extends RunServices {
 }
 
 /** The part of OPEN and ATTACH that describes the attachment. */
-type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo'>;
+type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo' | 'blocked'>;
 
 interface Attached {
   readonly attachment: KeeperAttachment;
@@ -84,8 +85,8 @@ export class AgentConnection implements KeeperAttachmentOwner {
   }
 
   /** Binds an alias to a run. */
-  attach(run: KeeperRun, control: boolean, { alias, holder, again = false, echo }: Hold): KeeperAttachment {
-    const attachment = new KeeperAttachment(this, alias, control, echo);
+  attach(run: KeeperRun, control: boolean, { alias, holder, again = false, echo, blocked }: Hold): KeeperAttachment {
+    const attachment = new KeeperAttachment(this, alias, control, { echo, blocked });
     this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
@@ -187,7 +188,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [],
+      features: [TELLS_BLOCKED],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,

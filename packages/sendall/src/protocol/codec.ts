@@ -31,7 +31,7 @@ export function encodeFor(alias: number, message: Control): Buffer {
 
 const typesOf = (...names: MessageName[]): ReadonlySet<number | undefined> =>
   new Set(names.map((name) => MESSAGES[name][0]));
-const FOR_CALLERS = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO');
+const FOR_CALLERS = typesOf('STARTED', 'EOS', 'EXIT', 'TREE_END', 'ECHO', 'BLOCKED');
 const BEGIN_OR_END = typesOf('OPEN', 'ATTACH', 'DETACH');
 
 // A process between two links need not decode what it passes on.

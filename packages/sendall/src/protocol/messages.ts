@@ -21,6 +21,9 @@ export const MAX_DATA = 64 * 1024;
 /** stdin, stdout (or merged output), stderr, the terminal, and the record log of exact and ordered capture. */
 export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as const;
 
+/** In AUTH_OK's `features`: this host sends BLOCKED to callers that ask for it. */
+export const TELLS_BLOCKED = 'blocked';
+
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
 const ID = 16;
@@ -172,6 +175,7 @@ export const MESSAGES = {
       epoch: bytes(4, ID),
       name: opt(text(5)),
       bootId: opt(text(6)),
+      /** "blocked": see BLOCKED. */
       features: list(text(7)),
       maxFrame: opt(uint(8)),
       /** Runs that this link may hold at once; from the keeper: that all callers of the agent may. */
@@ -209,6 +213,8 @@ export const MESSAGES = {
       link: opt(uint(10)),
       /** Agent to keeper only: whose link that is. What the keeper has is shared out by caller. */
       caller: opt(text(11)),
+      /** The caller wants BLOCKED. */
+      blocked: opt(bool(12)),
     },
   ],
   OPENED: [
@@ -241,6 +247,7 @@ export const MESSAGES = {
       holder: opt(bytes(6)),
       again: opt(bool(7)),
       echo: opt(bool(8)),
+      blocked: opt(bool(9)),
     },
   ],
   ATTACHED: [
@@ -301,6 +308,8 @@ export const MESSAGES = {
   CONTROL_LOST: [0x2b, { controlEpoch: uint(1) }],
   /** To attachments that asked for it: the terminal's bits ICANON and ECHO, at first and whenever they have changed. */
   ECHO: [0x2d, { canonical: bool(1), echo: bool(2) }],
+  /** Once, to attachments that asked for it: the command waits; `what` is RUN_INFO's `blocked`. */
+  BLOCKED: [0x2e, { what: text(1) }],
   /** `next` is there when a page was asked for and is not the last. */
   RUNS: [0x2c, { opId: uint(1), runs: list(message(2, RUN_INFO)), last: bool(3), next: opt(uint(4)) }],
   // -- streams (DATA 0x20 has a body of its own: codec.ts)

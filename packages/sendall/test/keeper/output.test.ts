@@ -118,6 +118,30 @@ describe('more output than the spool holds', () => {
     expect(await run.exit).toMatchObject({ code: 0, upto: [{ offset: 3_000_000 }, { offset: 0 }] });
   });
 
+  test('block: a caller that asks for it hears once that the command waits', async () => {
+    const run = keeper.open(
+      { verb: 'sh', script: bytes('head -c 3000000 /dev/zero'), spoolMax: 100_000 },
+      { blocked: true },
+    );
+    expect(await run.wait('BLOCKED')).toMatchObject({ what: 'stdout' });
+    const [late, deaf] = [keeper.attach(run.runId, 'observe', { blocked: true }), keeper.attach(run.runId)];
+    await late.wait('BLOCKED');
+    expect(late.types.indexOf('BLOCKED')).toBeGreaterThan(late.types.indexOf('ATTACHED'));
+    while (!run.find('EXIT')) {
+      const next = run.next(1);
+      run.send({ type: 'ACK', stream: 1, durable: next });
+      await run.reaches(1, Math.min(next + 1, 3_000_000));
+      if (next === 3_000_000) await run.exit;
+    }
+    await Promise.all([late.exit, deaf.exit]);
+    for (const [attached, times] of [
+      [run, 1],
+      [late, 1],
+      [deaf, 0],
+    ] as const)
+      expect(attached.types.filter((type) => type === 'BLOCKED')).toHaveLength(times);
+  });
+
   test('block: an observer neither trims nor unblocks', async () => {
     const run = keeper.sh('head -c 9000000 /dev/zero', { spoolMax: 100_000 });
     await run.reaches(1, 100_000);

@@ -25,6 +25,8 @@ export interface KeeperLink {
   readonly bootId: string;
   /** stdin bytes the keeper takes ahead of a command. */
   readonly window: number;
+  /** What it can do for callers. */
+  readonly features: readonly string[];
   /** Aliases that may be in use at once. */
   readonly maxRuns: number;
   /** Messages of one tick go out in one write. False when a message is too long for a frame: it was not sent. */
@@ -213,7 +215,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
 function linkOf(
   wire: Wire,
   closed: Promise<Error | undefined>,
-  { pid = 0, version = '', bootId = '', window = 0, maxRuns = 0, epoch }: MessageNamed<'AUTH_OK'>,
+  { pid = 0, version = '', bootId = '', window = 0, maxRuns = 0, epoch, features }: MessageNamed<'AUTH_OK'>,
 ): KeeperLink {
   return {
     pid,
@@ -222,6 +224,7 @@ function linkOf(
     window,
     maxRuns,
     epoch: Buffer.from(epoch),
+    features,
     closed,
     send: (message, alias) => wire.send(message, alias),
     sendData: (...piece) => wire.sendData(...piece),

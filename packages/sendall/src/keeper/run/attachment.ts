@@ -23,17 +23,25 @@ export class KeeperAttachment {
   control: boolean;
   /** Its caller wants to know whether the terminal shows what is typed. */
   readonly followsEcho: boolean;
+  /** Its caller wants to know when the command first waits for room. */
+  #followsBlocked: boolean;
   /** Its caller has left: nothing is sent any more. */
   gone = false;
   /** Streams that grew by more than was sent along: stream and where it is now. */
   readonly #grown = new Map<number, number>();
   #scheduled = false;
 
-  constructor(owner: KeeperAttachmentOwner, alias: number, control: boolean, followsEcho = false) {
+  constructor(
+    owner: KeeperAttachmentOwner,
+    alias: number,
+    control: boolean,
+    follows: { readonly echo?: boolean | undefined; readonly blocked?: boolean | undefined } = {},
+  ) {
     this.#owner = owner;
     this.alias = alias;
     this.control = control;
-    this.followsEcho = followsEcho;
+    this.followsEcho = follows.echo ?? false;
+    this.#followsBlocked = follows.blocked ?? false;
   }
 
   /** Sends a message about the run; what was announced late goes before it. */
@@ -42,6 +50,12 @@ export class KeeperAttachment {
     if (this.#owner.wire.send(message as Control, this.alias) || message.type !== 'OP_OK') return;
     const { opId, result } = message;
     this.#owner.wire.send({ type: 'OP_OK', alias: this.alias, opId, result, signalled: [], survivors: [] });
+  }
+
+  /** The command waits for room. Told once: a slow reader may make it wait again and again. */
+  waits(what: string): void {
+    if (this.#followsBlocked) this.send({ type: 'BLOCKED', what });
+    this.#followsBlocked = false;
   }
 
   /** The run is nothing to hold on to any more. */

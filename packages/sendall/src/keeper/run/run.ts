@@ -294,6 +294,8 @@ export class KeeperRun implements OutputsEvents {
   }
 
   changed(): void {
+    const { blocked } = this;
+    if (blocked !== undefined) for (const attachment of this.audience.attachments) attachment.waits(blocked);
     if (this.facts.exit && !this.exit) this.#conclude();
   }
 
@@ -606,6 +608,8 @@ export class KeeperRun implements OutputsEvents {
     if (attachment.control && !this.over) this.#openStdin().report(attachment);
     for (const { stream, next } of streams) if (stream !== STREAM.stdin && next > 0) attachment.announce(stream, next);
     this.#screen?.follow(attachment);
+    const { blocked } = this;
+    if (blocked !== undefined) attachment.waits(blocked);
   }
 
   streams(): StreamState[] {
