@@ -16,7 +16,7 @@ const room = (from, ...allowed) => ({
   to: {
     path: src('sendall'),
     pathNot: [
-      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts|timer\\.ts)`,
+      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts)`,
     ],
   },
 });
@@ -91,7 +91,7 @@ module.exports = {
     room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'keeper'),
     room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys'),
     room('fleet', 'sets', 'client'),
-    room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client'),
+    room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client', 'fleet'),
     room('testing/network'),
     {
       name: 'only what asks for warm links, and the process that holds them, know link/warm',

@@ -1,5 +1,5 @@
 /** The same command on many hosts. */
-import { checkOptions, type Rules } from '../client/options/check.js';
+import { checkOptions, flag, type Rules } from '../client/options/check.js';
 import { connect, CONNECT_RULES, inventoryOf, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
 import type { Inventory } from '../client/inventory.js';
@@ -9,39 +9,43 @@ import type { RunEvent } from '../client/streams/events.js';
 import { Fifo } from '../client/streams/fifo.js';
 import type { StreamName } from '../client/streams/output.js';
 import type { Run } from '../client/run/run.js';
+import { SharedOutputs } from '../client/run/shared-outputs.js';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { NodeSet } from '../sets/node-set.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
-import { HostStates, type HostStateEvent, type HostStatus, type StateCounts } from './states.js';
 import { resolveTargets } from './targets.js';
 
 /** Bytes of a shared stdin stream that are kept for hosts that begin later. */
 const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
 /** Options of a run on many hosts. */
-export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {}
+export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {
+  /**
+   * Receives equal output of several hosts once. The hosts send digests when the command ends; a single host sends the
+   * bytes, and the results of the others name it (`stdoutFrom`). Events of output come right before the result, and only
+   * from the host that sent them. `gather()` and `diff()` turn it on.
+   * @default false
+   */
+  gather?: boolean;
+}
 
 /** A fleet's hosts cannot share a terminal or a file, and a shared run id allows only one try. */
 const { pty: _pty, stdout: _stdout, stderr: _stderr, retry: _retry, ...SHARED_RULES } = RUN_RULES;
-const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES };
+const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES, gather: flag };
 
-/** An event of a run, with its host; or another state of a host. */
-export type HostEvent = (RunEvent & { readonly host: string; readonly runId: string }) | HostStateEvent;
+/** An event of a run, with its host. */
+export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
 
 /** How many hosts have reached which stage. */
 export interface Progress {
   readonly total: number;
-  /** Hosts whose turn has come. */
   readonly started: number;
-  /** Of these, the hosts that have not come to an end. */
   readonly running: number;
   readonly ok: number;
-  /** Ended in any other way, including unreachable and refused hosts. */
+  /** Ended in any other way, including runs that never started: unreachable, refused. */
   readonly failed: number;
-  /** Hosts in each state that has any. */
-  readonly states: StateCounts;
 }
 
 /** The result of a run on all its hosts. */
@@ -62,7 +66,6 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
   const inventory = inventoryOf(options);
   const names = typeof targets === 'string' ? resolveTargets(targets, inventory) : [...targets];
-  if (typeof targets !== 'string' && !(names as string[]).length) throw new UsageError('the set names no host');
   const known = new Set(inventory.list().map(({ name }) => name));
   const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !known.has(name));
   if (unknown.length)
@@ -72,14 +75,19 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
   return new Fleet(names, options);
 }
 
+/** Makes a connection to one of a fleet's hosts. */
+type Reach = (name: string) => Promise<Host>;
+
 /** Hosts that run the same command. */
 export class Fleet {
   readonly set: NodeSet;
   readonly #names: readonly string[];
   readonly #options: ConnectOptions;
+  readonly #reach: Reach;
 
   /** @internal Use fleet. */
-  constructor(names: Iterable<string>, options: ConnectOptions) {
+  constructor(names: Iterable<string>, options: ConnectOptions, reach: Reach = (name) => connect(name, options)) {
+    this.#reach = reach;
     this.#names = [...new Set(names)];
     this.set = new NodeSet(this.#names);
     this.#options = options;
@@ -105,15 +113,16 @@ export class Fleet {
   attach(runs: Iterable<{ readonly target: string; readonly runId: string }>, options: AttachOptions = {}): FleetRun {
     const ids = new Map([...runs].map(({ target, runId }) => [target, runId]));
     const [runId] = ids.values();
-    const start = (host: Host) => host.attach(ids.get(host.id)!, options);
-    return new FleetRun([...ids.keys()], this.#options, start, { runId }, ids);
+    const start = (host: Host, { sha256 = options.sha256 }: RunOptions) =>
+      host.attach(ids.get(host.id)!, { ...options, sha256, reject: false });
+    return new FleetRun([...ids.keys()], this.#reach, start, { runId }, ids);
   }
 
   #start(begin: (host: Host, options: RunOptions) => Run, options: FleetRunOptions): FleetRun {
     checkOptions<FleetRunOptions>('fleet run', options, FLEET_RULES);
     const runId = options.runId ?? newRunId();
     const ids = idsFor(this.#names, runId, inventoryOf(this.#options));
-    return new FleetRun(this.#names, this.#options, begin, { ...options, runId }, ids);
+    return new FleetRun(this.#names, this.#reach, begin, { ...options, runId }, ids);
   }
 }
 
@@ -124,40 +133,38 @@ export class Fleet {
 export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResult> {
   readonly runId: string;
   readonly #names: readonly string[];
-  readonly #connect: ConnectOptions;
+  readonly #reach: Reach;
   readonly #begin: (host: Host, options: RunOptions) => Run;
   readonly #runOptions: RunOptions;
   readonly #rollout: Rollout;
   readonly #ids: ReadonlyMap<string, string>;
   readonly #stdin: Broadcast | undefined;
+  #shared: SharedOutputs | undefined;
   readonly #active = new Map<string, Run>();
-  readonly #states: HostStates;
-  /** By host whose link is being made: stops waiting for it. */
-  readonly #dialling = new Map<string, () => void>();
-  /** Hosts whose commands go on without us. */
-  readonly #left = new Set<string>();
-  /** Cancelled or detached. */
-  #leaving = false;
+  readonly #waiting: Set<string>;
+  readonly #counts = { started: 0, ok: 0, failed: 0 };
+  #cancelled: string | undefined;
   readonly #unread = new Set<StreamName>();
   #begun = false;
 
   /** @internal Use Fleet.run. */
   constructor(
     names: readonly string[],
-    connectOptions: ConnectOptions,
+    reach: Reach,
     begin: (host: Host, options: RunOptions) => Run,
     options: FleetRunOptions,
     ids: ReadonlyMap<string, string>,
   ) {
-    const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !(name in ROLLOUT_RULES)));
+    const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => name in RUN_RULES));
     this.#names = names;
-    this.#connect = connectOptions;
+    this.#reach = reach;
     this.#begin = begin;
     this.#rollout = new Rollout(names, options);
     this.#runOptions = { ...runOptions, reject: false };
     this.runId = options.runId ?? newRunId();
     this.#ids = ids;
-    this.#states = new HostStates(names);
+    this.#waiting = new Set(names);
+    if (options.gather) this.#shared = new SharedOutputs();
     const { stdin } = options;
     if (isReadOnce(stdin)) this.#stdin = new Broadcast(stdin, MAX_SHARED_STDIN);
     // Report wrong options now and once, not for each host.
@@ -175,68 +182,52 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   get progress(): Progress {
-    const states = this.#states;
-    const total = this.#names.length;
-    const skipped = states.count('waiting', 'neverStarted');
-    const running = states.count('connecting', 'queued', 'running');
-    const failed = total - skipped - running - states.ok;
-    return { total, started: total - skipped, running, ok: states.ok, failed, states: states.counts };
-  }
-
-  /** Each host's state at this moment. */
-  get states(): ReadonlyMap<string, HostStatus> {
-    return this.#states.all;
+    const { started, ok, failed } = this.#counts;
+    return { total: this.#names.length, started, running: this.#active.size, ok, failed };
   }
 
   /** False while no host whose command may still run has a link, because links are being made or restored. */
   get linked(): boolean {
-    return !this.progress.running || [...this.#active.values()].some((run) => run.linked);
-  }
-
-  /** Whether there is a link to this host. */
-  isLinked(host: string): boolean {
-    return this.#active.get(host)?.linked ?? false;
+    const { started, ok, failed } = this.#counts;
+    return started === ok + failed || [...this.#active.values()].some((run) => run.linked);
   }
 
   /** Hosts not tried so far. */
   get notStarted(): NodeSet {
-    return new NodeSet(this.#states.hostsIn('waiting', 'neverStarted'));
+    return new NodeSet(this.#waiting);
   }
 
-  /**
-   * All events, in order for each host: those of its run, and `host` for each new state of the host. A slow reader slows
-   * the commands.
-   */
+  /** All events, in order for each host. A slow reader slows the commands. */
   async *[Symbol.asyncIterator](): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = this.#meetingWithStates();
+    const meeting = new Meeting<HostEvent>();
     const rolled = this.#roll(async (run) => {
-      let result: Result | undefined;
+      let ok = false;
       for await (const event of run.events()) {
-        if (event.event === 'result') ({ result } = event);
+        if (event.event === 'result') ({ ok } = event.result);
         await meeting.offer({ ...event, host: run.host, runId: run.runId });
       }
-      return result;
+      return ok;
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
   }
 
   /**
-   * Starts it on every host and disconnects immediately: yields the hosts' states on the way, and a "started" event for
-   * each host, or the result of a run that never started.
+   * Starts it on every host and disconnects immediately: yields a "started" event for each host, or the result of a run
+   * that never started.
    */
   async *launch(): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = this.#meetingWithStates();
+    const meeting = new Meeting<HostEvent>();
     const rolled = this.#roll(async (run) => {
       const { host, runId } = run;
       try {
         const { pid } = await run.started;
         await run.detach();
         await meeting.offer({ event: 'started', pid, host, runId });
-        return undefined;
+        return true;
       } catch {
         const result = await run;
         await meeting.offer({ event: 'result', result, host, runId });
-        return result;
+        return result.ok;
       }
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
@@ -248,7 +239,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     const rolled = this.#roll(async (run) => {
       const result = await run;
       await meeting.offer(result);
-      return result;
+      return result.ok;
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
   }
@@ -263,6 +254,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
 
   /** Hosts with equal results, grouped; the largest group first. */
   async gather(): Promise<Group[]> {
+    this.#shared ??= new SharedOutputs();
     const gatherer = new Gatherer();
     for await (const result of this.results()) gatherer.add(result);
     return gatherer.groups();
@@ -278,28 +270,17 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { majority, others };
   }
 
-  /** Starts no further host and cancels the running commands. A host to which a link is being made is not started. */
+  /** Starts no further host and cancels the running commands. */
   async cancel(options: { reason?: string } = {}): Promise<void> {
-    this.#stop(options.reason ?? 'cancelled');
+    this.#cancelled = options.reason ?? 'cancelled';
+    this.#rollout.stop();
     await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
   }
 
   /** Starts no further host and disconnects from the running commands. */
   async detach(): Promise<void> {
-    this.#stop('the caller left');
-    await Promise.allSettled(
-      [...this.#active].map(async ([host, run]) => {
-        this.#left.add(host);
-        // A run that never started keeps its own end.
-        await run.detach().catch(() => this.#left.delete(host));
-      }),
-    );
-  }
-
-  #stop(why: string): void {
-    this.#leaving = true;
-    this.#rollout.stop(why);
-    for (const stop of this.#dialling.values()) stop();
+    this.#rollout.stop();
+    await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
   }
 
   /** Stops reading this stream on all hosts; output on its way is dropped. */
@@ -328,39 +309,31 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     await rolled;
   }
 
-  /** A meeting that hears of each new state; first, of all hosts that wait. */
-  #meetingWithStates(): Meeting<HostEvent> {
-    const meeting = new Meeting<HostEvent>();
-    const tell = (host: string, { since: _since, ...status }: HostStatus) =>
-      void meeting.offer({ event: 'host', host, runId: this.idOn(host), ...status });
-    for (const [host, status] of this.#states.all) tell(host, status);
-    this.#states.changed = tell;
-    return meeting;
-  }
-
-  /** `follow` resolves with the run's result; undefined when it was only launched. */
-  async #roll(follow: (run: Run) => Promise<Result | undefined>): Promise<void> {
+  async #roll(follow: (run: Run) => Promise<boolean>): Promise<void> {
     if (this.#begun) throw new UsageError('a fleet run is read once: as events, or as results, or awaited');
     this.#begun = true;
-    await this.#rollout.run(async (name) => await this.#onHost(name, follow));
-    const why = this.#rollout.stopped ?? '';
-    for (const name of this.#states.hostsIn('waiting')) this.#states.skip(name, why);
+    await this.#rollout.run(async (name) => {
+      this.#waiting.delete(name);
+      this.#counts.started += 1;
+      const ok = await this.#onHost(name, follow);
+      this.#counts[ok ? 'ok' : 'failed'] += 1;
+      return ok;
+    });
   }
 
-  /** Resolves to false when the host counts as failed. */
-  async #onHost(name: string, follow: (run: Run) => Promise<Result | undefined>): Promise<boolean> {
-    const options = { ...this.#runOptions, runId: this.idOn(name), ...(this.#stdin ? { stdin: this.#stdin } : {}) };
-    const states = this.#states;
+  async #onHost(name: string, follow: (run: Run) => Promise<boolean>): Promise<boolean> {
+    const options: RunOptions = {
+      ...this.#runOptions,
+      runId: this.idOn(name),
+      ...(this.#stdin ? { stdin: this.#stdin } : {}),
+    };
+    if (this.#shared) options.sha256 = true;
     let host: Host | undefined;
     let run: Run;
-    states.reach(name, 'connecting');
     try {
-      host = await this.#unlessStopped(name, connect(name, this.#connect));
-      if (!host) {
-        states.skip(name, this.#rollout.stopped ?? '');
-        return true;
-      }
+      host = await this.#reach(name);
       run = this.#begin(host, options);
+      if (this.#shared) run.share(this.#shared);
     } catch (error) {
       // Ends immediately, with the reason why its host was not reached.
       const { Run: UnreachedRun } = await import('../client/run/run.js');
@@ -369,35 +342,13 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     }
     this.#active.set(name, run);
     for (const stream of this.#unread) run.stopReading(stream);
-    run.attached.then(
-      () => states.reach(name, 'queued'),
-      () => undefined,
-    );
-    run.started.then(
-      () => states.reach(name, 'running'),
-      () => undefined,
-    );
+    if (this.#cancelled !== undefined) void run.cancel({ reason: this.#cancelled }).catch(() => undefined);
     try {
-      const result = await follow(run);
-      if (!result || (this.#left.has(name) && result.outcome === 'cancelled')) return true;
-      states.end(name, result);
-      return result.ok;
+      return await follow(run);
     } finally {
       this.#active.delete(name);
       await host?.close();
     }
-  }
-
-  /** The host, or undefined if the run is stopped first; a link that is ready later is closed. */
-  async #unlessStopped(name: string, dialling: Promise<Host>): Promise<Host | undefined> {
-    const stopped = new Promise<undefined>((resolve) => this.#dialling.set(name, () => resolve(undefined)));
-    const host = await Promise.race([dialling, stopped]).finally(() => this.#dialling.delete(name));
-    if (host && !this.#leaving) return host;
-    void dialling.then(
-      async (late) => await late.close(),
-      () => undefined,
-    );
-    return undefined;
   }
 }
 

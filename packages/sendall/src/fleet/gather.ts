@@ -1,5 +1,5 @@
 /** Makes many answers readable: groups equal ones, and shows what differs from the majority. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Outcome, Result } from '../client/result/result.js';
 import { NodeSet } from '../sets/node-set.js';
 
@@ -24,22 +24,26 @@ export interface OutputDiff {
 
 /** Groups results as they arrive, keeping one copy of equal output. */
 export class Gatherer {
+  /** Outputs that several results share are hashed once. */
+  readonly #digests = new WeakMap<Buffer, string>();
   readonly #groups = new Map<string, { names: string[]; group: Omit<Group, 'hosts'> }>();
 
   add(result: Result): void {
     const { outcome, code, signal, reason, raw } = result;
     // A reason names its host, its path or its time, so only the outcome counts.
-    const key = createHash('sha256')
-      .update(JSON.stringify([outcome, code, signal, raw.stdout.length, raw.stderr.length]))
-      .update(raw.stdout)
-      .update(raw.stderr)
-      .digest('base64');
+    const key = JSON.stringify([outcome, code, signal, this.#digest(raw.stdout), this.#digest(raw.stderr)]);
     const known = this.#groups.get(key);
     if (known) known.names.push(result.host);
     else {
       const group = { outcome, code, signal, reason, stdout: raw.stdout, stderr: raw.stderr };
       this.#groups.set(key, { names: [result.host], group });
     }
+  }
+
+  #digest(bytes: Buffer): string {
+    let digest = this.#digests.get(bytes);
+    if (digest === undefined) this.#digests.set(bytes, (digest = hash('sha256', bytes, 'base64')));
+    return digest;
   }
 
   /** The groups, largest first. */

@@ -11,6 +11,7 @@
  * const [one, two] = fleet.hosts;
  * await one.run(['tar', 'c', '/etc']).pipe(two.run(['wc', '-c']));
  * fleet.cut();          // each link, now: the runs go on at the next byte
+ * await fleet.fleet.run(['hostname']).gather();
  * ```
  *
  * @module sendall/testing

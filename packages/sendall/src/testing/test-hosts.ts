@@ -9,8 +9,10 @@ import { Agent } from '../agent/agent.js';
 import { KeeperGate } from '../agent/gate.js';
 import type { AgentOptions } from '../agent/options.js';
 import { Host } from '../client/host.js';
+import type { Inventory } from '../client/inventory.js';
 import { Session, type Dialled, type SessionOptions } from '../client/session/session.js';
 import { UnreachableError, UsageError } from '../errors.js';
+import { Fleet } from '../fleet/fleet.js';
 import { resolveHome, type Home } from '../home.js';
 import { durationOption, type Duration } from '../text/duration.js';
 import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './network/faults.js';
@@ -51,6 +53,9 @@ const NAMES: Record<keyof TestHostsOptions, true> = {
   firstPause: true,
   agent: true,
 };
+
+/** Each host is a machine of its own. */
+const NO_INVENTORY: Inventory = { list: () => [], get: () => undefined, at: () => undefined };
 
 /** Milliseconds for commands to end when the fleet closes, before their keeper is killed. */
 const FAREWELL = 10_000;
@@ -124,6 +129,22 @@ export class TestFleet implements AsyncDisposable {
   /** The keeper's process. */
   get keeperPid(): number | undefined {
     return this.#gate.pid;
+  }
+
+  /** All hosts as one fleet. Each of its runs makes links of its own. */
+  get fleet(): Fleet {
+    const places = new Map(this.#cables.map(({ name }, i) => [name, i]));
+    return new Fleet(places.keys(), { inventory: NO_INVENTORY }, (name) => this.connect(places.get(name)!));
+  }
+
+  /** Bytes that were sent on the links so far. */
+  get traffic(): { toHosts: number; toCallers: number } {
+    const traffic = { toHosts: 0, toCallers: 0 };
+    for (const cable of this.#cables) {
+      traffic.toHosts += cable.traffic.toHosts;
+      traffic.toCallers += cable.traffic.toCallers;
+    }
+    return traffic;
   }
 
   /** Links made so far, including the first ones. */
@@ -211,6 +232,7 @@ class Cable {
   readonly name: string;
   unplugged = false;
   dials = 0;
+  readonly traffic = { toHosts: 0, toCallers: 0 };
   readonly #agent: Agent;
   readonly #faults: FaultPlan;
   readonly #chance: Chance;
@@ -237,7 +259,7 @@ class Cable {
     const { unreachable = 0 } = this.#faults;
     if (this.unplugged || this.#chance.between(0, 999_999) < unreachable * 1_000_000)
       throw new UnreachableError(`${this.name} cannot be reached`);
-    const pair = memoryPair(this.#nextFaults());
+    const pair = memoryPair(this.#nextFaults(), this.traffic);
     this.#pairs.add(pair);
     pair.caller.once('close', () => this.#pairs.delete(pair));
     this.#agent.adopt(new Link(pair.host), { kind: 'memory', principal: this.name });

@@ -3,6 +3,7 @@ import { stripVTControlCharacters, type InspectOptions } from 'node:util';
 import { SendallError } from '../../errors.js';
 import { printable } from '../../text/printable.js';
 import type { ProcessInfo } from '../../protocol/messages.js';
+import type { SharedOutput } from './shared-output.js';
 
 /** How a run ended. */
 export type Outcome =
@@ -55,6 +56,12 @@ export interface Result {
   readonly stderr: string;
   /** Collected output, byte for byte. */
   readonly raw: { readonly stdout: Buffer; readonly stderr: Buffer };
+  /**
+   * In a gathered fleet run: the host whose stdout was received and hashed in place of this host's, because both digests
+   * are equal. `stdout` and `raw.stdout` are then shared by both results.
+   */
+  readonly stdoutFrom?: string | undefined;
+  readonly stderrFrom?: string | undefined;
   /** Bytes received of each stream, gaps included. */
   readonly finals: { readonly stdout: number; readonly stderr: number };
   readonly sha256: { readonly stdout: string | undefined; readonly stderr: string | undefined };
@@ -223,19 +230,24 @@ export function isResult(value: unknown): value is Result {
 /** Longer output is decoded only on demand. */
 const SHORT = 64 * 1024;
 
-/** Adds the decoded texts. If a stream was `cut`, the partial character at its end is dropped. */
+/**
+ * Adds the decoded texts. If a stream was `cut`, the partial character at its end is dropped. A `shared` one is decoded
+ * once.
+ */
 export function addTexts(
   result: { stdout: string; stderr: string; raw: Result['raw'] },
   encoding: string,
   cut: { readonly stdout: boolean; readonly stderr: boolean },
   stripFinalNewline: boolean,
+  shared: { readonly stdout: SharedOutput | undefined; readonly stderr: SharedOutput | undefined },
 ): void {
   for (const stream of ['stdout', 'stderr'] as const) {
     const bytes = result.raw[stream];
-    const decode = (): string => {
+    const decodeBytes = (): string => {
       const text = new TextDecoder(encoding, { ignoreBOM: true }).decode(bytes, { stream: cut[stream] });
       return stripFinalNewline ? withoutNewline(text) : text;
     };
+    const decode = (): string => shared[stream]?.text(decodeBytes) ?? decodeBytes();
     if (bytes.length > SHORT) {
       let text: string | undefined;
       // Not for every result: creating an object with own accessors takes as long as all the rest of it.

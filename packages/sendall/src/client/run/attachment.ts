@@ -8,6 +8,7 @@ import { startLimit, startOffset } from '../../protocol/flow.js';
 import { randomPiece } from '../../protocol/run-id.js';
 import {
   STREAM,
+  TELLS_BLOCKED,
   type Exit,
   type From,
   type Message,
@@ -59,6 +60,8 @@ export interface AttachmentOwner {
   treeEnded(): void;
   /** Bytes, an end or a gap arrived, so the output may be complete. */
   arrived(): void;
+  /** The link was lost; `attached` says that there is another. */
+  unlinked(): void;
   /** The run's end will stay unknown, or some of its output missing. */
   failed(outcome: 'unreachable' | 'refused' | 'lost' | 'truncated', reason: string, cause?: Error): void;
 }
@@ -68,6 +71,8 @@ export interface AttachmentOwner {
  */
 const LARGEST_BURST = 16 * 1024;
 const SMALLEST_BURST = 64;
+/** Bytes of each stream that are asked for when the rest may not be needed: short answers come at once. */
+const FIRST_BYTES = 256;
 /** So many bytes are acknowledged after a moment, unless more arrive and trigger an acknowledgement sooner. */
 const WORTH_AN_ACK = 16 * 1024;
 /** That moment, in milliseconds. */
@@ -109,6 +114,8 @@ export class ClientAttachment implements Rider {
   #epoch: Uint8Array | undefined;
   #notAfterMs: number | undefined;
   #wanted: readonly From[] = [];
+  /** Only the first bytes of each stream are asked for, until `release`. */
+  #held = false;
   /** The epoch in which control was lost. */
   #lostEpoch = 0;
 
@@ -163,6 +170,23 @@ export class ClientAttachment implements Rider {
   followEcho(): void {
     if (this.#boarded) throw new UsageError('followEcho() comes too late: call it as soon as the run is made');
     this.#followsEcho = true;
+  }
+
+  /**
+   * Asks for the first bytes of each stream only, until `release`. Call it before the run boards. Output that the host
+   * drops when it is not read, and output that does not begin at its first byte, is not held.
+   */
+  hold(): void {
+    if (this.#beginning.kind === 'attach' && this.#beginning.from !== 'start') return;
+    if (dropsUnread(this.#prepared.spec)) return;
+    this.#held = true;
+    for (const [stream, inbound] of this.streams) if (stream !== STREAM.records) inbound.hold(FIRST_BYTES);
+  }
+
+  /** Asks for all bytes of a stream, or of all streams. */
+  release(stream?: number): void {
+    for (const [number, inbound] of this.streams) if (number === (stream ?? number)) inbound.letGo();
+    this.grant();
   }
 
   /** Sends a request about the run. If the link is lost before the answer, the next one repeats the request. */
@@ -240,15 +264,17 @@ export class ClientAttachment implements Rider {
     const { runId, rawSpec: spec } = this.#prepared;
     const [holder, notAfterMs, mode] = [this.#holder, this.#notAfterMs, this.#mode];
     const echo = this.#followsEcho || undefined;
+    const blocked = this.#held || undefined;
     const known = this.#epoch;
     this.#epoch ??= session.greeting.auth.epoch;
     const positions = this.#positions();
     if (!this.#prepared.spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
     if (this.#beginning.kind === 'open' && !this.#opened) {
       const { epoch } = session.greeting.auth;
-      const named = { epoch: known ?? epoch, notAfterMs, holder, again, echo };
+      const named = { epoch: known ?? epoch, notAfterMs, holder, again, echo, blocked };
       session.send({ type: 'OPEN', alias, runId, spec, attach: positions, ...named });
-    } else session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again, echo });
+    } else
+      session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again, echo, blocked });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });
   }
@@ -305,6 +331,10 @@ export class ClientAttachment implements Rider {
         this.#progress();
         if (this.#ended) this.#leave();
         break;
+      case 'BLOCKED':
+        // It cannot end before its output is taken.
+        this.release();
+        break;
       case 'ECHO':
         this.#owner.echo({ canonical: message.canonical, echo: message.echo });
         break;
@@ -334,6 +364,7 @@ export class ClientAttachment implements Rider {
     this.#session = undefined;
     this.#stdinPlaced = false;
     this.#owner.echo(undefined);
+    this.#owner.unlinked();
   }
 
   abandoned(error: SendallError): void {
@@ -393,7 +424,8 @@ export class ClientAttachment implements Rider {
       }));
     // ATTACHED names the streams the run has; credit for all possible ones saves a round trip.
     const { from } = begin;
-    const at = (wanted: typeof from, window = FIRST_WINDOW): Omit<From, 'stream'> => {
+    const first = this.#held ? FIRST_BYTES : FIRST_WINDOW;
+    const at = (wanted: typeof from, window = first): Omit<From, 'stream'> => {
       if (wanted === 'start') return { offset: 0, limit: window };
       if (typeof wanted === 'number') return { offset: wanted, limit: wanted + window };
       return { tail: wanted === 'end' ? 0 : wanted.tail, limit: window };
@@ -402,7 +434,7 @@ export class ClientAttachment implements Rider {
       { stream: STREAM.stdout, ...at(from) },
       { stream: STREAM.stderr, ...at(typeof from === 'number' ? 'start' : from) },
       { stream: STREAM.pty, ...at(from, TERMINAL_WINDOW) },
-      { stream: STREAM.records, ...at('start') },
+      { stream: STREAM.records, ...at('start', FIRST_WINDOW) },
     ];
     return this.#wanted;
   }
@@ -437,6 +469,7 @@ export class ClientAttachment implements Rider {
   #onOpened({ specHash, state, controlEpoch }: MessageNamed<'OPENED'>): void {
     this.#progress();
     this.controlEpoch = controlEpoch;
+    this.#mindHost();
     this.#owner.opened(Buffer.from(specHash).toString('hex'));
     // For an existing run, ATTACHED names the offset.
     if (state !== 'new') return;
@@ -453,6 +486,7 @@ export class ClientAttachment implements Rider {
     this.controlEpoch = granted ? message.controlEpoch : undefined;
     if (!granted) this.#loseControl();
     if (!resumed && this.#beginning.kind === 'attach') this.#join(message);
+    this.#mindHost();
     this.#owner.attached(resumed);
     for (const state of message.streams) this.#place(state, resumed);
     if (message.started) this.#owner.started(message.started);
@@ -464,6 +498,11 @@ export class ClientAttachment implements Rider {
     this.#session?.wake(this);
     this.#acknowledgeAll();
     this.#owner.arrived();
+  }
+
+  /** A host that does not say when it waits must not wait for us. */
+  #mindHost(): void {
+    if (this.#held && !this.#session?.greeting.auth.features.includes(TELLS_BLOCKED)) this.release();
   }
 
   /** The first message about a run that others opened: its streams, and where ours begin. */
@@ -479,6 +518,8 @@ export class ClientAttachment implements Rider {
       inbound.startAt(startOffset(wanted, state));
       inbound.limit = startLimit(wanted, state);
     }
+    const isLogOrTerminal = this.streams.has(STREAM.records) || this.streams.has(STREAM.pty);
+    if (this.#held && (isLogOrTerminal || (known && dropsUnread(known)))) this.release();
     this.#owner.joined(streams, screen);
   }
 
@@ -561,6 +602,8 @@ export class ClientAttachment implements Rider {
     if (spec.spoolMax !== undefined) for (const inbound of this.streams.values()) inbound.spoolMax = spec.spoolMax;
   }
 }
+
+const dropsUnread = ({ overflow = 'block' }: Spec): boolean => overflow !== 'block';
 
 function shapeOf(spec: Spec): readonly number[] {
   if (spec.pty) return [STREAM.pty];

@@ -130,8 +130,10 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
     stdout: '',
     stderr: '',
     raw: { stdout: stdout.collected(), stderr: stderr.collected() },
+    stdoutFrom: stdout.from,
+    stderrFrom: stderr.from,
     finals: { stdout: stdout.inbound.next, stderr: stderr.inbound.next },
-    sha256: { stdout: stdout.inbound.sha256, stderr: stderr.inbound.sha256 },
+    sha256: { stdout: stdout.sha256, stderr: stderr.sha256 },
     gaps,
     survivors: survivorsOf(exit?.survivors ?? []),
     killProof: exit?.killProof,
@@ -150,7 +152,10 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
     reason,
   });
   const cut = { stdout: stdout.isCut, stderr: stderr.isCut };
-  addTexts(result, prepared.encoding, cut, prepared.stripFinalNewline ?? false);
+  addTexts(result, prepared.encoding, cut, prepared.stripFinalNewline ?? false, {
+    stdout: stdout.shared,
+    stderr: stderr.shared,
+  });
   if (!stdout.collects) markUncollected(result);
   return result;
 }

@@ -1,6 +1,4 @@
 /** The pause before a run's next try. A caller may cut it short. */
-import { after } from '../../timer.js';
-
 export class Pause {
   #stopped: string | undefined;
   #wake: (() => void) | undefined;
@@ -14,9 +12,9 @@ export class Pause {
   async wait(ms: number): Promise<void> {
     if (!ms || this.#stopped !== undefined) return;
     await new Promise<void>((done) => {
-      const stop = after(ms, done);
+      const timer = setTimeout(done, ms);
       this.#wake = () => {
-        stop();
+        clearTimeout(timer);
         done();
       };
     });

@@ -40,6 +40,8 @@ import type { StreamName } from '../streams/output.js';
 import { toWebWritable } from '../streams/web.js';
 import { type RunError, survivorsOf, withoutNewline, type Gap, type Result, type Survivor } from '../result/result.js';
 import type { Session } from '../session/session.js';
+import type { SharedOutputs } from './shared-outputs.js';
+import { Sharing } from './sharing.js';
 import { Narrator } from '../options/verbose.js';
 import { signalNumber } from '../options/signals.js';
 import { mayRepeat, type PreparedRetry } from '../options/retry.js';
@@ -134,6 +136,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** The reason of its aborted AbortSignal. */
   #aborted: unknown;
   #echo: ((echo: TerminalEcho | undefined) => void) | undefined;
+  #sharing: Sharing | undefined;
+  /** Tells the reader of events of all output. */
+  #tellOutput: (() => void) | undefined;
 
   /** @internal */
   constructor(host: string, prepared: PreparedRun, beginning: Beginning = { kind: 'open' }) {
@@ -157,6 +162,23 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     queueMicrotask(() => {
       if (!this.#result.settled) session.join(this.#attachment);
     });
+  }
+
+  /**
+   * Takes part in outputs that many runs share. Its option sha256 must be on. Call it before the run joins a link, and
+   * before its output is read.
+   * @internal
+   */
+  share(outputs: SharedOutputs): void {
+    this.#sharing = new Sharing(outputs, {
+      host: this.host,
+      attachment: this.#attachment,
+      outputs: this.#outputs,
+      readsOn: this.#prepared.waitFor !== 'exit',
+      arrived: () => this.#maybeDone(),
+    });
+    // A narrator of all output needs all of it.
+    if (!this.#narrator?.isFull) this.#attachment.hold();
   }
 
   /** Ends the run because its host could not be reached. @internal */
@@ -384,18 +406,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#outputs.mustCollect('stdout', 'stderr');
     const events = (this.#events = new EventQueue());
     if (this.#startedInfo) events.push({ event: 'started', pid: this.#startedInfo.pid });
-    for (const stream of ['stdout', 'stderr'] as const) {
-      // Gaps from before the first reader belong between the pieces that arrived.
-      const missed = this.#gaps.filter((gap) => gap.stream === stream);
-      const missedBefore = (offset: number) => {
-        while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
-      };
-      this.#outputs.of(stream).redirect((bytes, offset) => {
-        missedBefore(offset);
-        events.push({ event: 'output', stream, offset, bytes, ...this.#outputs.records?.mark });
-      });
-      missedBefore(Infinity);
-    }
+    // Shared output is told at the end: only then is it known whether it comes from here.
+    if (this.#sharing && !this.#result.settled) this.#tellOutput = () => this.#passOutput(events);
+    else this.#passOutput(events);
     if (this.#result.settled) void this.#result.promise.then((result) => events.push({ event: 'result', result }));
     try {
       for (;;) {
@@ -409,6 +422,21 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     } finally {
       // A reader that leaves early must not hold the command up.
       this.stopCollecting();
+    }
+  }
+
+  #passOutput(events: EventQueue): void {
+    for (const stream of ['stdout', 'stderr'] as const) {
+      // Gaps from before the first reader belong between the pieces that arrived.
+      const missed = this.#gaps.filter((gap) => gap.stream === stream);
+      const missedBefore = (offset: number) => {
+        while (missed[0] && missed[0].from < offset) events.push({ event: 'gap', ...missed.shift()! });
+      };
+      this.#outputs.of(stream).redirect((bytes, offset) => {
+        missedBefore(offset);
+        events.push({ event: 'output', stream, offset, bytes, ...this.#outputs.records?.mark });
+      });
+      missedBefore(Infinity);
     }
   }
 
@@ -499,6 +527,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       },
       attached: (resumed) => {
         this.#attached.resolve();
+        this.#sharing?.relinked();
         if (resumed) this.#events?.push({ event: 'resumed', offsets: this.offsets });
       },
       joined: (streams, screen = '') => {
@@ -515,9 +544,11 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
         this.#state = 'exited';
         this.#endedAt = Date.now();
         this.#exited.resolve(exit);
+        this.#sharing?.exited(exit);
       },
       treeEnded: () => this.#treeEnded.resolve(),
       arrived: () => this.#maybeDone(),
+      unlinked: () => this.#sharing?.relinked(),
       failed: (outcome, reason, cause) => this.#end([outcome, reason], { cause }),
     };
   }
@@ -554,12 +585,13 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (number === STREAM.records) this.#outputs.records?.lose();
     const gap: Gap = { stream: number === STREAM.stderr ? 'stderr' : 'stdout', from, to, reason };
     this.#gaps.push(gap);
-    this.#events?.push({ event: 'gap', ...gap });
+    if (!this.#tellOutput) this.#events?.push({ event: 'gap', ...gap });
   }
 
   #maybeDone(): void {
     const attachment = this.#attachment;
     if (!attachment.exit || this.#ended) return;
+    this.#sharing?.arrived();
     if (attachment.drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
     if (!isOver(attachment, this.#prepared.waitFor)) return;
     const overflowed = this.#outputs.hasOverflowed ? this.#prepared.maxBuffer : undefined;
@@ -633,6 +665,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const [outcome] = conclusion;
     this.#state = outcome === 'refused' || outcome === 'unreachable' || outcome === 'lost' ? outcome : 'ended';
     this.#failure = failure;
+    this.#sharing?.end();
     const result = this.#resultOf(conclusion, failure);
     this.#attachment.end(true);
     this.#outputs.finish();
@@ -643,6 +676,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       if (!each.settled) each.reject(why);
     this.#narrator?.end(result);
     this.#result.resolve(result);
+    this.#tellOutput?.();
     this.#events?.push({ event: 'result', result });
   }
 

@@ -42,6 +42,8 @@ export class Inbound {
   #grantedAt = performance.now();
   /** Bytes requested on a new link, while links may be too short-lived for more. */
   #burst = Infinity;
+  /** Not granted any further credit for now. */
+  #held = false;
   #acked = 0;
   #ackEvery = ACK_EVERY;
   #crc = 0;
@@ -52,6 +54,17 @@ export class Inbound {
   constructor(stream: number, sha256 = false) {
     this.stream = stream;
     if (sha256) this.#hash = createHash('sha256');
+  }
+
+  /** Asks for the first bytes only, until `letGo`. Before the stream is opened. */
+  hold(bytes: number): void {
+    this.#held = true;
+    this.limit = this.next + bytes;
+  }
+
+  /** From now on `grant` asks for the rest. */
+  letGo(): void {
+    this.#held = false;
   }
 
   /** Treats the stream as a terminal's: few bytes in flight, quick acknowledgements. */
@@ -124,6 +137,14 @@ export class Inbound {
     return gap;
   }
 
+  /** The bytes up to `to` are known from elsewhere, and need not come. */
+  forgo(to: number): void {
+    this.#whole = false;
+    this.#consumed += to - this.next;
+    this.next = to;
+    this.limit = Math.max(this.limit, to);
+  }
+
   /** Reports `n` delivered bytes as consumed. */
   consumed(n: number): void {
     this.#consumed += n;
@@ -145,7 +166,7 @@ export class Inbound {
    * while it is read quickly.
    */
   grant(rttMs = 0): number | undefined {
-    if (this.abandoned) return undefined;
+    if (this.abandoned || this.#held) return undefined;
     if (this.#burst !== Infinity) return this.#grantBurst();
     const limit = this.#consumed + this.#window;
     const step = limit - this.limit;
@@ -218,6 +239,16 @@ export class Inbound {
     if (!this.#whole || mark?.crc === undefined) return true;
     if (sha256 && mark.sha256 && !mark.sha256.equals(sha256)) return false;
     return mark.crc === crc;
+  }
+
+  /** Nothing is missing: the checksums are those of all bytes so far. */
+  get isWhole(): boolean {
+    return this.#whole;
+  }
+
+  /** The CRC-32 of all bytes so far. */
+  get crc(): number {
+    return this.#crc;
   }
 
   /** The digest of all bytes so far; undefined when some were not seen. */

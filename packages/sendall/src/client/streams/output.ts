@@ -1,6 +1,7 @@
 /** One output stream as its user sees it: collected, unless read as a stream or as events. */
 import { Readable } from 'node:stream';
 import { SendallError } from '../../errors.js';
+import type { SharedOutput } from '../result/shared-output.js';
 import { Fifo } from './fifo.js';
 import type { Inbound } from './inbound.js';
 
@@ -15,6 +16,9 @@ export interface OutputHooks {
   /** The reader stopped before the end. */
   stopped(): void;
 }
+
+/** Bytes of a shared output that a sink gets at once. */
+const PIECE = 64 * 1024;
 
 interface Chunk {
   readonly bytes: Buffer;
@@ -32,6 +36,8 @@ export class Output {
   #ended = false;
   #isCut = false;
   #collects = true;
+  #shared: SharedOutput | undefined;
+  #isElsewhere = false;
 
   constructor(inbound: Inbound, maxBuffer: number, hooks: OutputHooks) {
     this.inbound = inbound;
@@ -42,7 +48,22 @@ export class Output {
 
   /** Collected output reached its limit; the rest was dropped. */
   get isCut(): boolean {
-    return this.#isCut;
+    return this.#shared?.isCut ?? this.#isCut;
+  }
+
+  /** What stands for the collected bytes, as results of other runs have it too. */
+  get shared(): SharedOutput | undefined {
+    return this.#shared;
+  }
+
+  /** The host whose equal output was received instead of this one. */
+  get from(): string | undefined {
+    return this.#isElsewhere ? this.#shared?.host : undefined;
+  }
+
+  /** The digest of all bytes, if it was asked for. */
+  get sha256(): string | undefined {
+    return this.#shared?.sha256 ?? this.inbound.sha256;
   }
 
   /** No reader has taken any of it, so all output is collected. */
@@ -52,7 +73,15 @@ export class Output {
 
   /** The collected bytes; empty once the stream is read. */
   collected(): Buffer {
+    if (this.#shared) return this.#shared.bytes;
     return Buffer.concat(this.#chunks.map(({ bytes }) => bytes));
+  }
+
+  /** This output stands for the collected bytes from now on; `isElsewhere` if they did not all arrive here. */
+  adopt(shared: SharedOutput, isElsewhere = false): void {
+    this.#shared = shared;
+    this.#isElsewhere = isElsewhere;
+    this.#chunks = [];
   }
 
   /** The stream as a Readable, collected bytes first. Credit follows the reader. */
@@ -63,6 +92,9 @@ export class Output {
 
   /** Passes each piece to `sink`, collected bytes first. The sink's owner reports when bytes are consumed. */
   redirect(sink: (bytes: Buffer, offset: number) => void): void {
+    const { shared } = this;
+    if (shared && !this.#isElsewhere)
+      for (let at = 0; at < shared.bytes.length; at += PIECE) sink(shared.bytes.subarray(at, at + PIECE), at);
     for (const { bytes, offset } of this.#takeBacklog()) sink(bytes, offset);
     if (!this.#isCut) this.inbound.deliver = sink;
   }

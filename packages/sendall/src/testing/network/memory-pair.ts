@@ -32,15 +32,24 @@ export interface MemoryPair {
   stall(): void;
 }
 
-/** Makes a connection. Without faults, bytes arrive as written, in a later turn of the event loop. */
-export function memoryPair(faults?: { toHost: DirectionFaults; toCaller: DirectionFaults }): MemoryPair {
+/** Counts bytes as they are sent. */
+export interface Traffic {
+  toHosts: number;
+  toCallers: number;
+}
+
+/** Makes a connection, whose bytes are added to `traffic`. Without faults, bytes arrive as written, in a later turn of the event loop. */
+export function memoryPair(
+  faults?: { toHost: DirectionFaults; toCaller: DirectionFaults },
+  traffic: Traffic = { toHosts: 0, toCallers: 0 },
+): MemoryPair {
   const cut = (): void => {
     const error = new UnreachableError('the connection was cut');
     caller.lose(error);
     host.lose(error);
   };
-  const toHost = new Direction(faults?.toHost, cut);
-  const toCaller = new Direction(faults?.toCaller, cut);
+  const toHost = new Direction(faults?.toHost, cut, (bytes) => (traffic.toHosts += bytes));
+  const toCaller = new Direction(faults?.toCaller, cut, (bytes) => (traffic.toCallers += bytes));
   const caller = new End(toHost, toCaller);
   const host = new End(toCaller, toHost);
   return {
@@ -100,6 +109,7 @@ class Direction {
   reader!: Duplex;
   readonly #faults: DirectionFaults | undefined;
   readonly #cut: () => void;
+  readonly #count: (bytes: number) => void;
   readonly #frames: Frames | undefined;
   /** Bytes put on the wire so far, and the next byte the reader expects. */
   #sent = 0;
@@ -110,9 +120,10 @@ class Direction {
   #scheduled = false;
   #state: 'open' | 'cut' | 'stalled' | 'ending' | 'closed' = 'open';
 
-  constructor(faults: DirectionFaults | undefined, cut: () => void) {
+  constructor(faults: DirectionFaults | undefined, cut: () => void, count: (bytes: number) => void) {
     this.#faults = faults;
     this.#cut = cut;
+    this.#count = count;
     if (faults?.framewise) this.#frames = new Frames(faults, (bytes) => this.#send(bytes));
   }
 
@@ -121,6 +132,7 @@ class Direction {
       // A silent network accepts nothing more, so the writer's own buffer fills.
       this.#waiting.push(done);
     } else if (this.#state === 'open') {
+      this.#count(chunk.length);
       this.#waiting.push(done);
       if (this.#frames) this.#frames.write(chunk);
       else this.#send(chunk);
