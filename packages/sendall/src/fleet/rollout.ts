@@ -1,6 +1,4 @@
 /** Runs work on hosts in order: window, batches, and when to stop. */
-import { UsageError } from '../errors.js';
-import { after } from '../timer.js';
 import {
   duration,
   either,
@@ -28,12 +26,7 @@ export interface RolloutOptions {
    */
   batch?: Share;
   /**
-   * Hosts that are tried first. If one of them is not ok, no further host is started.
-   * @default 0
-   */
-  canary?: number;
-  /**
-   * Hosts that may fail, canaries included. If more fail, no further host is started.
+   * Hosts that may fail. If more fail, no further host is started.
    * @default all
    */
   maxFail?: Share;
@@ -53,38 +46,27 @@ export interface RolloutOptions {
 export interface RolloutPlan {
   /** The hosts of each batch, in the order in which they start. */
   readonly batches: readonly (readonly string[])[];
-  /** The first batch is made of so many canaries; undefined when there are none. */
-  readonly canary: number | undefined;
   /** Hosts at a time. */
   readonly window: number;
   /** Hosts that may fail; undefined when all may. */
   readonly maxFail: number | undefined;
 }
 
-const PERCENT = /^\d{1,3}(?:\.\d{1,9})?%$/;
-
-const share = (least: string, fits: (percent: number) => boolean): Rule => ({
-  allowed: `a share ${least} 100%`,
-  fits: (value) => typeof value === 'string' && PERCENT.test(value) && fits(Number.parseFloat(value)),
-});
+const SHARE: Rule = {
+  allowed: 'a share such as 25%',
+  fits: (value) => typeof value === 'string' && /^\d+(?:\.\d+)?%$/.test(value),
+};
 
 /** The allowed values of each option. */
 export const ROLLOUT_RULES: Rules<RolloutOptions> = {
   window: whole('hosts', 1),
-  batch: either(
-    whole('hosts', 1),
-    share('above 0% and up to', (percent) => percent > 0 && percent <= 100),
-  ),
-  canary: whole('hosts'),
-  maxFail: either(
-    whole('hosts'),
-    share('from 0% to', (percent) => percent <= 100),
-  ),
+  batch: either(whole('hosts', 1), SHARE),
+  maxFail: either(whole('hosts'), SHARE),
   pause: duration,
   order: oneOf('listed', 'random'),
 };
 
-/** Parses `10` or `25%`. */
+/** Parses `10` or `25%`. A share is at least one host. */
 function hostsOf(share: Share, total: number, least: number): number {
   const count = typeof share === 'number' ? share : Math.floor((Number.parseFloat(share) * total) / 100);
   return Math.max(count, least);
@@ -94,21 +76,14 @@ export class Rollout {
   readonly #names: readonly string[];
   readonly #window: number;
   readonly #batch: number;
-  readonly #canary: number;
   readonly #maxFail: number | undefined;
   readonly #pause: number;
   #failures = 0;
-  #stopped: string | undefined;
+  #stopped = false;
   #wake: () => void = () => undefined;
 
-  /** @throws UsageError when there are more canaries than hosts. */
   constructor(names: readonly string[], options: RolloutOptions) {
     const total = names.length;
-    this.#canary = options.canary ?? 0;
-    if (this.#canary > total)
-      throw new UsageError(
-        `canary: ${this.#canary} is more than the ${total} host${total === 1 ? '' : 's'} of the set`,
-      );
     this.#names = options.order === 'random' ? shuffled(names) : names;
     this.#window = options.window ?? 64;
     this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf(options.batch, total, 1);
@@ -118,18 +93,12 @@ export class Rollout {
 
   /** The course of `run` unless it is stopped. */
   get plan(): RolloutPlan {
-    const canary = this.#canary || undefined;
-    return { batches: [...this.#batches()], canary, window: this.#window, maxFail: this.#maxFail };
+    return { batches: [...this.#batches()], window: this.#window, maxFail: this.#maxFail };
   }
 
-  /** Why no further host is started; undefined while one may be. */
-  get stopped(): string | undefined {
-    return this.#stopped;
-  }
-
-  /** Starts no further host; a pause ends at once. */
-  stop(why: string): void {
-    this.#stopped ??= why;
+  /** Starts no further host. */
+  stop(): void {
+    this.#stopped = true;
     this.#wake();
   }
 
@@ -138,43 +107,37 @@ export class Rollout {
    * have ended.
    */
   async run(work: (name: string) => Promise<boolean>): Promise<void> {
-    let at = 0;
+    let isFirst = true;
     for (const batch of this.#batches()) {
-      if (at && this.#pause && this.#stopped === undefined) await this.#sleep();
-      await this.#runBatch(batch, at < this.#canary, work);
-      at += batch.length;
+      if (this.#over) return;
+      if (!isFirst && this.#pause) await this.#sleep();
+      await this.#runBatch(batch, work);
+      isFirst = false;
     }
   }
 
   *#batches(): Generator<readonly string[], void, undefined> {
-    if (this.#canary) yield this.#names.slice(0, this.#canary);
-    for (let start = this.#canary; start < this.#names.length; start += this.#batch)
+    for (let start = 0; start < this.#names.length; start += this.#batch)
       yield this.#names.slice(start, start + this.#batch);
   }
 
-  async #runBatch(names: readonly string[], isCanary: boolean, work: (name: string) => Promise<boolean>) {
+  get #over(): boolean {
+    return this.#stopped || (this.#maxFail !== undefined && this.#failures > this.#maxFail);
+  }
+
+  async #runBatch(names: readonly string[], work: (name: string) => Promise<boolean>): Promise<void> {
     let next = 0;
     const worker = async () => {
-      while (next < names.length && this.#stopped === undefined) {
-        const name = names[next++]!;
-        if (!(await work(name))) this.#failed(name, isCanary);
-      }
+      while (next < names.length && !this.#over) if (!(await work(names[next++]!))) this.#failures += 1;
     };
     await Promise.all(Array.from({ length: Math.min(this.#window, names.length) }, worker));
   }
 
-  #failed(name: string, isCanary: boolean): void {
-    this.#failures += 1;
-    if (isCanary) this.stop(`the canary ${name} was not ok`);
-    else if (this.#maxFail !== undefined && this.#failures > this.#maxFail)
-      this.stop(`${this.#failures} of ${this.#names.length} hosts had failed before`);
-  }
-
   #sleep(): Promise<void> {
     return new Promise((resolve) => {
-      const end = after(this.#pause, resolve);
+      const timer = setTimeout(resolve, this.#pause);
       this.#wake = () => {
-        end();
+        clearTimeout(timer);
         resolve();
       };
     });

@@ -1,6 +1,5 @@
 /** Compares the outputs of the hosts of a run. */
 import { fleet } from '../../index.js';
-import { Gatherer } from '../../internal.js';
 import type { Command } from '../words/command.js';
 import { findOptions, findPlaces, oneWord } from '../hosts/find-run.js';
 import { say } from '../show/print.js';
@@ -25,10 +24,7 @@ export const diff: Command = {
       places.map(({ target }) => target),
       shareOf(args),
     );
-    const gatherer = new Gatherer();
-    for await (const result of joined.attach(places, { mode: 'observe', reject: false }).results())
-      gatherer.add(result);
-    const groups = gatherer.groups();
+    const groups = await joined.attach(places, { mode: 'observe', reject: false }).gather();
     const sinks = standardSinks();
     await printDiff(groups, sinks, args.text('encoding'));
     await finish(sinks);

@@ -2,14 +2,21 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { Writable } from 'node:stream';
 import { UsageError } from '../../errors.js';
-import { fleet, NodeSet, type DialEvent, type FleetRun, type Result, type RunOptions } from '../../index.js';
+import {
+  fleet,
+  NodeSet,
+  type DialEvent,
+  type FleetRun,
+  type FleetRunOptions,
+  type Result,
+  type RunOptions,
+} from '../../index.js';
 import { Gatherer } from '../../internal.js';
 import { graceOf, type Part } from './accompany.js';
 import type { Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';
 import { decodersFor, eventJson, outputJson, unfinished } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
-import { summaryJson } from '../show/summary-json.js';
 import { noteRun } from '../hosts/history.js';
 import { leaveMany } from '../leaving/departure.js';
 import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
@@ -30,13 +37,12 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
     throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
   const hosts = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
+  const together: FleetRunOptions = { ...rolloutOf(args), gather: args.on('gather') || args.on('diff') };
   const running = begin(
     { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
     {
       ...options,
-      ...rolloutOf(args),
-      // The summary's groups are made of digests: the output itself is printed as it comes.
-      ...(args.on('json') && isGathered(args) ? { sha256: true } : {}),
+      ...together,
     },
   );
   if (args.on('explain')) {
@@ -62,11 +68,7 @@ export async function showMany(args: Arguments, running: FleetRun, part: Part = 
   return await leaveMany(running, first, ended, args);
 }
 
-/** Equal answers are shown together. */
-const isGathered = (args: Arguments) => args.on('gather') || args.on('diff');
-
 class View {
-  readonly #begunAt = performance.now();
   readonly #run: FleetRun;
   readonly #args: Arguments;
   readonly #sinks: Sinks = standardSinks();
@@ -92,7 +94,7 @@ class View {
 
   async show(): Promise<void> {
     if (this.#args.on('json')) await this.#events();
-    else if (isGathered(this.#args)) await this.#together();
+    else if (this.#args.on('gather') || this.#args.on('diff')) await this.#together();
     else await this.#lines();
     await finish(this.#sinks);
   }
@@ -128,8 +130,7 @@ class View {
         await this.#json(eventJson({ host, runId }, rest));
       }
     }
-    const wallMs = performance.now() - this.#begunAt;
-    await this.#json(summaryJson(this.#run, this.#results, wallMs, isGathered(this.#args)));
+    await this.#json(this.#summary());
   }
 
   async #lines(): Promise<void> {
@@ -138,7 +139,6 @@ class View {
     const progress = this.#showProgress();
     for await (const event of this.#run) {
       progress.hide();
-      if (event.event === 'host') continue;
       let lines = shown.get(event.host);
       if (!lines) {
         lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
@@ -193,8 +193,17 @@ class View {
     };
   }
 
+  #summary(): object {
+    const outcomes: Record<string, number> = {};
+    for (const { outcome } of this.#results) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    const { total, ok, failed } = this.#run.progress;
+    const notStarted = this.#run.notStarted.size;
+    return { event: 'summary', runId: this.#run.runId, total, ok, failed, notStarted, outcomes };
+  }
+
   /** Prints which hosts failed and how; returns the exit code. */
   conclude(): number {
+    const { total, ok, failed } = this.#run.progress;
     const { notStarted } = this.#run;
     const { stream, error } = this.#lostOutput ?? {};
     if (error && error.code !== 'EPIPE') {
@@ -204,23 +213,12 @@ class View {
     if (error) return EXIT.brokenPipe;
     if (!this.#args.on('json') && !this.#args.on('quiet')) {
       for (const [what, hosts] of this.#failures()) say(`sendall: ${new NodeSet(hosts).toString()}: ${what}`);
-      for (const [why, hosts] of this.#neverStarted())
-        say(`sendall: ${new NodeSet(hosts).toString()}: never started, ${why}`);
+      if (notStarted.size)
+        say(`sendall: ${notStarted.toString()}: never started, ${failed} of ${total} hosts had failed before`);
     }
     if (notStarted.size) return EXIT.notStarted;
-    if (this.#run.progress.total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
-    return this.#results.every(({ ok }) => ok) ? 0 : 1;
-  }
-
-  #neverStarted(): Map<string, string[]> {
-    const hosts = new Map<string, string[]>();
-    for (const [host, { state, reason = '' }] of this.#run.states) {
-      if (state !== 'neverStarted') continue;
-      const names = hosts.get(reason);
-      if (names) names.push(host);
-      else hosts.set(reason, [host]);
-    }
-    return hosts;
+    if (total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
+    return ok === total ? 0 : 1;
   }
 
   #failures(): Map<string, string[]> {

@@ -1,5 +1,5 @@
 /** Events and results in the format of --json. */
-import type { HostStateEvent, Result, RunEvent, StreamName } from '../../index.js';
+import type { Result, RunEvent, StreamName } from '../../index.js';
 import { TextStream } from './text-stream.js';
 
 type OutputEvent = Extract<RunEvent, { event: 'output' }>;
@@ -38,10 +38,7 @@ export function* unfinished(decoders: Decoders | undefined, ends: Readonly<Recor
 }
 
 /** Any other event. */
-export function eventJson(
-  { host, runId }: Named,
-  event: Exclude<RunEvent, OutputEvent> | Omit<HostStateEvent, keyof Named>,
-): object {
+export function eventJson({ host, runId }: Named, event: Exclude<RunEvent, OutputEvent>): object {
   if (event.event === 'result') return resultJson(event.result);
   const { event: name, ...rest } = event;
   return { event: name, host, runId, ...rest };
@@ -50,6 +47,7 @@ export function eventJson(
 export function resultJson(result: Result): object {
   const { host, runId, outcome, code, signal, finals, sha256, timing, survivors, refusal, reason, gaps, killProof } =
     result;
+  const { stdoutFrom, stderrFrom } = result;
   return {
     event: 'result',
     host,
@@ -60,6 +58,8 @@ export function resultJson(result: Result): object {
     stdoutBytes: finals.stdout,
     stderrBytes: finals.stderr,
     ...(sha256.stdout === undefined ? {} : { stdoutSha256: sha256.stdout, stderrSha256: sha256.stderr }),
+    ...(stdoutFrom === undefined ? {} : { stdoutFrom }),
+    ...(stderrFrom === undefined ? {} : { stderrFrom }),
     durationMs: timing.durationMs,
     survivors,
     ...(killProof === undefined ? {} : { killProof }),
