@@ -92,6 +92,7 @@ module.exports = {
     room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys'),
     room('fleet', 'sets', 'client'),
     room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client', 'fleet'),
+    room('exchange', 'text', 'sets', 'client'),
     room('testing/network'),
     {
       name: 'only what asks for warm links, and the process that holds them, know link/warm',
@@ -113,6 +114,7 @@ module.exports = {
     ...client('streams', 'result'),
     ...client('options', 'result', 'streams'),
     ...client('session'),
+    ...client('inventories'),
     ...client('run', 'result', 'streams', 'options', 'session'),
     // Rooms of the command line, from the lowest to the highest.
     ...cli('words'),

@@ -31,6 +31,8 @@ export interface Home {
   readonly linksSocket: string;
   readonly identityFile: string;
   readonly hostsFile: string;
+  /** Inventories: files and programs with further hosts and groups. */
+  readonly hostsFolder: string;
   /** Keys that may use this machine's agent. */
   readonly callersFile: string;
 }
@@ -61,6 +63,7 @@ export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
     linksSocket: join(ofLogin, 'links.sock'),
     identityFile: join(config, 'identity.pem'),
     hostsFile: join(config, 'hosts.json'),
+    hostsFolder: join(config, 'hosts.d'),
     callersFile: join(config, 'callers.json'),
   };
 }
@@ -78,9 +81,9 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|hosts\.json|callers\.json|started\.jsonl|journal|spool|damaged|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|started\.jsonl|journal|spool|damaged|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
-const TYPICAL = ['identity.pem', 'hosts.json', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
+const TYPICAL = ['identity.pem', 'hosts.json', 'hosts.d', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
 
 /** The lock of a record file. Alone, it was left by a process killed at its first change. */
 const LOCK = /^[a-z]+\.json\.lock$/;
@@ -168,7 +171,8 @@ export function checkPrivateFolder(folder: string): void {
     );
 }
 
-function othersMayWrite({ mode, gid }: Stats): boolean {
+/** Whether users other than this one and root may write to a file or folder; in a sticky folder only to their own. */
+export function othersMayWrite({ mode, gid }: Pick<Stats, 'mode' | 'gid'>): boolean {
   if (mode & 0o1000) return false;
   return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && !isOwnGroup(gid));
 }

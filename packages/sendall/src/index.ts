@@ -63,6 +63,8 @@
 export { connect, type ConnectOptions } from './client/connect.js';
 export type { DialEvent } from './client/dialling.js';
 export type { AttachOptions, Host, HostInfo, RunListing, RunTag } from './client/host.js';
+export { AllHosts, type ListedHost } from './client/inventories/all-hosts.js';
+export type { InventoryOptions } from './client/inventories/limits.js';
 export type { Inventory, InventoryHost, ResolvedHost } from './client/inventory.js';
 export { KnownHosts, type KnownHost } from './client/known-hosts.js';
 export { newRunId, type RunOptions, type Word } from './client/options/options.js';

@@ -2,6 +2,10 @@
  * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
  */
 export { Callers } from './agent/callers.js';
+export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
+export { inventoryLimits } from './client/inventories/limits.js';
+export { convert, FORMATS, type Format } from './exchange/formats.js';
+export { jsonOf, yamlText } from './exchange/our-text.js';
 export { checkSize } from './sets/expression.js';
 export { Gatherer } from './fleet/gather.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';

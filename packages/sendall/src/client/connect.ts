@@ -3,7 +3,7 @@ import { resolveHome, type Home } from '../home.js';
 import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
 import { checkResolved, inventoryRule, type Inventory, type ResolvedHost } from './inventory.js';
-import { KnownHosts } from './known-hosts.js';
+import { AllHosts } from './inventories/all-hosts.js';
 import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './options/check.js';
 
 /** How to reach a host, and how long to try. */
@@ -15,7 +15,7 @@ export interface ConnectOptions {
   home?: Home;
   /**
    * The inventory that resolves names and tls:// addresses, at each dial.
-   * @default the known hosts of `home`
+   * @default all hosts of `home`: hosts.json and hosts.d
    */
   inventory?: Inventory;
   /**
@@ -72,7 +72,7 @@ function isHome(value: unknown): boolean {
 
 /** The inventory chosen by these options. */
 export function inventoryOf({ home, inventory }: ConnectOptions): Inventory {
-  return inventory ?? KnownHosts.of(home ?? resolveHome());
+  return inventory ?? AllHosts.of(home ?? resolveHome());
 }
 
 /**

@@ -67,6 +67,7 @@ function lookUp(target: string, home: Home, inventory: Inventory): ResolvedHost 
   const isAddress = target.startsWith('tls://');
   const host = isAddress ? inventory.at(target) : inventory.get(target);
   if (host) {
+    if (host.pin === undefined && host.url.startsWith('tls://')) throw notPaired(host);
     checkResolved(`the host "${target}"`, host);
     return host;
   }
@@ -76,5 +77,12 @@ function lookUp(target: string, home: Home, inventory: Inventory): ResolvedHost 
     );
   throw new UsageError(
     `there is no host "${target}": see "sendall hosts", or pair with it (sendall pair tls://HOST:PORT --code … --name ${target})`,
+  );
+}
+
+/** An inventory may name hosts before they are paired. */
+function notPaired({ name, url }: ResolvedHost): RefusedError {
+  return new RefusedError(
+    `${name} is not paired: "sendall pair --new" there shows a code, then sendall pair ${url} --code … --name ${name}`,
   );
 }

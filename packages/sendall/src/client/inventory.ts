@@ -14,7 +14,7 @@ export interface ResolvedHost {
   readonly pin?: string | undefined;
 }
 
-/** A host of an inventory. */
+/** A host of an inventory. A tls:// host without a pin is not paired: it has a name, and is never dialled. */
 export interface InventoryHost extends ResolvedHost {
   readonly tags?: Readonly<Record<string, string>> | undefined;
 }
@@ -27,6 +27,11 @@ export interface Inventory {
   get(name: string): InventoryHost | undefined;
   /** The host at a tls:// address, in any spelling. */
   at(url: string): InventoryHost | undefined;
+  /**
+   * The groups for `@NAME` in targets: an expression for the hosts of each name. A group goes before a tag.
+   * @default no groups
+   */
+  groups?(): ReadonlyMap<string, string>;
 }
 
 export const inventoryRule: Rule = having('an object with list(), get() and at()', 'list', 'get', 'at');
@@ -62,6 +67,15 @@ const passing = (allowed: string, parse: (value: string) => unknown): Rule => ({
 
 const isUnix = (url: string) => url.startsWith('unix:/');
 
+/**
+ * Checks the address of a host.
+ * @throws UsageError when it is wrong.
+ */
+export function checkHostUrl(url: string): string {
+  if (!isUnix(url)) parseTlsUrl(url);
+  return url;
+}
+
 const HOST: Rule = {
   allowed: 'a name, an address, or { name, url, pin }',
   fits: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
@@ -70,7 +84,7 @@ const NAME = passing(
   'a host’s name (1 to 63 letters, digits, dots, dashes and underscores; not "local" or "all")',
   checkHostName,
 );
-const URL = passing('tls://HOST:PORT or unix:/path', (url) => isUnix(url) || parseTlsUrl(url));
+const URL = passing('tls://HOST:PORT or unix:/path', checkHostUrl);
 const PIN = passing('a fingerprint, "SHA256:" and 43 characters', parseFingerprint);
 const NO_PIN: Rule = { allowed: 'undefined: a unix: address has no pin', fits: () => false };
 

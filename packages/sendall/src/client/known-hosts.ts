@@ -31,7 +31,8 @@ export function parseTag(text: string): [key: string, value: string] {
   return [match[1]!, match[2]!];
 }
 
-type Entry = Omit<KnownHost, 'name'>;
+/** What the file says of a host, besides its name. */
+export type Entry = Omit<KnownHost, 'name'>;
 
 /**
  * Checks one entry read from the file.
@@ -71,6 +72,11 @@ export class KnownHosts implements Inventory {
     let hosts = instances.get(hostsFile);
     if (!hosts) instances.set(hostsFile, (hosts = new KnownHosts(hostsFile)));
     return hosts;
+  }
+
+  /** @internal What the file says, by name: the same map as long as the file is unchanged. */
+  get entries(): ReadonlyMap<string, Entry> {
+    return this.#file.read();
   }
 
   /** All hosts, by name. */

@@ -101,6 +101,16 @@ function cannotWrite(path: string, error: unknown): UsageError {
 /** Creates the file with `text` atomically, unless it exists. True when this call created it. */
 export function createPrivateFile(path: string, text: string): boolean {
   ensurePrivateFolder(dirname(path));
+  return placePrivateFile(path, text);
+}
+
+/** Replaces the file, or creates it, in a folder that exists. */
+export function replacePrivateFile(path: string, text: string): void {
+  write(path, text, (beside) => renameSync(beside, path));
+}
+
+/** Like createPrivateFile, in a folder that exists. */
+export function placePrivateFile(path: string, text: string): boolean {
   let created = true;
   write(path, text, (beside) => {
     try {

@@ -66,8 +66,8 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
   const inventory = inventoryOf(options);
   const names = typeof targets === 'string' ? resolveTargets(targets, inventory) : [...targets];
-  const known = new Set(inventory.list().map(({ name }) => name));
-  const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !known.has(name));
+  // One by one: a list may cost more than its hosts, as with an inventory that is a program.
+  const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !inventory.get(name));
   if (unknown.length)
     throw new UsageError(
       `${new NodeSet(unknown).toString()} ${unknown.length > 1 ? 'are' : 'is'} not known: see "sendall hosts"`,
@@ -369,9 +369,8 @@ function sendallError(error: Error): SendallError {
 function idsFor(names: readonly string[], runId: string, inventory: Inventory): Map<string, string> {
   const ids = new Map<string, string>();
   const machines = new Set<string>();
-  const byName = new Map(inventory.list().map((host) => [host.name, host]));
   for (const name of names) {
-    const host = name.startsWith('tls:') ? inventory.at(name) : byName.get(name);
+    const host = name.startsWith('tls:') ? inventory.at(name) : inventory.get(name);
     const machine = host?.pin ?? host?.url ?? name;
     ids.set(name, machines.has(machine) ? newRunId() : runId);
     machines.add(machine);

@@ -2,13 +2,13 @@
 import { UsageError } from '../errors.js';
 import { resolveHome } from '../home.js';
 import type { Inventory, InventoryHost } from '../client/inventory.js';
-import { KnownHosts } from '../client/known-hosts.js';
+import { AllHosts } from '../client/inventories/all-hosts.js';
 import { NodeSet } from '../sets/node-set.js';
-import { matches } from './wildcard.js';
+import { matches } from '../sets/wildcard.js';
 
 /**
- * The hosts of `local`, a name, an address, or a set of them: `web[01-20,33]`, `a,b`, `@tag` (hosts with a tag of this
- * name or value), `k=v`, `web*`, `all` or `@*` (every known host), `!x` for difference, `&` for intersection.
+ * The hosts of `local`, a name, an address, or a set of them: `web[01-20,33]`, `a,b`, `@name` (a group, or the hosts with
+ * a tag of this name or value), `k=v`, `web*`, `all` or `@*` (every known host), `!x` for difference, `&` for intersection.
  * @throws UsageError when it is wrong or names no host.
  */
 export function resolveTargets(targets: string, inventory?: Inventory): NodeSet {
@@ -17,31 +17,44 @@ export function resolveTargets(targets: string, inventory?: Inventory): NodeSet 
   return set;
 }
 
-/** The words for hosts of an inventory. It is listed once for all words, as there may be as many words as hosts. */
+/**
+ * The words for hosts of an inventory. It is listed once for all words, as there may be as many words as hosts, and only
+ * if a word needs the list.
+ */
 export class HostWords {
-  readonly #known: readonly InventoryHost[];
+  readonly #inventory: Inventory;
+  #listed: readonly InventoryHost[] | undefined;
   #byTag: ReadonlyMap<string, ReadonlySet<string>> | undefined;
+  #byGroup: ReadonlyMap<string, string> | undefined;
 
-  constructor(inventory: Inventory = KnownHosts.of(resolveHome())) {
-    this.#known = inventory.list();
+  constructor(inventory: Inventory = AllHosts.of(resolveHome())) {
+    this.#inventory = inventory;
   }
 
   /** All `@name` words, in order. */
   groups(): string[] {
-    return [...this.#tagged.keys()].filter((word) => /^@./.test(word)).sort();
+    const words = [...this.#tagged.keys(), ...[...this.#groups.keys()].map((name) => `@${name}`)];
+    return [...new Set(words)].filter((word) => /^@./.test(word)).sort();
   }
 
-  /** The names for a word of an expression; undefined: the word is a name itself. */
+  /** The names for a word of an expression, or an expression for them; undefined: the word is a name itself. */
   readonly lookUp = (word: string): Iterable<string> | undefined => {
     if (word === 'all' || word === '@*') return this.#names;
     if (word.startsWith('@')) {
-      const hosts = this.#tagged.get(word);
-      if (!hosts) throw new UsageError(`no host has the tag "${word.slice(1)}": see "sendall hosts"`);
+      const hosts = this.#groups.get(word.slice(1)) ?? this.#tagged.get(word);
+      if (hosts === undefined)
+        throw new UsageError(
+          `there is no group "${word.slice(1)}", and no host has a tag of this name: see "sendall hosts"`,
+        );
       return hosts;
     }
     if (word.includes('=')) return this.#tagged.get(word) ?? [];
     return /[*?]/.test(word) ? this.#names.filter((name) => matches(word, name)) : undefined;
   };
+
+  get #known(): readonly InventoryHost[] {
+    return (this.#listed ??= this.#inventory.list());
+  }
 
   get #names(): string[] {
     return this.#known.map(({ name }) => name);
@@ -49,6 +62,10 @@ export class HostWords {
 
   get #tagged(): ReadonlyMap<string, ReadonlySet<string>> {
     return (this.#byTag ??= hostsByTag(this.#known));
+  }
+
+  get #groups(): ReadonlyMap<string, string> {
+    return (this.#byGroup ??= this.#inventory.groups?.() ?? new Map<string, string>());
   }
 }
 

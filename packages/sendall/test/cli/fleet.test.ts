@@ -76,7 +76,7 @@ describe('--explain', () => {
       [['web[01-03]', '--pty'], '--pty is for one host'],
       [['all', '--batch', 'x'], '--batch: "x"'],
       [['all', '--timeout', 'x'], '--timeout'],
-      [['@none'], 'no host has the tag "none"'],
+      [['@none'], 'there is no group "none", and no host has a tag of this name'],
     ] as const) {
       const { code, stdout, stderr } = user.call(['run', '--explain', ...words, ...marked]);
       expect([code, stdout]).toEqual([200, '']);

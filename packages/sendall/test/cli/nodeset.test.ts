@@ -99,7 +99,7 @@ describe('hosts nodeset', () => {
     [['-S', ',', 'a'], '--separator needs --expand: add -e'],
     [['--split', '0', 'a'], '--split: "0" is not a number of 1 or more'],
     [['-I', '3-1', 'a'], 'the places "3-1" are wrong at character 1'],
-    [['@nothing'], 'no host has the tag "nothing": see "sendall hosts"'],
+    [['@nothing'], 'there is no group "nothing", and no host has a tag of this name'],
   ])('refuses %j: %s', (words, message, input) => {
     const { code, stdout, stderr } = call(words, input);
     expect([code, stdout]).toEqual([200, '']);

@@ -195,7 +195,25 @@ describe('an inventory of the caller', () => {
     await expect(connect('a', { home, inventory: {} as Inventory })).rejects.toThrow(
       /^inventory: \{\} is not an object with list\(\), get\(\) and at\(\)$/,
     );
-    const wrong = inventory({ name: 'a', url: 'tls://a' });
-    await expect(connect('a', { home, inventory: wrong })).rejects.toThrow(/^pin of the host "a": null is not/);
+    const wrong = inventory({ name: 'a', url: 'tls://a', pin: 'x' });
+    await expect(connect('a', { home, inventory: wrong })).rejects.toThrow(/^pin of the host "a": "x" is not/);
+  });
+
+  test('may name hosts that are not paired, and groups', async () => {
+    const here = `unix:${agentHome.agentSocket}`;
+    const own: Inventory = {
+      ...inventory({ name: 'a', url: here }, { name: 'b', url: 'tls://b' }),
+      groups: () =>
+        new Map([
+          ['one', 'a'],
+          ['both', '@one,b'],
+        ]),
+    };
+    const options = { home: newHome(), inventory: own };
+    const { results } = await fleet('@both', options).run(['true']);
+    expect(Object.fromEntries(results.map(({ host, outcome }) => [host, outcome]))).toEqual({ a: 'ok', b: 'refused' });
+    await expect(connect('b', options)).rejects.toThrow(
+      /^b is not paired: .* sendall pair tls:\/\/b --code … --name b$/,
+    );
   });
 });

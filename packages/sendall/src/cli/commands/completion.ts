@@ -1,7 +1,7 @@
 /** Completion scripts. They call `sendall complete`, so host names and run ids are always current. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts } from '../../index.js';
+import { AllHosts } from '../../index.js';
 import { HostWords } from '../../internal.js';
 import { notAVerb, type Command, type Option } from '../words/command.js';
 import { knownRuns } from '../hosts/history.js';
@@ -118,11 +118,16 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
 /** Host names, or groups after "@"; in a set, those that complete its last word. */
 function hostsAfter(last: string): string[] {
   const begun = /^.*[,!&^]/.exec(last)?.[0] ?? '';
-  const names = last.startsWith('@', begun.length) ? new HostWords().groups() : knownNames();
+  const names = last.startsWith('@', begun.length) ? new HostWords(knownHosts()).groups() : knownNames();
   return names.map((name) => begun + name);
 }
 
 function knownNames(): string[] {
-  const known = KnownHosts.of(resolveHome()).list();
+  const known = knownHosts().list();
   return ['local', 'all', ...known.map(({ name }) => name)];
+}
+
+/** A shell waits for us at each key, so no program runs. */
+function knownHosts() {
+  return AllHosts.of(resolveHome()).withoutPrograms;
 }

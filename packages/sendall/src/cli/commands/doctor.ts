@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { checkPrivateFolder, resolveHome } from '../../home.js';
-import { KnownHosts, type AgentStatus, type Host } from '../../index.js';
+import { AllHosts, type AgentStatus, type Host } from '../../index.js';
 import type { Arguments, Command } from '../words/command.js';
 import { answer, json, title } from '../show/print.js';
 import { reach, reachOptions } from '../hosts/reach.js';
@@ -126,10 +126,9 @@ function homeFinding(): Finding {
 function pinFinding(target: string): Finding {
   if (target === 'local' || target.startsWith('unix:'))
     return { check: 'key', ok: true, found: 'this machine’s own socket needs none' };
-  const entry = KnownHosts.of(resolveHome())
-    .list()
-    .find(({ name, url }) => name === target || url === target);
-  return entry
+  const hosts = AllHosts.of(resolveHome());
+  const entry = target.includes(':') ? hosts.at(target) : hosts.get(target);
+  return entry?.pin
     ? { check: 'key', ok: true, found: `${entry.pin}, expected at ${entry.url}` }
     : { check: 'key', ok: false, found: 'not known here', mend: 'sendall pair --new on the other machine shows how' };
 }

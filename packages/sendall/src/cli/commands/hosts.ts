@@ -1,9 +1,9 @@
 /** The hosts this user knows, and sets of them. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, type KnownHost } from '../../index.js';
-import { resolveTargets } from '../../internal.js';
-import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { AllHosts, KnownHosts, type ListedHost } from '../../index.js';
+import { FORMATS, resolveTargets } from '../../internal.js';
+import { notAVerb, under, type Arguments, type Command } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
 import { answer, json, table } from '../show/print.js';
@@ -11,22 +11,36 @@ import { reach, reachOptions } from '../hosts/reach.js';
 import { nodeset, nodesetOptions } from './nodeset.js';
 import { isOneTarget } from '../words/targets.js';
 
+const inventoryOptions = under('Lists of hosts (import, export)', {
+  from: { value: 'FORMAT', help: 'the format of the imported file (default: told by its content)', complete: FORMATS },
+  as: { value: 'NAME', help: 'the name of the new file in hosts.d (default: that of the imported one)' },
+  replace: { help: 'replace the file of this name in hosts.d' },
+  exec: { value: 'PROGRAM', help: 'ask this program for hosts from now on', complete: 'file' },
+  yaml: { help: 'with export: YAML (default)' },
+});
+
 const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[]) => Promise<number>>> = {
   add,
   rm: remove,
   set,
   ping,
   nodeset,
+  import: async (args, words) => (await import('./inventory.js')).importHosts(args, words),
+  export: async (args, words) => (await import('./inventory.js')).exportHosts(args, words),
 };
 
 export const hosts: Command = {
   name: 'hosts',
-  usage: '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-]]',
+  usage:
+    '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-] | import FILE|- | export]',
   summary: 'list the known hosts, change the list, or work with sets of them',
   examples: [
     'sendall hosts',
     'sendall hosts set web1 role=frontend',
     'sendall hosts ping role=frontend',
+    'sendall hosts import /etc/ansible/hosts',
+    'sendall hosts import --exec ./cloud-hosts',
+    'sendall hosts export --yaml > hosts.yaml',
     "sendall hosts nodeset 'web[01-04]!web02' --expand",
     "sendall hosts nodeset -e --split 3 'web[01-20]'",
     'cut -f1 inventory | sendall hosts nodeset --count -',
@@ -36,6 +50,7 @@ export const hosts: Command = {
     tag: { value: 'K=V', help: 'with add: a tag' },
     json: { help: 'one JSON object a line on stdout' },
     ...reachOptions,
+    ...inventoryOptions,
     ...nodesetOptions,
   },
   subcommands: Object.keys(verbs),
@@ -53,22 +68,40 @@ function known(): KnownHosts {
   return KnownHosts.of(resolveHome());
 }
 
-function tagsText({ tags }: KnownHost): string {
+function tagsText({ tags }: ListedHost): string {
   return Object.entries(tags)
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
 }
 
 async function list(args: Arguments): Promise<number> {
-  const all = known().list();
-  if (args.on('json')) for (const host of all) json(host);
+  const all = AllHosts.of(resolveHome()).list();
+  const machines = new Map<string, ListedHost[]>();
+  for (const host of all) {
+    const names = machines.get(machineOf(host));
+    if (names) names.push(host);
+    else machines.set(machineOf(host), [host]);
+  }
+  const othersOf = (host: ListedHost) =>
+    machines.get(machineOf(host))!.flatMap(({ name }) => (name === host.name ? [] : [name]));
+  if (args.on('json')) for (const host of all) json({ ...host, pin: host.pin ?? null, sameMachineAs: othersOf(host) });
   else if (!all.length) answer('no hosts yet: "sendall pair --new" on the other machine shows how to add it');
-  else
+  else {
     await table([
-      ['NAME', 'ADDRESS', 'KEY', 'TAGS'],
-      ...all.map((host) => [host.name, host.url, host.pin, tagsText(host)]),
+      ['NAME', 'ADDRESS', 'KEY', 'FROM', 'TAGS'],
+      ...all.map((host) => [host.name, host.url, keyText(host), host.from.join(' '), tagsText(host)]),
     ]);
+    for (const hosts of machines.values())
+      if (hosts.length > 1) answer(`one machine: ${hosts.map(({ name }) => name).join(', ')}`);
+  }
   return 0;
+}
+
+/** The same for all names of one machine, as far as we can tell. */
+const machineOf = ({ pin, url }: ListedHost): string => pin ?? url;
+
+function keyText({ pin, url }: ListedHost): string {
+  return pin ?? (url.startsWith('unix:') ? '-' : 'not paired');
 }
 
 function tagsOf(words: readonly string[]): Record<string, string> {
@@ -94,6 +127,7 @@ async function add(args: Arguments, [name, url, ...more]: readonly string[]): Pr
 
 async function remove(_args: Arguments, names: readonly string[]): Promise<number> {
   if (!names.length) throw new UsageError('hosts rm needs a name: sendall hosts rm web1');
+  for (const name of names) checkInOwnFile(name);
   await known().remove(...names);
   return 0;
 }
@@ -101,8 +135,16 @@ async function remove(_args: Arguments, names: readonly string[]): Promise<numbe
 async function set(_args: Arguments, [name, ...tags]: readonly string[]): Promise<number> {
   if (name === undefined || !tags.length)
     throw new UsageError('hosts set needs a name and tags: sendall hosts set web1 role=db');
+  checkInOwnFile(name);
   await known().set(name, tagsOf(tags));
   return 0;
+}
+
+/** A host that only a file in hosts.d names is changed there. */
+function checkInOwnFile(name: string): void {
+  if (known().get(name)) return;
+  const host = AllHosts.of(resolveHome()).withoutPrograms.get(name);
+  if (host) throw new UsageError(`${name} stands in hosts.d, in ${host.from.join(' ')}: change it there`);
 }
 
 async function ping(args: Arguments, [targets, ...more]: readonly string[]): Promise<number> {

@@ -106,7 +106,7 @@ function separatorOf(args: Arguments): string {
 /** Prints each group; -ll adds its hosts in the set, -lll their number and the number of all. */
 function listGroups(args: Arguments, hosts: HostWords, set?: NodeSet): void {
   for (const group of hosts.groups()) {
-    const all = new NodeSet(hosts.lookUp(group));
+    const all = new NodeSet(group, { lookUp: hosts.lookUp });
     const inside = set ? all.intersect(set) : all;
     if (!inside.size) continue;
     const count = set ? `${inside.size}/${all.size}` : String(all.size);

@@ -1,7 +1,7 @@
 /** Commands about existing runs: list, wait for, end, forget. */
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { KnownHosts, type Result, type RunListing } from '../../index.js';
+import { AllHosts, type Result, type RunListing } from '../../index.js';
 import { resolveTargets } from '../../internal.js';
 import type { Arguments, Command, Option } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
@@ -79,7 +79,7 @@ export const ps: Command = {
 /** A user who only calls other machines has no agent here, and ended up here by naming no host. */
 function withoutAgent(args: Arguments) {
   return (error: SendallError): never => {
-    const [other] = args.words.length ? [] : KnownHosts.of(resolveHome()).list();
+    const [other] = args.words.length ? [] : AllHosts.of(resolveHome()).withoutPrograms.list();
     if (error.code !== 'UNREACHABLE' || !other) throw error;
     throw new UnreachableError(`no agent runs on this machine: name a host, for example sendall ps ${other.name}`);
   };

@@ -1,6 +1,6 @@
 /** Finds a run and its host by the run's id, a beginning of the id, or its name. */
 import { UsageError } from '../../errors.js';
-import { KnownHosts, resolveHome, type RunListing } from '../../index.js';
+import { AllHosts, resolveHome, type RunListing } from '../../index.js';
 import { resolveTargets } from '../../internal.js';
 import type { Arguments, Option } from '../words/command.js';
 import { askEach } from './each-host.js';
@@ -83,7 +83,7 @@ async function unknownRun(word: string): Promise<string> {
   const { closest } = await import('../words/closest.js');
   const near = closest(word, knownRuns());
   if (near) return `there is no run "${word}": did you mean "${near}"?`;
-  const [host] = KnownHosts.of(resolveHome()).list();
+  const [host] = AllHosts.of(resolveHome()).withoutPrograms.list();
   return host
     ? `there is no run "${word}" that you started from here: name its host (--on ${host.name}), or look on all (--on all)`
     : `there is no run "${word}" on this machine: see "sendall ps --all"`;

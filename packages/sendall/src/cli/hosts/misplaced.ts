@@ -1,5 +1,5 @@
 /** Handles a host's name given in place of a command: guesses the intended command line. */
-import { KnownHosts, resolveHome } from '../../index.js';
+import { AllHosts, resolveHome } from '../../index.js';
 
 /** The command line that runs `words` on that host; undefined when no such host is known. */
 export function misplacedHost(name: string, words: readonly string[]): string | undefined {
@@ -9,9 +9,9 @@ export function misplacedHost(name: string, words: readonly string[]): string | 
 
 function isKnown(name: string): boolean {
   try {
-    return KnownHosts.of(resolveHome()).get(name) !== undefined;
+    return AllHosts.of(resolveHome()).withoutPrograms.get(name) !== undefined;
   } catch {
-    // A broken hosts file is reported when it is needed.
+    // A broken list of hosts is reported when it is needed.
     return false;
   }
 }

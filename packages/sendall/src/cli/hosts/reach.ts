@@ -1,5 +1,5 @@
 /** Connects commands to hosts: suggests a name for a mistyped one, and tells the user when dialling takes long. */
-import { connect, KnownHosts, resolveHome, UsageError, type ConnectOptions, type Host } from '../../index.js';
+import { AllHosts, connect, resolveHome, UsageError, type ConnectOptions, type Host } from '../../index.js';
 import type { Arguments, Option } from '../words/command.js';
 import { showProgress } from '../show/progress.js';
 
@@ -39,7 +39,7 @@ export function shareOf(args: Arguments): ConnectOptions {
 
 async function suggest(target: string): Promise<void> {
   if (/[:/]/.test(target) || target === 'local') return;
-  const names = KnownHosts.of(resolveHome())
+  const names = AllHosts.of(resolveHome())
     .list()
     .map(({ name }) => name);
   if (names.includes(target)) return;
