@@ -16,7 +16,7 @@ const room = (from, ...allowed) => ({
   to: {
     path: src('sendall'),
     pathNot: [
-      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts)`,
+      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts|timer\\.ts)`,
     ],
   },
 });

@@ -93,6 +93,7 @@ export {
 export type { Group, OutputDiff } from './fleet/gather.js';
 export { NodeSet, type NodeSetOptions } from './sets/node-set.js';
 export type { RolloutOptions, RolloutPlan, Share } from './fleet/rollout.js';
+export type { HostState, HostStateEvent, HostStatus, OwnEnd, StateCounts } from './fleet/states.js';
 export { resolveHome, type Home } from './home.js';
 export { openAgent, pair, testHosts } from './on-demand.js';
 export type { Agent } from './agent/agent.js';

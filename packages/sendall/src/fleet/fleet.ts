@@ -15,6 +15,7 @@ import { Broadcast } from './broadcast.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { NodeSet } from '../sets/node-set.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
+import { HostStates, type HostStateEvent, type HostStatus, type StateCounts } from './states.js';
 import { resolveTargets } from './targets.js';
 
 /** Bytes of a shared stdin stream that are kept for hosts that begin later. */
@@ -35,17 +36,21 @@ export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'st
 const { pty: _pty, stdout: _stdout, stderr: _stderr, retry: _retry, ...SHARED_RULES } = RUN_RULES;
 const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES, gather: flag };
 
-/** An event of a run, with its host. */
-export type HostEvent = RunEvent & { readonly host: string; readonly runId: string };
+/** An event of a run, with its host; or another state of a host. */
+export type HostEvent = (RunEvent & { readonly host: string; readonly runId: string }) | HostStateEvent;
 
 /** How many hosts have reached which stage. */
 export interface Progress {
   readonly total: number;
+  /** Hosts whose turn has come. */
   readonly started: number;
+  /** Of these, the hosts that have not come to an end. */
   readonly running: number;
   readonly ok: number;
-  /** Ended in any other way, including runs that never started: unreachable, refused. */
+  /** Ended in any other way, including unreachable and refused hosts. */
   readonly failed: number;
+  /** Hosts in each state that has any. */
+  readonly states: StateCounts;
 }
 
 /** The result of a run on all its hosts. */
@@ -66,6 +71,7 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
   checkOptions<ConnectOptions>('fleet', options, CONNECT_RULES);
   const inventory = inventoryOf(options);
   const names = typeof targets === 'string' ? resolveTargets(targets, inventory) : [...targets];
+  if (typeof targets !== 'string' && !(names as string[]).length) throw new UsageError('the set names no host');
   // One by one: a list may cost more than its hosts, as with an inventory that is a program.
   const unknown = [...names].filter((name) => name !== 'local' && !name.includes(':') && !inventory.get(name));
   if (unknown.length)
@@ -141,9 +147,13 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   readonly #stdin: Broadcast | undefined;
   #shared: SharedOutputs | undefined;
   readonly #active = new Map<string, Run>();
-  readonly #waiting: Set<string>;
-  readonly #counts = { started: 0, ok: 0, failed: 0 };
-  #cancelled: string | undefined;
+  readonly #states: HostStates;
+  /** By host whose link is being made: stops waiting for it. */
+  readonly #dialling = new Map<string, () => void>();
+  /** Hosts whose commands go on without us. */
+  readonly #left = new Set<string>();
+  /** Cancelled or detached. */
+  #leaving = false;
   readonly #unread = new Set<StreamName>();
   #begun = false;
 
@@ -163,7 +173,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     this.#runOptions = { ...runOptions, reject: false };
     this.runId = options.runId ?? newRunId();
     this.#ids = ids;
-    this.#waiting = new Set(names);
+    this.#states = new HostStates(names);
     if (options.gather) this.#shared = new SharedOutputs();
     const { stdin } = options;
     if (isReadOnce(stdin)) this.#stdin = new Broadcast(stdin, MAX_SHARED_STDIN);
@@ -182,52 +192,68 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   get progress(): Progress {
-    const { started, ok, failed } = this.#counts;
-    return { total: this.#names.length, started, running: this.#active.size, ok, failed };
+    const states = this.#states;
+    const total = this.#names.length;
+    const skipped = states.count('waiting', 'neverStarted');
+    const running = states.count('connecting', 'queued', 'running');
+    const failed = total - skipped - running - states.ok;
+    return { total, started: total - skipped, running, ok: states.ok, failed, states: states.counts };
+  }
+
+  /** Each host's state at this moment. */
+  get states(): ReadonlyMap<string, HostStatus> {
+    return this.#states.all;
   }
 
   /** False while no host whose command may still run has a link, because links are being made or restored. */
   get linked(): boolean {
-    const { started, ok, failed } = this.#counts;
-    return started === ok + failed || [...this.#active.values()].some((run) => run.linked);
+    return !this.progress.running || [...this.#active.values()].some((run) => run.linked);
+  }
+
+  /** Whether there is a link to this host. */
+  isLinked(host: string): boolean {
+    return this.#active.get(host)?.linked ?? false;
   }
 
   /** Hosts not tried so far. */
   get notStarted(): NodeSet {
-    return new NodeSet(this.#waiting);
+    return new NodeSet(this.#states.hostsIn('waiting', 'neverStarted'));
   }
 
-  /** All events, in order for each host. A slow reader slows the commands. */
+  /**
+   * All events, in order for each host: those of its run, and `host` for each new state of the host. A slow reader slows
+   * the commands.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = new Meeting<HostEvent>();
+    const meeting = this.#meetingWithStates();
     const rolled = this.#roll(async (run) => {
-      let ok = false;
+      let result: Result | undefined;
       for await (const event of run.events()) {
-        if (event.event === 'result') ({ ok } = event.result);
+        if (event.event === 'result') ({ result } = event);
         await meeting.offer({ ...event, host: run.host, runId: run.runId });
       }
-      return ok;
+      return result;
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
   }
 
   /**
-   * Starts it on every host and disconnects immediately: yields a "started" event for each host, or the result of a run
-   * that never started.
+   * Starts it on every host and disconnects immediately: yields the hosts' states on the way, and a "started" event for
+   * each host, or the result of a run that never started.
    */
   async *launch(): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = new Meeting<HostEvent>();
+    const meeting = this.#meetingWithStates();
     const rolled = this.#roll(async (run) => {
       const { host, runId } = run;
       try {
         const { pid } = await run.started;
         await run.detach();
         await meeting.offer({ event: 'started', pid, host, runId });
-        return true;
+        return undefined;
       } catch {
         const result = await run;
         await meeting.offer({ event: 'result', result, host, runId });
-        return result.ok;
+        return result;
       }
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
@@ -239,7 +265,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     const rolled = this.#roll(async (run) => {
       const result = await run;
       await meeting.offer(result);
-      return result.ok;
+      return result;
     }).finally(() => meeting.close());
     yield* this.#read(meeting, rolled);
   }
@@ -270,17 +296,28 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     return { majority, others };
   }
 
-  /** Starts no further host and cancels the running commands. */
+  /** Starts no further host and cancels the running commands. A host to which a link is being made is not started. */
   async cancel(options: { reason?: string } = {}): Promise<void> {
-    this.#cancelled = options.reason ?? 'cancelled';
-    this.#rollout.stop();
+    this.#stop(options.reason ?? 'cancelled');
     await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
   }
 
   /** Starts no further host and disconnects from the running commands. */
   async detach(): Promise<void> {
-    this.#rollout.stop();
-    await Promise.allSettled([...this.#active.values()].map((run) => run.detach()));
+    this.#stop('the caller left');
+    await Promise.allSettled(
+      [...this.#active].map(async ([host, run]) => {
+        this.#left.add(host);
+        // A run that never started keeps its own end.
+        await run.detach().catch(() => this.#left.delete(host));
+      }),
+    );
+  }
+
+  #stop(why: string): void {
+    this.#leaving = true;
+    this.#rollout.stop(why);
+    for (const stop of this.#dialling.values()) stop();
   }
 
   /** Stops reading this stream on all hosts; output on its way is dropped. */
@@ -309,29 +346,43 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     await rolled;
   }
 
-  async #roll(follow: (run: Run) => Promise<boolean>): Promise<void> {
-    if (this.#begun) throw new UsageError('a fleet run is read once: as events, or as results, or awaited');
-    this.#begun = true;
-    await this.#rollout.run(async (name) => {
-      this.#waiting.delete(name);
-      this.#counts.started += 1;
-      const ok = await this.#onHost(name, follow);
-      this.#counts[ok ? 'ok' : 'failed'] += 1;
-      return ok;
-    });
+  /** A meeting that hears of each new state; first, of all hosts that wait. */
+  #meetingWithStates(): Meeting<HostEvent> {
+    const meeting = new Meeting<HostEvent>();
+    const tell = (host: string, { since: _since, ...status }: HostStatus) =>
+      void meeting.offer({ event: 'host', host, runId: this.idOn(host), ...status });
+    for (const [host, status] of this.#states.all) tell(host, status);
+    this.#states.changed = tell;
+    return meeting;
   }
 
-  async #onHost(name: string, follow: (run: Run) => Promise<boolean>): Promise<boolean> {
+  /** `follow` resolves with the run's result; undefined when it was only launched. */
+  async #roll(follow: (run: Run) => Promise<Result | undefined>): Promise<void> {
+    if (this.#begun) throw new UsageError('a fleet run is read once: as events, or as results, or awaited');
+    this.#begun = true;
+    await this.#rollout.run(async (name) => await this.#onHost(name, follow));
+    const why = this.#rollout.stopped ?? '';
+    for (const name of this.#states.hostsIn('waiting')) this.#states.skip(name, why);
+  }
+
+  /** Resolves to false when the host counts as failed. */
+  async #onHost(name: string, follow: (run: Run) => Promise<Result | undefined>): Promise<boolean> {
     const options: RunOptions = {
       ...this.#runOptions,
       runId: this.idOn(name),
       ...(this.#stdin ? { stdin: this.#stdin } : {}),
     };
     if (this.#shared) options.sha256 = true;
+    const states = this.#states;
     let host: Host | undefined;
     let run: Run;
+    states.reach(name, 'connecting');
     try {
-      host = await this.#reach(name);
+      host = await this.#unlessStopped(name, this.#reach(name));
+      if (!host) {
+        states.skip(name, this.#rollout.stopped ?? '');
+        return true;
+      }
       run = this.#begin(host, options);
       if (this.#shared) run.share(this.#shared);
     } catch (error) {
@@ -342,13 +393,35 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     }
     this.#active.set(name, run);
     for (const stream of this.#unread) run.stopReading(stream);
-    if (this.#cancelled !== undefined) void run.cancel({ reason: this.#cancelled }).catch(() => undefined);
+    run.attached.then(
+      () => states.reach(name, 'queued'),
+      () => undefined,
+    );
+    run.started.then(
+      () => states.reach(name, 'running'),
+      () => undefined,
+    );
     try {
-      return await follow(run);
+      const result = await follow(run);
+      if (!result || (this.#left.has(name) && result.outcome === 'cancelled')) return true;
+      states.end(name, result);
+      return result.ok;
     } finally {
       this.#active.delete(name);
       await host?.close();
     }
+  }
+
+  /** The host, or undefined if the run is stopped first; a link that is ready later is closed. */
+  async #unlessStopped(name: string, dialling: Promise<Host>): Promise<Host | undefined> {
+    const stopped = new Promise<undefined>((resolve) => this.#dialling.set(name, () => resolve(undefined)));
+    const host = await Promise.race([dialling, stopped]).finally(() => this.#dialling.delete(name));
+    if (host && !this.#leaving) return host;
+    void dialling.then(
+      async (late) => await late.close(),
+      () => undefined,
+    );
+    return undefined;
   }
 }
 

@@ -1,4 +1,6 @@
 /** Runs work on hosts in order: window, batches, and when to stop. */
+import { UsageError } from '../errors.js';
+import { after } from '../timer.js';
 import {
   duration,
   either,
@@ -26,7 +28,12 @@ export interface RolloutOptions {
    */
   batch?: Share;
   /**
-   * Hosts that may fail. If more fail, no further host is started.
+   * Hosts that are tried first. If one of them is not ok, no further host is started.
+   * @default 0
+   */
+  canary?: number;
+  /**
+   * Hosts that may fail, canaries included. If more fail, no further host is started.
    * @default all
    */
   maxFail?: Share;
@@ -46,27 +53,38 @@ export interface RolloutOptions {
 export interface RolloutPlan {
   /** The hosts of each batch, in the order in which they start. */
   readonly batches: readonly (readonly string[])[];
+  /** The first batch is made of so many canaries; undefined when there are none. */
+  readonly canary: number | undefined;
   /** Hosts at a time. */
   readonly window: number;
   /** Hosts that may fail; undefined when all may. */
   readonly maxFail: number | undefined;
 }
 
-const SHARE: Rule = {
-  allowed: 'a share such as 25%',
-  fits: (value) => typeof value === 'string' && /^\d+(?:\.\d+)?%$/.test(value),
-};
+const PERCENT = /^\d{1,3}(?:\.\d{1,9})?%$/;
+
+const share = (least: string, fits: (percent: number) => boolean): Rule => ({
+  allowed: `a share ${least} 100%`,
+  fits: (value) => typeof value === 'string' && PERCENT.test(value) && fits(Number.parseFloat(value)),
+});
 
 /** The allowed values of each option. */
 export const ROLLOUT_RULES: Rules<RolloutOptions> = {
   window: whole('hosts', 1),
-  batch: either(whole('hosts', 1), SHARE),
-  maxFail: either(whole('hosts'), SHARE),
+  batch: either(
+    whole('hosts', 1),
+    share('above 0% and up to', (percent) => percent > 0 && percent <= 100),
+  ),
+  canary: whole('hosts'),
+  maxFail: either(
+    whole('hosts'),
+    share('from 0% to', (percent) => percent <= 100),
+  ),
   pause: duration,
   order: oneOf('listed', 'random'),
 };
 
-/** Parses `10` or `25%`. A share is at least one host. */
+/** Parses `10` or `25%`. */
 function hostsOf(share: Share, total: number, least: number): number {
   const count = typeof share === 'number' ? share : Math.floor((Number.parseFloat(share) * total) / 100);
   return Math.max(count, least);
@@ -76,14 +94,21 @@ export class Rollout {
   readonly #names: readonly string[];
   readonly #window: number;
   readonly #batch: number;
+  readonly #canary: number;
   readonly #maxFail: number | undefined;
   readonly #pause: number;
   #failures = 0;
-  #stopped = false;
+  #stopped: string | undefined;
   #wake: () => void = () => undefined;
 
+  /** @throws UsageError when there are more canaries than hosts. */
   constructor(names: readonly string[], options: RolloutOptions) {
     const total = names.length;
+    this.#canary = options.canary ?? 0;
+    if (this.#canary > total)
+      throw new UsageError(
+        `canary: ${this.#canary} is more than the ${total} host${total === 1 ? '' : 's'} of the set`,
+      );
     this.#names = options.order === 'random' ? shuffled(names) : names;
     this.#window = options.window ?? 64;
     this.#batch = options.batch === undefined ? Math.max(total, 1) : hostsOf(options.batch, total, 1);
@@ -93,12 +118,18 @@ export class Rollout {
 
   /** The course of `run` unless it is stopped. */
   get plan(): RolloutPlan {
-    return { batches: [...this.#batches()], window: this.#window, maxFail: this.#maxFail };
+    const canary = this.#canary || undefined;
+    return { batches: [...this.#batches()], canary, window: this.#window, maxFail: this.#maxFail };
   }
 
-  /** Starts no further host. */
-  stop(): void {
-    this.#stopped = true;
+  /** Why no further host is started; undefined while one may be. */
+  get stopped(): string | undefined {
+    return this.#stopped;
+  }
+
+  /** Starts no further host; a pause ends at once. */
+  stop(why: string): void {
+    this.#stopped ??= why;
     this.#wake();
   }
 
@@ -107,37 +138,43 @@ export class Rollout {
    * have ended.
    */
   async run(work: (name: string) => Promise<boolean>): Promise<void> {
-    let isFirst = true;
+    let at = 0;
     for (const batch of this.#batches()) {
-      if (this.#over) return;
-      if (!isFirst && this.#pause) await this.#sleep();
-      await this.#runBatch(batch, work);
-      isFirst = false;
+      if (at && this.#pause && this.#stopped === undefined) await this.#sleep();
+      await this.#runBatch(batch, at < this.#canary, work);
+      at += batch.length;
     }
   }
 
   *#batches(): Generator<readonly string[], void, undefined> {
-    for (let start = 0; start < this.#names.length; start += this.#batch)
+    if (this.#canary) yield this.#names.slice(0, this.#canary);
+    for (let start = this.#canary; start < this.#names.length; start += this.#batch)
       yield this.#names.slice(start, start + this.#batch);
   }
 
-  get #over(): boolean {
-    return this.#stopped || (this.#maxFail !== undefined && this.#failures > this.#maxFail);
-  }
-
-  async #runBatch(names: readonly string[], work: (name: string) => Promise<boolean>): Promise<void> {
+  async #runBatch(names: readonly string[], isCanary: boolean, work: (name: string) => Promise<boolean>) {
     let next = 0;
     const worker = async () => {
-      while (next < names.length && !this.#over) if (!(await work(names[next++]!))) this.#failures += 1;
+      while (next < names.length && this.#stopped === undefined) {
+        const name = names[next++]!;
+        if (!(await work(name))) this.#failed(name, isCanary);
+      }
     };
     await Promise.all(Array.from({ length: Math.min(this.#window, names.length) }, worker));
   }
 
+  #failed(name: string, isCanary: boolean): void {
+    this.#failures += 1;
+    if (isCanary) this.stop(`the canary ${name} was not ok`);
+    else if (this.#maxFail !== undefined && this.#failures > this.#maxFail)
+      this.stop(`${this.#failures} of ${this.#names.length} hosts had failed before`);
+  }
+
   #sleep(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#pause);
+      const end = after(this.#pause, resolve);
       this.#wake = () => {
-        clearTimeout(timer);
+        end();
         resolve();
       };
     });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../../../../test/support/waits.js';
@@ -58,7 +59,7 @@ describe('--explain', () => {
       { event: 'batch', batch: 2, hosts: ['web03'] },
       { event: 'plan', total: 3, batches: 2, window: 64 },
     ]);
-    for (const target of ['local', 'db1', 'tls://127.0.0.1:9'])
+    for (const target of ['local', 'db1'])
       expect(user.events(['run', '--explain', '--json', target, '--pty', ...marked])).toEqual([
         { event: 'batch', batch: 1, hosts: [target] },
         { event: 'plan', total: 1, batches: 1, window: 64 },
@@ -70,11 +71,42 @@ describe('--explain', () => {
     });
   });
 
+  test('shows the canaries as a batch of their own, and an address whose key is not known', () => {
+    const target = 'tls://127.0.0.1:9';
+    expect(user.events(['run', '--explain', '--json', 'all', '--canary', '1', '--batch', '2', ...marked])).toEqual([
+      { event: 'batch', batch: 1, canary: true, hosts: ['db1'] },
+      { event: 'batch', batch: 2, hosts: ['web01', 'web02'] },
+      { event: 'batch', batch: 3, hosts: ['web03'] },
+      { event: 'plan', total: 4, batches: 3, canary: 1, window: 64 },
+    ]);
+    expect(user.events(['run', '--explain', '--json', target, ...marked])).toEqual([
+      { event: 'batch', batch: 1, hosts: [target] },
+      { event: 'plan', total: 1, batches: 1, window: 64, unknownKeys: [target] },
+    ]);
+    const { code, stdout } = user.call(['run', '--explain', `web01,${target}`, '--canary', '1', ...marked]);
+    expect(code).toBe(0);
+    expect(stdout.split('\n').slice(1)).toEqual([
+      `canary  1      ${target}`,
+      '2       1      web01',
+      `the key of ${target} is not known here, so this host would be refused`,
+      '2 hosts in 2 batches, at most 64 at a time; stops when a canary is not ok; nothing was run',
+      '',
+    ]);
+  });
+
   test('refuses what the run would refuse', () => {
     for (const [words, message] of [
       [['web9'], 'web9 is not known'],
       [['web[01-03]', '--pty'], '--pty is for one host'],
       [['all', '--batch', 'x'], '--batch: "x"'],
+      [['all', '--batch', '0'], '--batch: "0" is not a number of hosts, 1 or more'],
+      [['all', '--batch', '150%'], '--batch: "150%" is not a share above 0% and up to 100%'],
+      [['all', '--max-fail', '101%'], '--max-fail: "101%" is not a share from 0% to 100%'],
+      [['all', '--canary', '10%'], '--canary: "10%" is not a number of hosts, 1 or more'],
+      [['all', '--canary', '5'], 'canary: 5 is more than the 4 hosts of the set'],
+      [['all', '--pause', 'x'], '--pause: "x"'],
+      [['all', '--order', 'x'], '--order: "x"'],
+      [['web01&web02'], 'names no host'],
       [['all', '--timeout', 'x'], '--timeout'],
       [['@none'], 'there is no group "none", and no host has a tag of this name'],
     ] as const) {
@@ -173,15 +205,44 @@ describe('one command on many hosts', () => {
   test('--max-fail stops the rest, which ends with 207', () => {
     const words = ['run', 'web[01-03]', '--window', '1', '--max-fail', '0', '--json', '--', 'false'];
     expect(user.call(words).code).toBe(207);
-    expect(user.events(words).at(-1)).toMatchObject({ total: 3, ok: 0, failed: 1, notStarted: 2 });
+    expect(user.events(words).at(-1)).toMatchObject({
+      total: 3,
+      ok: 0,
+      failed: 1,
+      notStarted: 'web[02-03]',
+      states: { exited: 1, neverStarted: 2 },
+    });
   });
 
   test('--batch starts the next batch only after one has ended', () => {
     const events = user.events(['run', 'web[01-03]', '--batch', '1', '--json', '--', 'true']);
     const order = events
-      .filter(({ event }) => event !== 'summary')
+      .filter(({ event }) => event === 'started' || event === 'result')
       .map(({ host, event }) => `${String(host)} ${String(event)}`);
     expect(order).toEqual(['web01', 'web02', 'web03'].flatMap((host) => [`${host} started`, `${host} result`]));
+  });
+
+  test('--json names each host’s states and, with --gather, the groups of equal answers', () => {
+    const script = 'echo same; exit 0$(test ! -e first && touch first && echo 4)';
+    const events = user.events(['sh', 'web[01-03]', '--json', '--gather', '--window', '1', '-c', script]);
+    for (const host of ['web01', 'web02', 'web03']) {
+      const own = events.filter((each) => each.event === 'host' && each.host === host);
+      expect(own.map(({ state }) => state)).toEqual(['waiting', 'connecting', 'queued', 'running', 'exited']);
+      expect(own.at(-1)).toMatchObject(
+        host === 'web01' ? { outcome: 'failed', reason: 'the command ended with code 4' } : { outcome: 'ok' },
+      );
+    }
+    const group = { stdoutBytes: 5, stderrBytes: 0, stdoutSha256: createHash('sha256').update('same\n').digest('hex') };
+    expect(events.at(-1)).toMatchObject({
+      notStarted: '',
+      states: { exited: 3 },
+      outcomes: { ok: 2, failed: 1 },
+      bytes: 15,
+      groups: [
+        { hosts: 'web[02-03]', count: 2, outcome: 'ok', code: 0, ...group },
+        { hosts: 'web01', count: 1, outcome: 'failed', code: 4, ...group },
+      ],
+    });
   });
 
   test('--gather prints equal answers once, --diff how the others differ', () => {

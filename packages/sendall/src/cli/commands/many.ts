@@ -17,6 +17,7 @@ import type { Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';
 import { decodersFor, eventJson, outputJson, unfinished } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
+import { summaryJson } from '../show/summary-json.js';
 import { noteRun } from '../hosts/history.js';
 import { leaveMany } from '../leaving/departure.js';
 import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
@@ -37,7 +38,7 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
     throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
   const hosts = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
-  const together: FleetRunOptions = { ...rolloutOf(args), gather: args.on('gather') || args.on('diff') };
+  const together: FleetRunOptions = { ...rolloutOf(args), gather: isGathered(args) };
   const running = begin(
     { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
     {
@@ -68,7 +69,11 @@ export async function showMany(args: Arguments, running: FleetRun, part: Part = 
   return await leaveMany(running, first, ended, args);
 }
 
+/** Equal answers are shown together. */
+const isGathered = (args: Arguments) => args.on('gather') || args.on('diff');
+
 class View {
+  readonly #begunAt = performance.now();
   readonly #run: FleetRun;
   readonly #args: Arguments;
   readonly #sinks: Sinks = standardSinks();
@@ -94,7 +99,7 @@ class View {
 
   async show(): Promise<void> {
     if (this.#args.on('json')) await this.#events();
-    else if (this.#args.on('gather') || this.#args.on('diff')) await this.#together();
+    else if (isGathered(this.#args)) await this.#together();
     else await this.#lines();
     await finish(this.#sinks);
   }
@@ -130,7 +135,8 @@ class View {
         await this.#json(eventJson({ host, runId }, rest));
       }
     }
-    await this.#json(this.#summary());
+    const wallMs = performance.now() - this.#begunAt;
+    await this.#json(summaryJson(this.#run, this.#results, wallMs, isGathered(this.#args)));
   }
 
   async #lines(): Promise<void> {
@@ -139,6 +145,7 @@ class View {
     const progress = this.#showProgress();
     for await (const event of this.#run) {
       progress.hide();
+      if (event.event === 'host') continue;
       let lines = shown.get(event.host);
       if (!lines) {
         lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
@@ -193,17 +200,8 @@ class View {
     };
   }
 
-  #summary(): object {
-    const outcomes: Record<string, number> = {};
-    for (const { outcome } of this.#results) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-    const { total, ok, failed } = this.#run.progress;
-    const notStarted = this.#run.notStarted.size;
-    return { event: 'summary', runId: this.#run.runId, total, ok, failed, notStarted, outcomes };
-  }
-
   /** Prints which hosts failed and how; returns the exit code. */
   conclude(): number {
-    const { total, ok, failed } = this.#run.progress;
     const { notStarted } = this.#run;
     const { stream, error } = this.#lostOutput ?? {};
     if (error && error.code !== 'EPIPE') {
@@ -213,12 +211,23 @@ class View {
     if (error) return EXIT.brokenPipe;
     if (!this.#args.on('json') && !this.#args.on('quiet')) {
       for (const [what, hosts] of this.#failures()) say(`sendall: ${new NodeSet(hosts).toString()}: ${what}`);
-      if (notStarted.size)
-        say(`sendall: ${notStarted.toString()}: never started, ${failed} of ${total} hosts had failed before`);
+      for (const [why, hosts] of this.#neverStarted())
+        say(`sendall: ${new NodeSet(hosts).toString()}: never started, ${why}`);
     }
     if (notStarted.size) return EXIT.notStarted;
-    if (total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
-    return ok === total ? 0 : 1;
+    if (this.#run.progress.total === 1 && this.#results[0]) return exitCodeOf(this.#results[0]);
+    return this.#results.every(({ ok }) => ok) ? 0 : 1;
+  }
+
+  #neverStarted(): Map<string, string[]> {
+    const hosts = new Map<string, string[]>();
+    for (const [host, { state, reason = '' }] of this.#run.states) {
+      if (state !== 'neverStarted') continue;
+      const names = hosts.get(reason);
+      if (names) names.push(host);
+      else hosts.set(reason, [host]);
+    }
+    return hosts;
   }
 
   #failures(): Map<string, string[]> {

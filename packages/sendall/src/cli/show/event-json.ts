@@ -1,5 +1,5 @@
 /** Events and results in the format of --json. */
-import type { Result, RunEvent, StreamName } from '../../index.js';
+import type { HostStateEvent, Result, RunEvent, StreamName } from '../../index.js';
 import { TextStream } from './text-stream.js';
 
 type OutputEvent = Extract<RunEvent, { event: 'output' }>;
@@ -38,7 +38,10 @@ export function* unfinished(decoders: Decoders | undefined, ends: Readonly<Recor
 }
 
 /** Any other event. */
-export function eventJson({ host, runId }: Named, event: Exclude<RunEvent, OutputEvent>): object {
+export function eventJson(
+  { host, runId }: Named,
+  event: Exclude<RunEvent, OutputEvent> | Omit<HostStateEvent, keyof Named>,
+): object {
   if (event.event === 'result') return resultJson(event.result);
   const { event: name, ...rest } = event;
   return { event: name, host, runId, ...rest };

@@ -1,4 +1,6 @@
 /** The pause before a run's next try. A caller may cut it short. */
+import { after } from '../../timer.js';
+
 export class Pause {
   #stopped: string | undefined;
   #wake: (() => void) | undefined;
@@ -12,9 +14,9 @@ export class Pause {
   async wait(ms: number): Promise<void> {
     if (!ms || this.#stopped !== undefined) return;
     await new Promise<void>((done) => {
-      const timer = setTimeout(done, ms);
+      const stop = after(ms, done);
       this.#wake = () => {
-        clearTimeout(timer);
+        stop();
         done();
       };
     });

@@ -1,8 +1,6 @@
 /** Deadlines of a command: how long it may run, be quiet, and be without a caller in control. */
+import { after } from '../../timer.js';
 import type { Spec } from '../../protocol/messages.js';
-
-/** Milliseconds that one of Node's timers can take: 24.8 days. */
-const LONGEST_TIMER = 0x7fffffff;
 
 type End = (cause: 'timeout' | 'idle' | 'cancelled', reason: string) => void;
 
@@ -55,15 +53,4 @@ export class Deadlines {
     this.#idle?.();
     this.#away?.();
   }
-}
-
-/** A timer for any length of time. Returns what stops it. */
-function after(ms: number, act: () => void): () => void {
-  let timer: NodeJS.Timeout;
-  const wait = (left: number): void => {
-    const part = Math.min(left, LONGEST_TIMER);
-    timer = setTimeout(() => (part < left ? wait(left - part) : act()), part);
-  };
-  wait(ms);
-  return () => clearTimeout(timer);
 }
