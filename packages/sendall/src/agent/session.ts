@@ -4,7 +4,7 @@
  */
 import { ProtocolError, RefusedError, SendallError } from '../errors.js';
 import type { Home } from '../home.js';
-import { SHARED } from '../link/handshake.js';
+import { FIRST_FLIGHT, SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import { printable } from '../text/printable.js';
 import { MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
@@ -178,8 +178,12 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     if (message.method !== expected)
       throw new RefusedError(`authentication by "${printable(message.method, 40)}" is not offered here`);
     this.#principal = this.#services.identify(this.origin);
+    clearTimeout(this.#deadline);
+    this.link.trust();
     const opened = this.gate.open();
     if (opened instanceof Promise) {
+      // What the caller sends meanwhile stays in its socket, so that it takes none of our memory.
+      this.link.pauseReading();
       opened.then(
         ({ epoch }) => this.#admit(epoch),
         (error: Error) =>
@@ -190,9 +194,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   #admit(epoch: Uint8Array): void {
     if (this.#state !== 'auth') return;
-    clearTimeout(this.#deadline);
     this.#state = 'open';
-    this.link.trust();
     this.#room = this.gate.share(callerOf(this.origin));
     const { limits, name, bootId } = this.#services;
     this.link.keepAlive(limits.pingDeadline / 3, limits.pingDeadline);
@@ -205,13 +207,14 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       epoch,
       name,
       bootId,
-      features: this.gate.features,
+      features: [FIRST_FLIGHT, ...this.gate.features],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxRunsPerLink,
       window: 1024 * 1024,
       clockMs: Date.now(),
       version: VERSION,
     });
+    this.link.continueReading();
   }
 
   #onOpen(message: Message): void {

@@ -1,4 +1,7 @@
-/** The first messages on a link: the protocol version, and who is calling. The caller's half. */
+/**
+ * The first messages on a link: the protocol version, and who is calling. The caller's half. A caller that knows the host
+ * sends its first commands along with them, in one flight.
+ */
 import { randomBytes } from 'node:crypto';
 import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../errors.js';
 import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
@@ -9,10 +12,27 @@ export interface Greeting {
   readonly auth: MessageNamed<'AUTH_OK'>;
   /** The agent's clock at that moment, in milliseconds since the epoch. */
   readonly clockMs: number;
+  /** That moment, on the clock of `performance.now()`. */
+  readonly at: number;
 }
 
-/** A feature: several callers share the link, and a fault in one run may end only that run. */
+/** A feature of HELLO: several callers share the link, and a fault in one run may end only that run. */
 export const SHARED = 'shared';
+/** A feature of AUTH_OK: the agent takes what follows AUTH, also while it still waits for its keeper. */
+export const FIRST_FLIGHT = 'first-flight';
+
+/** What a caller remembers of a host between two links. */
+export interface Remembered {
+  /** Names the host's journal. */
+  readonly epoch: Uint8Array;
+  /** The host's clock minus `performance.now()`, in milliseconds. */
+  readonly clockAheadMs: number;
+}
+
+/** What a host's greeting leaves to remember. */
+export function rememberedOf({ auth, clockMs, at }: Greeting): Remembered {
+  return { epoch: auth.epoch, clockAheadMs: clockMs - at };
+}
 
 export function helloMessage(name: string, features: readonly string[] = []): MessageNamed<'HELLO'> {
   return {
@@ -29,8 +49,8 @@ export function helloMessage(name: string, features: readonly string[] = []): Me
 }
 
 /**
- * Sends HELLO and AUTH, and waits for both answers. A TLS 1.3 client sees "connected" before the server has judged its
- * certificate, so only AUTH_OK means that the agent accepts us.
+ * Sends HELLO and AUTH, and waits for both answers; what is sent on the link meanwhile follows them. A TLS 1.3 client sees
+ * "connected" before the server has judged its certificate, so only AUTH_OK means that the agent accepts us.
  * @throws RefusedError when the agent refuses, UnreachableError when it closes the link or does not answer for
  * `timeoutMs`.
  */
@@ -57,7 +77,7 @@ export function greet(
           link.trust();
           // Later messages are for the link's next owner.
           link.hold();
-          resolve({ auth: message, clockMs: message.clockMs ?? Date.now() });
+          resolve({ auth: message, clockMs: message.clockMs ?? Date.now(), at: performance.now() });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));
         else fail(new ProtocolError(`the agent sent ${message.type} before it let us in`));
       },
@@ -75,8 +95,14 @@ export function greet(
 
 /** The error for a peer's LINK_ERROR. */
 export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
-  if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`);
+  const because = { cause: message };
+  if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`, because);
   // Sent by the warm-links process.
-  if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, { cause: message });
-  return new RefusedError(message.message);
+  if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, because);
+  return new RefusedError(message.message, because);
+}
+
+/** The peer itself ended the link and said why. Before AUTH_OK this means that it took nothing of the first flight. */
+export function isLinkError(error: SendallError): boolean {
+  return (error.cause as { type?: string } | undefined)?.type === 'LINK_ERROR';
 }

@@ -282,6 +282,8 @@ export class Link {
   keepAlive(intervalMs: number, deadlineMs: number): void {
     clearInterval(this.#pings);
     if (!intervalMs) return;
+    // Its owner may have had to wait before it could read.
+    this.#heardAt = performance.now();
     const tick = Math.max(10, Math.min(intervalMs, deadlineMs) / 2);
     let lastTick = performance.now();
     this.#pings = setInterval(() => {

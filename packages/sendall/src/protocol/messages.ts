@@ -11,10 +11,12 @@ import { bool, bytes, list, message, opt, text, uint, type Fields, type MessageO
 export const PROTOCOL_VERSION = 1;
 /** TLS ALPN name. A peer that does not agree on it is not spoken to. */
 export const ALPN = 'sendall/1';
-/** Largest frame body after AUTH_OK: 1 MiB and a header. */
+/** Largest frame body once AUTH was checked: 1 MiB and a header. */
 export const MAX_FRAME = 1024 * 1024 + 32;
-/** Largest frame before AUTH_OK. */
+/** Largest frame before AUTH was checked. */
 export const MAX_FRAME_BEFORE_AUTH = 4096;
+/** Most bytes that a caller sends behind AUTH before it has AUTH_OK. */
+export const MAX_FLIGHT = 1024 * 1024;
 /** Largest piece of output or input in one DATA frame. Control frames wait for at most one of these. */
 export const MAX_DATA = 64 * 1024;
 

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { RefusedError, UnreachableError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { dial } from '../dial.js';
-import { greet, type Greeting } from '../handshake.js';
+import { greet, isLinkError, type Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 
 /** The AUTH method with which a caller of the warm-links process begins. */
@@ -40,14 +40,9 @@ export async function dialWarm(
     };
   } catch (error) {
     // Only statements about the host count. If the process is stuck, gone or of another version, we do without it.
-    if (error instanceof RefusedError || isLinkError(error)) throw error;
+    if (error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error))) throw error;
     return undefined;
   }
-}
-
-/** The warm-links process reported this about the host, so it is not a missing answer. */
-function isLinkError(error: unknown): boolean {
-  return error instanceof UnreachableError && (error.cause as { type?: string } | undefined)?.type === 'LINK_ERROR';
 }
 
 /** Asks the warm-links process for its status, or to end; undefined when none runs. */

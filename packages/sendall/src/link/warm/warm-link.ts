@@ -35,7 +35,6 @@ export class WarmLink {
   readonly link: Link;
   readonly #url: string;
   readonly #greeting: Greeting;
-  readonly #greetedAt = performance.now();
   readonly #runs = new Map<number, { caller: LinkSharer; alias: number }>();
   readonly #questions = new Map<number, { caller: LinkSharer; opId: number }>();
   readonly #callers = new Set<LinkSharer>();
@@ -72,8 +71,9 @@ export class WarmLink {
   /** The host's greeting, with its clock brought up to date. */
   get greeting(): Greeting {
     const { auth } = this.#greeting;
-    const clockMs = Math.round(this.#greeting.clockMs + performance.now() - this.#greetedAt);
-    return { auth: { ...auth, clockMs }, clockMs };
+    const at = performance.now();
+    const clockMs = Math.round(this.#greeting.clockMs + at - this.#greeting.at);
+    return { auth: { ...auth, clockMs }, clockMs, at };
   }
 
   /** Adds a caller. Returns its share of the link's room for runs. */
