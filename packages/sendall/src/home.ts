@@ -81,7 +81,7 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|started\.jsonl|journal|spool|damaged|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|started\.jsonl|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
 const TYPICAL = ['identity.pem', 'hosts.json', 'hosts.d', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
 

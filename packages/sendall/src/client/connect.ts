@@ -4,7 +4,7 @@ import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
 import { checkResolved, inventoryRule, type Inventory, type ResolvedHost } from './inventory.js';
 import { AllHosts } from './inventories/all-hosts.js';
-import { abortSignal, callback, check, checkOptions, duration, name, type Rules } from './options/check.js';
+import { abortSignal, callback, check, checkOptions, duration, flag, name, type Rules } from './options/check.js';
 
 /** How to reach a host, and how long to try. */
 export interface ConnectOptions {
@@ -43,6 +43,13 @@ export interface ConnectOptions {
    * @default 10_000
    */
   longestPause?: Duration;
+  /**
+   * Resolve before the host has let us in. Runs and lists that are begun at once then leave in one flight with our name,
+   * which saves a round trip. A refusal is their outcome, and `info` waits for `ready`. It has an effect only if a link of
+   * the last day has told what the first flight needs to know.
+   * @default false
+   */
+  early?: boolean;
   /** Aborting ends the dial. */
   signal?: AbortSignal;
   /**
@@ -62,6 +69,7 @@ export const CONNECT_RULES: Rules<ConnectOptions> = {
   pingInterval: duration,
   pingDeadline: duration,
   longestPause: duration,
+  early: flag,
   signal: abortSignal,
   share: callback,
 };
@@ -94,15 +102,17 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
     import('./session/session.js'),
     import('./host.js'),
   ]);
-  const { signal, share } = options;
+  const { early = false, signal, share } = options;
   const timeoutMs = readDuration(options.timeout) ?? 5000;
   const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share });
-  const session = new Session(await dialHost(), dialHost, {
+  const first = await dialHost(early);
+  const session = new Session(first, () => dialHost(true), {
     giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
     pingInterval: readDuration(options.pingInterval) ?? 15_000,
     pingDeadline: readDuration(options.pingDeadline) ?? 45_000,
     longestPause: readDuration(options.longestPause) ?? 10_000,
   });
+  if (!first.remembered) await session.ready;
   const { fromOwnFolder } = target === 'local' ? await import('./own-folder.js') : {};
   return new Host(typeof target === 'string' ? target : target.name, session, fromOwnFolder);
 }

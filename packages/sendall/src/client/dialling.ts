@@ -1,10 +1,11 @@
-/** Dials a host: finds its address and pin, makes a link, and says who is calling. */
+/** Dials a host: finds its address and pin, makes a link, says who is calling, and remembers who answered. */
 import { channel } from 'node:diagnostics_channel';
 import { hostname } from 'node:os';
 import { RefusedError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
+import { HostMemory } from './host-memory.js';
 import { checkResolved, type Inventory, type ResolvedHost } from './inventory.js';
 import type { Dialled } from './session/session.js';
 
@@ -24,30 +25,35 @@ export interface Dialling {
 
 const dialEvents = channel('sendall:dial');
 
-/** Makes the function that dials a host, the first time and after each loss. */
-export function dialler(target: string | ResolvedHost, options: Dialling): () => Promise<Dialled> {
+/**
+ * Makes the function that dials a host, the first time and after each loss. `early`: a first flight is wanted, so it looks
+ * up what an earlier link has left to remember.
+ */
+export function dialler(target: string | ResolvedHost, options: Dialling): (early: boolean) => Promise<Dialled> {
   const host = typeof target === 'string' ? target : target.name;
-  return async () => {
+  const failed = (error: unknown): never => {
+    dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
+    throw error;
+  };
+  return async (early) => {
     dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
-    try {
-      const dialled = await dialOnce(target, options);
+    const { greeting, ...dialled } = await dialOnce(target, options, early).catch(failed);
+    const greeted = greeting.then((greeted) => {
       dialEvents.publish({ host, state: 'linked' } satisfies DialEvent);
-      return dialled;
-    } catch (error) {
-      dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
-      throw error;
-    }
+      return greeted;
+    }, failed);
+    return { ...dialled, greeting: greeted };
   };
 }
 
-async function dialOnce(target: string | ResolvedHost, options: Dialling): Promise<Dialled> {
+async function dialOnce(target: string | ResolvedHost, options: Dialling, early: boolean): Promise<Dialled> {
   const { home, inventory, timeoutMs, signal, share } = options;
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
   const { url, pin } = typeof target === 'string' ? lookUp(target, home, inventory) : target;
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
     const warm = await dialWarm(home, { url, pin }, timeoutMs);
-    if (warm) return warm;
+    if (warm) return { link: warm.link, greeting: Promise.resolve(warm.greeting) };
   }
   if (pin !== undefined) share?.();
   const link = await dial(url, {
@@ -57,7 +63,13 @@ async function dialOnce(target: string | ResolvedHost, options: Dialling): Promi
     signal,
   });
   const method = url.startsWith('unix:') ? 'local' : 'pin';
-  return { link, greeting: await greet(link, { method, name: hostname(), timeoutMs }) };
+  const memory = HostMemory.of(home);
+  const key = pin ?? url;
+  const greeting = greet(link, { method, name: hostname(), timeoutMs }).then((greeted) => {
+    memory.note(key, greeted);
+    return greeted;
+  });
+  return { link, remembered: early ? memory.get(key) : undefined, greeting };
 }
 
 /** The current address and key for a name or an address. */

@@ -130,8 +130,22 @@ export class Host implements AsyncDisposable {
     this.$ = this.#tag({});
   }
 
+  /**
+   * Resolves when the host has let us in; rejects if the first link ends before that. With `early`, runs that were begun
+   * meanwhile go on by themselves.
+   */
+  get ready(): Promise<void> {
+    return this.#session.ready;
+  }
+
+  /**
+   * What the host reported about itself.
+   * @throws SendallError before `ready` has resolved.
+   */
   get info(): HostInfo {
-    const { auth } = this.#session.greeting;
+    const { greeting } = this.#session;
+    if (!greeting) throw new SendallError('NOT_READY', `${this.id} has not let us in yet: wait for ready first`);
+    const { auth } = greeting;
     return {
       name: auth.name ?? '',
       version: auth.version ?? '',

@@ -92,7 +92,7 @@ export class Fleet {
   readonly #reach: Reach;
 
   /** @internal Use fleet. */
-  constructor(names: Iterable<string>, options: ConnectOptions, reach: Reach = (name) => connect(name, options)) {
+  constructor(names: Iterable<string>, options: ConnectOptions, reach: Reach = (name) => connect(name, { ...options, early: true })) {
     this.#reach = reach;
     this.#names = [...new Set(names)];
     this.set = new NodeSet(this.#names);

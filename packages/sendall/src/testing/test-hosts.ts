@@ -16,7 +16,7 @@ import { Fleet } from '../fleet/fleet.js';
 import { resolveHome, type Home } from '../home.js';
 import { durationOption, type Duration } from '../text/duration.js';
 import { Chance, checkFaults, DirectionFaults, type FaultPlan } from './network/faults.js';
-import { greet } from '../link/handshake.js';
+import { greet, rememberedOf, type Remembered } from '../link/handshake.js';
 import { Link } from '../link/link.js';
 import { memoryPair, type MemoryPair } from './network/memory-pair.js';
 
@@ -236,6 +236,7 @@ class Cable {
   readonly #agent: Agent;
   readonly #faults: FaultPlan;
   readonly #chance: Chance;
+  #remembered: Remembered | undefined;
   readonly #pairs = new Set<MemoryPair>();
 
   constructor(agent: Agent, faults: FaultPlan, name: string) {
@@ -249,7 +250,9 @@ class Cable {
   async firstDial(): Promise<Dialled> {
     for (let tries = 1; ; tries++)
       try {
-        return await this.dial();
+        const dialled = await this.dial();
+        await dialled.greeting;
+        return dialled;
       } catch (error) {
         if (tries === 100) throw error;
       }
@@ -264,7 +267,11 @@ class Cable {
     pair.caller.once('close', () => this.#pairs.delete(pair));
     this.#agent.adopt(new Link(pair.host), { kind: 'memory', principal: this.name });
     const link = new Link(pair.caller);
-    return { link, greeting: await greet(link, { method: 'local', name: 'test', timeoutMs: 5000 }) };
+    const greeting = greet(link, { method: 'local', name: 'test', timeoutMs: 5000 }).then((greeted) => {
+      this.#remembered = rememberedOf(greeted);
+      return greeted;
+    });
+    return { link, remembered: this.#remembered, greeting };
   }
 
   cut(): void {

@@ -5,7 +5,7 @@ import { checkPrivateFolder, resolveHome } from '../../home.js';
 import { AllHosts, type AgentStatus, type Host } from '../../index.js';
 import type { Arguments, Command } from '../words/command.js';
 import { answer, json, title } from '../show/print.js';
-import { reach, reachOptions } from '../hosts/reach.js';
+import { reach, reachOptions, shareOf } from '../hosts/reach.js';
 import { count, formatSize } from '../words/units.js';
 import { ownVersion } from '../version.js';
 import { journalDamage } from './journal-damage.js';
@@ -60,7 +60,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   const before = performance.now();
   let host: Host;
   try {
-    host = await reach(target, args);
+    host = await reach(target, args, { ...shareOf(args), early: false });
   } catch (error) {
     // The message says what is wrong; the next step follows a semicolon or, without one, the last colon.
     const { message } = error as Error;

@@ -7,7 +7,7 @@ import { notAVerb, under, type Arguments, type Command } from '../words/command.
 import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
 import { answer, json, table } from '../show/print.js';
-import { reach, reachOptions } from '../hosts/reach.js';
+import { reach, reachOptions, shareOf } from '../hosts/reach.js';
 import { nodeset, nodesetOptions } from './nodeset.js';
 import { isOneTarget } from '../words/targets.js';
 
@@ -164,7 +164,7 @@ async function ping(args: Arguments, [targets, ...more]: readonly string[]): Pro
 
 async function pingOne(name: string, args: Arguments): Promise<void> {
   const before = performance.now();
-  await using host = await reach(name, args);
+  await using host = await reach(name, args, { ...shareOf(args), early: false });
   const connectMs = performance.now() - before;
   const { rttMs } = await host.ping();
   const { version, clockSkewMs } = host.info;

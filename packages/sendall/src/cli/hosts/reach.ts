@@ -15,13 +15,14 @@ export const reachOptions: Readonly<Record<string, Option>> = {
 export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline: 12_000, longestPause: 1000 };
 
 /**
- * Connects to a target.
+ * Connects to a target. What the command asks first leaves in one flight with our name, unless it needs the host's own
+ * words: then it passes `early: false`.
  * @throws UsageError for an unknown host, suggesting a similar name.
  */
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, options);
+    return await connect(target, { early: true, ...options });
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);

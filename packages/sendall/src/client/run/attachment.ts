@@ -78,6 +78,11 @@ const WORTH_AN_ACK = 16 * 1024;
 /** That moment, in milliseconds. */
 const ACK_DELAY = 100;
 
+/** Bytes of a beginning without its spec. */
+const SHORT = 512;
+/** Refusals of an OPEN whose epoch or clock was out of date. The host has not started it. */
+const WRONG_GUESS: ReadonlySet<string> = new Set(['unknown', 'expired', 'limits']);
+
 type WithoutPlace<T> = T extends unknown ? Omit<T, 'alias' | 'opId'> : never;
 export type Request = WithoutPlace<Operation>;
 
@@ -103,6 +108,10 @@ export class ClientAttachment implements Rider {
   #followsEcho = false;
   #boarded = false;
   #opened = false;
+  /** Times that its beginning was sent. */
+  #sent = 0;
+  /** The only OPEN so far named an epoch and a clock that were remembered from an earlier link. */
+  #guessed = false;
   /** The host has reported on this link how far stdin has come. */
   #stdinPlaced = false;
   #ended = false;
@@ -147,6 +156,16 @@ export class ClientAttachment implements Rider {
 
   get giveUpAfter(): number | undefined {
     return this.#prepared.giveUpAfter;
+  }
+
+  /** An OPEN, which the host's journal answers however often it comes, or an ATTACH that only observes. */
+  get flight(): number | undefined {
+    if (this.#opens) return this.#prepared.rawSpec.length + SHORT;
+    return this.#mode === 'observe' ? SHORT : undefined;
+  }
+
+  get #opens(): boolean {
+    return this.#beginning.kind === 'open' && !this.#opened;
   }
 
   // -- the run's side
@@ -258,23 +277,22 @@ export class ClientAttachment implements Rider {
     this.#boarded = true;
     this.#askedAt = performance.now();
     this.#stdinPlaced = false;
-    this.#notAfterMs ??= session.hostNow() + this.#prepared.startWithin;
+    this.#sent += 1;
     for (const inbound of this.streams.values()) inbound.pool ??= session.credit;
     this.#restrain();
     const { runId, rawSpec: spec } = this.#prepared;
-    const [holder, notAfterMs, mode] = [this.#holder, this.#notAfterMs, this.#mode];
+    const [holder, mode] = [this.#holder, this.#mode];
     const echo = this.#followsEcho || undefined;
     const blocked = this.#held || undefined;
-    const known = this.#epoch;
-    this.#epoch ??= session.greeting.auth.epoch;
     const positions = this.#positions();
     if (!this.#prepared.spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
-    if (this.#beginning.kind === 'open' && !this.#opened) {
-      const { epoch } = session.greeting.auth;
-      const named = { epoch: known ?? epoch, notAfterMs, holder, again, echo, blocked };
-      session.send({ type: 'OPEN', alias, runId, spec, attach: positions, ...named });
-    } else
-      session.send({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: known, holder, again, echo, blocked });
+    const named = { holder, again, echo, blocked };
+    if (this.#opens) {
+      this.#guessed = this.#sent === 1 && !session.link;
+      const notAfterMs = (this.#notAfterMs ??= session.hostNow() + this.#prepared.startWithin);
+      const epoch = (this.#epoch ??= session.epoch);
+      session.begin({ type: 'OPEN', alias, runId, spec, attach: positions, notAfterMs, epoch, ...named });
+    } else session.begin({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: this.#epoch, ...named });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });
   }
@@ -292,6 +310,11 @@ export class ClientAttachment implements Rider {
         this.#owner.started(message);
         break;
       case 'REFUSED':
+        if (this.#guessed && !this.#ended && WRONG_GUESS.has(message.code)) {
+          this.#unsend();
+          this.#session?.again(this);
+          break;
+        }
         this.#operations.end(message.message);
         this.#owner.refused(message);
         break;
@@ -360,7 +383,14 @@ export class ClientAttachment implements Rider {
     return false;
   }
 
+  turnedAway(): void {
+    this.#sent -= 1;
+    if (this.#sent === 0) this.#unsend();
+  }
+
   linkLost(): void {
+    // The host named another journal: it refuses what we sent before we knew, and that answer is lost.
+    if (this.#guessed && this.#session?.link && !same(this.#session.epoch, this.#epoch)) this.#unsend();
     this.#session = undefined;
     this.#stdinPlaced = false;
     this.#owner.echo(undefined);
@@ -392,6 +422,15 @@ export class ClientAttachment implements Rider {
   }
 
   // -- internals
+
+  /** The host took nothing of what we sent, so its id is as good as new. */
+  #unsend(): void {
+    this.#sent = 0;
+    this.#guessed = false;
+    this.#boarded = false;
+    this.#epoch = undefined;
+    this.#notAfterMs = undefined;
+  }
 
   /** Times the first answer, which the host gives itself; a process in between may answer a PING. */
   #answered(): void {
@@ -468,6 +507,7 @@ export class ClientAttachment implements Rider {
 
   #onOpened({ specHash, state, controlEpoch }: MessageNamed<'OPENED'>): void {
     this.#progress();
+    this.#guessed = false;
     this.controlEpoch = controlEpoch;
     this.#mindHost();
     this.#owner.opened(Buffer.from(specHash).toString('hex'));
@@ -482,6 +522,8 @@ export class ClientAttachment implements Rider {
   #onAttached(message: MessageNamed<'ATTACHED'>): void {
     const resumed = this.#opened;
     this.#opened = true;
+    this.#guessed = false;
+    this.#epoch ??= this.#session?.epoch;
     const granted = message.controlEpoch !== undefined && message.controlEpoch >= this.#lostEpoch;
     this.controlEpoch = granted ? message.controlEpoch : undefined;
     if (!granted) this.#loseControl();
@@ -502,7 +544,7 @@ export class ClientAttachment implements Rider {
 
   /** A host that does not say when it waits must not wait for us. */
   #mindHost(): void {
-    if (this.#held && !this.#session?.greeting.auth.features.includes(TELLS_BLOCKED)) this.release();
+    if (this.#held && !this.#session?.greeting?.auth.features.includes(TELLS_BLOCKED)) this.release();
   }
 
   /** The first message about a run that others opened: its streams, and where ours begin. */
@@ -604,6 +646,9 @@ export class ClientAttachment implements Rider {
 }
 
 const dropsUnread = ({ overflow = 'block' }: Spec): boolean => overflow !== 'block';
+
+const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a !== undefined && b !== undefined && Buffer.compare(a, b) === 0;
 
 function shapeOf(spec: Spec): readonly number[] {
   if (spec.pty) return [STREAM.pty];

@@ -1,18 +1,24 @@
 /**
  * Keeps the link to one host alive. Runs register here with an alias. A lost link is dialled again, immediately and
  * then with growing pauses, and each run continues where it was. A run never sees a socket.
+ *
+ * Before the host has let us in (AUTH_OK), a link carries the first flight only: the beginnings of runs that the host may
+ * read twice, and lists. The rest waits.
  */
 import { ProtocolError, SendallError, UnreachableError } from '../../errors.js';
-import { linkError, type Greeting } from '../../link/handshake.js';
+import { isLinkError, linkError, rememberedOf, type Greeting, type Remembered } from '../../link/handshake.js';
 import type { Link } from '../../link/link.js';
-import type { Control, Message, MessageNamed, RunInfo } from '../../protocol/messages.js';
+import { MAX_FLIGHT, type Control, type Message, type MessageNamed, type RunInfo } from '../../protocol/messages.js';
 import { CreditPool } from '../../protocol/flow.js';
 import { newOpId } from './operations.js';
 
-/** A dialled, authenticated link. */
+/** A dialled link, on which we have said who we are. */
 export interface Dialled {
   readonly link: Link;
-  readonly greeting: Greeting;
+  /** From an earlier link to the same key. Without it there is no first flight. */
+  readonly remembered?: Remembered | undefined;
+  /** Resolves when the host has let us in. */
+  readonly greeting: Promise<Greeting>;
 }
 
 /** A run, as its session sees it. */
@@ -21,8 +27,12 @@ export interface Rider {
   readonly boarded: boolean;
   /** Milliseconds without a link before this run gives up; undefined: the session's value. */
   readonly giveUpAfter: number | undefined;
-  /** A link is up: open or attach under `alias`. */
+  /** Bytes that its beginning takes in a first flight; undefined if it must wait until the host has let us in. */
+  readonly flight: number | undefined;
+  /** A link is up: open or attach under `alias`, with `session.begin`. */
   board(session: Session, alias: number): void;
+  /** The host ended the link before it read what this run sent on it. */
+  turnedAway(): void;
   message(message: Message): void;
   /** There is room for DATA. Returns true if the run has more to send. */
   fill(): boolean;
@@ -89,9 +99,20 @@ export class Session {
   readonly #aliases = new Map<Rider, number>();
   readonly #ready = new Set<Rider>();
   readonly #questions = new Map<number, Question>();
+  /** Resolves when the host has let us in for the first time; rejects if the first link ends before. */
+  readonly ready: Promise<void>;
   #link: Link | undefined;
-  #greeting!: Greeting;
-  #greetedAt = 0;
+  /** The host has let us in on this link. */
+  #admitted = false;
+  #greeting: Greeting | undefined;
+  #remembered: Remembered | undefined;
+  /** Bytes that may still join the first flight of this link. */
+  #room = 0;
+  /** Runs that wait until the host has let us in, and messages that do. */
+  readonly #grounded = new Set<Rider>();
+  #held: Control[] = [];
+  /** The host may not take first flights: the last one ended without an answer. */
+  #waits = false;
   #lastAlias = 0;
   #closed: SendallError | undefined;
   #redialling: Promise<void> | undefined;
@@ -107,20 +128,33 @@ export class Session {
   constructor(first: Dialled, dial: () => Promise<Dialled>, options: SessionOptions) {
     this.#dial = dial;
     this.#options = { firstPause: 100, longestPause: 10_000, ...options };
-    this.#adopt(first);
+    this.ready = this.#adopt(first);
+    this.ready.catch((error: Error) => this.#firstFailed(asSendallError(error)));
   }
 
-  get greeting(): Greeting {
+  /** The newest; undefined until the host has let us in. */
+  get greeting(): Greeting | undefined {
     return this.#greeting;
   }
 
+  /** The link, once the host has let us in on it. */
   get link(): Link | undefined {
-    return this.#link;
+    return this.#admitted ? this.#link : undefined;
+  }
+
+  /** A link is up, and takes the beginnings of runs now. */
+  get takesBeginnings(): boolean {
+    return this.#admitted || this.#room > 0;
+  }
+
+  /** The host's journal, as far as we know it. */
+  get epoch(): Uint8Array | undefined {
+    return this.#remembered?.epoch;
   }
 
   /** The host's clock, estimated from one exchange, in milliseconds since the epoch. */
   hostNow(): number {
-    return Math.floor(this.#greeting.clockMs + performance.now() - this.#greetedAt);
+    return Math.floor((this.#remembered?.clockAheadMs ?? 0) + performance.now());
   }
 
   /** Adds a run. If a link is up, the run boards immediately. */
@@ -131,27 +165,44 @@ export class Session {
     }
     // No run has waited so far.
     if (!this.#aliases.size) this.#troubleSince = undefined;
-    const alias = this.#seat(rider);
+    this.#seat(rider);
     this.#ref();
-    if (this.#link) rider.board(this, alias);
+    if (this.#link) this.#board(rider);
     else void this.#redial('at once');
+  }
+
+  /** Begins a run anew on this link: the host has refused its first try. */
+  again(rider: Rider): void {
+    const alias = this.#aliases.get(rider);
+    if (alias === undefined) return;
+    this.#riders.delete(alias);
+    rider.board(this, this.#seat(rider));
   }
 
   leave(rider: Rider): void {
     const alias = this.#aliases.get(rider);
     if (alias === undefined) return;
+    const hasBegun = !this.#grounded.has(rider);
     this.#unseat(rider, alias);
-    this.#link?.sendLater({ type: 'DETACH', alias });
+    if (hasBegun) this.sendLater({ type: 'DETACH', alias });
     this.#ref();
   }
 
-  send(message: Control): void {
+  /** Sends the beginning of a run, also in a first flight. */
+  begin(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): void {
     this.#link?.send(message);
+  }
+
+  /** Sends a message; in a first flight it waits until the host has let us in. */
+  send(message: Control): void {
+    if (this.#admitted) this.#link?.send(message);
+    else if (this.#link) this.#held.push(message);
   }
 
   /** Like `send`, for messages that need no quick answer. */
   sendLater(message: Control): void {
-    this.#link?.sendLater(message);
+    if (this.#admitted) this.#link?.sendLater(message);
+    else this.send(message);
   }
 
   /** The host has answered a run, so no run waits for a link any more. */
@@ -174,7 +225,8 @@ export class Session {
       const message = { ...question, alias: 0, opId: newOpId() } as Ask;
       this.#questions.set(message.opId, { runs: [], resolve, reject });
       this.#ref();
-      link.send(message);
+      if (message.type === 'LIST' && this.takesBeginnings) link.send(message);
+      else this.send(message);
     });
   }
 
@@ -190,14 +242,14 @@ export class Session {
     this.#wakeUp?.();
     this.#abandon(this.#closed);
     this.#link?.close();
-    this.#link = undefined;
+    this.#drop();
   }
 
   /** One frame from each run in turn, while the link has room. */
   #fill(): void {
-    while (this.#ready.size && this.#link?.roomy)
+    while (this.#ready.size && this.link?.roomy)
       for (const rider of this.#ready) {
-        if (!this.#link.roomy) break;
+        if (!this.link.roomy) break;
         if (!rider.fill()) this.#ready.delete(rider);
       }
   }
@@ -213,29 +265,101 @@ export class Session {
     this.#riders.delete(alias);
     this.#aliases.delete(rider);
     this.#ready.delete(rider);
+    this.#grounded.delete(rider);
   }
 
-  #adopt({ link, greeting }: Dialled): void {
+  /** Begins a run on the link, as soon as it may be sent. */
+  #board(rider: Rider): void {
+    const alias = this.#aliases.get(rider);
+    if (alias === undefined) return;
+    if (!this.#admitted) {
+      const bytes = rider.flight;
+      if (bytes === undefined || bytes > this.#room) {
+        this.#grounded.add(rider);
+        return;
+      }
+      this.#room -= bytes;
+    }
+    rider.board(this, alias);
+  }
+
+  /** Takes over a new link. Resolves when the host has let us in. */
+  #adopt({ link, remembered, greeting }: Dialled): Promise<void> {
     this.#link = link;
+    this.#linkedAt = performance.now();
+    this.#remembered = remembered ?? this.#remembered;
+    this.#room = remembered && !this.#waits ? MAX_FLIGHT : 0;
+    // Aliases belong to one link.
+    const waiting = [...this.#aliases.keys()];
+    this.#riders.clear();
+    this.#lastAlias = 0;
+    for (const rider of waiting) this.#seat(rider);
+    for (const rider of waiting) this.#board(rider);
+    return greeting.then(
+      (greeted) => this.#admit(link, greeted),
+      (error: Error) => {
+        this.#turnAway(link, error, isLinkError(asSendallError(error)));
+        throw error;
+      },
+    );
+  }
+
+  /** The host has let us in: what waited leaves. */
+  #admit(link: Link, greeting: Greeting): void {
+    if (link !== this.#link) return;
+    if (this.#greeting) this.resumes += 1;
     this.#greeting = greeting;
-    this.#greetedAt = performance.now();
-    this.#linkedAt = this.#greetedAt;
+    this.#remembered = rememberedOf(greeting);
+    this.#linkedAt = greeting.at;
+    this.#admitted = true;
+    this.#waits = false;
+    for (const message of this.#held.splice(0)) link.send(message);
+    const grounded = [...this.#grounded];
+    this.#grounded.clear();
+    // An alias must be above all that were used before it.
+    for (const rider of grounded) {
+      this.#riders.delete(this.#aliases.get(rider)!);
+      this.#seat(rider);
+    }
+    for (const rider of grounded) this.#board(rider);
     link.handOver({
       message: (message) => this.#message(message),
       roomy: () => this.#fill(),
       closed: (error) => this.#lost(link, error ?? new UnreachableError('the host closed the link')),
     });
     link.keepAlive(this.#options.pingInterval, this.#options.pingDeadline);
-    // Aliases belong to one link.
-    const waiting = [...this.#aliases.keys()];
-    this.#riders.clear();
-    this.#lastAlias = 0;
-    for (const rider of waiting) this.#seat(rider);
-    for (const rider of waiting) {
-      const alias = this.#aliases.get(rider);
-      if (alias !== undefined) rider.board(this, alias);
-    }
     this.#ref();
+  }
+
+  /** The link ended before the host has let us in. `unread`: the host has taken nothing of the first flight. */
+  #turnAway(link: Link, error: Error, unread: boolean): void {
+    if (link !== this.#link) return;
+    const flown = [...this.#aliases.keys()].filter((rider) => !this.#grounded.has(rider));
+    this.#waits = true;
+    this.#drop();
+    this.#failQuestions(asSendallError(error));
+    for (const rider of flown) {
+      rider.linkLost();
+      if (unread) rider.turnedAway();
+    }
+  }
+
+  /** The first link has ended before the host has let us in. */
+  #firstFailed(error: SendallError): void {
+    if (this.#closed) return;
+    this.#lastError = error;
+    if (isFinal(error)) this.#abandon(error);
+    if (this.#riders.size) void this.#redial('soon');
+  }
+
+  /** There is no link any more. */
+  #drop(): void {
+    this.#link = undefined;
+    this.#admitted = false;
+    this.#room = 0;
+    this.#held = [];
+    this.#grounded.clear();
+    this.#ready.clear();
   }
 
   #message(message: Message): void {
@@ -260,21 +384,20 @@ export class Session {
   /** An idle session does not keep the process alive; one with runs or questions does. */
   #ref(): void {
     const stream = this.#link?.stream as { ref?: () => void; unref?: () => void } | undefined;
-    if (this.#riders.size || this.#questions.size) stream?.ref?.();
+    if (!this.#admitted || this.#riders.size || this.#questions.size) stream?.ref?.();
     else stream?.unref?.();
   }
 
   #lost(link: Link, error: Error): void {
     if (link !== this.#link || this.#closed) return;
-    this.#link = undefined;
     this.#lastError = asSendallError(error);
     const now = performance.now();
     if (now - this.#linkedAt >= this.#options.longestPause) this.progress();
     if (this.#aliases.size) this.#troubleSince ??= now;
     this.#broken = error instanceof ProtocolError ? this.#broken + 1 : 0;
     this.#failQuestions(this.#lastError);
-    this.#ready.clear();
     for (const rider of this.#aliases.keys()) rider.linkLost();
+    this.#drop();
     if (this.#broken === MOST_BROKEN) this.#abandon(this.#lastError);
     if (this.#riders.size) void this.#redial('soon');
   }
@@ -297,17 +420,11 @@ export class Session {
         if (this.#closed || this.#giveUp(since)) return;
       }
       try {
-        const dialled = await this.#within(this.#nextDeadline(since));
-        if (this.#closed) dialled.link.close();
-        else {
-          this.resumes += 1;
-          this.#adopt(dialled);
-        }
+        await this.#linkWithin(this.#nextDeadline(since));
         return;
       } catch (error) {
         this.#lastError = asSendallError(error as Error);
-        // A host that refuses us (its key changed, or we were removed) will go on refusing.
-        if (this.#lastError.code === 'REFUSED' || this.#lastError.code === 'KEY_CHANGED') {
+        if (isFinal(this.#lastError)) {
           this.#abandon(this.#lastError);
           return;
         }
@@ -318,20 +435,28 @@ export class Session {
     }
   }
 
-  /** A dial limited to `ms`; a link that is ready later is closed. */
-  async #within(ms: number): Promise<Dialled> {
-    const dialling = this.#dial();
+  /** Dials, and waits until the host has let us in, both within `ms`. A link that is ready later is closed. */
+  async #linkWithin(ms: number): Promise<void> {
+    let link: Link | undefined;
+    let isLate = false;
+    const linking = this.#dial().then((dialled) => {
+      ({ link } = dialled);
+      if (!isLate && !this.#closed) return this.#adopt(dialled);
+      dialled.greeting.catch(() => undefined);
+      link.close();
+      return undefined;
+    });
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       if (ms !== Infinity) timer = setTimeout(() => reject(this.#lastError), ms);
     });
     try {
-      return await Promise.race([dialling, late]);
+      await Promise.race([linking, late]);
     } catch (error) {
-      dialling.then(
-        ({ link }) => link.close(),
-        () => undefined,
-      );
+      isLate = true;
+      if (link) this.#turnAway(link, error as Error, false);
+      link?.destroy();
+      linking.catch(() => undefined);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -388,6 +513,9 @@ export class Session {
     this.#failQuestions(error);
   }
 }
+
+/** A host that refuses us (its key changed, or we were removed) will go on refusing. */
+const isFinal = ({ code }: SendallError): boolean => code === 'REFUSED' || code === 'KEY_CHANGED';
 
 function asSendallError(error: Error): SendallError {
   return error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error });
