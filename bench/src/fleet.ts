@@ -2,8 +2,8 @@
  * npm run bench -- fleet [--rounds N] [--only NAMES]
  *
  * Sets of host names against ClusterShell, if installed, in CPU time of each side's own process; growth: four times as
- * many names or lines against a quarter of them, a ratio of 4 for linear work; and dials over TLS with 1,000 and 10,000
- * known hosts against dials with 100.
+ * many names or lines against a quarter of them, a ratio of 4 for linear work; dials over TLS with 1,000 and 10,000
+ * known hosts against dials with 100; and a first command sent in one flight with our name (fleet/first-flight.ts).
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { connect, NodeSet, resolveHome } from 'sendall';
 import { differences } from '../../packages/sendall/dist/cli/show/text-diff.js';
 import { median, print, type Row } from './exec/figures.js';
 import { openSite } from './exec/site.js';
+import { firstFlights } from './fleet/first-flight.js';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { type: 'string' } } });
 const ROUNDS = Number(values.rounds ?? 5);
@@ -170,4 +171,5 @@ if (wanted('dial')) {
     if (i) row(`dial-${known}`, `${known} known hosts, against 100`, spentOn[i] ?? [], spentOn[0] ?? [], { bar: 1.5 });
   }
 }
+if (wanted('flight')) rows.push(...(await firstFlights(ROUNDS)));
 print(rows);
