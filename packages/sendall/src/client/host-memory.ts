@@ -10,8 +10,9 @@ import { closeSync, constants, fstatSync, openSync, renameSync, writeFileSync, w
 import { join } from 'node:path';
 import { readPrivateFile } from '../files/private-file.js';
 import { ensurePrivateFolder, type Home } from '../home.js';
-import { FIRST_FLIGHT, rememberedOf, type Greeting, type Remembered } from '../link/handshake.js';
+import { rememberedOf, type Greeting, type Remembered } from '../link/handshake.js';
 import { crc32 } from '../protocol/crc32.js';
+import { FIRST_FLIGHT } from '../protocol/messages.js';
 
 /** Milliseconds for which a host is remembered. */
 const DAY = 24 * 60 * 60 * 1000;

@@ -18,8 +18,6 @@ export interface Greeting {
 
 /** A feature of HELLO: several callers share the link, and a fault in one run may end only that run. */
 export const SHARED = 'shared';
-/** A feature of AUTH_OK: the agent takes what follows AUTH, also while it still waits for its keeper. */
-export const FIRST_FLIGHT = 'first-flight';
 
 /** What a caller remembers of a host between two links. */
 export interface Remembered {

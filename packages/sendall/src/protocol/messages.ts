@@ -23,6 +23,8 @@ export const MAX_DATA = 64 * 1024;
 /** stdin, stdout (or merged output), stderr, the terminal, and the record log of exact and ordered capture. */
 export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as const;
 
+/** In AUTH_OK's `features`: the agent takes what follows AUTH, also while it waits for its keeper. */
+export const FIRST_FLIGHT = 'first-flight';
 /** In AUTH_OK's `features`: this host sends BLOCKED to callers that ask for it. */
 export const TELLS_BLOCKED = 'blocked';
 
