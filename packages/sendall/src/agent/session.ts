@@ -7,7 +7,14 @@ import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
 import { printable } from '../text/printable.js';
-import { FIRST_FLIGHT, MAX_FRAME, PROTOCOL_VERSION, type Control, type Message, type MessageNamed } from '../protocol/messages.js';
+import {
+  FIRST_FLIGHT,
+  MAX_FRAME,
+  PROTOCOL_VERSION,
+  type Control,
+  type Message,
+  type MessageNamed,
+} from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';

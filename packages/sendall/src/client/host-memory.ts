@@ -22,7 +22,8 @@ const MOVED = 1000;
 const LARGEST = 4 * 1024 * 1024;
 const MOST_HOSTS = 10_000;
 
-const LINE = /^(?<text>\S+ (?<epoch>[0-9a-f]{32}) (?<clock>-?\d{1,16}) (?<set>-?\d{1,16}) (?<at>-?\d{1,16})) [0-9a-f]{8}$/;
+const LINE =
+  /^(?<text>\S+ (?<epoch>[0-9a-f]{32}) (?<clock>-?\d{1,16}) (?<set>-?\d{1,16}) (?<at>-?\d{1,16})) [0-9a-f]{8}$/;
 
 /** By file. All callers in a process share one instance. */
 const instances = new Map<string, HostMemory>();

@@ -92,7 +92,11 @@ export class Fleet {
   readonly #reach: Reach;
 
   /** @internal Use fleet. */
-  constructor(names: Iterable<string>, options: ConnectOptions, reach: Reach = (name) => connect(name, { ...options, early: true })) {
+  constructor(
+    names: Iterable<string>,
+    options: ConnectOptions,
+    reach: Reach = (name) => connect(name, { ...options, early: true }),
+  ) {
     this.#reach = reach;
     this.#names = [...new Set(names)];
     this.set = new NodeSet(this.#names);

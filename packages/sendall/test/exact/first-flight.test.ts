@@ -1,5 +1,14 @@
 /** The first flight: what a caller sends before the host has let it in, and what becomes of it when things go wrong. */
-import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -94,7 +103,9 @@ describe('a first flight', () => {
     await taken.cancel();
     await Promise.allSettled([old, seen, taken]);
     // An alias is never below one that was used before.
-    const aliases = relay.last!.sent.flatMap(({ type, alias }) => (type === 'OPEN' || type === 'ATTACH' ? [alias] : []));
+    const aliases = relay.last!.sent.flatMap(({ type, alias }) =>
+      type === 'OPEN' || type === 'ATTACH' ? [alias] : [],
+    );
     expect(aliases).toEqual(aliases.toSorted((a, b) => a - b));
   });
 
@@ -283,7 +294,8 @@ describe('an OPEN of a first flight', () => {
 });
 
 describe('while the agent waits for its keeper', () => {
-  const spec = (text: string) => encodeSpec({ verb: 'sh', argv: [], script: Buffer.from(text), env: [], stdin: false, tags: [] });
+  const spec = (text: string) =>
+    encodeSpec({ verb: 'sh', argv: [], script: Buffer.from(text), env: [], stdin: false, tags: [] });
   const open = (alias: number, text: string) => {
     const [notAfterMs, attach] = [Date.now() + 60_000, [{ stream: 1, offset: 0, limit: 1 << 20 }]];
     return { type: 'OPEN', alias, runId: newRunId(), spec: spec(text), notAfterMs, attach } as const;
@@ -307,7 +319,7 @@ describe('while the agent waits for its keeper', () => {
     process.kill(keeper.pid, 'SIGSTOP');
     const opening = openAgent({ home });
     opening.catch(() => undefined);
-    const rogue = await until(() => Rogue.connect(home.agentSocket).catch(() => undefined), 'the agent');
+    const rogue = (await until(() => Rogue.connect(home.agentSocket).catch(() => undefined), 'the agent'))!;
     onTestFinished(async () => {
       process.kill(keeper.pid, 'SIGCONT');
       rogue.socket.destroy();
@@ -416,7 +428,12 @@ describe('what is remembered of a host', () => {
     expect(await flies(relay, put(line))).toBe(true);
     expect(await flies(relay, put(`garbage\n${line}unix:/elsewhere ${'0'.repeat(32)} 1 1 1 00000000\n`))).toBe(true);
     const bad: Record<string, (path: string) => void> = {
-      'a changed epoch': put(line.replace(words[1]!, words[1]!.replace(/./, (c) => (c === '0' ? '1' : '0')))),
+      'a changed epoch': put(
+        line.replace(
+          words[1]!,
+          words[1]!.replace(/./, (c) => (c === '0' ? '1' : '0')),
+        ),
+      ),
       'a changed clock': put(line.replace(` ${words[2]} `, ` ${words[2]}1 `)),
       'a torn line': put(line.slice(0, -20)),
       'a newer line that is damaged': put(line + line.replace(words[1]!, 'f'.repeat(32))),
@@ -434,7 +451,8 @@ describe('what is remembered of a host', () => {
         chmodSync(path, 0o644);
       },
     };
-    for (const [what, prepare] of Object.entries(bad)) expect([what, await flies(relay, prepare)]).toEqual([what, false]);
+    for (const [what, prepare] of Object.entries(bad))
+      expect([what, await flies(relay, prepare)]).toEqual([what, false]);
   });
 
   test('takes no more than its share of the disk', async () => {

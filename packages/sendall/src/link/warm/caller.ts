@@ -202,5 +202,9 @@ function wantedOf(proof: Uint8Array): Wanted {
 
 function ownGreeting(): Greeting {
   const words = { principal: 'owner', roles: ['owner'], policyRev: 0, epoch: new Uint8Array(16), features: [] };
-  return { auth: { type: 'AUTH_OK', alias: 0, ...words, name: 'links', version: VERSION }, clockMs: Date.now(), at: performance.now() };
+  return {
+    auth: { type: 'AUTH_OK', alias: 0, ...words, name: 'links', version: VERSION },
+    clockMs: Date.now(),
+    at: performance.now(),
+  };
 }
