@@ -403,7 +403,10 @@ describe('what is remembered of a host', () => {
     relay.hold();
     const connecting = connect(relay.url, { home, early: true });
     await until(() => relay.types.includes('AUTH'), 'AUTH');
-    const first = await Promise.race([connecting, new Promise<undefined>((resolve) => setImmediate(resolve))]);
+    const first = await Promise.race([
+      connecting,
+      new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
+    ]);
     const run = first?.run(['echo', 'fine']);
     if (run) await until(() => relay.types.includes('OPEN'), 'the flight');
     relay.release();
