@@ -81,9 +81,9 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|started\.jsonl|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|fleet|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
-const TYPICAL = ['identity.pem', 'hosts.json', 'hosts.d', 'callers.json', 'started.jsonl', 'keeper.lock', 'links.sock'];
+const TYPICAL = ['identity.pem', 'hosts.json', 'hosts.d', 'callers.json', 'fleet', 'keeper.lock', 'links.sock'];
 
 /** The lock of a record file. Alone, it was left by a process killed at its first change. */
 const LOCK = /^[a-z]+\.json\.lock$/;

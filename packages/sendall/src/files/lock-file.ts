@@ -10,18 +10,13 @@
  * the dead owner (`LOCK.after-TOKEN`), and only one process can create that name. Tokens are never reused, so a late
  * successor sees that the lock itself has changed by then, and steps back.
  */
-import { hash, randomBytes } from 'node:crypto';
-import { lstatSync, lutimesSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { lstatSync, lutimesSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lives, ownMark, type ProcessMark } from './process-mark.js';
 
 /** The owner of a lock. */
-export interface Owner {
-  readonly pid: number;
-  /** Kernel clock ticks at its start, which tell it from a later process with the same pid. */
-  readonly ticks: string;
-  /** The boot and the container of its pid, hashed. */
-  readonly place: string;
+export interface Owner extends ProcessMark {
   readonly token: string;
 }
 
@@ -32,33 +27,17 @@ export interface LockOptions {
   stale: number;
 }
 
-function tryRead(read: () => string): string {
-  try {
-    return read();
-  } catch {
-    return '';
-  }
-}
-
-/** The state of a process and its start in kernel clock ticks; empty when unknown. */
-function look(pid: number): { state: string; ticks: string } {
-  // The program's name may contain any character, so split after its last parenthesis.
-  const words = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'latin1'))
-    .replace(/^.*\)/s, '')
-    .split(' ');
-  return { state: words[1] ?? '', ticks: words[20] ?? '' };
-}
-
-let ownPlace: string | undefined;
-function placeOfOurs(): string {
-  const boot = () => tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()) || hostname();
-  const container = () => tryRead(() => readlinkSync('/proc/self/ns/pid'));
-  return (ownPlace ??= hash('sha256', `${boot()} ${container()}`, 'base64url').slice(0, 12));
-}
-
 interface Found extends Partial<Owner> {
   readonly token: string;
   readonly modified: number;
+}
+
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
 }
 
 /**
@@ -68,7 +47,7 @@ interface Found extends Partial<Owner> {
 function read(path: string): Found | undefined {
   try {
     // Read the target first: with another lock's time this one could look stale.
-    const [pid, ticks, place, token] = tryRead(() => readlinkSync(path)).split('.');
+    const [pid, ticks, place, token] = targetOf(path).split('.');
     const { ino, mtimeMs } = lstatSync(path);
     if (!token) return { token: `${ino}-${Math.floor(mtimeMs)}`, modified: mtimeMs };
     return { pid: Number(pid), ticks: ticks!, place: place!, token, modified: mtimeMs };
@@ -76,17 +55,6 @@ function read(path: string): Found | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-function lives(pid: number, ticks: string | undefined): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-  }
-  const now = look(pid);
-  if (now.state === 'Z' || now.state === 'X') return false;
-  return !ticks || !now.ticks || now.ticks === ticks;
 }
 
 /** A lock held by this process. */
@@ -137,7 +105,8 @@ const successor = (path: string, token: string): string => `${path}.after-${toke
  */
 export async function lockFile(path: string, { patience, stale }: LockOptions): Promise<LockFile | Partial<Owner>> {
   const token = randomBytes(9).toString('base64url');
-  const words = [process.pid, look(process.pid).ticks, placeOfOurs(), token].join('.');
+  const { pid, ticks, place } = ownMark();
+  const words = [pid, ticks, place, token].join('.');
   const judge = judgeOf(stale);
   const deadline = performance.now() + patience;
   for (;;) {
@@ -167,8 +136,10 @@ type Judgement = 'left' | 'lives' | 'unknown';
 /** Judges whether owners are alive. Owners whose process is out of sight are watched for a while. */
 function judgeOf(stale: number): (owner: Found) => Judgement {
   const watched = new Map<string, { modified: number; since: number }>();
-  return ({ pid, ticks, place, token, modified }) => {
-    if (pid !== undefined && place === placeOfOurs()) return lives(pid, ticks) ? 'lives' : 'left';
+  return (owner) => {
+    const { token, modified } = owner;
+    const alive = lives(owner);
+    if (alive !== undefined) return alive ? 'lives' : 'left';
     const before = watched.get(token);
     if (before && before.modified !== modified) return 'lives';
     if (!before) watched.set(token, { modified, since: performance.now() });

@@ -119,13 +119,16 @@ export class Fleet {
     return this.#start((host, runOptions) => host.sh(script, runOptions), options);
   }
 
-  /** Joins existing runs, by host. */
-  attach(runs: Iterable<{ readonly target: string; readonly runId: string }>, options: AttachOptions = {}): FleetRun {
+  /** Joins existing runs, by host. `gather`: as for a run. */
+  attach(
+    runs: Iterable<{ readonly target: string; readonly runId: string }>,
+    { gather, ...options }: AttachOptions & Pick<FleetRunOptions, 'gather'> = {},
+  ): FleetRun {
     const ids = new Map([...runs].map(({ target, runId }) => [target, runId]));
     const [runId] = ids.values();
     const start = (host: Host, { sha256 = options.sha256 }: RunOptions) =>
       host.attach(ids.get(host.id)!, { ...options, sha256, reject: false });
-    return new FleetRun([...ids.keys()], this.#reach, start, { runId }, ids);
+    return new FleetRun([...ids.keys()], this.#reach, start, { runId, gather }, ids);
   }
 
   #start(begin: (host: Host, options: RunOptions) => Run, options: FleetRunOptions): FleetRun {

@@ -236,7 +236,7 @@ test('an unknown run is a usage error with the next step', () => {
 
 test('a run is found on the hosts of --on, even if started elsewhere', () => {
   const id = detach('elsewhere', 'exit 3');
-  user.bash('rm "$SENDALL_HOME/started.jsonl"');
+  user.bash('rm -r "$SENDALL_HOME/fleet"');
   expect(user.call(['wait', 'elsewhere', '--on', 'web1']).code).toBe(3);
   expect(user.call(['wait', id, '--on', 'web1']).code).toBe(3);
 });

@@ -1,13 +1,14 @@
 /** Joins an existing run: until its end, or only for the output so far. */
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { UsageError } from '../../errors.js';
-import { fleet, type AttachOptions, type Host, type Run } from '../../index.js';
+import { UsageError, type SendallError } from '../../errors.js';
+import { fleet, type AttachOptions, type Host, type Run, type StreamName } from '../../index.js';
 import { accompany } from './accompany.js';
-import type { Command, Option } from '../words/command.js';
+import type { Arguments, Command, Option } from '../words/command.js';
 import { leave } from '../leaving/departure.js';
 import { EXIT } from '../words/exit-codes.js';
-import { findOptions, findPlaces, oneWord, type Place } from '../hosts/find-run.js';
+import { findBegun, findOptions, oneWord, type Place } from '../hosts/find-run.js';
+import { joinRecording } from '../hosts/history.js';
 import { conclude, follow, speaks, viewOf, type FollowOptions } from '../show/follow.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { watchLeaving } from '../leaving/interrupt.js';
@@ -47,7 +48,7 @@ export const attach: Command = {
   complete: 'run',
   async run(args) {
     const word = oneWord(args, 'attach');
-    const places = await findPlaces(word, args);
+    const { places, run } = await findBegun(word, args);
     const options: AttachOptions = { from: startOf(args.text('from')), reject: false };
     if (args.on('observe') && args.on('stdin'))
       throw new UsageError('--observe and --stdin contradict each other: leave one out');
@@ -67,7 +68,9 @@ export const attach: Command = {
       const observe = args.on('observe') || (await Promise.all(asked)).some(Boolean);
       const running = hosts.attach(places, { ...options, mode: observe ? 'observe' : 'control' });
       if (observe && !args.on('observe') && speaks(args)) say(`sendall: ${TAKEN}`);
-      return await showMany(args, running, observe ? 'watching' : 'joined');
+      // Its output is recorded only from the first byte.
+      const recording = args.on('from') ? undefined : joinRecording(args, run);
+      return await showMany(args, running, { part: observe ? 'watching' : 'joined', recording });
     }
     const { target, runId } = places[0]!;
     const input = args.on('stdin') ? stdinFor(args) : 'none';
@@ -101,6 +104,16 @@ export const attach: Command = {
 async function isControlled(host: Host, runId: string): Promise<boolean> {
   for await (const listing of host.runs()) if (listing.runId === runId) return listing.controlled;
   return false;
+}
+
+/** Whether its host no longer knows it. */
+async function isForgotten(running: Run): Promise<boolean> {
+  try {
+    await running.attached;
+    return false;
+  } catch {
+    return (await running).outcome === 'lost';
+  }
 }
 
 /** Whether its output comes from a terminal. */
@@ -139,19 +152,32 @@ export const logs: Command = {
   async run(args) {
     if (args.on('raw') && args.on('encoding')) throw new UsageError('--raw and --encoding contradict each other');
     const from = startOf(args.text('from'));
-    const places = await findPlaces(oneWord(args, 'logs'), args);
+    const { places, run } = await findBegun(oneWord(args, 'logs'), args);
     if (places.length > 1)
       throw new UsageError(`it runs on ${places.length} hosts: choose one with --on, or see all with sendall attach`);
     const { target, runId } = places[0]!;
-    await using host = await reach(target, args);
+    const past =
+      run?.resultOn(target) &&
+      (async () => await (await import('./past-logs.js')).showPast(run, target, { from, only: onlyOf(args) }, args));
+    const reached = await reach(target, args).catch((error: SendallError) => {
+      if (!past || error.code !== 'UNREACHABLE') throw error;
+      if (!args.on('quiet')) say(`sendall: ${error.message}; this is from the history`);
+      return undefined;
+    });
+    if (!reached) return await past!();
+    await using host = reached;
     const options: FollowOptions = {
       ...viewOf(args),
-      only: args.on('stderr') === args.on('stdout') ? undefined : args.on('stderr') ? 'stderr' : 'stdout',
+      only: onlyOf(args),
       joined: true,
       soFar: !args.on('follow'),
       left: false,
     };
     const running = host.attach(runId, { mode: 'observe', from, reject: false });
+    if (past && (await isForgotten(running))) {
+      if (!args.on('quiet')) say(`sendall: ${target} no longer knows the run; this is from the history`);
+      return await past();
+    }
     showWaiting(host, running, args);
     const { departed } = watchLeaving();
     const shown = follow(running, options);
@@ -165,3 +191,9 @@ export const logs: Command = {
     return code >= EXIT.usage || code === EXIT.brokenPipe ? code : 0;
   },
 };
+
+/** The one stream that was asked for. */
+function onlyOf(args: Arguments): StreamName | undefined {
+  if (args.on('stderr') === args.on('stdout')) return undefined;
+  return args.on('stderr') ? 'stderr' : 'stdout';
+}

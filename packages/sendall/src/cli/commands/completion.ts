@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts } from '../../index.js';
-import { HostWords } from '../../internal.js';
+import { HostWords, selections } from '../../internal.js';
 import { notAVerb, type Command, type Option } from '../words/command.js';
 import { knownRuns } from '../hosts/history.js';
 import { answer } from '../show/print.js';
@@ -111,6 +111,8 @@ function optionNamed(command: Command, word: string): Option | undefined {
 function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'host') return hostsAfter(last);
   if (kind === 'run') return knownRuns();
+  if (kind === 'selection')
+    return selections.flatMap((word) => knownRuns({ sets: true }).map((run) => `${word}:${run}`));
   if (kind === 'signal') return SIGNALS;
   return typeof kind === 'object' ? kind : [FILES];
 }

@@ -1,7 +1,9 @@
 /** Compares the outputs of the hosts of a run. */
 import { fleet } from '../../index.js';
+import { Gatherer } from '../../internal.js';
 import type { Command } from '../words/command.js';
-import { findOptions, findPlaces, oneWord } from '../hosts/find-run.js';
+import { findOptions, findRun, oneWord } from '../hosts/find-run.js';
+import { joinRecording } from '../hosts/history.js';
 import { say } from '../show/print.js';
 import { printDiff } from '../show/print-groups.js';
 import { reachOptions, shareOf } from '../hosts/reach.js';
@@ -19,12 +21,22 @@ export const diff: Command = {
   },
   complete: 'run',
   async run(args) {
-    const places = await findPlaces(oneWord(args, 'diff'), args);
-    const joined = fleet(
-      places.map(({ target }) => target),
-      shareOf(args),
-    );
-    const groups = await joined.attach(places, { mode: 'observe', reject: false }).gather();
+    const { places, hosts, run } = await findRun(oneWord(args, 'diff'), args);
+    const gatherer = new Gatherer();
+    const known = new Set(run ? hosts.filter((host) => run.isKept(host)) : []);
+    for (const host of known) gatherer.add(run!.resultOn(host)!);
+    const asked = places.filter(({ target }) => !known.has(target));
+    if (asked.length) {
+      const joined = fleet(
+        asked.map(({ target }) => target),
+        shareOf(args),
+      );
+      const recording = joinRecording(args, run);
+      const results = joined.attach(asked, { mode: 'observe', reject: false, gather: true }).results();
+      for await (const result of recording?.watch(results) ?? results) gatherer.add(result);
+      await recording?.close();
+    }
+    const groups = gatherer.groups();
     const sinks = standardSinks();
     await printDiff(groups, sinks, args.text('encoding'));
     await finish(sinks);

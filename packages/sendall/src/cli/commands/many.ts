@@ -1,24 +1,23 @@
 /** One command on many hosts: prints lines prefixed by host, JSON events, or equal answers grouped. */
-import { subscribe } from 'node:diagnostics_channel';
 import type { Writable } from 'node:stream';
 import { UsageError } from '../../errors.js';
 import {
   fleet,
   NodeSet,
-  type DialEvent,
   type FleetRun,
   type FleetRunOptions,
+  type HostEvent,
   type Result,
   type RunOptions,
 } from '../../index.js';
-import { Gatherer } from '../../internal.js';
+import { Gatherer, selectHosts, type Recording } from '../../internal.js';
 import { graceOf, type Part } from './accompany.js';
-import type { Arguments } from '../words/command.js';
+import { textOf, type Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';
 import { decodersFor, eventJson, outputJson, unfinished } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { summaryJson } from '../show/summary-json.js';
-import { noteRun } from '../hosts/history.js';
+import { beginRecording, history, keepOutputOf } from '../hosts/history.js';
 import { leaveMany } from '../leaving/departure.js';
 import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
 import { PrefixedLines } from '../show/prefixed-lines.js';
@@ -36,11 +35,20 @@ import { clearStatus, hasStatusLine, showStatus } from '../show/status-line.js';
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
   if (args.on('pty') && !isOneTarget(targets))
     throw new UsageError('--pty is for one host: a terminal cannot be shared by a set');
+  keepOutputOf(args);
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
-  const hosts = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
+  const named = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
+  const hosts = args.on('only') ? fleet(onlyOf(args, targets, named.set), shareOf(args)) : named;
   const together: FleetRunOptions = { ...rolloutOf(args), gather: isGathered(args) };
+  let command = { program: 'sh', words: 2 };
   const running = begin(
-    { run: (argv, o) => hosts.run(argv, o), sh: (script, o) => hosts.sh(script, o) },
+    {
+      run: (argv, o) => {
+        command = { program: textOf(argv[0]!), words: argv.length - 1 };
+        return hosts.run(argv, o);
+      },
+      sh: (script, o) => hosts.sh(script, o),
+    },
     {
       ...options,
       ...together,
@@ -50,23 +58,43 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
     await printPlan(running.plan, args);
     return 0;
   }
-  const noteLinked = (message: unknown) => {
-    const { host, state } = message as DialEvent;
-    if (state === 'linked') noteRun({ runId: running.idOn(host), host, name: options.name, group: running.runId });
-  };
-  subscribe('sendall:dial', noteLinked);
-  return await showMany(args, running);
+  const recording = beginRecording(args, running, { hosts: hosts.set, name: options.name, ...command });
+  return await showMany(args, running, { part: 'own', recording });
+}
+
+/**
+ * The hosts that `--only` leaves.
+ * @throws UsageError when none is left.
+ */
+function onlyOf(args: Arguments, targets: string, named: NodeSet): string[] {
+  const words = args.texts('only');
+  const chosen = new Set(words.flatMap((word) => [...selectHosts(word, history())]));
+  const hosts = [...named].filter((host) => chosen.has(host));
+  if (!hosts.length) throw new UsageError(`no host of ${targets} is among ${words.join(' or ')}: nothing was run`);
+  return hosts;
+}
+
+/** How we take part in the run, and where its history is written. */
+export interface Participation {
+  readonly part: Part;
+  readonly recording: Recording | undefined;
 }
 
 /** Shows the progress of many hosts, and returns the process's exit code. */
-export async function showMany(args: Arguments, running: FleetRun, part: Part = 'own'): Promise<number> {
-  const view = new View(running, args, part);
+export async function showMany(
+  args: Arguments,
+  running: FleetRun,
+  { part, recording }: Participation,
+): Promise<number> {
+  const view = new View(running, args, part, recording);
   const watch = part === 'watching' ? watchLeaving() : watchSignals(running, graceOf(args));
   const ended = args.on('detach') ? view.launch() : view.show();
   const first = await Promise.race([ended, watch.departed]);
   watch.off();
-  if (first === undefined) return view.conclude();
-  return await leaveMany(running, first, ended, args);
+  if (first !== undefined) recording?.leave();
+  const code = first === undefined ? view.conclude() : await leaveMany(running, first, ended, args);
+  await recording?.close(running.notStarted);
+  return code;
 }
 
 /** Equal answers are shown together. */
@@ -80,7 +108,10 @@ class View {
   readonly #results: Result[] = [];
   #lostOutput: LostOutput | undefined;
 
-  constructor(run: FleetRun, args: Arguments, part: Part) {
+  readonly #recording: Recording | undefined;
+
+  constructor(run: FleetRun, args: Arguments, part: Part, recording: Recording | undefined) {
+    this.#recording = recording;
     this.#run = run;
     this.#args = args;
     for (const sink of new Set([this.#sinks.out, this.#sinks.err]))
@@ -97,6 +128,10 @@ class View {
     if (sink === this.#sinks.err) this.#run.stopReading('stderr');
   }
 
+  #recorded<T extends HostEvent | Result>(source: AsyncIterable<T>): AsyncIterable<T> {
+    return this.#recording?.watch(source) ?? source;
+  }
+
   async show(): Promise<void> {
     if (this.#args.on('json')) await this.#events();
     else if (isGathered(this.#args)) await this.#together();
@@ -108,7 +143,7 @@ class View {
     const asJson = this.#args.on('json');
     const error = asJson ? undefined : say(this.#run.runId);
     if (error) this.#lostOutput ??= { stream: 'stderr', error };
-    for await (const event of this.#run.launch()) {
+    for await (const event of this.#recorded(this.#run.launch())) {
       if (event.event === 'result' && !event.result.ok) this.#results.push(event.result);
       const { host, runId, ...rest } = event;
       if (asJson && rest.event !== 'output') await this.#json(eventJson({ host, runId }, rest));
@@ -122,7 +157,7 @@ class View {
 
   async #events(): Promise<void> {
     const decoders = new Map<string, ReturnType<typeof decodersFor>>();
-    for await (const event of this.#run) {
+    for await (const event of this.#recorded(this.#run)) {
       const { host, runId, ...rest } = event;
       if (!decoders.has(host)) decoders.set(host, decodersFor(this.#args.text('encoding')));
       if (rest.event === 'output') await this.#json(outputJson(event, rest, decoders.get(host)));
@@ -143,7 +178,7 @@ class View {
     const shown = new Map<string, PrefixedLines>();
     const { out, err } = this.#sinks;
     const progress = this.#showProgress();
-    for await (const event of this.#run) {
+    for await (const event of this.#recorded(this.#run)) {
       progress.hide();
       if (event.event === 'host') continue;
       let lines = shown.get(event.host);
@@ -168,7 +203,7 @@ class View {
   async #together(): Promise<void> {
     const gatherer = new Gatherer();
     const progress = this.#showProgress();
-    for await (const result of this.#run.results()) {
+    for await (const result of this.#recorded(this.#run.results())) {
       gatherer.add(result);
       this.#results.push(result);
     }

@@ -1,13 +1,13 @@
 /** The commands that run a program or shell text, on one host or many. */
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
-import { newRunId, type Host, type Run } from '../../index.js';
+import { newRunId, resolveHome, type Host, type Run } from '../../index.js';
+import { noteRun } from '../../internal.js';
 import { accompany } from './accompany.js';
 import { under, type Arguments, type Command } from '../words/command.js';
 import { resultJson, unreachedJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
-import { noteRun } from '../hosts/history.js';
 import { json, say } from '../show/print.js';
 import { AT_A_TERMINAL, reach } from '../hosts/reach.js';
 import { runOptions, toRunOptions, type Begin } from './run-options.js';
@@ -71,7 +71,7 @@ function targetsOf(args: Arguments, verb: string): string {
 
 async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
   const options = toRunOptions(args);
-  if (args.on('explain') || !isOneTarget(targets)) {
+  if (args.on('explain') || args.on('only') || !isOneTarget(targets)) {
     const { startMany } = await import('./many.js');
     return await startMany(args, targets, options, begin);
   }
@@ -94,7 +94,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     ...(args.on('pty') ? { pty: terminal?.ownTerminal() ?? true } : {}),
     ...(joined ? { stdin: 'pipe', overflow: options.overflow ?? 'drop-old' } : {}),
   });
-  noteRun({ runId: running.runId, host: targets, name: options.name });
+  noteRun(resolveHome(), { runId: running.runId, host: targets, name: options.name });
   if (args.on('detach')) return await leave(args, running);
   const typed = showWaiting(host, running, args);
   if (joined && terminal) return await terminal.converse(running, args, { typed });

@@ -1,20 +1,21 @@
 /** Commands about existing runs: list, wait for, end, forget. */
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { AllHosts, type Result, type RunListing } from '../../index.js';
+import { AllHosts, NodeSet, type Result, type RunListing } from '../../index.js';
 import { resolveTargets } from '../../internal.js';
 import type { Arguments, Command, Option } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { resultJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
-import { findOptions, findPlaces, oneWord, type Place } from '../hosts/find-run.js';
+import { codeOf, endsOf, summaryOf } from './ends.js';
+import { findOptions, findPlaces, findRun, oneWord, type Found, type Place } from '../hosts/find-run.js';
+import { history } from '../hosts/history.js';
 import { explain } from '../show/follow.js';
 import { answer, json, lastWords, say, table } from '../show/print.js';
 import { reach, reachOptions } from '../hosts/reach.js';
 import { onSignal } from '../leaving/signals.js';
 import { isOneTarget } from '../words/targets.js';
 import { parseDuration } from '../words/units.js';
-import { showWaiting } from '../show/waiting.js';
 
 const asJson: Readonly<Record<string, Option>> = { json: { help: 'one JSON object a line on stdout' } };
 
@@ -41,11 +42,17 @@ export const ps: Command = {
   name: 'ps',
   usage: '[OPTIONS] [TARGETS]',
   summary: 'list unfinished runs, or all that are kept',
-  examples: ['sendall ps', 'sendall ps web1 --all'],
-  options: { all: { short: 'a', help: 'finished ones too' }, ...asJson, ...reachOptions },
+  examples: ['sendall ps', 'sendall ps web1 --all', 'sendall ps --fleet'],
+  options: {
+    all: { short: 'a', help: 'finished ones too' },
+    fleet: { help: 'the runs on many hosts that were started from here, from the history' },
+    ...asJson,
+    ...reachOptions,
+  },
   complete: 'host',
   async run(args) {
     if (args.words.length > 1) throw new UsageError('ps takes one word of targets: join them with a comma');
+    if (args.on('fleet')) return await (await import('./fleet-runs.js')).listFleetRuns(args);
     const targets = args.words[0] ?? 'local';
     const names = isOneTarget(targets) ? [targets] : [...resolveTargets(targets)];
     const rows = new Map<string, string[][]>(names.map((name) => [name, []]));
@@ -85,20 +92,6 @@ function withoutAgent(args: Arguments) {
   };
 }
 
-/** Waits for the end of a run without reading its output. */
-async function endOf({ target, runId }: Place, args: Arguments): Promise<Result> {
-  await using host = await reach(target, args);
-  const running = host.attach(runId, { mode: 'observe', from: 'end', reject: false });
-  running.stopCollecting();
-  showWaiting(host, running, args);
-  return await running;
-}
-
-/** The code of a single run; for several, 1 when one failed. */
-function codeOf(results: readonly Result[]): number {
-  return results.length === 1 ? exitCodeOf(results[0]!) : results.every(({ ok }) => ok) ? 0 : 1;
-}
-
 export const wait: Command = {
   name: 'wait',
   usage: '[OPTIONS] RUN…',
@@ -108,17 +101,21 @@ export const wait: Command = {
   complete: 'run',
   async run(args) {
     if (!args.words.length) throw new UsageError('wait takes runs: ids, beginnings of ids, or names');
-    const places: Place[] = [];
-    for (const word of args.words) places.push(...(await findPlaces(word, args)));
-    const results = Promise.all(
-      places.map(async (place) => {
-        const result = await endOf(place, args);
-        if (args.on('json')) json(resultJson(result));
-        else explain(result);
-        return result;
-      }),
-    );
-    return await orHungUp(results.then(codeOf), places);
+    const found: Found[] = [];
+    for (const word of args.words) found.push(await findRun(word, args));
+    const told = (result: Result) => {
+      if (args.on('json')) json(resultJson(result));
+      else explain(result);
+    };
+    const all = async () => {
+      const ends = await Promise.all(found.map(async (each) => await endsOf(each, args, told)));
+      return codeOf({
+        results: ends.flatMap(({ results }) => results),
+        neverStarted: ends.flatMap(({ neverStarted }) => neverStarted),
+        silent: ends.flatMap(({ silent }) => silent),
+      });
+    };
+    return await orHungUp(all(), found);
   },
 };
 
@@ -130,27 +127,27 @@ export const result: Command = {
   options: { ...findOptions, ...asJson, ...reachOptions },
   complete: 'run',
   async run(args) {
-    const places = await findPlaces(oneWord(args, 'result'), args);
-    const all = async () => {
-      const results: Result[] = [];
-      for (const place of places) {
-        const ended = await endOf(place, args);
-        results.push(ended);
-        if (args.on('json')) json(resultJson(ended));
-        else answer(`${places.length > 1 ? `${place.target}: ` : ''}${ended.outcome}: ${ended.reason}`);
-      }
-      return codeOf(results);
+    const found = await findRun(oneWord(args, 'result'), args);
+    const told = (result: Result) => {
+      if (args.on('json')) json(resultJson(result));
+      else answer(`${found.hosts.length > 1 ? `${result.host}: ` : ''}${result.outcome}: ${result.reason}`);
     };
-    return await orHungUp(all(), places);
+    const all = async () => {
+      const ends = await endsOf(found, args, told);
+      if (found.run?.set && args.on('json')) json(summaryOf(ends, found.run));
+      else if (ends.neverStarted.length) answer(`${new NodeSet(ends.neverStarted).toString()}: never started`);
+      return codeOf(ends);
+    };
+    return await orHungUp(all(), [found]);
   },
 };
 
 /** The code of the wait, or SIGHUP's code after printing the runs we waited for. */
-async function orHungUp(code: Promise<number>, places: readonly Place[]): Promise<number> {
+async function orHungUp(code: Promise<number>, found: readonly Found[]): Promise<number> {
   const hungUp = new Promise<'hungUp'>((resolve) => onSignal('SIGHUP', () => resolve('hungUp')));
   const first = await Promise.race([code, hungUp]);
   if (first !== 'hungUp') return first;
-  const runs = [...new Set(places.map(({ runId }) => runId))].join(' ');
+  const runs = [...new Set(found.flatMap(({ places }) => places.map(({ runId }) => runId)))].join(' ');
   await lastWords(2, `sendall: hung up before the end was known: sendall wait ${runs}`);
   return EXIT.hungUp;
 }
@@ -206,19 +203,39 @@ async function killAt({ target, runId }: Place, args: Arguments, grace: { grace?
 export const forget: Command = {
   name: 'forget',
   usage: '[OPTIONS] RUN',
-  summary: 'remove a finished run and its output from the host',
+  summary: 'remove a finished run and its output from its hosts and from the history',
   examples: ['sendall forget nightly'],
   options: { ...findOptions, ...reachOptions },
   complete: 'run',
   async run(args) {
     const word = oneWord(args, 'forget');
-    for (const { target, runId } of await findPlaces(word, args)) {
+    const { places, run } = await findRun(word, args);
+    const set = run?.forgotten ? undefined : run?.set;
+    const forgetAt = async (target: string, runId: string) => {
       await using host = await reach(target, args);
       await host.forget(runId).catch((error: SendallError) => {
+        // What the host has forgotten already may still be in the history.
+        if (set && error.code === 'UNKNOWN') return;
         if (error.code !== 'NOT_FORGOTTEN') throw error;
         throw new SendallError(error.code, `"${word}" is still running on ${target}: end it with sendall kill ${word}`);
       });
+    };
+    if (!set) {
+      for (const { target, runId } of places) await forgetAt(target, runId);
+      if (run && !args.on('on')) history().forget(run);
+      return 0;
     }
-    return 0;
+    const ids = new Map(places.map(({ target, runId }) => [target, runId]));
+    let runs = false;
+    const failed = await askEach(
+      ids.keys(),
+      async (target) => await forgetAt(target, ids.get(target)!),
+      (name, error) => {
+        runs ||= (error as SendallError).code === 'NOT_FORGOTTEN';
+        say(`sendall: ${name}: ${error.message}`);
+      },
+    );
+    if (!runs && !args.on('on')) history().forget(run!);
+    return failed.length ? 1 : 0;
   },
 };

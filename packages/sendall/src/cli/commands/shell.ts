@@ -1,8 +1,9 @@
 /** The command that opens a login shell on a host. */
 import { UsageError } from '../../errors.js';
+import { resolveHome } from '../../home.js';
+import { noteRun } from '../../internal.js';
 import type { Command } from '../words/command.js';
 import { isInForeground } from '../terminal/foreground.js';
-import { noteRun } from '../hosts/history.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
 import { isOneTarget } from '../words/targets.js';
@@ -58,7 +59,7 @@ export const shell: Command = {
       runAs: args.text('as'),
       name: args.text('name'),
     } as Parameters<typeof host.sh>[1]);
-    noteRun({ runId: running.runId, host: target, name: args.text('name') });
+    noteRun(resolveHome(), { runId: running.runId, host: target, name: args.text('name') });
     return await converse(running, args, { typed: showWaiting(host, running, args) });
   },
 };

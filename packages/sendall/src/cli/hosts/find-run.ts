@@ -1,10 +1,10 @@
 /** Finds a run and its host by the run's id, a beginning of the id, or its name. */
 import { UsageError } from '../../errors.js';
 import { AllHosts, resolveHome, type RunListing } from '../../index.js';
-import { resolveTargets } from '../../internal.js';
+import { resolveTargets, type PastRun } from '../../internal.js';
 import type { Arguments, Option } from '../words/command.js';
 import { askEach } from './each-host.js';
-import { knownRuns, noted } from './history.js';
+import { history, knownRuns } from './history.js';
 import { reach } from './reach.js';
 import { isOneTarget } from '../words/targets.js';
 
@@ -20,32 +20,71 @@ export interface Place {
   readonly runId: string;
 }
 
+/** A run that was found. */
+export interface Found {
+  /** Where it may be: several places when the command runs on several hosts. */
+  readonly places: readonly Place[];
+  /** The hosts that were asked for: more than have it, if it was never started on some. */
+  readonly hosts: readonly string[];
+  /** What the history knows of it; undefined when this user did not start it from here. */
+  readonly run: PastRun | undefined;
+}
+
 /**
- * The places of a run: several when the command runs on several hosts. Searches the runs this user started, else the
- * hosts of `--on`, else this machine.
+ * Finds a run among the runs this user started, else on the hosts of `--on`, else on this machine.
  * @throws UsageError when there is no such run, or the beginning is ambiguous.
  */
-export async function findPlaces(word: string, args: Arguments): Promise<readonly Place[]> {
+export async function findRun(word: string, args: Arguments): Promise<Found> {
   const on = args.text('on');
-  const known = noted(word).map(({ host, runId }) => ({ target: host, runId }));
+  const known = history().find(word);
+  if (on === undefined && known) return { ...known, places: known.places.map(asPlace) };
   if (on === undefined) {
-    if (known.length) return known;
     const found = await searchHere(word, args);
-    if (found) return [{ target: 'local', runId: found }];
+    if (found) return { places: [{ target: 'local', runId: found }], hosts: ['local'], run: undefined };
     throw new UsageError(await unknownRun(word));
   }
   const targets = isOneTarget(on) ? [on] : [...resolveTargets(on)];
-  const here = known.filter(({ target }) => targets.includes(target));
-  if (here.length) return here;
+  const hosts = known?.hosts.filter((host) => targets.includes(host));
+  if (known && hosts?.length) {
+    const places = known.places.filter(({ host }) => hosts.includes(host)).map(asPlace);
+    return { places, hosts, run: known.run };
+  }
+  const places = await searchOn(targets, word, args);
+  return { places, hosts: places.map(({ target }) => target), run: undefined };
+}
+
+/**
+ * Like `findRun`, for a run that began on one host at least.
+ * @throws UsageError when there is no such run, the beginning is ambiguous, or the command never began anywhere.
+ */
+export async function findBegun(word: string, args: Arguments): Promise<Found> {
+  const found = await findRun(word, args);
+  if (!found.places.length) throw new UsageError(`"${word}" began on no host: see sendall result ${word}`);
+  return found;
+}
+
+/** The places of such a run. */
+export async function findPlaces(word: string, args: Arguments): Promise<readonly Place[]> {
+  return (await findBegun(word, args)).places;
+}
+
+const asPlace = ({ host, runId }: { readonly host: string; readonly runId: string }): Place => ({
+  target: host,
+  runId,
+});
+
+/** Searches hosts, each of which may have it under this id. */
+async function searchOn(targets: readonly string[], word: string, args: Arguments): Promise<readonly Place[]> {
   const places = new Map<string, Place>();
   const look = async (target: string) => {
     const isSure = targets.length === 1 && WHOLE_ID.test(word);
     const runId = isSure ? word.toLowerCase() : await search(word, target, args);
     if (runId) places.set(target, { target, runId });
   };
-  if (targets.length === 1) await look(on);
+  if (targets.length === 1) await look(targets[0]!);
   else await askEach(targets, look);
-  if (!places.size) throw new UsageError(`there is no run "${word}" on ${on}: see "sendall ps --all ${on}"`);
+  if (!places.size)
+    throw new UsageError(`there is no run "${word}" on ${args.text('on')}: see "sendall ps --all ${args.text('on')}"`);
   return targets.flatMap((target) => places.get(target) ?? []);
 }
 

@@ -1,8 +1,13 @@
 /** The last event of many hosts in the format of --json. */
-import { NodeSet, type FleetRun, type Result } from '../../index.js';
+import { NodeSet, type FleetRun, type Progress, type Result } from '../../index.js';
+
+/** What a run on many hosts came to, now or in the past. */
+export interface Summed extends Pick<FleetRun, 'runId' | 'notStarted'> {
+  readonly progress: Pick<Progress, 'total' | 'ok' | 'failed' | 'states'>;
+}
 
 /** `grouped`: with the groups of equal answers, which takes results with digests. */
-export function summaryJson(run: FleetRun, results: readonly Result[], wallMs: number, grouped: boolean): object {
+export function summaryJson(run: Summed, results: readonly Result[], wallMs: number, grouped: boolean): object {
   const { total, ok, failed, states } = run.progress;
   return {
     event: 'summary',

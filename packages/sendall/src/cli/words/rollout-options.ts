@@ -5,6 +5,11 @@ import { under, type Arguments } from './command.js';
 import { parseDuration } from './units.js';
 
 export const rolloutOptions = under('Many hosts', {
+  only: {
+    value: 'failed:RUN',
+    help: 'only the hosts that an earlier run left so: failed:RUN, changed:RUN, lost:RUN, … (several add up)',
+    complete: 'selection',
+  },
   window: { value: 'N', help: 'this many at a time (default 64)' },
   batch: { value: 'N|N%', help: 'in batches, one after another' },
   canary: { value: 'N', help: 'try this many first; start no other host unless all of them are ok (exit 207)' },
@@ -17,6 +22,7 @@ export const rolloutOptions = under('Many hosts', {
   },
   gather: { help: 'print equal outputs only once; one host of each group sends them' },
   explain: { help: 'print the hosts and the batches, and run nothing' },
+  'keep-output': { value: 'SIZE', help: 'bytes of output that the history keeps; of the rest, digests (default 64M)' },
   diff: { help: 'print the output of most hosts, and how the others differ' },
 });
 
