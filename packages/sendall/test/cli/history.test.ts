@@ -179,6 +179,30 @@ describe('a run of which the hosts know nothing any more', () => {
     });
   });
 
+  test('of equal answers that were received once has the answer of each host', async () => {
+    const words = [
+      'web[1-2],db1',
+      '--name',
+      'equal',
+      '--gather',
+      '--json',
+      '--',
+      'sh',
+      '-c',
+      'head -c 600 /dev/zero; echo',
+    ];
+    const results = await forgottenByHosts(user.events(['run', ...words]));
+    const again = user.events(['result', 'equal', '--json']);
+    for (const result of results) expect(again).toContainEqual(result);
+    for (const host of ['web1', 'web2', 'db1'])
+      expect(user.call(['logs', 'equal', '--on', host, '-q'])).toEqual({
+        code: 0,
+        stdout: `${'\0'.repeat(600)}\n`,
+        stderr: '',
+      });
+    expect(user.call(['diff', 'equal']).stdout).toContain('db1,web[1-2] (3)');
+  });
+
   test('says when its output is not kept', async () => {
     const words = ['web[1-2]', '--name', 'large', '--keep-output', '1k', '--', 'head', '-c', '5000', '/dev/zero'];
     await forgottenByHosts(user.events(['run', '--json', ...words]));

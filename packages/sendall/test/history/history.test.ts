@@ -61,17 +61,20 @@ const ignore = { failed: () => undefined };
 interface Recorded extends FleetRunOptions {
   keepOutput?: number;
   failed?: (error: Error) => void;
+  /** How the run is read. */
+  as?: 'events' | 'results';
 }
 
 /** Runs shell text on hosts and records it. */
 async function record(hosts: readonly string[], text: string, more: Recorded = {}, of: HistoryOptions = {}) {
-  const { keepOutput, failed = () => undefined, ...runOptions } = more;
+  const { keepOutput, failed = () => undefined, as = 'events', ...runOptions } = more;
   const run = fleet(hosts, options).sh(text, runOptions);
   const recording = new History(home, of).begin(
     { runId: run.runId, hosts, idOn: (name) => run.idOn(name), name: more.name, program: 'sh', words: 2 },
     { keepOutput, failed },
   );
-  for await (const _ of recording.watch(run)) void _;
+  if (as === 'events') for await (const _ of recording.watch(run)) void _;
+  else for await (const _ of recording.watch(run.results())) void _;
   await recording.close(run.notStarted);
   // Not the run itself, which is awaited for its results.
   return { run };
@@ -124,6 +127,24 @@ describe('a run on many hosts', () => {
     expect(new History(home).find(run.runId.slice(0, 20))?.places).toHaveLength(2);
     expect(new History(home).find('nothing of that name')).toBeUndefined();
   });
+
+  test.each([
+    ['events', 12],
+    ['events', 3000],
+    ['results', 12],
+    ['results', 3000],
+  ] as const)(
+    'whose equal output is received once, read as %s of %i bytes, is known on each host',
+    async (as, bytes) => {
+      await record(names, `head -c ${bytes} /dev/zero; echo err >&2`, { gather: true, as });
+      for (const name of names) {
+        expect(only().outputOn(name, 'stdout')).toEqual(Buffer.alloc(bytes));
+        expect(only().outputOn(name, 'stderr')?.toString()).toBe('err\n');
+      }
+      expect(names.filter((name) => only().resultOn(name)!.stdoutFrom === undefined).length).toBeGreaterThanOrEqual(1);
+      expect(blobs()).toHaveLength(bytes > 256 ? 1 : 0);
+    },
+  );
 
   test('keeps digests beyond its limit of output, so that equal output is still known as equal', async () => {
     await record(names, 'head -c 5000 /dev/zero', { keepOutput: 100 });
