@@ -6,6 +6,9 @@ import { checkResolved, inventoryRule, type Inventory, type ResolvedHost } from 
 import { AllHosts } from './inventories/all-hosts.js';
 import { abortSignal, callback, check, checkOptions, duration, flag, name, type Rules } from './options/check.js';
 
+/** Milliseconds for dialling and the handshake by default. */
+export const DIAL_TIMEOUT = 5000;
+
 /** How to reach a host, and how long to try. */
 export interface ConnectOptions {
   /**
@@ -103,7 +106,7 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
     import('./host.js'),
   ]);
   const { early = false, signal, share } = options;
-  const timeoutMs = readDuration(options.timeout) ?? 5000;
+  const timeoutMs = readDuration(options.timeout) ?? DIAL_TIMEOUT;
   const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share });
   const first = await dialHost(early);
   const session = new Session(first, () => dialHost(true), {

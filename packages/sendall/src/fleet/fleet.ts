@@ -5,6 +5,7 @@ import type { AttachOptions, Host } from '../client/host.js';
 import type { Inventory } from '../client/inventory.js';
 import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
 import type { Result } from '../client/result/result.js';
+import { Turn } from '../client/turn.js';
 import type { RunEvent } from '../client/streams/events.js';
 import { Fifo } from '../client/streams/fifo.js';
 import type { StreamName } from '../client/streams/output.js';
@@ -82,7 +83,7 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
 }
 
 /** Makes a connection to one of a fleet's hosts. */
-type Reach = (name: string) => Promise<Host>;
+type Reach = (name: string, turn: Turn) => Promise<Host>;
 
 /** Hosts that run the same command. */
 export class Fleet {
@@ -95,7 +96,7 @@ export class Fleet {
   constructor(
     names: Iterable<string>,
     options: ConnectOptions,
-    reach: Reach = (name) => connect(name, { ...options, early: true }),
+    reach: Reach = (name, turn) => connect(name, { ...turn.dialOptions(options), early: true }),
   ) {
     this.#reach = reach;
     this.#names = [...new Set(names)];
@@ -374,23 +375,24 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
 
   /** Resolves to false when the host counts as failed. */
   async #onHost(name: string, follow: (run: Run) => Promise<Result | undefined>): Promise<boolean> {
+    const states = this.#states;
+    const turn = new Turn(this.#runOptions.deadline);
     const options: RunOptions = {
       ...this.#runOptions,
       runId: this.idOn(name),
       ...(this.#stdin ? { stdin: this.#stdin } : {}),
     };
     if (this.#shared) options.sha256 = true;
-    const states = this.#states;
     let host: Host | undefined;
     let run: Run;
     states.reach(name, 'connecting');
     try {
-      host = await this.#unlessStopped(name, this.#reach(name));
+      host = await this.#unlessStopped(name, this.#reach(name, turn));
       if (!host) {
         states.skip(name, this.#rollout.stopped ?? '');
         return true;
       }
-      run = this.#begin(host, options);
+      run = this.#begin(host, { ...options, ...turn.runOptions() });
       if (this.#shared) run.share(this.#shared);
     } catch (error) {
       // Ends immediately, with the reason why its host was not reached.

@@ -120,6 +120,7 @@ export class Opening {
       frame,
     );
     run.specify(raw, spec);
+    run.endWithin(message.leftMs);
     this.#placeOf.set(run, place);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
@@ -171,6 +172,11 @@ export class Opening {
     if (run.over) {
       // Cancelled in the same moment as it was opened.
       this.#starting--;
+      return;
+    }
+    if (run.isOverdue) {
+      this.#starting--;
+      this.#refuse(run, { code: 'expired', message: 'its deadline passed while it waited for its turn' });
       return;
     }
     try {

@@ -219,6 +219,8 @@ export const MESSAGES = {
       caller: opt(text(11)),
       /** The caller wants BLOCKED. */
       blocked: opt(bool(12)),
+      /** Milliseconds from this message until the host ends the run, its wait for a turn included. */
+      leftMs: opt(uint(13)),
     },
   ],
   OPENED: [

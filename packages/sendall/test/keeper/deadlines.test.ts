@@ -24,3 +24,15 @@ test('one that was stopped in its second part ends nothing', () => {
   vi.advanceTimersByTime(30 * DAY);
   expect(ended).toEqual([]);
 });
+
+test('a deadline ends a command that started late as long after its opening', () => {
+  const ended: string[] = [];
+  const deadlines = new Deadlines((cause, reason) => ended.push(`${cause}: ${reason}`));
+  const endBy = performance.now() + 1000;
+  vi.advanceTimersByTime(600);
+  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, timeoutMs: 1000 }, endBy);
+  vi.advanceTimersByTime(399);
+  expect(ended).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(ended).toEqual(['timeout: its deadline has passed']);
+});

@@ -233,6 +233,19 @@ describe('limits', () => {
     expect(await waiting.wait('REFUSED')).toMatchObject({ code: 'cancelled' });
   });
 
+  test('a command whose deadline passes while it waits never starts', async () => {
+    await using small = await KeeperClient.start({ limits: { maxRunning: 1 } });
+    const first = small.sh('sleep 100');
+    await first.wait('STARTED');
+    const waiting = small.open({ argv: [bytes('true')] }, { leftMs: 1 });
+    await waiting.wait('OPENED');
+    await first.operate({ type: 'CANCEL', graceMs: 0 });
+    expect(await waiting.wait('REFUSED')).toMatchObject({
+      code: 'expired',
+      message: 'its deadline passed while it waited for its turn',
+    });
+  });
+
   test('a caller at its limit of runs does not delay another, neither for a place nor for a turn', async () => {
     await using small = await KeeperClient.start({ limits: { maxRunning: 4, maxQueued: 12 } });
     const greedy = Array.from({ length: 20 }, () => small.sh('sleep 100'));

@@ -34,6 +34,10 @@ export const runOptions: Record<string, Option> = {
   }),
   ...under('Its time', {
     timeout: { value: 'TIME', help: 'end it after this time: 30s, 500ms, 10m (exit 203)' },
+    deadline: {
+      value: 'TIME',
+      help: 'have its result by this time from now, or from each host’s turn; the host ends it then, also without us',
+    },
     'idle-timeout': { value: 'TIME', help: 'end it after this time without output' },
     'kill-grace': { value: 'TIME', help: 'time between TERM and KILL (default 5s)' },
     wait: {
@@ -98,6 +102,7 @@ export function toRunOptions(args: Arguments): RunOptions {
     runId: args.text('id'),
     encoding: args.text('encoding'),
     timeout: duration('timeout'),
+    deadline: duration('deadline'),
     idleTimeout: duration('idle-timeout'),
     killGrace: duration('kill-grace'),
     keep: duration('keep'),

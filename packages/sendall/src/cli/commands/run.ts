@@ -2,14 +2,14 @@
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, resolveHome, type Host, type Run } from '../../index.js';
-import { noteRun } from '../../internal.js';
+import { noteRun, Turn } from '../../internal.js';
 import { accompany } from './accompany.js';
 import { under, type Arguments, type Command } from '../words/command.js';
 import { resultJson, unreachedJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
-import { AT_A_TERMINAL, reach } from '../hosts/reach.js';
+import { AT_A_TERMINAL, reach, shareOf } from '../hosts/reach.js';
 import { runOptions, toRunOptions, type Begin } from './run-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { showWaiting } from '../show/waiting.js';
@@ -78,9 +78,12 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   const runId = options.runId ?? newRunId();
   const terminal = args.on('pty') && !args.on('detach') ? await import('./terminal.js') : undefined;
   const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
+  const turn = new Turn(options.deadline);
   let host: Host;
+  let rest: { deadline?: number };
   try {
-    host = await reach(targets, args, joined ? AT_A_TERMINAL : undefined);
+    host = await reach(targets, args, turn.dialOptions(joined ? AT_A_TERMINAL : shareOf(args)));
+    rest = turn.runOptions();
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (!args.on('json') || code === 'USAGE') throw error;
@@ -90,6 +93,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   }
   const running = begin(host, {
     ...options,
+    ...rest,
     runId,
     ...(args.on('pty') ? { pty: terminal?.ownTerminal() ?? true } : {}),
     ...(joined ? { stdin: 'pipe', overflow: options.overflow ?? 'drop-old' } : {}),

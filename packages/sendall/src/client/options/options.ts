@@ -88,6 +88,13 @@ export interface RunOptions {
    */
   timeout?: Duration;
   /**
+   * Milliseconds from this call to the result; in a fleet, from each host's turn. The host ends the run at this time,
+   * also without its caller (outcome timeout). A host that cannot be reached by then is unreachable. If the end is not
+   * known `killGrace` and three seconds later, the run is lost. 0: never.
+   * @default 0
+   */
+  deadline?: Duration;
+  /**
    * Milliseconds without output until the host ends the run (outcome idle). 0: never.
    * @default 0
    */
@@ -211,6 +218,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
   capture: oneOf(...CHOICES.capture),
   timeout: duration,
+  deadline: duration,
   idleTimeout: duration,
   killGrace: duration,
   waitFor: oneOf('exit', 'eof', 'tree'),
@@ -245,6 +253,8 @@ export interface PreparedRun {
   readonly stripFinalNewline: boolean | undefined;
   readonly reject: boolean;
   readonly startWithin: number;
+  /** When the result is due, on the clock of `performance.now()`. */
+  readonly deadlineAt: number | undefined;
   readonly giveUpAfter: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly retry: PreparedRetry | undefined;
@@ -346,6 +356,7 @@ export function prepareRun(
     maxOutput: options.maxOutput,
     sha256: options.sha256,
   };
+  const deadline = readDuration(options.deadline) || undefined;
   const rawSpec = encodeSpec(spec);
   if (rawSpec.length > MAX_SPEC)
     throw new UsageError(
@@ -361,6 +372,7 @@ export function prepareRun(
     stripFinalNewline: options.stripFinalNewline,
     reject: options.reject ?? true,
     startWithin: readDuration(options.startWithin) ?? 60_000,
+    deadlineAt: deadline === undefined ? undefined : performance.now() + deadline,
     giveUpAfter: readDuration(options.giveUpAfter),
     signal: options.signal,
     retry: prepareRetry(options.retry, options),

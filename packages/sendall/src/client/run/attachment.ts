@@ -250,6 +250,22 @@ export class ClientAttachment implements Rider {
     this.#leave();
   }
 
+  /** Waits for the host no longer. */
+  giveUp(why: string): void {
+    const session = this.#session;
+    this.#session = undefined;
+    this.#operations.end(why);
+    if (!this.#boarded) this.#owner.failed('unreachable', `${why}, and no link to the host was made by then`);
+    else if (this.exit)
+      this.#owner.failed('truncated', `${why}: the command ended, but some of its output has not arrived`);
+    else
+      this.#owner.failed(
+        'lost',
+        `${why}, and the host has not reported the command's end; it may still be running: attach to the run when the host answers`,
+      );
+    session?.leave(this);
+  }
+
   /** Every byte written before the command's own end has arrived. */
   get drained(): boolean {
     return this.exit?.upto.every(({ stream, offset }) => this.streams.get(stream)?.has(offset) ?? true) ?? false;
@@ -271,6 +287,11 @@ export class ClientAttachment implements Rider {
   // -- the session's side
 
   board(session: Session, alias: number): void {
+    // Its caller gave up while there was no link.
+    if (this.#ended && !this.#operations.size) {
+      session.leave(this);
+      return;
+    }
     const again = this.#boarded || undefined;
     this.#session = session;
     this.#alias = alias;
@@ -289,9 +310,12 @@ export class ClientAttachment implements Rider {
     const named = { holder, again, echo, blocked };
     if (this.#opens) {
       this.#guessed = this.#sent === 1 && !session.link;
-      const notAfterMs = (this.#notAfterMs ??= session.hostNow() + this.#prepared.startWithin);
+      const leftMs = this.#leftMs();
+      const startWithin = Math.min(this.#prepared.startWithin, leftMs ?? Infinity);
+      const notAfterMs = (this.#notAfterMs ??= session.hostNow() + startWithin);
       const epoch = (this.#epoch ??= session.epoch);
-      session.begin({ type: 'OPEN', alias, runId, spec, attach: positions, notAfterMs, epoch, ...named });
+      const attach = positions;
+      session.begin({ type: 'OPEN', alias, runId, spec, attach, notAfterMs, epoch, leftMs, ...named });
     } else session.begin({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: this.#epoch, ...named });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });
@@ -430,6 +454,12 @@ export class ClientAttachment implements Rider {
     this.#boarded = false;
     this.#epoch = undefined;
     this.#notAfterMs = undefined;
+  }
+
+  /** What is left until the deadline. */
+  #leftMs(): number | undefined {
+    const { deadlineAt } = this.#prepared;
+    return deadlineAt === undefined ? undefined : Math.max(1, Math.ceil(deadlineAt - performance.now()));
   }
 
   /** Times the first answer, which the host gives itself; a process in between may answer a PING. */

@@ -28,6 +28,7 @@ import {
   type Conclusion,
   type Failure,
 } from './conclusion.js';
+import { watchDeadline } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { Outputs, type OutputsOwner } from './outputs.js';
 import { Pause } from './pause.js';
@@ -52,6 +53,8 @@ export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'ended' | 
 
 /** Characters of a reason that the host keeps, plus one that shows it was longer. */
 const LONGEST_REASON = 1001;
+
+const DEADLINE_PASSED = 'its deadline has passed';
 
 const LINE_RULES = {
   from: oneOf('stdout', 'stderr', 'both'),
@@ -117,6 +120,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** The pause before the next try. */
   #pause: Pause | undefined;
   #ended = false;
+  /** Its deadline has passed. */
+  #overdue = false;
   /** This caller asked to cancel, with or without success. */
   #cancelAsked = false;
   #gaps: Gap[] = [];
@@ -154,6 +159,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#feed(prepared.stdin);
     this.#outputs.begin();
     this.#watch(prepared.signal);
+    if (prepared.deadlineAt !== undefined) this.#observeDeadline(prepared.deadlineAt, prepared.spec.killGraceMs);
   }
 
   /** Joins the host's link after this turn; until then it may still be piped into. @internal */
@@ -578,7 +584,9 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   #onRefused(message: MessageNamed<'REFUSED'>): void {
-    this.#end(refusal(message), { refused: message });
+    const [outcome, reason] = refusal(message);
+    // Only we cancel a run after its deadline; it has not started.
+    this.#end([this.#overdue && outcome === 'cancelled' ? 'expired' : outcome, reason], { refused: message });
   }
 
   #onGap(number: number, from: number, to: number, reason: string): void {
@@ -595,7 +603,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (attachment.drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
     if (!isOver(attachment, this.#prepared.waitFor)) return;
     const overflowed = this.#outputs.hasOverflowed ? this.#prepared.maxBuffer : undefined;
-    this.#end(conclude(attachment.exit, attachment.corrupt, overflowed, this.#gaps));
+    const [outcome, reason] = conclude(attachment.exit, attachment.corrupt, overflowed, this.#gaps);
+    this.#end([this.#overdue && outcome === 'cancelled' ? 'timeout' : outcome, reason]);
   }
 
   #end(conclusion: Conclusion, failure: Failure = {}): void {
@@ -618,7 +627,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     const conclusion: Conclusion = unwritten ? ['truncated', unwritten.message] : ended;
     const failure = unwritten ? { cause: unwritten } : why;
     const { retry } = this.#prepared;
-    if (retry && this.#tries < retry.times && this.#session) {
+    if (retry && this.#tries < retry.times && this.#session && !this.#overdue) {
       const result = this.#resultOf(conclusion, failure);
       const idempotent = this.#prepared.spec.idempotent ?? false;
       const started = this.#startedInfo !== undefined;
@@ -639,8 +648,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     try {
       const isWorthIt = await retry.when(result, this.#tries + 1);
       if (isWorthIt) await pause.wait(retry.delayMs);
-      if (pause.stopped !== undefined) return this.#finish(['cancelled', pause.stopped], {});
-      if (!isWorthIt) return this.#finish([result.outcome, result.reason], failure);
+      if (pause.stopped !== undefined && !this.#overdue) return this.#finish(['cancelled', pause.stopped], {});
+      if (!isWorthIt || this.#overdue) return this.#finish([result.outcome, result.reason], failure);
     } finally {
       this.#pause = undefined;
     }
@@ -702,6 +711,22 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       specHash: this.#specHash,
       failure,
     });
+  }
+
+  #observeDeadline(at: number, killGrace: number | undefined): void {
+    const stop = watchDeadline(at, killGrace, {
+      passed: () => {
+        this.#overdue = true;
+        if (this.#pause) this.#pause.stop(DEADLINE_PASSED);
+        else if (!this.#attachment.boarded) this.#attachment.giveUp(DEADLINE_PASSED);
+      },
+      unheard: () => {
+        if (this.#ended || this.#attachment.exit) return;
+        void this.#operate({ type: 'CANCEL', graceMs: undefined, reason: DEADLINE_PASSED }).catch(() => undefined);
+      },
+      unknown: () => this.#attachment.giveUp(DEADLINE_PASSED),
+    });
+    void this.#result.promise.then(stop);
   }
 
   async #operate(request: Request): Promise<KillReport> {

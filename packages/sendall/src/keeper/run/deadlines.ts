@@ -8,6 +8,7 @@ export class Deadlines {
   readonly #end: End;
   // What stops each.
   #timeout: (() => void) | undefined;
+  #deadline: (() => void) | undefined;
   #idle: (() => void) | undefined;
   #away: (() => void) | undefined;
   #lastActivity = 0;
@@ -16,9 +17,13 @@ export class Deadlines {
     this.#end = end;
   }
 
-  /** The command runs from now on. */
-  start({ timeoutMs, idleMs }: Spec): void {
+  /** The command runs from now on. `endBy`: its caller's deadline, on the clock of `performance.now()`. */
+  start({ timeoutMs, idleMs }: Spec, endBy?: number): void {
     this.active();
+    if (endBy !== undefined)
+      this.#deadline = after(Math.max(0, endBy - performance.now()), () =>
+        this.#end('timeout', 'its deadline has passed'),
+      );
     if (timeoutMs !== undefined)
       this.#timeout = after(timeoutMs, () => this.#end('timeout', `it ran for ${timeoutMs} ms`));
     if (idleMs !== undefined) this.#watchIdle(idleMs, idleMs);
@@ -50,6 +55,7 @@ export class Deadlines {
   /** It has ended. */
   stop(): void {
     this.#timeout?.();
+    this.#deadline?.();
     this.#idle?.();
     this.#away?.();
   }

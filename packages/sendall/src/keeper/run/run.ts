@@ -73,6 +73,7 @@ export class KeeperRun implements OutputsEvents {
   #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
   #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
+  #endBy: number | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
   #stdin: Stdin | undefined;
@@ -169,6 +170,16 @@ export class KeeperRun implements OutputsEvents {
     this.#spec = spec;
   }
 
+  /** Its caller's deadline: it ends after so many milliseconds, its wait for a turn included. */
+  endWithin(ms: number | undefined): void {
+    if (ms !== undefined) this.#endBy = performance.now() + ms;
+  }
+
+  /** Its deadline has passed. */
+  get isOverdue(): boolean {
+    return this.#endBy !== undefined && performance.now() >= this.#endBy;
+  }
+
   /**
    * Opens everything the start needs.
    * @throws StartFailure
@@ -244,7 +255,7 @@ export class KeeperRun implements OutputsEvents {
     this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
-    this.#deadlines.start(spec);
+    this.#deadlines.start(spec, this.#endBy);
     this.#watchAlone();
   }
 

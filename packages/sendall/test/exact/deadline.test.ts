@@ -1,0 +1,82 @@
+/** A deadline runs from the call to the result: the host ends the command by itself, and an unknown end is lost. */
+import { describe, expect, test } from 'vitest';
+import { newRunId, type Host, type Run, type RunListing, type TestFleet } from 'sendall';
+import { patience, until, within } from '../../../../test/support/waits.js';
+import { oneHost } from './support.js';
+
+const FOREVER = ['sleep', '600'];
+
+/** Makes the host unreachable, and waits until its caller has noticed. */
+async function unplugged(fleet: TestFleet, run: Run): Promise<void> {
+  await run.started;
+  fleet.unplug(true);
+  await until(() => !run.linked, 'the loss of the link');
+}
+
+/** What the host knows of a run. */
+async function listed(host: Host, runId: string): Promise<RunListing | undefined> {
+  for await (const run of host.runs({ all: true })) if (run.runId === runId) return run;
+  return undefined;
+}
+
+test('the host ends a command that outlasts it, and the outcome is timeout', async () => {
+  const { host } = await oneHost();
+  const result = await host.run(FOREVER, { deadline: patience(1000), reject: false });
+  expect(result).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('its deadline has passed') });
+  const early = await host.run(FOREVER, { deadline: '10m', timeout: 100, reject: false });
+  expect(early).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('it ran for 100 ms') });
+  expect((await host.run(['true'], { deadline: '30d' })).ok).toBe(true);
+  expect((await host.run(['true'], { deadline: 0 })).ok).toBe(true);
+});
+
+test('the host ends it also when its caller has left', async () => {
+  const { host } = await oneHost();
+  const run = host.run(FOREVER, { deadline: patience(1000), reject: false });
+  await run.detach();
+  await until(async () => (await listed(host, run.runId))?.cause === 'timeout', 'the end of the run');
+});
+
+test('an id that exists is attached to, whatever is left of the deadline', async () => {
+  const { host } = await oneHost();
+  const runId = newRunId();
+  const first = await host.sh('echo $$', { runId, deadline: '1m' });
+  const again = await host.sh('echo $$', { runId, deadline: '2m' });
+  expect(again.stdout).toBe(first.stdout);
+});
+
+describe('without a link', () => {
+  test('a run that was not sent is unreachable at its deadline, and does not start later', async () => {
+    // Between two dials, the run waits.
+    const { fleet, host } = await oneHost({ firstPause: '1h' });
+    await unplugged(fleet, host.run(FOREVER, { reject: false }));
+    const result = await within(host.run(['true'], { deadline: 50, reject: false }), 'the deadline');
+    expect(result).toMatchObject({ outcome: 'unreachable', reason: expect.stringMatching(/^its deadline has passed/) });
+    fleet.unplug(false);
+    await host.run(['true']);
+    expect(await listed(host, result.runId)).toBeUndefined();
+  });
+
+  test('a run that was aborted before it was sent does not start later', async () => {
+    const { fleet, host } = await oneHost();
+    await unplugged(fleet, host.run(FOREVER, { reject: false }));
+    const abort = new AbortController();
+    const run = host.run(['true'], { signal: abort.signal, reject: false });
+    // By now it waits for the next link.
+    await new Promise((resolve) => setImmediate(resolve));
+    abort.abort();
+    expect(await run).toMatchObject({ outcome: 'cancelled' });
+    fleet.unplug(false);
+    await host.run(['true']);
+    expect(await listed(host, run.runId)).toBeUndefined();
+  });
+
+  test('a run whose end cannot be learned is lost, never a timeout', async () => {
+    const { fleet, host } = await oneHost();
+    const run = host.run(FOREVER, { deadline: patience(2000), killGrace: 0, reject: false });
+    await unplugged(fleet, run);
+    const result = await within(run, 'the end of the wait');
+    expect(result).toMatchObject({ outcome: 'lost', reason: expect.stringMatching(/^its deadline has passed, and/) });
+    fleet.unplug(false);
+    expect(await listed(await fleet.connect(0), run.runId)).toMatchObject({ cause: 'timeout' });
+  });
+});
