@@ -357,7 +357,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   /** A meeting that hears of each new state; first, of all hosts that wait. */
   #meetingWithStates(): Meeting<HostEvent> {
     const meeting = new Meeting<HostEvent>();
-    const tell = (host: string, { since: _since, ...status }: HostStatus) =>
+    const tell = (host: string, { begun: _begun, since: _since, ...status }: HostStatus) =>
       void meeting.offer({ event: 'host', host, runId: this.idOn(host), ...status });
     for (const [host, status] of this.#states.all) tell(host, status);
     this.#states.changed = tell;

@@ -25,12 +25,14 @@ export interface HostStatus {
   readonly outcome?: OwnEnd;
   /** Why the host is not ok. */
   readonly reason?: string;
-  /** When it came into this state, on the clock of `performance.now()`. */
+  /** When its turn came, on the clock of `performance.now()`; undefined before that. */
+  readonly begun?: number;
+  /** When it came into this state, on the same clock. */
   readonly since: number;
 }
 
 /** A host has come into another state. */
-export interface HostStateEvent extends Omit<HostStatus, 'since'> {
+export interface HostStateEvent extends Omit<HostStatus, 'begun' | 'since'> {
   readonly event: 'host';
   readonly host: string;
   /** The command's run id on this host. */
@@ -72,8 +74,8 @@ export class HostStates {
 
   /** A host has come further on its way; a report from an earlier stage is too late. */
   reach(host: string, state: 'connecting' | 'queued' | 'running'): void {
-    const now = onTheWay.indexOf(this.#all.get(host)!.state);
-    if (now >= 0 && now < onTheWay.indexOf(state)) this.#set(host, { state, since: performance.now() });
+    const stage = onTheWay.indexOf(this.#all.get(host)!.state);
+    if (stage >= 0 && stage < onTheWay.indexOf(state)) this.#set(host, { state });
   }
 
   end(host: string, { outcome, ok, reason }: Pick<Result, 'outcome' | 'ok' | 'reason'>): void {
@@ -82,17 +84,18 @@ export class HostStates {
     this.#set(host, {
       ...(own ? { state: 'exited', outcome } : { state: outcome }),
       ...(ok ? {} : { reason }),
-      since: performance.now(),
     });
   }
 
   /** Its turn never came, or ended before anything was sent. */
   skip(host: string, reason: string): void {
-    this.#set(host, { state: 'neverStarted', reason, since: performance.now() });
+    this.#set(host, { state: 'neverStarted', reason });
   }
 
-  #set(host: string, status: HostStatus): void {
-    const before = this.#all.get(host)!.state;
+  #set(host: string, news: Omit<HostStatus, 'begun' | 'since'>): void {
+    const since = performance.now();
+    const { state: before, begun = news.state === 'neverStarted' ? undefined : since } = this.#all.get(host)!;
+    const status: HostStatus = { ...news, ...(begun === undefined ? {} : { begun }), since };
     this.#counts[before]! -= 1;
     this.#counts[status.state] = (this.#counts[status.state] ?? 0) + 1;
     this.#all.set(host, status);

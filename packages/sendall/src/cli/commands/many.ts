@@ -21,7 +21,8 @@ import { beginRecording, history, keepOutputOf } from '../hosts/history.js';
 import { leaveMany } from '../leaving/departure.js';
 import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
 import { PrefixedLines } from '../show/prefixed-lines.js';
-import { reasonOf, say } from '../show/print.js';
+import { showFleetLine } from '../show/fleet-line.js';
+import { coloured, reasonOf, say } from '../show/print.js';
 import { printDiff, printGroups } from '../show/print-groups.js';
 import { printPlan } from '../show/print-plan.js';
 import type { Begin } from './run-options.js';
@@ -29,7 +30,6 @@ import { shareOf } from '../hosts/reach.js';
 import { rolloutOf } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { finish, put, standardSinks, type LostOutput, type Sinks } from '../show/sink.js';
-import { clearStatus, hasStatusLine, showStatus } from '../show/status-line.js';
 
 /** Starts the command on all hosts of a set, shows its progress and returns the process's exit code. */
 export async function startMany(args: Arguments, targets: string, options: RunOptions, begin: Begin): Promise<number> {
@@ -177,13 +177,13 @@ class View {
   async #lines(): Promise<void> {
     const shown = new Map<string, PrefixedLines>();
     const { out, err } = this.#sinks;
-    const progress = this.#showProgress();
+    const names = { stdout: coloured(1), stderr: coloured(2) };
+    const endLine = showFleetLine(this.#run, this.#args);
     for await (const event of this.#recorded(this.#run)) {
-      progress.hide();
       if (event.event === 'host') continue;
       let lines = shown.get(event.host);
       if (!lines) {
-        lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')));
+        lines = new PrefixedLines(event.host, decodersFor(this.#args.text('encoding')), names);
         shown.set(event.host, lines);
       }
       if (event.event === 'output')
@@ -197,42 +197,21 @@ class View {
         shown.delete(event.host);
       }
     }
-    progress.end();
+    endLine();
   }
 
   async #together(): Promise<void> {
     const gatherer = new Gatherer();
-    const progress = this.#showProgress();
+    const endLine = showFleetLine(this.#run, this.#args);
     for await (const result of this.#recorded(this.#run.results())) {
       gatherer.add(result);
       this.#results.push(result);
     }
-    progress.end();
+    endLine();
     const groups = gatherer.groups();
     const encoding = this.#args.text('encoding');
     if (this.#args.on('diff')) await printDiff(groups, this.#sinks, encoding);
     else await printGroups(groups, this.#sinks, encoding);
-  }
-
-  /** On a terminal, shows progress after each second of silence. Call `hide` before printing anything else. */
-  #showProgress(): { hide: () => void; end: () => void } {
-    if (!hasStatusLine() || this.#args.on('quiet')) return { hide: () => undefined, end: () => undefined };
-    const draw = () => {
-      const { total, ok, failed } = this.#run.progress;
-      showStatus(`sendall: ${ok + failed} of ${total} hosts have ended, ${failed} failed`);
-    };
-    const timer = setInterval(draw, 1000).unref();
-    const hide = () => {
-      clearStatus();
-      timer.refresh();
-    };
-    return {
-      hide,
-      end: () => {
-        hide();
-        clearInterval(timer);
-      },
-    };
   }
 
   /** Prints which hosts failed and how; returns the exit code. */

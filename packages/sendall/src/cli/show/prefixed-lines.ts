@@ -4,6 +4,7 @@
  */
 import type { StreamName } from '../../index.js';
 import type { Decoders } from './event-json.js';
+import { inItsColour } from './host-colour.js';
 
 /** Bytes of an unfinished line that are held back; a longer line is printed in pieces. */
 const LONGEST_LINE = 64 * 1024;
@@ -24,12 +25,15 @@ interface Begun {
 const begun = (): Begun => ({ pieces: [], size: 0, returned: undefined });
 
 export class PrefixedLines {
-  readonly #prefix: Buffer;
+  readonly #prefix: Readonly<Record<StreamName, Buffer>>;
   readonly #decoders: Decoders | undefined;
   readonly #begun: Record<StreamName, Begun> = { stdout: begun(), stderr: begun() };
 
-  constructor(host: string, decoders: Decoders | undefined) {
-    this.#prefix = Buffer.from(`${host}: `);
+  /** `coloured`: whether the host's name is in its colour, by stream. */
+  constructor(host: string, decoders: Decoders | undefined, coloured?: Readonly<Record<StreamName, boolean>>) {
+    const prefix = (stream: StreamName) =>
+      Buffer.from(`${coloured?.[stream] ? inItsColour(host, `${host}:`) : `${host}:`} `);
+    this.#prefix = { stdout: prefix('stdout'), stderr: prefix('stderr') };
     this.#decoders = decoders;
   }
 
@@ -42,7 +46,7 @@ export class PrefixedLines {
   end(stream: StreamName): Buffer {
     const whole = this.#cut(stream, this.#decoded(stream, Buffer.alloc(0), false));
     const rest = this.#takeRest(this.#begun[stream]);
-    return rest.length ? Buffer.concat([whole, this.#prefix, rest, NEWLINE]) : whole;
+    return rest.length ? Buffer.concat([whole, this.#prefix[stream], rest, NEWLINE]) : whole;
   }
 
   #decoded(stream: StreamName, bytes: Buffer, more: boolean): Buffer {
@@ -52,13 +56,14 @@ export class PrefixedLines {
 
   #cut(stream: StreamName, bytes: Buffer): Buffer {
     const begun = this.#begun[stream];
+    const prefix = this.#prefix[stream];
     const parts: Buffer[] = [];
     let start = 0;
     let lf = bytes.indexOf(LF);
     let cr = bytes.indexOf(CR);
     while (start < bytes.length) {
       if (begun.returned !== undefined) {
-        start = this.#pastReturn(begun, bytes, start, parts);
+        start = this.#pastReturn(begun, bytes, start, parts, prefix);
         continue;
       }
       if (lf >= 0 && lf < start) lf = bytes.indexOf(LF, start);
@@ -67,7 +72,7 @@ export class PrefixedLines {
       if (end < 0) break;
       if (end === cr && end === start && begun.size === 0) begun.returned = 'before a line';
       else {
-        parts.push(this.#prefix, this.#takeRest(begun), bytes.subarray(start, end + 1));
+        parts.push(prefix, this.#takeRest(begun), bytes.subarray(start, end + 1));
         if (end === cr) {
           parts.push(NEWLINE);
           begun.returned = 'behind a line';
@@ -81,16 +86,16 @@ export class PrefixedLines {
       begun.size += bytes.length - start;
     }
     if (begun.size > LONGEST_LINE) {
-      parts.push(this.#prefix, this.#takeRest(begun), NEWLINE);
+      parts.push(prefix, this.#takeRest(begun), NEWLINE);
     }
     return Buffer.concat(parts);
   }
 
   /** Examines the byte after a carriage return: a newline there ends the same line, which may be empty. */
-  #pastReturn(begun: Begun, bytes: Buffer, at: number, parts: Buffer[]): number {
+  #pastReturn(begun: Begun, bytes: Buffer, at: number, parts: Buffer[], prefix: Buffer): number {
     const byte = bytes[at];
     if (byte === CR) return at + 1;
-    if (byte === LF && begun.returned === 'before a line') parts.push(this.#prefix, EMPTY_LINE);
+    if (byte === LF && begun.returned === 'before a line') parts.push(prefix, EMPTY_LINE);
     begun.returned = undefined;
     return byte === LF ? at + 1 : at;
   }

@@ -49,7 +49,7 @@ export function json(value: unknown): void {
  * Whether to colour a descriptor's output: it is a terminal, and the user has not refused colours
  * (https://no-color.org).
  */
-function coloured(fd: 1 | 2): boolean {
+export function coloured(fd: 1 | 2): boolean {
   return isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 

@@ -7,7 +7,7 @@ import { Socket, type SocketConstructorOpts } from 'node:net';
 import { Writable, type WritableOptions } from 'node:stream';
 import type { StreamName } from '../../index.js';
 import { started } from '../../started.js';
-import { makeWay } from './status-line.js';
+import { makeWayFor } from './status-line.js';
 
 const RETRY_MS = 5;
 /** Bytes that may wait for a slow reader. */
@@ -111,12 +111,19 @@ function writeAll(fd: number, bytes: Buffer, done: (error?: Error | null) => voi
     done(closed);
     return;
   }
-  makeWay(fd, bytes);
+  const finished = makeWayFor(fd, bytes);
+  writeRest(fd, bytes, (error) => {
+    finished();
+    done(error);
+  });
+}
+
+function writeRest(fd: number, bytes: Buffer, done: (error?: Error | null) => void): void {
   write(fd, bytes, 0, bytes.length, null, (error, written) => {
     // A process that shares the descriptor made it non-blocking.
-    if (error?.code === 'EAGAIN') setTimeout(() => writeAll(fd, bytes, done), RETRY_MS);
+    if (error?.code === 'EAGAIN') setTimeout(() => writeRest(fd, bytes, done), RETRY_MS);
     else if (error) done(error);
-    else if (written < bytes.length) writeAll(fd, bytes.subarray(written), done);
+    else if (written < bytes.length) writeRest(fd, bytes.subarray(written), done);
     else done();
   });
 }

@@ -12,6 +12,8 @@ const SAVE = '\u001b7\u001b[999;1H\u001b[K';
 const RESTORE = '\u001b8';
 
 let shown = false;
+/** Writes to a terminal that have not finished: our line would end up in the middle of them. */
+let writing = 0;
 /** The last output did not end its line. */
 let unfinished = false;
 /** While a program draws the whole screen: makes it redraw what our line covered. */
@@ -26,8 +28,9 @@ export function hasStatusLine(): boolean {
   return isatty(2);
 }
 
-/** Shows the line, replacing the one before. */
+/** Shows the line, replacing the one before; not while other output is being written. */
 export function showStatus(text: string): void {
+  if (writing) return;
   // Loads the widths for the next line; this one is at worst cut too early.
   void learnWidths([text]).catch(() => undefined);
   const line = fit(escapeControl(text), (process.stderr.columns || 80) - 1);
@@ -52,9 +55,18 @@ export function makeWay(fd: number, bytes: Uint8Array): void {
   unfinished = bytes.at(-1) !== 0x0a;
 }
 
+/** Like `makeWay`, for a write that takes its time. Call the result when it has finished. */
+export function makeWayFor(fd: number, bytes: Uint8Array): () => void {
+  makeWay(fd, bytes);
+  if (!isTerminal(fd)) return () => undefined;
+  writing += 1;
+  return () => void (writing -= 1);
+}
+
 /** Ends an unfinished line of a program or, with `anyhow`, one the terminal itself began. */
 export function endLine(anyhow = false): void {
-  if (anyhow || (unfinished && isatty(2))) write('\n');
+  if (shown) clearStatus();
+  else if (anyhow || (unfinished && isatty(2))) write('\n');
   unfinished = false;
 }
 
