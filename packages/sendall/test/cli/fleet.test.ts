@@ -128,13 +128,32 @@ describe('one command on many hosts', () => {
     }
   });
 
-  test('shows its progress on a terminal when all are silent for a second', () => {
+  test('shows its progress on a terminal after a second, and who is late; each host in its colour', () => {
     const { code, screen } = user.atTerminal(
-      ['run', 'web[01-02]', '--', 'sh', '-c', 'sleep 1.3; echo awake'],
-      [{ expect: 'sendall: 0 of 2 hosts have ended' }, { expect: '\r\u001b[K' }, { expect: ': awake' }],
+      ['sh', 'web[01-02]', '--stdin', '-c', 'mkdir late 2>/dev/null || exit 0; read go; rmdir late; echo awake'],
+      [
+        { expect: '1 of 2 ended, 0 failed; late: web0' },
+        { expect: ' (running ' },
+        { send: 'go\n' },
+        { expect: '\r\u001b[K' },
+        { expect: 'awake' },
+      ],
     );
     expect(code).toBe(0);
-    for (const host of ['web01', 'web02']) expect(screen).toContain(`${host}: awake`);
+    expect(screen).toMatch(/\u001b\[\d\dmweb0[12]:\u001b\[0m awake/);
+  });
+
+  test('names have no colours with NO_COLOR, nor in a pipe', () => {
+    const words = 'run web[01-02] -- echo plain';
+    const { screen } = user.bashAtTerminal(`NO_COLOR=1 sendall ${words}; sendall ${words} | cat`, []);
+    expect(screen.match(/^web0[12]: plain\r?$/gm)).toHaveLength(4);
+  });
+
+  test('--deadline ends each host’s command', () => {
+    const words = ['run', '--json', '--deadline', '2s', '--kill-grace', '0', 'web[01-02]', '--', 'sleep', '60'];
+    expect(user.events(words).at(-1)).toMatchObject({ states: { timeout: 2 } });
+    const one = user.call(['run', '--deadline', '2s', '--kill-grace', '0', 'web01', '--', 'sleep', '60']);
+    expect(one).toMatchObject({ code: 203, stderr: expect.stringContaining('its deadline has passed') });
   });
 
   test('prints lines with their host, stdout and stderr apart', () => {

@@ -57,7 +57,7 @@ describe('without a link', () => {
   });
 
   test('a run that was aborted before it was sent does not start later', async () => {
-    const { fleet, host } = await oneHost();
+    const { fleet, host } = await oneHost({ firstPause: '1h' });
     await unplugged(fleet, host.run(FOREVER, { reject: false }));
     const abort = new AbortController();
     const run = host.run(['true'], { signal: abort.signal, reject: false });
