@@ -64,7 +64,7 @@ export interface RolloutPlan {
 const PERCENT = /^\d{1,3}(?:\.\d{1,9})?%$/;
 
 const share = (least: string, fits: (percent: number) => boolean): Rule => ({
-  allowed: `a share ${least} 100%`,
+  allowed: `a share such as 25%, ${least} 100%`,
   fits: (value) => typeof value === 'string' && PERCENT.test(value) && fits(Number.parseFloat(value)),
 });
 
