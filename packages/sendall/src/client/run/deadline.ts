@@ -21,17 +21,17 @@ export interface Overdue {
 }
 
 /** Calls back in turn. Returns the function that stops it. `at`: on the clock of `performance.now()`. */
-export function watchDeadline(at: number, killGrace = GRACE, { passed, unheard, unknown }: Overdue): () => void {
+export function watchDeadline(at: number, killGrace = GRACE, overdue: Overdue): () => void {
   let stopped = false;
   let stop: () => void;
   const then = (ms: number, act: () => void) => {
     if (!stopped) stop = after(Math.max(0, ms), act);
   };
   then(at - performance.now(), () => {
-    passed();
+    overdue.passed();
     then(REPORT_WITHIN, () => {
-      unheard();
-      then(killGrace + ANSWER_WITHIN, unknown);
+      overdue.unheard();
+      then(killGrace + ANSWER_WITHIN, () => overdue.unknown());
     });
   });
   return () => {
