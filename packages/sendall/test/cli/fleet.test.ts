@@ -140,7 +140,7 @@ describe('one command on many hosts', () => {
       ],
     );
     expect(code).toBe(0);
-    expect(screen).toMatch(/\u001b\[\d\dmweb0[12]:\u001b\[0m awake/);
+    expect(screen.replaceAll('\u001b', 'ESC')).toMatch(/ESC\[\d\dmweb0[12]:ESC\[0m awake/);
   });
 
   test('names have no colours with NO_COLOR, nor in a pipe', () => {
