@@ -19,4 +19,5 @@ export { HostWords, resolveTargets } from './fleet/targets.js';
 export { askWarmLinks } from './link/warm/client.js';
 export { openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';
+export { canonicalTlsUrl } from './text/address.js';
 export { ScreenModes } from './text/screen-modes.js';

@@ -44,11 +44,10 @@ function folded(hosts: ReadonlyMap<string, DraftHost>): [names: string, host: Dr
     if (found) found.names.push(name);
     else alike.set(same, { names: [name], host: { ...host, url } });
   }
-  return [...alike.values()].map(({ names, host }) =>
-    names.length === 1
-      ? [names[0]!, { ...host, url: hosts.get(names[0]!)!.url }]
-      : [new NodeSet(names, { maxSize: names.length }).toString(), host],
-  );
+  return [...alike.values()].flatMap(({ names, host }) => {
+    const sets = new NodeSet(names, { maxSize: names.length }).toString().split(/,(?![^[]*\])/);
+    return sets.map((set): [string, DraftHost] => [set, hosts.get(set) ?? host]);
+  });
 }
 
 const tagsOf = ({ tags = {} }: DraftHost) => Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1));

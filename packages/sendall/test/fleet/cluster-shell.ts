@@ -62,3 +62,36 @@ for line in sys.stdin:
 export function nodeset(words: readonly string[], input = ''): string {
   return execFileSync('nodeset', words, { input, encoding: 'utf8' });
 }
+
+/** The nodes of each expression, where a file of this name is in the folder of its groups; `first` is its default source. */
+export function askClusterShellFile(
+  file: string,
+  text: string,
+  first: string,
+  expressions: readonly string[],
+): string[][] {
+  const folder = mkdtempSync(join(tmpdir(), 'clustershell-'));
+  try {
+    writeFileSync(join(folder, file), text);
+    const flat = `[local]\nmap: sed -n 's/^$GROUP:\\(.*\\)/\\1/p' ${join(folder, file)}\n`;
+    writeFileSync(
+      join(folder, 'groups.conf'),
+      `[Main]\ndefault: ${first}\nautodir: ${folder}\n${file.endsWith('.cfg') ? flat : ''}`,
+    );
+    const script = `
+import sys
+from ClusterShell.NodeSet import NodeSet, set_std_group_resolver_config
+set_std_group_resolver_config(sys.argv[1])
+for line in sys.stdin:
+    print(' '.join(NodeSet(line.rstrip('\\n'))))
+`;
+    const output = execFileSync('/usr/bin/python3', ['-c', script, join(folder, 'groups.conf')], {
+      input: `${expressions.join('\n')}\n`,
+      encoding: 'utf8',
+    });
+    const lines = output.split('\n').slice(0, expressions.length);
+    return lines.map((line) => line.split(' ').filter(Boolean));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -101,7 +101,7 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (last.startsWith('-')) return [...Object.keys(command.options).map((name) => `--${name}`), '--help'];
   const words = before.slice(1).filter((word) => !word.startsWith('-'));
   if (words.length === 0 && command.subcommands) return command.subcommands;
-  return valuesOf(command.complete, last);
+  return valuesOf(command.completeAfter?.[words[0]!] ?? command.complete, last);
 }
 
 function optionNamed(command: Command, word: string): Option | undefined {

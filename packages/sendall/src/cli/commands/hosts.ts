@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts, KnownHosts, type ListedHost } from '../../index.js';
-import { FORMATS, resolveTargets } from '../../internal.js';
+import { canonicalTlsUrl, FORMATS, resolveTargets } from '../../internal.js';
 import { notAVerb, under, type Arguments, type Command } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
@@ -55,6 +55,7 @@ export const hosts: Command = {
   },
   subcommands: Object.keys(verbs),
   complete: 'host',
+  completeAfter: { import: 'file' },
   async run(args) {
     const [verb, ...words] = args.words;
     if (verb === undefined) return list(args);
@@ -76,14 +77,8 @@ function tagsText({ tags }: ListedHost): string {
 
 async function list(args: Arguments): Promise<number> {
   const all = AllHosts.of(resolveHome()).list();
-  const machines = new Map<string, ListedHost[]>();
-  for (const host of all) {
-    const names = machines.get(machineOf(host));
-    if (names) names.push(host);
-    else machines.set(machineOf(host), [host]);
-  }
-  const othersOf = (host: ListedHost) =>
-    machines.get(machineOf(host))!.flatMap(({ name }) => (name === host.name ? [] : [name]));
+  const machines = byMachine(all);
+  const othersOf = (host: ListedHost) => machines.get(host)!.flatMap(({ name }) => (name === host.name ? [] : [name]));
   if (args.on('json')) for (const host of all) json({ ...host, pin: host.pin ?? null, sameMachineAs: othersOf(host) });
   else if (!all.length) answer('no hosts yet: "sendall pair --new" on the other machine shows how to add it');
   else {
@@ -91,14 +86,26 @@ async function list(args: Arguments): Promise<number> {
       ['NAME', 'ADDRESS', 'KEY', 'FROM', 'TAGS'],
       ...all.map((host) => [host.name, host.url, keyText(host), host.from.join(' '), tagsText(host)]),
     ]);
-    for (const hosts of machines.values())
+    for (const hosts of new Set(machines.values()))
       if (hosts.length > 1) answer(`one machine: ${hosts.map(({ name }) => name).join(', ')}`);
   }
   return 0;
 }
 
-/** The same for all names of one machine, as far as we can tell. */
-const machineOf = ({ pin, url }: ListedHost): string => pin ?? url;
+/** For each host, all names of its machine: those with its key, or with the address of one that has it. */
+function byMachine(hosts: readonly ListedHost[]): ReadonlyMap<ListedHost, readonly ListedHost[]> {
+  const addressOf = ({ url }: ListedHost) => (url.startsWith('tls:') ? canonicalTlsUrl(url) : url);
+  const pins = new Map(hosts.flatMap((host) => (host.pin === undefined ? [] : [[addressOf(host), host.pin]])));
+  const machines = new Map<string, ListedHost[]>();
+  const found = hosts.map((host): [ListedHost, ListedHost[]] => {
+    const machine = host.pin ?? pins.get(addressOf(host)) ?? addressOf(host);
+    const names = machines.get(machine) ?? [];
+    names.push(host);
+    machines.set(machine, names);
+    return [host, names];
+  });
+  return new Map(found);
+}
 
 function keyText({ pin, url }: ListedHost): string {
   return pin ?? (url.startsWith('unix:') ? '-' : 'not paired');
@@ -144,7 +151,7 @@ async function set(_args: Arguments, [name, ...tags]: readonly string[]): Promis
 function checkInOwnFile(name: string): void {
   if (known().get(name)) return;
   const host = AllHosts.of(resolveHome()).withoutPrograms.get(name);
-  if (host) throw new UsageError(`${name} stands in hosts.d, in ${host.from.join(' ')}: change it there`);
+  if (host) throw new UsageError(`${name} is stated in ${host.from.join(' ')}: change it there`);
 }
 
 async function ping(args: Arguments, [targets, ...more]: readonly string[]): Promise<number> {

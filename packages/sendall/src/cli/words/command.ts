@@ -31,6 +31,8 @@ export interface Command {
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
   readonly complete?: 'host' | 'run' | 'file';
+  /** The same for the words after these subcommands. */
+  readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
   /** How many words it takes before `--`; further ones were meant for another program. */
   readonly most?: number;
   /** Resolves to the process's exit code. */
