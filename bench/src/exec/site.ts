@@ -44,7 +44,8 @@ const agentFlags = (home: string) =>
       ]
     : [];
 
-export async function openSite() {
+/** `listen`: where the paired host listens besides its own socket. */
+export async function openSite(listen = 'tls://127.0.0.1:0') {
   const folder = mkdtempSync(join(tmpdir(), 'sendall-bench-'));
   const near = join(folder, 'near');
   const far = join(folder, 'far');
@@ -66,7 +67,7 @@ export async function openSite() {
   }
   try {
     agents.push(await startAgent(near));
-    agents.push(await startAgent(far, '--listen', 'tls://127.0.0.1:0'));
+    agents.push(await startAgent(far, '--listen', listen));
     const url = agents[1].urls.find((each) => each.startsWith('tls:')) ?? '';
     const { code } = JSON.parse(await sendall(far, 'pair', '--new', '--json'));
     await sendall(near, 'pair', url, '--code', code, '--name', 'web1');

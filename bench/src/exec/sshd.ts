@@ -49,8 +49,8 @@ async function answers(port: number) {
   throw new Error('sshd does not answer');
 }
 
-/** Starts it, or returns why it is missing. */
-export async function openSshd() {
+/** Starts it, or returns why it is missing. It accepts generated keys only. `names`: further names of it in ssh_config. */
+export async function openSshd(address = '127.0.0.1', names = '') {
   const [sshd, ssh, keygen] = ['sshd', 'ssh', 'ssh-keygen'].map(find);
   if (!sshd || !ssh || !keygen)
     return { missing: 'OpenSSH (Debian packages openssh-server, openssh-client) is not installed' };
@@ -65,7 +65,7 @@ export async function openSshd() {
   writeFileSync(
     `${folder}/sshd_config`,
     [
-      `ListenAddress 127.0.0.1:${port}`,
+      `ListenAddress ${address}:${port}`,
       `HostKey ${folder}/host`,
       `AuthorizedKeysFile ${folder}/authorized_keys`,
       `PidFile ${folder}/pid`,
@@ -89,6 +89,7 @@ export async function openSshd() {
     [
       'Host bench',
       '  HostName 127.0.0.1',
+      `Host bench ${names}`.trimEnd(),
       `  Port ${port}`,
       `  User ${user}`,
       `  IdentityFile ${folder}/user`,
@@ -122,6 +123,9 @@ export async function openSshd() {
     }
     return {
       pid: server.pid ?? 0,
+      masterPid: master.pid ?? 0,
+      config: `${folder}/ssh_config`,
+      control,
       port,
       user,
       key: `${folder}/user`,

@@ -242,7 +242,7 @@ describe('one command on many hosts', () => {
   });
 
   test('--json names each host’s states and, with --gather, the groups of equal answers', () => {
-    const script = 'echo same; exit 0$(test ! -e first && touch first && echo 4)';
+    const script = `echo same; exit 0$(mkdir ${user.home}/first 2> /dev/null && echo 4)`;
     const events = user.events(['sh', 'web[01-03]', '--json', '--gather', '--window', '1', '-c', script]);
     for (const host of ['web01', 'web02', 'web03']) {
       const own = events.filter((each) => each.event === 'host' && each.host === host);
