@@ -20,6 +20,7 @@ const seconds: Record<string, number> = {
   'packages/lab/test/page.test.ts': 20,
   'packages/sendall/test/exact/upgrade.test.ts': 15,
   'packages/sendall/test/exact/processes.test.ts': 15,
+  'packages/sendall/test/cli/history.test.ts': 20,
   'packages/sendall/test/cli/fleet.test.ts': 15,
   'packages/sendall/test/cli/links.test.ts': 15,
   'packages/framing/test/laws.test.ts': 15,

@@ -314,7 +314,7 @@ describe('the history is swept when a run begins', () => {
     mkdirSync(join(fleetFolder(), `${idOf(1)}.jsonl`));
     symlinkSync('/etc/hostname', join(fleetFolder(), 'blobs', '0'.repeat(64)));
     for (const name of [...foreign, `blobs/${blob}`]) utimesSync(join(fleetFolder(), name), old, old);
-    const beside = `blobs/${blob}.${process.pid}.0123456789ab`;
+    const beside = `index.jsonl.${process.pid}.0123456789ab`;
     writeFileSync(join(fleetFolder(), beside), 'left by a killed process');
     utimesSync(join(fleetFolder(), beside), old, old);
     await record(names, 'true', {}, at(Date.now()));
@@ -369,6 +369,10 @@ describe('a damaged history', () => {
     const blob = join(fleetFolder(), 'blobs', blobs()[0]!);
     writeFileSync(blob, Buffer.alloc(1000, 1));
     expect(only().outputOn('a1', 'stdout')).toBeUndefined();
+    // The next run that has it stores it again.
+    writeFileSync(blob, Buffer.alloc(999));
+    await record(names, 'head -c 1000 /dev/zero');
+    expect(only().outputOn('a1', 'stdout')).toEqual(Buffer.alloc(1000));
     rmSync(blob);
     symlinkSync('/dev/zero', blob);
     expect(only().outputOn('a1', 'stdout')).toBeUndefined();

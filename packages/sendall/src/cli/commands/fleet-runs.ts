@@ -36,7 +36,7 @@ export async function listFleetRuns(args: Arguments): Promise<number> {
       true,
     );
   if (older && speaks(args)) say(`sendall: ${older} older: sendall ps --fleet --all`);
-  const wrong = damaged + shown.reduce((sum, { run }) => sum + run.damaged, 0);
+  const wrong = damaged + shown.reduce((sum, { run, stage }) => sum + (stage === 'ended' ? 0 : run.damaged), 0);
   if (wrong) say(`sendall: ${wrong} lines of the history are damaged and were skipped`);
   return 0;
 }
@@ -49,14 +49,15 @@ function onHosts(targets: string | undefined): (run: PastRun) => boolean {
 }
 
 function summaryOf(run: PastRun): Summary {
-  const counts = new Map<PastState, number>();
-  const late: string[] = [];
-  for (const [host, state] of run.states) {
-    counts.set(state, (counts.get(state) ?? 0) + 1);
-    if (state === 'running' || state === 'lost') late.push(host);
-  }
-  const ordered = [...counts].sort(([, a], [, b]) => b - a);
-  return { run, stage: run.stage, counts: ordered, late: new NodeSet(late).toString() };
+  const { stage, counts } = run;
+  const isOpen = counts.has('running') || counts.has('lost');
+  const late = isOpen ? [...run.states].filter(([, state]) => state === 'running' || state === 'lost') : [];
+  return {
+    run,
+    stage,
+    counts: [...counts].sort(([, a], [, b]) => b - a),
+    late: new NodeSet(late.map(([host]) => host)).toString(),
+  };
 }
 
 function asEvent({ run, stage, counts, late }: Summary): object {

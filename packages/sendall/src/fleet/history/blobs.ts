@@ -1,5 +1,5 @@
 /** Outputs of runs on disk, each stored once under its SHA-256. A blob's time is that of its last use. */
-import { hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -7,7 +7,6 @@ import {
   lstatSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -20,6 +19,7 @@ export const MAX_BLOB = 1024 * 1024 * 1024;
 
 export class Blobs {
   readonly #path: string;
+  #isReady = false;
   /** What was read last: most hosts have the same output. */
   #last: { readonly sha256: string; readonly bytes: Buffer } | undefined;
 
@@ -38,16 +38,20 @@ export class Blobs {
       this.touch(sha256, now);
       return 0;
     }
-    ensureFolder(this.#path);
-    const beside = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
+    if (!this.#isReady) ensureFolder(this.#path);
+    this.#isReady = true;
+    // A torn one was left by a process that died.
+    rmSync(path, { force: true });
     try {
-      writeFileSync(beside, Buffer.concat(chunks), { mode: 0o600, flag: 'wx' });
-      utimesSync(beside, now / 1000, now / 1000);
-      renameSync(beside, path);
-    } finally {
-      rmSync(beside, { force: true });
+      writeFileSync(path, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), { mode: 0o600, flag: 'wx' });
+      this.touch(sha256, now);
+      return size;
+    } catch (error) {
+      // Another process stores it at this moment.
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return 0;
+      rmSync(path, { force: true });
+      throw error;
     }
-    return size;
   }
 
   /** Whether it is there, whole. */

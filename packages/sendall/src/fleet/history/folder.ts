@@ -18,8 +18,8 @@ export interface HistoryFolder {
 export const RUN_ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 export const RUN_FILE = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\.jsonl$/;
 export const BLOB = /^[0-9a-f]{64}$/;
-/** Files beside those above, from which they are made. */
-export const BESIDE = /^(?:index\.jsonl|[0-9a-f]{64})\.\d+\.[0-9a-f]{12}$/;
+/** A file that was to become the index. */
+export const BESIDE = /^index\.jsonl\.\d+\.[0-9a-f]{12}$/;
 
 export function historyFolder({ state }: Pick<Home, 'state'>): HistoryFolder {
   const path = join(state, 'fleet');

@@ -95,6 +95,7 @@ export class History {
       open: hostsIn('running', 'lost'),
       bare: run.hosts.filter((host) => run.isBare(host)),
       skipped: hostsIn('neverStarted'),
+      outcomes: run.endsByOutcome,
     };
     return new Recording(this.#home, run.runId, hosts, true, { ...options, now: this.#now });
   }

@@ -95,6 +95,25 @@ export class PastRun {
     return this.#file.damaged;
   }
 
+  /** The number of hosts in each state. */
+  get counts(): ReadonlyMap<PastState, number> {
+    const counts = new Map<PastState, number>();
+    const { closed, outcomes, neverStarted = [] } = this.#closed ?? {};
+    if (closed === 'ended' && outcomes) {
+      for (const [outcome, hosts] of Object.entries(outcomes)) counts.set(outcome as Outcome, hosts);
+      if (neverStarted.length) counts.set('neverStarted', this.#skipped.size);
+    } else for (const state of this.states.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+    return counts;
+  }
+
+  /** How many hosts came to which end that is known for good. @internal */
+  get endsByOutcome(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { outcome } of this.#file.ends.values())
+      if (outcome !== 'lost') counts[outcome] = (counts[outcome] ?? 0) + 1;
+    return counts;
+  }
+
   /** The state of each host. */
   get states(): ReadonlyMap<string, PastState> {
     const { turns, ends } = this.#file;

@@ -35,6 +35,8 @@ interface Hosts {
   readonly bare?: Iterable<string>;
   /** The command was never tried there. */
   readonly skipped?: readonly string[];
+  /** Of the others, how many came to which end. */
+  readonly outcomes?: Readonly<Record<string, number>>;
 }
 
 interface Options extends RecordingOptions {
@@ -58,10 +60,12 @@ export class Recording {
   /** Open hosts that have had no turn yet. */
   readonly #untried: Set<string>;
   readonly #skipped: readonly string[];
+  readonly #outcomes: Record<string, number>;
   readonly #joined: boolean;
   readonly #output = new Map<string, Record<StreamName, Collected>>();
   /** Short output by its digest. */
   readonly #short = new Map<string, Piece>();
+  #isReady = false;
   #left = false;
   #failed = false;
   /** Ends were recorded. */
@@ -71,7 +75,13 @@ export class Recording {
    * `joined`: the run began earlier, and each of its hosts has had its turn.
    * @internal Use History.begin or History.join.
    */
-  constructor(home: Home, run: string, { open, bare = [], skipped = [] }: Hosts, joined: boolean, options: Options) {
+  constructor(
+    home: Home,
+    run: string,
+    { open, bare = [], skipped = [], outcomes = {} }: Hosts,
+    joined: boolean,
+    options: Options,
+  ) {
     this.#run = run;
     this.#home = home;
     this.#log = new RecordLog(runFile(historyFolder(home), run));
@@ -81,6 +91,7 @@ export class Recording {
     this.#open = new Set(open);
     this.#bare = new Set(bare);
     this.#skipped = skipped;
+    this.#outcomes = { ...outcomes };
     this.#joined = joined;
     this.#untried = new Set(joined ? [] : this.#open);
     subscribe('sendall:dial', this.#onDial);
@@ -117,6 +128,7 @@ export class Recording {
     this.#untried.delete(host);
     this.#open.delete(host);
     this.#bare.delete(host);
+    if (isOpen) this.#outcomes[result.outcome] = (this.#outcomes[result.outcome] ?? 0) + 1;
     this.#news = true;
     this.#append(endOf(result, pieces, this.#options.now()));
   }
@@ -145,7 +157,7 @@ export class Recording {
       index.append({
         run: this.#run,
         at: this.#options.now(),
-        closed: open > 0 ? 'left' : 'ended',
+        ...(open > 0 ? { closed: 'left' } : { closed: 'ended', outcomes: this.#outcomes }),
         ...(skipped.length ? { neverStarted: foldHosts(skipped) } : {}),
       });
       index.close();
@@ -191,7 +203,8 @@ export class Recording {
 
   #append(record: object): void {
     this.#attempt(() => {
-      ensureFolder(historyFolder(this.#home).path);
+      if (!this.#isReady) ensureFolder(historyFolder(this.#home).path);
+      this.#isReady = true;
       this.#log.append(record);
     });
   }

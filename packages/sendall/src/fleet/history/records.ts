@@ -34,6 +34,8 @@ export interface Closed {
   readonly closed: 'ended' | 'left';
   /** Hosts on which the run was never tried, as in `Begun`. */
   readonly neverStarted?: readonly string[];
+  /** With `ended`: hosts by outcome, so that a list of runs need not read each run's file. */
+  readonly outcomes?: Readonly<Record<string, number>>;
 }
 
 /** In the index: a user had the run forgotten. */
@@ -121,6 +123,7 @@ const string: Check = (value) => typeof value === 'string';
 const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const number: Check = (value) => typeof value === 'number';
 const runId: Check = (value) => typeof value === 'string' && RUN_ID.test(value);
+const isOutcome: Check = (value) => typeof value === 'string' && Object.hasOwn(OUTCOMES, value);
 const oneOf =
   (...values: readonly unknown[]): Check =>
   (value) =>
@@ -133,10 +136,10 @@ const list =
   (check: Check): Check =>
   (value) =>
     Array.isArray(value) && value.every(check);
-const shape =
-  (checks: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isObject(value) && Object.entries(checks).every(([field, check]) => check(value[field]));
+const shape = (checks: Readonly<Record<string, Check>>): Check => {
+  const fields = Object.entries(checks);
+  return (value) => isObject(value) && fields.every(([field, check]) => check(value[field]));
+};
 
 const program = shape({ pid: count, program: string });
 const caller = shape({ pid: count, ticks: string, place: string });
@@ -168,6 +171,9 @@ const isClosed = shape({
   at: number,
   closed: oneOf('ended', 'left'),
   neverStarted: optional(list(string)),
+  outcomes: optional(
+    (value) => isObject(value) && Object.entries(value).every(([outcome, hosts]) => isOutcome(outcome) && count(hosts)),
+  ),
 });
 const isForgotten = shape({ run: runId, at: number, forgotten: oneOf(true) });
 const isTurn = shape({ host: string, turn: number });
@@ -175,7 +181,7 @@ const isHostEnd = shape({
   host: string,
   run: runId,
   at: number,
-  outcome: (value) => typeof value === 'string' && Object.hasOwn(OUTCOMES, value),
+  outcome: isOutcome,
   code: optional(count),
   signal: optional(string),
   stdout: optional(piece),
@@ -202,7 +208,7 @@ export function indexRecord(value: unknown): IndexRecord | undefined {
 
 /** A record of a run's file; undefined when it is none. */
 export function hostRecord(value: unknown): Turn | HostEnd | undefined {
-  return isHostEnd(value) || isTurn(value) ? (value as Turn | HostEnd) : undefined;
+  return isTurn(value) || isHostEnd(value) ? (value as Turn | HostEnd) : undefined;
 }
 
 /** Hosts as they are recorded. Addresses stand by themselves: their brackets and numbers are no sets. */
