@@ -69,7 +69,7 @@ module.exports = {
     room('text'),
     room('sets'),
     room('files'),
-    room('keys', 'files'),
+    room('keys', 'files', 'text'),
     room('protocol'),
     room('link', 'protocol', 'text', 'keys'),
     room('keeper', 'protocol', 'link', 'text', 'files'),
@@ -100,6 +100,12 @@ module.exports = {
       severity: 'error',
       from: { path: src('sendall'), pathNot: `${src('sendall')}(link/warm/|client/|internal\\.ts|on-demand\\.ts)` },
       to: { path: `${src('sendall')}link/warm/` },
+    },
+    {
+      name: 'only link/nats knows NATS',
+      severity: 'error',
+      from: { path: '^packages/[^/]+/src/', pathNot: `${src('sendall')}link/nats/` },
+      to: { path: 'node_modules/@nats-io/' },
     },
     {
       name: 'the CLI is the first user of the API',

@@ -18,6 +18,7 @@ export const needs = [
   { command: 'fish', package: 'fish', wantedBy: 'completion' },
   { command: 'strace', package: 'strace', wantedBy: 'the order of sync and start' },
   { command: 'groff', package: 'groff-base', wantedBy: 'manual pages' },
+  { command: 'nats-server', package: 'nats-server', wantedBy: 'links through a broker' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

@@ -35,6 +35,8 @@ export interface Home {
   readonly hostsFolder: string;
   /** Keys that may use this machine's agent. */
   readonly callersFile: string;
+  /** The broker that this user's commands use. */
+  readonly engineFile: string;
 }
 
 /** Longest Unix socket path the kernel accepts; Node silently truncates longer ones. */
@@ -65,6 +67,7 @@ export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
     hostsFile: join(config, 'hosts.json'),
     hostsFolder: join(config, 'hosts.d'),
     callersFile: join(config, 'callers.json'),
+    engineFile: join(config, 'engine.json'),
   };
 }
 
@@ -81,9 +84,18 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|fleet|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|engine\.json|fleet|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
-const TYPICAL = ['identity.pem', 'hosts.json', 'hosts.d', 'callers.json', 'fleet', 'keeper.lock', 'links.sock'];
+const TYPICAL = [
+  'identity.pem',
+  'hosts.json',
+  'hosts.d',
+  'callers.json',
+  'engine.json',
+  'fleet',
+  'keeper.lock',
+  'links.sock',
+];
 
 /** The lock of a record file. Alone, it was left by a process killed at its first change. */
 const LOCK = /^[a-z]+\.json\.lock$/;

@@ -16,8 +16,12 @@ export { hostStateOf, type PastRun, type PastState } from './fleet/history/past-
 export type { Recording } from './fleet/history/recording.js';
 export { selectHosts, selections } from './fleet/history/selection.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';
+export { completeEngine, readEngine, removeEngine, writeEngine, type EngineFiles } from './keys/engine.js';
+export type { Card } from './link/nats/card.js';
+export type { EngineStatus } from './link/nats/discover.js';
+export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';
 export { askWarmLinks } from './link/warm/client.js';
-export { openWarmLinks } from './on-demand.js';
+export { discover, openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';
 export { canonicalTlsUrl } from './text/address.js';
 export { ScreenModes } from './text/screen-modes.js';

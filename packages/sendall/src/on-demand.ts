@@ -3,6 +3,8 @@ import type { Agent } from './agent/agent.js';
 import type { AgentOptions } from './agent/options.js';
 import type { Paired, PairOptions } from './client/pair.js';
 import type { Home } from './home.js';
+import type { Engine } from './keys/engine.js';
+import type { EngineStatus } from './link/nats/discover.js';
 import type { WarmLinks, WarmLinksOptions } from './link/warm/warm-links.js';
 import type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
 
@@ -25,7 +27,7 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
 }
 
 /**
- * Pairs with the agent at `url` (tls://HOST:PORT): pins its key under a name here, and our key there. Repeating it with
+ * Pairs with the agent at `url` (tls://HOST:PORT or nats:ID): pins its key under a name here, and our key there. Repeating it with
  * the same code is harmless.
  * @throws UsageError when the address, the name, the code or a configuration file is wrong.
  * @throws UnreachableError when no agent answers there.
@@ -35,6 +37,15 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const half = await import('./client/pair.js');
   return await half.pair(home, url, options);
+}
+
+/**
+ * Collects the cards of the hosts behind a broker, for `waitMs` milliseconds.
+ * @throws UnreachableError, RefusedError or UsageError when the broker cannot be used.
+ */
+export async function discover(home: Home, engine: Engine, waitMs: number): Promise<EngineStatus> {
+  const [half, { loadIdentity }] = await Promise.all([import('./link/nats/discover.js'), import('./keys/identity.js')]);
+  return await half.discover(engine, await loadIdentity(home, { create: true }), waitMs);
 }
 
 /**

@@ -14,6 +14,7 @@ import { Link } from '../link/link.js';
 import { Presence } from '../files/presence.js';
 import { printable } from '../text/printable.js';
 import { acceptPeer, exportBinding, serverTls } from '../link/tls.js';
+import type { NatsListener } from '../link/nats/listen.js';
 import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
 import type { Control } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
@@ -55,6 +56,7 @@ export class Agent implements AsyncDisposable {
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
   readonly #servers: Server[] = [];
+  readonly #brokers: NatsListener[] = [];
   #identity!: Identity;
   #callers!: Callers;
   #desk!: PairingDesk;
@@ -110,7 +112,8 @@ export class Agent implements AsyncDisposable {
         unreachable: () => void this.#listenUnix().catch(() => undefined),
       });
       await this.#gate.open();
-      for (const url of this.#settings.listen) await this.#listenTls(url);
+      for (const url of this.#settings.listen)
+        await (/^nats:/i.test(url) ? this.#listenNats(url) : this.#listenTls(url));
     } catch (error) {
       await this.close();
       throw error;
@@ -181,7 +184,8 @@ export class Agent implements AsyncDisposable {
 
   async #close(): Promise<void> {
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
-    const stopped = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
+    const stopped: Promise<unknown>[] = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
+    stopped.push(...this.#brokers.map((broker) => broker.close()));
     // It listens no more: the next agent need not wait until all callers have heard of the end.
     this.#presence?.release();
     await Promise.all(stopped);
@@ -234,6 +238,32 @@ export class Agent implements AsyncDisposable {
         cause: error,
       });
     }
+  }
+
+  /** Links through a broker. One that does not answer now is tried again and again. */
+  async #listenNats(url: string): Promise<void> {
+    const { handshakeTimeout, maxConnections: maxLinks, broker } = this.#settings;
+    const { NatsListener } = await import('../link/nats/listen.js');
+    const listener = await NatsListener.open({
+      engine: { url, ...broker },
+      identity: this.#identity,
+      handshakeTimeout,
+      maxLinks,
+      isKnown: (spki) => this.#callers.find(spki) !== undefined,
+      card: async () => {
+        const { epoch } = await this.#gate.open();
+        return { name: this.name, version: VERSION, epoch: Buffer.from(epoch).toString('hex') };
+      },
+      accept: (socket, peer, established) =>
+        void this.adopt(new Link(socket), { kind: 'tls', peer, source: 'the broker' }, established),
+    });
+    this.#brokers.push(listener);
+    this.listening.push(listener.url);
+  }
+
+  /** Brokers that do not let callers reach us now, each with the reason. */
+  get unreached(): { readonly url: string; readonly reason: string }[] {
+    return this.#brokers.flatMap(({ url, trouble: reason }) => (reason === undefined ? [] : [{ url, reason }]));
   }
 
   #serverOptions() {
@@ -338,6 +368,8 @@ export class Agent implements AsyncDisposable {
       limits: { connections, runsPerLink, pingDeadline, ...limits },
       diskFree: freeBytes(this.home.state),
       setAside: this.setAside,
+      broker: this.#settings.broker,
+      unreached: this.unreached,
     };
   }
 }

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
+import type { EngineFiles } from '../keys/engine.js';
 import { durationOption, type Duration } from '../text/duration.js';
 
 /** Where an agent listens, and its limits. */
@@ -17,10 +18,15 @@ export interface AgentOptions {
    */
   name?: string;
   /**
-   * More addresses beside the Unix socket: tls://HOST:PORT.
+   * More addresses beside the Unix socket: tls://HOST:PORT, or a broker's, nats://HOST:PORT,…[/FLEET].
    * @default []
    */
   listen?: readonly string[];
+  /**
+   * Files that let us in at the broker.
+   * @default none
+   */
+  broker?: EngineFiles;
   /**
    * Time for a TLS handshake, and again for HELLO and AUTH.
    * @default 5000
@@ -63,6 +69,7 @@ export interface AgentSettings {
   readonly home: Home;
   readonly name: string;
   readonly listen: readonly string[];
+  readonly broker: EngineFiles;
   readonly handshakeTimeout: number;
   readonly maxRunsPerLink: number;
   readonly maxQuestions: number;
@@ -94,6 +101,14 @@ const OPTIONS: Readers = {
     if (!Array.isArray(value) || !value.every((url) => typeof url === 'string'))
       throw new UsageError(`${name}: ${JSON.stringify(value)} is not a list of addresses`);
     return value;
+  },
+  broker: (name, value = {}) => {
+    if (
+      typeof value === 'object' &&
+      Object.values(value).every((path) => path === undefined || typeof path === 'string')
+    )
+      return value;
+    throw new UsageError(`${name}: it is not a record of file names`);
   },
   handshakeTimeout: time(5000),
   maxRunsPerLink: count(8192),

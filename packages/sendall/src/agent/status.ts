@@ -1,5 +1,6 @@
 /** What an agent says about itself and its keeper. */
 import { statfsSync } from 'node:fs';
+import type { EngineFiles } from '../keys/engine.js';
 import type { Control } from '../protocol/messages.js';
 
 /** Answers to "status". */
@@ -35,6 +36,10 @@ export interface AgentStatus {
   readonly notAdopted: readonly string[] | undefined;
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   readonly setAside: readonly string[];
+  /** Files for its connection to a broker. */
+  readonly broker: EngineFiles;
+  /** Brokers in `listening` that are not connected now. */
+  readonly unreached: readonly { readonly url: string; readonly reason: string }[];
 }
 
 /** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */

@@ -23,6 +23,7 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   Hosts: {
     hosts: async () => (await import('./commands/hosts.js')).hosts,
     pair: async () => (await import('./commands/pair.js')).pair,
+    engine: async () => (await import('./commands/engine.js')).engine,
     links: async () => (await import('./commands/links.js')).links,
     doctor: async () => (await import('./commands/doctor.js')).doctor,
   },

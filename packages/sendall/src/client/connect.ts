@@ -2,9 +2,19 @@
 import { resolveHome, type Home } from '../home.js';
 import { readDuration, type Duration } from '../text/duration.js';
 import type { Host } from './host.js';
-import { checkResolved, inventoryRule, type Inventory, type ResolvedHost } from './inventory.js';
+import { checkResolved, inventoryRule, VIAS, type Inventory, type ResolvedHost, type Via } from './inventory.js';
 import { AllHosts } from './inventories/all-hosts.js';
-import { abortSignal, callback, check, checkOptions, duration, flag, name, type Rules } from './options/check.js';
+import {
+  abortSignal,
+  callback,
+  check,
+  checkOptions,
+  duration,
+  flag,
+  name,
+  oneOf,
+  type Rules,
+} from './options/check.js';
 
 /** Milliseconds for dialling and the handshake by default. */
 export const DIAL_TIMEOUT = 5000;
@@ -17,7 +27,7 @@ export interface ConnectOptions {
    */
   home?: Home;
   /**
-   * The inventory that resolves names and tls:// addresses, at each dial.
+   * The inventory that resolves names and addresses on the network, at each dial.
    * @default all hosts of `home`: hosts.json and hosts.d
    */
   inventory?: Inventory;
@@ -61,6 +71,11 @@ export interface ConnectOptions {
    * @default a link of its own
    */
   share?: () => void;
+  /**
+   * How to reach hosts on the network: through the broker (`nats`), or at their own addresses (`direct`).
+   * @default each host's address decides
+   */
+  via?: Via;
 }
 
 /** The allowed values of each option. */
@@ -75,6 +90,7 @@ export const CONNECT_RULES: Rules<ConnectOptions> = {
   early: flag,
   signal: abortSignal,
   share: callback,
+  via: oneOf(...VIAS),
 };
 
 function isHome(value: unknown): boolean {
@@ -87,7 +103,7 @@ export function inventoryOf({ home, inventory }: ConnectOptions): Inventory {
 }
 
 /**
- * Connects to `local`, a paired host's name, `tls://HOST:PORT` (its pin must be known), `unix:/path`, or a
+ * Connects to `local`, a paired host's name, `tls://HOST:PORT` or `nats:ID` (its pin must be known), `unix:/path`, or a
  * host that was resolved before. A name is looked up again when a lost link is redialled; a resolved host is dialled as
  * given.
  * @throws UnreachableError when no agent answers there.
@@ -105,9 +121,9 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
     import('./session/session.js'),
     import('./host.js'),
   ]);
-  const { early = false, signal, share } = options;
+  const { early = false, signal, share, via } = options;
   const timeoutMs = readDuration(options.timeout) ?? DIAL_TIMEOUT;
-  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share });
+  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, via });
   const first = await dialHost(early);
   const session = new Session(first, () => dialHost(true), {
     giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,

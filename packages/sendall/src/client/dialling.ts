@@ -5,8 +5,10 @@ import { RefusedError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet } from '../link/handshake.js';
+import { readEngine } from '../keys/engine.js';
+import { isNatsHost } from '../text/nats-address.js';
 import { HostMemory } from './host-memory.js';
-import { checkResolved, type Inventory, type ResolvedHost } from './inventory.js';
+import { checkResolved, hostVia, type Inventory, type ResolvedHost, type Via } from './inventory.js';
 import type { Dialled } from './session/session.js';
 
 /** An event of the channel `sendall:dial`, which reports each attempt to link to a host, first or repeated. */
@@ -21,6 +23,7 @@ export interface Dialling {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly share?: (() => void) | undefined;
+  readonly via?: Via | undefined;
 }
 
 const dialEvents = channel('sendall:dial');
@@ -31,14 +34,16 @@ const dialEvents = channel('sendall:dial');
  */
 export function dialler(target: string | ResolvedHost, options: Dialling): (early: boolean) => Promise<Dialled> {
   const host = typeof target === 'string' ? target : target.name;
+  let again = false;
   const failed = (error: unknown): never => {
     dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
     throw error;
   };
   return async (early) => {
     dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
-    const { greeting, ...dialled } = await dialOnce(target, options, early).catch(failed);
+    const { greeting, ...dialled } = await dialOnce(target, options, early, again).catch(failed);
     const greeted = greeting.then((greeted) => {
+      again = true;
       dialEvents.publish({ host, state: 'linked' } satisfies DialEvent);
       return greeted;
     }, failed);
@@ -46,10 +51,16 @@ export function dialler(target: string | ResolvedHost, options: Dialling): (earl
   };
 }
 
-async function dialOnce(target: string | ResolvedHost, options: Dialling, early: boolean): Promise<Dialled> {
-  const { home, inventory, timeoutMs, signal, share } = options;
+/** `again`: a link was lost, and runs wait for the next one. */
+async function dialOnce(
+  target: string | ResolvedHost,
+  options: Dialling,
+  early: boolean,
+  again: boolean,
+): Promise<Dialled> {
+  const { home, inventory, timeoutMs, signal, share, via } = options;
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
-  const { url, pin } = typeof target === 'string' ? lookUp(target, home, inventory) : target;
+  const { url, pin } = hostVia(typeof target === 'string' ? lookUp(target, home, inventory) : target, via);
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
     const warm = await dialWarm(home, { url, pin }, timeoutMs);
@@ -59,6 +70,8 @@ async function dialOnce(target: string | ResolvedHost, options: Dialling, early:
   const link = await dial(url, {
     pin,
     identity: async () => await (await import('../keys/identity.js')).loadIdentity(home, { create: true }),
+    engine: () => readEngine(home),
+    urgent: again,
     timeoutMs,
     signal,
   });
@@ -76,10 +89,10 @@ async function dialOnce(target: string | ResolvedHost, options: Dialling, early:
 function lookUp(target: string, home: Home, inventory: Inventory): ResolvedHost {
   if (target === 'local') return { name: target, url: `unix:${home.agentSocket}` };
   if (target.startsWith('unix:')) return { name: target, url: target };
-  const isAddress = target.startsWith('tls://');
+  const isAddress = target.startsWith('tls://') || isNatsHost(target);
   const host = isAddress ? inventory.at(target) : inventory.get(target);
   if (host) {
-    if (host.pin === undefined && host.url.startsWith('tls://')) throw notPaired(host);
+    if (host.pin === undefined && !host.url.startsWith('unix:')) throw notPaired(host);
     checkResolved(`the host "${target}"`, host);
     return host;
   }

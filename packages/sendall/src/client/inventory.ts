@@ -1,16 +1,17 @@
 /** The interface of a list of hosts with names, addresses, keys and tags, wherever it is stored. */
 import { UsageError } from '../errors.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
-import { parseTlsUrl } from '../text/address.js';
+import { checkNetworkUrl } from '../text/address.js';
+import { isNatsHost, natsHostOf } from '../text/nats-address.js';
 import { check, having, type Rule } from './options/check.js';
 
 /** A host with everything a dial needs, without a lookup. A {@link KnownHost} is one. */
 export interface ResolvedHost {
   /** The host's name in results, events and messages. */
   readonly name: string;
-  /** tls://HOST:PORT or unix:/path */
+  /** tls://HOST:PORT, nats:ID or unix:/path */
   readonly url: string;
-  /** Fingerprint of the agent's key. A tls:// address needs it, a unix: address has none. */
+  /** Fingerprint of the agent's key. An address on the network needs it, a unix: address has none. */
   readonly pin?: string | undefined;
 }
 
@@ -25,7 +26,7 @@ export interface Inventory {
   list(): readonly InventoryHost[];
   /** The host of this name. */
   get(name: string): InventoryHost | undefined;
-  /** The host at a tls:// address, in any spelling. */
+  /** The host at a tls:// or nats: address, in any spelling. */
   at(url: string): InventoryHost | undefined;
   /**
    * The groups for `@NAME` in targets: an expression for the hosts of each name. A group goes before a tag.
@@ -72,7 +73,7 @@ const isUnix = (url: string) => url.startsWith('unix:/');
  * @throws UsageError when it is wrong.
  */
 export function checkHostUrl(url: string): string {
-  if (!isUnix(url)) parseTlsUrl(url);
+  if (!isUnix(url)) checkNetworkUrl(url);
   return url;
 }
 
@@ -84,7 +85,7 @@ const NAME = passing(
   'a host’s name (1 to 63 letters, digits, dots, dashes and underscores; not "local" or "all")',
   checkHostName,
 );
-const URL = passing('tls://HOST:PORT or unix:/path', checkHostUrl);
+const URL = passing('tls://HOST:PORT, nats:ID or unix:/path', checkHostUrl);
 const PIN = passing('a fingerprint, "SHA256:" and 43 characters', parseFingerprint);
 const NO_PIN: Rule = { allowed: 'undefined: a unix: address has no pin', fits: () => false };
 
@@ -99,4 +100,20 @@ export function checkResolved(what: string, host: ResolvedHost): void {
   check(`url of ${what}`, url ?? null, URL);
   if (isUnix(url)) check(`pin of ${what}`, pin, NO_PIN);
   else check(`pin of ${what}`, pin ?? null, PIN);
+}
+
+/** The ways to a host on the network: straight to its address, or through the broker. */
+export const VIAS = ['nats', 'direct'] as const;
+export type Via = (typeof VIAS)[number];
+
+/**
+ * The host by the way that was asked for. The broker knows every host by its key, whatever its address is.
+ * @throws UsageError when there is no such way to it.
+ */
+export function hostVia<T extends ResolvedHost>(host: T, via: Via | undefined): T {
+  const { name, url, pin } = host;
+  if (via === 'nats' && pin !== undefined) return { ...host, url: natsHostOf(pin) };
+  if (via === 'direct' && isNatsHost(url))
+    throw new UsageError(`"${name}" has no address but ${url}, which is behind the broker: leave out --via direct`);
+  return host;
 }

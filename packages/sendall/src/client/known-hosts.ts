@@ -3,13 +3,13 @@ import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { isRecord, RecordFile, type Json } from '../files/record-file.js';
-import { canonicalTlsUrl, parseTlsUrl } from '../text/address.js';
+import { canonicalNetworkUrl, checkNetworkUrl } from '../text/address.js';
 import { checkHostName, type Inventory } from './inventory.js';
 
 /** A host this user knows: its address, key and tags. */
 export interface KnownHost {
   readonly name: string;
-  /** tls://HOST:PORT */
+  /** tls://HOST:PORT or nats:ID */
   readonly url: string;
   /** Fingerprint of the agent's key. */
   readonly pin: string;
@@ -41,7 +41,7 @@ export type Entry = Omit<KnownHost, 'name'>;
 function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry {
   checkHostName(name);
   if (typeof url !== 'string') throw new UsageError('it has no url');
-  parseTlsUrl(url);
+  checkNetworkUrl(url);
   if (typeof pin !== 'string') throw new UsageError('it has no pin');
   parseFingerprint(pin);
   if (!isRecord(tags)) throw new UsageError('its tags are not an object');
@@ -98,9 +98,9 @@ export class KnownHosts implements Inventory {
     const hosts = this.#file.read();
     if (hosts !== this.#indexed) {
       this.#indexed = hosts;
-      this.#byUrl = new Map([...hosts].map(([name, entry]) => [canonicalTlsUrl(entry.url), name]));
+      this.#byUrl = new Map([...hosts].map(([name, entry]) => [canonicalNetworkUrl(entry.url), name]));
     }
-    const name = this.#byUrl.get(canonicalTlsUrl(url));
+    const name = this.#byUrl.get(canonicalNetworkUrl(url));
     return name === undefined ? undefined : this.get(name);
   }
 

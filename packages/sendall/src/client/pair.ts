@@ -4,8 +4,10 @@ import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError
 import type { Home } from '../home.js';
 import { durationOption, type Duration } from '../text/duration.js';
 import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
+import { isNatsHost, NO_ENGINE, parseNatsHost } from '../text/nats-address.js';
 import { helloMessage } from '../link/handshake.js';
-import { loadIdentity } from '../keys/identity.js';
+import { readEngine } from '../keys/engine.js';
+import { loadIdentity, type Identity } from '../keys/identity.js';
 import { Link } from '../link/link.js';
 import { pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
@@ -41,7 +43,7 @@ export interface Paired {
 }
 
 /**
- * Pairs with the agent at `url` (tls://HOST:PORT): pins its key under `name` here, and our key there. Repeating it with
+ * Pairs with the agent at `url` (tls://HOST:PORT or nats:ID): pins its key under `name` here, and our key there. Repeating it with
  * the same code is harmless.
  * @throws UsageError when the address, the name, the code or a configuration file is wrong.
  * @throws UnreachableError when no agent answers there.
@@ -53,15 +55,14 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
   if (unknown !== undefined) throw new UsageError(`there is no pair option "${unknown}"`);
   const { signal } = options;
   const timeoutMs = durationOption('timeoutMs', options.timeoutMs) ?? 10_000;
-  const address = parseTlsUrl(url);
+  const where = isNatsHost(url) ? `nats:${parseNatsHost(url)}` : formatTlsUrl(parseTlsUrl(url));
   const name = checkHostName(options.name);
   const code = parseCode(options.code);
   const hosts = KnownHosts.of(home);
   hosts.get(name); // A file that is wrong is better known before the code is used.
   const identity = await loadIdentity(home, { create: true });
   const started = performance.now();
-  const { socket, peer } = await dialTls({ ...address, identity, timeoutMs, signal });
-  const where = formatTlsUrl(address);
+  const { socket, peer } = await reach(home, where, { identity, timeoutMs, signal });
   const link = new Link(socket);
   try {
     const input = { binding: exportBinding(socket), clientSpki: identity.spki, agentSpki: peer.spki };
@@ -82,6 +83,21 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
   }
   const before = await hosts.pair({ name, url: where, pin: peer.fingerprint });
   return { name, url: where, pin: peer.fingerprint, ...(before && { before }) };
+}
+
+interface Reaching {
+  readonly identity: Identity;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Behind a broker, the address names the key: another one is refused before the code is used. */
+async function reach(home: Home, url: string, options: Reaching): ReturnType<typeof dialTls> {
+  if (!isNatsHost(url)) return await dialTls({ ...parseTlsUrl(url), ...options });
+  const engine = readEngine(home);
+  if (!engine) throw new UsageError(NO_ENGINE);
+  const { dialNats } = await import('../link/nats/dial.js');
+  return await dialNats({ url, engine, ...options });
 }
 
 interface Exchange {

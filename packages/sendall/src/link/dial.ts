@@ -4,15 +4,21 @@ import { connect as netConnect } from 'node:net';
 import { SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH } from '../home.js';
 import { parseTlsUrl } from '../text/address.js';
+import { isNatsHost, NO_ENGINE } from '../text/nats-address.js';
+import type { Engine } from '../keys/engine.js';
 import type { Identity } from '../keys/identity.js';
 import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
 
 export interface DialOptions {
-  /** The SPKI fingerprint the host must show; TLS only. */
+  /** The SPKI fingerprint the host must show; not for Unix sockets. */
   pin?: string | undefined;
-  /** Our own key; TLS only. */
+  /** Our own key; not for Unix sockets. */
   identity?: () => Promise<Identity>;
+  /** The broker for nats: addresses. */
+  engine?: () => Engine | undefined;
+  /** Runs wait for this link: it goes before others when many are dialled through a broker. */
+  urgent?: boolean | undefined;
   /**
    * Milliseconds for the connection and its handshake.
    * @default 5000
@@ -22,7 +28,7 @@ export interface DialOptions {
 }
 
 /**
- * Dials `unix:/path` or `tls://host:port`.
+ * Dials `unix:/path`, `tls://host:port` or `nats:id`.
  * @throws UnreachableError, RefusedError or UsageError.
  */
 export async function dial(url: string, options: DialOptions = {}): Promise<Link> {
@@ -44,7 +50,24 @@ export async function dial(url: string, options: DialOptions = {}): Promise<Link
     });
     return new Link(socket, reads);
   }
-  throw new UsageError(`"${url}" is not an address: use tls://HOST:PORT or unix:/path`);
+  if (isNatsHost(url)) {
+    if (!options.identity || !options.pin) throw new UsageError(`${url} needs a pinned key: pair with it first`);
+    const engine = options.engine?.();
+    if (!engine) throw new UsageError(NO_ENGINE);
+    const { dialNats } = await import('./nats/dial.js');
+    const { pin, timeoutMs, signal, urgent } = options;
+    const { socket } = await dialNats({
+      url,
+      engine,
+      identity: await options.identity(),
+      pin,
+      timeoutMs,
+      signal,
+      urgent,
+    });
+    return new Link(socket);
+  }
+  throw new UsageError(`"${url}" is not an address: use tls://HOST:PORT, nats:ID or unix:/path`);
 }
 
 function dialUnix(path: string, options: DialOptions): Promise<Link> {

@@ -5,6 +5,7 @@
  */
 import { constants } from 'node:crypto';
 import type { OnReadOpts } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   connect,
   createSecureContext,
@@ -13,7 +14,7 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
-import { RefusedError, UnreachableError } from '../errors.js';
+import { RefusedError, SendallError, UnreachableError } from '../errors.js';
 import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from '../text/address.js';
 import { fingerprintOf } from '../keys/fingerprint.js';
@@ -82,7 +83,13 @@ export function exportBinding(socket: TLSSocket): Buffer {
   return socket.exportKeyingMaterial(32, 'EXPORTER-sendall-pair', Buffer.alloc(0));
 }
 
-export interface DialOptions extends TlsAddress {
+/** A stream that leads to an agent, and the agent's address for messages. */
+export interface Carried {
+  readonly stream: Duplex;
+  readonly url: string;
+}
+
+export type DialOptions = (TlsAddress | Carried) & {
   readonly identity: Identity;
   /** The agent's fingerprint. Without it any key is accepted, for pairing only. */
   readonly pin?: string | undefined;
@@ -94,7 +101,7 @@ export interface DialOptions extends TlsAddress {
   readonly signal?: AbortSignal | undefined;
   /** Reads into the caller's memory; see SharedReads. */
   readonly onread?: OnReadOpts | undefined;
-}
+};
 
 const WHY: Record<string, string> = {
   ECONNREFUSED: 'nothing listens there',
@@ -113,7 +120,9 @@ const WANTING: Record<string, string> = {
 };
 
 /** A sentence for why a connection failed. `connected`: TCP succeeded, so TLS failed. */
-function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean): UnreachableError {
+function dialError(url: string, error: NodeJS.ErrnoException, connected: boolean): SendallError {
+  // The stream's own reason.
+  if (error instanceof SendallError) return error;
   const code = error.code ?? '';
   const wanting = Object.hasOwn(WANTING, code) ? WANTING[code] : undefined;
   if (wanting) return new UnreachableError(`no connection to ${url} can be made: ${wanting}`, { cause: error });
@@ -141,16 +150,16 @@ function notAnAgent(url: string, cause?: Error): UnreachableError {
  * @throws the signal's reason when the signal was aborted.
  */
 export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer: Peer }> {
-  const { host, port, identity, pin, timeoutMs = 5000, signal, onread } = options;
-  const url = formatTlsUrl(options);
+  const { identity, pin, timeoutMs = 5000, signal, onread } = options;
+  const carried = 'stream' in options;
+  const url = carried ? options.url : formatTlsUrl(options);
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    let connected = false;
+    let connected = carried;
     const socket = connect({
       secureContext: callerSide(identity),
       ...terms,
-      host,
-      port,
+      ...(carried ? { socket: options.stream } : { host: options.host, port: options.port }),
       ...(onread ? { onread } : {}),
     } as ConnectionOptions);
     const settle = () => {

@@ -1,6 +1,7 @@
 /** Addresses as people write them. Separate from tls.ts, so that reading the list of hosts does not load TLS. */
 import { isIPv6 } from 'node:net';
 import { UsageError } from '../errors.js';
+import { isNatsHost, parseNatsHost } from './nats-address.js';
 
 /** The port of a tls:// address without one. */
 const DEFAULT_PORT = 7433;
@@ -27,13 +28,27 @@ export function parseTlsUrl(url: string): TlsAddress {
 }
 
 /** Gives equivalent addresses the same URL: lower case, the shortest form of IPv6, an explicit port. */
-export function canonicalTlsUrl(url: string): string {
+function canonicalTlsUrl(url: string): string {
   const { host, port } = parseTlsUrl(url);
   if (!isIPv6(host)) return formatTlsUrl({ host: host.toLowerCase(), port });
   // A zone is a local name on this machine, and case-sensitive.
   const [address, ...zone] = host.split('%');
   const short = new URL(`tls://[${address}]`).hostname;
   return `tls://${[short.slice(0, -1), ...zone].join('%')}]:${port}`;
+}
+
+/**
+ * Checks the address of a host on the network: tls://HOST:PORT or nats:ID.
+ * @throws UsageError for anything else.
+ */
+export function checkNetworkUrl(url: string): void {
+  if (isNatsHost(url)) parseNatsHost(url);
+  else parseTlsUrl(url);
+}
+
+/** Gives equivalent addresses of a host the same URL. */
+export function canonicalNetworkUrl(url: string): string {
+  return isNatsHost(url) ? `nats:${parseNatsHost(url)}` : canonicalTlsUrl(url);
 }
 
 /** The URL of an address, always with its port. */

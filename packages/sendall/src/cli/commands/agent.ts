@@ -5,6 +5,7 @@ import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { connect, openAgent, type AgentStatus } from '../../index.js';
 import { startInBackground } from '../hosts/background.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { engineFilesOf, engineOptions, engineWords } from '../words/engine-options.js';
 import { answer, json, say } from '../show/print.js';
 import { onSignal } from '../leaving/signals.js';
 import { tooFewFiles } from '../show/scarce.js';
@@ -20,12 +21,16 @@ export const agent: Command = {
   summary: 'serve this machine in the foreground, or stop, restart or query the running agent',
   examples: ['sendall agent --listen tls://0.0.0.0:7433', 'sendall agent restart --listen tls://0.0.0.0:7433'],
   options: {
-    listen: { value: 'URL', help: 'also listen on tls://HOST:PORT; with restart: replaces the old addresses' },
+    listen: {
+      value: 'URL',
+      help: 'also listen on tls://HOST:PORT, or behind a broker: nats://HOST:PORT,…; with restart: replaces the old addresses',
+    },
     name: { value: 'NAME', help: 'the name shown to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
     into: { value: 'DIR', help: 'with install: write them there', complete: 'folder' },
     runs: { help: 'with stop: end the running commands too' },
     json: { help: 'one JSON object a line on stdout' },
+    ...engineOptions,
   },
   subcommands: ['stop', 'restart', 'status', 'install'],
   async run(args) {
@@ -44,8 +49,10 @@ async function foreground(args: Arguments): Promise<number> {
   const few = existsSync('/proc/self/limits') && tooFewFiles(readFileSync('/proc/self/limits', 'latin1'));
   if (few) throw new UsageError(few);
   const name = args.text('name');
-  const running = await openAgent({ listen: args.texts('listen'), ...(name === undefined ? {} : { name }) });
+  const broker = engineFilesOf(args);
+  const running = await openAgent({ listen: args.texts('listen'), broker, ...(name === undefined ? {} : { name }) });
   for (const url of running.listening) say(`listening ${url}`);
+  for (const { url, reason } of running.unreached) say(`${url}: ${reason}; trying again`);
   const damage = journalDamage(running.setAside);
   if (damage) say(`${damage.found}: ${damage.mend}`);
   const end = () => void running.close();
@@ -76,6 +83,7 @@ async function status(args: Arguments): Promise<number> {
       `agent ${said.name} ${said.version}, pid ${said.pid}, keeper ${said.keeperPid ?? 'not running'}, ${count(said.runs, 'command')} now`,
     );
     for (const url of said.listening) answer(`listening ${url}`);
+    for (const { url, reason } of said.unreached ?? []) answer(`not connected: ${url}: ${reason}`);
     answer(`key ${said.fingerprint}`);
     const damage = journalDamage(said.setAside);
     if (damage) answer(`${damage.found}: ${damage.mend}`);
@@ -94,7 +102,15 @@ async function restart(args: Arguments): Promise<number> {
   await until(async () => !(await isRunning(before.pid)), 'the old agent does not end');
   const asked = args.texts('listen');
   const urls = asked.length ? asked : before.listening.filter((url) => !url.startsWith('unix:'));
-  const words = ['--name', args.text('name') ?? before.name, ...urls.flatMap((url) => ['--listen', url])];
+  const files = engineFilesOf(args);
+  // An agent from before an upgrade may not say it.
+  const broker = Object.keys(files).length ? files : (before.broker ?? {});
+  const words = [
+    '--name',
+    args.text('name') ?? before.name,
+    ...urls.flatMap((url) => ['--listen', url]),
+    ...engineWords(broker),
+  ];
   const child = startInBackground(['agent', ...words], 'pipe');
   let heard = '';
   child.once('error', (error) => {
@@ -110,7 +126,7 @@ async function restart(args: Arguments): Promise<number> {
         'AGENT',
         `no agent runs now, start one with "sendall agent"; the new one said: ${heard.trim()}`,
       );
-    return await isRunning(child.pid);
+    return await isRunning(child.pid, urls.length);
   }, 'the new agent does not answer');
   await using host = await connect('local');
   const { listening } = await host.ask<AgentStatus>('status');
@@ -119,11 +135,12 @@ async function restart(args: Arguments): Promise<number> {
   return 0;
 }
 
-/** Whether this very agent still answers. */
-async function isRunning(pid: number | undefined): Promise<boolean> {
+/** Whether this very agent answers, and listens at this many addresses beside its own socket. */
+async function isRunning(pid: number | undefined, addresses = 0): Promise<boolean> {
   try {
     await using host = await connect('local');
-    return (await host.ask<AgentStatus>('status')).pid === pid;
+    const said = await host.ask<AgentStatus>('status');
+    return said.pid === pid && said.listening.length > addresses;
   } catch {
     return false;
   }

@@ -8,6 +8,7 @@ import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
 import { answer, json, table } from '../show/print.js';
 import { reach, reachOptions, shareOf } from '../hosts/reach.js';
+import { discoverHosts } from './discover.js';
 import { nodeset, nodesetOptions } from './nodeset.js';
 import { isOneTarget } from '../words/targets.js';
 
@@ -27,12 +28,13 @@ const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[])
   nodeset,
   import: async (args, words) => (await import('./inventory.js')).importHosts(args, words),
   export: async (args, words) => (await import('./inventory.js')).exportHosts(args, words),
+  discover: discoverHosts,
 };
 
 export const hosts: Command = {
   name: 'hosts',
   usage:
-    '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-] | import FILE|- | export]',
+    '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-] | import FILE|- | export | discover]',
   summary: 'list the known hosts, change the list, or work with sets of them',
   examples: [
     'sendall hosts',
@@ -41,6 +43,7 @@ export const hosts: Command = {
     'sendall hosts import /etc/ansible/hosts',
     'sendall hosts import --exec ./cloud-hosts',
     'sendall hosts export --yaml > hosts.yaml',
+    'sendall hosts discover --wait 5s',
     "sendall hosts nodeset 'web[01-04]!web02' --expand",
     "sendall hosts nodeset -e --split 3 'web[01-20]'",
     'cut -f1 inventory | sendall hosts nodeset --count -',
@@ -48,6 +51,7 @@ export const hosts: Command = {
   options: {
     pin: { value: 'FP', help: 'with add: the fingerprint of the host’s key' },
     tag: { value: 'K=V', help: 'with add: a tag' },
+    wait: { value: 'TIME', help: 'with discover: how long hosts may take to answer (default 2s)' },
     json: { help: 'one JSON object a line on stdout' },
     ...reachOptions,
     ...inventoryOptions,

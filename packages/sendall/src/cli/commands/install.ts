@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import type { Arguments } from '../words/command.js';
+import { engineFilesOf, engineWords } from '../words/engine-options.js';
 import { answer, json } from '../show/print.js';
 import { systemdUnits } from './systemd-units.js';
 
@@ -26,6 +27,7 @@ export function install(args: Arguments): number {
     words: [
       ...args.texts('listen').flatMap((url) => ['--listen', url]),
       ...(name === undefined ? [] : ['--name', name]),
+      ...engineWords(engineFilesOf(args)),
     ],
     user,
   });

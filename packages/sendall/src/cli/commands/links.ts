@@ -28,7 +28,7 @@ export const links: Command = {
   },
 };
 
-const NONE = 'no process holds warm links: the next command to a tls:// host starts one';
+const NONE = 'no process holds warm links: the next command to a host on the network starts one';
 
 async function status(args: Arguments): Promise<void> {
   const said = await askWarmLinks(resolveHome(), 'status');

@@ -4,7 +4,7 @@ import { isatty } from 'node:tty';
 import { UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
-import { Callers } from '../../internal.js';
+import { Callers, natsHostOf } from '../../internal.js';
 import type { Arguments, Command } from '../words/command.js';
 import { answer, json, table } from '../show/print.js';
 import { count, parseDuration } from '../words/units.js';
@@ -19,6 +19,7 @@ export const pair: Command = {
   examples: [
     'sendall pair --new --ttl 1h',
     'sendall pair tls://web1.example:7433 --code - --name web1',
+    'sendall pair nats:ID --code - --name web2',
     'sendall pair --list',
   ],
   options: {
@@ -109,19 +110,24 @@ async function explain({
   await using host = await connect('local');
   const { listening, name } = await host.ask<AgentStatus>('status');
   const url = listening.find((each) => each.startsWith('tls:'));
+  const broker = listening.find((each) => each.startsWith('nats:'));
   answer(`code         ${code}`);
   answer(`fingerprint  ${fingerprint}`);
   answer(`valid until  ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
-  if (!url) {
+  if (!url && broker === undefined) {
     answer(
       'This agent listens only on its Unix socket, so other machines cannot reach it. Let it listen, and make a new code:',
     );
     answer('  sendall agent restart --listen tls://0.0.0.0:7433 && sendall pair --new');
     return;
   }
-  const shown = url.replace(/\/\/(0\.0\.0\.0|\[::\])/, `//${hostname()}`);
+  const shown = url?.replace(/\/\/(0\.0\.0\.0|\[::\])/, `//${hostname()}`);
   answer('On the other machine:');
-  answer(`  sendall pair ${shown} --code ${code} --name ${name}`);
+  if (shown) answer(`  sendall pair ${shown} --code ${code} --name ${name}`);
+  if (!broker) return;
+  if (shown) answer('or, through the broker:');
+  answer(`  sendall pair ${natsHostOf(fingerprint)} --code ${code} --name ${name}`);
+  answer(`If that machine has no broker set up yet, first: sendall engine ${broker}, with its --creds`);
 }
 
 /** Reads the first line of stdin. */

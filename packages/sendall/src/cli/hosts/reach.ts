@@ -6,6 +6,11 @@ import { showProgress } from '../show/progress.js';
 /** Options of every command that reaches a host. */
 export const reachOptions: Readonly<Record<string, Option>> = {
   'no-share': { help: 'make a new link instead of using a warm one' },
+  via: {
+    value: 'WAY',
+    help: 'nats: through the broker; direct: to the host’s own address (default: as it was paired)',
+    complete: ['nats', 'direct'],
+  },
 };
 
 /**
@@ -22,7 +27,7 @@ export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline:
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, { early: true, ...options });
+    return await connect(target, { early: true, ...options, ...viaOf(args) });
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);
@@ -30,12 +35,18 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
   }
 }
 
+/** The way that the user asked for. */
+function viaOf(args: Arguments): ConnectOptions {
+  const via = args.text('via');
+  return via === undefined ? {} : { via: via as 'nats' | 'direct' };
+}
+
 /** Warm links, unless the user wants a separate link. */
 export function shareOf(args: Arguments): ConnectOptions {
-  if (args.on('no-share')) return {};
+  if (args.on('no-share')) return viaOf(args);
   const share = async (): Promise<void> => (await import('./warm-links.js')).startWarmLinks();
   // Loading the module may fail too, for example when no descriptor is free.
-  return { share: () => void share().catch(() => undefined) };
+  return { share: () => void share().catch(() => undefined), ...viaOf(args) };
 }
 
 async function suggest(target: string): Promise<void> {

@@ -40,7 +40,7 @@ export async function printPlan({ batches, canary, window, maxFail }: RolloutPla
 
 /** A run would not even dial it. */
 function hasUnknownKey(target: string): boolean {
-  return target.startsWith('tls://') && KnownHosts.of(resolveHome()).at(target) === undefined;
+  return /^(tls|nats):/.test(target) && KnownHosts.of(resolveHome()).at(target) === undefined;
 }
 
 const count = (number: number, noun: string, plural = 's') => `${number} ${noun}${number === 1 ? '' : plural}`;

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { UsageError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { stampOf } from '../../files/stamp.js';
-import { canonicalTlsUrl } from '../../text/address.js';
+import { canonicalNetworkUrl } from '../../text/address.js';
 import type { Inventory, InventoryHost } from '../inventory.js';
 import { KnownHosts, type Entry } from '../known-hosts.js';
 import { filesIn, readInventoryFile, stampsOf } from './folder.js';
@@ -185,7 +185,7 @@ export class AllHosts implements Inventory {
   }
 }
 
-const canonical = (url: string) => (url.startsWith('tls:') ? canonicalTlsUrl(url) : url);
+const canonical = (url: string) => (url.startsWith('unix:') ? url : canonicalNetworkUrl(url));
 
 const groupsOf = ({ groups }: Listing): ReadonlyMap<string, string> =>
   new Map([...groups].map(([name, { expression }]) => [name, expression]));

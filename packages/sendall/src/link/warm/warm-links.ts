@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { UsageError } from '../../errors.js';
 import { ensurePrivateFolder, type Home } from '../../home.js';
+import { readEngine } from '../../keys/engine.js';
 import { loadIdentity } from '../../keys/identity.js';
 import { VERSION } from '../../protocol/version.js';
 import { durationOption, type Duration } from '../../text/duration.js';
@@ -116,7 +117,8 @@ export class WarmLinks implements WarmLinksProcess {
 
   async #dial({ url, pin }: Wanted, gone: () => void): Promise<WarmLink> {
     const identity = async () => await loadIdentity(this.#home, { create: true });
-    const link = await dial(url, { pin, identity, timeoutMs: this.#timeout });
+    const engine = () => readEngine(this.#home);
+    const link = await dial(url, { pin, identity, engine, timeoutMs: this.#timeout });
     const timeoutMs = this.#timeout;
     const greeting = await greet(link, { method: 'pin', name: 'links', timeoutMs, features: [SHARED] });
     return new WarmLink(url, link, greeting, gone);

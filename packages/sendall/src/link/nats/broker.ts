@@ -1,0 +1,448 @@
+/**
+ * One connection to the broker, shared by all links of this process. It survives the loss of a server: the library
+ * connects to the next one, and links that lost no message go on.
+ */
+import type { ConnectionOptions, Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import { RefusedError, SendallError, UnreachableError, UsageError } from '../../errors.js';
+import { completeEngine, readBrokerProof, type Engine } from '../../keys/engine.js';
+import { formatNatsUrl, parseNatsUrl } from '../../text/nats-address.js';
+import { printable } from '../../text/printable.js';
+import { newInbox, Subjects } from './subjects.js';
+import { MAX_LINKS, WindowPool } from './window-pool.js';
+
+/** The smallest `max_payload` of a server that links can work with. */
+const MIN_PAYLOAD = 16 * 1024;
+/** The oldest server that tells a sender that nobody listens across a cluster as we need it. */
+const OLDEST = [2, 9] as const;
+/** Bytes after which the server is asked whether it has read them. */
+const FLUSH_EVERY = 1024 * 1024;
+/** Bytes that the server has not read yet, above which links wait. */
+const MOST_UNREAD = 8 * 1024 * 1024;
+/** Milliseconds between two checks that the server still answers. */
+const PING_EVERY = 20_000;
+/** The longest pause between two attempts to connect again, and the first one. */
+const LONGEST_PAUSE = 30_000;
+const FIRST_PAUSE = 250;
+/** Milliseconds that a connection without links stays open for the next one. */
+const LINGER = 1000;
+
+/** A link's part that the connection speaks to. */
+export interface BrokerLink {
+  /** The server has nobody to deliver a beat to. */
+  noReceiver(): void;
+  /** The connection can take more. */
+  roomy(): void;
+  /** A server is connected again; messages may have been lost. */
+  reconnected(): void;
+  destroy(error: Error): unknown;
+}
+
+/** Learns of the connection's troubles. */
+export interface BrokerWatcher {
+  /** The server refuses a subject to us. */
+  denied?(subject: string): void;
+  /** The connection is over for good. */
+  closed?(error: SendallError): void;
+}
+
+export interface BrokerOptions {
+  /** Our id in the subjects: see idOfPin. */
+  readonly id: string;
+  /**
+   * Milliseconds for the first connection.
+   * @default 5000
+   */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** The library's insides that have no public name: without them, an idle connection would keep a process alive. */
+interface Insides {
+  readonly protocol?: {
+    readonly transport?: { readonly socket?: { ref(): void; unref(): void } };
+    readonly heartbeats?: { cancel(): void };
+  };
+}
+
+export class Broker {
+  readonly url: string;
+  readonly subjects: Subjects;
+  readonly windows = new WindowPool();
+  readonly inbox: string;
+  /** Resolves when the connection is over for good. */
+  readonly closed: Promise<SendallError>;
+  readonly #nats: NatsConnection;
+  readonly #outage: Outage;
+  readonly #carriers = new Map<string, BrokerLink>();
+  readonly #names = new Map<BrokerLink, string>();
+  readonly #watchers = new Set<BrokerWatcher>();
+  readonly #answers = new Map<string, (message: Msg) => void>();
+  readonly #holders = new Set<unknown>();
+  #up = true;
+  #closing = false;
+  #sent = 0;
+  #asked = 0;
+  #read = 0;
+  #pinging = false;
+  #pings: NodeJS.Timeout | undefined;
+  #linger: NodeJS.Timeout | undefined;
+  #closedWith!: (error: SendallError) => void;
+
+  private constructor(engine: Engine, nats: NatsConnection, id: string, outage: Outage) {
+    this.#outage = outage;
+    const address = parseNatsUrl(engine.url);
+    this.url = formatNatsUrl(address);
+    this.subjects = new Subjects(address.fleet);
+    this.inbox = newInbox(id);
+    this.#nats = nats;
+    this.closed = new Promise((resolve) => (this.#closedWith = resolve));
+    this.subscribe(`${this.inbox}.*`, (message) => this.#answer(message));
+    this.#pings = setInterval(() => this.#ping(), PING_EVERY).unref();
+    this.#settle();
+    void this.#watch();
+    void nats.closed().then((error) => this.#over(error ?? undefined));
+  }
+
+  /**
+   * Connects to one of the servers.
+   * @throws UnreachableError when none answers in time.
+   * @throws RefusedError when the servers do not let us in, are too old or allow too small messages.
+   * @throws UsageError when a file of credentials is missing or wrong.
+   */
+  static async connect(engine: Engine, { id, timeoutMs = 5000 }: BrokerOptions): Promise<Broker> {
+    const { servers } = parseNatsUrl(engine.url);
+    const library = await loadLibrary();
+    readBrokerProof(engine); // Files that are wrong are known before anything is sent.
+    const outage: Outage = { since: performance.now() };
+    const options: ConnectionOptions = {
+      servers: [...servers],
+      authenticator: authenticatorOf(engine, library),
+      ...tlsOf(engine),
+      timeout: timeoutMs || 0x7fff_ffff,
+      maxReconnectAttempts: -1,
+      // Credentials may be renewed meanwhile.
+      ignoreAuthErrorAbort: true,
+      reconnectTimeWait: 0,
+      reconnectDelayHandler: () => pauseAfter(outage.since),
+      noAsyncTraces: true,
+    };
+    const connecting = library.connect(options);
+    try {
+      const nats = await abortable(connecting, timeoutMs ? AbortSignal.timeout(timeoutMs) : undefined);
+      checkServer(engine.url, nats);
+      return new Broker(engine, nats, id, outage);
+    } catch (error) {
+      connecting.then(
+        (nats) => void nats.close(),
+        () => undefined,
+      );
+      throw connectError(engine.url, error as Error);
+    }
+  }
+
+  /** False while no server is connected; what is published then is lost. */
+  get connected(): boolean {
+    return this.#up;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing;
+  }
+
+  /** True while links may send. */
+  get roomy(): boolean {
+    return this.#up && this.#sent - this.#read < MOST_UNREAD;
+  }
+
+  get hasRoom(): boolean {
+    return !this.#closing && this.#names.size < MAX_LINKS;
+  }
+
+  /** Most bytes of one message. */
+  get maxMessage(): number {
+    return this.#nats.info?.max_payload ?? MIN_PAYLOAD;
+  }
+
+  /** The server in use: its address and version. */
+  get server(): { readonly address: string; readonly version: string; readonly name: string } {
+    const { version = '', server_name: name = '' } = this.#nats.info ?? {};
+    return { address: this.#nats.getServer(), version, name: printable(name, 64) };
+  }
+
+  /** Milliseconds of a message to the server and back. */
+  async roundTrip(): Promise<number> {
+    const before = performance.now();
+    await this.#nats.flush();
+    return performance.now() - before;
+  }
+
+  subscribe(subject: string, take: (message: Msg) => void): Subscription {
+    return this.#nats.subscribe(subject, {
+      callback(error, message) {
+        // Errors of a subscription come as a status too.
+        if (error) return;
+        try {
+          take(message);
+        } catch {
+          // What is no message of ours came from another client of the broker. The library must not stop reading.
+        }
+      },
+    });
+  }
+
+  publish(subject: string, bytes: Uint8Array, reply?: string): void {
+    if (!this.#up || this.#closing) return;
+    this.#nats.publish(subject, bytes, reply === undefined ? undefined : { reply });
+    this.#sent += bytes.length;
+    if (this.#sent - this.#asked < FLUSH_EVERY) return;
+    const upTo = (this.#asked = this.#sent);
+    const read = (): void => {
+      const waited = !this.roomy;
+      this.#read = Math.max(this.#read, upTo);
+      if (waited) for (const carrier of this.#names.keys()) carrier.roomy();
+    };
+    this.#nats.flush().then(read, read);
+  }
+
+  /** Publishes a question; `take` gets the answers, and the server's word that nothing listens, until it is removed. */
+  ask(token: string, subject: string, bytes: Uint8Array, take: (message: Msg) => void): () => void {
+    this.#answers.set(token, take);
+    this.publish(subject, bytes, `${this.inbox}.${token}`);
+    return () => this.#answers.delete(token);
+  }
+
+  /** @internal A new carrier. Returns the subject for answers to its beats. */
+  watch(link: string, carrier: BrokerLink): string {
+    clearTimeout(this.#linger);
+    this.#carriers.set(link, carrier);
+    this.#names.set(carrier, link);
+    this.hold(carrier);
+    return `${this.inbox}.${link}`;
+  }
+
+  /** @internal The carrier is gone. */
+  forget(carrier: BrokerLink): void {
+    const link = this.#names.get(carrier);
+    if (link === undefined) return;
+    this.#names.delete(carrier);
+    if (this.#carriers.get(link) === carrier) this.#carriers.delete(link);
+    this.letGo(carrier);
+  }
+
+  /** Keeps the process alive, and the connection open, until `letGo`. */
+  hold(holder: unknown): void {
+    clearTimeout(this.#linger);
+    this.#holders.add(holder);
+    if (this.#holders.size === 1) this.#settle();
+  }
+
+  letGo(holder: unknown): void {
+    this.#holders.delete(holder);
+    if (this.#holders.size) return;
+    this.#settle();
+    clearTimeout(this.#linger);
+    if (!this.#names.size) this.#linger = setTimeout(() => void this.close(), LINGER).unref();
+  }
+
+  addWatcher(watcher: BrokerWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Sends what is queued, then ends the connection. Its links end with it. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    clearTimeout(this.#linger);
+    clearInterval(this.#pings);
+    if (this.#up) await this.#nats.flush().catch(() => undefined);
+    await this.#nats.close();
+  }
+
+  #answer(message: Msg): void {
+    const token = message.subject.slice(this.inbox.length + 1);
+    const take = this.#answers.get(token);
+    if (take) take(message);
+    // An agent that does not know the link, or nothing at all, received a beat.
+    else if (isNoResponders(message)) this.#carriers.get(token)?.noReceiver();
+    else this.#carriers.get(token)?.destroy(new UnreachableError('the other side does not know the link any more'));
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.#nats.status()) {
+      if (status.type === 'disconnect') this.#lost();
+      else if (status.type === 'reconnect') this.#found();
+      else if (status.type === 'error') this.#complained(status.error);
+    }
+  }
+
+  #lost(): void {
+    this.#outage.since = performance.now();
+    this.#up = false;
+    this.#read = this.#asked = this.#sent;
+  }
+
+  #found(): void {
+    if (this.#closing) return;
+    try {
+      checkServer(this.url, this.#nats);
+    } catch {
+      // This server cannot be used; another one may do.
+      void this.#nats.reconnect();
+      return;
+    }
+    this.#up = true;
+    this.#settle();
+    for (const carrier of this.#names.keys()) carrier.reconnected();
+  }
+
+  #complained(error: Error): void {
+    const subject = (error as { subject?: unknown }).subject;
+    if (typeof subject === 'string') for (const watcher of this.#watchers) watcher.denied?.(subject);
+  }
+
+  #over(cause: Error | undefined): void {
+    this.#up = false;
+    this.#closing = true;
+    clearInterval(this.#pings);
+    clearTimeout(this.#linger);
+    const error = new UnreachableError('the connection to the broker is closed', cause ? { cause } : {});
+    for (const carrier of this.#names.keys()) carrier.destroy(error);
+    for (const watcher of this.#watchers) watcher.closed?.(error);
+    this.#closedWith(error);
+  }
+
+  /** The library's own pings would keep an idle process alive. */
+  #ping(): void {
+    if (!this.#up) return;
+    if (this.#pinging) {
+      this.#pinging = false;
+      void this.#nats.reconnect();
+      return;
+    }
+    this.#pinging = true;
+    const done = (): void => void (this.#pinging = false);
+    this.#nats.flush().then(done, done);
+  }
+
+  #settle(): void {
+    const { transport, heartbeats } = (this.#nats as unknown as Insides).protocol ?? {};
+    heartbeats?.cancel();
+    if (this.#holders.size) transport?.socket?.ref();
+    else transport?.socket?.unref();
+  }
+}
+
+/** The server's own answer when nothing listens to a subject. */
+export const isNoResponders = (message: Msg): boolean => message.data.length === 0 && message.headers?.code === 503;
+
+type Library = typeof import('@nats-io/transport-node');
+
+async function loadLibrary(): Promise<Library> {
+  try {
+    return await import('@nats-io/transport-node');
+  } catch (cause) {
+    throw new UsageError('links through a broker need the package @nats-io/transport-node: npm install it', { cause });
+  }
+}
+
+function authenticatorOf(engine: Engine, library: Library): NonNullable<ConnectionOptions['authenticator']> {
+  return (nonce?: string) => {
+    const proof = readBrokerProof(engine);
+    if (proof.kind === 'password') return { user: proof.user, pass: proof.password };
+    if (proof.kind === 'nkey') return library.nkeyAuthenticator(Buffer.from(proof.seed))(nonce);
+    if (proof.kind === 'creds') return library.credsAuthenticator(Buffer.from(proof.text))(nonce);
+    return {} as never;
+  };
+}
+
+function tlsOf({ tlsCa, tlsCert, tlsKey }: Engine): Pick<ConnectionOptions, 'tls'> {
+  if (tlsCa === undefined && tlsCert === undefined) return {};
+  return {
+    tls: {
+      ...(tlsCa === undefined ? {} : { caFile: tlsCa }),
+      ...(tlsCert === undefined ? {} : { certFile: tlsCert }),
+      ...(tlsKey === undefined ? {} : { keyFile: tlsKey }),
+    },
+  };
+}
+
+/** When the connection was lost. */
+interface Outage {
+  since: number;
+}
+
+/** A pause before the next attempt. It grows with the outage and is random: a fleet does not come back all at once. */
+function pauseAfter(since: number): number {
+  const lasted = performance.now() - since;
+  return Math.round(Math.random() * Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, lasted)));
+}
+
+/** @throws RefusedError for a server that links cannot work with. */
+function checkServer(url: string, nats: NatsConnection): void {
+  const { version = '0', max_payload: payload = 0 } = nats.info ?? {};
+  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
+  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
+    throw new RefusedError(
+      `the broker at ${url} is nats-server ${printable(version, 20)}: links need ${OLDEST.join('.')} or newer`,
+    );
+  if (payload < MIN_PAYLOAD)
+    throw new RefusedError(
+      `the broker at ${url} allows messages of ${payload} bytes (max_payload): links need ${MIN_PAYLOAD}`,
+    );
+}
+
+function connectError(url: string, error: Error): SendallError {
+  if (error instanceof SendallError) return error;
+  const causes = [error, ...((error as { errors?: Error[] }).errors ?? []), error.cause].filter(
+    (each) => each instanceof Error,
+  );
+  const names = causes.map(({ name }) => name);
+  if (names.some((name) => name === 'AuthorizationError' || name === 'UserAuthenticationExpiredError'))
+    return new RefusedError(`the broker at ${url} does not let us in: check the credentials (--creds, --nkey)`, {
+      cause: error,
+    });
+  const own = causes.find((each) => each instanceof SendallError);
+  if (own) return own;
+  const why = printable(causes.map(({ message }) => message).find((text) => text) ?? 'no answer', 200);
+  return new UnreachableError(`the broker at ${url} cannot be reached: ${why}`, { cause: error });
+}
+
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await promise;
+  return await new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+/** By settings and id: connections that this process shares. */
+const shared = new Map<string, Promise<Broker>[]>();
+
+/**
+ * A connection with room for another link; opened when there is none.
+ * @throws what Broker.connect throws, and the signal's reason.
+ */
+export async function brokerFor(
+  engine: Engine,
+  options: BrokerOptions & { signal?: AbortSignal | undefined },
+): Promise<Broker> {
+  options.signal?.throwIfAborted();
+  const complete = completeEngine(engine);
+  const key = JSON.stringify([complete, options.id]);
+  const list = shared.get(key) ?? [];
+  shared.set(key, list);
+  for (const each of list) {
+    const broker = await each.catch(() => undefined);
+    if (broker?.hasRoom) return broker;
+  }
+  // Others may wait for it too: one caller's signal does not end it.
+  const opening = Broker.connect(complete, options);
+  list.push(opening);
+  const drop = (): void => {
+    void list.splice(list.indexOf(opening), 1);
+    if (!list.length && shared.get(key) === list) shared.delete(key);
+  };
+  opening.then((broker) => void broker.closed.then(drop), drop);
+  return await abortable(opening, options.signal);
+}

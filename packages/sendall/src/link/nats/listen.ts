@@ -1,0 +1,259 @@
+/**
+ * The agent's side of links through the broker: answers knocks and questions for its card, and takes in links.
+ *
+ * Any client of the broker can send us anything. Callers that we know come first; strangers share a small pool, enough
+ * for pairing. We answer inboxes only, with one small message each, and only so many a second.
+ */
+import type { Msg } from '@nats-io/transport-node';
+import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
+import { RefusedError, SendallError, UnreachableError } from '../../errors.js';
+import { completeEngine, type Engine } from '../../keys/engine.js';
+import type { Identity } from '../../keys/identity.js';
+import { idOfPin } from '../../text/nats-address.js';
+import { acceptPeer, serverTls, type Peer } from '../tls.js';
+import { Allowance } from './allowance.js';
+import { Broker } from './broker.js';
+import { writeCard, type Card } from './card.js';
+import { Carrier } from './carrier.js';
+import { knockAnswer, MAX_SKEW, readKnock } from './knock.js';
+import { isInbox, linkIn } from './subjects.js';
+import { MAX_LINKS } from './window-pool.js';
+
+/** Links of strangers at once; the oldest goes for a newcomer. */
+const MOST_STRANGERS = 8;
+/** Handshakes of known callers at once. */
+const MOST_HANDSHAKES = 256;
+/** Names of links that were knocked for: a repeated knock makes no second link. */
+const MOST_REMEMBERED = 20_000;
+/** The longest pause between two attempts to reach the broker. */
+const LONGEST_PAUSE = 30_000;
+/** Milliseconds for links to end in order. */
+const FAREWELL = 1000;
+/** A question for cards may be answered within this many milliseconds. */
+const LONGEST_WAIT = 60_000;
+const LONGEST_QUESTION = 256;
+
+export interface NatsListenOptions {
+  readonly engine: Engine;
+  readonly identity: Identity;
+  /** Milliseconds for the TLS handshake. */
+  readonly handshakeTimeout: number;
+  /** Links at once. */
+  readonly maxLinks: number;
+  /** True for the keys of callers that may run commands here. */
+  isKnown(spki: Uint8Array): boolean;
+  card(): Promise<Omit<Card, 'pin' | 'serial'>>;
+  /** A link whose handshake is done. `established`: it is clear who calls. */
+  accept(socket: TLSSocket, peer: Peer, established: () => void): void;
+}
+
+export class NatsListener {
+  /** The address, complete. */
+  readonly url: string;
+  /** Why the broker is not reached; undefined while it is. */
+  trouble: string | undefined;
+  readonly #options: NatsListenOptions;
+  readonly #id: string;
+  readonly #context: SecureContext;
+  readonly #serial = Date.now();
+  readonly #carriers = new Map<string, Carrier>();
+  readonly #strangers = new Set<Carrier>();
+  readonly #knocked = new Map<string, number>();
+  #shaking = 0;
+  #broker: Broker | undefined;
+  #closed = false;
+  #wake: (() => void) | undefined;
+  readonly #known = new Allowance(500, 1000);
+  readonly #unknown = new Allowance(5, 16);
+  readonly #lost = new Allowance(50, 100);
+  readonly #cards = new Allowance(5, 20);
+
+  private constructor(options: NatsListenOptions) {
+    const engine = completeEngine(options.engine);
+    this.#options = { ...options, engine };
+    this.url = engine.url;
+    this.#id = idOfPin(options.identity.fingerprint);
+    this.#context = createSecureContext(serverTls(options.identity));
+  }
+
+  /**
+   * Connects, and stays connected. A broker that does not answer now is tried again and again.
+   * @throws RefusedError or UsageError when trying again would not help: wrong credentials, a server that cannot be used.
+   */
+  static async open(options: NatsListenOptions): Promise<NatsListener> {
+    const listener = new NatsListener(options);
+    try {
+      await listener.#connect();
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error;
+      listener.trouble = error.message;
+    }
+    void listener.#stay();
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#wake?.();
+    const ended = [...this.#carriers.values()].map(
+      (carrier) => new Promise((resolve) => carrier.once('close', resolve)),
+    );
+    await Promise.race([Promise.all(ended), this.#pause(FAREWELL)]);
+    this.#wake?.();
+    await this.#broker?.close();
+  }
+
+  async #connect(): Promise<void> {
+    const broker = await Broker.connect(this.#options.engine, { id: this.#id });
+    if (this.#closed) return await broker.close();
+    broker.hold(this);
+    const { subjects } = broker;
+    broker.addWatcher({ denied: (subject) => (this.trouble = `the broker forbids us the subject ${subject}`) });
+    broker.subscribe(subjects.knock(this.#id), (message) => this.#knock(broker, message));
+    broker.subscribe(subjects.link(this.#id, '*', 'u'), (message) => this.#message(broker, message));
+    broker.subscribe(subjects.discovery, (message) => this.#asked(broker, message));
+    await broker.roundTrip();
+    this.#broker = broker;
+    this.trouble = undefined;
+  }
+
+  /** Connects again after a loss that the library gave up on. */
+  async #stay(): Promise<void> {
+    for (let tries = 0; !this.#closed; tries++) {
+      if (this.#broker) {
+        const { message } = await this.#broker.closed;
+        this.#broker = undefined;
+        this.trouble = message;
+        tries = 0;
+      }
+      await this.#pause(Math.random() * Math.min(LONGEST_PAUSE, 500 * 2 ** tries));
+      if (this.#closed) return;
+      try {
+        await this.#connect();
+      } catch (error) {
+        this.trouble = (error as Error).message;
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  // -- knocks
+
+  #knock(broker: Broker, { data, reply }: Msg): void {
+    if (!reply || !isInbox(reply)) return;
+    const knock = readKnock(data);
+    const known = this.#options.isKnown(knock.spki);
+    if (!(known ? this.#known : this.#unknown).take()) return;
+    const answer = (refusal?: string): void => broker.publish(reply, knockAnswer(refusal));
+    // Our answer may have been lost. A knock of long ago is a replay.
+    if (this.#carriers.has(knock.link)) return answer();
+    if (this.#knocked.has(knock.link)) return;
+    try {
+      knock.verify(this.#id);
+    } catch (error) {
+      if (error instanceof RefusedError) answer(error.message);
+      return;
+    }
+    this.#remember(knock.link);
+    if (known && this.#shaking >= MOST_HANDSHAKES) return answer('it has too many handshakes to do: try again');
+    if (this.#carriers.size >= Math.min(this.#options.maxLinks, MAX_LINKS))
+      return answer(`it has ${this.#carriers.size} links already`);
+    this.#begin(broker, knock.link, knock.fingerprint, known);
+    answer();
+  }
+
+  #remember(link: string): void {
+    const now = Date.now();
+    this.#knocked.set(link, now);
+    for (const [oldest, at] of this.#knocked) {
+      if (this.#knocked.size <= MOST_REMEMBERED && now - at < 2 * MAX_SKEW) break;
+      this.#knocked.delete(oldest);
+    }
+  }
+
+  // -- links
+
+  #message(broker: Broker, { subject, data, reply }: Msg): void {
+    const link = linkIn(subject);
+    if (link === undefined) return;
+    const carrier = this.#carriers.get(link);
+    if (carrier) carrier.receive(data);
+    // The beat of a link from before this agent's start: its caller need not wait for silence.
+    else if (reply && isInbox(reply) && this.#lost.take()) broker.publish(reply, knockAnswer('unknown link'));
+  }
+
+  #begin(broker: Broker, link: string, fingerprint: string, known: boolean): void {
+    const { handshakeTimeout } = this.#options;
+    if (!known && this.#strangers.size >= MOST_STRANGERS)
+      for (const oldest of this.#strangers) {
+        oldest.destroy(new UnreachableError('another stranger came: try again'));
+        break;
+      }
+    const out = broker.subjects.link(this.#id, link, 'd');
+    const carrier = new Carrier({ broker, link, out, peer: 'the caller' }).start();
+    this.#carriers.set(link, carrier);
+    if (!known) this.#strangers.add(carrier);
+    this.#shaking += 1;
+    const socket = new TLSSocket(carrier, {
+      ...serverTls(this.#options.identity),
+      secureContext: this.#context,
+      isServer: true,
+    });
+    let shaking = true;
+    const shaken = (): void => {
+      clearTimeout(timer);
+      if (shaking) this.#shaking -= 1;
+      shaking = false;
+    };
+    const timer = setTimeout(
+      () => carrier.destroy(new UnreachableError('no TLS handshake came in time')),
+      handshakeTimeout,
+    );
+    // Never removed: an error before the link listens must not end the agent.
+    socket.on('error', () => carrier.destroy());
+    carrier.on('error', () => socket.destroy());
+    socket.once('close', () => carrier.destroy());
+    carrier.once('close', () => {
+      shaken();
+      this.#carriers.delete(link);
+      this.#strangers.delete(carrier);
+      socket.destroy();
+    });
+    socket.once('secure', () => {
+      shaken();
+      try {
+        const peer = acceptPeer(socket);
+        if (peer.fingerprint !== fingerprint) throw new RefusedError('the key in TLS is not the one that knocked');
+        this.#options.accept(socket, peer, () => this.#strangers.delete(carrier));
+      } catch (error) {
+        carrier.destroy(error instanceof SendallError ? error : undefined);
+      }
+    });
+  }
+
+  // -- cards
+
+  #asked(broker: Broker, { data, reply }: Msg): void {
+    if (!reply || !isInbox(reply) || data.length > LONGEST_QUESTION || !this.#cards.take()) return;
+    const { question, waitMs } = JSON.parse(Buffer.from(data).toString()) as Record<string, unknown>;
+    if (typeof question !== 'string' || typeof waitMs !== 'number') return;
+    void this.#options.card().then(
+      (card) => {
+        const bytes = writeCard(this.#options.identity, question, { ...card, serial: this.#serial });
+        // All hosts of a fleet answer the same question: not at the same moment.
+        const delay = (Math.random() * Math.min(Math.max(0, waitMs), LONGEST_WAIT)) / 3;
+        setTimeout(() => broker.publish(reply, bytes), delay).unref();
+      },
+      () => undefined,
+    );
+  }
+}
