@@ -28,7 +28,7 @@ export function parseTlsUrl(url: string): TlsAddress {
 }
 
 /** Gives equivalent addresses the same URL: lower case, the shortest form of IPv6, an explicit port. */
-function canonicalTlsUrl(url: string): string {
+export function canonicalTlsUrl(url: string): string {
   const { host, port } = parseTlsUrl(url);
   if (!isIPv6(host)) return formatTlsUrl({ host: host.toLowerCase(), port });
   // A zone is a local name on this machine, and case-sensitive.
