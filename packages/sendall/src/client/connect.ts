@@ -37,6 +37,12 @@ export interface ConnectOptions {
    */
   timeout?: Duration;
   /**
+   * Milliseconds for which a host that cannot be reached is dialled again, for example over a restart of its agent. A
+   * refusal ends it immediately.
+   * @default 0
+   */
+  retryFor?: Duration;
+  /**
    * Milliseconds without a link until its runs are given up as lost.
    * @default 600_000
    */
@@ -83,6 +89,7 @@ export const CONNECT_RULES: Rules<ConnectOptions> = {
   home: { allowed: 'what resolveHome() returns', fits: isHome },
   inventory: inventoryRule,
   timeout: duration,
+  retryFor: duration,
   giveUpAfter: duration,
   pingInterval: duration,
   pingDeadline: duration,
@@ -124,14 +131,21 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
   const { early = false, signal, share, via } = options;
   const timeoutMs = readDuration(options.timeout) ?? DIAL_TIMEOUT;
   const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, via });
-  const first = await dialHost(early);
-  const session = new Session(first, () => dialHost(true), {
-    giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
-    pingInterval: readDuration(options.pingInterval) ?? 15_000,
-    pingDeadline: readDuration(options.pingDeadline) ?? 45_000,
-    longestPause: readDuration(options.longestPause) ?? 10_000,
-  });
-  if (!first.remembered) await session.ready;
+  const retryFor = readDuration(options.retryFor) ?? 0;
+  const begin = async (limitMs: number) => {
+    const first = await dialHost(early, limitMs);
+    const session = new Session(first, () => dialHost(true), {
+      retryFor,
+      giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
+      pingInterval: readDuration(options.pingInterval) ?? 15_000,
+      pingDeadline: readDuration(options.pingDeadline) ?? 45_000,
+      longestPause: readDuration(options.longestPause) ?? 10_000,
+    });
+    if (!first.remembered) await session.ready;
+    return session;
+  };
+  const patience = { forMs: retryFor, attemptMs: timeoutMs, signal };
+  const session = await (retryFor ? (await import('./keep-trying.js')).keepTrying(begin, patience) : begin(timeoutMs));
   const { fromOwnFolder } = target === 'local' ? await import('./own-folder.js') : {};
   return new Host(typeof target === 'string' ? target : target.name, session, fromOwnFolder);
 }

@@ -30,18 +30,23 @@ const dialEvents = channel('sendall:dial');
 
 /**
  * Makes the function that dials a host, the first time and after each loss. `early`: a first flight is wanted, so it looks
- * up what an earlier link has left to remember.
+ * up what an earlier link has left to remember. `limitMs`: another limit than the usual one, for dialling and again for
+ * the handshake.
  */
-export function dialler(target: string | ResolvedHost, options: Dialling): (early: boolean) => Promise<Dialled> {
+export function dialler(
+  target: string | ResolvedHost,
+  options: Dialling,
+): (early: boolean, limitMs?: number) => Promise<Dialled> {
   const host = typeof target === 'string' ? target : target.name;
   let again = false;
   const failed = (error: unknown): never => {
     dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
     throw error;
   };
-  return async (early) => {
+  return async (early, limitMs = options.timeoutMs) => {
     dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
-    const { greeting, ...dialled } = await dialOnce(target, options, early, again).catch(failed);
+    const dialling = dialOnce(target, { ...options, timeoutMs: limitMs }, early, again);
+    const { greeting, ...dialled } = await dialling.catch(failed);
     const greeted = greeting.then((greeted) => {
       again = true;
       dialEvents.publish({ host, state: 'linked' } satisfies DialEvent);

@@ -77,6 +77,7 @@ export function greet(
           link.hold();
           resolve({ auth: message, clockMs: message.clockMs ?? Date.now(), at: performance.now() });
         } else if (message.type === 'LINK_ERROR') fail(linkError(message));
+        else if (message.type === 'GOAWAY') fail(new UnreachableError(message.reason));
         else fail(new ProtocolError(`the agent sent ${message.type} before it let us in`));
       },
       closed: (error) =>
@@ -95,8 +96,9 @@ export function greet(
 export function linkError(message: MessageNamed<'LINK_ERROR'>): SendallError {
   const because = { cause: message };
   if (message.code === 'PROTOCOL') return new ProtocolError(`the peer refused our bytes: ${message.message}`, because);
-  // Sent by the warm-links process.
-  if (message.code === 'UNREACHABLE') return new UnreachableError(message.message, because);
+  // Sent by the warm-links process, and by an agent that is stopping.
+  if (message.code === 'UNREACHABLE' || message.code === 'CLOSED')
+    return new UnreachableError(message.message, because);
   return new RefusedError(message.message, because);
 }
 

@@ -2,6 +2,7 @@
 import { AllHosts, connect, resolveHome, UsageError, type ConnectOptions, type Host } from '../../index.js';
 import type { Arguments, Option } from '../words/command.js';
 import { showProgress } from '../show/progress.js';
+import { parseDuration } from '../words/units.js';
 
 /** Options of every command that reaches a host. */
 export const reachOptions: Readonly<Record<string, Option>> = {
@@ -10,6 +11,10 @@ export const reachOptions: Readonly<Record<string, Option>> = {
     value: 'WAY',
     help: 'nats: through the broker; direct: to the host’s own address (default: as it was paired)',
     complete: ['nats', 'direct'],
+  },
+  'connect-timeout': {
+    value: 'TIME',
+    help: 'keep trying for this long to reach a host, also while its agent restarts (default: one try of at most 5s)',
   },
 };
 
@@ -27,7 +32,7 @@ export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline:
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, { early: true, ...options, ...viaOf(args) });
+    return await connect(target, { early: true, ...options, ...wishesOf(args) });
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);
@@ -35,18 +40,22 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
   }
 }
 
-/** The way that the user asked for. */
-function viaOf(args: Arguments): ConnectOptions {
+/** The way that the user asked for, and how long to try. */
+function wishesOf(args: Arguments): ConnectOptions {
   const via = args.text('via');
-  return via === undefined ? {} : { via: via as 'nats' | 'direct' };
+  const time = args.text('connect-timeout');
+  return {
+    ...(via === undefined ? {} : { via: via as 'nats' | 'direct' }),
+    ...(time === undefined ? {} : { retryFor: parseDuration(time, '--connect-timeout') }),
+  };
 }
 
 /** Warm links, unless the user wants a separate link. */
 export function shareOf(args: Arguments): ConnectOptions {
-  if (args.on('no-share')) return viaOf(args);
+  if (args.on('no-share')) return wishesOf(args);
   const share = async (): Promise<void> => (await import('./warm-links.js')).startWarmLinks();
   // Loading the module may fail too, for example when no descriptor is free.
-  return { share: () => void share().catch(() => undefined), ...viaOf(args) };
+  return { share: () => void share().catch(() => undefined), ...wishesOf(args) };
 }
 
 async function suggest(target: string): Promise<void> {

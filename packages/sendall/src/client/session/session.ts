@@ -44,6 +44,11 @@ export interface Rider {
 
 export interface SessionOptions {
   /**
+   * Milliseconds for which runs that the host does not know wait for a link. Three dials are made in any case.
+   * @default 0
+   */
+  retryFor?: number;
+  /**
    * Milliseconds without a link before its runs are given up.
    * @default 600_000
    */
@@ -127,7 +132,7 @@ export class Session {
 
   constructor(first: Dialled, dial: () => Promise<Dialled>, options: SessionOptions) {
     this.#dial = dial;
-    this.#options = { firstPause: 100, longestPause: 10_000, ...options };
+    this.#options = { retryFor: 0, firstPause: 100, longestPause: 10_000, ...options };
     this.ready = this.#adopt(first);
     this.ready.catch((error: Error) => this.#firstFailed(asSendallError(error)));
   }
@@ -428,7 +433,7 @@ export class Session {
           this.#abandon(this.#lastError);
           return;
         }
-        if (tries + 1 >= FIRST_TRIES)
+        if (tries + 1 >= FIRST_TRIES && performance.now() - since >= this.#options.retryFor)
           for (const [rider, alias] of this.#aliases) if (!rider.boarded) this.#dismiss(rider, alias);
         if (this.#closed || this.#giveUp(since)) return;
       }
