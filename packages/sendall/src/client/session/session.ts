@@ -410,7 +410,11 @@ export class Session {
   /** Dials until a link is up or no run waits for one. "soon": immediately, unless the last link achieved nothing. */
   #redial(when: 'soon' | 'at once'): Promise<void> {
     if (when === 'at once') this.#wakeUp?.();
-    this.#redialling ??= this.#dialAgain(when).finally(() => (this.#redialling = undefined));
+    this.#redialling ??= this.#dialAgain(when).finally(() => {
+      this.#redialling = undefined;
+      // The new link may be lost already.
+      if (!this.#link && this.#riders.size) void this.#redial('soon');
+    });
     return this.#redialling;
   }
 
