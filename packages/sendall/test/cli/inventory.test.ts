@@ -125,7 +125,7 @@ describe('targets', () => {
     });
   });
 
-  test('are completed with the names and groups of files; no program runs', () => {
+  test('are completed with the names and groups of files, and of the last answers of programs; none runs', () => {
     write('cluster.yaml', CLUSTER);
     write('cloud', CLOUD, 0o700);
     const complete = (...words: string[]) =>
@@ -138,6 +138,10 @@ describe('targets', () => {
     expect(complete('hosts', 'import', '--from', '')).toEqual(['yaml', 'ansible', 'clustershell', 'ssh']);
     expect(complete('hosts', 'import', '')).toEqual([':file']);
     expect(existsSync(inFolder('cloud.log.bak'))).toBe(false);
+    user.call(['hosts']);
+    expect(complete('run', 'v')).toEqual(['vm1']);
+    expect(complete('run', '@c')).toEqual(['@cloud']);
+    expect(readFileSync(inFolder('cloud.log.bak'), 'utf8')).toBe('ran\n');
   });
 
   test('reach a machine that a file names, once it is paired', async () => {
@@ -158,6 +162,32 @@ describe('targets', () => {
       stdout: expect.stringContaining('here'),
     });
   });
+});
+
+test('npm yaml is loaded only to parse a file that has changed', () => {
+  const [preload, list] = ['preload.cjs', 'list'].map((name) => join(elsewhere, name)) as [string, string];
+  writeFileSync(
+    preload,
+    `const { now } = Date;
+Date.now = () => now() + 10_000;
+process.on('exit', () => {
+  const isLoaded = Object.keys(require.cache).some((path) => path.includes('/node_modules/yaml/'));
+  require('node:fs').writeFileSync(process.env.LIST, String(isLoaded));
+});`,
+  );
+  const loadsYaml = () => {
+    user.call(['run', '--no-share', 'web1', '--', 'true'], {
+      env: { NODE_OPTIONS: `--require ${preload}`, LIST: list },
+    });
+    return readFileSync(list, 'utf8') === 'true';
+  };
+  expect(loadsYaml()).toBe(false);
+  write('cloud', CLOUD, 0o700);
+  expect(loadsYaml()).toBe(false);
+  write('cluster.yaml', CLUSTER);
+  expect([loadsYaml(), loadsYaml()]).toEqual([true, false]);
+  write('cluster.yaml', CLUSTER.replace('web[1-3]', 'web[1-9]'));
+  expect([loadsYaml(), loadsYaml()]).toEqual([true, false]);
 });
 
 describe('hosts import', () => {

@@ -186,6 +186,58 @@ describe('a file in hosts.d', () => {
   });
 });
 
+describe('parsed files', () => {
+  const counting = () => {
+    const spy = vi.spyOn(fs, 'openSync');
+    syncBuiltinESMExports();
+    return {
+      get yaml() {
+        return spy.mock.calls.filter(([path]) => String(path).endsWith('.yaml')).length;
+      },
+      stop() {
+        spy.mockRestore();
+        syncBuiltinESMExports();
+      },
+    };
+  };
+  /** Another limit makes another instance, as another process would have. */
+  let instance = 0;
+  const anew = (home: Home) => AllHosts.of(home, { timeout: ++instance });
+  const everything = (hosts: AllHosts) => [hosts.list(), [...hosts.groups()], hosts.at('tls://10.0.0.1')];
+
+  test('are kept for later processes until a file changes; damage does not matter', async () => {
+    const home = homeWith({ 'a.yaml': CLUSTER, 'b.yaml': 'hosts: {b: {url: tls://b}}' });
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 10_000);
+    const first = everything(anew(home));
+    const opens = counting();
+    try {
+      expect(everything(anew(home))).toEqual(first);
+      expect(opens.yaml).toBe(0);
+      await KnownHosts.of(home).pair({ name: 'db1', url: 'tls://10.0.0.1', pin: OTHER_PIN });
+      expect(() => anew(home).get('db1')).toThrow(/a\.yaml, line 4: correct one of them/);
+      await KnownHosts.of(home).remove('db1');
+      for (const text of ['', '{', '{"key":', readFileSync(join(home.state, 'inventory.json'), 'utf8').slice(0, 200)]) {
+        writeFileSync(join(home.state, 'inventory.json'), text);
+        expect(everything(anew(home))).toEqual(first);
+      }
+      expect(opens.yaml).toBe(8);
+      writeFileSync(join(home.hostsFolder, 'b.yaml'), 'hosts: {c: {url: tls://c}}');
+      expect(anew(home).get('c')?.url).toBe('tls://c');
+      writeFileSync(join(home.hostsFolder, 'b.yaml'), 'hosts: {c: {}}');
+      for (let i = 0; i < 2; i++) expect(() => anew(home).get('c')).toThrow('has no url');
+    } finally {
+      opens.stop();
+      clock.mockRestore();
+    }
+  });
+
+  test('are not kept while a file has just changed: a second change could look like none', () => {
+    const home = homeWith({ 'a.yaml': CLUSTER });
+    expect(anew(home).list()).toHaveLength(202);
+    expect(fs.existsSync(join(home.state, 'inventory.json'))).toBe(false);
+  });
+});
+
 describe('a file that is wrong', () => {
   const deep = (open: string) => open.repeat(50_000);
   test.each([

@@ -39,9 +39,9 @@ function homeWith(files: Readonly<Record<string, string>>): Home {
 
 /** A script that appends a line to runs.log in its home, and prints this. */
 const printing = (value: unknown) =>
-  `#!/bin/sh\necho run >> ../runs.log\ncat <<'END'\n${typeof value === 'string' ? value : JSON.stringify(value)}\nEND\n`;
-const runsOf = ({ config }: Home) => {
-  const log = join(config, 'runs.log');
+  `#!/bin/sh\necho run >> .runs.log\ncat <<'END'\n${typeof value === 'string' ? value : JSON.stringify(value)}\nEND\n`;
+const runsOf = ({ hostsFolder }: Home) => {
+  const log = join(hostsFolder, '.runs.log');
   return existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').length : 0;
 };
 
@@ -73,7 +73,7 @@ describe('a program in hosts.d', () => {
     await expect(connect('web1', { home })).rejects.toThrow(RefusedError);
     expect(fleet('web[1-3],vm1', { home }).set.size).toBe(4);
     expect(AllHosts.of(home).get('vm1')?.url).toBe('tls://127.0.0.1:1');
-    expect(AllHosts.of(home).withoutPrograms.list()).toHaveLength(4);
+    expect(AllHosts.of(home).lastKnown.list()).toHaveLength(4);
     expect(runsOf(home)).toBe(0);
     expect(AllHosts.of(home).get('vm2')?.url).toBe('tls://vm2.cloud');
     expect(runsOf(home)).toBe(1);
@@ -113,6 +113,22 @@ printf '{"hosts": {"here": {"url": "unix:%s"}}}' "$(pwd)"
 `;
     const home = homeWith({ 'my inventory.sh': script });
     expect(AllHosts.of(home).get('here')?.url).toBe(`unix:${home.hostsFolder}`);
+  });
+
+  test('is remembered with its last answer, for guesses and completion', async () => {
+    const home = homeWith({ cloud: printing(CLOUD), 'a.yaml': 'hosts: {a: {url: tls://a}}' });
+    const names = () =>
+      AllHosts.of(home, { timeout: ++homes })
+        .lastKnown.list()
+        .map(({ name }) => name)
+        .join();
+    expect(names()).toBe('a');
+    AllHosts.of(home).list();
+    expect(names()).toBe('a,db,vm1,vm2,vm3');
+    expect([...AllHosts.of(home).lastKnown.groups().keys()]).toEqual(['vms', 'most']);
+    expect(runsOf(home)).toBe(1);
+    writeFileSync(join(home.hostsFolder, 'cloud'), printing({}));
+    expect(names()).toBe('a');
   });
 
   test('may be a link to a program elsewhere', () => {

@@ -129,7 +129,7 @@ function knownNames(): string[] {
   return ['local', 'all', ...known.map(({ name }) => name)];
 }
 
-/** A shell waits for us at each key, so no program runs. */
+/** A shell waits for us at each key, so no program runs: their last answers must do. */
 function knownHosts() {
-  return AllHosts.of(resolveHome()).withoutPrograms;
+  return AllHosts.of(resolveHome()).lastKnown;
 }

@@ -154,7 +154,7 @@ async function set(_args: Arguments, [name, ...tags]: readonly string[]): Promis
 /** A host that only a file in hosts.d names is changed there. */
 function checkInOwnFile(name: string): void {
   if (known().get(name)) return;
-  const host = AllHosts.of(resolveHome()).withoutPrograms.get(name);
+  const host = AllHosts.of(resolveHome()).lastKnown.get(name);
   if (host) throw new UsageError(`${name} is stated in ${host.from.join(' ')}: change it there`);
 }
 

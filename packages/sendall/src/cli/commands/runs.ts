@@ -86,7 +86,7 @@ export const ps: Command = {
 /** A user who only calls other machines has no agent here, and ended up here by naming no host. */
 function withoutAgent(args: Arguments) {
   return (error: SendallError): never => {
-    const [other] = args.words.length ? [] : AllHosts.of(resolveHome()).withoutPrograms.list();
+    const [other] = args.words.length ? [] : AllHosts.of(resolveHome()).lastKnown.list();
     if (error.code !== 'UNREACHABLE' || !other) throw error;
     throw new UnreachableError(`no agent runs on this machine: name a host, for example sendall ps ${other.name}`);
   };

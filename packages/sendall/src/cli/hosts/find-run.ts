@@ -122,7 +122,7 @@ async function unknownRun(word: string): Promise<string> {
   const { closest } = await import('../words/closest.js');
   const near = closest(word, knownRuns());
   if (near) return `there is no run "${word}": did you mean "${near}"?`;
-  const [host] = AllHosts.of(resolveHome()).withoutPrograms.list();
+  const [host] = AllHosts.of(resolveHome()).lastKnown.list();
   return host
     ? `there is no run "${word}" that you started from here: name its host (--on ${host.name}), or look on all (--on all)`
     : `there is no run "${word}" on this machine: see "sendall ps --all"`;

@@ -9,7 +9,7 @@ export function misplacedHost(name: string, words: readonly string[]): string | 
 
 function isKnown(name: string): boolean {
   try {
-    return AllHosts.of(resolveHome()).withoutPrograms.get(name) !== undefined;
+    return AllHosts.of(resolveHome()).lastKnown.get(name) !== undefined;
   } catch {
     // A broken list of hosts is reported when it is needed.
     return false;

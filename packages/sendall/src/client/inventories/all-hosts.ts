@@ -1,5 +1,5 @@
 /** All hosts that this user can name: those in hosts.json, and those of the files and programs in hosts.d. */
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { UsageError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { stampOf } from '../../files/stamp.js';
@@ -10,6 +10,7 @@ import { filesIn, readInventoryFile, stampsOf } from './folder.js';
 import { inventoryLimits, type InventoryLimits, type InventoryOptions } from './limits.js';
 import { emptyListing, joinListings, type HostEntry, type Listing } from './listing.js';
 import { askProgram } from './program.js';
+import { keyFor, recall, remember } from './remembered.js';
 import { placeText } from './tree.js';
 
 /** A host, and where it is stated. */
@@ -45,6 +46,8 @@ const instances = new Map<string, AllHosts>();
 export class AllHosts implements Inventory {
   readonly #known: KnownHosts;
   readonly #folderPath: string;
+  /** The file with the parsed files; each program's answer is in a file beside it. */
+  readonly #memory: string;
   readonly #limits: InventoryLimits;
   #folder: Folder | undefined;
   /** Whether the files were looked at in this turn of the event loop: there may be as many look-ups as hosts. */
@@ -59,6 +62,7 @@ export class AllHosts implements Inventory {
   private constructor(home: Home, limits: InventoryLimits) {
     this.#known = KnownHosts.of(home);
     this.#folderPath = home.hostsFolder;
+    this.#memory = join(home.state, 'inventory.json');
     this.#limits = limits;
   }
 
@@ -93,14 +97,21 @@ export class AllHosts implements Inventory {
     return groupsOf(this.#all());
   }
 
-  /** The hosts and groups of files alone, for guesses and completion: no program runs. */
-  get withoutPrograms(): Pick<AllHosts, 'list' | 'get' | 'at' | 'groups'> {
+  /** The hosts and groups of files, and of the last answers of programs, for guesses and completion: no program runs. */
+  get lastKnown(): Pick<AllHosts, 'list' | 'get' | 'groups'> & Pick<Inventory, 'at'> {
     return {
-      list: () => this.#listed(this.#files()),
-      get: (name) => this.#combine(name, this.#files()),
+      list: () => this.#listed(this.#last()),
+      get: (name) => this.#combine(name, this.#last()),
       at: (url) => this.#indexed(this.#files(), false).get(canonical(url)),
-      groups: () => groupsOf(this.#files()),
+      groups: () => groupsOf(this.#last()),
     };
+  }
+
+  #last(): Listing {
+    const files = this.#files();
+    const programs = this.#look()?.programs ?? [];
+    const answers = programs.flatMap((path) => recall(this.#memoryOf(path), this.#keyFor([path])) ?? []);
+    return answers.length ? joinListings([files, ...answers], this.#limits.maxHosts) : files;
   }
 
   /** Files and programs in hosts.d as one. */
@@ -119,7 +130,9 @@ export class AllHosts implements Inventory {
     const stamp = stampOf(path);
     let answer = this.#programs.get(path);
     if (!answer || answer.stamp !== stamp) {
-      answer = { stamp, listing: make(() => askProgram(path, this.#limits)) };
+      const listing = make(() => askProgram(path, this.#limits));
+      if ('value' in listing) remember(this.#memoryOf(path), this.#keyFor([path]), listing.value, []);
+      answer = { stamp, listing };
       this.#programs.set(path, answer);
     }
     return valueOf(answer.listing);
@@ -136,13 +149,31 @@ export class AllHosts implements Inventory {
     const stamp = found && stampsOf([...found.yaml, ...found.programs]);
     if (!found || stamp === undefined) this.#folder = undefined;
     else if (this.#folder?.stamp !== stamp) {
-      const listings = () => found.yaml.map((path) => readInventoryFile(path, this.#limits));
-      const files = make(() => joinListings(listings(), this.#limits.maxHosts));
-      this.#folder = { stamp, files, programs: found.programs };
+      this.#folder = { stamp, files: make(() => this.#read(found.yaml)), programs: found.programs };
     }
     this.#isFresh = true;
     queueMicrotask(() => (this.#isFresh = false));
     return this.#folder;
+  }
+
+  /** The YAML files, parsed now or by an earlier process. */
+  #read(paths: readonly string[]): Listing {
+    if (!paths.length) return emptyListing;
+    const key = this.#keyFor(paths);
+    const kept = recall(this.#memory, key);
+    if (kept) return kept;
+    const listings = paths.map((path) => readInventoryFile(path, this.#limits));
+    const listing = joinListings(listings, this.#limits.maxHosts);
+    if (this.#keyFor(paths) === key) remember(this.#memory, key, listing, paths);
+    return listing;
+  }
+
+  #keyFor(paths: readonly string[]): string {
+    return keyFor(paths, stampsOf(paths), this.#limits.maxBytes, this.#limits.maxHosts);
+  }
+
+  #memoryOf(program: string): string {
+    return `${this.#memory}-${basename(program)}`;
   }
 
   #listed({ hosts }: Listing): ListedHost[] {
