@@ -50,7 +50,7 @@ export class AllHosts implements Inventory {
   readonly #memory: string;
   readonly #limits: InventoryLimits;
   #folder: Folder | undefined;
-  /** Whether the files were looked at in this turn of the event loop: there may be as many look-ups as hosts. */
+  /** Whether the code that runs now, without waiting, has looked at the files: it may look up as many names as hosts. */
   #isFresh = false;
   readonly #programs = new Map<string, { readonly stamp: string | undefined; readonly listing: Made<Listing> }>();
   #joined: { readonly of: readonly unknown[]; readonly listing: Made<Listing> } | undefined;
