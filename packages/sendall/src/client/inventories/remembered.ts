@@ -15,15 +15,9 @@ import type { GroupEntry, HostEntry, Listing } from './listing.js';
  */
 const SETTLED = 2500;
 
-type HostRow = [
-  name: string,
-  url: string,
-  pin: string | 0,
-  tags: HostEntry['tags'] | 0,
-  file: number,
-  line: number | 0,
-];
-type GroupRow = [name: string, expression: string, file: number, line: number | 0];
+/** One host. 0: nothing is stated. */
+type HostRow = [name: string, url: string, pin: string | 0, tags: HostEntry['tags'] | 0, file: number, line: number];
+type GroupRow = [name: string, expression: string, file: number, line: number];
 
 interface Kept {
   readonly key: string;
