@@ -23,5 +23,5 @@ export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';
 export { askWarmLinks } from './link/warm/client.js';
 export { discover, openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';
-export { canonicalTlsUrl } from './text/address.js';
+export { canonicalNetworkUrl } from './text/address.js';
 export { ScreenModes } from './text/screen-modes.js';

@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts, KnownHosts, type ListedHost } from '../../index.js';
-import { canonicalTlsUrl, FORMATS, resolveTargets } from '../../internal.js';
+import { canonicalNetworkUrl, FORMATS, resolveTargets } from '../../internal.js';
 import { notAVerb, under, type Arguments, type Command } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { EXIT } from '../words/exit-codes.js';
@@ -98,7 +98,7 @@ async function list(args: Arguments): Promise<number> {
 
 /** For each host, all names of its machine: those with its key, or with the address of one that has it. */
 function byMachine(hosts: readonly ListedHost[]): ReadonlyMap<ListedHost, readonly ListedHost[]> {
-  const addressOf = ({ url }: ListedHost) => (url.startsWith('tls:') ? canonicalTlsUrl(url) : url);
+  const addressOf = ({ url }: ListedHost) => (url.startsWith('unix:') ? url : canonicalNetworkUrl(url));
   const pins = new Map(hosts.flatMap((host) => (host.pin === undefined ? [] : [[addressOf(host), host.pin]])));
   const machines = new Map<string, ListedHost[]>();
   const found = hosts.map((host): [ListedHost, ListedHost[]] => {
