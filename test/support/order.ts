@@ -14,6 +14,7 @@ const seconds: Record<string, number> = {
   'packages/socketserver/test/rows-requests.test.ts': 25,
   'packages/sendall/test/exact/volume.test.ts': 25,
   'packages/sendall/test/cli/hands.test.ts': 25,
+  'packages/sendall/test/fleet/twenty-agents.test.ts': 25,
   'test/pack.test.ts': 25,
   'packages/socketserver/test/chaos.test.ts': 20,
   'packages/socketserver/test/workers.test.ts': 20,

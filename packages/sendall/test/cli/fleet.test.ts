@@ -143,6 +143,31 @@ describe('one command on many hosts', () => {
     expect(screen.replaceAll('\u001b', 'ESC')).toMatch(/ESC\[\d\dmweb0[12]:ESC\[0m awake/);
   });
 
+  test.each([
+    ['Ctrl-C twice', [{ send: '\u0003' }], 'sendall: web[02-03]: never started, cancelled with Ctrl-C'],
+    ['d', [{ send: 'd' }], '; web[02-03] never started'],
+  ] as const)('%s during a pause ends it at once, and the code says that some never started', (_how, keys, words) => {
+    const { code, screen } = user.atTerminal(
+      ['run', 'web[01-03]', '--batch', '1', '--pause', '1h', '--', 'true'],
+      [{ expect: '1 of 3 ended, 0 failed; 2 waiting' }, { send: '\u0003' }, { expect: 'd detaches' }, ...keys],
+    );
+    expect([code, screen.includes(words)]).toEqual([207, true]);
+  });
+
+  test('--gather prints the hosts without an answer last, and why', () => {
+    const pin = `SHA256:${'k'.repeat(43)}`;
+    expect(user.call(['hosts', 'add', 'gone', 'tls://127.0.0.1:9', '--pin', pin]).code).toBe(0);
+    const ended = user.call(['run', 'gone,web01', '--gather', '--window', '1', '--', 'echo', 'here']);
+    user.call(['hosts', 'rm', 'gone']);
+    const rule = '-'.repeat(15);
+    expect(ended.code).toBe(1);
+    expect(ended.stdout.split('\n')).toEqual([
+      ...[rule, 'web01 (1)', rule, 'here'],
+      ...[rule, 'gone (1), unreachable', rule, ''],
+    ]);
+    expect(ended.stderr).toMatch(/^sendall: gone: [^\n]+\n$/);
+  });
+
   test('names have no colours with NO_COLOR, nor in a pipe', () => {
     const words = 'run web[01-02] -- echo plain';
     const { screen } = user.bashAtTerminal(`NO_COLOR=1 sendall ${words}; sendall ${words} | cat`, []);

@@ -48,10 +48,11 @@ export async function leaveMany(
 ): Promise<number> {
   if (how !== 'abandoned') await within(runs.detach().then(async () => await shown));
   const { runId } = runs;
-  if (args.on('json')) await lastWords(1, jsonLine({ event: 'detached', runId, reason: REASONS[how] }));
+  const notStarted = runs.notStarted.toString();
+  if (args.on('json')) await lastWords(1, jsonLine({ event: 'detached', runId, notStarted, reason: REASONS[how] }));
   const words = how === 'abandoned' ? 'left before all were cancelled' : `${LEFT[how]}, the commands go on`;
-  await speak(`${words}: sendall attach ${runId}`, how, args);
-  return CODES[how];
+  await speak(`${words}: sendall attach ${runId}${notStarted && `; ${notStarted} never started`}`, how, args);
+  return notStarted && how === 'detached' ? EXIT.notStarted : CODES[how];
 }
 
 /** Detaches in bounded time. Resolves to the message. */

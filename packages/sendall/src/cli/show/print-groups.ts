@@ -1,5 +1,5 @@
 /** Prints equal answers of many hosts once, and how the others differ from the majority. */
-import type { Group } from '../../index.js';
+import type { Group, Outcome } from '../../index.js';
 import { escapeControl } from './control-characters.js';
 import { decodersFor } from './event-json.js';
 import { put, type Sinks } from './sink.js';
@@ -19,9 +19,17 @@ function texts(group: Group, encoding: string | undefined): { stdout: Buffer; st
   return { stdout: decoded('stdout'), stderr: decoded('stderr') };
 }
 
+/** Outcomes of commands that did not run, or of which nothing is known. */
+const unknown: readonly Outcome[] = ['unreachable', 'refused', 'expired', 'conflict', 'lost'];
+
+/** The groups in their order, with those at the end whose hosts gave no answer: the reasons are printed after them. */
+function answersFirst(groups: readonly Group[]): Group[] {
+  return [...groups].sort((a, b) => Number(unknown.includes(a.outcome)) - Number(unknown.includes(b.outcome)));
+}
+
 /** Prints each group under a line that names its hosts. */
 export async function printGroups(groups: readonly Group[], { out, err }: Sinks, encoding?: string): Promise<void> {
-  for (const group of groups) {
+  for (const group of answersFirst(groups)) {
     const { stdout, stderr } = texts(group, encoding);
     await put(out, `${RULE}\n${headline(group)}\n${RULE}\n`);
     await put(out, ended(stdout));
@@ -31,7 +39,7 @@ export async function printGroups(groups: readonly Group[], { out, err }: Sinks,
 
 /** Prints the majority's output, then for each other group the lines that differ: - only the majority, + only these. */
 export async function printDiff(groups: readonly Group[], sinks: Sinks, encoding?: string): Promise<void> {
-  const [majority, ...others] = groups;
+  const [majority, ...others] = answersFirst(groups);
   if (!majority) return;
   await printGroups([majority], sinks, encoding);
   const most = texts(majority, encoding);
