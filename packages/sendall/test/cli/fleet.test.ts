@@ -161,10 +161,7 @@ describe('one command on many hosts', () => {
     user.call(['hosts', 'rm', 'gone']);
     const rule = '-'.repeat(15);
     expect(ended.code).toBe(1);
-    expect(ended.stdout.split('\n')).toEqual([
-      ...[rule, 'web01 (1)', rule, 'here'],
-      ...[rule, 'gone (1), unreachable', rule, ''],
-    ]);
+    expect(ended.stdout).toBe(`${rule}\nweb01 (1)\n${rule}\nhere\n${rule}\ngone (1), unreachable\n${rule}\n`);
     expect(ended.stderr).toMatch(/^sendall: gone: [^\n]+\n$/);
   });
 

@@ -191,9 +191,10 @@ test('a day of twenty agents: stopped, killed, refusing, slow, absent, failing',
   writeFileSync(join(dir, 'go'), '');
   const runs = [stopped, killed!].map((target) => ({ target, runId: run.idOn(target) }));
   const joined = await within(fleet([stopped, killed!], options).attach(runs), 'the commands that were lost', 60_000);
-  expect(joined.results.map(({ host, stdout }) => [host, stdout]).toSorted()).toEqual(
-    [stopped, killed!].map((host) => [host, `done on ${host}\n`]),
-  );
+  expect(Object.fromEntries(joined.results.map(({ host, stdout }) => [host, stdout]))).toEqual({
+    [stopped]: `done on ${stopped}\n`,
+    [killed!]: `done on ${killed}\n`,
+  });
   expect(ran(dir)).toEqual(times);
 });
 
