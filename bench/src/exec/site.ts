@@ -44,8 +44,8 @@ const agentFlags = (home: string) =>
       ]
     : [];
 
-/** `listen`: where the paired host listens besides its own socket. */
-export async function openSite(listen = 'tls://127.0.0.1:0') {
+/** `listen`, `more`: where the paired host listens besides its own socket. */
+export async function openSite(listen = 'tls://127.0.0.1:0', ...more: readonly string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'sendall-bench-'));
   const near = join(folder, 'near');
   const far = join(folder, 'far');
@@ -67,7 +67,7 @@ export async function openSite(listen = 'tls://127.0.0.1:0') {
   }
   try {
     agents.push(await startAgent(near));
-    agents.push(await startAgent(far, '--listen', listen));
+    agents.push(await startAgent(far, ...[listen, ...more].flatMap((url) => ['--listen', url])));
     const url = agents[1].urls.find((each) => each.startsWith('tls:')) ?? '';
     const { code } = JSON.parse(await sendall(far, 'pair', '--new', '--json'));
     await sendall(near, 'pair', url, '--code', code, '--name', 'web1');

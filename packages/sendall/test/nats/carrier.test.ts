@@ -6,7 +6,7 @@ import { Carrier } from '../../dist/link/nats/carrier.js';
 import { newLinkName } from '../../dist/link/nats/subjects.js';
 import { MAX_LINKS } from '../../dist/link/nats/window-pool.js';
 import { until, within } from '../../../../test/support/waits.js';
-import { natsServer, type NatsServer } from './nats-server.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 /** What happens to a message on its way to the other side: it arrives as often as it is passed on. */
 type Way = (bytes: Uint8Array, pass: (bytes: Uint8Array) => void) => void;

@@ -15,7 +15,7 @@ import { idOfPin, natsHostOf } from '../../dist/text/nats-address.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { newHome } from './machines.js';
-import { natsServer, type NatsServer } from './nats-server.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 const CONFIG = fileURLToPath(new URL('../../../../docs/sendall/nats/', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'sendall-cluster-'));

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Machine, User } from '../cli/support.js';
-import { natsServer, type NatsServer } from './nats-server.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 const PASSWORDS =
   'authorization { users: [{ user: "host", password: "h-secret" }, { user: "me", password: "m-secret" }] }';

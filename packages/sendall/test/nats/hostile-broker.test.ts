@@ -7,7 +7,7 @@ import { drawSeed } from '../../../../test/support/seed.js';
 import { within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { newCaller, newHost, openShared } from './machines.js';
-import { natsServer, type NatsServer } from './nats-server.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 let server: NatsServer;
 beforeAll(async () => void (server = await natsServer()));

@@ -9,7 +9,7 @@ import { idOfPin, natsHostOf } from '../../dist/text/nats-address.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { newAgent, newCaller, newHome, newHost, openShared } from './machines.js';
-import { natsServer, type NatsServer } from './nats-server.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 let server: NatsServer;
 let agent: Agent;
