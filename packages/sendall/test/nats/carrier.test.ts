@@ -1,6 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { nkeys } from '@nats-io/transport-node';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Broker } from '../../dist/link/nats/broker.js';
 import { Carrier } from '../../dist/link/nats/carrier.js';
 import { newLinkName } from '../../dist/link/nats/subjects.js';
@@ -157,6 +161,12 @@ describe('a carrier', () => {
     expect(await failure(pair.near)).toMatch(/not connected to the broker any more|ended the link/);
   });
 
+  it('ends when the broker keeps one direction to itself', async () => {
+    await using pair = await ends(server.url, { up: () => undefined });
+    pair.near.write('nothing of this arrives');
+    expect(await failure(pair.near)).toMatch(/do not arrive through the broker/);
+  });
+
   it('ends on bytes that are no message of it', async () => {
     await using pair = await ends(server.url);
     pair.far.receive(Buffer.from('GET / HTTP/1.1'));
@@ -220,6 +230,26 @@ describe('a broker that cannot be used', () => {
 
   it('is refused when it does not know our credentials', async () => {
     expect(await rejected('authorization { user: a, password: b }')).toMatch(/RefusedError: .* does not let us in/);
+  });
+
+  it('lets in the NKey that it knows', async () => {
+    const [mine, other] = [nkeys.createUser(), nkeys.createUser()];
+    await using server = await natsServer({
+      config: `authorization { users: [{ nkey: "${mine.getPublicKey()}" }] }`,
+    });
+    const folder = mkdtempSync(join(tmpdir(), 'sendall-nkey-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const fileOf = (name: string, key: typeof mine): string => {
+      writeFileSync(join(folder, name), `${Buffer.from(key.getSeed()).toString()}\n`, { mode: 0o600 });
+      return join(folder, name);
+    };
+    const dial = (nkey: string) => Broker.connect({ url: server.url, nkey }, { id: 'a'.repeat(26) });
+    await (await dial(fileOf('mine', mine))).close();
+    await expect(dial(fileOf('other', other))).rejects.toThrow(/does not let us in/);
+    writeFileSync(join(folder, 'junk'), 'not a seed, but a secret', { mode: 0o600 });
+    const junk = await dial(join(folder, 'junk')).catch((error: Error) => error.message);
+    expect(junk).toMatch(/holds no seed of an NKey/);
+    expect(junk).not.toContain('secret');
   });
 
   it('is unreachable when nothing listens there', async () => {

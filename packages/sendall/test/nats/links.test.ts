@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect, KnownHosts, pair, type Agent } from 'sendall';
 import { loadIdentity } from '../../dist/keys/identity.js';
 import { Broker } from '../../dist/link/nats/broker.js';
-import { writeKnock } from '../../dist/link/nats/knock.js';
+import { Carrier } from '../../dist/link/nats/carrier.js';
+import { knockAnswer, readKnock, writeKnock } from '../../dist/link/nats/knock.js';
 import { newLinkName } from '../../dist/link/nats/subjects.js';
+import { serverTls } from '../../dist/link/tls.js';
 import { idOfPin, natsHostOf } from '../../dist/text/nats-address.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
@@ -198,6 +201,30 @@ describe('an agent behind a broker', () => {
     await other.roundTrip();
     run.stdin.end('fine\n');
     expect(await run.text()).toBe('fine');
+    await other.close();
+  });
+
+  it('cannot be played by another client of the broker', async () => {
+    const home = await newCaller(server.url);
+    const { fingerprint: pin } = await loadIdentity(newHome(), { create: true });
+    const impostor = await loadIdentity(newHome(), { create: true });
+    const id = idOfPin(pin);
+    const other = await client();
+    const { subjects } = other;
+    other.subscribe(subjects.knock(id), ({ data, reply }) => {
+      const { link } = readKnock(data);
+      const carrier = new Carrier({ broker: other, link, out: subjects.link(id, link, 'd'), peer: 'x' }).start();
+      other.subscribe(subjects.link(id, link, 'u'), (message) => carrier.receive(message.data));
+      carrier.on('error', () => undefined);
+      new TLSSocket(carrier, { ...serverTls(impostor), isServer: true }).on('error', () => undefined);
+      other.publish(reply!, knockAnswer());
+    });
+    await other.roundTrip();
+    await KnownHosts.of(home).add({ name: 'played', url: natsHostOf(pin), pin });
+    await expect(connect('played', { home })).rejects.toThrow(/the key at nats:.* has changed/);
+    await expect(pair(home, natsHostOf(pin), { code: '0'.repeat(26), name: 'x' })).rejects.toThrow(
+      /the key behind nats:.* is not that host's/,
+    );
     await other.close();
   });
 
