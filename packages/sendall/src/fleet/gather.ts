@@ -1,6 +1,7 @@
 /** Makes many answers readable: groups equal ones, and shows what differs from the majority. */
 import { hash } from 'node:crypto';
 import type { Outcome, Result } from '../client/result/result.js';
+import type { StreamName } from '../client/streams/output.js';
 import { NodeSet } from '../sets/node-set.js';
 
 /** Hosts with the same outcome and the same output. */
@@ -31,7 +32,7 @@ export class Gatherer {
   add(result: Result): void {
     const { outcome, code, signal, reason, raw } = result;
     // A reason names its host, its path or its time, so only the outcome counts.
-    const key = JSON.stringify([outcome, code, signal, this.#digest(raw.stdout), this.#digest(raw.stderr)]);
+    const key = JSON.stringify([outcome, code, signal, this.#digest(result, 'stdout'), this.#digest(result, 'stderr')]);
     const known = this.#groups.get(key);
     if (known) known.names.push(result.host);
     else {
@@ -40,9 +41,12 @@ export class Gatherer {
     }
   }
 
-  #digest(bytes: Buffer): string {
+  #digest({ raw, finals, sha256 }: Result, stream: StreamName): string {
+    const bytes = raw[stream];
+    // Of a result from the history, the digest may be all that is kept.
+    if (bytes.length !== finals[stream] && sha256[stream] !== undefined) return sha256[stream];
     let digest = this.#digests.get(bytes);
-    if (digest === undefined) this.#digests.set(bytes, (digest = hash('sha256', bytes, 'base64')));
+    if (digest === undefined) this.#digests.set(bytes, (digest = hash('sha256', bytes, 'hex')));
     return digest;
   }
 

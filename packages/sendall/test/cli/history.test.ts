@@ -211,6 +211,11 @@ describe('a run of which the hosts know nothing any more', () => {
       stdout: '',
       stderr: expect.stringMatching(/^sendall: 5000 bytes of stdout are not kept: .*--keep-output/),
     });
+    expect(user.call(['diff', 'large'])).toEqual({
+      code: 0,
+      stdout: expect.stringContaining('web[1-2] (2)'),
+      stderr: expect.stringMatching(/^sendall: web\[1-2\]: compared by digests, as .*\n$/),
+    });
     expect(user.call(['run', 'web[1-2]', '--keep-output', '2G', '--', 'true'])).toMatchObject({
       code: 200,
       stderr: expect.stringContaining('--keep-output'),

@@ -13,12 +13,15 @@ export function outputOf(end: HostEnd, stream: StreamName, blobs: Blobs): Buffer
   return blobs.get(piece.sha256, piece.bytes);
 }
 
-/** Reads outputs from the disk only when they are asked for. What is not kept is empty. */
-export function pastResult(end: HostEnd, blobs: Blobs): Result {
+/**
+ * Reads outputs from the disk only when they are asked for. What is not kept is empty. `digests`: with those that the
+ * result did not show.
+ */
+export function pastResult(end: HostEnd, blobs: Blobs, digests: boolean): Result {
   const { host, run, outcome, code, signal, openedMs, startMs, endMs, durationMs } = end;
   const read: Partial<Record<StreamName, Buffer>> = {};
   const raw = (stream: StreamName): Buffer => (read[stream] ??= outputOf(end, stream, blobs) ?? Buffer.alloc(0));
-  const sha256 = (stream: StreamName) => (end.sha256 ? digestOf(end[stream]) : undefined);
+  const sha256 = (stream: StreamName) => (end.sha256 || digests ? digestOf(end[stream]) : undefined);
   return asResult({
     ok: outcome === 'ok',
     outcome,

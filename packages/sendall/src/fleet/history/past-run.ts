@@ -102,7 +102,11 @@ export class PastRun {
     if (closed === 'ended' && outcomes) {
       for (const [outcome, hosts] of Object.entries(outcomes)) counts.set(outcome as Outcome, hosts);
       if (neverStarted.length) counts.set('neverStarted', this.#skipped.size);
-    } else for (const state of this.states.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+      // Under an id of its own a run may have begun more than once.
+      if ([...counts.values()].reduce((sum, hosts) => sum + hosts, 0) === this.hosts.length) return counts;
+      counts.clear();
+    }
+    for (const state of this.states.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
     return counts;
   }
 
@@ -140,10 +144,10 @@ export class PastRun {
     return all.filter(({ host }) => !['waiting', 'neverStarted', 'unreachable'].includes(states.get(host)!));
   }
 
-  /** The result on a host; undefined while it is not known here. */
-  resultOn(host: string): Result | undefined {
+  /** The result on a host; undefined while it is not known here. `digests`: with those of its output in any case. */
+  resultOn(host: string, { digests = false } = {}): Result | undefined {
     const end = this.#file.ends.get(host);
-    return end && pastResult(end, this.#blobs);
+    return end && pastResult(end, this.#blobs, digests);
   }
 
   /** A stream's output on a host; undefined when it is not kept. */
