@@ -42,7 +42,7 @@ export const hosts: Command = {
     'sendall hosts ping role=frontend',
     'sendall hosts import /etc/ansible/hosts',
     'sendall hosts import --exec ./cloud-hosts',
-    'sendall hosts export --yaml > hosts.yaml',
+    'sendall hosts export --yaml',
     'sendall hosts discover --wait 5s',
     "sendall hosts nodeset 'web[01-04]!web02' --expand",
     "sendall hosts nodeset -e --split 3 'web[01-20]'",
