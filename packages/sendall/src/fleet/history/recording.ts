@@ -102,8 +102,8 @@ export class Recording {
     for await (const each of source) {
       if (!('event' in each)) this.end(each);
       else if (each.event === 'result') this.end(each.result);
-      else if (each.event === 'output') this.#outputOf(each.host)[each.stream].add(each.bytes, each.offset);
-      else if (each.event === 'gap') this.#outputOf(each.host)[each.stream].spoil();
+      else if (each.event === 'output') this.#outputOf(each.host)?.[each.stream].add(each.bytes, each.offset);
+      else if (each.event === 'gap') this.#outputOf(each.host)?.[each.stream].spoil();
       yield each;
     }
   }
@@ -113,8 +113,13 @@ export class Recording {
     const { host } = result;
     const output = this.#outputOf(host);
     this.#output.delete(host);
+    if (!output) return;
+    if (!this.#isEnd(result)) {
+      output.stdout.spoil();
+      output.stderr.spoil();
+      return;
+    }
     const isOpen = this.#open.has(host);
-    if (!(isOpen || this.#bare.has(host)) || !this.#isEnd(result)) return;
     const pieces: Partial<Record<StreamName, Piece>> = {};
     for (const stream of ['stdout', 'stderr'] as const) {
       const collected = output[stream];
@@ -171,9 +176,10 @@ export class Recording {
     this.#append({ host, turn: this.#options.now() });
   };
 
-  #outputOf(host: string): Record<StreamName, Collected> {
+  /** Undefined for a host of which nothing is to be recorded any more. */
+  #outputOf(host: string): Record<StreamName, Collected> | undefined {
     let output = this.#output.get(host);
-    if (!output) {
+    if (!output && (this.#open.has(host) || this.#bare.has(host))) {
       output = { stdout: new Collected(this.#room), stderr: new Collected(this.#room) };
       this.#output.set(host, output);
     }
