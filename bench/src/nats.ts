@@ -1,21 +1,30 @@
 /**
- * npm run bench -- nats [--rounds N] [--mib N] [--calls N]
+ * npm run bench -- nats [--rounds N] [--mib N] [--calls N] [--hosts N,…]
  *
  * Links through a broker against TLS links to the same agent, in turns: one `true` after another on a warm link, 1 GiB of
- * output, and a whole `sendall run` without a warm link. Needs nats-server.
+ * output, and a whole `sendall run` without a warm link; and `true` on many hosts, with what each costs (nats/costs.ts).
+ * Needs nats-server.
  */
 import { parseArgs } from 'node:util';
 import { connect, resolveHome, type Host } from 'sendall';
 import { natsServer } from '../../packages/sendall/test/dist/nats-server.js';
 import { median, percentile, print, type Row } from './exec/figures.js';
 import { openSite, sendall } from './exec/site.js';
+import { costs } from './nats/costs.js';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string' }, mib: { type: 'string' }, calls: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    mib: { type: 'string' },
+    calls: { type: 'string' },
+    hosts: { type: 'string' },
+  },
 });
 const ROUNDS = Number(values.rounds ?? 5);
 const MIB = Number(values.mib ?? 1024);
 const CALLS = Number(values.calls ?? 200);
+/** Numbers of hosts. */
+const HOSTS = (values.hosts ?? '10,100,500').split(',').filter(Boolean).map(Number);
 /** Whole processes in a round. */
 const PROCESSES = 5;
 
@@ -84,6 +93,7 @@ try {
     { name: 'nats-true', what: 'direct TLS', want: '<=', bar: 3, unit: 'ms p50', ...(await inTurns(warm)) },
     { name: 'nats-output', what: 'direct TLS', want: '>=', bar: 0.3, unit: 'MB/s', ...(await inTurns(output)) },
     { name: 'nats-cold', what: 'direct TLS', want: '<=', bar: 2, unit: 'ms, whole process', ...(await inTurns(cold)) },
+    ...(await costs(HOSTS, ROUNDS)),
   ]);
 } finally {
   for (const host of hosts.values()) await host.close();

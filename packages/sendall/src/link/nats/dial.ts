@@ -48,10 +48,11 @@ export async function dialNats(options: NatsDialOptions): Promise<{ socket: TLSS
   const url = `nats:${host}`;
   if (pin !== undefined && idOfPin(pin) !== host)
     throw new RefusedError(`the key pinned for ${url} is another host's: pair with it again`);
-  const started = performance.now();
-  const left = (): number => timeoutMs && Math.max(1, timeoutMs - (performance.now() - started));
   const broker = await brokerFor(engine, { id: idOfPin(identity.fingerprint), timeoutMs, signal });
   const done = await turns.take(urgent);
+  // Waiting for a turn is not the host's fault.
+  const started = performance.now();
+  const left = (): number => timeoutMs && Math.max(1, timeoutMs - (performance.now() - started));
   const link = newLinkName();
   const carrier = new Carrier({ broker, link, out: broker.subjects.link(host, link, 'u'), peer: url });
   // Before the knock, so that the agent's first message finds us.
