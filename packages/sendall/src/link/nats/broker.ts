@@ -12,7 +12,7 @@ import { MAX_LINKS, WindowPool } from './window-pool.js';
 
 /** The smallest `max_payload` of a server that links can work with. */
 const MIN_PAYLOAD = 16 * 1024;
-/** The oldest server that tells a sender that nobody listens across a cluster as we need it. */
+/** The oldest server that is tested: it tells a sender, across a cluster too, that nothing listens. */
 const OLDEST = [2, 9] as const;
 /** Bytes after which the server is asked whether it has read them. */
 const FLUSH_EVERY = 1024 * 1024;
@@ -28,7 +28,7 @@ const LINGER = 1000;
 
 /** A link's part that the connection speaks to. */
 export interface BrokerLink {
-  /** The server has nobody to deliver a beat to. */
+  /** Nothing listened to a beat. */
   noReceiver(): void;
   /** The connection can take more. */
   roomy(): void;

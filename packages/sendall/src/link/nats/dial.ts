@@ -59,7 +59,7 @@ export async function dialNats(options: NatsDialOptions): Promise<{ socket: TLSS
   const subject = broker.subjects.link(host, link, 'd');
   const subscription = broker.subscribe(subject, (message) => carrier.receive(message.data));
   carrier.once('close', () => subscription.unsubscribe());
-  // Whoever waits learns of an error by its own way.
+  // The promises below report errors.
   carrier.on('error', () => undefined);
   try {
     await knock({ broker, carrier, url, host, link, identity, ms: left(), signal });

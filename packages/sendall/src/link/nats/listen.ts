@@ -50,8 +50,6 @@ export interface NatsListenOptions {
 export class NatsListener {
   /** The address, complete. */
   readonly url: string;
-  /** Why the broker is not reached; undefined while it is. */
-  trouble: string | undefined;
   readonly #options: NatsListenOptions;
   readonly #id: string;
   readonly #context: SecureContext;
@@ -62,6 +60,7 @@ export class NatsListener {
   #shaking = 0;
   #broker: Broker | undefined;
   #closed = false;
+  #trouble: string | undefined;
   #wake: (() => void) | undefined;
   readonly #known = new Allowance(500, 1000);
   readonly #unknown = new Allowance(5, 16);
@@ -86,10 +85,16 @@ export class NatsListener {
       await listener.#connect();
     } catch (error) {
       if (!(error instanceof UnreachableError)) throw error;
-      listener.trouble = error.message;
+      listener.#trouble = error.message;
     }
     void listener.#stay();
     return listener;
+  }
+
+  /** Why callers cannot reach us through the broker now; undefined while they can. */
+  get trouble(): string | undefined {
+    if (this.#broker && !this.#broker.connected) return 'the connection to the broker was lost';
+    return this.#trouble;
   }
 
   async close(): Promise<void> {
@@ -108,13 +113,13 @@ export class NatsListener {
     if (this.#closed) return await broker.close();
     broker.hold(this);
     const { subjects } = broker;
-    broker.addWatcher({ denied: (subject) => (this.trouble = `the broker forbids us the subject ${subject}`) });
+    broker.addWatcher({ denied: (subject) => (this.#trouble = `the broker forbids us the subject ${subject}`) });
     broker.subscribe(subjects.knock(this.#id), (message) => this.#knock(broker, message));
     broker.subscribe(subjects.link(this.#id, '*', 'u'), (message) => this.#message(broker, message));
     broker.subscribe(subjects.discovery, (message) => this.#asked(broker, message));
     await broker.roundTrip();
     this.#broker = broker;
-    this.trouble = undefined;
+    this.#trouble = undefined;
   }
 
   /** Connects again after a loss that the library gave up on. */
@@ -123,7 +128,7 @@ export class NatsListener {
       if (this.#broker) {
         const { message } = await this.#broker.closed;
         this.#broker = undefined;
-        this.trouble = message;
+        this.#trouble = message;
         tries = 0;
       }
       await this.#pause(Math.random() * Math.min(LONGEST_PAUSE, 500 * 2 ** tries));
@@ -131,7 +136,7 @@ export class NatsListener {
       try {
         await this.#connect();
       } catch (error) {
-        this.trouble = (error as Error).message;
+        this.#trouble = (error as Error).message;
       }
     }
   }
