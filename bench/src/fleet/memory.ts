@@ -14,6 +14,10 @@ const ALLOWED: [hosts: number, seconds: number][] = [
 /** Bytes a host allowed for equal answers of this size, beyond those for `true`. */
 const ANSWER = 10_000;
 const BYTES = 350;
+const MB = 1_000_000;
+/** Hosts with equal outputs of this size, which they keep on the disk. */
+const MANY = 200;
+const LARGE = 5 * MB;
 
 function row(name: string, what: string, ours: number[], peer: number[], bar: number, unit: string): Row {
   const ratios = ours.map((value, i) => value / (peer[i] ?? Number.NaN));
@@ -48,6 +52,14 @@ export async function inMemory(rounds: number, wanted: (name: string) => boolean
       const bytes = await bytesOn(hosts, 1000, ANSWER);
       rows.push(row('gather-bytes', 'equal answers of 10 KB: a host', [bytes], [BYTES], 1.1, 'B'));
     });
+  if (wanted('gather-large'))
+    await onMemoryHosts(MANY, async (hosts) => {
+      const { sent, grown } = await largeOn(hosts, MANY, LARGE);
+      console.log(
+        `${MANY} equal outputs of ${LARGE / MB} MB: this process grew by at most ${Math.round(grown / MB)} MB`,
+      );
+      rows.push(row('gather-large', `${MANY} equal outputs of ${LARGE / MB} MB`, [sent / MB], [LARGE / MB], 1.1, 'MB'));
+    });
   return rows;
 }
 
@@ -78,6 +90,17 @@ async function bytesOn(hosts: TestFleet, count: number, size: number) {
   };
   const silent = await sent('true');
   return ((await sent(`head -c ${size} /dev/zero`)) - silent - size) / count;
+}
+
+/** Bytes that hosts send for equal outputs of this size, and by how much memory this process grew meanwhile. */
+async function largeOn(hosts: TestFleet, count: number, size: number) {
+  const before = hosts.traffic.toCallers;
+  const rss = process.memoryUsage.rss();
+  let most = rss;
+  const timer = setInterval(() => (most = Math.max(most, process.memoryUsage.rss())), 10);
+  mustBeOne(await hosts.fleet.sh(`head -c ${size} /dev/zero`).gather(), count);
+  clearInterval(timer);
+  return { sent: hosts.traffic.toCallers - before, grown: most - rss };
 }
 
 function mustBeOne(groups: readonly Group[], count: number) {
