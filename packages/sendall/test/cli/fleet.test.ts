@@ -94,6 +94,16 @@ describe('--explain', () => {
     ]);
   });
 
+  test.each([
+    ['--canary', '2'],
+    ['--batch', '0'],
+    ['--max-fail', '150%'],
+  ])('a single host takes %s %s no more than a set does', (option, value) => {
+    const { code, stdout, stderr } = user.call(['run', 'web01', option, value, '--', 'echo', 'ran']);
+    expect([code, stdout]).toEqual([200, '']);
+    expect(stderr).toContain(`${option}: `);
+  });
+
   test('refuses what the run would refuse', () => {
     for (const [words, message] of [
       [['web9'], 'web9 is not known'],

@@ -11,6 +11,7 @@ import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
 import { AT_A_TERMINAL, reach, shareOf } from '../hosts/reach.js';
 import { runOptions, toRunOptions, type Begin } from './run-options.js';
+import { checkAlone } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { showWaiting } from '../show/waiting.js';
 
@@ -75,6 +76,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     const { startMany } = await import('./many.js');
     return await startMany(args, targets, options, begin);
   }
+  checkAlone(args);
   const runId = options.runId ?? newRunId();
   const terminal = args.on('pty') && !args.on('detach') ? await import('./terminal.js') : undefined;
   const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');

@@ -26,6 +26,15 @@ export const rolloutOptions = under('Many hosts', {
   diff: { help: 'print the output of most hosts, and how the others differ' },
 });
 
+/**
+ * Checks the options for a single host, which has no use for them.
+ * @throws UsageError that names the option.
+ */
+export function checkAlone(args: Arguments): void {
+  const { canary = 0 } = rolloutOf(args);
+  if (canary > 1) throw new UsageError(`--canary: ${canary} is more than the 1 host of the set`);
+}
+
 /** @throws UsageError that names the option. */
 export function rolloutOf(args: Arguments): RolloutOptions {
   const hosts = (name: string, least: number): number | undefined => {
