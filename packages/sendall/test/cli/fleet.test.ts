@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../../../../test/support/waits.js';
 import { Machine, type User } from './support.js';
@@ -151,6 +152,21 @@ describe('one command on many hosts', () => {
     );
     expect(code).toBe(0);
     expect(screen.replaceAll('\u001b', 'ESC')).toMatch(/ESC\[\d\dmweb0[12]:ESC\[0m awake/);
+  });
+
+  test('its progress and the output of hosts leave each other whole', () => {
+    const script = 'for i in 1 2 3 4 5 6 7 8; do echo "line $i"; echo "error $i" >&2; sleep 0.3; done';
+    const { code, screen } = user.atTerminal(['sh', 'web[01-03]', '-c', script], [{ expect: '0 of 3 ended' }]);
+    expect(code).toBe(0);
+    // What stays on the screen: each row after its last erasure, without colours.
+    const rows = screen
+      .split('\n')
+      .map((row) => stripVTControlCharacters(row.slice(row.lastIndexOf('\r\u001b[K') + 1)).replaceAll('\r', ''))
+      .filter(Boolean);
+    const wanted = ['web01', 'web02', 'web03'].flatMap((host) =>
+      [1, 2, 3, 4, 5, 6, 7, 8].flatMap((i) => [`${host}: line ${i}`, `${host}: error ${i}`]),
+    );
+    expect(rows.toSorted()).toEqual(wanted.toSorted());
   });
 
   test.each([
