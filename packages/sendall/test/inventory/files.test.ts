@@ -232,9 +232,11 @@ describe('parsed files', () => {
   });
 
   test('are not kept while a file has just changed: a second change could look like none', () => {
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now());
     const home = homeWith({ 'a.yaml': CLUSTER });
     expect(anew(home).list()).toHaveLength(202);
     expect(fs.existsSync(join(home.state, 'inventory.json'))).toBe(false);
+    clock.mockRestore();
   });
 });
 

@@ -1,5 +1,14 @@
 /** The programs in hosts.d: when they run, and what is wrong with their answers. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync, chmodSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+  chmodSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -217,17 +226,20 @@ describe('a program that fails', () => {
   });
 
   test('leaves no process behind when it hangs', async () => {
-    const home = homeWith({ cloud: '#!/bin/sh\nsleep 1000 &\necho $! > ../pid\nwait' });
-    expect(() => AllHosts.of(home, { timeout: 300 }).list()).toThrow('did not end within');
-    const pid = Number(readFileSync(join(home.config, 'pid'), 'utf8'));
-    await until(() => {
+    const own = `1000.${process.pid}${++homes}`;
+    const home = homeWith({ cloud: `#!/bin/sh\nsleep ${own} &\nsleep ${own} &\nwait` });
+    expect(() => AllHosts.of(home, { timeout: 1000 }).list()).toThrow('did not end within');
+    const isThere = (pid: string) => {
       try {
-        // A killed process that nobody has waited for yet is still in the table.
-        return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(own);
       } catch {
-        return true;
+        return false;
       }
-    }, 'the end of what it started');
+    };
+    await until(
+      () => !readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && isThere(pid)),
+      'the end of what it started',
+    );
   });
 
   test('is not run if another user may change it, or its folder', () => {
