@@ -387,7 +387,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     let run: Run;
     states.reach(name, 'connecting');
     try {
-      host = await this.#unlessStopped(name, this.#reach(name, turn));
+      host = await this.#unlessStopped(name, turn);
       if (!host) {
         states.skip(name, this.#rollout.stopped ?? '');
         return true;
@@ -422,10 +422,12 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   /** The host, or undefined if the run is stopped first; a link that is ready later is closed. */
-  async #unlessStopped(name: string, dialling: Promise<Host>): Promise<Host | undefined> {
+  async #unlessStopped(name: string, turn: Turn): Promise<Host | undefined> {
+    const dialling = this.#reach(name, turn);
     const stopped = new Promise<undefined>((resolve) => this.#dialling.set(name, () => resolve(undefined)));
     const host = await Promise.race([dialling, stopped]).finally(() => this.#dialling.delete(name));
     if (host && !this.#leaving) return host;
+    turn.stop();
     void dialling.then(
       async (late) => await late.close(),
       () => undefined,

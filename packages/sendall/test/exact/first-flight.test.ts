@@ -23,6 +23,7 @@ import { removeHome } from '../remove-home.js';
 import { Machine, output } from './machine.js';
 import { Relay } from './relay.js';
 import { Rogue } from './rogue.js';
+import { fleetOf } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sendall-flight-'));
 let homes = 0;
@@ -267,6 +268,24 @@ describe('an OPEN of a first flight', () => {
     }
   });
 
+  test('over links that are cut every few hundred bytes starts once', async () => {
+    // Half of these links end before AUTH_OK.
+    const faults = { cutEvery: 500, unreachable: 0.1, seed: 11 };
+    const fleet = await fleetOf(6, { faults, firstPause: 1, giveUpAfter: 120_000 });
+    const dir = newHome().state;
+    const one = async (host: Host, name: string) => {
+      const run = host.sh(`echo >> ${dir}/${name}`, { reject: false, startWithin: 120_000 });
+      const { outcome } = await run;
+      const starts = existsSync(join(dir, name)) ? readFileSync(join(dir, name)).length : 0;
+      expect([name, outcome, starts]).toEqual([name, ...(outcome === 'unreachable' ? [outcome, 0] : ['ok', 1])]);
+    };
+    const several = fleet.hosts.map(async (host) => {
+      for (let i = 0; i < 30; i++) await one(host, `${host.id}-${i}`);
+    });
+    await Promise.all(several);
+    expect(fleet.links).toBeGreaterThan(180);
+  });
+
   test('behind a refused AUTH makes the run refused, and starts nothing', async () => {
     const { relay, home } = await acquainted();
     relay.fromCaller = (message) => (message.type === 'AUTH' ? { ...message, method: 'charm' } : message);
@@ -325,7 +344,7 @@ describe('while the agent waits for its keeper', () => {
       rogue.socket.destroy();
       keeper.close();
       await (await opening).close();
-      await removeHome(home.state);
+      await removeHome(home.state, 0);
     });
     return { rogue, goOn: () => process.kill(keeper.pid, 'SIGCONT') };
   }

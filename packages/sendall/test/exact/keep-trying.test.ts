@@ -15,11 +15,12 @@ afterAll(() => removeHome(folder));
 let homes = 0;
 const newHome = () => resolveHome({ SENDALL_HOME: join(folder, `home-${++homes}`) });
 
-/** Counts the dials of this process that have failed, until the test ends. */
-function failedDials(): { count: number } {
+/** Counts the dials of this process, or those to one host, that have failed, until the test ends. */
+function failedDials(of?: string): { count: number } {
   const failed = { count: 0 };
   const onDial = (event: unknown) => {
-    if ((event as DialEvent).state === 'failed') failed.count += 1;
+    const { host, state } = event as DialEvent;
+    if (state === 'failed' && host === (of ?? host)) failed.count += 1;
   };
   subscribe('sendall:dial', onDial);
   onTestFinished(() => void unsubscribe('sendall:dial', onDial));
@@ -111,6 +112,34 @@ test('each host of a fleet is waited for', async () => {
   await until(() => failed.count > 0, 'a failed dial');
   await machines[1]!.startAgent();
   expect((await results.next()).value).toMatchObject({ host: away, stdout: 'here\n' });
+});
+
+test('a fleet that is cancelled dials no more', async () => {
+  const [home, away, other] = [newHome(), `unix:${join(folder, 'away.sock')}`, `unix:${join(folder, 'other.sock')}`];
+  const failed = failedDials(away);
+  const running = fleet([away], { home, retryFor: '10m' }).run(['true']);
+  const ended = running.then();
+  await until(() => failed.count > 0, 'a failed dial');
+  await running.cancel();
+  expect((await ended).notStarted.toString()).toBe(away);
+  const before = failed.count;
+  const others = failedDials(other);
+  const abort = new AbortController();
+  onTestFinished(() => abort.abort());
+  connect(other, { home, retryFor: '10m', signal: abort.signal }).catch(() => undefined);
+  // Its pauses are as long as those of the dials that were stopped.
+  await until(() => others.count > before + 4, 'other failed dials');
+  expect(failed.count).toBe(before);
+});
+
+test('--deadline ends the wait too', async () => {
+  const machine = await Machine.start();
+  await machine.killAgent();
+  const words = ['--connect-timeout', '10m', '--deadline', '500ms', 'local', '--', 'true'];
+  const { code, stderr } = await output(machine.spawn('run', ...words));
+  expect([code, stderr]).toEqual([201, expect.stringContaining('no agent runs')]);
+  // Without an agent its keeper would stay for a while.
+  await machine.startAgent();
 });
 
 test('a time that is none is a mistake in the words', async () => {

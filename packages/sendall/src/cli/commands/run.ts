@@ -9,7 +9,7 @@ import { resultJson, unreachedJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
-import { AT_A_TERMINAL, reach, shareOf } from '../hosts/reach.js';
+import { AT_A_TERMINAL, reach, shareOf, wishesOf } from '../hosts/reach.js';
 import { runOptions, toRunOptions, type Begin } from './run-options.js';
 import { checkAlone } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
@@ -84,7 +84,11 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   let host: Host;
   let rest: { deadline?: number };
   try {
-    host = await reach(targets, args, turn.dialOptions(joined ? AT_A_TERMINAL : shareOf(args)));
+    host = await reach(
+      targets,
+      args,
+      turn.dialOptions(joined ? { ...AT_A_TERMINAL, ...wishesOf(args) } : shareOf(args)),
+    );
     rest = turn.runOptions();
   } catch (error) {
     const { code, message } = error as Error & { code?: string };

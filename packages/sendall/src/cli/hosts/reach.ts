@@ -32,7 +32,7 @@ export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline:
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, { early: true, ...options, ...wishesOf(args) });
+    return await connect(target, { early: true, ...wishesOf(args), ...options });
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);
@@ -41,7 +41,7 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
 }
 
 /** The way that the user asked for, and how long to try. */
-function wishesOf(args: Arguments): ConnectOptions {
+export function wishesOf(args: Arguments): ConnectOptions {
   const via = args.text('via');
   const time = args.text('connect-timeout');
   return {
