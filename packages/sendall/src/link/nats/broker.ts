@@ -2,27 +2,21 @@
  * One connection to the broker, shared by all links of this process. It survives the loss of a server: the library
  * connects to the next one, and links that lost no message go on.
  */
-import type { ConnectionOptions, Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
-import { RefusedError, SendallError, UnreachableError, UsageError } from '../../errors.js';
-import { completeEngine, readBrokerProof, type Engine } from '../../keys/engine.js';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import { UnreachableError, type SendallError } from '../../errors.js';
+import type { Engine } from '../../keys/engine.js';
 import { formatNatsUrl, parseNatsUrl } from '../../text/nats-address.js';
 import { printable } from '../../text/printable.js';
+import { checkServer, connectTo, MIN_PAYLOAD, type Outage } from './connecting.js';
 import { newInbox, Subjects } from './subjects.js';
 import { MAX_LINKS, WindowPool } from './window-pool.js';
 
-/** The smallest `max_payload` of a server that links can work with. */
-const MIN_PAYLOAD = 16 * 1024;
-/** The oldest server that is tested: it tells a sender, across a cluster too, that nothing listens. */
-const OLDEST = [2, 9] as const;
 /** Bytes after which the server is asked whether it has read them. */
 const FLUSH_EVERY = 1024 * 1024;
 /** Bytes that the server has not read yet, above which links wait. */
 const MOST_UNREAD = 8 * 1024 * 1024;
 /** Milliseconds between two checks that the server still answers. */
 const PING_EVERY = 20_000;
-/** The longest pause between two attempts to connect again, and the first one. */
-const LONGEST_PAUSE = 30_000;
-const FIRST_PAUSE = 250;
 /** Milliseconds that a connection without links stays open for the next one. */
 const LINGER = 1000;
 
@@ -109,34 +103,8 @@ export class Broker {
    * @throws UsageError when a file of credentials is missing or wrong.
    */
   static async connect(engine: Engine, { id, timeoutMs = 5000 }: BrokerOptions): Promise<Broker> {
-    const { servers } = parseNatsUrl(engine.url);
-    const library = await loadLibrary();
-    readBrokerProof(engine); // Files that are wrong are known before anything is sent.
-    const outage: Outage = { since: performance.now() };
-    const options: ConnectionOptions = {
-      servers: [...servers],
-      authenticator: authenticatorOf(engine, library),
-      ...tlsOf(engine),
-      timeout: timeoutMs || 0x7fff_ffff,
-      maxReconnectAttempts: -1,
-      // Credentials may be renewed meanwhile.
-      ignoreAuthErrorAbort: true,
-      reconnectTimeWait: 0,
-      reconnectDelayHandler: () => pauseAfter(outage.since),
-      noAsyncTraces: true,
-    };
-    const connecting = library.connect(options);
-    try {
-      const nats = await abortable(connecting, timeoutMs ? AbortSignal.timeout(timeoutMs) : undefined);
-      checkServer(engine.url, nats);
-      return new Broker(engine, nats, id, outage);
-    } catch (error) {
-      connecting.then(
-        (nats) => void nats.close(),
-        () => undefined,
-      );
-      throw connectError(engine.url, error as Error);
-    }
+    const { nats, outage } = await connectTo(engine, timeoutMs);
+    return new Broker(engine, nats, id, outage);
   }
 
   /** False while no server is connected; what is published then is lost. */
@@ -334,115 +302,3 @@ export class Broker {
 
 /** The server's own answer when nothing listens to a subject. */
 export const isNoResponders = (message: Msg): boolean => message.data.length === 0 && message.headers?.code === 503;
-
-type Library = typeof import('@nats-io/transport-node');
-
-async function loadLibrary(): Promise<Library> {
-  try {
-    return await import('@nats-io/transport-node');
-  } catch (cause) {
-    throw new UsageError('links through a broker need the package @nats-io/transport-node: npm install it', { cause });
-  }
-}
-
-function authenticatorOf(engine: Engine, library: Library): NonNullable<ConnectionOptions['authenticator']> {
-  return (nonce?: string) => {
-    const proof = readBrokerProof(engine);
-    if (proof.kind === 'password') return { user: proof.user, pass: proof.password };
-    if (proof.kind === 'nkey') return library.nkeyAuthenticator(Buffer.from(proof.seed))(nonce);
-    if (proof.kind === 'creds') return library.credsAuthenticator(Buffer.from(proof.text))(nonce);
-    return {} as never;
-  };
-}
-
-function tlsOf({ tlsCa, tlsCert, tlsKey }: Engine): Pick<ConnectionOptions, 'tls'> {
-  if (tlsCa === undefined && tlsCert === undefined) return {};
-  return {
-    tls: {
-      ...(tlsCa === undefined ? {} : { caFile: tlsCa }),
-      ...(tlsCert === undefined ? {} : { certFile: tlsCert }),
-      ...(tlsKey === undefined ? {} : { keyFile: tlsKey }),
-    },
-  };
-}
-
-/** When the connection was lost. */
-interface Outage {
-  since: number;
-}
-
-/** A pause before the next attempt. It grows with the outage and is random: a fleet does not come back all at once. */
-function pauseAfter(since: number): number {
-  const lasted = performance.now() - since;
-  return Math.round(Math.random() * Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, lasted)));
-}
-
-/** @throws RefusedError for a server that links cannot work with. */
-function checkServer(url: string, nats: NatsConnection): void {
-  const { version = '0', max_payload: payload = 0 } = nats.info ?? {};
-  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
-  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
-    throw new RefusedError(
-      `the broker at ${url} is nats-server ${printable(version, 20)}: links need ${OLDEST.join('.')} or newer`,
-    );
-  if (payload < MIN_PAYLOAD)
-    throw new RefusedError(
-      `the broker at ${url} allows messages of ${payload} bytes (max_payload): links need ${MIN_PAYLOAD}`,
-    );
-}
-
-function connectError(url: string, error: Error): SendallError {
-  if (error instanceof SendallError) return error;
-  const causes = [error, ...((error as { errors?: Error[] }).errors ?? []), error.cause].filter(
-    (each) => each instanceof Error,
-  );
-  const names = causes.map(({ name }) => name);
-  if (names.some((name) => name === 'AuthorizationError' || name === 'UserAuthenticationExpiredError'))
-    return new RefusedError(`the broker at ${url} does not let us in: check the credentials (--creds, --nkey)`, {
-      cause: error,
-    });
-  const own = causes.find((each) => each instanceof SendallError);
-  if (own) return own;
-  const why = printable(causes.map(({ message }) => message).find((text) => text) ?? 'no answer', 200);
-  return new UnreachableError(`the broker at ${url} cannot be reached: ${why}`, { cause: error });
-}
-
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await promise;
-  return await new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
-}
-
-/** By settings and id: connections that this process shares. */
-const shared = new Map<string, Promise<Broker>[]>();
-
-/**
- * A connection with room for another link; opened when there is none.
- * @throws what Broker.connect throws, and the signal's reason.
- */
-export async function brokerFor(
-  engine: Engine,
-  options: BrokerOptions & { signal?: AbortSignal | undefined },
-): Promise<Broker> {
-  options.signal?.throwIfAborted();
-  const complete = completeEngine(engine);
-  const key = JSON.stringify([complete, options.id]);
-  const list = shared.get(key) ?? [];
-  shared.set(key, list);
-  for (const each of list) {
-    const broker = await each.catch(() => undefined);
-    if (broker?.hasRoom) return broker;
-  }
-  // Others may wait for it too: one caller's signal does not end it.
-  const opening = Broker.connect(complete, options);
-  list.push(opening);
-  const drop = (): void => {
-    void list.splice(list.indexOf(opening), 1);
-    if (!list.length && shared.get(key) === list) shared.delete(key);
-  };
-  opening.then((broker) => void broker.closed.then(drop), drop);
-  return await abortable(opening, options.signal);
-}

@@ -7,9 +7,10 @@ import type { Identity } from '../../keys/identity.js';
 import { idOfPin, parseNatsHost } from '../../text/nats-address.js';
 import { printable } from '../../text/printable.js';
 import { dialTls, type Peer } from '../tls.js';
-import { brokerFor, isNoResponders, type Broker } from './broker.js';
+import { isNoResponders, type Broker } from './broker.js';
 import { Carrier } from './carrier.js';
 import { refusalIn, writeKnock } from './knock.js';
+import { brokerFor } from './shared-brokers.js';
 import { newLinkName } from './subjects.js';
 import { Turns } from './turns.js';
 
@@ -48,11 +49,14 @@ export async function dialNats(options: NatsDialOptions): Promise<{ socket: TLSS
   const url = `nats:${host}`;
   if (pin !== undefined && idOfPin(pin) !== host)
     throw new RefusedError(`the key pinned for ${url} is another host's: pair with it again`);
-  const broker = await brokerFor(engine, { id: idOfPin(identity.fingerprint), timeoutMs, signal });
   const done = await turns.take(urgent);
   // Waiting for a turn is not the host's fault.
   const started = performance.now();
   const left = (): number => timeoutMs && Math.max(1, timeoutMs - (performance.now() - started));
+  const broker = await brokerFor(engine, { id: idOfPin(identity.fingerprint), timeoutMs, signal }).catch((error) => {
+    done();
+    throw error as Error;
+  });
   const link = newLinkName();
   const carrier = new Carrier({ broker, link, out: broker.subjects.link(host, link, 'u'), peer: url });
   // Before the knock, so that the agent's first message finds us.

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Engine } from '../../keys/engine.js';
 import type { Identity } from '../../keys/identity.js';
 import { base32, idOfPin } from '../../text/nats-address.js';
-import { brokerFor } from './broker.js';
+import { brokerFor } from './shared-brokers.js';
 import { readCard, type Card } from './card.js';
 
 /** Cards kept; more hosts than this are no fleet for one caller. */
