@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,6 +67,17 @@ test('only entry points can be imported', () => {
 test('the packed commands answer', () => {
   expect(inProject('npx', '--no-install', 'sendall', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect(inProject('npx', '--no-install', 'wirelab', '--help')).toMatch(/wirelab/);
+});
+
+test('the packed command reads inventories in YAML', () => {
+  const home = join(project, 'with-inventory');
+  mkdirSync(join(home, 'hosts.d'), { recursive: true, mode: 0o700 });
+  writeFileSync(
+    join(home, 'hosts.d/a.yaml'),
+    'hosts: {"web[1-3]": {url: "tls://{host}"}}\ngroups: {front: "web*!web2"}\n',
+  );
+  const nodeset = ['npx', '--no-install', 'sendall', 'hosts', 'nodeset', '@front'];
+  expect(inProject('env', `SENDALL_HOME=${home}`, ...nodeset)).toBe('web[1,3]\n');
 });
 
 /** The contents of an installed package, as paths. */
