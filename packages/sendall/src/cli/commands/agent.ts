@@ -1,9 +1,9 @@
 /** The agent: runs in the foreground, or asks the running one. */
 import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { SendallError, UnreachableError, UsageError } from '../../errors.js';
+import { UsageError } from '../../errors.js';
 import { connect, openAgent, type AgentStatus } from '../../index.js';
-import { startInBackground } from '../hosts/background.js';
+import { startAgent, stopAgent } from '../hosts/agent-process.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
 import { engineFilesOf, engineOptions, engineWords } from '../words/engine-options.js';
 import { answer, json, say } from '../show/print.js';
@@ -11,9 +11,6 @@ import { onSignal } from '../leaving/signals.js';
 import { tooFewFiles } from '../show/scarce.js';
 import { count } from '../words/units.js';
 import { journalDamage } from './journal-damage.js';
-
-/** Milliseconds for the old agent to end and the new one to answer. */
-const RESTART_WITHIN = 20_000;
 
 export const agent: Command = {
   name: 'agent',
@@ -40,7 +37,7 @@ export const agent: Command = {
     if (verb === 'stop') return await stop(args);
     if (verb === 'status') return await status(args);
     if (verb === 'restart') return await restart(args);
-    if (verb === 'install') return (await import('./install.js')).install(args);
+    if (verb === 'install') return (await import('./agent-install.js')).install(args);
     throw notAVerb('agent', verb, this.subcommands!);
   },
 };
@@ -93,13 +90,7 @@ async function status(args: Arguments): Promise<number> {
 
 /** Commands go on in the keeper meanwhile; the new agent has this program's version and runs in the background. */
 async function restart(args: Arguments): Promise<number> {
-  const before = await (async () => {
-    await using host = await connect('local');
-    const said = await host.ask<AgentStatus>('status');
-    await host.ask('stop', {});
-    return said;
-  })();
-  await until(async () => !(await isRunning(before.pid)), 'the old agent does not end');
+  const before = await stopAgent();
   const asked = args.texts('listen');
   const urls = asked.length ? asked : before.listening.filter((url) => !url.startsWith('unix:'));
   const files = engineFilesOf(args);
@@ -111,45 +102,10 @@ async function restart(args: Arguments): Promise<number> {
     ...urls.flatMap((url) => ['--listen', url]),
     ...engineWords(broker),
   ];
-  const child = startInBackground(['agent', ...words], 'pipe');
-  let heard = '';
-  child.once('error', (error) => {
-    heard = error.message;
-    failed = true;
-  });
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (heard += text));
-  let failed = false;
-  child.once('exit', () => (failed = true));
-  await until(async () => {
-    if (failed)
-      throw new SendallError(
-        'AGENT',
-        `no agent runs now, start one with "sendall agent"; the new one said: ${heard.trim()}`,
-      );
-    return await isRunning(child.pid, urls.length);
-  }, 'the new agent does not answer');
+  const pid = await startAgent(words);
   await using host = await connect('local');
   const { listening } = await host.ask<AgentStatus>('status');
-  if (args.on('json')) json({ pid: child.pid, listening });
-  else say(`the agent is running again, pid ${child.pid}`);
+  if (args.on('json')) json({ pid, listening });
+  else say(`the agent is running again, pid ${pid}`);
   return 0;
-}
-
-/** Whether this very agent answers, and listens at this many addresses beside its own socket. */
-async function isRunning(pid: number | undefined, addresses = 0): Promise<boolean> {
-  try {
-    await using host = await connect('local');
-    const said = await host.ask<AgentStatus>('status');
-    return said.pid === pid && said.listening.length > addresses;
-  } catch {
-    return false;
-  }
-}
-
-async function until(done: () => Promise<boolean>, failure: string): Promise<void> {
-  const deadline = performance.now() + RESTART_WITHIN;
-  while (!(await done())) {
-    if (performance.now() > deadline) throw new UnreachableError(`${failure}: see "sendall agent status"`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
 }

@@ -8,9 +8,13 @@ const O_CLOEXEC = 0o2000000;
 /**
  * Starts `sendall WORDS` in a session of its own. Its stdin and stdout are empty; `stderr` may be read. It does not
  * inherit the descriptors that we inherited: a shell waiting for the end of `>(…)` would wait for it too. If the
- * process cannot be made, this throws or the child emits `error`.
+ * process cannot be made, this throws or the child emits `error`. `program`: another installation's, with its Node.
  */
-export function startInBackground(words: readonly string[], stderr: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
+export function startInBackground(
+  words: readonly string[],
+  stderr: 'ignore' | 'pipe' = 'ignore',
+  [node, program] = [process.execPath, process.argv[1]!],
+): ChildProcess {
   const nothing = openSync('/dev/null', 'r+');
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', stderr];
   for (const fd of inherited()) {
@@ -19,7 +23,7 @@ export function startInBackground(words: readonly string[], stderr: 'ignore' | '
   }
   const env = { ...process.env, ...startVariable() };
   try {
-    const child = spawn(process.execPath, [process.argv[1]!, ...words], { detached: true, cwd: '/', stdio, env });
+    const child = spawn(node, [program, ...words], { detached: true, cwd: '/', stdio, env });
     child.unref();
     return child;
   } finally {

@@ -1,10 +1,12 @@
-/** The agent as a service of systemd: the text of its two units. */
-import type { Home } from '../../home.js';
+/** The agent as a service of systemd: its two units. */
+import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { resolveHome, type Home } from '../../home.js';
 
 /** Variables that decide where sendall keeps its files: the service must use the same ones as its user. */
 const PLACES = ['HOME', 'SENDALL_HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
 
-export interface Installation {
+interface Installation {
   /** The node program and sendall's two programs, absolute. */
   readonly node: string;
   readonly sendall: string;
@@ -36,7 +38,7 @@ function text(...lines: string[]): string {
  * File names and texts. The keeper, which owns the commands, has its own unit: restarting the agent's unit does not
  * affect it, and stopping the keeper's unit ends the commands.
  */
-export function systemdUnits({ node, sendall, keeper, home, env, words, user }: Installation): Record<string, string> {
+function systemdUnits({ node, sendall, keeper, home, env, words, user }: Installation): Record<string, string> {
   const wantedBy = user ? 'default.target' : 'multi-user.target';
   const config = JSON.stringify({ home, limits: { idleExitMs: 0 } });
   return {
@@ -79,4 +81,43 @@ export function systemdUnits({ node, sendall, keeper, home, env, words, user }: 
       `WantedBy=${wantedBy}`,
     ),
   };
+}
+
+/** Whether units of this process's user are for that user alone. */
+export const isUserUnit = (): boolean => process.getuid?.() !== 0;
+
+/** Where units of this process's user belong. */
+export function unitFolder(env: NodeJS.ProcessEnv = process.env): string {
+  if (!isUserUnit()) return '/etc/systemd/system';
+  return join(env.XDG_CONFIG_HOME || join(env.HOME ?? '', '.config'), 'systemd/user');
+}
+
+/** What the agent's unit starts. */
+export interface UnitOptions {
+  /** @default {@link unitFolder} */
+  readonly folder?: string | undefined;
+  /** Words after "sendall agent". */
+  readonly words: readonly string[];
+  /** The Node program and sendall's. @default this process's */
+  readonly program?: readonly [node: string, sendall: string];
+}
+
+/** Writes both units and returns their paths. */
+export function writeUnits({ folder = unitFolder(), words, program }: UnitOptions): string[] {
+  const [node, sendall] = program ?? [process.execPath, realpathSync(process.argv[1]!)];
+  const units = systemdUnits({
+    node,
+    sendall,
+    keeper: join(dirname(sendall), '../dist/keeper/main.js'),
+    home: resolveHome(),
+    env: process.env,
+    words,
+    user: isUserUnit(),
+  });
+  mkdirSync(folder, { recursive: true });
+  return Object.entries(units).map(([file, text]) => {
+    const path = join(folder, file);
+    writeFileSync(path, text, { mode: 0o644 });
+    return path;
+  });
 }
