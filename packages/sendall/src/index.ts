@@ -66,7 +66,7 @@ export type { AttachOptions, Host, HostInfo, RunListing, RunTag } from './client
 export { AllHosts, type ListedHost } from './client/inventories/all-hosts.js';
 export type { InventoryOptions } from './client/inventories/limits.js';
 export type { Inventory, InventoryHost, ResolvedHost } from './client/inventory.js';
-export { KnownHosts, type KnownHost } from './client/known-hosts.js';
+export { KnownHosts, type HostInstallation, type KnownHost } from './client/known-hosts.js';
 export { newRunId, type RunOptions, type Word } from './client/options/options.js';
 export type { Retry } from './client/options/retry.js';
 export type { OutputTarget } from './client/options/output-target.js';

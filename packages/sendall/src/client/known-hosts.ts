@@ -16,6 +16,16 @@ export interface KnownHost {
   readonly tags: Readonly<Record<string, string>>;
   /** ISO 8601, UTC. */
   readonly addedAt: string;
+  /** How ssh reaches it, if `sendall hosts install` put its agent there. */
+  readonly installed?: HostInstallation;
+}
+
+/** How an agent came to a host by ssh. */
+export interface HostInstallation {
+  /** The destination as ssh takes it. */
+  readonly ssh: string;
+  /** For the whole system, as root, rather than for one user. */
+  readonly system: boolean;
 }
 
 /**
@@ -38,7 +48,7 @@ export type Entry = Omit<KnownHost, 'name'>;
  * Checks one entry read from the file.
  * @throws UsageError when it is wrong.
  */
-function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry {
+function checkEntry(name: string, { url, pin, tags = {}, addedAt, installed }: Json): Entry {
   checkHostName(name);
   if (typeof url !== 'string') throw new UsageError('it has no url');
   checkNetworkUrl(url);
@@ -46,7 +56,18 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt }: Json): Entry
   parseFingerprint(pin);
   if (!isRecord(tags)) throw new UsageError('its tags are not an object');
   const pairs = Object.entries(tags).map(([key, value]) => parseTag(`${key}=${String(value)}`));
-  return { url, pin, tags: Object.fromEntries(pairs), addedAt: typeof addedAt === 'string' ? addedAt : '' };
+  return {
+    url,
+    pin,
+    tags: Object.fromEntries(pairs),
+    addedAt: typeof addedAt === 'string' ? addedAt : '',
+    ...(installed !== undefined && { installed: checkInstalled(installed) }),
+  };
+}
+
+function checkInstalled(value: unknown): HostInstallation {
+  if (!isRecord(value) || typeof value.ssh !== 'string') throw new UsageError('its "installed" is not { ssh, system }');
+  return { ssh: value.ssh, system: value.system === true };
 }
 
 /** By file. All callers in a process share one instance and its cache. */
@@ -120,16 +141,22 @@ export class KnownHosts implements Inventory {
   }
 
   /**
-   * Adds a host that has just proved its key, or gives a known one the new address and key; its tags stay. Resolves to
-   * the previous entry, if there was one.
+   * Adds a host that has just proved its key, or gives a known one the new address and key; its tags stay, and so does
+   * how it was installed. Resolves to the previous entry, if there was one.
    */
-  async pair(host: { name: string; url: string; pin: string }): Promise<KnownHost | undefined> {
+  async pair(host: {
+    name: string;
+    url: string;
+    pin: string;
+    installed?: HostInstallation;
+    tags?: Record<string, string>;
+  }): Promise<KnownHost | undefined> {
     const { name } = host;
     const entry = checkEntry(name, { ...host, addedAt: new Date().toISOString() });
     let before: Entry | undefined;
     await this.#file.change((hosts) => {
       before = hosts.get(name);
-      hosts.set(name, { ...entry, tags: before?.tags ?? {} });
+      hosts.set(name, { ...before, ...entry, tags: { ...before?.tags, ...entry.tags } });
     });
     return before && { name, ...before };
   }
