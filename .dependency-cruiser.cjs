@@ -129,6 +129,7 @@ module.exports = {
     ...cli('show', 'words', 'terminal'),
     ...cli('leaving', 'words', 'terminal', 'show'),
     ...cli('hosts', 'words', 'show'),
+    ...cli('install', 'words', 'show', 'hosts'),
     // Rooms of the socket server. What lies at its root is shared by all.
     ...servers('connection'),
     ...servers('transports'),

@@ -19,6 +19,9 @@ export const needs = [
   { command: 'strace', package: 'strace', wantedBy: 'the order of sync and start' },
   { command: 'groff', package: 'groff-base', wantedBy: 'manual pages' },
   { command: 'nats-server', package: 'nats-server', wantedBy: 'links through a broker' },
+  { command: 'sshd', package: 'openssh-server', wantedBy: 'installations by ssh' },
+  { command: 'ssh', package: 'openssh-client', wantedBy: 'installations by ssh' },
+  { command: 'debootstrap', package: 'debootstrap', wantedBy: 'installations on a bare Debian' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
 ];
 

@@ -3,6 +3,7 @@
  */
 export { Callers } from './agent/callers.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
+export { callerName } from './client/caller-name.js';
 export { inventoryLimits } from './client/inventories/limits.js';
 export { convert, FORMATS, type Format } from './exchange/formats.js';
 export { jsonOf, yamlText } from './exchange/our-text.js';
@@ -17,11 +18,12 @@ export type { Recording } from './fleet/history/recording.js';
 export { selectHosts, selections } from './fleet/history/selection.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';
 export { completeEngine, readEngine, removeEngine, writeEngine, type EngineFiles } from './keys/engine.js';
+export { loadIdentity } from './keys/identity.js';
 export type { Card } from './link/nats/card.js';
 export type { EngineStatus } from './link/nats/discover.js';
 export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';
 export { askWarmLinks } from './link/warm/client.js';
 export { discover, openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';
-export { canonicalNetworkUrl } from './text/address.js';
+export { canonicalNetworkUrl, formatTlsUrl, parseTlsUrl } from './text/address.js';
 export { ScreenModes } from './text/screen-modes.js';

@@ -3,7 +3,7 @@ import { isatty } from 'node:tty';
 import { allCommands, commandGroups, commands } from './command-table.js';
 import { parseArguments, textOf, type Command } from './words/command.js';
 import { exit } from './leaving/exit.js';
-import { EXIT } from './words/exit-codes.js';
+import { EXIT, exitCodeOfError } from './words/exit-codes.js';
 import { ownWords } from './words/own-words.js';
 import { answer, OutputError, say } from './show/print.js';
 import { withNextStep } from './show/scarce.js';
@@ -14,8 +14,9 @@ import { ownVersion } from './version.js';
 const HABITS: Readonly<Record<string, string>> = { ssh: 'shell', exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
 
 async function find(name: string): Promise<Command | undefined> {
-  // For the shells' completion scripts, not for people.
+  // For the shells' completion scripts and for `hosts install`, not for people.
   if (name === 'complete') return (await import('./commands/completion.js')).completeCommand(allCommands);
+  if (name === 'settle') return (await import('./install/settle.js')).settleCommand;
   return Object.hasOwn(commands, name) ? await commands[name]?.() : undefined;
 }
 
@@ -52,16 +53,6 @@ async function main(): Promise<number> {
   return await command.run(args);
 }
 
-/** By code, not by class: the agent's modules may be another copy of these. */
-const CODES: Readonly<Record<string, number>> = {
-  USAGE: EXIT.usage,
-  UNREACHABLE: EXIT.unreachable,
-  REFUSED: EXIT.refused,
-  KEY_CHANGED: EXIT.refused,
-  PROTOCOL: EXIT.unreachable,
-  UNKNOWN: EXIT.lost,
-};
-
 function fail(error: unknown): number {
   if (error instanceof OutputError && error.gone) return EXIT.brokenPipe;
   // The command's stderr has been shown already.
@@ -70,8 +61,7 @@ function fail(error: unknown): number {
   say(`sendall: ${withNextStep(message)}`);
   if (process.env.SENDALL_DEBUG && error instanceof Error)
     for (const line of (error.stack ?? '').split('\n')) say(line);
-  const { code } = error as { code?: unknown };
-  return (typeof code === 'string' && CODES[code]) || 1;
+  return exitCodeOfError(error);
 }
 
 const terminals = [0, 1, 2].filter((fd) => isatty(fd));

@@ -1,5 +1,4 @@
 /** The caller's half of pairing: prove the code, check the agent's proof, and only then remember its key. */
-import { hostname, userInfo } from 'node:os';
 import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { durationOption, type Duration } from '../text/duration.js';
@@ -13,6 +12,7 @@ import { pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
 import { dialTls, exportBinding } from '../link/tls.js';
 import type { Message, MessageNamed } from '../protocol/messages.js';
+import { callerName } from './caller-name.js';
 import { checkHostName } from './inventory.js';
 import { KnownHosts, type KnownHost } from './known-hosts.js';
 
@@ -160,15 +160,4 @@ function refusal(message: Message, { where, fingerprint }: Exchange): SendallErr
       `the code was used by another key; if that was not yours, remove it there (sendall pair --list); then ${next}`,
     );
   return new RefusedError(`${where} did not pair: ${printable(message.message)}`);
-}
-
-/** USER@MACHINE: the name by which the agent's owner recognises this key. */
-function callerName(): string {
-  let user = String(process.getuid?.() ?? 'someone');
-  try {
-    user = userInfo().username;
-  } catch {
-    // A user without an entry in the password file.
-  }
-  return `${user}@${hostname()}`.slice(0, 200);
 }

@@ -20,7 +20,7 @@ const SLOW_ROUND_TRIP = 150;
 const LITTLE_ROOM = 1024 ** 3;
 
 /** The finding of one check. */
-interface Finding {
+export interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly found: string;
@@ -53,6 +53,13 @@ export const doctor: Command = {
     return bad ? 1 : 0;
   },
 };
+
+/** All checks of a host. */
+export async function checkHost(target: string, args: Arguments): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for await (const finding of examine(target, args)) findings.push(finding);
+  return findings;
+}
 
 async function* examine(target: string, args: Arguments): AsyncGenerator<Finding> {
   yield homeFinding();

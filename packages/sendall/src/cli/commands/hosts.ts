@@ -9,6 +9,7 @@ import { EXIT } from '../words/exit-codes.js';
 import { answer, json, table } from '../show/print.js';
 import { reach, reachOptions, shareOf } from '../hosts/reach.js';
 import { discoverHosts } from './discover.js';
+import { installOptions } from '../install/options.js';
 import { nodeset, nodesetOptions } from './nodeset.js';
 import { isOneTarget } from '../words/targets.js';
 
@@ -29,13 +30,18 @@ const verbs: Readonly<Record<string, (args: Arguments, words: readonly string[])
   import: async (args, words) => (await import('./inventory.js')).importHosts(args, words),
   export: async (args, words) => (await import('./inventory.js')).exportHosts(args, words),
   discover: discoverHosts,
+  install: async (args, words) =>
+    await (await import('./install-hosts.js')).install(args, words, tagsOf(args.texts('tag'))),
+  uninstall: async (args, words) => await (await import('./install-hosts.js')).uninstall(args, words),
 };
 
 export const hosts: Command = {
   name: 'hosts',
-  usage:
+  usage: [
     '[OPTIONS] [add NAME URL --pin FP | rm NAME | set NAME K=V… | ping TARGETS | nodeset [EXPR…|-] | import FILE|- | export | discover]',
-  summary: 'list the known hosts, change the list, or work with sets of them',
+    'install [--name NAME] [--system] [--upgrade] [OPTIONS] [USER@]HOST… | uninstall [--runs] [--purge] TARGETS…',
+  ],
+  summary: 'list the known hosts, change the list, install agents by ssh, or work with sets of hosts',
   examples: [
     'sendall hosts',
     'sendall hosts set web1 role=frontend',
@@ -44,17 +50,20 @@ export const hosts: Command = {
     'sendall hosts import --exec ./cloud-hosts',
     'sendall hosts export --yaml',
     'sendall hosts discover --wait 5s',
+    'sendall hosts install root@web1 --name web1 --system',
+    'sendall hosts install --upgrade all',
     "sendall hosts nodeset 'web[01-04]!web02' --expand",
     "sendall hosts nodeset -e --split 3 'web[01-20]'",
     'cut -f1 inventory | sendall hosts nodeset --count -',
   ],
   options: {
     pin: { value: 'FP', help: 'with add: the fingerprint of the host’s key' },
-    tag: { value: 'K=V', help: 'with add: a tag' },
+    tag: { value: 'K=V', help: 'with add and install: a tag' },
     wait: { value: 'TIME', help: 'with discover: how long hosts may take to answer (default 2s)' },
     json: { help: 'one JSON object a line on stdout' },
     ...reachOptions,
     ...inventoryOptions,
+    ...installOptions,
     ...nodesetOptions,
   },
   subcommands: Object.keys(verbs),

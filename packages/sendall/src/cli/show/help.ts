@@ -4,7 +4,8 @@ import { answer, title } from './print.js';
 
 /** Prints the help of one command. */
 export function helpOf(command: Command): void {
-  answer(command.summary, '', `  sendall ${command.name} ${command.usage}`.trimEnd());
+  const forms = [command.usage].flat().map((usage) => `  sendall ${command.name} ${usage}`.trimEnd());
+  answer(command.summary, '', ...forms);
   answer('');
   title(command.examples.length > 1 ? 'Examples' : 'Example');
   for (const example of command.examples) answer(`  ${example}`);

@@ -22,8 +22,8 @@ export function under(group: string, options: Readonly<Record<string, Option>>):
 
 export interface Command {
   readonly name: string;
-  /** The part after the options, for the help: "TARGETS -- ARGV…". */
-  readonly usage: string;
+  /** The part after the options, for the help: "TARGETS -- ARGV…"; several for several forms. */
+  readonly usage: string | readonly string[];
   readonly summary: string;
   /** Whole command lines, as users type them. */
   readonly examples: readonly string[];

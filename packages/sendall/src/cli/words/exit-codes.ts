@@ -41,3 +41,19 @@ export function exitCodeOf(result: Result): number {
   if (result.outcome === 'signalled') return 128 + (signalNumber(result.signal ?? '') ?? 0);
   return byOutcome[result.outcome] ?? result.code ?? EXIT.lost;
 }
+
+/** By code, not by class: the agent's modules may be another copy of these. */
+const byCode: Readonly<Record<string, number>> = {
+  USAGE: EXIT.usage,
+  UNREACHABLE: EXIT.unreachable,
+  REFUSED: EXIT.refused,
+  KEY_CHANGED: EXIT.refused,
+  PROTOCOL: EXIT.unreachable,
+  UNKNOWN: EXIT.lost,
+};
+
+/** The exit code for an error. */
+export function exitCodeOfError(error: unknown): number {
+  const { code } = error as { code?: unknown };
+  return (typeof code === 'string' && byCode[code]) || 1;
+}
