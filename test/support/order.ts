@@ -23,6 +23,8 @@ const seconds: Record<string, number> = {
   'packages/lab/test/page.test.ts': 20,
   'packages/sendall/test/exact/upgrade.test.ts': 15,
   'packages/sendall/test/exact/processes.test.ts': 15,
+  'packages/sendall/test/exact/keep-trying.test.ts': 20,
+  'packages/sendall/test/exact/first-flight.test.ts': 15,
   'packages/sendall/test/cli/history.test.ts': 20,
   'packages/sendall/test/cli/fleet.test.ts': 15,
   'packages/sendall/test/cli/links.test.ts': 15,
