@@ -1,6 +1,8 @@
 import { NodeSet } from 'sendall';
 import { describe, expect, test } from 'vitest';
+import { fleetLine } from '../../dist/cli/show/fleet-line.js';
 import { PrefixedLines } from '../../dist/cli/show/prefixed-lines.js';
+import { HostStates } from '../../dist/fleet/states.js';
 import { Fifo } from '../../dist/client/streams/fifo.js';
 import { workOf } from './work.js';
 
@@ -49,6 +51,17 @@ const works: [what: string, work: (size: number) => void][] = [
     (n) => {
       const lookUp = (word: string) => (word === '@all' ? `@g[1-${n}]` : word[0] === '@' ? word.slice(1) : undefined);
       void new NodeSet('@all,@all', { lookUp }).toString();
+    },
+  ],
+  [
+    'hosts come through their states',
+    (n) => {
+      const names = numbers(n).map((i) => `n${i}`);
+      const states = new HostStates(names);
+      for (const name of names) states.reach(name, 'running');
+      for (const name of names.slice(1)) states.end(name, { outcome: 'ok', ok: true, reason: '' });
+      const progress = { total: n, started: n, running: 1, ok: n - 1, failed: 0, states: states.counts };
+      void fleetLine({ states: states.all, progress, isLinked: () => true }, performance.now() + 60_000, 80);
     },
   ],
   [

@@ -1,5 +1,5 @@
 /** Prints the hosts on which a command would start, batch by batch. */
-import { KnownHosts, NodeSet, resolveHome, type RolloutPlan } from '../../index.js';
+import { AllHosts, NodeSet, resolveHome, type RolloutPlan } from '../../index.js';
 import type { Arguments } from '../words/command.js';
 import { answer, json, table } from './print.js';
 
@@ -40,7 +40,7 @@ export async function printPlan({ batches, canary, window, maxFail }: RolloutPla
 
 /** A run would not even dial it. */
 function hasUnknownKey(target: string): boolean {
-  return /^(tls|nats):/.test(target) && KnownHosts.of(resolveHome()).at(target) === undefined;
+  return /^(tls|nats):/.test(target) && AllHosts.of(resolveHome()).at(target) === undefined;
 }
 
 const count = (number: number, noun: string, plural = 's') => `${number} ${noun}${number === 1 ? '' : plural}`;
