@@ -122,6 +122,20 @@ describe('a caller that is killed', () => {
   });
 });
 
+test.each([
+  ['SIGHUP', 129, { stage: 'left', states: { running: 1, neverStarted: 3 }, late: 'db1' }],
+  ['SIGTERM', 207, { stage: 'ended', states: { cancelled: 1, neverStarted: 3 }, late: '' }],
+] as const)('a caller that %s ends leaves a history of what it left behind', async (signal, code, event) => {
+  const child = user.start(['run', 'all', '--name', signal, '--window', '1', '--', 'sh', '-c', 'echo begun; sleep 60']);
+  await said(child, 'begun');
+  child.kill(signal);
+  expect(await once(child, 'exit')).toEqual([code, null]);
+  expect(listed(signal)).toMatchObject(event);
+  user.call(['kill', signal]);
+  expect(user.call(['result', signal]).code).toBe(207);
+  expect(listed(signal)).toMatchObject({ stage: 'ended', states: { cancelled: 1, neverStarted: 3 } });
+});
+
 test('two callers at once are both recorded, whole', async () => {
   const callers = Array.from({ length: 4 }, (_, i) =>
     user.start(['run', 'web[1-3]', '--name', `at once ${i}`, '--', 'sh', '-c', 'head -c 3000 /dev/zero']),

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   fleet,
@@ -355,6 +356,41 @@ describe('a damaged history', () => {
     expect(history.runs()).toMatchObject({ damaged: 5 });
     expect(history.find('sound')!.run.damaged).toBe(3);
     expect(history.find('sound')!.run.outputOn('a1', 'stdout')?.toString()).toBe('out\n');
+  });
+
+  test('of any records whatever can be read', () => {
+    const run = idOf(7);
+    const value = fc.oneof(
+      fc.jsonValue(),
+      fc.constantFrom('ok', ['constructor'], 'web[1-3]', 'a[1-', 'x[0-99999999]', 'ended', 7, run),
+    );
+    const fields = 'run at hosts ids name set closed neverStarted outcomes forgotten host turn outcome stdout gaps';
+    const field = fc.constantFrom(...fields.split(' '));
+    const begun = {
+      run,
+      at: 1,
+      hosts: ['a1'],
+      set: { program: 'x', words: 0, caller: { pid: 1, ticks: '', place: '' } },
+    };
+    const end = { host: 'a1', run, at: 1, outcome: 'ok', openedMs: 1, durationMs: 1, stdout: { bytes: 1, text: 'x' } };
+    const spoiled = (record: object) =>
+      fc.dictionary(field, value, { maxKeys: 3 }).map((more) => ({ ...record, ...more }));
+    mkdirSync(fleetFolder(), { recursive: true, mode: 0o700 });
+    const lines = (records: readonly object[]) => records.map((record) => `\n${JSON.stringify(record)}`).join('');
+    fc.assert(
+      fc.property(fc.array(spoiled(begun)), fc.array(spoiled(end)), (index, ends) => {
+        writeFileSync(join(fleetFolder(), 'index.jsonl'), lines([begun, ...index]));
+        writeFileSync(join(fleetFolder(), `${run}.jsonl`), lines(ends));
+        const history = new History(home);
+        for (const past of history.runs().runs) {
+          expect([...past.counts.values()].reduce((sum, hosts) => sum + hosts, 0)).toBe(past.hosts.length);
+          for (const name of past.hosts) expect(past.idOn(name)).toMatch(/^[0-9a-f-]{36}$/);
+          for (const name of past.hosts) void [past.resultOn(name)?.stdout, past.isKept(name), past.answerOn(name)];
+          expect(past.places.length).toBeLessThanOrEqual(past.hosts.length);
+        }
+        expect(history.find(run)?.run.runId).toBe(run);
+      }),
+    );
   });
 
   test('without its file of hosts says that their ends are not known', async () => {

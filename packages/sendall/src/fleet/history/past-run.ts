@@ -179,7 +179,7 @@ export class PastRun {
     if (this.#ids) return this.#ids;
     const ids = new Map<string, string>();
     for (const { run, hosts, ids: others = {} } of this.#begun)
-      for (const host of unfoldHosts(hosts)) ids.set(host, others[host] ?? run);
+      for (const host of unfoldHosts(hosts)) ids.set(host, Object.hasOwn(others, host) ? others[host]! : run);
     return (this.#ids = ids);
   }
 
