@@ -34,9 +34,7 @@ export interface BrokerLink {
 /** Learns of the connection's troubles. */
 export interface BrokerWatcher {
   /** The server refuses a subject to us. */
-  denied?(subject: string): void;
-  /** The connection is over for good. */
-  closed?(error: SendallError): void;
+  denied(subject: string): void;
 }
 
 export interface BrokerOptions {
@@ -110,10 +108,6 @@ export class Broker {
   /** False while no server is connected; what is published then is lost. */
   get connected(): boolean {
     return this.#up;
-  }
-
-  get isClosed(): boolean {
-    return this.#closing;
   }
 
   /** True while links may send. */
@@ -265,7 +259,7 @@ export class Broker {
 
   #complained(error: Error): void {
     const subject = (error as { subject?: unknown }).subject;
-    if (typeof subject === 'string') for (const watcher of this.#watchers) watcher.denied?.(subject);
+    if (typeof subject === 'string') for (const watcher of this.#watchers) watcher.denied(subject);
   }
 
   #over(cause: Error | undefined): void {
@@ -275,7 +269,6 @@ export class Broker {
     clearTimeout(this.#linger);
     const error = new UnreachableError('the connection to the broker is closed', cause ? { cause } : {});
     for (const carrier of this.#names.keys()) carrier.destroy(error);
-    for (const watcher of this.#watchers) watcher.closed?.(error);
     this.#closedWith(error);
   }
 
