@@ -130,6 +130,7 @@ module.exports = {
     ...cli('leaving', 'words', 'terminal', 'show'),
     ...cli('hosts', 'words', 'show'),
     ...cli('install', 'words', 'show', 'hosts'),
+    ...cli('runs', 'words', 'terminal', 'show', 'leaving', 'hosts'),
     // Rooms of the socket server. What lies at its root is shared by all.
     ...servers('connection'),
     ...servers('transports'),

@@ -31,7 +31,7 @@ const PLANTED: readonly (readonly [room: string, text: string])[] = [
   ['sendall/src/keeper/system', "export { KeeperRun } from '../../run/run.js';\n"],
   ['sendall/src/keeper/output', "export { Journal } from '../../journal/journal.js';\n"],
   ['sendall/src/cli/words', "export { say } from '../../show/print.js';\n"],
-  ['sendall/src/cli/show', "export { accompany } from '../../commands/accompany.js';\n"],
+  ['sendall/src/cli/show', "export { accompany } from '../../runs/accompany.js';\n"],
   ['lab/src/wire', "export { startProxy } from '../../proxy/proxy.js';\n"],
   ['lab/src/phenomena', "export { renderShown } from '../../render/shown.js';\n"],
   ['lab/src/page', "export { wirelab } from '../../cli/main.js';\n"],

@@ -3,7 +3,7 @@
  * than on a host. The arguments are the program's. NO_PREDICT=1: shows keys only when the program echoes them.
  */
 import { Writable } from 'node:stream';
-import { converse } from '../../../packages/sendall/dist/cli/commands/terminal.js';
+import { converse } from '../../../packages/sendall/dist/cli/runs/terminal.js';
 import { native, startOnPty } from './pty.js';
 
 const { terminal } = startOnPty(process.argv.slice(2), process.env);

@@ -10,7 +10,7 @@ import { answer, json, say } from '../show/print.js';
 import { onSignal } from '../leaving/signals.js';
 import { tooFewFiles } from '../show/scarce.js';
 import { count } from '../words/units.js';
-import { journalDamage } from './journal-damage.js';
+import { journalDamage } from '../runs/journal-damage.js';
 
 export const agent: Command = {
   name: 'agent',

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UsageError, type SendallError } from '../../errors.js';
 import { fleet, type AttachOptions, type Host, type Run, type StreamName } from '../../index.js';
-import { accompany } from './accompany.js';
+import { accompany } from '../runs/accompany.js';
 import type { Arguments, Command, Option } from '../words/command.js';
 import { leave } from '../leaving/departure.js';
 import { EXIT } from '../words/exit-codes.js';
@@ -54,7 +54,7 @@ export const attach: Command = {
       throw new UsageError('--observe and --stdin contradict each other: leave one out');
     if (places.length > 1) {
       if (args.on('stdin')) throw new UsageError(`it runs on ${places.length} hosts: choose one with --on for --stdin`);
-      const { showMany } = await import('./many.js');
+      const { showMany } = await import('../runs/many.js');
       const hosts = fleet(
         places.map(({ target }) => target),
         shareOf(args),
@@ -84,7 +84,7 @@ export const attach: Command = {
       return await accompany(running, args, observe ? 'watching' : 'joined');
     };
     if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show(running);
-    const { converse, hasTerminal } = await import('./terminal.js');
+    const { converse, hasTerminal } = await import('../runs/terminal.js');
     if (!hasTerminal()) return await show(running);
     const lives = running.state === 'running';
     const ended = ['exited', 'ended', 'lost'].includes(running.state);
@@ -158,7 +158,8 @@ export const logs: Command = {
     const { target, runId } = places[0]!;
     const past =
       run?.resultOn(target) &&
-      (async () => await (await import('./past-logs.js')).showPast(run, target, { from, only: onlyOf(args) }, args));
+      (async () =>
+        await (await import('../runs/past-logs.js')).showPast(run, target, { from, only: onlyOf(args) }, args));
     const reached = await reach(target, args).catch((error: SendallError) => {
       if (!past || error.code !== 'UNREACHABLE') throw error;
       if (!args.on('quiet')) say(`sendall: ${error.message}; this is from the history`);

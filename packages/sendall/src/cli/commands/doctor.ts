@@ -8,7 +8,7 @@ import { answer, json, title } from '../show/print.js';
 import { reach, reachOptions, shareOf } from '../hosts/reach.js';
 import { count, formatSize } from '../words/units.js';
 import { ownVersion } from '../version.js';
-import { journalDamage } from './journal-damage.js';
+import { journalDamage } from '../runs/journal-damage.js';
 
 /** Number of round trips measured; the median counts. */
 const ROUNDS = 9;

@@ -3,14 +3,14 @@ import { finished } from 'node:stream/promises';
 import { UsageError } from '../../errors.js';
 import { newRunId, resolveHome, type Host, type Run } from '../../index.js';
 import { noteRun, Turn } from '../../internal.js';
-import { accompany } from './accompany.js';
+import { accompany } from '../runs/accompany.js';
 import { under, type Arguments, type Command } from '../words/command.js';
 import { resultJson, unreachedJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
 import { AT_A_TERMINAL, reach, shareOf, wishesOf } from '../hosts/reach.js';
-import { runOptions, toRunOptions, type Begin } from './run-options.js';
+import { runOptions, toRunOptions, type Begin } from '../runs/run-options.js';
 import { checkAlone } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { showWaiting } from '../show/waiting.js';
@@ -73,12 +73,12 @@ function targetsOf(args: Arguments, verb: string): string {
 async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
   const options = toRunOptions(args);
   if (args.on('explain') || args.on('only') || !isOneTarget(targets)) {
-    const { startMany } = await import('./many.js');
+    const { startMany } = await import('../runs/many.js');
     return await startMany(args, targets, options, begin);
   }
   checkAlone(args);
   const runId = options.runId ?? newRunId();
-  const terminal = args.on('pty') && !args.on('detach') ? await import('./terminal.js') : undefined;
+  const terminal = args.on('pty') && !args.on('detach') ? await import('../runs/terminal.js') : undefined;
   const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
   const turn = new Turn(options.deadline);
   let host: Host;

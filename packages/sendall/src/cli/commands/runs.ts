@@ -7,7 +7,7 @@ import type { Arguments, Command, Option } from '../words/command.js';
 import { askEach } from '../hosts/each-host.js';
 import { resultJson } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
-import { codeOf, endsOf, summaryOf } from './ends.js';
+import { codeOf, endsOf, summaryOf } from '../runs/ends.js';
 import { findOptions, findPlaces, findRun, oneWord, type Found, type Place } from '../hosts/find-run.js';
 import { history } from '../hosts/history.js';
 import { explain } from '../show/follow.js';
@@ -52,7 +52,7 @@ export const ps: Command = {
   complete: 'host',
   async run(args) {
     if (args.words.length > 1) throw new UsageError('ps takes one word of targets: join them with a comma');
-    if (args.on('fleet')) return await (await import('./fleet-runs.js')).listFleetRuns(args);
+    if (args.on('fleet')) return await (await import('../runs/fleet-runs.js')).listFleetRuns(args);
     const targets = args.words[0] ?? 'local';
     const names = isOneTarget(targets) ? [targets] : [...resolveTargets(targets)];
     const rows = new Map<string, string[][]>(names.map((name) => [name, []]));

@@ -7,7 +7,7 @@ import { isInForeground } from '../terminal/foreground.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
 import { isOneTarget } from '../words/targets.js';
-import { converse, hasTerminal, ownTerminal } from './terminal.js';
+import { converse, hasTerminal, ownTerminal } from '../runs/terminal.js';
 import { showWaiting } from '../show/waiting.js';
 
 /**
