@@ -9,6 +9,7 @@ import type { Engine } from '../keys/engine.js';
 import type { Identity } from '../keys/identity.js';
 import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
+import { after } from '../timer.js';
 
 export interface DialOptions {
   /** The SPKI fingerprint the host must show; not for Unix sockets. */
@@ -79,14 +80,14 @@ function dialUnix(path: string, options: DialOptions): Promise<Link> {
   return new Promise((resolve, reject) => {
     const reads = new SharedReads();
     const socket = netConnect({ path, onread: reads.onread });
-    const timer = setTimeout(() => socket.destroy(new Error('timed out')), options.timeoutMs ?? 5000);
+    const cease = after(options.timeoutMs ?? 5000, () => socket.destroy(new Error('timed out')));
     socket.once('connect', () => {
-      clearTimeout(timer);
+      cease();
       resolve(new Link(socket, reads));
     });
     // Never removed: an error before the link listens must not end the process.
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      clearTimeout(timer);
+      cease();
       reject(unixError(path, error));
     });
   });

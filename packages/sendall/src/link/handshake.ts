@@ -7,6 +7,7 @@ import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../
 import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import type { Link } from './link.js';
+import { after } from '../timer.js';
 
 export interface Greeting {
   readonly auth: MessageNamed<'AUTH_OK'>;
@@ -59,19 +60,18 @@ export function greet(
   return new Promise((resolve, reject) => {
     let greeted = false;
     const fail = (error: Error) => {
-      clearTimeout(timer);
+      cease();
       reject(error);
       link.destroy();
     };
-    const timer = setTimeout(
-      () => fail(new UnreachableError(`the agent did not answer within ${options.timeoutMs} ms`)),
-      options.timeoutMs,
+    const cease = after(options.timeoutMs, () =>
+      fail(new UnreachableError(`the agent did not answer within ${options.timeoutMs} ms`)),
     );
     link.start({
       message(message) {
         if (message.type === 'HELLO_OK') greeted = true;
         else if (message.type === 'AUTH_OK' && greeted) {
-          clearTimeout(timer);
+          cease();
           link.trust();
           // Later messages are for the link's next owner.
           link.hold();

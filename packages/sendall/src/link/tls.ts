@@ -19,6 +19,7 @@ import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from '../text/address.js';
 import { fingerprintOf } from '../keys/fingerprint.js';
 import type { Identity } from '../keys/identity.js';
+import { after } from '../timer.js';
 
 /** The key at the other end. */
 export interface Peer {
@@ -163,7 +164,7 @@ export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer
       ...(onread ? { onread } : {}),
     } as ConnectionOptions);
     const settle = () => {
-      clearTimeout(timer);
+      cease?.();
       signal?.removeEventListener('abort', abort);
       socket.off('close', ended);
     };
@@ -174,12 +175,11 @@ export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer
     };
     const abort = () => fail(signal?.reason);
     const ended = () => fail(dialError(url, new Error('it closed the connection'), connected));
-    const timer = timeoutMs
-      ? setTimeout(() => {
-          const what = connected ? 'connected, but did not finish the TLS handshake' : 'did not answer';
-          fail(new UnreachableError(`${url} ${what} within ${timeoutMs} ms; check the address, or give it more time`));
-        }, timeoutMs)
-      : undefined;
+    const silent = () => {
+      const what = connected ? 'connected, but did not finish the TLS handshake' : 'did not answer';
+      fail(new UnreachableError(`${url} ${what} within ${timeoutMs} ms; check the address, or give it more time`));
+    };
+    const cease = timeoutMs ? after(timeoutMs, silent) : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     socket.once('connect', () => (connected = true));
     // Never removed: an error before the link listens must not end the process.

@@ -75,6 +75,14 @@ test('times of a run, its calls, connect, fleet and agents may be text', async (
   expect((await hosts.hosts[0]!.run(['echo', 'x'])).stdout).toBe('x\n');
 });
 
+test('a time beyond what one timer of Node can hold is not over at once', async () => {
+  const { home } = own;
+  for (const options of [{ timeout: '60d' }, { timeout: '25d', retryFor: '60d' }] as const) {
+    await using patient = await connect('local', { home, ...options });
+    expect((await patient.run(['echo', 'x'])).stdout).toBe('x\n');
+  }
+});
+
 test('an invalid time is refused by name everywhere', async () => {
   const { home } = own;
   const wrong = '5 minutes' as Duration;

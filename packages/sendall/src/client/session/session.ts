@@ -11,6 +11,7 @@ import type { Link } from '../../link/link.js';
 import { MAX_FLIGHT, type Control, type Message, type MessageNamed, type RunInfo } from '../../protocol/messages.js';
 import { CreditPool } from '../../protocol/flow.js';
 import { newOpId } from './operations.js';
+import { after } from '../../timer.js';
 
 /** A dialled link, on which we have said who we are. */
 export interface Dialled {
@@ -455,9 +456,9 @@ export class Session {
       link.close();
       return undefined;
     });
-    let timer: NodeJS.Timeout | undefined;
+    let cease: (() => void) | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      if (ms !== Infinity) timer = setTimeout(() => reject(this.#lastError), ms);
+      if (ms !== Infinity) cease = after(ms, () => reject(this.#lastError));
     });
     try {
       await Promise.race([linking, late]);
@@ -468,7 +469,7 @@ export class Session {
       linking.catch(() => undefined);
       throw error;
     } finally {
-      clearTimeout(timer);
+      cease?.();
     }
   }
 
@@ -499,11 +500,11 @@ export class Session {
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
-        clearTimeout(timer);
+        cease();
         this.#wakeUp = undefined;
         resolve();
       };
-      const timer = setTimeout(done, Math.min(ms, 0x7fffffff));
+      const cease = after(ms, done);
       this.#wakeUp = done;
     });
   }

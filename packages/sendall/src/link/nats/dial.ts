@@ -13,6 +13,7 @@ import { refusalIn, writeKnock } from './knock.js';
 import { brokerFor } from './shared-brokers.js';
 import { newLinkName } from './subjects.js';
 import { Turns } from './turns.js';
+import { after } from '../../timer.js';
 
 /** Handshakes at once: after an outage of the broker, many links want to come back. */
 const MOST_HANDSHAKES = 32;
@@ -113,7 +114,7 @@ function knock({ broker, carrier, url, host, link, identity, ms, signal }: Knock
   const { subjects } = broker;
   return new Promise((resolve, reject) => {
     const settle = (): void => {
-      clearTimeout(timer);
+      cease?.();
       clearInterval(repeats);
       signal?.removeEventListener('abort', abort);
       forget();
@@ -144,7 +145,7 @@ function knock({ broker, carrier, url, host, link, identity, ms, signal }: Knock
           `${url} is connected to the broker but did not answer within ${Math.round(ms)} ms; try again, or give it more time`,
         ),
       );
-    const timer = ms ? setTimeout(silent, ms) : undefined;
+    const cease = ms ? after(ms, silent) : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     carrier.once('close', closed);
     const own = new Set([

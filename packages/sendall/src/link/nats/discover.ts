@@ -5,6 +5,7 @@ import type { Identity } from '../../keys/identity.js';
 import { base32, idOfPin } from '../../text/nats-address.js';
 import { brokerFor } from './shared-brokers.js';
 import { readCard, type Card } from './card.js';
+import { after } from '../../timer.js';
 
 /** Cards kept; more hosts than this are no fleet for one caller. */
 const MOST_CARDS = 100_000;
@@ -46,7 +47,7 @@ export async function discover(engine: Engine, identity: Identity, waitMs: numbe
         // Other clients of the broker may send anything.
       }
     });
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    await new Promise<void>((resolve) => after(waitMs, resolve));
     stop();
     return { id, url: broker.url, server: address, version, roundTripMs, cards: [...cards.values()] };
   } finally {
