@@ -29,7 +29,7 @@ const atOnce = [
   /\/dist\/(protocol|client|text)\/(?!pair\.)/,
   /\/dist\/(errors|home|started|files\/record-log|fleet\/history\/(note|folder))\.js$/,
   /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
-  /\/dist\/cli\/(?!main|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!(run|accompany|run-options)\.))/,
+  /\/dist\/cli\/(?!main|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,
 ];
 
 const bundle = await rolldown({
