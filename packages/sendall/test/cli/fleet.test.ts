@@ -114,7 +114,7 @@ describe('--explain', () => {
       [['all', '--batch', '150%'], '--batch: "150%" is not a share above 0% and up to 100%'],
       [['all', '--max-fail', '101%'], '--max-fail: "101%" is not a share from 0% to 100%'],
       [['all', '--canary', '10%'], '--canary: "10%" is not a number of hosts, 1 or more'],
-      [['all', '--canary', '5'], 'canary: 5 is more than the 4 hosts of the set'],
+      [['all', '--canary', '5'], '--canary: 5 is more than the 4 hosts of the set'],
       [['all', '--pause', 'x'], '--pause: "x"'],
       [['all', '--order', 'x'], '--order: "x"'],
       [['web01&web02'], 'names no host'],

@@ -11,7 +11,7 @@ import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
 import { AT_A_TERMINAL, reach, shareOf, wishesOf } from '../hosts/reach.js';
 import { runOptions, toRunOptions, type Begin } from '../runs/run-options.js';
-import { checkAlone } from '../words/rollout-options.js';
+import { rolloutFor } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { showWaiting } from '../show/waiting.js';
 
@@ -76,7 +76,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     const { startMany } = await import('../runs/many.js');
     return await startMany(args, targets, options, begin);
   }
-  checkAlone(args);
+  rolloutFor(args, 1);
   const runId = options.runId ?? newRunId();
   const terminal = args.on('pty') && !args.on('detach') ? await import('../runs/terminal.js') : undefined;
   const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');

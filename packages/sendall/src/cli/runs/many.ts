@@ -27,7 +27,7 @@ import { printDiff, printGroups } from '../show/print-groups.js';
 import { printPlan } from '../show/print-plan.js';
 import type { Begin } from './run-options.js';
 import { shareOf } from '../hosts/reach.js';
-import { rolloutOf } from '../words/rollout-options.js';
+import { rolloutFor } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { finish, put, standardSinks, type LostOutput, type Sinks } from '../show/sink.js';
 
@@ -39,7 +39,7 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
   if (args.on('gather') && args.on('diff')) throw new UsageError('--gather and --diff are two views: choose one');
   const named = fleet(isOneTarget(targets) ? [targets] : targets, shareOf(args));
   const hosts = args.on('only') ? fleet(onlyOf(args, targets, named.set), shareOf(args)) : named;
-  const together: FleetRunOptions = { ...rolloutOf(args), gather: isGathered(args) };
+  const together: FleetRunOptions = { ...rolloutFor(args, hosts.set.size), gather: isGathered(args) };
   let command = { program: 'sh', words: 2 };
   const running = begin(
     {

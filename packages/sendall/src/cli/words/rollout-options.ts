@@ -27,16 +27,19 @@ export const rolloutOptions = under('Many hosts', {
 });
 
 /**
- * Checks the options for a single host, which has no use for them.
+ * The options, for a set of this many hosts.
  * @throws UsageError that names the option.
  */
-export function checkAlone(args: Arguments): void {
-  const { canary = 0 } = rolloutOf(args);
-  if (canary > 1) throw new UsageError(`--canary: ${canary} is more than the 1 host of the set`);
+export function rolloutFor(args: Arguments, hosts: number): RolloutOptions {
+  const options = rolloutOf(args);
+  const { canary = 0 } = options;
+  if (canary > hosts)
+    throw new UsageError(`--canary: ${canary} is more than the ${hosts} host${hosts === 1 ? '' : 's'} of the set`);
+  return options;
 }
 
 /** @throws UsageError that names the option. */
-export function rolloutOf(args: Arguments): RolloutOptions {
+function rolloutOf(args: Arguments): RolloutOptions {
   const hosts = (name: string, least: number): number | undefined => {
     const text = args.text(name);
     if (text === undefined) return undefined;
