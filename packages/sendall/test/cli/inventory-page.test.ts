@@ -39,31 +39,35 @@ const steps = [...page.matchAll(/(?:`(~\/[^`\n]+)`:\n\n)?^```(\w+)\n(.*?)^```$/g
         : [],
 );
 
-test('each file of the page can be read and each command line does what its comment says', { timeout: 120_000 }, () => {
-  expect(steps.length).toBeGreaterThan(15);
-  for (const { file, text } of steps) {
-    if (file !== undefined) {
-      const path = file.replace('~', home);
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      writeFileSync(path, text, { mode: 0o600 });
-      continue;
+test(
+  'each file of the page can be read and each command line does what its comment says',
+  { timeout: patience(180_000) },
+  () => {
+    expect(steps.length).toBeGreaterThan(15);
+    for (const { file, text } of steps) {
+      if (file !== undefined) {
+        const path = file.replace('~', home);
+        mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+        writeFileSync(path, text, { mode: 0o600 });
+        continue;
+      }
+      const { status, stdout, stderr } = run(text);
+      expect({ line: text, status, stderr }).toEqual({ line: text, status: 0, stderr: '' });
+      const [, format] = /# (ansible|ssh)$/.exec(text) ?? [];
+      if (format) expect(stdout).toContain(`(${format})`);
+      const [, set] = /nodeset .*# (\S+)$/.exec(text) ?? [];
+      if (set) expect(stdout).toBe(`${set}\n`);
     }
-    const { status, stdout, stderr } = run(text);
-    expect({ line: text, status, stderr }).toEqual({ line: text, status: 0, stderr: '' });
-    const [, format] = /# (ansible|ssh)$/.exec(text) ?? [];
-    if (format) expect(stdout).toContain(`(${format})`);
-    const [, set] = /nodeset .*# (\S+)$/.exec(text) ?? [];
-    if (set) expect(stdout).toBe(`${set}\n`);
-  }
-  expect(run("sendall hosts nodeset -ll '@east,@cpu,gitserver'").stdout.split('\n').slice(0, 2)).toEqual([
-    '@compute node[32-155]',
-    '@cpu node[32-155]',
-  ]);
-  expect(run('sendall run web001 -- true')).toMatchObject({
-    status: 202,
-    stderr: expect.stringContaining('is not paired'),
-  });
-  const again =
-    'export SENDALL_HOME=$(mktemp -d)\nsendall hosts import ~/all-hosts.json >&2 && sendall hosts export --yaml';
-  expect(run(again).stdout).toBe(readFileSync(join(home, 'all-hosts.yaml'), 'utf8'));
-});
+    expect(run("sendall hosts nodeset -ll '@east,@cpu,gitserver'").stdout.split('\n').slice(0, 2)).toEqual([
+      '@compute node[32-155]',
+      '@cpu node[32-155]',
+    ]);
+    expect(run('sendall run web001 -- true')).toMatchObject({
+      status: 202,
+      stderr: expect.stringContaining('is not paired'),
+    });
+    const again =
+      'export SENDALL_HOME=$(mktemp -d)\nsendall hosts import ~/all-hosts.json >&2 && sendall hosts export --yaml';
+    expect(run(again).stdout).toBe(readFileSync(join(home, 'all-hosts.yaml'), 'utf8'));
+  },
+);

@@ -23,6 +23,7 @@ import {
   type Inventory,
   type InventoryHost,
 } from 'sendall';
+import { patience } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 
 const PIN = `SHA256:${'k'.repeat(43)}`;
@@ -71,7 +72,7 @@ function countOpens(ending: string): { readonly count: number; stop: () => void 
 }
 
 describe('the list of known hosts', () => {
-  test('is read once for ten thousand names and as many dials', { timeout: 120_000 }, async () => {
+  test('is read once for ten thousand names and as many dials', { timeout: patience(180_000) }, async () => {
     const home = newHome();
     const entry = { url: `tls://127.0.0.1:${await closedPort()}`, pin: PIN, tags: {}, addedAt: '' };
     const names = Array.from({ length: 10_000 }, (_, i) => `web${i + 1}`);
@@ -152,7 +153,7 @@ describe('a resolved host', () => {
     [{ url: 'tls://a', pin: PIN }, /^name of the host to connect to: null is not a host’s name/],
     [{ name: 'local', url: 'tls://a', pin: PIN }, /^name of the host to connect to: "local" is not/],
     [{ name: 'a\n', url: 'tls://a', pin: PIN }, /^name of the host to connect to: "a\\n" is not/],
-    [{ name: 'a', pin: PIN }, /^url of the host to connect to: null is not tls:\/\/HOST:PORT or unix:\/path$/],
+    [{ name: 'a', pin: PIN }, /^url of the host to connect to: null is not tls:\/\/HOST:PORT, nats:ID or unix:\/path$/],
     [{ name: 'a', url: 'http://a', pin: PIN }, /^url of the host to connect to: "http:\/\/a" is not/],
     [{ name: 'a', url: 'tls://a' }, /^pin of the host to connect to: null is not a fingerprint/],
     [{ name: 'a', url: 'tls://a', pin: 'x' }, /^pin of the host to connect to: "x" is not a fingerprint/],

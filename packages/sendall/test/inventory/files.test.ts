@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { AllHosts, connect, fleet, KnownHosts, RefusedError, resolveHome, UsageError, type Home } from 'sendall';
+import { patience } from '../../../../test/support/waits.js';
 import { rootTest } from '../../../../test/support/root.js';
 import { removeHome } from '../remove-home.js';
 
@@ -169,7 +170,7 @@ describe('a file in hosts.d', () => {
     expect(names()).toBe('');
   });
 
-  test('is read once for ten thousand names and as many dials', { timeout: 120_000 }, async () => {
+  test('is read once for ten thousand names and as many dials', { timeout: patience(180_000) }, async () => {
     const home = homeWith({ 'a.yaml': 'hosts: {"web[1-10000]": {url: "tls://{host}.invalid"}}' });
     const spy = vi.spyOn(fs, 'openSync');
     syncBuiltinESMExports();
