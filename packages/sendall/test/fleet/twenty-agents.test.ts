@@ -1,13 +1,9 @@
 /** Twenty agents in processes of their own: each host ends in the documented state, nothing runs twice, nothing is missing. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as dial, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Transform } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   fleet,
@@ -22,58 +18,17 @@ import {
 } from 'sendall';
 import { patience, until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
+import { AgentProcess } from './agent-process.js';
 
-const PROGRAM = fileURLToPath(new URL('../dist/own-agent.js', import.meta.url));
 const name = (i: number) => `a${String(i).padStart(2, '0')}`;
 const all = Array.from({ length: 20 }, (_, i) => name(i + 1));
 /** What becomes of some of them; the others just run their command. */
 const [stopped, killed, stranger, slow, absent, failing, dying] = all as [string, ...string[]];
 
-/** An agent's process, on a loopback address of its own. */
-class OwnAgent {
-  url = '';
-  code = '';
-  readonly #folder: string;
-  readonly #name: string;
-  #process: ChildProcess | undefined;
-
-  constructor(folder: string, agent: string) {
-    this.#folder = join(folder, agent);
-    this.#name = agent;
-  }
-
-  /** A command learns its host's name from LANG, which it has from its keeper. */
-  async start(listen = `tls://127.0.0.${10 + Number(this.#name.slice(1))}:0`): Promise<void> {
-    const env = { ...process.env, SENDALL_HOME: this.#folder, LANG: this.#name };
-    const child = spawn(process.execPath, [PROGRAM, listen], { env, stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#process = child;
-    const [line] = await within(once(createInterface({ input: child.stdout }), 'line'), `the agent of ${this.#name}`);
-    Object.assign(this, JSON.parse(String(line)));
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal);
-  }
-
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (!child) return;
-    child.kill('SIGCONT');
-    child.kill(signal);
-    if (child.exitCode === null && child.signalCode === null) await within(once(child, 'exit'), 'the end of an agent');
-  }
-
-  async remove(): Promise<void> {
-    await this.end();
-    await removeHome(this.#folder, 0);
-  }
-}
-
 let folder: string;
 let proxy: Server;
 let options: ConnectOptions;
-const agents = new Map<string, OwnAgent>();
+const agents = new Map<string, AgentProcess>();
 
 /** Passes bytes on a moment later, both ways. */
 async function delayingProxy(to: string): Promise<{ server: Server; url: string }> {
@@ -99,9 +54,10 @@ beforeAll(async () => {
   for (let i = 0; i < all.length; i += 4)
     await Promise.all(
       all.slice(i, i + 4).map(async (each) => {
-        const agent = new OwnAgent(folder, each);
+        const agent = new AgentProcess(folder, each);
         agents.set(each, agent);
-        await agent.start();
+        // On a loopback address of its own.
+        await agent.start(`tls://127.0.0.${10 + Number(each.slice(1))}:0`);
       }),
     );
   const through = await delayingProxy(agents.get(slow!)!.url);

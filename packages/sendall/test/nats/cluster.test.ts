@@ -1,7 +1,6 @@
 // The configuration files of docs/sendall/nats, on three servers of this machine.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +14,7 @@ import { idOfPin, natsHostOf } from '../../dist/text/nats-address.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { newHome } from './machines.js';
+import { freePort } from './three-nodes.js';
 import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 const CONFIG = fileURLToPath(new URL('../../../../docs/sendall/nats/', import.meta.url));
@@ -35,14 +35,6 @@ function makeCertificates(): void {
   ssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=n1');
   const signed = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names'];
   ssl('x509', '-req', '-in', 'server.csr', ...signed, '-out', 'server.pem');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** The pages' files, with this machine's addresses, paths and ids in place of theirs. */
