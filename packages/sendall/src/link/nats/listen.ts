@@ -248,6 +248,7 @@ export class NatsListener {
   // -- cards
 
   #asked(broker: Broker, { data, reply }: Msg): void {
+    if (this.#closed) return;
     if (!reply || !isInbox(reply) || data.length > LONGEST_QUESTION || !this.#cards.take()) return;
     const { question, waitMs } = JSON.parse(Buffer.from(data).toString()) as Record<string, unknown>;
     if (typeof question !== 'string' || typeof waitMs !== 'number') return;
