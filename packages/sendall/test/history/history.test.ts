@@ -349,11 +349,13 @@ describe('a damaged history', () => {
     const { runId } = only();
     for (const line of ['nonsense', '{"run":1}', '[]', '{"run":"x","at":1,"hosts":[]}', 'null'])
       appendFileSync(join(fleetFolder(), 'index.jsonl'), `\n${line}`);
+    // Two kinds at once, and sound as one of them.
+    appendFileSync(join(fleetFolder(), 'index.jsonl'), `\n{"run":"${runId}","at":1,"closed":"ended","hosts":"ok"}`);
     for (const line of ['{"host":7}', '{"host":"a1","run":"x"}', '{"host":"a1","turn":"now"}'])
       appendFileSync(join(fleetFolder(), `${runId}.jsonl`), `\n${line}`);
     appendFileSync(join(fleetFolder(), 'index.jsonl'), '\n{"run":"0192f0c1');
     const history = new History(home);
-    expect(history.runs()).toMatchObject({ damaged: 5 });
+    expect(history.runs()).toMatchObject({ damaged: 6 });
     expect(history.find('sound')!.run.damaged).toBe(3);
     expect(history.find('sound')!.run.outputOn('a1', 'stdout')?.toString()).toBe('out\n');
   });

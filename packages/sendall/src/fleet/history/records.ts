@@ -201,14 +201,18 @@ const isHostEnd = shape({
   reason: optional(string),
 });
 
-/** A record of the index; undefined when it is none. */
+const has = (value: unknown, field: string) => typeof value === 'object' && value !== null && field in value;
+
+/** A record of the index, of the kind that its fields say; undefined when it is none. */
 export function indexRecord(value: unknown): IndexRecord | undefined {
-  return isBegun(value) || isClosed(value) || isForgotten(value) ? (value as IndexRecord) : undefined;
+  const fits = has(value, 'hosts') ? isBegun : has(value, 'closed') ? isClosed : isForgotten;
+  return fits(value) ? (value as IndexRecord) : undefined;
 }
 
-/** A record of a run's file; undefined when it is none. */
+/** A record of a run's file, of the kind that its fields say; undefined when it is none. */
 export function hostRecord(value: unknown): Turn | HostEnd | undefined {
-  return isTurn(value) || isHostEnd(value) ? (value as Turn | HostEnd) : undefined;
+  const fits = has(value, 'turn') ? isTurn : isHostEnd;
+  return fits(value) ? (value as Turn | HostEnd) : undefined;
 }
 
 /** Hosts as they are recorded. Addresses stand by themselves: their brackets and numbers are no sets. */
