@@ -7,6 +7,7 @@ import { isInForeground } from '../terminal/foreground.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
 import { isOneTarget } from '../words/targets.js';
+import { surroundings } from '../runs/run-options.js';
 import { converse, hasTerminal, ownTerminal } from '../runs/terminal.js';
 import { showWaiting } from '../show/waiting.js';
 
@@ -25,13 +26,7 @@ export const shell: Command = {
   summary: 'a terminal on a host; ~. leaves and ends the shell, ~d detaches, ~? helps',
   examples: ['sendall shell web1'],
   options: {
-    cwd: {
-      value: 'DIR',
-      help: 'working folder on the host, relative to home; on local, to the current folder (default: these)',
-      complete: 'folder',
-    },
-    env: { value: 'K=V', help: 'add a variable to the environment' },
-    as: { value: 'USER', help: 'run as this user of the host' },
+    ...surroundings,
     name: { value: 'NAME', help: 'a name to find it by' },
     quiet: { short: 'q', help: 'print no messages of our own' },
     ...echoOptions,

@@ -14,15 +14,20 @@ interface Starter<T> {
   sh(script: Uint8Array, options: RunOptions): T;
 }
 
+/** Where a program runs, as whom, and what it finds in its environment. */
+export const surroundings: Record<string, Option> = {
+  cwd: {
+    value: 'DIR',
+    help: 'working folder on the host, relative to home; on local, to the current folder (default: these)',
+    complete: 'folder',
+  },
+  env: { value: 'K=V', help: 'add a variable to the environment' },
+  as: { value: 'USER', help: 'run as this user of the host' },
+};
+
 export const runOptions: Record<string, Option> = {
   ...under('The program', {
-    cwd: {
-      value: 'DIR',
-      help: 'working folder on the host, relative to home; on local, to the current folder (default: these)',
-      complete: 'folder',
-    },
-    env: { value: 'K=V', help: 'add a variable to the environment' },
-    as: { value: 'USER', help: 'run as this user of the host' },
+    ...surroundings,
     stdin: {
       value: 'FILE',
       optionalValue: true,

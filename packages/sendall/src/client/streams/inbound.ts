@@ -42,7 +42,7 @@ export class Inbound {
   #grantedAt = performance.now();
   /** Bytes requested on a new link, while links may be too short-lived for more. */
   #burst = Infinity;
-  /** Not granted any further credit for now. */
+  /** Further credit waits for `letGo`. */
   #held = false;
   #acked = 0;
   #ackEvery = ACK_EVERY;
