@@ -1,7 +1,7 @@
 /** Our own stdin, stdout and stderr, of every kind, and an end that does not wait for them. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { patience, until, within } from '../../../../test/support/waits.js';
@@ -172,7 +172,10 @@ describe('a stuck reader of our output does not hold up our end', () => {
     ['SIGTERM and SIGHUP, with --json', ['--json'], '2>&1', ['SIGTERM', 'SIGHUP'], 129],
   ] as const)('%s', async (_, words, redirected, signals, code) => {
     const name = `stuck-${words.length}${redirected.length}${signals.join('')}`;
-    const line = [...words, 'local', '--name', name, '--', 'yes'].map((word) => `'${word}'`).join(' ');
+    // More than any pipe holds, and a file that says that it is there: an earlier end could still be written.
+    const written = `${machine.user.home}/${name}`;
+    const script = `yes | head -c 4194304; : > "${written}"; exec yes`;
+    const line = [...words, 'local', '--name', name, '--', 'sh', '-c', script].map((word) => `'${word}'`).join(' ');
     const child = spawn('sh', ['-c', `exec "$NODE" "$SENDALL" run ${line} ${redirected}`], {
       env: machine.user.env({ NODE: process.execPath, SENDALL }),
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -180,6 +183,7 @@ describe('a stuck reader of our output does not hold up our end', () => {
     const ended = once(child, 'exit');
     // Each byte is read once and never again.
     await once(child.stdout, 'readable');
+    await until(() => existsSync(written), 'more output than fits');
     for (const [i, signal] of signals.entries()) {
       child.kill(signal);
       if (i === 0 && signal === 'SIGTERM')
