@@ -45,9 +45,10 @@ export class Client {
       type: 'OPEN',
       alias,
       runId,
-      spec: encodeSpec({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, ...spec }),
+      spec: encodeSpec({ verb: 'exec', argv: [], env: [], tags: [], secrets: [], stdin: false, ...spec }),
       notAfterMs,
       attach: [],
+      secrets: [],
       principal: PRINCIPAL,
     });
     return { alias, runId };

@@ -1,6 +1,6 @@
 /** Frames to messages and back. The one place that looks at unknown input; behind it everything is checked. */
 import { ProtocolError } from '../errors.js';
-import { decodeFields, encodeFields, type Fields, type MessageOf } from './fields.js';
+import { decodeFields, encodeFields, type Fields, type MessageOf, type Sender } from './fields.js';
 import { MESSAGES, SPEC_FIELDS, type Control, type Message, type MessageName, type Spec } from './messages.js';
 
 const HEADER = 8;
@@ -73,10 +73,11 @@ export function encodeData(alias: number, stream: number, gseq: number, offset: 
 }
 
 /**
- * Decodes a frame's payload. The bytes of DATA are a view of `frame`; other fields are copies or views as well.
+ * Decodes a frame's payload. The bytes of DATA are a view of `frame`; other fields are copies or views as well. Fields
+ * that only agents set are taken from the link of agent and keeper alone (`from`).
  * @throws ProtocolError for an unknown type or anything malformed.
  */
-export function decode(frame: Buffer): Message {
+export function decode(frame: Buffer, from: Sender = 'anyone'): Message {
   if (frame.length < HEADER) throw new ProtocolError(`a frame of ${frame.length} bytes is shorter than its header`);
   const type = frame[0]!;
   const alias = aliasOf(frame);
@@ -97,7 +98,7 @@ export function decode(frame: Buffer): Message {
   const entry = BY_TYPE.get(type);
   if (!entry) throw new ProtocolError(`unknown frame type 0x${type.toString(16).padStart(2, '0')}`);
   const [name, fields] = entry;
-  const message = decodeFields(fields, frame, name, HEADER) as unknown as Control;
+  const message = decodeFields(fields, frame, name, HEADER, from) as unknown as Control;
   message.type = name;
   message.alias = alias;
   return message;

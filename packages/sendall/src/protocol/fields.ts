@@ -13,6 +13,8 @@ export interface Field {
   readonly optional: boolean;
   /** Bytes that it has; any number when undefined. */
   readonly length?: number | undefined;
+  /** Set by agents for their keepers; see `decodeFields`. */
+  readonly agentOnly?: boolean | undefined;
 }
 export type Fields = { readonly [name: string]: Field };
 
@@ -31,6 +33,7 @@ export interface FieldOf<S, R extends boolean, O extends boolean> {
   readonly repeated: R;
   readonly optional: O;
   readonly length?: number | undefined;
+  readonly agentOnly?: boolean | undefined;
 }
 const one = <S extends Scalar | Fields>(no: number, of: S): FieldOf<S, false, false> => ({
   no,
@@ -51,6 +54,11 @@ export const opt = <S, R extends boolean>(field: FieldOf<S, R, false>): FieldOf<
   ...field,
   optional: true,
 });
+/** A field that an agent adds to a caller's message for its keeper. No caller may send it. */
+export const agentOnly = <S, R extends boolean>(field: FieldOf<S, R, true>): FieldOf<S, R, true> => ({
+  ...field,
+  agentOnly: true,
+});
 /** A list; one that is empty is not written, so it always decodes to an array. */
 export const list = <S>(field: FieldOf<S, false, false>): FieldOf<S, true, false> => ({ ...field, repeated: true });
 
@@ -64,6 +72,7 @@ interface Slot {
   readonly repeated: boolean;
   readonly inner: Plan | undefined;
   readonly length: number | undefined;
+  readonly agentOnly: boolean;
 }
 
 /** A table of fields, made ready once. */
@@ -84,7 +93,7 @@ function planOf(fields: Fields): Plan {
 
 function makePlan(fields: Fields): Plan {
   const byNumber: (Slot | undefined)[] = [];
-  const slots = Object.entries(fields).map(([name, { no, of, repeated, length }]): Slot => {
+  const slots = Object.entries(fields).map(([name, { no, of, repeated, length, agentOnly = false }]): Slot => {
     const wire = of === 'uint' || of === 'bool' ? WIRE.varint : WIRE.length;
     const inner = typeof of === 'object' ? planOf(of) : undefined;
     return (byNumber[no] = {
@@ -94,6 +103,7 @@ function makePlan(fields: Fields): Plan {
       repeated,
       inner,
       length,
+      agentOnly,
     });
   });
   const lists = slots.filter(({ repeated }) => repeated).map(({ name }) => name);
@@ -132,7 +142,7 @@ export function encodeFields<T extends Fields>(fields: T, value: MessageOf<T>, r
   return writer.take();
 }
 
-function readOne(reader: Reader, slot: Slot, depth: number, where: string): unknown {
+function readOne(reader: Reader, slot: Slot, depth: number, where: string, from: Sender): unknown {
   if (slot.of === 'bool') return reader.varint() !== 0;
   if (slot.of === 'string') return reader.text();
   if (slot.of === 'bytes') {
@@ -148,12 +158,12 @@ function readOne(reader: Reader, slot: Slot, depth: number, where: string): unkn
   }
   const { end } = reader;
   reader.end = reader.extent();
-  const value = readFields(reader, slot.inner!, depth + 1, `${where}.${slot.name}`);
+  const value = readFields(reader, slot.inner!, depth + 1, `${where}.${slot.name}`, from);
   reader.end = end;
   return value;
 }
 
-function readFields(reader: Reader, plan: Plan, depth: number, where: string): Record<string, unknown> {
+function readFields(reader: Reader, plan: Plan, depth: number, where: string, from: Sender): Record<string, unknown> {
   if (depth > DEEPEST) throw new ProtocolError(`${where}: nested deeper than ${DEEPEST}`);
   const result: Record<string, unknown> = {};
   for (const name of plan.lists) result[name] = [];
@@ -167,7 +177,8 @@ function readFields(reader: Reader, plan: Plan, depth: number, where: string): R
     }
     if (tag !== slot.tag)
       throw new ProtocolError(`${where}.${slot.name}: wire type ${tag & 7} where ${slot.tag & 7} belongs`);
-    const value = readOne(reader, slot, depth, where);
+    if (slot.agentOnly && from !== 'agent') throw new ProtocolError(`${where}.${slot.name} is not for callers to set`);
+    const value = readOne(reader, slot, depth, where, from);
     if (slot.repeated) (result[slot.name] as unknown[]).push(value);
     else result[slot.name] = value;
   }
@@ -176,13 +187,23 @@ function readFields(reader: Reader, plan: Plan, depth: number, where: string): R
   return result;
 }
 
+/** Who may have made a message: only an agent, on its link to its keeper, or anyone. */
+export type Sender = 'agent' | 'anyone';
+
 /**
- * Decodes and checks a protobuf message, `raw` from `start`.
+ * Decodes and checks a protobuf message, `raw` from `start`. A field that is `agentOnly` is wrong in it unless it comes
+ * from an agent.
  * @throws ProtocolError naming the field that is wrong.
  */
-export function decodeFields<T extends Fields>(fields: T, raw: Uint8Array, where: string, start = 0): MessageOf<T> {
+export function decodeFields<T extends Fields>(
+  fields: T,
+  raw: Uint8Array,
+  where: string,
+  start = 0,
+  from: Sender = 'anyone',
+): MessageOf<T> {
   try {
-    return readFields(new Reader(raw, start), planOf(fields), 0, where) as MessageOf<T>;
+    return readFields(new Reader(raw, start), planOf(fields), 0, where, from) as MessageOf<T>;
   } catch (error) {
     if (error instanceof ProtocolError) throw error;
     throw new ProtocolError(`${where}: not a valid message (${(error as Error).message})`);

@@ -4,8 +4,10 @@
  *
  * A frame is `len:u32be | type:u8 | flags:u8 | 0:u16 | alias:u32be | body`. The alias names a run on this link, chosen
  * by the caller and never used again on it; 0 is the link itself. DATA has a fixed body instead of a protobuf message.
+ *
+ * `agentOnly` marks what an agent tells its keeper about a caller. A caller's frame with such a field is refused.
  */
-import { bool, bytes, list, message, opt, text, uint, type Fields, type MessageOf } from './fields.js';
+import { agentOnly, bool, bytes, list, message, opt, text, uint, type Fields, type MessageOf } from './fields.js';
 
 /** The protocol versions this program speaks. */
 export const PROTOCOL_VERSION = 1;
@@ -55,6 +57,34 @@ const UPTO = {
 const PROCESS_INFO = { pid: uint(1), argv: list(bytes(2)) } satisfies Fields;
 const TERMINAL_SIZE = { cols: uint(1), rows: uint(2), term: opt(text(3)) } satisfies Fields;
 
+/** What a run may use: bytes, milliseconds of processor time, counts. Absent: no limit of ours. */
+const LIMITS = {
+  memory: opt(uint(1)),
+  cpuMs: opt(uint(2)),
+  files: opt(uint(3)),
+  processes: opt(uint(4)),
+} satisfies Fields;
+
+/** What a caller was granted. The keeper obeys it and knows no rules. */
+const GRANT = {
+  rule: text(1),
+  policyRev: uint(2),
+  /** Absolute path of the program to start: the one that was checked. */
+  program: opt(bytes(3)),
+  /** The checked file's device and inode. */
+  device: opt(uint(4)),
+  inode: opt(uint(5)),
+  runAs: opt(text(6)),
+  limits: opt(message(7, LIMITS)),
+  timeoutMs: opt(uint(8)),
+  /** Bytes of output above which the run ends. */
+  output: opt(uint(9)),
+  /** Runs of this rule and caller at once. */
+  runs: opt(uint(10)),
+  /** Where the caller's link comes from. */
+  source: opt(text(11)),
+} satisfies Fields;
+
 /** What to run and how. Paths, words and variables are bytes, as the kernel has them. */
 export const SPEC_FIELDS = {
   /** "exec": argv exactly. "sh": script as shell text. */
@@ -86,6 +116,9 @@ export const SPEC_FIELDS = {
   /** Output above this many bytes ends the run (outcome limits). */
   maxOutput: opt(uint(20)),
   sha256: opt(bool(21)),
+  limits: opt(message(22, LIMITS)),
+  /** Names of the secrets that OPEN brings. `as`: "fd" | "env". */
+  secrets: list(message(23, { name: text(1), as: text(2) })),
 } satisfies Fields;
 
 const STARTED_FIELDS = {
@@ -115,6 +148,8 @@ const EXIT_FIELDS = {
   killProof: opt(text(12)),
   /** Who or what asked for the end, or why the run is lost. */
   reason: opt(text(13)),
+  /** Where the host's log has this end, and the log's last head that is on disk. */
+  log: opt(message(14, { index: uint(1), size: uint(2), head: bytes(3) })),
 } satisfies Fields;
 
 const RUN_INFO = {
@@ -205,22 +240,25 @@ export const MESSAGES = {
       notAfterMs: uint(3),
       epoch: opt(bytes(4, ID)),
       attach: list(message(5, FROM)),
-      /** Agent to keeper only. */
-      principal: opt(text(6)),
+      principal: agentOnly(opt(text(6))),
       /** Random bytes that name this caller's hold on the run over all of its links. */
       holder: opt(bytes(7)),
       /** This hold was announced before on another link: control is taken only if no other caller took it since. */
       again: opt(bool(8)),
       /** The caller wants ECHO: of a terminal, whether it shows what is typed. */
       echo: opt(bool(9)),
-      /** Agent to keeper only: the caller's link. Runs that wait take turns by link. */
-      link: opt(uint(10)),
-      /** Agent to keeper only: whose link that is. What the keeper has is shared out by caller. */
-      caller: opt(text(11)),
+      /** The caller's link. Runs that wait take turns by link. */
+      link: agentOnly(opt(uint(10))),
+      /** Whose link that is. What the keeper has is shared out by caller. */
+      caller: agentOnly(opt(text(11))),
       /** The caller wants BLOCKED. */
       blocked: opt(bool(12)),
       /** Milliseconds from this message until the host ends the run, its wait for a turn included. */
       leftMs: opt(uint(13)),
+      /** Absent: an owner's run, nothing restricted. */
+      grant: agentOnly(opt(message(14, GRANT))),
+      /** The values of the spec's secrets. In memory only: no journal, log or answer has them. */
+      secrets: list(message(15, { name: text(1), value: bytes(2) })),
     },
   ],
   OPENED: [
@@ -247,7 +285,7 @@ export const MESSAGES = {
       from: list(message(2, FROM)),
       /** "observe" | "control". */
       mode: text(3),
-      principal: opt(text(4)),
+      principal: agentOnly(opt(text(4))),
       epoch: opt(bytes(5, ID)),
       /** As in OPEN. */
       holder: opt(bytes(6)),
@@ -298,13 +336,13 @@ export const MESSAGES = {
   EXIT: [0x1b, EXIT_FIELDS],
   EXIT_ACK: [0x1c, { received: list(message(1, POSITION)) }],
   TREE_END: [0x1d, { survivors: list(message(1, PROCESS_INFO)) }],
-  FORGET: [0x1e, { opId: uint(1), runId: bytes(2, RUN_ID), principal: opt(text(3)) }],
+  FORGET: [0x1e, { opId: uint(1), runId: bytes(2, RUN_ID), principal: agentOnly(opt(text(3))) }],
   LIST: [
     0x1f,
     {
       opId: uint(1),
       all: bool(2),
-      principal: opt(text(3)),
+      principal: agentOnly(opt(text(3))),
       /** One RUNS is wanted, and more is asked for with its `next` as `after`. */
       page: opt(bool(4)),
       after: opt(uint(5)),
@@ -335,6 +373,8 @@ export const MESSAGES = {
   PAIR_FAIL: [0x53, { code: text(1), message: text(2) }],
   // -- agent and keeper only: a stream grew; the bytes are in the spool folder
   SPOOLED: [0x60, { stream: uint(1), next: uint(2) }],
+  /** To the keeper's log: what only the agent knows. The body is JSON. */
+  NOTE: [0x61, { kind: text(1), body: text(2) }],
 } as const satisfies { [name: string]: readonly [number, Fields] };
 
 type Table = typeof MESSAGES;
@@ -356,6 +396,8 @@ export interface Data {
 export type Message = Control | Data;
 export type MessageNamed<N extends Message['type']> = Extract<Message, { type: N }>;
 
+export type Limits = MessageOf<typeof LIMITS>;
+export type Grant = MessageOf<typeof GRANT>;
 export type Spec = MessageOf<typeof SPEC_FIELDS>;
 export type Started = MessageOf<typeof STARTED_FIELDS>;
 export type Exit = MessageOf<typeof EXIT_FIELDS>;

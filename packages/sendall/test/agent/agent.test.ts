@@ -294,6 +294,7 @@ describe('raw bytes on its socket', () => {
         spec: Buffer.from('0a0465786563120573 6c656570120435 2e3030 3800'.replaceAll(' ', ''), 'hex'),
         notAfterMs: Date.now() + 60_000,
         attach: [],
+        secrets: [],
       });
     const refusals = () => messages.filter((message) => message.type === 'REFUSED' && message.code === 'busy').length;
     while (refusals() < 5) await once(socket, 'data');

@@ -314,10 +314,10 @@ describe('an OPEN of a first flight', () => {
 
 describe('while the agent waits for its keeper', () => {
   const spec = (text: string) =>
-    encodeSpec({ verb: 'sh', argv: [], script: Buffer.from(text), env: [], stdin: false, tags: [] });
+    encodeSpec({ verb: 'sh', argv: [], script: Buffer.from(text), env: [], stdin: false, tags: [], secrets: [] });
   const open = (alias: number, text: string) => {
     const [notAfterMs, attach] = [Date.now() + 60_000, [{ stream: 1, offset: 0, limit: 1 << 20 }]];
-    return { type: 'OPEN', alias, runId: newRunId(), spec: spec(text), notAfterMs, attach } as const;
+    return { type: 'OPEN', alias, runId: newRunId(), spec: spec(text), notAfterMs, attach, secrets: [] } as const;
   };
   const hello = {
     type: 'HELLO',

@@ -108,6 +108,35 @@ describe('an authenticated caller loses its link, and nothing else, when it send
       (rogue) => rogue.attach(2, { from: Array.from({ length: 1000 }, (_, stream) => ({ stream, limit: 0 })) }),
       /1000 positions/,
     ],
+    ['an OPEN with a principal', (rogue) => rogue.open(2, ['true'], false, { principal: 'root' }), /OPEN.principal is/],
+    ['an OPEN with a link', (rogue) => rogue.open(2, ['true'], false, { link: 1 }), /OPEN.link is/],
+    ['an OPEN with a caller', (rogue) => rogue.open(2, ['true'], false, { caller: 'local' }), /OPEN.caller is/],
+    [
+      'an OPEN with a grant',
+      (rogue) => rogue.open(2, ['true'], false, { grant: { rule: 'mine', policyRev: 1, runAs: 'root' } }),
+      /OPEN.grant is not for callers to set/,
+    ],
+    ['an ATTACH with a principal', (rogue) => rogue.attach(2, { principal: 'root' }), /ATTACH.principal is/],
+    [
+      'a LIST with a principal',
+      (rogue) => rogue.send({ type: 'LIST', alias: 0, opId: 1, all: true, principal: 'root' }),
+      /LIST.principal is/,
+    ],
+    [
+      'a FORGET with a principal',
+      (rogue) => rogue.send({ type: 'FORGET', alias: 0, opId: 1, runId: newRunId(), principal: 'root' }),
+      /FORGET.principal is/,
+    ],
+    [
+      'a note for the log',
+      (rogue) => rogue.send({ type: 'NOTE', alias: 0, kind: 'pair', body: '{}' }),
+      /NOTE does not belong/,
+    ],
+    [
+      'a note for the log, in the name of its run',
+      (rogue) => rogue.send({ type: 'NOTE', alias: 1, kind: 'pair', body: '{}' }),
+      /NOTE is not for callers/,
+    ],
     ['garbage for a message', (rogue) => rogue.frame(Buffer.from('1800000000000001ffffffff', 'hex')), /SIGNAL/],
   ])('%s', async (_what, act, message) => {
     const rogue = await Rogue.authenticated(home.agentSocket);
@@ -176,8 +205,16 @@ test('words too long for an answer are shortened in it, and the agent goes on', 
   rogue.send({ type: 'ASK', alias: 0, opId: 1, what: long });
   const [answer] = await rogue.hears('ANSWER');
   expect(answer!.error).toMatch(/cannot answer "v{40}…"/);
-  const spec = encodeSpec({ verb: long.slice(60), argv: [], env: [], stdin: false, tags: [] });
-  rogue.send({ type: 'OPEN', alias: 1, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach: [] });
+  const spec = encodeSpec({ verb: long.slice(60), argv: [], env: [], stdin: false, tags: [], secrets: [] });
+  rogue.send({
+    type: 'OPEN',
+    alias: 1,
+    runId: newRunId(),
+    spec,
+    notAfterMs: Date.now() + 60_000,
+    attach: [],
+    secrets: [],
+  });
   const [refused] = await rogue.hears('REFUSED');
   expect(refused).toMatchObject({ code: 'badspec', message: 'spec.verb must be exec or sh' });
   rogue.socket.destroy();

@@ -67,10 +67,18 @@ export class Rogue {
     await this.hears('CREDIT');
   }
 
-  open(alias: number, argv: readonly string[], stdin = false): void {
-    const spec = encodeSpec({ verb: 'exec', argv: argv.map((word) => Buffer.from(word)), env: [], stdin, tags: [] });
+  open(alias: number, argv: readonly string[], stdin = false, more: Partial<MessageNamed<'OPEN'>> = {}): void {
+    const spec = encodeSpec({
+      verb: 'exec',
+      argv: argv.map((word) => Buffer.from(word)),
+      env: [],
+      stdin,
+      tags: [],
+      secrets: [],
+    });
     const attach = [1, 2].map((stream) => ({ stream, offset: 0, limit: 1 << 20 }));
-    this.send({ type: 'OPEN', alias, runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach });
+    const words = { runId: newRunId(), spec, notAfterMs: Date.now() + 60_000, attach, secrets: [] };
+    this.send({ type: 'OPEN', alias, ...words, ...more });
   }
 
   attach(alias: number, more: Partial<MessageNamed<'ATTACH'>>): void {

@@ -8,7 +8,7 @@ afterEach(() => void vi.useRealTimers());
 test('a timeout of forty days ends nothing after a month', () => {
   const ended: string[] = [];
   const deadlines = new Deadlines((cause) => ended.push(cause));
-  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, timeoutMs: 40 * DAY });
+  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], secrets: [], stdin: false, timeoutMs: 40 * DAY });
   vi.advanceTimersByTime(39 * DAY);
   expect(ended).toEqual([]);
   vi.advanceTimersByTime(DAY);
@@ -30,7 +30,7 @@ test('a deadline ends a command that started late as long after its opening', ()
   const deadlines = new Deadlines((cause, reason) => ended.push(`${cause}: ${reason}`));
   const endBy = performance.now() + 1000;
   vi.advanceTimersByTime(600);
-  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, timeoutMs: 1000 }, endBy);
+  deadlines.start({ verb: 'exec', argv: [], env: [], tags: [], secrets: [], stdin: false, timeoutMs: 1000 }, endBy);
   vi.advanceTimersByTime(399);
   expect(ended).toEqual([]);
   vi.advanceTimersByTime(1);

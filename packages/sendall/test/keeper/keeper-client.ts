@@ -181,9 +181,10 @@ export class KeeperClient implements AsyncDisposable {
       type: 'OPEN',
       alias,
       runId,
-      spec: encodeSpec({ verb: 'exec', argv: [], env: [], tags: [], stdin: false, ...spec }),
+      spec: encodeSpec({ verb: 'exec', argv: [], env: [], tags: [], secrets: [], stdin: false, ...spec }),
       notAfterMs: Date.now() + 60_000,
       attach: [],
+      secrets: [],
       principal: PRINCIPAL,
       ...more,
     });

@@ -250,7 +250,7 @@ describe('limits', () => {
     await using small = await KeeperClient.start({ limits: { maxRunning: 4, maxQueued: 12 } });
     const greedy = Array.from({ length: 20 }, () => small.sh('sleep 100'));
     await Promise.all(greedy.slice(8).map((run) => run.wait('REFUSED')));
-    const spec = encodeSpec({ verb: 'exec', argv: [bytes('true')], env: [], tags: [], stdin: false });
+    const spec = encodeSpec({ verb: 'exec', argv: [bytes('true')], env: [], tags: [], secrets: [], stdin: false });
     const other = small.open({}, { caller: 'another key', spec });
     expect(await other.exit).toMatchObject({ code: 0 });
     expect(await small.status()).toMatchObject({ running: 2, queued: 6 });
@@ -269,6 +269,7 @@ describe('limits', () => {
       script: bytes(`true # ${'x'.repeat(90_000)}`),
       env: [],
       tags: [],
+      secrets: [],
       stdin: false,
     });
     expect(await small.open({}, { caller: 'another key', spec }).exit).toMatchObject({ code: 0 });

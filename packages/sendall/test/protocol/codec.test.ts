@@ -2,7 +2,14 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decode, decodeSpec, encode, encodeData, encodeSpec } from '../../src/protocol/codec.js';
 import type { Field, Fields } from '../../src/protocol/fields.js';
-import { MESSAGES, SPEC_FIELDS, type Control, type Spec } from '../../src/protocol/messages.js';
+import {
+  MESSAGES,
+  SPEC_FIELDS,
+  type Control,
+  type Grant,
+  type Limits,
+  type Spec,
+} from '../../src/protocol/messages.js';
 import { formatRunId, newRunId, parseRunId } from '../../src/protocol/run-id.js';
 import { protoText } from './proto-text.js';
 
@@ -35,7 +42,7 @@ describe('control messages', () => {
     fc.assert(
       fc.property(fieldsOf(fields), fc.integer({ min: 0, max: 0xffff_ffff }), (body, alias) => {
         const message = { ...body, type, alias } as unknown as Control;
-        expect(decode(encode(message))).toEqual(message);
+        expect(decode(encode(message), 'agent')).toEqual(message);
       }),
       { numRuns: 50 },
     );
@@ -81,9 +88,50 @@ describe('control messages', () => {
       fc.property(fieldsOf(fields), bytes, (body, other) => {
         fc.pre(other.length !== length);
         const message = { ...body, [name]: other, type, alias: 1 } as unknown as Control;
-        expect(() => decode(encode(message))).toThrow(`${type}.${name}: ${other.length} bytes, and it has ${length}`);
+        expect(() => decode(encode(message), 'agent')).toThrow(
+          `${type}.${name}: ${other.length} bytes, and it has ${length}`,
+        );
       }),
       { numRuns: 20 },
+    );
+  });
+
+  const marked = Object.entries(MESSAGES).flatMap(([type, [, fields]]) =>
+    Object.entries(fields as Fields).flatMap(([name, { agentOnly }]) => (agentOnly ? [[type, name] as const] : [])),
+  );
+
+  test('what an agent tells its keeper about a caller is marked', () => {
+    expect(marked.map(([type, name]) => `${type} ${name}`)).toEqual([
+      'OPEN principal',
+      'OPEN link',
+      'OPEN caller',
+      'OPEN grant',
+      'ATTACH principal',
+      'FORGET principal',
+      'LIST principal',
+    ]);
+  });
+
+  test('a grant comes back with its limits', () => {
+    const limits: Limits = { memory: 2 ** 40, cpuMs: 60_000, files: 256, processes: 64 };
+    const grant: Grant = { rule: 'restart-web', policyRev: 3, program: Buffer.from('/usr/bin/systemctl'), limits };
+    const [runId, spec] = [newRunId(), Buffer.from('x')];
+    const open = { type: 'OPEN' as const, alias: 1, runId, spec, notAfterMs: 1, attach: [], secrets: [] };
+    expect(decode(encode({ ...open, grant }), 'agent')).toMatchObject({ grant });
+  });
+
+  test.each(marked)('%s with a %s is refused unless an agent made it', (type, name) => {
+    const [, fields] = MESSAGES[type as keyof typeof MESSAGES];
+    const forged = valueOf((fields as Fields)[name]!);
+    fc.assert(
+      fc.property(fieldsOf(fields), forged, (body, value) => {
+        // Alone: the error names the first one that it meets.
+        const others = Object.fromEntries(Object.entries(body).filter(([key]) => !(fields as Fields)[key]!.agentOnly));
+        const frame = encode({ ...others, [name]: value, type, alias: 1 } as unknown as Control);
+        expect(() => decode(frame)).toThrow(`${type}.${name} is not for callers to set`);
+        expect(decode(frame, 'agent')).toMatchObject({ type });
+      }),
+      { numRuns: 50 },
     );
   });
 
@@ -116,6 +164,7 @@ const spec = (part: Partial<Spec>): Spec => ({
   env: [],
   stdin: false,
   tags: [],
+  secrets: [],
   ...part,
 });
 

@@ -352,6 +352,7 @@ export function prepareRun(
     overflow: options.overflow,
     name: options.name,
     tags: [...(options.tags ?? [])],
+    secrets: [],
     idempotent: options.idempotent,
     maxOutput: options.maxOutput,
     sha256: options.sha256,

@@ -315,7 +315,7 @@ export class ClientAttachment implements Rider {
       const notAfterMs = (this.#notAfterMs ??= session.hostNow() + startWithin);
       const epoch = (this.#epoch ??= session.epoch);
       const attach = positions;
-      session.begin({ type: 'OPEN', alias, runId, spec, attach, notAfterMs, epoch, leftMs, ...named });
+      session.begin({ type: 'OPEN', alias, runId, spec, attach, notAfterMs, epoch, leftMs, secrets: [], ...named });
     } else session.begin({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: this.#epoch, ...named });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });

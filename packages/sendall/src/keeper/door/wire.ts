@@ -52,7 +52,7 @@ export class Wire {
     const onFrame = (frame: Buffer): false | undefined => {
       const alias = aliasOf(frame);
       if (alias && events.forward && isForCallers(frame)) events.forward(alias, frame);
-      else events.message(decode(frame));
+      else events.message(decode(frame, 'agent'));
       return events.paced && this.congested ? this.#hold() : undefined;
     };
     const decoding = (step: () => void): void => {
