@@ -1,0 +1,146 @@
+/** Decides whether a caller may do what it asks for: by default not; the first rule that allows it counts. */
+import { printable } from '../text/printable.js';
+import type { Spec } from '../protocol/messages.js';
+import { bytesOfWord, wordOf } from './patterns.js';
+import type { Account, CheckedProgram, Decision, Denied, Granted, Machine, Near, Request } from './request.js';
+import { OWNER, type Policy, type Rule, type Verb } from './rules.js';
+import { fieldOrder, specFields, type ReadSpec } from './spec-fields.js';
+
+/** Nearest rules that a denial names. */
+const MAX_NEAREST = 3;
+
+/** The verb of a run: a terminal comes before how it is started. */
+export const verbOf = (spec: Spec): Verb => (spec.pty ? 'pty' : spec.verb === 'sh' ? 'sh' : 'exec');
+
+/** A decision about an owner. */
+const ownerAllowed: Decision = { allow: OWNER, line: 0, grant: { rule: OWNER, policyRev: 0 } };
+
+/** Why a rule does not allow a request, and how much of it did. */
+interface Mismatch {
+  readonly rank: number;
+  readonly why: string;
+}
+type Verdict = Mismatch | { readonly grant: Granted };
+
+const RANK = { who: 0, verb: 1, fields: 2, account: 100, program: 101 } as const;
+
+/** Decides on a request. */
+export function decide(policy: Policy, request: Request, machine: Machine): Decision {
+  if (request.roles.includes(OWNER)) return ownerAllowed;
+  const { spec } = request;
+  if (!spec) {
+    const rule = policy.forVerb(request.verb).find((each) => isFor(each, request));
+    if (rule) return { allow: rule.id, line: rule.line, grant: { rule: rule.id, policyRev: policy.rev } };
+    return denied(policy, request, undefined, machine);
+  }
+  const read: ReadSpec = { spec, argv: spec.argv.map(wordOf) };
+  if (machine.uid === 0)
+    for (const rule of spec.verb === 'sh' ? policy.forText : policy.forProgram(read.argv[0] ?? '')) {
+      if (!isFor(rule, request)) continue;
+      const verdict = judge(policy, rule, read, machine);
+      if ('grant' in verdict) return { allow: rule.id, line: rule.line, grant: verdict.grant };
+    }
+  return denied(policy, request, read, machine);
+}
+
+const isFor = (rule: Rule, { principal, roles }: Request): boolean =>
+  rule.principals.has(principal) || roles.some((role) => rule.roles.has(role));
+
+/** What a rule that is for the caller says of a run. */
+function judge(policy: Policy, rule: Rule, read: ReadSpec, machine: Machine): Verdict {
+  for (let i = 0; i < fieldOrder.length; i++) {
+    const why = specFields[fieldOrder[i]!](read, rule);
+    if (why !== undefined) return { rank: RANK.fields + i, why };
+  }
+  const account = accountOf(rule, machine);
+  if (typeof account === 'string') return { rank: RANK.account, why: account };
+  if (rule.program === undefined) return { grant: grantOf(policy, rule, undefined) };
+  const program = machine.program(rule.program);
+  if ('problem' in program) return { rank: RANK.program, why: program.problem };
+  return { grant: grantOf(policy, rule, program) };
+}
+
+/** The account a run gets, or why it gets none: it must not reach the agent, which is root. */
+function accountOf(rule: Rule, machine: Machine): Account | undefined | string {
+  if (rule.runAs === undefined)
+    return rule.trustsProgram ? undefined : "it has no run-as, and the agent's user is for owners only";
+  const account = machine.account(rule.runAs);
+  if (!account) return `this machine has no user "${rule.runAs}"`;
+  if ((account.uid === 0 || account.uid === machine.uid) && !rule.trustsProgram)
+    return `${rule.runAs} is root, which is for owners only unless the rule says trusts-program`;
+  return account;
+}
+
+function grantOf(policy: Policy, rule: Rule, program: CheckedProgram | undefined): Granted {
+  const { timeoutMs, output, runs, memory, cpuMs, files, processes } = rule.limits;
+  return {
+    rule: rule.id,
+    policyRev: policy.rev,
+    program: program?.path,
+    device: program?.device,
+    inode: program?.inode,
+    runAs: rule.runAs,
+    limits: [memory, cpuMs, files, processes].some((limit) => limit !== undefined)
+      ? { memory, cpuMs, files, processes }
+      : undefined,
+    timeoutMs,
+    output,
+    runs,
+  };
+}
+
+function denied(policy: Policy, request: Request, read: ReadSpec | undefined, machine: Machine): Denied {
+  let nearest: readonly Near[] | undefined;
+  return {
+    deny:
+      read && machine.uid !== 0
+        ? `this agent is not root, so it runs commands for owners only: ${what(request)} was refused`
+        : `no rule lets ${printable(request.principal, 64)} ${what(request)}`,
+    get nearest() {
+      return (nearest ??= nearestRules(policy, request, read, machine));
+    },
+  };
+}
+
+/** What is asked for, in words. */
+function what({ verb, spec }: Request): string {
+  if (!spec) return verb === 'agent' ? 'ask the agent' : verb;
+  if (spec.verb === 'sh') return `${verbOf(spec)} shell text`;
+  const words = spec.argv.map((word) => printable(Buffer.from(word).toString(), 80));
+  return [verbOf(spec), ...words.slice(0, 20), ...(words.length > 20 ? ['…'] : [])].join(' ');
+}
+
+/** The rules that came nearest to allow a request, each with what it does not allow. */
+function nearestRules(policy: Policy, request: Request, read: ReadSpec | undefined, machine: Machine): Near[] {
+  const found: (Near & Mismatch)[] = [];
+  for (const rule of policy.rules) {
+    const { rank, why } = whyNot(policy, rule, request, read, machine);
+    if (found.length === MAX_NEAREST && rank <= found.at(-1)!.rank) continue;
+    found.push({ rule: rule.id, line: rule.line, rank, why });
+    found.sort((a, b) => b.rank - a.rank);
+    found.length = Math.min(found.length, MAX_NEAREST);
+  }
+  return found.map(({ rule, line, why }) => ({ rule, line, why }));
+}
+
+function whyNot(
+  policy: Policy,
+  rule: Rule,
+  request: Request,
+  read: ReadSpec | undefined,
+  machine: Machine,
+): Mismatch {
+  if (!isFor(rule, request)) {
+    const who = [...rule.principals, ...[...rule.roles].map((role) => `role:${role}`)].join(', ');
+    return { rank: RANK.who, why: `it is for ${who}` };
+  }
+  if (!read) return { rank: RANK.verb, why: `it does not allow ${request.verb}` };
+  if (machine.uid !== 0) return { rank: RANK.verb, why: 'this agent is not root' };
+  const verdict = judge(policy, rule, read, machine);
+  // Not reached: such a rule would have allowed it.
+  return 'grant' in verdict ? { rank: RANK.program, why: 'it allows this' } : verdict;
+}
+
+/** A program's path for messages. */
+export const shownProgram = (rule: Rule): string | undefined =>
+  rule.program === undefined ? undefined : printable(bytesOfWord(rule.program).toString(), 200);

@@ -1,0 +1,113 @@
+/** The rules of a policy: who may do what, in the order of the file. */
+import type { Pattern, Word } from './patterns.js';
+
+/** What a caller may want. `exec`, `sh` and `pty` start a command; the others concern the caller's own runs, or the agent. */
+export const VERBS = [
+  'exec',
+  'sh',
+  'pty',
+  'put',
+  'get',
+  'signal',
+  'attach',
+  'observe',
+  'list',
+  'forget',
+  'agent',
+  'forward',
+] as const;
+export type Verb = (typeof VERBS)[number];
+
+/** The role that is asked nothing. */
+export const OWNER = 'owner';
+
+/** A variable that a caller may set. */
+export interface Variable {
+  /** Its name, or the beginning of it if `open`. */
+  readonly name: Word;
+  readonly open: boolean;
+  /** Absent: any value. */
+  readonly value?: Pattern | undefined;
+}
+
+/** What a run may use. Absent: no limit of the rule's. Bytes, milliseconds, counts. */
+export interface RuleLimits {
+  readonly timeoutMs?: number;
+  readonly output?: number;
+  readonly memory?: number;
+  readonly cpuMs?: number;
+  readonly files?: number;
+  readonly processes?: number;
+  /** Runs at one time under this rule. */
+  readonly runs?: number;
+}
+
+export interface Rule {
+  readonly id: string;
+  /** Where it begins in the file. */
+  readonly line: number;
+  readonly principals: ReadonlySet<string>;
+  readonly roles: ReadonlySet<string>;
+  readonly verbs: ReadonlySet<Verb>;
+  /** An absolute path. Without one the rule is about shell text, or starts nothing. */
+  readonly program: Word | undefined;
+  /** One for each argument. */
+  readonly args: readonly Pattern[];
+  /** Further arguments. */
+  readonly rest: { readonly each: Pattern; readonly max: number } | undefined;
+  readonly runAs: string | undefined;
+  readonly env: readonly Variable[];
+  /** Folders besides the account's home. */
+  readonly cwd: readonly Word[];
+  readonly stdin: boolean;
+  readonly pty: boolean;
+  readonly limits: RuleLimits;
+  /** The program may run as root for a caller who is no owner. */
+  readonly trustsProgram: boolean;
+}
+
+export const basenameOf = (path: Word): Word => path.slice(path.lastIndexOf('/') + 1);
+
+/** The rules of one state of the policy file, found fast by what is asked. */
+export class Policy {
+  /** Counts the states of the file; 0: there is none. */
+  readonly rev: number;
+  /** Of the file, in hex; empty: there is none. */
+  readonly sha256: string;
+  readonly rules: readonly Rule[];
+  readonly #byProgram = new Map<Word, Rule[]>();
+  readonly #forText: Rule[] = [];
+  readonly #byVerb = new Map<Verb, Rule[]>();
+
+  constructor(rules: readonly Rule[] = [], { rev = 0, sha256 = '' } = {}) {
+    this.rev = rev;
+    this.sha256 = sha256;
+    this.rules = rules;
+    for (const rule of rules) {
+      if (rule.program === undefined) this.#forText.push(rule);
+      else
+        for (const name of new Set([rule.program, basenameOf(rule.program)])) add(this.#byProgram, name, rule);
+      for (const verb of rule.verbs) add(this.#byVerb, verb, rule);
+    }
+  }
+
+  /** Rules for a program, by its path or its last part. */
+  forProgram(name: Word): readonly Rule[] {
+    return this.#byProgram.get(name) ?? [];
+  }
+
+  /** Rules without a program. */
+  get forText(): readonly Rule[] {
+    return this.#forText;
+  }
+
+  forVerb(verb: Verb): readonly Rule[] {
+    return this.#byVerb.get(verb) ?? [];
+  }
+}
+
+function add<K>(map: Map<K, Rule[]>, key: K, rule: Rule): void {
+  const list = map.get(key);
+  if (list) list.push(rule);
+  else map.set(key, [rule]);
+}

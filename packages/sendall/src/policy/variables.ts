@@ -1,0 +1,52 @@
+/**
+ * Which environment variables a caller who is no owner may set. Some are never allowed, whatever a rule says: programs
+ * and interpreters take code, options or other files from them before they look at their arguments. Sources: sudo's
+ * initial tables (env.c), ld.so(8), bash(1), setpriv(1).
+ */
+import { describe, matches, quoted, type Word } from './patterns.js';
+import type { Variable } from './rules.js';
+
+export const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
+/** A terminal's name, in TERM or with a terminal. */
+export const TERMINAL = /^[A-Za-z0-9._+-]{1,64}$/;
+
+/** Beginnings of names that are never allowed. */
+const never =
+  /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
+/** Names that are never allowed. */
+const neverThese = new Set(
+  (
+    'PATH IFS ENV BASH_ENV BASHOPTS SHELLOPTS PS4 PROMPT_COMMAND CDPATH GLOBIGNORE FPATH ZDOTDIR NULLCMD READNULLCMD ' +
+    'TMPPREFIX HOME USER LOGNAME SHELL PWD OLDPWD GCONV_PATH LOCPATH NLSPATH PATH_LOCALE SHLIB_PATH LIBPATH AUTHSTATE ' +
+    'LOCALDOMAIN RES_OPTIONS HOSTALIASES TERMCAP TERMPATH JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH ' +
+    'GEM_HOME GEM_PATH BUNDLE_GEMFILE LUA_INIT LUA_PATH LUA_CPATH PHPRC PHP_INI_SCAN_DIR R_PROFILE TCLLIBPATH GUILE_LOAD_PATH ' +
+    'EDITOR VISUAL SUDO_EDITOR SYSTEMD_EDITOR PAGER SYSTEMD_PAGER MANPAGER LESSOPEN LESSCLOSE LESS MAKEFLAGS OPENSSL_CONF ' +
+    'OPENSSL_ENGINES OPENSSL_MODULES GTK_PATH QT_PLUGIN_PATH'
+  ).split(' '),
+);
+/** Variables whose values libraries use in paths. Source: sudoers(5), env_check. */
+const names = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
+
+/** Whether no rule can allow a variable of this name. */
+export const isNeverAllowed = (name: Word): boolean => never.test(name) || neverThese.has(name);
+
+/** Why a caller may not set a variable; undefined: it may. `value` undefined: it is a secret. */
+export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word | undefined): string | undefined {
+  if (!VARIABLE.test(name)) return `${quoted(name)} cannot name a variable`;
+  if (isNeverAllowed(name)) return `the variable ${name} is never allowed`;
+  const variables = allowed.filter((each) => (each.open ? name.startsWith(each.name) : name === each.name));
+  if (!variables.length) return `the variable ${name} is not allowed`;
+  if (value === undefined)
+    return variables.some((each) => !each.value)
+      ? undefined
+      : `the variable ${name} may have certain values only, and a secret's is not known`;
+  if (!variables.some((each) => !each.value || matches(each.value, value)))
+    return `the variable ${name} is ${quoted(value)}, not ${describe(variables[0]!.value!)}`;
+  // Source: the "Shellshock" bugs of bash, which made functions of such values.
+  if (value.startsWith('()')) return `the variable ${name} has the form of a function`;
+  if (name === 'TERM' && !TERMINAL.test(value)) return `the variable TERM is ${quoted(value)}, no terminal's name`;
+  if (names.test(name) && /[/%]/.test(value)) return `the variable ${name} is ${quoted(value)}: it may hold no / and %`;
+  if (name === 'TZ' && !/^[A-Za-z][\w+,./:-]{0,63}$/.test(value)) return `the variable TZ is ${quoted(value)}, no time zone`;
+  if (name === 'TZ' && value.includes('..')) return `the variable TZ is ${quoted(value)}, no time zone`;
+  return undefined;
+}
