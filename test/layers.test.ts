@@ -24,6 +24,8 @@ const PLANTED: readonly (readonly [room: string, text: string])[] = [
   ['sendall/src/text', "export { loadIdentity } from '../../keys/identity.js';\n"],
   ['sendall/src/files', "export { printable } from '../../text/printable.js';\n"],
   ['sendall/src/keys', "export { Link } from '../../link/link.js';\n"],
+  ['sendall/src/policy', "export { Callers } from '../../agent/callers.js';\n"],
+  ['sendall/src/keeper/run', "export { decide } from '../../../policy/match.js';\n"],
   ['sendall/src/keeper/door', "export { askWarmLinks } from '../../../link/warm/client.js';\n"],
   ['sendall/src/testing/network', "export { Agent } from '../../../agent/agent.js';\n"],
   ['sendall/src/cli', "export { Link } from '../../link/link.js';\n"],

@@ -1,10 +1,10 @@
 /** Decides whether a caller may do what it asks for: by default not; the first rule that allows it counts. */
 import { printable } from '../text/printable.js';
 import type { Spec } from '../protocol/messages.js';
-import { bytesOfWord, wordOf } from './patterns.js';
+import { wordOf } from './patterns.js';
 import type { Account, CheckedProgram, Decision, Denied, Granted, Machine, Near, Request } from './request.js';
 import { OWNER, type Policy, type Rule, type Verb } from './rules.js';
-import { fieldOrder, specFields, type ReadSpec } from './spec-fields.js';
+import { fieldOrder, specFields, wordsAllowed, type ReadSpec } from './spec-fields.js';
 
 /** Nearest rules that a denial names. */
 const MAX_NEAREST = 3;
@@ -123,13 +123,7 @@ function nearestRules(policy: Policy, request: Request, read: ReadSpec | undefin
   return found.map(({ rule, line, why }) => ({ rule, line, why }));
 }
 
-function whyNot(
-  policy: Policy,
-  rule: Rule,
-  request: Request,
-  read: ReadSpec | undefined,
-  machine: Machine,
-): Mismatch {
+function whyNot(policy: Policy, rule: Rule, request: Request, read: ReadSpec | undefined, machine: Machine): Mismatch {
   if (!isFor(rule, request)) {
     const who = [...rule.principals, ...[...rule.roles].map((role) => `role:${role}`)].join(', ');
     return { rank: RANK.who, why: `it is for ${who}` };
@@ -138,9 +132,8 @@ function whyNot(
   if (machine.uid !== 0) return { rank: RANK.verb, why: 'this agent is not root' };
   const verdict = judge(policy, rule, read, machine);
   // Not reached: such a rule would have allowed it.
-  return 'grant' in verdict ? { rank: RANK.program, why: 'it allows this' } : verdict;
+  if ('grant' in verdict) return { rank: RANK.program, why: 'it allows this' };
+  const { rank, why } = verdict;
+  // Of rules that differ in words, the one that allows more of them is nearer.
+  return fieldOrder[rank - RANK.fields] === 'argv' ? { rank: rank + wordsAllowed(read.argv, rule), why } : verdict;
 }
-
-/** A program's path for messages. */
-export const shownProgram = (rule: Rule): string | undefined =>
-  rule.program === undefined ? undefined : printable(bytesOfWord(rule.program).toString(), 200);

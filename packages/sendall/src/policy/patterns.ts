@@ -23,16 +23,17 @@ const MAX_MATCHED = 4096;
 
 /** The word for some bytes. */
 export const wordOf = (bytes: Uint8Array): Word =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 /** The word for a text of the policy: its bytes in UTF-8. */
-export const wordOfText = (text: string): Word => Buffer.from(text, 'utf8').latin1Slice();
+export const wordOfText = (text: string): Word => Buffer.from(text, 'utf8').toString('latin1');
 export const bytesOfWord = (word: Word): Buffer => Buffer.from(word, 'latin1');
 /** A word as people read it, in quotes. */
 export const quoted = (word: Word): string => `"${printable(bytesOfWord(word).toString(), 80)}"`;
 
 /** What wildcards stand for, by byte: letters, digits and . _ @ : + = , - */
 const harmless = new Uint8Array(256);
-for (const char of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@:+=,-') harmless[char.charCodeAt(0)] = 1;
+for (const char of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@:+=,-')
+  harmless[char.charCodeAt(0)] = 1;
 
 const STAR = 0x2a;
 const ANY = 0x3f;
@@ -48,7 +49,7 @@ export function matches(pattern: Pattern, word: Word): boolean {
       return word !== '' && (word[0] !== '-' || pattern.pattern[0] === '-') && isLike(pattern.pattern, word);
     case 'number':
       return /^(?:0|[1-9]\d{0,15})$/.test(word) && Number(word) >= pattern.from && Number(word) <= pattern.to;
-    case 'path':
+    default:
       return isPath(pattern.parts, pattern.deep, word);
   }
 }
@@ -62,7 +63,7 @@ function isLike(pattern: Word, word: Word): boolean {
   let at = 0;
   let star = -1;
   let taken = 0;
-  for (let i = 0; i < word.length; ) {
+  for (let i = 0; i < word.length;) {
     const wanted = at < pattern.length ? pattern.charCodeAt(at) : -1;
     const found = word.charCodeAt(i);
     if (wanted === STAR) {
@@ -103,7 +104,7 @@ export function describe(pattern: Pattern): string {
       return `like ${printable(bytesOfWord(pattern.pattern).toString(), 80)}`;
     case 'number':
       return `a number from ${pattern.from} to ${pattern.to}`;
-    case 'path':
+    default:
       return `a path ${printable(bytesOfWord(pathText(pattern)).toString(), 200)}`;
   }
 }

@@ -1,5 +1,5 @@
 /** What a policy is asked, what it must know of the machine, and its answer. */
-import type { Spec } from '../protocol/messages.js';
+import type { Grant, Spec } from '../protocol/messages.js';
 import type { Verb } from './rules.js';
 
 /** What a caller wants. */
@@ -35,26 +35,8 @@ export interface CheckedProgram {
   readonly inode: number;
 }
 
-/** What the keeper obeys. */
-export interface Granted {
-  readonly rule: string;
-  readonly policyRev: number;
-  readonly program?: Uint8Array | undefined;
-  readonly device?: number | undefined;
-  readonly inode?: number | undefined;
-  readonly runAs?: string | undefined;
-  readonly limits?:
-    | {
-        readonly memory?: number | undefined;
-        readonly cpuMs?: number | undefined;
-        readonly files?: number | undefined;
-        readonly processes?: number | undefined;
-      }
-    | undefined;
-  readonly timeoutMs?: number | undefined;
-  readonly output?: number | undefined;
-  readonly runs?: number | undefined;
-}
+/** What the keeper obeys; the agent adds where the caller's link comes from. */
+export type Granted = Omit<Grant, 'source'>;
 
 export interface Allowed {
   /** The rule's id. */

@@ -85,8 +85,7 @@ export class Policy {
     this.rules = rules;
     for (const rule of rules) {
       if (rule.program === undefined) this.#forText.push(rule);
-      else
-        for (const name of new Set([rule.program, basenameOf(rule.program)])) add(this.#byProgram, name, rule);
+      else for (const name of new Set([rule.program, basenameOf(rule.program)])) add(this.#byProgram, name, rule);
       for (const verb of rule.verbs) add(this.#byVerb, verb, rule);
     }
   }

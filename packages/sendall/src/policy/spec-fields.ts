@@ -4,7 +4,7 @@
  */
 import type { Spec } from '../protocol/messages.js';
 import { printable } from '../text/printable.js';
-import { describe, matches, quoted, wordOf, type Word } from './patterns.js';
+import { describe, matches, quoted, wordOf, wordOfText, type Word } from './patterns.js';
 import { basenameOf, type Rule } from './rules.js';
 import { TERMINAL, whyNotSet } from './variables.js';
 
@@ -33,17 +33,28 @@ const oneOf =
   (field: 'capture' | 'overflow', ...values: readonly string[]): Row =>
   ({ spec }) => {
     const value = spec[field];
-    return value === undefined || values.includes(value) ? undefined : `${field} "${printable(value, 40)}" is not known`;
+    return value === undefined || values.includes(value)
+      ? undefined
+      : `${field} "${printable(value, 40)}" is not known`;
   };
 const atMost =
   (field: 'killGraceMs' | 'keepMs' | 'spoolMax', most: number, what: string): Row =>
   ({ spec }) => {
     const value = spec[field];
-    return value === undefined || value <= most ? undefined : `${what} of ${value} is above ${most}, the most for others than owners`;
+    return value === undefined || value <= most
+      ? undefined
+      : `${what} of ${value} is above ${most}, the most for others than owners`;
   };
-const withinRule =
-  (value: number | undefined, most: number | undefined, what: string): string | undefined =>
-    value === undefined || most === undefined || value <= most ? undefined : `${what} ${value} is above the rule's ${most}`;
+const withinRule = (value: number | undefined, most: number | undefined, what: string): string | undefined =>
+  value === undefined || most === undefined || value <= most
+    ? undefined
+    : `${what} ${value} is above the rule's ${most}`;
+const limitNames: { readonly [L in keyof NonNullable<Spec['limits']>]-?: string } = {
+  memory: 'memory',
+  cpuMs: 'cpu',
+  files: 'files',
+  processes: 'processes',
+};
 /** A name that others will read. */
 const whyNoName = (what: string, name: string): string | undefined =>
   name.length <= MAX_NAME && printable(name, MAX_NAME) === name
@@ -62,9 +73,7 @@ export const specFields: { readonly [F in keyof Spec]-?: Row } = {
     const [name, ...args] = argv;
     if (name === undefined) return 'there is no program';
     if (rule.program === undefined) return 'it is for shell text';
-    // The caller's PATH is never consulted.
-    if (name !== rule.program && (name.includes('/') || name !== basenameOf(rule.program)))
-      return `the program ${quoted(name)} is not ${quoted(rule.program)}`;
+    if (!isProgram(name, rule.program)) return `the program ${quoted(name)} is not ${quoted(rule.program)}`;
     return whyNotArgs(args, rule);
   },
   script: ({ spec: { verb, script } }, rule) => {
@@ -73,7 +82,9 @@ export const specFields: { readonly [F in keyof Spec]-?: Row } = {
     return rule.program === undefined ? undefined : 'it is for a program, not for shell text';
   },
   cwd: ({ spec: { cwd } }, rule) =>
-    cwd === undefined || rule.cwd.includes(wordOf(cwd)) ? undefined : `the folder ${quoted(wordOf(cwd))} is not allowed`,
+    cwd === undefined || rule.cwd.includes(wordOf(cwd))
+      ? undefined
+      : `the folder ${quoted(wordOf(cwd))} is not allowed`,
   env: ({ spec }, rule) => {
     for (const pair of spec.env) {
       const word = wordOf(pair);
@@ -94,7 +105,9 @@ export const specFields: { readonly [F in keyof Spec]-?: Row } = {
   pty: ({ spec: { pty } }, rule) => {
     if (!pty) return undefined;
     if (!rule.pty && !rule.verbs.has('pty')) return 'it allows no terminal';
-    return pty.term === undefined || TERMINAL.test(pty.term) ? undefined : `"${printable(pty.term, 64)}" is no terminal's name`;
+    return pty.term === undefined || TERMINAL.test(pty.term)
+      ? undefined
+      : `"${printable(pty.term, 64)}" is no terminal's name`;
   },
   capture: oneOf('capture', 'split', 'merged', 'exact', 'ordered'),
   timeoutMs: ({ spec }, rule) => withinRule(spec.timeoutMs, rule.limits.timeoutMs, 'timeout'),
@@ -112,6 +125,21 @@ export const specFields: { readonly [F in keyof Spec]-?: Row } = {
   idempotent: anything,
   maxOutput: ({ spec }, rule) => withinRule(spec.maxOutput, rule.limits.output, 'max-output'),
   sha256: anything,
+  limits: ({ spec: { limits } }, rule) => {
+    if (!limits) return undefined;
+    return (Object.keys(limitNames) as (keyof typeof limitNames)[])
+      .map((name) => withinRule(limits[name], rule.limits[name], limitNames[name]))
+      .find((why) => why !== undefined);
+  },
+  secrets: ({ spec: { secrets } }, rule) => {
+    for (const { name, as } of secrets) {
+      if (as !== 'fd' && as !== 'env') return `a secret as "${printable(as, 40)}" is not known`;
+      // Its number, or its value, is in the environment.
+      const why = whyNotSet(rule.env, wordOfText(name), undefined);
+      if (why !== undefined) return why;
+    }
+    return undefined;
+  },
 };
 
 /** The order in which fields are looked at: the later one is wrong, the nearer a rule came. */
@@ -126,6 +154,16 @@ export const fieldOrder = [
   'env',
   ...(Object.keys(specFields) as (keyof Spec)[]),
 ].filter((field, i, all) => all.indexOf(field) === i) as readonly (keyof Spec)[];
+
+/** Whether argv[0] means a program: by its whole path, or by its last part. The caller's PATH is never consulted. */
+const isProgram = (name: Word, program: Word): boolean => name === program || name === basenameOf(program);
+
+/** The part of a command's words that a rule allows, from the first one on: below 1. */
+export function wordsAllowed([name, ...args]: readonly Word[], { program, args: patterns }: Rule): number {
+  if (name === undefined || program === undefined || !isProgram(name, program)) return 0;
+  const wrong = args.findIndex((arg, i) => !patterns[i] || !matches(patterns[i], arg));
+  return (1 + (wrong < 0 ? args.length : wrong)) / (args.length + 2);
+}
 
 function whyNotArgs(args: readonly Word[], rule: Rule): string | undefined {
   const fixed = rule.args.length;

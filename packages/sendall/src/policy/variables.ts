@@ -11,8 +11,7 @@ export const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 export const TERMINAL = /^[A-Za-z0-9._+-]{1,64}$/;
 
 /** Beginnings of names that are never allowed. */
-const never =
-  /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
+const never = /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
 /** Names that are never allowed. */
 const neverThese = new Set(
   (
@@ -46,7 +45,8 @@ export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word 
   if (value.startsWith('()')) return `the variable ${name} has the form of a function`;
   if (name === 'TERM' && !TERMINAL.test(value)) return `the variable TERM is ${quoted(value)}, no terminal's name`;
   if (names.test(name) && /[/%]/.test(value)) return `the variable ${name} is ${quoted(value)}: it may hold no / and %`;
-  if (name === 'TZ' && !/^[A-Za-z][\w+,./:-]{0,63}$/.test(value)) return `the variable TZ is ${quoted(value)}, no time zone`;
+  if (name === 'TZ' && !/^[A-Za-z][\w+,./:-]{0,63}$/.test(value))
+    return `the variable TZ is ${quoted(value)}, no time zone`;
   if (name === 'TZ' && value.includes('..')) return `the variable TZ is ${quoted(value)}, no time zone`;
   return undefined;
 }

@@ -1,0 +1,156 @@
+/**
+ * Whether a program can be changed by others than root and the agent's user: the file, each folder up to /, the links on
+ * the way with their folders, and the interpreter that a script names. A checked program is started by the path that this
+ * ends at.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  type BigIntStats,
+} from 'node:fs';
+import { printable } from '../text/printable.js';
+import { bytesOfWord, type Word } from './patterns.js';
+import type { CheckedProgram } from './request.js';
+
+/** Links followed for one path. Source: Linux, MAXSYMLINKS. */
+const MAX_LINKS = 40;
+/** Scripts whose interpreters are scripts. Source: Linux, exec_binprm. */
+const MAX_INTERPRETERS = 4;
+/** The first line of a script, at most. Source: Linux, BINPRM_BUF_SIZE. */
+const FIRST_LINE = 256;
+/** Where a command's PATH looks. */
+const PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+const SHELL = '/bin/sh';
+const ENV = /^\/(?:usr\/)?bin\/env$/;
+
+/** Something is wrong with a path, in words for an owner. */
+class Problem extends Error {}
+
+/** Checks a program; `uid`: the agent's user. */
+export function checkProgram(path: Word, uid: number): CheckedProgram | { readonly problem: string } {
+  try {
+    return check(path, uid, 0);
+  } catch (error) {
+    if (error instanceof Problem) return { problem: error.message };
+    throw error;
+  }
+}
+
+const shown = (path: Word): string => printable(bytesOfWord(path).toString(), 200);
+
+function check(path: Word, uid: number, depth: number): CheckedProgram {
+  if (depth > MAX_INTERPRETERS) throw new Problem(`${shown(path)} is an interpreter of too many scripts`);
+  const { real, info } = walk(path, uid);
+  if (!info.isFile()) throw new Problem(`${shown(path)} is not a program`);
+  if (!(info.mode & 0o111n)) throw new Problem(`${shown(path)} may not be executed`);
+  const opened = firstLine(real, info);
+  for (const next of interpreters(opened, uid)) check(next, uid, depth + 1);
+  return { path: bytesOfWord(real), device: Number(info.dev), inode: Number(BigInt.asUintN(53, info.ino)) };
+}
+
+/** Follows a path part by part, as the kernel does, and checks each part. */
+function walk(path: Word, uid: number): { real: Word; info: BigIntStats } {
+  let links = 0;
+  let real = '';
+  let info = stat('/', path);
+  safe('/', info, uid, path);
+  const left = partsOf(path).toReversed();
+  for (let part = left.pop(); part !== undefined; part = left.pop()) {
+    if (part === '..') {
+      real = real.slice(0, Math.max(0, real.lastIndexOf('/')));
+      info = stat(real || '/', path);
+      continue;
+    }
+    if (!info.isDirectory()) throw new Problem(`${shown(path)}: ${shown(real)} is not a folder`);
+    const next = `${real}/${part}`;
+    info = stat(next, path);
+    safe(next, info, uid, path);
+    if (!info.isSymbolicLink()) {
+      real = next;
+      continue;
+    }
+    if (++links > MAX_LINKS) throw new Problem(`${shown(path)} leads through more than ${MAX_LINKS} links`);
+    const target = reading(path, () => readlinkSync(bytesOfWord(next), 'latin1'));
+    if (target.startsWith('/')) {
+      real = '';
+      info = stat('/', path);
+    } else info = stat(real || '/', path);
+    left.push(...partsOf(target).toReversed());
+  }
+  return { real, info };
+}
+
+const partsOf = (path: Word): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
+
+function safe(part: Word, info: BigIntStats, uid: number, path: Word): void {
+  const what = part === path ? shown(path) : `${shown(path)}: ${shown(part)}`;
+  if (info.uid !== 0n && info.uid !== BigInt(uid))
+    throw new Problem(`${what} can be changed by others: it belongs to user ${info.uid}`);
+  // The mode of a link says nothing. Where there are access lists, the group's bits are the most that they give.
+  if (!info.isSymbolicLink() && info.mode & 0o022n)
+    throw new Problem(`${what} can be changed by others: its mode is ${(info.mode & 0o7777n).toString(8)}`);
+}
+
+function stat(part: Word, path: Word): BigIntStats {
+  return reading(path, () => lstatSync(bytesOfWord(part), { bigint: true }));
+}
+
+function reading<T>(path: Word, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Problem(code === 'ENOENT' ? `${shown(path)} is not there` : `${shown(path)} cannot be read (${code})`);
+  }
+}
+
+/** The beginning of a file that must still be the one that was checked. */
+function firstLine(real: Word, info: BigIntStats): Word {
+  return reading(real, () => {
+    const fd = openSync(bytesOfWord(real), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      if (dev !== info.dev || ino !== info.ino) throw new Problem(`${shown(real)} was replaced just now`);
+      const head = Buffer.alloc(FIRST_LINE);
+      return head.toString('latin1', 0, readSync(fd, head, 0, FIRST_LINE, 0));
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/** The programs that a file with this beginning is run by. */
+function interpreters(head: Word, uid: number): Word[] {
+  if (head.startsWith('\x7fELF')) return [];
+  // What the kernel does not know, the shell runs.
+  if (!head.startsWith('#!')) return [SHELL];
+  const line = head.slice(2).split('\n', 1)[0]!;
+  const [name = '', ...words] = line.trim().split(/[ \t]+/);
+  if (!name.startsWith('/')) throw new Problem(`its interpreter "${shown(name)}" is no absolute path`);
+  if (!ENV.test(name)) return [name];
+  const [program] = words;
+  if (program === undefined || words.length > 1 || /[=/-]/.test(program[0]!) || program.includes('='))
+    throw new Problem(`what "${shown(line.trim())}" runs cannot be told: write the interpreter's path behind "#!"`);
+  return [name, found(program, uid)];
+}
+
+/** Where PATH finds a program, if others can put none before it. */
+function found(program: Word, uid: number): Word {
+  for (const folder of PATH) {
+    let info;
+    try {
+      info = walk(folder, uid).info;
+    } catch (error) {
+      if (lstatSync(folder, { throwIfNoEntry: false })) throw error;
+      continue;
+    }
+    const file = `${folder}/${program}`;
+    if (info.isDirectory() && lstatSync(bytesOfWord(file), { throwIfNoEntry: false })) return file;
+  }
+  throw new Problem(`no folder of ${PATH.join(':')} has its interpreter "${shown(program)}"`);
+}

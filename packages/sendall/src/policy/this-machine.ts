@@ -1,0 +1,69 @@
+/** What a decision needs to know of this machine: its accounts and its programs. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { stampOf } from '../files/stamp.js';
+import { checkProgram } from './programs.js';
+import type { Account, Machine } from './request.js';
+
+const PASSWD = '/etc/passwd';
+/** Milliseconds that an account of a directory service, or its absence, is remembered. */
+const REMEMBERED_MS = 60_000;
+/** Accounts of a directory service that are remembered: rules name few. */
+const MOST_REMEMBERED = 1000;
+/** Milliseconds that a directory service may take. */
+const PATIENCE = 2000;
+
+/** This machine, seen by an agent of user `uid`. */
+export class ThisMachine implements Machine {
+  readonly uid: number;
+  #stamp: string | undefined;
+  #local = new Map<string, Account>();
+  readonly #others = new Map<string, { readonly account: Account | undefined; readonly untilMs: number }>();
+
+  constructor(uid: number = process.geteuid?.() ?? -1) {
+    this.uid = uid;
+  }
+
+  /** An account by its name: from the password file, else from where else this machine looks. */
+  account(name: string): Account | undefined {
+    const stamp = stampOf(PASSWD);
+    if (stamp !== this.#stamp) {
+      this.#local = accountsIn(readFileSync(PASSWD, 'utf8'));
+      this.#stamp = stamp;
+    }
+    return this.#local.get(name) ?? this.#other(name);
+  }
+
+  program(path: string) {
+    return checkProgram(path, this.uid);
+  }
+
+  #other(name: string): Account | undefined {
+    const remembered = this.#others.get(name);
+    if (remembered && performance.now() < remembered.untilMs) return remembered.account;
+    let line = '';
+    try {
+      line = execFileSync('getent', ['passwd', '--', name], {
+        encoding: 'utf8',
+        timeout: PATIENCE,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+    } catch {
+      // There is no such account, or no getent.
+    }
+    const account = accountsIn(line).get(name);
+    if (this.#others.size >= MOST_REMEMBERED) this.#others.clear();
+    this.#others.set(name, { account, untilMs: performance.now() + REMEMBERED_MS });
+    return account;
+  }
+}
+
+/** Accounts by name; the first of a name counts. Source: passwd(5). */
+function accountsIn(text: string): Map<string, Account> {
+  const accounts = new Map<string, Account>();
+  for (const line of text.split('\n')) {
+    const [name, , uid] = line.split(':');
+    if (name && uid && /^\d+$/.test(uid) && !accounts.has(name)) accounts.set(name, { name, uid: Number(uid) });
+  }
+  return accounts;
+}

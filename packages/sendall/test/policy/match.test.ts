@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest';
+import { decide } from '../../dist/policy/match.js';
+import type { Pattern } from '../../dist/policy/patterns.js';
+import { Policy } from '../../dist/policy/rules.js';
+import type { Decision } from '../../dist/policy/request.js';
+import { aMachine, aRule, asks } from './a-policy.js';
+
+const one = (...args: Pattern[]) => new Policy([aRule({ program: '/usr/bin/systemctl', args })], { rev: 3 });
+const oneOf = (...words: string[]): Pattern => ({ kind: 'one-of', words: new Set(words) });
+const like = (pattern: string): Pattern => ({ kind: 'like', pattern });
+const isAllowed = (decision: Decision) => 'allow' in decision;
+
+test('without rules only owners may do anything', () => {
+  const policy = new Policy();
+  expect(decide(policy, asks(['true']), aMachine)).toMatchObject({ deny: 'no rule lets alice exec true', nearest: [] });
+  expect(decide(policy, { ...asks(['true']), roles: ['owner'] }, aMachine)).toMatchObject({ allow: 'owner' });
+  for (const verb of ['attach', 'observe', 'signal', 'list', 'forget', 'agent', 'put', 'get', 'forward'] as const)
+    expect(decide(policy, { principal: 'alice', roles: [], verb }, aMachine)).toHaveProperty('deny');
+});
+
+test('a rule that allows says what is granted', () => {
+  const policy = new Policy([aRule({ limits: { timeoutMs: 1000, memory: 4096, runs: 2 } })], { rev: 7 });
+  expect(decide(policy, asks(['true']), aMachine)).toEqual({
+    allow: 'a-rule',
+    line: 1,
+    grant: {
+      rule: 'a-rule',
+      policyRev: 7,
+      program: Buffer.from('/usr/bin/true'),
+      device: 1,
+      inode: 2,
+      runAs: 'app',
+      limits: { memory: 4096 },
+      timeoutMs: 1000,
+      output: undefined,
+      runs: 2,
+    },
+  });
+});
+
+test('the first rule that allows counts', () => {
+  const second = aRule({ id: 'second', line: 9 });
+  const policy = new Policy([aRule({ id: 'first', args: [like('x')] }), second, aRule({ id: 'third' })]);
+  expect(decide(policy, asks(['true']), aMachine)).toMatchObject({ allow: 'second', line: 9 });
+});
+
+test('a role counts, and a principal with the name of a role does not', () => {
+  const policy = new Policy([aRule({ principals: new Set(), roles: new Set(['deploy']) })]);
+  expect(isAllowed(decide(policy, { ...asks(['true']), roles: ['deploy'] }, aMachine))).toBe(true);
+  expect(isAllowed(decide(policy, { ...asks(['true']), principal: 'deploy' }, aMachine))).toBe(false);
+  expect(isAllowed(decide(policy, { ...asks(['true']), principal: 'role:deploy' }, aMachine))).toBe(false);
+});
+
+test('a denial names the nearest rule and the word that it does not allow', () => {
+  const decision = decide(
+    one(oneOf('restart', 'status'), like('web-*')),
+    asks(['systemctl', 'stop', 'web-1']),
+    aMachine,
+  );
+  expect(decision).toMatchObject({
+    deny: 'no rule lets alice exec systemctl stop web-1',
+    nearest: [{ rule: 'a-rule', line: 1, why: 'argument 1 "stop" is not one of restart, status' }],
+  });
+});
+
+test('an agent that is not root runs commands for owners only', () => {
+  const decision = decide(new Policy([aRule()]), asks(['true']), { ...aMachine, uid: 1000 });
+  expect(decision).toMatchObject({ deny: expect.stringContaining('for owners only') as string });
+});
+
+test('root is for owners only, by whatever name, unless the rule trusts its program', () => {
+  for (const runAs of ['root', 'toor', undefined]) {
+    expect(isAllowed(decide(new Policy([aRule({ runAs })]), asks(['true']), aMachine))).toBe(false);
+    expect(isAllowed(decide(new Policy([aRule({ runAs, trustsProgram: true })]), asks(['true']), aMachine))).toBe(true);
+  }
+  expect(isAllowed(decide(new Policy([aRule({ runAs: 'nemo' })]), asks(['true']), aMachine))).toBe(false);
+});
