@@ -86,5 +86,5 @@ export {
   UnixSeqpacketServer,
   UnixStreamServer,
 } from './servers.js';
-export { sourceOf } from './admission/unestablished.js';
+export { sourceOf } from './admission/sources.js';
 export { isWorker } from './concurrency/worker-context.js';

@@ -95,6 +95,18 @@ export interface ServerOptions {
    * @default 'server'
    */
   establishedBy?: 'server' | 'handler';
+  /**
+   * Unestablished connections of one source at a time; threads that accept by themselves count each their own. A source
+   * is an IPv4 address, the /64 of an IPv6 address, or a Unix socket as a whole. One more displaces the oldest of its
+   * source. @default Infinity
+   */
+  maxUnestablishedPerSource?: number;
+  /**
+   * Whether good clients came from this source before (see `sourceOf()`). When the server is full, the first eight
+   * unestablished connections of such a source go last, unless these are half of `maxConnections`. It must
+   * not throw. Not for threads that accept by themselves. @default no source is known
+   */
+  isKnownSource?: (source: string) => boolean;
   /** How long one waits for a place. @default 5_000 */
   pendingTimeout?: number;
   /** File descriptors left for the rest of the process, at most a quarter of the limit. @default 64 */
@@ -138,6 +150,7 @@ export const defaults = {
   maxConnections: 16_384,
   pendingConnections: 1_024,
   pendingTimeout: 5_000,
+  maxUnestablishedPerSource: Infinity,
   establishedBy: 'server' as 'server' | 'handler',
   fdReserve: 64,
   readTimeout: 60_000,
@@ -174,6 +187,7 @@ const oneOf =
   (...values: unknown[]): Check =>
   (value) =>
     values.includes(value) ? undefined : `one of ${values.map((each) => JSON.stringify(each)).join(', ')}`;
+const aFunction: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
 const anything: Check = () => undefined;
 const object: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
 
@@ -196,6 +210,8 @@ const checks: Record<keyof ServerOptions, Check> = {
   pendingConnections: count(0),
   pendingTimeout: time,
   establishedBy: oneOf('server', 'handler'),
+  maxUnestablishedPerSource: count(1),
+  isKnownSource: aFunction,
   fdReserve: count(0),
   readTimeout: time,
   writeTimeout: time,
@@ -207,7 +223,7 @@ const checks: Record<keyof ServerOptions, Check> = {
   blockOnClose: boolean,
   tls: object,
   proxyProtocol: oneOf(true, false, 'v1', 'v2', 'optional'),
-  postListen: (value) => (typeof value === 'function' ? undefined : 'a function'),
+  postListen: aFunction,
   alarms: checkAlarms,
 };
 
@@ -308,6 +324,7 @@ const fixed = new Set<string>([
   'allowReuseAddress',
   'signal',
   'postListen',
+  'isKnownSource',
   'proxyProtocol',
   'maxPacketSize',
 ]);

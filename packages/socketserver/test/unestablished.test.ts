@@ -1,9 +1,13 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { sourceOf, type BaseServer, type ServerOptions } from '@sendall/socketserver';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Obedient, Password, WhatItIsTold } from './dist/handlers.js';
-import { Client, connectable, dial, eventually, start, streamRows } from './support/rows.js';
+import { rootTest } from '../../../test/support/root.js';
+import { Client, connectable, dial, eventually, make, start, streamRows } from './support/rows.js';
 
 const tcp = { transport: 'tcp', concurrency: 'inline' } as const;
 
@@ -80,6 +84,15 @@ describe.each(streamRows)('$name', (row) => {
   });
 });
 
+describe.each(streamRows.filter(({ name }) => name === 'tcp, processes' || name === 'tls, inline'))('$name', (row) => {
+  test('a source that has as many as it may displaces its own oldest, in a house that is not full', async () => {
+    const server = await start(row, Password, { establishedBy: 'handler', maxUnestablishedPerSource: 2 });
+    const silent = await strangers(server, 5);
+    await eventually(() => open(silent).filter(Boolean).length === 2);
+    expect(open(silent)).toEqual([false, false, false, true, true]);
+  });
+});
+
 describe.each(streamRows.filter(({ transport }) => transport === 'tls'))('$name', (row) => {
   test('without more being asked for, those whose handshake is not done make room', async () => {
     const server = await start(row, Obedient, { maxConnections: 3 });
@@ -127,6 +140,57 @@ describe('who goes', () => {
     expect(open(next)).toEqual([true, true]);
   });
 
+  test('a source has no more than its own limit, and its newest ones stay', async () => {
+    const server = await start(tcp, Password, { ...options, maxConnections: 100, maxUnestablishedPerSource: 3 });
+    const friend = await known(server);
+    const lonely = await stranger(server, '127.0.0.2');
+    const crowd = await strangers(server, 7, '127.0.0.3');
+    await eventually(() => open(crowd).filter(Boolean).length === 3);
+    expect(open(crowd)).toEqual([false, false, false, false, true, true, true]);
+    expect(lonely.closed).toBe(false);
+    expect(await friend.ask('still')).toBe('still');
+    expect(server.info()).toMatchObject({ connections: 5, unestablished: 4, dropped: 0 });
+  });
+
+  test('behind a balancer that limit is for the address in the PROXY header', async () => {
+    const server = await start(tcp, Password, {
+      ...options,
+      maxConnections: 100,
+      maxUnestablishedPerSource: 2,
+      proxyProtocol: true,
+    });
+    const silent = await strangers(server, 5);
+    const from = async (host: string): Promise<Client> => {
+      const client = dial(server);
+      client.socket.write(`PROXY TCP4 ${host} 198.51.100.1 1 2\r\nhello\n`);
+      expect(await client.until('\n')).toBe('who is it\n');
+      return client;
+    };
+    const crowd = [await from('192.0.2.2'), await from('192.0.2.2'), await from('192.0.2.1'), await from('192.0.2.2')];
+    await crowd[0]!.closed;
+    expect(open([...silent, ...crowd.slice(1).map(({ socket }) => socket)])).not.toContain(false);
+  });
+
+  test('known sources last, as many as eight of each, down to half of the places', async () => {
+    const server = await start(tcp, Password, {
+      ...options,
+      maxConnections: 24,
+      isKnownSource: (source) => source === '127.0.0.2' || source === '127.0.0.3',
+    });
+    // Ten are more than a known source has reserved: it counts as any other does, down to eight.
+    const friends = await strangers(server, 10, '127.0.0.2');
+    const others: Socket[] = [];
+    for (let i = 10; i < 30; i++) others.push(await stranger(server, `127.0.0.${i}`));
+    await eventually(() => open([...friends, ...others]).filter(Boolean).length === 24);
+    expect(open(friends).filter(Boolean)).toHaveLength(8);
+    expect(open(others).slice(-16)).not.toContain(false);
+    // Sixteen of the known would be more than half of the places: the oldest of the largest goes then.
+    const more = await strangers(server, 8, '127.0.0.3');
+    await eventually(() => open([...friends, ...others, ...more]).filter(Boolean).length === 24);
+    expect(open([...friends, ...more]).filter(Boolean)).toHaveLength(12);
+    await known(server);
+  });
+
   test('behind a balancer the address is that of the PROXY header, once it has come', async () => {
     const server = await start(tcp, Password, { ...options, proxyProtocol: true });
     const from = async (host: string): Promise<Client> => {
@@ -153,6 +217,12 @@ describe('who goes', () => {
     await eventually(() => silent.closed);
     expect(await long.ask('secret')).toBe('welcome');
   });
+});
+
+test('threads that accept by themselves cannot ask which sources are known', async () => {
+  const concurrency = { mode: 'threads', balance: 'kernel' } as const;
+  const server = make({ transport: 'tcp', concurrency }, Password, { isKnownSource: () => true });
+  await expect(server.listen()).rejects.toMatchObject({ code: 'INVALID_OPTION', option: 'isKnownSource' });
 });
 
 describe('what counts', () => {
@@ -183,10 +253,18 @@ describe('what counts', () => {
   });
 });
 
+// Only a network namespace has addresses of many networks, and only root makes one.
+rootTest('a whole /48 counts before its /64s do, so that spreading over them gains nothing', async () => {
+  const program = fileURLToPath(new URL('dist/many-networks.js', import.meta.url));
+  const { stdout } = await promisify(execFile)('unshare', ['--net', process.execPath, program]);
+  expect(stdout).toBe('lonely 1\nquiet 3\nspread 10\ngood 6\n');
+});
+
 test('a source is an IPv4 address, or the /64 of an IPv6 one', () => {
   expect(sourceOf('192.0.2.1')).toBe('192.0.2.1');
   expect(sourceOf('::ffff:192.0.2.1')).toBe('192.0.2.1');
   expect(sourceOf('2001:db8:1:2:3:4:5:6')).toBe(sourceOf('2001:db8:1:2::9'));
   expect(sourceOf('2001:db8:1:2::9')).not.toBe(sourceOf('2001:db8:1:3::9'));
   expect(sourceOf('fe80::1%eth0')).toBe(sourceOf('fe80::2'));
+  expect(sourceOf('2001:0DB8::1')).toBe(sourceOf('2001:db8:0:0::2'));
 });

@@ -1,37 +1,38 @@
 /** Connections that have not shown yet who they are, and which of them goes when the server is full. */
-import { isIPv6 } from 'node:net';
 import type { PeerAddress } from '../address.js';
+import type { ResolvedOptions } from '../options.js';
 import type { CloseReason } from '../reasons.js';
 import type { ServerInside } from '../server-inside.js';
+import { Failures } from './failures.js';
+import { Scale, type Weighed } from './scale.js';
+import { networkOf, sourceOf } from './sources.js';
 
-/** A source's failures count against it only while it has more than this many: they never shut it out. */
+/**
+ * Unestablished connections that a source may always have: below that its failures do not count, and as many are
+ * reserved for a known source.
+ */
 const FAIR_SHARE = 8;
-/** Failures that count at most, how long (in milliseconds) they do, and how many sources are remembered for them. */
-const MOST_FAILURES = 1_000;
-const FORGIVEN_AFTER = 60_000;
-const MOST_REMEMBERED = 10_000;
 
-interface Source<T> {
-  name: string;
-  /** The oldest first. */
-  items: Set<T>;
-  rank: number;
-}
+type Rules = Pick<ResolvedOptions, 'maxConnections' | 'maxUnestablishedPerSource' | 'isKnownSource'>;
 
-interface Failures {
+/** Sources whose connections count together: a /48, or one source alone. */
+interface Network<T> extends Weighed {
+  readonly name: string;
+  /** Its sources, and their connections but for those in the reserve. */
+  members: number;
   count: number;
-  last: number;
+  readonly sources: Scale<Source<T>>;
 }
 
-/** What counts as one source: an IPv4 address, the /64 that one user of IPv6 has, or all of a Unix socket. */
-export function sourceOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '');
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail] = plain.split('::');
-  const before = head ? head.split(':') : [];
-  const after = tail ? tail.split(':') : [];
-  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0');
-  return `${[...before, ...zeros, ...after].slice(0, 4).join(':')}::/64`;
+interface Source<T> extends Weighed {
+  readonly name: string;
+  readonly network: Network<T>;
+  /** The oldest first. */
+  readonly items: Set<T>;
+  /** The scale that it lies on: its network's, or the reserve. */
+  scale: Scale<Source<T>>;
+  /** How many of its items its network counts, or the reserve. */
+  counted: number;
 }
 
 /** Whether connections begin without being established: a PROXY header, a TLS handshake or the handler's check comes first. */
@@ -47,46 +48,54 @@ export function isFailure(reason: CloseReason | undefined): boolean {
 }
 
 /**
- * Connections that are not established yet, by source, and the one that goes for a newcomer when the server is full: the
- * oldest of the source that has most. So a flood displaces itself, and a client has as long as the flood needs to go
- * through all places, even when it shares its address with the flood.
+ * Connections that are not established yet, by source, and the one that goes for a newcomer when the server is full: of
+ * the network that has most, of its source that has most, the oldest. So a flood displaces itself, and a client has as
+ * long as the flood needs to go through all places, even when it shares its address with the flood.
  *
  * A connection that ended without being established still counts for a while, so a source of failures has a
- * smaller share.
+ * smaller share. The first few connections of a known source go last, unless such connections are half of
+ * what the server takes.
  */
 export class Unestablished<T> {
+  readonly #rules: () => Rules;
   readonly #sources = new Map<string, Source<T>>();
+  readonly #networks = new Map<string, Network<T>>();
   readonly #of = new Map<T, Source<T>>();
-  readonly #failures = new Map<string, Failures>();
-  /** Sources by rank; the highest rank that may have any. */
-  readonly #ranks: (Set<Source<T>> | undefined)[] = [];
-  #top = 0;
+  readonly #failures = new Failures();
+  readonly #scale = new Scale<Network<T>>();
+  readonly #reserve = new Scale<Source<T>>();
+  #reserved = 0;
+
+  constructor(rules: () => Rules) {
+    this.#rules = rules;
+  }
 
   get size(): number {
     return this.#of.size;
   }
 
   add(item: T, peer: PeerAddress): void {
-    const name = 'host' in peer ? sourceOf(peer.host) : '';
-    let source = this.#sources.get(name);
-    if (source === undefined) {
-      source = { name, items: new Set(), rank: 0 };
-      this.#sources.set(name, source);
-    }
+    const source = this.#source('host' in peer ? sourceOf(peer.host) : '');
     source.items.add(item);
     this.#of.set(item, source);
-    this.#rank(source);
+    this.#weigh(source);
   }
 
   /** It is established, or gone; `failed`: gone without having been. False: it was not here. */
   delete(item: T, failed = false): boolean {
     const source = this.#of.get(item);
     if (source === undefined) return false;
+    const { name, network, items } = source;
     this.#of.delete(item);
-    source.items.delete(item);
-    if (source.items.size === 0) this.#sources.delete(source.name);
-    if (failed) this.#countFailure(source.name);
-    this.#rank(source);
+    items.delete(item);
+    if (failed) {
+      this.#failures.add(name);
+      if (network.name !== name) this.#failures.add(network.name);
+    }
+    this.#weigh(source);
+    if (items.size > 0) return true;
+    this.#sources.delete(name);
+    if (--network.members === 0) this.#networks.delete(network.name);
     return true;
   }
 
@@ -95,47 +104,63 @@ export class Unestablished<T> {
     if (this.delete(item)) this.add(item, peer);
   }
 
+  /** The oldest one of the same source, when that has more than it may. */
+  surplus(item: T): T | undefined {
+    const { items } = this.#of.get(item) ?? {};
+    if (items === undefined || items.size <= this.#rules().maxUnestablishedPerSource) return undefined;
+    return first(items);
+  }
+
   /** The one to send away. */
   get next(): T | undefined {
-    for (; this.#top > 0; this.#top--) {
-      for (const source of this.#ranks[this.#top] ?? []) {
-        const [oldest] = source.items;
-        // What was forgiven in the meantime lowers it.
-        if (this.#rankOf(source) === this.#top) return oldest;
-        this.#rank(source);
-      }
+    const reserved = (): T | undefined => first(this.#reserve.heaviest(({ items }) => items.size)?.items);
+    if (this.#reserved * 2 >= this.#rules().maxConnections) return reserved();
+    const network = this.#scale.heaviest(({ name, count }) => this.#weightOf(name, count));
+    const source = network?.sources.heaviest(({ name, items }) => this.#weightOf(name, items.size));
+    return first(source?.items) ?? reserved();
+  }
+
+  #source(name: string): Source<T> {
+    let source = this.#sources.get(name);
+    if (source !== undefined) return source;
+    const within = networkOf(name);
+    let network = this.#networks.get(within);
+    if (network === undefined) {
+      network = { name: within, members: 0, count: 0, sources: new Scale(), weight: 0 };
+      this.#networks.set(within, network);
     }
-    return undefined;
+    source = { name, network, items: new Set(), scale: network.sources, counted: 0, weight: 0 };
+    this.#sources.set(name, source);
+    network.members++;
+    return source;
   }
 
-  #rankOf({ name, items }: Source<T>): number {
-    if (items.size <= FAIR_SHARE) return items.size;
-    const failures = this.#failures.get(name);
-    if (failures === undefined) return items.size;
-    if (performance.now() - failures.last < FORGIVEN_AFTER) return items.size + failures.count;
-    this.#failures.delete(name);
-    return items.size;
+  /** The number of its connections has changed. */
+  #weigh(source: Source<T>): void {
+    const { name, network, items } = source;
+    const { isKnownSource } = this.#rules();
+    const isReserved = items.size > 0 && items.size <= FAIR_SHARE && isKnownSource?.(name) === true;
+    const scale = isReserved ? this.#reserve : network.sources;
+    if (scale !== source.scale) {
+      this.#count(source, 0);
+      source.scale.put(source, 0);
+      source.scale = scale;
+    }
+    this.#count(source, items.size);
+    scale.put(source, isReserved ? items.size : this.#weightOf(name, items.size));
+    this.#scale.put(network, this.#weightOf(network.name, network.count));
   }
 
-  #rank(source: Source<T>): void {
-    const rank = this.#rankOf(source);
-    if (rank === source.rank) return;
-    this.#ranks[source.rank]?.delete(source);
-    source.rank = rank;
-    if (rank === 0) return;
-    (this.#ranks[rank] ??= new Set()).add(source);
-    this.#top = Math.max(this.#top, rank);
+  #count(source: Source<T>, count: number): void {
+    const more = count - source.counted;
+    source.counted = count;
+    if (source.scale === this.#reserve) this.#reserved += more;
+    else source.network.count += more;
   }
 
-  #countFailure(name: string): void {
-    const now = performance.now();
-    const known = this.#failures.get(name);
-    const before = known !== undefined && now - known.last < FORGIVEN_AFTER ? known.count : 0;
-    // The latest goes last, so the first is the one to forget.
-    this.#failures.delete(name);
-    this.#failures.set(name, { count: Math.min(before + 1, MOST_FAILURES), last: now });
-    if (this.#failures.size <= MOST_REMEMBERED) return;
-    const [oldest] = this.#failures.keys();
-    this.#failures.delete(oldest!);
+  #weightOf(name: string, count: number): number {
+    return count <= FAIR_SHARE ? count : count + this.#failures.of(name);
   }
 }
+
+const first = <T>(items: Set<T> | undefined): T | undefined => items?.values().next().value;

@@ -9,7 +9,7 @@ import type { Export } from './worker-messages.js';
 const stepsInWorker = ['getRequest', 'processRequest', 'finishRequest', 'shutdownRequest', 'closeRequest'] as const;
 
 /** Options that mean nothing in a worker. */
-const notPassed = new Set(['concurrency', 'signal', 'postListen', 'requestQueueSize']);
+const notPassed = new Set(['concurrency', 'signal', 'postListen', 'requestQueueSize', 'isKnownSource']);
 
 export function exportOf(code: { module?: string; name: string }): Export {
   return { module: code.module!, name: code.name };

@@ -5,6 +5,7 @@ import type { WorkerKind, WorkerLink, Workers } from './concurrency.js';
 import type { Datagram } from '../datagram.js';
 import type { DrainReport } from '../reasons.js';
 import { SocketServerError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
 import { descriptorOf } from '../node-internals.js';
 import type { ServerEvents } from '../events.js';
 import type { DropReason } from '../reasons.js';
@@ -44,6 +45,7 @@ export interface PoolHost {
   /** It is over. */
   closed(worker: number, request: RequestNote, note: ClosedNote | undefined): void;
   placeFreed(): void;
+  readonly options: ResolvedOptions;
   /** Whether connections begin without being established. */
   readonly beginsUnestablished: boolean;
   /** Without an item: it waited in a worker that died. */
@@ -85,7 +87,7 @@ export class Pool implements Workers {
   readonly #rules: PoolRules;
   readonly #places: SharedPlaces | undefined;
   readonly #members = new Set<Member>();
-  readonly #unestablished = new Unestablished<Active>();
+  readonly #unestablished: Unestablished<Active>;
   #address!: BoundAddress;
   #waiting: { item: Socket | Datagram; done: (() => void) | undefined }[] = [];
   #next = 0;
@@ -106,6 +108,7 @@ export class Pool implements Workers {
     this.#rules = rules;
     this.#host = host;
     this.#places = places;
+    this.#unestablished = new Unestablished(() => host.options);
     this.accept = kind.acceptance !== undefined;
   }
 
@@ -299,7 +302,11 @@ export class Pool implements Workers {
       'reply' in item ? { id, peer: item.peer } : { id, ...addressesOf(item, this.#address) };
     const entry = { member, request, counted: true, opened: 'reply' in item, done };
     member.active.set(id, entry);
-    if (!('reply' in item) && this.#host.beginsUnestablished) this.#unestablished.add(entry, request.peer);
+    if (!('reply' in item) && this.#host.beginsUnestablished) {
+      this.#unestablished.add(entry, request.peer);
+      // Behind a balancer its worker knows where it comes from.
+      if (this.#host.options.proxyProtocol === false) this.#sendAway(this.#unestablished.surplus(entry));
+    }
     if ('reply' in item) {
       const { data, peer, truncated } = item;
       member.link.post({ type: 'datagram', id, data, peer, truncated });
@@ -343,7 +350,10 @@ export class Pool implements Workers {
 
   /** Closes a connection that was handed over and is not established; its place is free when it has ended. False: none. */
   displace(): boolean {
-    const entry = this.#unestablished.next;
+    return this.#sendAway(this.#unestablished.next);
+  }
+
+  #sendAway(entry: Active | undefined): boolean {
     if (entry === undefined) return false;
     this.#unestablished.delete(entry);
     entry.member.link.post({ type: 'displace', id: entry.request.id });

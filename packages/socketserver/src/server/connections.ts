@@ -27,13 +27,14 @@ export class Connections implements ConnectionHost {
   readonly #acceptor: Acceptor;
   readonly #pipeline: Pipeline;
   readonly #counts: Condition;
-  readonly #unestablished = new Unestablished<Connection>();
+  readonly #unestablished: Unestablished<Connection>;
 
   constructor(server: ServerInside, acceptor: Acceptor, pipeline: Pipeline, counts: Condition) {
     this.#server = server;
     this.#acceptor = acceptor;
     this.#pipeline = pipeline;
     this.#counts = counts;
+    this.#unestablished = new Unestablished(() => server.options);
     this.clock = server.clock;
     this.packets = server.transport.name === 'unix-seqpacket';
   }
@@ -67,6 +68,8 @@ export class Connections implements ConnectionHost {
       const { id, peer, local } = connection;
       announce(this.#server, 'connection', { id, peer, local, connection });
     }
+    // Behind a balancer all have its address until their headers have come.
+    if (options.proxyProtocol === false) this.#unestablished.surplus(connection)?.displace();
     if (options.proxyProtocol === false && transport.handshake === undefined) this.#pipeline.dispatch(connection);
     else void this.#shakeHands(connection, transport);
   }
@@ -77,6 +80,7 @@ export class Connections implements ConnectionHost {
       if (proxyProtocol !== false) {
         await readProxyHeader(connection, proxyProtocol);
         this.#unestablished.move(connection, connection.peer);
+        this.#unestablished.surplus(connection)?.displace();
       }
       if (transport.handshake !== undefined) await connection.handshake();
     } catch (error) {

@@ -3,13 +3,12 @@ import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Acceptor } from '../admission/acceptor.js';
 import type { BoundAddress, PeerAddress } from '../address.js';
-import { MAX_DELAY } from '../options.js';
+import { MAX_DELAY, wrongOption, type ResolvedOptions, type ServerOptions } from '../options.js';
 import type { WorkerLink } from '../concurrency/concurrency.js';
 import type { Condition } from './condition.js';
 import type { Datagram, DatagramSocket } from '../datagram.js';
 import type { DrainReport } from '../reasons.js';
 import { announce, isHeard, reportError, type ConnectionInfo, type ServerEvents } from '../events.js';
-import type { ServerOptions } from '../options.js';
 import type { Pipeline } from './pipeline.js';
 import type { DropReason } from '../reasons.js';
 import type { Request } from '../server-interface.js';
@@ -66,6 +65,12 @@ export class Crew implements PoolHost {
     this.#counts = counts;
     const { feeding, kind, rules } = choice;
     if (feeding !== 'hand-over') {
+      if (server.options.isKnownSource !== undefined)
+        throw wrongOption(
+          'isKnownSource',
+          'option "isKnownSource" is asked in the main thread, so not where threads accept by themselves: ' +
+            'use balance "round-robin", processes or inline',
+        );
       // Many more slots than workers: a worker may overlap with its successor.
       this.#places = new SharedPlaces(rules.most * 2 + 8);
       acceptor.share(this.#places);
@@ -252,6 +257,10 @@ export class Crew implements PoolHost {
   placeFreed(): void {
     if (!this.#acceptor.sharing) this.#acceptor.admission.release();
     this.#counts.changed();
+  }
+
+  get options(): ResolvedOptions {
+    return this.#server.options;
   }
 
   get beginsUnestablished(): boolean {
