@@ -77,6 +77,7 @@ module.exports = {
     room('keeper/output', 'protocol', 'keeper/system'),
     room('keeper/journal', 'protocol', 'keeper/output', 'keeper/probes'),
     room('keeper/door', 'protocol', 'link', 'keeper/journal', 'keeper/output'),
+    room('keeper/bounds', 'protocol', 'keeper/system', 'keeper/door'),
     room(
       'keeper/run',
       'protocol',
@@ -87,6 +88,7 @@ module.exports = {
       'keeper/journal',
       'keeper/door',
       'keeper/probes',
+      'keeper/bounds',
     ),
     room('policy', 'protocol', 'text', 'files'),
     room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'policy', 'keeper'),

@@ -4,6 +4,7 @@ import { ProtocolError, SendallError } from '../errors.js';
 import type { Starter } from '../started.js';
 import {
   MAX_FRAME,
+  OBEYS_LIMITS,
   PROTOCOL_VERSION,
   STREAM,
   TELLS_BLOCKED,
@@ -188,7 +189,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED],
+      features: [TELLS_BLOCKED, OBEYS_LIMITS],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,

@@ -21,6 +21,7 @@ import { infoOf } from './run/listing.js';
 import { keyOf, Retention } from './run/retention.js';
 import { KeeperRun } from './run/run.js';
 import { SetAside } from './journal/set-aside.js';
+import { LimitGroups } from './bounds/limit-groups.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './output/spool.js';
 import type { Native } from './system/native.js';
 
@@ -49,6 +50,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly native: Native;
   readonly children: Children;
   readonly cgroups: Cgroups | undefined;
+  readonly limitGroups: LimitGroups;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
   readonly inputPool: CreditPool;
@@ -88,6 +90,7 @@ export class Keeper implements Desk, OpeningDesk {
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
     this.inputPool = new CreditPool(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
+    this.limitGroups = new LimitGroups(this.cgroups, setup.native.bearsInGroups);
     const history = historyOf(entries);
     this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
@@ -289,6 +292,7 @@ export class Keeper implements Desk, OpeningDesk {
     for (const agent of this.#agents) agent.wire.close();
     this.#retention.close();
     this.children.close();
+    this.limitGroups.close();
     this.cgroups?.close();
     this.journal.close();
   }

@@ -11,8 +11,10 @@ import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
 import { fault } from './probes/faults.js';
 import type { RunServices } from './run/services.js';
-import { Places, type Place } from './run/places.js';
+import { boundBy, ownGrant } from './bounds/grant.js';
+import { Places, type Place } from './bounds/places.js';
 import { keyOf, type Retention } from './run/retention.js';
+import { RuleTurns } from './bounds/rule-turns.js';
 import { KeeperRun, type RunOwner } from './run/run.js';
 import { journalWords } from './run/shown-words.js';
 import { WaitingRuns } from './run/waiting-runs.js';
@@ -29,7 +31,7 @@ const CROWD_MS = 1;
 /** Milliseconds after which the spawner's thread is asked for again, when the system gave none. */
 const SPAWNER_PAUSE = 1000;
 
-type Refusal = { code: string; message: string };
+type Refusal = { code: string; message: string; rule?: string | undefined };
 
 /** The keeper, as opening sees it. */
 export interface OpeningDesk extends RunServices, RunOwner {
@@ -48,6 +50,7 @@ export class Opening {
   readonly #retention: Retention;
   readonly #places: Places;
   readonly #placeOf = new Map<KeeperRun, Place>();
+  readonly #ruleTurns = new RuleTurns<KeeperRun>();
   #nextNo: number;
   /** Prepared or about to be, not started yet. */
   #starting = 0;
@@ -74,8 +77,8 @@ export class Opening {
   /** OPEN: a new run, the one that is there, or a refusal. */
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void {
     const { alias, runId } = message;
-    const refuse = ({ code, message }: Refusal): void =>
-      void agent.wire.send({ type: 'REFUSED', alias, runId, code, message });
+    const refuse = ({ code, message, rule }: Refusal): void =>
+      void agent.wire.send({ type: 'REFUSED', alias, runId, code, message, rule });
     const principal = message.principal ?? '';
     const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
@@ -94,8 +97,12 @@ export class Opening {
       if (!(error instanceof ProtocolError)) throw error;
       return refuse({ code: 'badspec', message: error.message });
     }
+    const grant = message.grant && ownGrant(message.grant);
+    spec = boundBy(grant, spec);
     const refusal = this.#mayOpen(message);
     if (refusal) return refuse(refusal);
+    const busy = this.#ruleTurns.refusal(principal, grant);
+    if (busy !== undefined) return refuse({ code: 'busy', message: busy, rule: grant?.rule });
     const place = this.#places.take(message.caller ?? principal, raw.length);
     if (typeof place === 'string') return refuse({ code: 'busy', message: place });
     const intent: EntryOf<'intent'> = {
@@ -119,9 +126,10 @@ export class Opening {
       { intent, treeEnded: false, acked: false, dropped: false },
       frame,
     );
-    run.specify(raw, spec);
+    run.specify(raw, spec, grant);
     run.endWithin(message.leftMs);
     this.#placeOf.set(run, place);
+    this.#ruleTurns.add(run, principal, grant);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     agent.attach(run, true, { ...message, again: false });
@@ -264,6 +272,7 @@ export class Opening {
   settled(run: KeeperRun): void {
     this.#placeOf.get(run)?.release();
     this.#placeOf.delete(run);
+    this.#ruleTurns.settled(run);
   }
 
   /** It waits for its turn, and is not wanted any more. */

@@ -29,6 +29,8 @@ export const STREAM = { stdin: 0, stdout: 1, stderr: 2, pty: 3, records: 4 } as 
 export const FIRST_FLIGHT = 'first-flight';
 /** In AUTH_OK's `features`: this host sends BLOCKED to callers that ask for it. */
 export const TELLS_BLOCKED = 'blocked';
+/** In AUTH_OK's `features`: this host obeys a spec's `limits`. */
+export const OBEYS_LIMITS = 'limits';
 
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
@@ -83,6 +85,8 @@ const GRANT = {
   runs: opt(uint(10)),
   /** Where the caller's link comes from. */
   source: opt(text(11)),
+  /** The rule trusts this program with root: "trusts-program: yes". Without it a grant never starts anything as root. */
+  trustsProgram: opt(bool(12)),
 } satisfies Fields;
 
 /** What to run and how. Paths, words and variables are bytes, as the kernel has them. */

@@ -9,6 +9,7 @@ import {
   MAX_FRAME,
   STREAM,
   type Exit,
+  type Grant,
   type MessageNamed,
   type Spec,
   type Started,
@@ -30,6 +31,8 @@ import { Outputs, type OutputsEvents } from './outputs.js';
 import { Screen } from './screen.js';
 import { Stdin } from './stdin.js';
 import { lostExit, streamsLeftOf, treeLeftOf } from './left-over.js';
+import { limitEnd } from '../bounds/limit-ends.js';
+import type { LimitGroup } from '../bounds/limit-groups.js';
 import { statOf } from '../system/processes.js';
 import { StartFailure } from '../system/program.js';
 import { Remembered } from '../journal/remembered.js';
@@ -41,7 +44,7 @@ import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from '../system/t
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why the keeper ended a command. */
-export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits';
+export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits' | 'oom';
 
 /** Signals and the like that wait for the start of one run. */
 const MOST_WAITING = 64;
@@ -73,9 +76,11 @@ export class KeeperRun implements OutputsEvents {
   #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
   #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
+  #grant: Grant | undefined;
   #endBy: number | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
+  #limitGroup: LimitGroup | undefined;
   #stdin: Stdin | undefined;
   #screen: Screen | undefined;
   #outputs: Outputs | undefined;
@@ -163,11 +168,17 @@ export class KeeperRun implements OutputsEvents {
 
   // -- start
 
-  /** The spec as it came and as it was understood. */
-  specify(raw: Uint8Array, spec: Spec): void {
+  /** The spec as it came and as it is to be obeyed, and its grant. */
+  specify(raw: Uint8Array, spec: Spec, grant: Grant | undefined): void {
     // With the rest of ATTACHED it must fit into one frame.
     this.#rawSpec = raw.length <= MAX_FRAME / 2 ? raw : undefined;
     this.#spec = spec;
+    this.#grant = grant;
+  }
+
+  /** The rule that allows it, of a caller who is no owner. */
+  get rule(): string | undefined {
+    return this.#grant?.rule;
   }
 
   /** Its caller's deadline: it ends after so many milliseconds, its wait for a turn included. */
@@ -186,15 +197,22 @@ export class KeeperRun implements OutputsEvents {
    */
   prepare(): void {
     this.#phase = 'starting';
-    const { native, children, cgroups } = this.#services;
+    const { native, children, cgroups, limitGroups } = this.#services;
     const id = formatRunId(this.identity.runId);
+    const spec = this.#spec!;
+    const { memory, processes } = spec.limits ?? {};
+    let group: LimitGroup | undefined;
+    let tree: Tree | undefined;
     try {
+      if (memory !== undefined || processes !== undefined) group = limitGroups.take({ memory, processes });
       const alone = () => this.#owner.live === 1;
-      const tree = cgroups
-        ? new CgroupTree(native, cgroups, children, id, alone)
+      tree = cgroups
+        ? new CgroupTree(native, cgroups, children, id, alone, group?.domain)
         : new ScanTree(native, children, id, alone);
-      this.#launch = new Launch(this.#services, this.#spec!, id, tree);
+      this.#launch = new Launch(this.#services, spec, id, { tree, group, grant: this.#grant });
     } catch (error) {
+      tree?.release();
+      group?.release();
       if (error instanceof StartFailure) throw error;
       throw new StartFailure('limits', `the keeper has no room to start it now (${failedCall(error)})`);
     }
@@ -226,11 +244,12 @@ export class KeeperRun implements OutputsEvents {
   }
 
   #goesOn(launch: Launch, spec: Spec, pid: number, crowd: boolean): void {
-    const { tree } = launch;
+    const { tree, group, tooMuch } = launch;
     const { children, bootId } = this.#services;
     fault('after-spawn');
     this.#phase = 'running';
     this.#tree = tree;
+    this.#limitGroup = group;
     tree.lead(pid);
     children.watch(pid, (status) => this.#leaderEnded(status));
     this.#startedAt = performance.now();
@@ -257,6 +276,7 @@ export class KeeperRun implements OutputsEvents {
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec, this.#endBy);
     this.#watchAlone();
+    if (tooMuch) this.end(tooMuch.cause, 0, tooMuch.reason);
   }
 
   /** The command did not start, and never will. */
@@ -266,7 +286,7 @@ export class KeeperRun implements OutputsEvents {
     this.#launch = undefined;
     this.#phase = 'over';
     this.#enter({ kind: 'refused', no: this.no, code, message });
-    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message });
+    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message, rule: this.rule });
     this.#doAfterStart();
     for (const attachment of this.audience.attachments) attachment.release();
     this.audience.attachments.clear();
@@ -447,9 +467,14 @@ export class KeeperRun implements OutputsEvents {
 
   #leaderEnded(status: Status): void {
     this.#status = status;
-    if (status.unknown !== undefined) {
-      this.#cause ??= 'lost';
-      this.#reason ??= status.unknown;
+    const { unknown } = status;
+    const why =
+      unknown === undefined
+        ? limitEnd(status, this.#spec?.limits, this.#limitGroup)
+        : { cause: 'lost' as const, reason: unknown };
+    if (why) {
+      this.#cause ??= why.cause;
+      this.#reason ??= why.reason;
     }
     // By the clock that does not jump: it ended as long after its start as it ran.
     this.#endedMs = this.started!.startMs + Math.round(performance.now() - this.#startedAt);
@@ -503,6 +528,8 @@ export class KeeperRun implements OutputsEvents {
     if (this.#tree.alive()) return true;
     this.#tree.release();
     this.#tree = undefined;
+    this.#limitGroup?.release();
+    this.#limitGroup = undefined;
     this.#stdin?.input.discard();
     this.#outputs?.finish();
     this.#enter({ kind: 'treeEnd', no: this.no });
@@ -526,6 +553,7 @@ export class KeeperRun implements OutputsEvents {
     this.#stdin = undefined;
     this.#deadlines = undefined;
     this.#spec = undefined;
+    this.#grant = undefined;
     this.#screen = undefined;
     this.audience.forgetHolder();
     const raw = this.#rawSpec;
@@ -633,6 +661,7 @@ export class KeeperRun implements OutputsEvents {
     if (this.#openedTold) return;
     this.#openedTold = true;
     const { runId, specHash } = this.identity;
-    this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch: this.audience.controlEpoch });
+    const { controlEpoch } = this.audience;
+    this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch, policyRule: this.rule });
   }
 }

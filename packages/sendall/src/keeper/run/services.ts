@@ -7,6 +7,7 @@ import type { Account } from '../system/environment.js';
 import type { CreditPool } from '../../protocol/flow.js';
 import type { Journal } from '../journal/journal.js';
 import type { KeeperLimits } from '../door/limits.js';
+import type { LimitGroups } from '../bounds/limit-groups.js';
 import type { Native } from '../system/native.js';
 
 export interface RunServices {
@@ -16,6 +17,7 @@ export interface RunServices {
   readonly children: Children;
   /** Undefined where cgroups may not be made. */
   readonly cgroups: Cgroups | undefined;
+  readonly limitGroups: LimitGroups;
   readonly journal: Journal;
   readonly budget: SpoolBudget;
   readonly inputPool: CreditPool;

@@ -1,8 +1,12 @@
 /** Starts a command: everything that can fail is done before its intent is synced, so that little is left after. */
-import { closeSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { STREAM, type Spec } from '../../protocol/messages.js';
+import { STREAM, type Grant, type Spec } from '../../protocol/messages.js';
 import { buildEnvironment } from '../system/environment.js';
+import { becomingOf } from '../bounds/grant.js';
+import { beginLimits, type LimitEnd } from '../bounds/limit-ends.js';
+import type { LimitGroup } from '../bounds/limit-groups.js';
+import { prefixOf, type Becoming } from '../bounds/prefix.js';
 import { shellWords, tooLong } from '../system/long-words.js';
 import type { RunServices } from './services.js';
 import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from '../system/program.js';
@@ -15,16 +19,19 @@ import type { Tree } from '../system/tree.js';
 
 const SLASH = 0x2f;
 const SHELL = Buffer.from('/bin/sh\0');
-/** AT_FDCWD. */
-const HERE = -100;
-/** Of util-linux. It gives up root for good before it becomes the program; the keeper itself never is another user. */
-const SETPRIV = Buffer.from('/usr/bin/setpriv\0');
-/** Variables by which a user's files would get into setpriv while it is root. Source: ld.so(8), secure-execution mode. */
-const LOADS_CODE = /^(?:LD_\w+|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|MALLOC_\w+)=/;
 
 export interface OpenedStream {
   readonly stream: number;
   readonly source: Source;
+}
+
+/** What a command gets besides its spec. */
+export interface Surroundings {
+  readonly tree: Tree;
+  /** Where its memory and processes are limited. */
+  readonly group?: LimitGroup | undefined;
+  /** Absent for an owner's. */
+  readonly grant?: Grant | undefined;
 }
 
 /** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
@@ -33,7 +40,10 @@ export class Launch {
   readonly #name: Uint8Array;
   readonly #argv: readonly Uint8Array[];
   readonly #env: readonly Uint8Array[];
-  readonly #user: UserAccount | undefined;
+  readonly #becoming: Becoming | undefined;
+  /** Words before its own. */
+  #prefix: readonly string[] = [];
+  readonly #grant: Grant | undefined;
   #cwd = -1;
   #path: Buffer = SHELL;
   /** Ends the child gets; closed here once it has them. */
@@ -47,22 +57,31 @@ export class Launch {
   input = -1;
   terminal: Terminal | undefined;
   readonly tree: Tree;
+  readonly group: LimitGroup | undefined;
+  /** It has started and must end at once. */
+  tooMuch: LimitEnd | undefined;
   #arranged: Arranged | undefined;
 
-  /** @throws StartFailure, or SystemError when descriptors run out. Nothing stays open then. */
-  constructor(services: RunServices, spec: Spec, runId: string, tree: Tree) {
+  /**
+   * @throws StartFailure, or SystemError when descriptors run out. Nothing stays open then; the tree and the group are
+   * still the caller's.
+   */
+  constructor(services: RunServices, spec: Spec, runId: string, { tree, group, grant }: Surroundings) {
     this.#native = services.native;
     this.tree = tree;
-    this.#user = otherUser(services, spec);
+    this.group = group;
+    this.#grant = grant;
+    this.#becoming = becomingOf(services.native, services.account, spec, grant);
     const account = this.#user ?? services.account;
     const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
     this.#env = pairs;
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
     try {
+      this.#prefix = prefixOf(this.#native, this.#becoming, spec.limits, spec.env);
       this.#asUser(() => {
         this.#cwd = openFolder(this.#native, folderOf(spec.cwd, account.home));
-        this.#path = spec.verb === 'sh' ? SHELL : findProgram(this.#native, this.#name, path, this.#cwd);
+        this.#path = this.#findProgram(spec, path);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(services, spec);
       });
@@ -70,9 +89,22 @@ export class Launch {
       if (!spec.pty && spec.capture === 'ordered') this.#openRecords(services);
       this.#arranged = this.#arrange(this.#path, this.#argv);
     } catch (error) {
-      this.abandon();
+      this.#close();
       throw error;
     }
+  }
+
+  get #user(): UserAccount | undefined {
+    return this.#becoming?.user;
+  }
+
+  /** Of a grant, the program that was checked: no PATH and no word of the caller's says where it is. */
+  #findProgram({ verb }: Spec, path: Buffer): Buffer {
+    if (verb === 'sh') return SHELL;
+    if (!this.#grant) return findProgram(this.#native, this.#name, path, this.#cwd);
+    const { program, rule } = this.#grant;
+    if (program?.[0] !== SLASH) throw new StartFailure('policy', `the rule ${rule} names no program`);
+    return findProgram(this.#native, program, path, this.#cwd);
   }
 
   /** What is opened here belongs to the user: a command may open its own /dev/stdout again. */
@@ -144,12 +176,30 @@ export class Launch {
    */
   go(): number {
     try {
-      return this.tree.within(() => this.#spawn());
+      this.#compareProgram();
+      const { group, tree } = this;
+      if (!group) return tree.within(() => this.#spawn());
+      const pid = group.within(() => tree.within(() => this.#spawn()));
+      this.tooMuch = beginLimits(group);
+      return pid;
     } catch (error) {
       return this.#fail(error);
     } finally {
       this.#closeTheirs();
     }
+  }
+
+  /** Right before the start: the file is still the one that was checked. */
+  #compareProgram(): void {
+    const { rule, device, inode } = this.#grant ?? {};
+    if (device === undefined && inode === undefined) return;
+    const now = statSync(this.program, { bigint: true, throwIfNoEntry: false });
+    // A message carries 53 bits.
+    if (now && Number(now.dev) === device && Number(BigInt.asUintN(53, now.ino)) === inode) return;
+    throw new StartFailure(
+      'policy',
+      `${this.program.toString()} was replaced after the rule ${rule} was checked: send the command again`,
+    );
   }
 
   /**
@@ -158,7 +208,7 @@ export class Launch {
    */
   goAside(spawner: Spawner, done: (pid: number, failure?: unknown) => void): boolean {
     const arranged = this.#arranged!;
-    const call = this.#user ? undefined : this.#native.callOf(arranged);
+    const call = this.#user || this.group ? undefined : this.#native.callOf(arranged);
     if (!call) return false;
     this.#arranged = undefined;
     spawner.spawn(call, this.tree.seat, (errno, pid) => {
@@ -193,15 +243,18 @@ export class Launch {
   }
 
   #arrange(path: Buffer, argv: readonly Uint8Array[]): Arranged {
-    const words = this.#user ? becoming(this.#user, path, argv) : argv;
+    const before = this.#prefix;
+    const words =
+      before.length > 0 ? [...before.map((word) => Buffer.from(word)), path.subarray(0, -1)] : argv.slice(0, 1);
     return this.#native.arrange({
-      path: this.#user ? SETPRIV : path,
-      words: this.#native.words(words, this.#env),
+      path: before.length > 0 ? Buffer.from(`${before[0]}\0`) : path,
+      words: this.#native.words([...words, ...argv.slice(1)], this.#env),
       cwd: this.#cwd,
       stdin: this.#stdin,
       stdout: this.#stdout,
       stderr: this.#stderr,
       terminal: this.terminal?.path,
+      cgroup: this.group?.domain?.folder,
     });
   }
 
@@ -209,6 +262,7 @@ export class Launch {
     const arranged = this.#arranged!;
     this.#arranged = undefined;
     try {
+      if (this.#user) return this.#native.apartFromKeys(() => this.#native.spawn(arranged));
       return this.#native.spawn(arranged);
     } catch (error) {
       if (!(error instanceof SystemError) || error.errno !== 'ENOEXEC' || arranged.plan.path === SHELL) throw error;
@@ -226,8 +280,13 @@ export class Launch {
 
   /** Closes everything: the command will not start. */
   abandon(): void {
-    this.#closeTheirs();
+    this.#close();
     this.tree.release();
+    this.group?.release();
+  }
+
+  #close(): void {
+    this.#closeTheirs();
     if (this.#arranged) this.#native.discard(this.#arranged);
     this.#arranged = undefined;
     for (const { source } of this.outputs) source.close();
@@ -242,33 +301,4 @@ export class Launch {
 function folderOf(cwd: Uint8Array | undefined, home: string): Uint8Array {
   if (!cwd) return Buffer.from(home);
   return cwd[0] === SLASH ? cwd : Buffer.concat([Buffer.from(`${home}/`), cwd]);
-}
-
-/** The words that make a command of another user's. */
-function becoming(user: UserAccount, path: Buffer, argv: readonly Uint8Array[]): Uint8Array[] {
-  const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, `--groups=${user.groups.join(',') || user.gid}`, '--'];
-  return ['setpriv', ...ids].map((word): Uint8Array => Buffer.from(word)).concat(path.subarray(0, -1), argv.slice(1));
-}
-
-/**
- * The user a spec asks for, when it is not the keeper's own.
- * @throws StartFailure
- */
-function otherUser({ native, account }: RunServices, { runAs, env }: Spec): UserAccount | undefined {
-  if (runAs === undefined || runAs === account.name) return undefined;
-  if (process.geteuid?.() !== 0)
-    throw new StartFailure('policy', `the keeper runs as ${account.name} and cannot run commands as ${runAs}`);
-  if (native.executable(HERE, SETPRIV) !== 0)
-    throw new StartFailure('policy', 'commands of another user need setpriv (of util-linux) on the host');
-  const loaded = env.map((pair) => Buffer.from(pair).toString('latin1')).find((pair) => LOADS_CODE.test(pair));
-  if (loaded !== undefined) {
-    const [name] = loaded.split('=', 1);
-    throw new StartFailure(
-      'policy',
-      `${name} would be obeyed before root is given up: have the user's own command set it (env ${name}=… PROGRAM)`,
-    );
-  }
-  const user = native.account(runAs);
-  if (!user) throw new StartFailure('badspec', `this machine has no user ${JSON.stringify(runAs)}`);
-  return user;
 }

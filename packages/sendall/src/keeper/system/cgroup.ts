@@ -11,6 +11,7 @@
  */
 import {
   closeSync,
+  constants,
   mkdirSync,
   openSync,
   readdirSync,
@@ -22,7 +23,10 @@ import {
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
+import { versionTwo, type Hierarchy } from './hierarchies.js';
+import { isLive, statOf } from './processes.js';
 
+/** Begins the names of all groups that keepers make; the pid follows. */
 const PREFIX = 'sendall-keeper-';
 /** Empty groups kept for the next commands. */
 const SPARE = 64;
@@ -55,7 +59,7 @@ export class Cgroup {
   }
 
   /** Descriptors for a thread that is to step in and back by itself. */
-  get seat(): { readonly group: number; readonly home: number } {
+  get seat(): { readonly group: number; readonly home: number } | undefined {
     return { group: this.#threads, home: this.#home };
   }
 
@@ -90,6 +94,38 @@ export class Cgroup {
   close(): void {
     closeSync(this.#threads);
     closeSync(this.#events);
+  }
+}
+
+/**
+ * A group outside of the keeper's threaded ones, for controllers that count whole processes. No thread can step in;
+ * posix_spawn puts the leader there at its birth.
+ */
+export class DomainCgroup extends Cgroup {
+  /** A descriptor of the group itself. */
+  readonly folder: number;
+
+  constructor(path: string) {
+    super(path, -1);
+    try {
+      this.folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    } catch (error) {
+      super.close();
+      throw error;
+    }
+  }
+
+  override get seat(): undefined {
+    return undefined;
+  }
+
+  override within<T>(start: () => T): T {
+    return start();
+  }
+
+  override close(): void {
+    super.close();
+    closeSync(this.folder);
   }
 }
 
@@ -141,16 +177,25 @@ export class LeftCgroup implements Killable {
 
 /** The groups of one keeper. */
 export class Cgroups {
+  /** Where the keeper was before it moved into its own group. */
+  readonly origin: Hierarchy;
   readonly #base: string;
-  readonly #name: string;
   readonly #home: number;
   readonly #spare: Cgroup[] = [];
+  /** Folders with groups of commands: the keeper's own, and the one of its limited commands. */
+  readonly #folders: string[];
   #made = 0;
 
-  private constructor(base: string) {
+  private constructor(origin: Hierarchy, base: string) {
+    this.origin = origin;
     this.#base = base;
-    this.#name = basename(base);
+    this.#folders = [base];
     this.#home = openSync(join(base, 'cgroup.threads'), 'r+');
+  }
+
+  /** Groups of commands are in this folder too. */
+  also(folder: string): void {
+    this.#folders.push(folder);
   }
 
   /**
@@ -158,15 +203,14 @@ export class Cgroups {
    * no version 2 hierarchy, no delegation, not root.
    */
   static open(): Cgroups | undefined {
-    const mount = mountPoint();
-    if (mount === undefined) return undefined;
-    const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'latin1'))?.[1] ?? '/';
-    const base = join(mount, own, `${PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
-    removeLeftOvers(join(mount, own));
+    const origin = versionTwo();
+    if (!origin) return undefined;
+    const base = join(origin.own, ownName());
+    removeLeftOvers(origin.own);
     try {
       mkdirSync(base);
       writeFileSync(join(base, 'cgroup.procs'), String(process.pid));
-      const groups = new Cgroups(base);
+      const groups = new Cgroups(origin, base);
       groups.#spare.push(groups.#make());
       return groups;
     } catch {
@@ -193,7 +237,7 @@ export class Cgroups {
 
   /** Gives an empty group back. */
   give(group: Cgroup): void {
-    if (this.#spare.length < SPARE) {
+    if (this.#spare.length < SPARE && !(group instanceof DomainCgroup)) {
       this.#spare.push(group);
       return;
     }
@@ -209,11 +253,14 @@ export class Cgroups {
   groupOf(pid: number): string | undefined {
     try {
       const place = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))?.[1] ?? '';
-      const name = place.split(`/${this.#name}/`)[1];
-      return name && join(this.#base, name);
+      for (const folder of this.#folders) {
+        const name = place.split(`/${basename(folder)}/`)[1];
+        if (name) return join(folder, name);
+      }
     } catch {
-      return undefined;
+      // It has ended.
     }
+    return undefined;
   }
 
   close(): void {
@@ -228,20 +275,21 @@ export class Cgroups {
   }
 }
 
-/** Where the version 2 hierarchy is mounted, alone or beside version 1. */
-function mountPoint(): string | undefined {
-  for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
-    const [left, right] = line.split(' - ');
-    if (right?.startsWith('cgroup2 ')) return left!.split(' ')[4];
-  }
-  return undefined;
+/** A name for groups of this keeper that no other keeper's group has. */
+export const ownName = (): string => `${PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`;
+
+/** Whether this is the name of a group whose keeper has ended. */
+export function isLeftOver(name: string): boolean {
+  const pid = name.startsWith(PREFIX) ? parseInt(name.slice(PREFIX.length), 10) : NaN;
+  const stat = pid > 0 ? statOf(pid) : undefined;
+  return pid > 0 && !(stat && isLive(stat));
 }
 
-/** Empty groups of keepers that have ended. */
-function removeLeftOvers(folder: string): void {
+/** Removes empty groups of keepers that have ended. */
+export function removeLeftOvers(folder: string): void {
   let names: string[];
   try {
-    names = readdirSync(folder).filter((name) => name.startsWith(PREFIX));
+    names = readdirSync(folder).filter((name) => isLeftOver(name));
   } catch {
     return;
   }

@@ -20,11 +20,11 @@ export interface LimitCalls {
 }
 
 // Source: Linux, include/uapi/asm-generic/resource.h.
-const RLIMIT_CPU = 0;
+export const RLIMIT_CPU = 0;
 const RLIMIT_FSIZE = 1;
 const RLIMIT_DATA = 2;
 const RLIMIT_AS = 9;
-const UNLIMITED = 2n ** 64n - 1n;
+export const UNLIMITED = 2n ** 64n - 1n;
 const FREE: Limit = { soft: UNLIMITED, hard: UNLIMITED };
 /** Descriptors of the keeper itself, and of each run, at most. */
 const OWN_FILES = 324;
@@ -42,6 +42,8 @@ export class Inheritance {
   readonly #ownFiles: Limit;
   #always: Difference[] = [];
   #files: Difference | undefined;
+  /** Hard limits of commands that may differ from the keeper's own, by resource. */
+  readonly #hard = new Map<number, bigint>();
   /** Runs with which the keeper stays below a command's own limit of files. */
   #fewRuns = Infinity;
   #runs = 0;
@@ -108,6 +110,7 @@ export class Inheritance {
     // A keeper whose hard limit of time were lowered for a moment could be killed in it.
     const hard = resource === RLIMIT_FSIZE && this.#mayRaise ? wanted.hard : own.hard;
     const theirs = { soft: least(wanted.soft, hard), hard };
+    this.#hard.set(resource, hard);
     if (!isSame(theirs, own)) this.#always.push(this.#between(resource, theirs, own));
     return isSame(theirs, wanted);
   }
@@ -121,6 +124,7 @@ export class Inheritance {
     const own = this.#ownFiles;
     const hard = this.#mayRaise ? wanted.hard : own.hard;
     const theirs = { soft: least(wanted.soft, hard), hard };
+    this.#hard.set(RLIMIT_NOFILE, hard);
     if (!isSame(theirs, own)) {
       this.#files = this.#between(RLIMIT_NOFILE, theirs, own);
       this.#fewRuns = (Number(theirs.soft) - OWN_FILES) / FILES_A_RUN;
@@ -139,6 +143,11 @@ export class Inheritance {
 
   #areMany(runs: number): boolean {
     return runs >= this.#fewRuns || this.#fewRuns < 1;
+  }
+
+  /** The hard limit that commands get. */
+  hardLimit(resource: number): bigint {
+    return this.#hard.get(resource) ?? this.#limits.get(resource).hard;
   }
 
   /** The keeper is what a command is to be already. */
@@ -172,7 +181,7 @@ export class Inheritance {
 const isSame = (a: Limit, b: Limit): boolean => a.soft === b.soft && a.hard === b.hard;
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
-function readLimit([soft, hard]: readonly [string, string]): Limit {
+export function readLimit([soft, hard]: readonly [string, string]): Limit {
   const read = (text: string): bigint => (text === 'unlimited' ? UNLIMITED : BigInt(text));
   return { soft: read(soft), hard: read(hard) };
 }

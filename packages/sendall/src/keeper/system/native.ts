@@ -63,6 +63,8 @@ export interface SpawnPlan {
   stderr: number;
   /** A terminal's path, NUL-terminated: it becomes the controlling terminal and stdin, stdout and stderr. */
   terminal?: Buffer | undefined;
+  /** A descriptor of the cgroup of version 2 to be born in, outside of the keeper's own. */
+  cgroup?: number | undefined;
 }
 
 /** argv and environment as the kernel wants them: arrays of pointers into one block of bytes. */
@@ -158,6 +160,10 @@ export interface Native {
   adopt(starter: Starter): string[];
   /** When memory runs out, commands are ended before this process. */
   readonly isLastToGo: boolean;
+  /** Whether a plan may name a cgroup. */
+  readonly bearsInGroups: boolean;
+  /** The hard limit of commands on a resource, by its number. */
+  hardLimit(resource: number): bigint;
   /** Gives back what was arranged for a spawn that will not be. */
   discard(arranged: Arranged): void;
   /** Calls back when a child may have ended. Returns how to stop that. */
@@ -186,6 +192,11 @@ export interface Native {
    * @throws SystemError
    */
   as<T>(user: UserAccount, act: () => T): T;
+  /**
+   * Runs `act` with a new session keyring: what it starts has no keys of this process, nor of other commands.
+   * @throws SystemError
+   */
+  apartFromKeys<T>(act: () => T): T;
   duplicate(fd: number): number;
   /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
   openTerminal(): { master: number; path: string };

@@ -23,7 +23,7 @@ import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { join, resolve } from 'node:path';
 import { RESOURCES, RLIMIT_NOFILE, starter } from '../../started.js';
-import { renice } from './inheritance.js';
+import { readLimit, renice, UNLIMITED } from './inheritance.js';
 import { StartFailure } from './program.js';
 import { SystemError, type Native, type Status, type Watch, type Words } from './native.js';
 
@@ -235,6 +235,9 @@ export function plainNative(folder: string): Native {
       }
     },
     becomeSubreaper() {},
+    bearsInGroups: false,
+    hardLimit: (resource) => hardOf(resource),
+    apartFromKeys: (act) => act(),
     account: () => refuse('running as another user'),
     as: () => refuse('running as another user'),
     duplicate: () => refuse('a terminal'),
@@ -250,6 +253,12 @@ export function plainNative(folder: string): Native {
     },
     dispose: () => rmSync(fifos, { recursive: true, force: true }),
   };
+}
+
+/** This process' hard limit, which its children have too. */
+function hardOf(resource: number): bigint {
+  const limit = starter().limits[resource];
+  return limit ? readLimit(limit).hard : UNLIMITED;
 }
 
 /** Node says only later why a file did not start; this looks at the file instead. */

@@ -40,7 +40,7 @@ export interface Tree {
   /** Runs `start` so that what it starts belongs to the tree. */
   within<T>(start: () => T): T;
   /** For another thread that is to do as `within` does; undefined where there is nothing to do. */
-  readonly seat?: Seat;
+  readonly seat?: Seat | undefined;
   /** The leader, once it runs. */
   lead(pid: number): void;
   /** Whether a process of it lives. Zombies do not count. */
@@ -77,11 +77,20 @@ export class CgroupTree implements Tree {
   #begun = 0;
   #escaped = false;
 
-  /** `alone` says that no other run lives: every orphan belongs to this one. */
-  constructor(native: Native, groups: Cgroups, children: Children, runId: string, alone: () => boolean) {
+  /**
+   * `alone` says that no other run lives: every orphan belongs to this one. `group`: one that was made for this command.
+   */
+  constructor(
+    native: Native,
+    groups: Cgroups,
+    children: Children,
+    runId: string,
+    alone: () => boolean,
+    group: Cgroup = groups.take(),
+  ) {
     this.#native = native;
     this.#groups = groups;
-    this.#group = groups.take();
+    this.#group = group;
     this.#children = children;
     this.#mark = `${RUN_MARK}=${runId}`;
     this.#alone = alone;
@@ -99,7 +108,7 @@ export class CgroupTree implements Tree {
     return this.#group.within(start);
   }
 
-  get seat(): Seat {
+  get seat(): Seat | undefined {
     return this.#group.seat;
   }
 

@@ -8,6 +8,8 @@ const O_RDWR = 2;
 const SPAWN_SETSIGDEF = 0x04;
 const SPAWN_SETSIGMASK = 0x08;
 const SPAWN_SETSID = 0x80;
+/** From glibc 2.39 on. */
+const SPAWN_SETCGROUP = 0x100;
 /** Bytes of a sigset_t. */
 const SIGNAL_SET = 128;
 const FIRST_AFTER_STANDARD = 3;
@@ -17,7 +19,17 @@ const POSIX_SPAWN = 'int posix_spawn(void *pid, void *path, void *actions, void 
 
 type Spawn = Pick<
   Native,
-  'words' | 'arrange' | 'callOf' | 'callDone' | 'expectRuns' | 'adopt' | 'isLastToGo' | 'spawn' | 'discard'
+  | 'words'
+  | 'arrange'
+  | 'callOf'
+  | 'callDone'
+  | 'expectRuns'
+  | 'adopt'
+  | 'isLastToGo'
+  | 'bearsInGroups'
+  | 'hardLimit'
+  | 'spawn'
+  | 'discard'
 >;
 
 export function spawnCalls(libc: Libc, starter: Starter): Spawn {
@@ -32,6 +44,7 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
   const addFchdir = libc.checkedByResult('int posix_spawn_file_actions_addfchdir_np(void *actions, int fd)');
   const addCloseFrom = libc.checkedByResult('int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)');
   const attributes = spawnAttributes(libc);
+  const inGroup = groupAttributes(libc);
   const inheritance = new Inheritance(limitCalls(libc), starter);
   const oomScore = OomScore.lower();
   const pid = Buffer.alloc(8);
@@ -87,7 +100,7 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
       return { plan, actions };
     },
     callOf({ plan, actions }) {
-      if (!inheritance.isShared) return undefined;
+      if (!inheritance.isShared || plan.cgroup !== undefined) return undefined;
       oomScore?.lend();
       const { argv, env } = plan.words;
       const [path, argvAt, envAt] = [plan.path, argv, env].map((each) => koffi.address(each)) as [
@@ -108,10 +121,19 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
       return different;
     },
     isLastToGo: oomScore !== undefined,
+    bearsInGroups: inGroup !== undefined,
+    hardLimit: (resource) => inheritance.hardLimit(resource),
     spawn({ plan, actions }) {
       oomScore?.lend();
       const code = inheritance.lend(() =>
-        posixSpawn(pid, plan.path, actions!, attributes, plan.words.argv, plan.words.env),
+        posixSpawn(
+          pid,
+          plan.path,
+          actions!,
+          plan.cgroup === undefined ? attributes : inGroup!(plan.cgroup),
+          plan.words.argv,
+          plan.words.env,
+        ),
       );
       oomScore?.giveBack();
       discard(actions!);
@@ -133,13 +155,33 @@ export function spawnByCall(libc: Libc): (call: SpawnCall) => { errno: number; p
   };
 }
 
+/**
+ * Attributes for a child that is born in a cgroup of version 2; undefined where the C library has none.
+ * Source: glibc 2.39, posix_spawnattr_setcgroup_np.
+ */
+function groupAttributes(libc: Libc): ((cgroup: number) => Buffer) | undefined {
+  try {
+    const setCgroup = libc.checkedByResult('int posix_spawnattr_setcgroup_np(void *attr, int cgroup)');
+    const attributes = spawnAttributes(libc, SPAWN_SETCGROUP);
+    return (cgroup) => {
+      setCgroup(attributes, cgroup);
+      return attributes;
+    };
+  } catch {
+    return undefined;
+  }
+}
+
 /** Every signal has its default and is unblocked: a child would inherit Node's ignored SIGPIPE. */
-function spawnAttributes(libc: Libc): Buffer {
+function spawnAttributes(libc: Libc, more = 0): Buffer {
   const attributes = Buffer.alloc(ROOM);
   const set = (declaration: string, ...values: Value[]): void =>
     void libc.checkedByResult(declaration)(attributes, ...values);
   set('int posix_spawnattr_init(void *attr)');
-  set('int posix_spawnattr_setflags(void *attr, short flags)', SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID);
+  set(
+    'int posix_spawnattr_setflags(void *attr, short flags)',
+    SPAWN_SETSIGDEF | SPAWN_SETSIGMASK | SPAWN_SETSID | more,
+  );
   set('int posix_spawnattr_setsigdefault(void *attr, void *set)', Buffer.alloc(SIGNAL_SET, 0xff));
   set('int posix_spawnattr_setsigmask(void *attr, void *set)', Buffer.alloc(SIGNAL_SET));
   return attributes;

@@ -1,4 +1,4 @@
-/** Users of this machine, and acting as one of them for a moment. */
+/** Users of this machine, acting as one of them for a moment, and keys that others must not have. */
 import { SystemError, type Native } from '../native.js';
 import type { Libc } from './libc.js';
 
@@ -7,6 +7,12 @@ const CREDENTIAL_CALLS: { [arch: string]: readonly [number, number, number] } = 
   x64: [116, 117, 119],
   arm64: [159, 147, 149],
 };
+/** keyctl, and what it is to do. Source: keyctl(2). */
+const KEYCTL: { [arch: string]: number } = { x64: 250, arm64: 219 };
+const JOIN_SESSION_KEYRING = 1;
+const LINK = 8;
+const SESSION_KEYRING = -3;
+const USER_KEYRING = -4;
 const MOST_GROUPS = 1024;
 /** Bytes of struct passwd, and of the strings that it points to. */
 const ENTRY = 64;
@@ -14,7 +20,7 @@ const STRINGS = 64 * 1024;
 /** An id that stays as it is. */
 const SAME = -1;
 
-export function userCalls(libc: Libc): Pick<Native, 'account' | 'as'> {
+export function userCalls(libc: Libc): Pick<Native, 'account' | 'as' | 'apartFromKeys'> {
   const getpwnam = libc.plain('int getpwnam_r(void *name, void *entry, void *text, size_t length, void *result)');
   const getgrouplist = libc.plain('int getgrouplist(void *name, uint gid, void *groups, void *count)');
   const list = 'long syscall(long number, long count, void *list)';
@@ -22,12 +28,44 @@ export function userCalls(libc: Libc): Pick<Native, 'account' | 'as'> {
   const setgroups = libc.checked(list, 'setgroups');
   const setresgid = libc.checked(ids, 'setresgid');
   const setresuid = libc.checked(ids, 'setresuid');
+  const keyctl = libc.plain('long syscall(long number, long what, long a, long b, long none)');
   const word = Buffer.alloc(8);
-  const { ENOENT, ESRCH, EBADF, EPERM, ENOSYS } = libc.code;
+  const { ENOENT, ESRCH, EBADF, EPERM, EACCES, ENOSYS } = libc.code;
   // Source: getpwnam_r(3): different systems say "no such user" by different numbers.
   const unknown = new Set([0, ENOENT, ESRCH, EBADF, EPERM]);
 
+  /** False where this process may have no keys: its commands have none either. */
+  const newKeyring = (): boolean => {
+    const number = KEYCTL[process.arch];
+    if (number === undefined) return false;
+    if (keyctl(number, JOIN_SESSION_KEYRING, 0, 0, 0) >= 0) return true;
+    const { errno } = libc;
+    // Such as in a container.
+    if (errno === ENOSYS || errno === EPERM || errno === EACCES) return false;
+    throw new SystemError('keyctl', errno);
+  };
+  /**
+   * A keyring with the keys of this process' user, for this process and its own user's commands. Not the one that this
+   * process was started with: a thread that leaves a session keyring cannot come back to it.
+   */
+  const ownKeyring = (): void => {
+    try {
+      if (newKeyring()) keyctl(KEYCTL[process.arch]!, LINK, USER_KEYRING, SESSION_KEYRING, 0);
+    } catch {
+      // No room for one more key, an instant after there was: not worth a command that has just started.
+    }
+  };
+  if (process.geteuid?.() === 0) ownKeyring();
+
   return {
+    apartFromKeys(act) {
+      newKeyring();
+      try {
+        return act();
+      } finally {
+        ownKeyring();
+      }
+    },
     account(name) {
       if (name.includes('\0')) return undefined;
       const entry = Buffer.alloc(ENTRY);
