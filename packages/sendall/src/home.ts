@@ -35,6 +35,8 @@ export interface Home {
   readonly hostsFolder: string;
   /** Keys that may use this machine's agent. */
   readonly callersFile: string;
+  /** What callers who are no owners may do. */
+  readonly policyFile: string;
   /** The broker that this user's commands use. */
   readonly engineFile: string;
 }
@@ -67,6 +69,7 @@ export function resolveHome(env: NodeJS.ProcessEnv = process.env): Home {
     hostsFile: join(config, 'hosts.json'),
     hostsFolder: join(config, 'hosts.d'),
     callersFile: join(config, 'callers.json'),
+    policyFile: join(config, 'policy.yaml'),
     engineFile: join(config, 'engine.json'),
   };
 }
@@ -84,13 +87,14 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|engine\.json|fleet|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|hosts\.json|hosts\.d|inventory\.json|callers\.json|policy\.yaml|engine\.json|fleet|journal|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
 const TYPICAL = [
   'identity.pem',
   'hosts.json',
   'hosts.d',
   'callers.json',
+  'policy.yaml',
   'engine.json',
   'fleet',
   'keeper.lock',

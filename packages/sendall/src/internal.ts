@@ -26,4 +26,5 @@ export { askWarmLinks } from './link/warm/client.js';
 export { discover, openWarmLinks } from './on-demand.js';
 export { signalNumber } from './protocol/signals.js';
 export { canonicalNetworkUrl, formatTlsUrl, parseTlsUrl } from './text/address.js';
+export { readSize } from './text/size.js';
 export { ScreenModes } from './text/screen-modes.js';

@@ -1,5 +1,5 @@
 /** Ansible inventories as INI: `[group]`, `[group:children]`, hosts with variables; `[group:vars]` is passed over. */
-import { mistake } from '../client/inventories/tree.js';
+import { mistake } from '../text/tree.js';
 import { addAnsibleHosts, isAddressVariable, OWN_GROUPS } from './ansible.js';
 import type { Draft } from './draft.js';
 

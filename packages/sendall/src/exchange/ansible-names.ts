@@ -1,6 +1,6 @@
 /** Ansible's patterns for host names: `www[01:50:2].example.com`, `db-[a:f]`, `HOST:PORT`. */
 import { isIPv6 } from 'node:net';
-import { mistake, type Place } from '../client/inventories/tree.js';
+import { mistake, type Place } from '../text/tree.js';
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
 

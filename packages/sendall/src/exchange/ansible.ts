@@ -2,7 +2,7 @@
  * Ansible inventories in YAML or JSON (also what a dynamic inventory prints for `--list`). Of the variables only
  * `ansible_host` is read: others may hold secrets.
  */
-import { entriesOf, kindOf, mistake, textOf, type Place, type Tree } from '../client/inventories/tree.js';
+import { entriesOf, kindOf, mistake, textOf, type Place, type Tree } from '../text/tree.js';
 import { expandRanges, withoutPort } from './ansible-names.js';
 import type { Draft } from './draft.js';
 

@@ -2,7 +2,7 @@
  * ClusterShell's groups: flat files (`groups.d/local.cfg`, a group and its nodes a line) and YAML (`groups.d/*.yaml`,
  * sources with groups). The first source's groups keep their names, those of another are named `source:group`.
  */
-import { entriesOf, mistake, textOf, type Place, type Tree } from '../client/inventories/tree.js';
+import { entriesOf, mistake, textOf, type Place, type Tree } from '../text/tree.js';
 import { NodeSet } from '../sets/node-set.js';
 import type { Draft } from './draft.js';
 

@@ -3,7 +3,7 @@ import { checkGroupName } from '../client/inventories/listing.js';
 import { checkHostName, checkHostUrl } from '../client/inventory.js';
 import { formatTlsUrl } from '../text/address.js';
 import { LIMIT_NAMES } from '../client/inventories/limits.js';
-import { mistake, type Place } from '../client/inventories/tree.js';
+import { mistake, type Place } from '../text/tree.js';
 
 /** The port of agents; other tools' ports are those of ssh. */
 const PORT = 7433;

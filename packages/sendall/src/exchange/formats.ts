@@ -2,8 +2,8 @@
 import { UsageError } from '../errors.js';
 import type { InventoryLimits } from '../client/inventories/limits.js';
 import { joinListings, readListing, type Listing } from '../client/inventories/listing.js';
-import { treeOfJson, type Tree } from '../client/inventories/tree.js';
-import { readYaml } from '../client/inventories/yaml.js';
+import { treeOfJson, type Tree } from '../text/tree.js';
+import { readYaml } from '../text/yaml.js';
 import { NodeSet } from '../sets/node-set.js';
 import { isAnsibleTree, readAnsibleTree } from './ansible.js';
 import { readAnsibleIni } from './ansible-ini.js';

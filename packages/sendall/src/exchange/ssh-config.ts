@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { mistake, type Place } from '../client/inventories/tree.js';
+import { mistake, type Place } from '../text/tree.js';
 import { matches } from '../sets/wildcard.js';
 import type { Draft } from './draft.js';
 

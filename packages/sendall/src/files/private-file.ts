@@ -33,6 +33,11 @@ const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
  * unreadable.
  */
 export function readPrivateFile(path: string): string | undefined {
+  return readPrivateBytes(path, MAX_SIZE)?.toString('utf8');
+}
+
+/** The file's bytes, as readPrivateFile has its text. `most`: bytes that it may have. */
+export function readPrivateBytes(path: string, most: number): Buffer | undefined {
   let fd: number;
   try {
     // O_NONBLOCK: opening a FIFO in the file's place must not hang.
@@ -53,8 +58,8 @@ export function readPrivateFile(path: string): string | undefined {
       throw new UsageError(
         `${path} is open to other users (mode ${(info.mode & 0o777).toString(8)}): if no other user has used it, chmod 600 it`,
       );
-    if (info.size > MAX_SIZE) throw new UsageError(`${path} has ${info.size} bytes, more than ${MAX_SIZE}`);
-    return readFileSync(fd, 'utf8');
+    if (info.size > most) throw new UsageError(`${path} has ${info.size} bytes, more than ${most}`);
+    return readFileSync(fd);
   } finally {
     closeSync(fd);
   }

@@ -1,7 +1,6 @@
 /** Durations, sizes and numbers as people write them. */
 import { readDuration, UsageError } from '../../index.js';
-
-const SIZES: Record<string, number> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
+import { readSize } from '../../internal.js';
 
 /** Milliseconds of "30s", "500ms", "10m", "2h", "1d" or a plain number of seconds. */
 export function parseDuration(text: string, option: string): number {
@@ -12,9 +11,9 @@ export function parseDuration(text: string, option: string): number {
 
 /** Bytes of "64k", "10M", "1GiB" or a plain number. */
 export function parseSize(text: string, option: string): number {
-  const match = /^(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?$/i.exec(text);
-  if (!match) throw new UsageError(`${option}: "${text}" is not a size such as 65536, 64k, 10M or 1G`);
-  return Math.round(Number(match[1]) * SIZES[match[2]!.toLowerCase()]!);
+  const bytes = readSize(text);
+  if (bytes === undefined) throw new UsageError(`${option}: "${text}" is not a size such as 65536, 64k, 10M or 1G`);
+  return bytes;
 }
 
 /** 65536 as "64 KiB". */

@@ -11,7 +11,7 @@ import { inventoryLimits, type InventoryLimits, type InventoryOptions } from './
 import { emptyListing, joinListings, type HostEntry, type Listing } from './listing.js';
 import { askProgram } from './program.js';
 import { keyFor, recall, remember } from './remembered.js';
-import { placeText } from './tree.js';
+import { placeText } from '../../text/tree.js';
 
 /** A host, and where it is stated. */
 export interface ListedHost extends InventoryHost {

@@ -6,7 +6,7 @@ import { readTrustedFile } from '../../files/trusted-file.js';
 import { stampOf } from '../../files/stamp.js';
 import { LIMIT_NAMES, type InventoryLimits } from './limits.js';
 import { readListing, type Listing } from './listing.js';
-import { readYaml } from './yaml.js';
+import { readYaml } from '../../text/yaml.js';
 
 /** Most files in the folder: each look-up costs a `stat` of each. */
 const MAX_FILES = 1000;

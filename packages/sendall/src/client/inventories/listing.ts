@@ -5,7 +5,7 @@ import { parseFingerprint } from '../../keys/fingerprint.js';
 import { checkHostName, checkHostUrl } from '../inventory.js';
 import { parseTag } from '../known-hosts.js';
 import { LIMIT_NAMES } from './limits.js';
-import { entriesOf, mistake, placeText, textOf, type Place, type Tree, type TreeEntry } from './tree.js';
+import { entriesOf, mistake, placeText, textOf, type Place, type Tree, type TreeEntry } from '../../text/tree.js';
 
 /** What is stated of a host. */
 export interface HostEntry {

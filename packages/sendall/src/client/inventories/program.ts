@@ -8,7 +8,7 @@ import { trustedPath } from '../../files/trusted-file.js';
 import { printable } from '../../text/printable.js';
 import { LIMIT_NAMES, type InventoryLimits } from './limits.js';
 import { readListing, type Listing } from './listing.js';
-import { treeOfJson } from './tree.js';
+import { treeOfJson } from '../../text/tree.js';
 
 /** Most bytes of a program's stderr; its last line is shown if it fails. */
 const MAX_STDERR = 64 * 1024;

@@ -1,5 +1,5 @@
 /** A parsed text as maps, lists and words, each with its line, whether it was YAML or JSON. */
-import { UsageError } from '../../errors.js';
+import { UsageError } from '../errors.js';
 
 /** A value: a word, a list or a map. JSON has no lines. */
 export type Tree = { readonly line?: number | undefined } & (
