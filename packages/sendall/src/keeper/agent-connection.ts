@@ -12,6 +12,7 @@ import {
   type MessageNamed,
   type RunInfo,
 } from '../protocol/messages.js';
+import { TAKES_SECRETS } from '../protocol/secrets.js';
 import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { RunServices } from './run/services.js';
@@ -189,7 +190,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED, OBEYS_LIMITS],
+      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,

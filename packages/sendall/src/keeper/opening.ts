@@ -16,6 +16,7 @@ import { Places, type Place } from './bounds/places.js';
 import { keyOf, type Retention } from './run/retention.js';
 import { RuleTurns } from './bounds/rule-turns.js';
 import { KeeperRun, type RunOwner } from './run/run.js';
+import { bytesOf, takeSecrets, type Secrets } from './run/secrets.js';
 import { journalWords } from './run/shown-words.js';
 import { WaitingRuns } from './run/waiting-runs.js';
 import { StartFailure } from './system/program.js';
@@ -103,7 +104,14 @@ export class Opening {
     if (refusal) return refuse(refusal);
     const busy = this.#ruleTurns.refusal(principal, grant);
     if (busy !== undefined) return refuse({ code: 'busy', message: busy, rule: grant?.rule });
-    const place = this.#places.take(message.caller ?? principal, raw.length);
+    let secrets: Secrets;
+    try {
+      secrets = takeSecrets(spec, message.secrets, this.#keeper.limits);
+    } catch (error) {
+      if (!(error instanceof StartFailure)) throw error;
+      return refuse(error);
+    }
+    const place = this.#places.take(message.caller ?? principal, raw.length + bytesOf(secrets));
     if (typeof place === 'string') return refuse({ code: 'busy', message: place });
     const intent: EntryOf<'intent'> = {
       kind: 'intent',
@@ -126,7 +134,7 @@ export class Opening {
       { intent, treeEnded: false, acked: false, dropped: false },
       frame,
     );
-    run.specify(raw, spec, grant);
+    run.specify(raw, spec, grant, secrets);
     run.endWithin(message.leftMs);
     this.#placeOf.set(run, place);
     this.#ruleTurns.add(run, principal, grant);

@@ -2,6 +2,7 @@
 import { ProtocolError } from '../errors.js';
 import { decodeFields, encodeFields, type Fields, type MessageOf, type Sender } from './fields.js';
 import { MESSAGES, SPEC_FIELDS, type Control, type Message, type MessageName, type Spec } from './messages.js';
+import { wrongSecrets } from './secrets.js';
 
 const HEADER = 8;
 const DATA_TYPE = 0x20;
@@ -140,5 +141,7 @@ export function decodeSpec(raw: Uint8Array): Spec {
     if (word?.includes(NUL)) throw new ProtocolError(`${where} holds a NUL byte, which no command can receive`);
   for (const pair of spec.env) if (pair.indexOf(0x3d) < 1) throw new ProtocolError('an env entry is not NAME=VALUE');
   if (spec.verb === 'exec' && spec.argv[0]!.length === 0) throw new ProtocolError('argv[0] is empty');
+  const wrong = wrongSecrets(spec);
+  if (wrong !== undefined) throw new ProtocolError(wrong);
   return spec;
 }

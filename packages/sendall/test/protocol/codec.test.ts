@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ProtocolError } from '../../src/errors.js';
 import { decode, decodeSpec, encode, encodeData, encodeSpec } from '../../src/protocol/codec.js';
 import type { Field, Fields } from '../../src/protocol/fields.js';
 import {
@@ -192,10 +193,36 @@ describe('specs', () => {
     fc.assert(
       fc.property(fieldsOf(SPEC_FIELDS), (value) => {
         const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop' };
-        const clean = { ...value, ...sound, cwd: undefined, script: undefined };
+        const secrets = [{ name: 'DB', as: 'fd' }];
+        const clean = { ...value, ...sound, secrets, cwd: undefined, script: undefined };
         expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(
           Object.fromEntries(Object.entries(clean).filter(([, v]) => v !== undefined)),
         );
+      }),
+    );
+  });
+
+  test('secrets come back with a variable each, or are refused; a name that is none is not shown', () => {
+    const known = fc.constantFrom('DB', 'DB_FD', 'A', '_', 'LD_X', 'PATH', 'SENDALL_RUN', 'a b', '1', 'Ä', '');
+    const secret = fc.record({ name: fc.oneof(known, fc.string()), as: fc.constantFrom('fd', 'env', 'no') });
+    const env = fc.array(fc.constantFrom('DB=1', 'A_FD=2', '_=3', 'X=4').map((pair) => Buffer.from(pair)));
+    fc.assert(
+      fc.property(fc.array(secret, { maxLength: 5 }), env, (secrets, pairs) => {
+        const raw = encodeSpec(spec({ argv: [Buffer.from('x')], env: pairs, secrets }));
+        const variables = secrets.map(({ name, as }) => (as === 'env' ? name : `${name}_FD`));
+        const taken = pairs.map((pair) => pair.toString().split('=', 1)[0]!);
+        const sound =
+          secrets.every(({ name, as }) => /^(?:DB|DB_FD|A|_)$/.test(name) && as !== 'no') &&
+          new Set([...variables, ...taken]).size === variables.length + new Set(taken).size;
+        try {
+          expect(decodeSpec(raw).secrets).toEqual(secrets);
+          expect(new Set(variables).size).toBe(variables.length);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProtocolError);
+          expect(sound).toBe(false);
+          if (/is not allowed/.test((error as Error).message))
+            expect((error as Error).message).toMatch(/^the name of secret \d is not allowed: letters/);
+        }
       }),
     );
   });

@@ -15,8 +15,14 @@ export const DEFAULT_LIMITS = {
   /** Commands at one time; more wait in the queue. No caller gets more than it leaves to others, here and below. */
   maxRunning: 4096,
   maxQueued: 16_384,
-  /** What the specs of all runs that are not over may have together: words, variables, shell text. */
+  /** What the specs of all runs that are not over may have together: words, variables, shell text, secrets. */
   specTotal: 256 * MIB,
+  /** Secrets of one run. */
+  maxSecrets: 64,
+  /** Bytes of one secret. */
+  secretMax: 64 * 1024,
+  /** Bytes of all secrets of one run. */
+  secretsMax: 256 * 1024,
   /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
   maxEnded: 20_000,
   /** Run ids remembered in all. A remembered id never starts twice. */

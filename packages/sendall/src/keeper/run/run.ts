@@ -25,6 +25,7 @@ import { fault } from '../probes/faults.js';
 import type { Facts, LaterEntry } from '../journal/history.js';
 import type { Input } from './input.js';
 import { cutText, type EntryOf } from '../journal/entries.js';
+import type { Secrets } from './secrets.js';
 import type { RunServices } from './services.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Outputs, type OutputsEvents } from './outputs.js';
@@ -77,6 +78,8 @@ export class KeeperRun implements OutputsEvents {
   #rawSpec: Uint8Array | undefined;
   #spec: Spec | undefined;
   #grant: Grant | undefined;
+  /** Until its command has them. */
+  #secrets: Secrets = [];
   #endBy: number | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
@@ -168,12 +171,13 @@ export class KeeperRun implements OutputsEvents {
 
   // -- start
 
-  /** The spec as it came and as it is to be obeyed, and its grant. */
-  specify(raw: Uint8Array, spec: Spec, grant: Grant | undefined): void {
+  /** The spec as it came and as it is to be obeyed, its grant, and what no spec has. */
+  specify(raw: Uint8Array, spec: Spec, grant: Grant | undefined, secrets: Secrets): void {
     // With the rest of ATTACHED it must fit into one frame.
     this.#rawSpec = raw.length <= MAX_FRAME / 2 ? raw : undefined;
     this.#spec = spec;
     this.#grant = grant;
+    this.#secrets = secrets;
   }
 
   /** The rule that allows it, of a caller who is no owner. */
@@ -209,7 +213,9 @@ export class KeeperRun implements OutputsEvents {
       tree = cgroups
         ? new CgroupTree(native, cgroups, children, id, alone, group?.domain)
         : new ScanTree(native, children, id, alone);
-      this.#launch = new Launch(this.#services, spec, id, { tree, group, grant: this.#grant });
+      const surroundings = { tree, group, grant: this.#grant, secrets: this.#secrets };
+      this.#launch = new Launch(this.#services, spec, id, surroundings);
+      this.#secrets = [];
     } catch (error) {
       tree?.release();
       group?.release();
@@ -554,6 +560,7 @@ export class KeeperRun implements OutputsEvents {
     this.#deadlines = undefined;
     this.#spec = undefined;
     this.#grant = undefined;
+    this.#secrets = [];
     this.#screen = undefined;
     this.audience.forgetHolder();
     const raw = this.#rawSpec;

@@ -9,6 +9,7 @@ import type { LimitGroup } from '../bounds/limit-groups.js';
 import { prefixOf, type Becoming } from '../bounds/prefix.js';
 import { shellWords, tooLong } from '../system/long-words.js';
 import type { RunServices } from './services.js';
+import { openSecrets, secretVariables, type Secrets } from './secrets.js';
 import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from '../system/program.js';
 import { PacketSource, RecordSource } from '../output/records.js';
 import { PipeSource, type Source } from '../system/source.js';
@@ -32,6 +33,7 @@ export interface Surroundings {
   readonly group?: LimitGroup | undefined;
   /** Absent for an owner's. */
   readonly grant?: Grant | undefined;
+  readonly secrets: Secrets;
 }
 
 /** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
@@ -48,6 +50,8 @@ export class Launch {
   #path: Buffer = SHELL;
   /** Ends the child gets; closed here once it has them. */
   readonly #theirs: number[] = [];
+  /** Those of them that hold secrets. */
+  readonly #secrets: number[] = [];
   #handedOver = false;
   #stdin = -1;
   #stdout = -1;
@@ -66,14 +70,15 @@ export class Launch {
    * @throws StartFailure, or SystemError when descriptors run out. Nothing stays open then; the tree and the group are
    * still the caller's.
    */
-  constructor(services: RunServices, spec: Spec, runId: string, { tree, group, grant }: Surroundings) {
+  constructor(services: RunServices, spec: Spec, runId: string, { tree, group, grant, secrets }: Surroundings) {
     this.#native = services.native;
     this.tree = tree;
     this.group = group;
     this.#grant = grant;
     this.#becoming = becomingOf(services.native, services.account, spec, grant);
     const account = this.#user ?? services.account;
-    const { pairs, path } = buildEnvironment(account, spec.env, runId, spec.pty?.term);
+    const given = secrets.length ? [...spec.env, ...secretVariables(secrets)] : spec.env;
+    const { pairs, path } = buildEnvironment(account, given, runId, spec.pty?.term);
     this.#env = pairs;
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
@@ -84,6 +89,10 @@ export class Launch {
         this.#path = this.#findProgram(spec, path);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(services, spec);
+        openSecrets(this.#native, secrets, (fd) => {
+          this.#theirs.push(fd);
+          this.#secrets.push(fd);
+        });
       });
       // Not as the user: the socket's name is in the keeper's own folder for a moment.
       if (!spec.pty && spec.capture === 'ordered') this.#openRecords(services);
@@ -255,6 +264,7 @@ export class Launch {
       stderr: this.#stderr,
       terminal: this.terminal?.path,
       cgroup: this.group?.domain?.folder,
+      more: this.#secrets,
     });
   }
 

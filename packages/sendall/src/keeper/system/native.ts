@@ -52,6 +52,9 @@ export interface Status {
   maxRssKb?: number;
 }
 
+/** The number of a command's first descriptor behind stdin, stdout and stderr. */
+export const FIRST_AFTER_STANDARD = 3;
+
 export interface SpawnPlan {
   /** Program path, NUL-terminated. */
   path: Buffer;
@@ -65,6 +68,8 @@ export interface SpawnPlan {
   terminal?: Buffer | undefined;
   /** A descriptor of the cgroup of version 2 to be born in, outside of the keeper's own. */
   cgroup?: number | undefined;
+  /** What the command gets as descriptors 3, 4 and so on. Their own numbers are above all of these. */
+  more?: readonly number[];
 }
 
 /** argv and environment as the kernel wants them: arrays of pointers into one block of bytes. */
@@ -198,6 +203,12 @@ export interface Native {
    */
   apartFromKeys<T>(act: () => T): T;
   duplicate(fd: number): number;
+  /**
+   * A file in memory with these bytes, which nobody can change any more; its position is at its first byte. Its number is
+   * at least `least`, and it closes on exec.
+   * @throws SystemError
+   */
+  sealed(bytes: Uint8Array, least: number): number;
   /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
   openTerminal(): { master: number; path: string };
   setTerminalSize(fd: number, cols: number, rows: number): void;

@@ -2,9 +2,10 @@
  * What stands in for `syscalls.ts` where koffi cannot be loaded: FIFOs and child_process. It keeps the promises about
  * output, input and exit codes, and loses:
  * words, variables and folders that are not UTF-8 (refused), the default limit of open files (Node's raised one is
- * inherited), terminals, exact and ordered capture and other users (refused), rusage, speed (a start takes twice as long), and
- * orphans are found by group, session and mark alone. Node tells a death by a real-time signal as code 0: a command that
- * got one from a caller ends with `lost` instead of 0; one that such a signal of others ends cannot be known.
+ * inherited), terminals, exact and ordered capture, secrets in descriptors and other users (refused), rusage, speed (a
+ * start takes twice as long), and orphans are found by group, session and mark alone. Node tells a death by a real-time
+ * signal as code 0: a command that got one from a caller ends with `lost` instead of 0; one that such a signal of others
+ * ends cannot be known.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
@@ -241,6 +242,7 @@ export function plainNative(folder: string): Native {
     account: () => refuse('running as another user'),
     as: () => refuse('running as another user'),
     duplicate: () => refuse('a terminal'),
+    sealed: () => refuse('a secret in a descriptor (not in a variable, --secret-as env)'),
     openTerminal: () => refuse('a terminal'),
     setTerminalSize() {},
     terminalBits: () => undefined,

@@ -7,6 +7,7 @@
  */
 import { fileCalls } from './calls/files.js';
 import { Libc } from './calls/libc.js';
+import { memoryFileCalls } from './calls/memory-files.js';
 import { processCalls } from './calls/processes.js';
 import { recordSocketCalls } from './calls/record-sockets.js';
 import { spawnByCall, spawnCalls } from './calls/spawn.js';
@@ -23,6 +24,7 @@ export async function loadNative(starter: Starter): Promise<Native | undefined> 
     return {
       subreaper: true,
       ...fileCalls(libc),
+      ...memoryFileCalls(libc),
       ...spawnCalls(libc, starter),
       ...processCalls(libc),
       ...userCalls(libc),

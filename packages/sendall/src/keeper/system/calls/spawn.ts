@@ -1,7 +1,7 @@
 /** posix_spawn: what a command gets is laid out before, and one call starts it. */
 import type { Starter } from '../../../started.js';
 import { adoptOomScore, Inheritance, OomScore } from '../inheritance.js';
-import { SystemError, type Native, type SpawnCall } from '../native.js';
+import { FIRST_AFTER_STANDARD, SystemError, type Native, type SpawnCall } from '../native.js';
 import { ROOM, type Libc, type Value } from './libc.js';
 
 const O_RDWR = 2;
@@ -12,7 +12,6 @@ const SPAWN_SETSID = 0x80;
 const SPAWN_SETCGROUP = 0x100;
 /** Bytes of a sigset_t. */
 const SIGNAL_SET = 128;
-const FIRST_AFTER_STANDARD = 3;
 const POINTER = 8;
 
 const POSIX_SPAWN = 'int posix_spawn(void *pid, void *path, void *actions, void *attr, void *argv, void *env)';
@@ -92,7 +91,9 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
           addDup2(actions, plan.stdout, 1);
           addDup2(actions, plan.stderr, 2);
         }
-        addCloseFrom(actions, FIRST_AFTER_STANDARD);
+        const { more = [] } = plan;
+        for (const [i, fd] of more.entries()) addDup2(actions, fd, FIRST_AFTER_STANDARD + i);
+        addCloseFrom(actions, FIRST_AFTER_STANDARD + more.length);
       } catch (error) {
         discard(actions);
         throw error;
