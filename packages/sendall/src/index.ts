@@ -68,6 +68,7 @@ export type { InventoryOptions } from './client/inventories/limits.js';
 export type { Inventory, InventoryHost, ResolvedHost } from './client/inventory.js';
 export { KnownHosts, type HostInstallation, type KnownHost } from './client/known-hosts.js';
 export { newRunId, type RunOptions, type Word } from './client/options/options.js';
+export { secret, type Secret } from './client/options/secret.js';
 export type { Retry } from './client/options/retry.js';
 export type { OutputTarget } from './client/options/output-target.js';
 export type { Argument } from './client/options/template.js';

@@ -6,7 +6,6 @@ export const TAKES_SECRETS = 'secrets';
 
 /** How a command gets a secret: a descriptor whose number is in NAME_FD, or the variable NAME. */
 export const SECRET_WAYS = ['fd', 'env'] as const;
-export type SecretWay = (typeof SECRET_WAYS)[number];
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,99}$/;
 /** What a name is made of, for messages. */

@@ -7,6 +7,8 @@ export interface Rule {
   /** Completes "… is not". */
   readonly allowed: string;
   readonly fits: (value: unknown) => boolean;
+  /** No message shows the value, not even a wrong one. */
+  readonly hidden?: boolean;
 }
 export type Rules<T> = { readonly [K in keyof Required<T>]: Rule };
 
@@ -26,8 +28,9 @@ export function checkOptions<T>(what: string, options: unknown, rules: Rules<T>)
 }
 
 /** The same for a single value; undefined always passes. */
-export function check(name: string, value: unknown, { fits, allowed }: Rule): void {
-  if (value !== undefined && !fits(value)) throw new UsageError(`${name}: ${shown(value)} is not ${allowed}`);
+export function check(name: string, value: unknown, { fits, allowed, hidden }: Rule): void {
+  if (value !== undefined && !fits(value))
+    throw new UsageError(`${name}: ${hidden ? 'what was given' : shown(value)} is not ${allowed}`);
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -3,6 +3,7 @@ import { CHOICES, encodeSpec } from '../../protocol/codec.js';
 import type { Spec } from '../../protocol/messages.js';
 import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../../protocol/run-id.js';
 import { readDuration, type Duration } from '../../text/duration.js';
+import { SECRET_WAYS, wrongSecrets } from '../../protocol/secrets.js';
 import { UsageError } from '../../errors.js';
 import {
   abortSignal,
@@ -23,6 +24,7 @@ import {
 } from './check.js';
 import { prepareRetry, retryRule, type PreparedRetry, type Retry } from './retry.js';
 import { outputTargetRule, type OutputTarget } from './output-target.js';
+import { revealed, Secret } from './secret.js';
 import { verboseOf, verboseRule, type Verbose } from './verbose.js';
 
 /** A word, path or variable: text is sent as UTF-8, bytes as they are. */
@@ -48,6 +50,18 @@ export interface RunOptions {
   env?: Readonly<Record<string, Word | undefined>> | readonly Word[];
   /** Run as this user of the host (the agent must be allowed to). */
   runAs?: string;
+  /**
+   * Values that no journal, log, list or message has: `{ DB: secret(value) }`. Their names are part of the command, so the
+   * same run id with other names is a conflict; the values are not. Undefined values are skipped.
+   * @default none
+   */
+  secrets?: Readonly<Record<string, Secret | undefined>>;
+  /**
+   * How the command gets its secrets. "fd": the variable NAME_FD is the number of a descriptor from which it reads the
+   * value. "env": the variable NAME is the value; other processes of the same user can read it too.
+   * @default 'fd'
+   */
+  secretAs?: 'fd' | 'env';
   /**
    * What the command reads. "none": an immediate end-of-file. "pipe": what you write to `run.stdin`. Any other string:
    * that text. Otherwise: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
@@ -203,6 +217,15 @@ const variables: Rule = {
     Object.values(value).every((each) => each === undefined || word.fits(each)),
 };
 
+const secretValues: Rule = {
+  allowed: 'an object of secrets by name: { DB: secret(value) }',
+  fits: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((each) => each === undefined || each instanceof Secret),
+  hidden: true,
+};
+
 /** The allowed values of each option. */
 export const RUN_RULES: Rules<RunOptions> = {
   runId: { allowed: 'a run id', fits: (value) => typeof value === 'string' && isRunId(value) },
@@ -211,6 +234,8 @@ export const RUN_RULES: Rules<RunOptions> = {
   cwd: word,
   env: either(listOf(word), variables),
   runAs: name,
+  secrets: secretValues,
+  secretAs: oneOf(...SECRET_WAYS),
   stdin: either(word, readable),
   stdout: outputTargetRule,
   stderr: outputTargetRule,
@@ -247,6 +272,8 @@ export interface PreparedRun {
   readonly runId: Buffer;
   readonly spec: Spec;
   readonly rawSpec: Uint8Array;
+  /** The values of the spec's secrets. */
+  readonly secrets: ReadonlyMap<string, Secret>;
   readonly encoding: string;
   readonly maxBuffer: number;
   readonly waitFor: 'exit' | 'eof' | 'tree';
@@ -268,6 +295,10 @@ export interface PreparedRun {
 export function toBytes(word: Word): Uint8Array {
   if (typeof word === 'string') return Buffer.from(word, 'utf8');
   if (word instanceof Uint8Array) return word;
+  if ((word as unknown) instanceof Secret)
+    throw new UsageError(
+      'a secret cannot be a word or a variable, which others can see: give it in the option secrets',
+    );
   throw new UsageError(`a word is text or bytes, not ${word === null ? 'null' : typeof word}`);
 }
 
@@ -276,6 +307,17 @@ function envEntries(env: NonNullable<RunOptions['env']>): Uint8Array[] {
   return Object.entries(env as Record<string, Word | undefined>).flatMap(([name, value]) =>
     value === undefined ? [] : [Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])],
   );
+}
+
+function secretsIn({ secrets = {}, secretAs }: RunOptions): Map<string, Secret> {
+  const given = new Map<string, Secret>();
+  for (const [name, value] of Object.entries(secrets)) {
+    if (!value) continue;
+    if (secretAs === 'env' && revealed(value).includes(0))
+      throw new UsageError(`secrets: ${name} holds a NUL byte, which no variable can have: leave out secretAs`);
+    given.set(name, value);
+  }
+  return given;
 }
 
 /**
@@ -332,6 +374,7 @@ export function prepareRun(
     if (entry.indexOf(0x3d) < 1)
       throw new UsageError(`env: an entry of ${entry.length} bytes is not NAME=VALUE: its name is missing`);
   if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');
+  const secrets = secretsIn(options);
   const pty = options.pty === true ? {} : options.pty || undefined;
   const spec: Spec = {
     verb: what.verb,
@@ -352,13 +395,20 @@ export function prepareRun(
     overflow: options.overflow,
     name: options.name,
     tags: [...(options.tags ?? [])],
-    secrets: [],
+    secrets: [...secrets.keys()].map((each) => ({ name: each, as: options.secretAs ?? 'fd' })),
     idempotent: options.idempotent,
     maxOutput: options.maxOutput,
     sha256: options.sha256,
   };
+  const wrong = wrongSecrets(spec);
+  if (wrong !== undefined) throw new UsageError(`secrets: ${wrong}`);
   const deadline = readDuration(options.deadline) || undefined;
   const rawSpec = encodeSpec(spec);
+  const secretBytes = [...secrets.values()].reduce((sum, each) => sum + revealed(each).length, 0);
+  if (rawSpec.length <= MAX_SPEC && rawSpec.length + secretBytes > MAX_SPEC)
+    throw new UsageError(
+      `secrets: with the command they are ${rawSpec.length + secretBytes} bytes, and sendall sends at most ${MAX_SPEC}: pass the data on stdin`,
+    );
   if (rawSpec.length > MAX_SPEC)
     throw new UsageError(
       `the command and its environment are ${rawSpec.length} bytes together, and sendall sends at most ${MAX_SPEC}: pass the data on stdin`,
@@ -367,6 +417,7 @@ export function prepareRun(
     runId: options.runId === undefined ? makeRunId() : parseRunId(options.runId),
     spec,
     rawSpec,
+    secrets,
     encoding: options.encoding ?? 'utf-8',
     maxBuffer: options.maxBuffer ?? 64 * 1024 * 1024,
     waitFor: options.waitFor ?? 'exit',

@@ -1,6 +1,7 @@
 /** host.$`…`: a template to words, never through a shell. */
 import { UsageError } from '../../errors.js';
 import { toBytes, type Word } from './options.js';
+import { Secret } from './secret.js';
 import { insertedBytes, isResult, type Result } from '../result/result.js';
 
 type Single = Word | number | Result;
@@ -14,7 +15,8 @@ export type Argument = Single | readonly Single[];
  */
 function word(value: Single, place: number): Uint8Array {
   if (typeof value === 'number') return Buffer.from(String(value));
-  if (typeof value === 'string' || value instanceof Uint8Array) return toBytes(value);
+  if (typeof value === 'string' || value instanceof Uint8Array || (value as unknown) instanceof Secret)
+    return toBytes(value as Word);
   if (!isResult(value))
     throw new UsageError(
       `\${…} number ${place} is not text, bytes, a number, the result of a run, nor an array of them: await a run before its result is used`,

@@ -18,8 +18,10 @@ import {
   type StreamState,
 } from '../../protocol/messages.js';
 import { FIRST_WINDOW, TERMINAL_WINDOW, type Inbound } from '../streams/inbound.js';
+import { lackOf, neededFeatures } from '../session/needed-features.js';
 import { newOpId, Operations, type Operation } from '../session/operations.js';
 import { withStdin, type PreparedRun } from '../options/options.js';
+import { revealed } from '../options/secret.js';
 import { Outbound } from '../streams/outbound.js';
 import type { Rider, Session } from '../session/session.js';
 
@@ -158,9 +160,13 @@ export class ClientAttachment implements Rider {
     return this.#prepared.giveUpAfter;
   }
 
-  /** An OPEN, which the host's journal answers however often it comes, or an ATTACH that only observes. */
+  /**
+   * An OPEN, which the host's journal answers however often it comes, or an ATTACH that only observes; but no OPEN that
+   * an older host would take for another one.
+   */
   get flight(): number | undefined {
-    if (this.#opens) return this.#prepared.rawSpec.length + SHORT;
+    if (this.#opens)
+      return neededFeatures(this.#prepared.spec).length ? undefined : this.#prepared.rawSpec.length + SHORT;
     return this.#mode === 'observe' ? SHORT : undefined;
   }
 
@@ -292,6 +298,15 @@ export class ClientAttachment implements Rider {
       session.leave(this);
       return;
     }
+    const { spec, runId, rawSpec, secrets } = this.#prepared;
+    const lack = this.#opens ? lackOf(spec, session.greeting?.auth.features ?? []) : undefined;
+    if (lack !== undefined) {
+      session.leave(this);
+      this.#operations.end(lack);
+      if (this.#sent === 0) this.#owner.refused({ type: 'REFUSED', alias, runId, code: 'unsupported', message: lack });
+      else this.#owner.failed('lost', `the host has not answered before it was changed for an older one; now ${lack}`);
+      return;
+    }
     const again = this.#boarded || undefined;
     this.#session = session;
     this.#alias = alias;
@@ -301,12 +316,11 @@ export class ClientAttachment implements Rider {
     this.#sent += 1;
     for (const inbound of this.streams.values()) inbound.pool ??= session.credit;
     this.#restrain();
-    const { runId, rawSpec: spec } = this.#prepared;
     const [holder, mode] = [this.#holder, this.#mode];
     const echo = this.#followsEcho || undefined;
     const blocked = this.#held || undefined;
     const positions = this.#positions();
-    if (!this.#prepared.spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
+    if (!spec.stdin && this.#beginning.kind === 'open') this.stdin.stop();
     const named = { holder, again, echo, blocked };
     if (this.#opens) {
       this.#guessed = this.#sent === 1 && !session.link;
@@ -315,7 +329,9 @@ export class ClientAttachment implements Rider {
       const notAfterMs = (this.#notAfterMs ??= session.hostNow() + startWithin);
       const epoch = (this.#epoch ??= session.epoch);
       const attach = positions;
-      session.begin({ type: 'OPEN', alias, runId, spec, attach, notAfterMs, epoch, leftMs, secrets: [], ...named });
+      const values = [...secrets].map(([name, value]) => ({ name, value: revealed(value) }));
+      const open = { type: 'OPEN', alias, runId, spec: rawSpec, attach, notAfterMs, epoch, leftMs } as const;
+      session.begin({ ...open, secrets: values, ...named });
     } else session.begin({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: this.#epoch, ...named });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });

@@ -1,0 +1,27 @@
+/**
+ * What a host must be able to do before a run may be sent to it. A host of an older version would skip a field that it
+ * does not know, and start the command without what the field asks for.
+ */
+import type { Spec } from '../../protocol/messages.js';
+import { TAKES_SECRETS } from '../../protocol/secrets.js';
+
+interface Need {
+  /** As AUTH_OK names it. */
+  readonly feature: string;
+  /** Completes "the host's sendall". */
+  readonly lack: string;
+}
+
+/** What this spec needs. Such a run waits for AUTH_OK: what an earlier link told of the host may be out of date. */
+export function neededFeatures({ secrets }: Spec): readonly Need[] {
+  return secrets.length ? [{ feature: TAKES_SECRETS, lack: 'takes no secrets' }] : NONE;
+}
+
+const NONE: readonly Need[] = [];
+
+/** Why a host with these features cannot have this run; undefined when it can. */
+export function lackOf(spec: Spec, features: readonly string[]): string | undefined {
+  const lacks = neededFeatures(spec).filter(({ feature }) => !features.includes(feature));
+  if (lacks.length === 0) return undefined;
+  return `the host's sendall ${lacks.map(({ lack }) => lack).join(' and ')}: upgrade it there, then sendall agent restart`;
+}
