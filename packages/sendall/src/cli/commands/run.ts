@@ -10,7 +10,7 @@ import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { explain } from '../show/follow.js';
 import { json, say } from '../show/print.js';
 import { AT_A_TERMINAL, reach, shareOf, wishesOf } from '../hosts/reach.js';
-import { runOptions, toRunOptions, type Begin } from '../runs/run-options.js';
+import { runOptions, secretsOf, toRunOptions, type Begin } from '../runs/run-options.js';
 import { rolloutFor } from '../words/rollout-options.js';
 import { isOneTarget } from '../words/targets.js';
 import { showWaiting } from '../show/waiting.js';
@@ -71,7 +71,7 @@ function targetsOf(args: Arguments, verb: string): string {
 }
 
 async function start(args: Arguments, targets: string, begin: Begin): Promise<number> {
-  const options = toRunOptions(args);
+  const options = { ...toRunOptions(args), ...(await secretsOf(args)) };
   if (args.on('explain') || args.on('only') || !isOneTarget(targets)) {
     const { startMany } = await import('../runs/many.js');
     return await startMany(args, targets, options, begin);

@@ -7,7 +7,7 @@ import { isInForeground } from '../terminal/foreground.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
 import { isOneTarget } from '../words/targets.js';
-import { surroundings } from '../runs/run-options.js';
+import { secretsOf, surroundings } from '../runs/run-options.js';
 import { converse, hasTerminal, ownTerminal } from '../runs/terminal.js';
 import { showWaiting } from '../show/waiting.js';
 
@@ -42,6 +42,7 @@ export const shell: Command = {
     if (!isInForeground())
       throw new UsageError('shell needs the terminal, which another job has: start it without "&"');
     if (!hasTerminal()) throw new UsageError('shell needs a terminal: without one use sendall run or sendall sh');
+    const secrets = await secretsOf(args);
     await using host = await reach(target, args, AT_A_TERMINAL);
     const running = host.sh(LOGIN_SHELL, {
       pty: ownTerminal(),
@@ -53,6 +54,7 @@ export const shell: Command = {
       ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1)! } : {}),
       runAs: args.text('as'),
       name: args.text('name'),
+      ...secrets,
     } as Parameters<typeof host.sh>[1]);
     noteRun(resolveHome(), { runId: running.runId, host: target, name: args.text('name') });
     return await converse(running, args, { typed: showWaiting(host, running, args) });

@@ -1,4 +1,5 @@
 /** The options shared by `run` and `sh`, and their translation to the API. */
+import { UsageError } from '../../errors.js';
 import type { RunOptions } from '../../index.js';
 import { under, type Arguments, type Option } from '../words/command.js';
 import { reachOptions } from '../hosts/reach.js';
@@ -23,7 +24,27 @@ export const surroundings: Record<string, Option> = {
   },
   env: { value: 'K=V', help: 'add a variable to the environment' },
   as: { value: 'USER', help: 'run as this user of the host' },
+  secret: {
+    value: 'NAME=@FILE|-|VALUE',
+    help:
+      'give it a secret from a file or from our stdin (-), which stands in no list, log or journal; a VALUE here is ' +
+      'visible to all users of this machine (ps) and may stay in your shell’s history',
+  },
+  'secret-as': {
+    value: 'fd|env',
+    help:
+      'how it gets its secrets: from the descriptor whose number is in NAME_FD (default), or in the variable NAME, which ' +
+      'other processes of its user can read',
+    complete: ['fd', 'env'],
+  },
 };
+
+/** The API's options for the secrets given on the command line. */
+export async function secretsOf(args: Arguments): Promise<Pick<RunOptions, 'secrets' | 'secretAs'>> {
+  if (args.on('secret')) return await (await import('./secrets.js')).secretOptions(args);
+  if (args.on('secret-as')) throw new UsageError('--secret-as says how --secret is given: there is no --secret');
+  return {};
+}
 
 export const runOptions: Record<string, Option> = {
   ...under('The program', {

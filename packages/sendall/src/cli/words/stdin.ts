@@ -24,10 +24,17 @@ export function stdinFor(args: Arguments): Source {
   }
   const file = args.bytes('stdin').at(-1);
   if (file && Buffer.from(file).toString() !== '/dev/stdin') return fromFile(Buffer.from(file));
+  if (args.bytes('secret').some(isFromStdin)) {
+    if (asked) throw new UsageError('--stdin and a --secret NAME=- both want our stdin: give one of them a file');
+    return 'none';
+  }
   // We leave a detached command immediately, so it gets stdin only on request.
   if (!asked && args.on('detach')) return 'none';
   return fromDescriptor(asked);
 }
+
+/** A secret that is read from our stdin: NAME=-. */
+const isFromStdin = (word: Uint8Array): boolean => word.at(-1) === 0x2d && word.indexOf(0x3d) === word.length - 2;
 
 /** Our stdin, of whatever kind. `asked`: it must exist, and may be a terminal. */
 function fromDescriptor(asked: boolean): Source {
