@@ -7,12 +7,12 @@ import {
   OBEYS_LIMITS,
   PROTOCOL_VERSION,
   STREAM,
+  TAKES_SECRETS,
   TELLS_BLOCKED,
   type Message,
   type MessageNamed,
   type RunInfo,
 } from '../protocol/messages.js';
-import { TAKES_SECRETS } from '../protocol/secrets.js';
 import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { RunServices } from './run/services.js';

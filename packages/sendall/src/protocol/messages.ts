@@ -31,6 +31,8 @@ export const FIRST_FLIGHT = 'first-flight';
 export const TELLS_BLOCKED = 'blocked';
 /** In AUTH_OK's `features`: this host obeys a spec's `limits`. */
 export const OBEYS_LIMITS = 'limits';
+/** In AUTH_OK's `features`: this host takes a run's `secrets`. */
+export const TAKES_SECRETS = 'secrets';
 
 /** Bytes of names and hashes. */
 const RUN_ID = 16;

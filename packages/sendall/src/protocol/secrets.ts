@@ -1,9 +1,6 @@
 /** The names of a run's secrets: which are allowed, and the variables by which a command finds the values. */
 import type { Spec } from './messages.js';
 
-/** In AUTH_OK's `features`: the host takes secrets. One that does not would start the command without them. */
-export const TAKES_SECRETS = 'secrets';
-
 /** How a command gets a secret: a descriptor whose number is in NAME_FD, or the variable NAME. */
 export const SECRET_WAYS = ['fd', 'env'] as const;
 

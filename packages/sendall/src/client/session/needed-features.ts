@@ -2,8 +2,7 @@
  * What a host must be able to do before a run may be sent to it. A host of an older version would skip a field that it
  * does not know, and start the command without what the field asks for.
  */
-import type { Spec } from '../../protocol/messages.js';
-import { TAKES_SECRETS } from '../../protocol/secrets.js';
+import { OBEYS_LIMITS, TAKES_SECRETS, type Spec } from '../../protocol/messages.js';
 
 interface Need {
   /** As AUTH_OK names it. */
@@ -13,11 +12,12 @@ interface Need {
 }
 
 /** What this spec needs. Such a run waits for AUTH_OK: what an earlier link told of the host may be out of date. */
-export function neededFeatures({ secrets }: Spec): readonly Need[] {
-  return secrets.length ? [{ feature: TAKES_SECRETS, lack: 'takes no secrets' }] : NONE;
+export function neededFeatures({ limits, secrets }: Spec): readonly Need[] {
+  const needs: Need[] = [];
+  if (limits) needs.push({ feature: OBEYS_LIMITS, lack: 'obeys no limits' });
+  if (secrets.length) needs.push({ feature: TAKES_SECRETS, lack: 'takes no secrets' });
+  return needs;
 }
-
-const NONE: readonly Need[] = [];
 
 /** Why a host with these features cannot have this run; undefined when it can. */
 export function lackOf(spec: Spec, features: readonly string[]): string | undefined {
