@@ -99,6 +99,7 @@ export { resolveHome, type Home } from './home.js';
 export { openAgent, pair, testHosts } from './on-demand.js';
 export type { Agent } from './agent/agent.js';
 export type { AgentOptions } from './agent/options.js';
+export type { IssuedCode } from './agent/pairing.js';
 export type { AgentStatus } from './agent/status.js';
 export type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
 export type { FaultPlan } from './testing/network/faults.js';

@@ -25,6 +25,7 @@ export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';
 export { askWarmLinks } from './link/warm/client.js';
 export { discover, openWarmLinks } from './on-demand.js';
 export { isSecretName, SECRET_NAME } from './protocol/secrets.js';
+export { TERMINAL_NAME } from './protocol/codec.js';
 export { signalNumber } from './protocol/signals.js';
 export { canonicalNetworkUrl, formatTlsUrl, parseTlsUrl } from './text/address.js';
 export { readSize } from './text/size.js';

@@ -4,7 +4,7 @@
  */
 import { lstatSync, readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
@@ -16,20 +16,26 @@ import { printable } from '../text/printable.js';
 import { acceptPeer, exportBinding, serverTls } from '../link/tls.js';
 import type { NatsListener } from '../link/nats/listen.js';
 import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
-import type { Control } from '../protocol/messages.js';
+import { OWNER, type Control } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { Callers } from './callers.js';
+import { isOwner, NO_RULES, type Rulebook } from './admission.js';
+import { Callers, type Rights } from './callers.js';
 import { setAsideFolders } from '../keeper/door/door.js';
 import { KeeperGate } from './gate.js';
 import { completeAgentOptions, type AgentOptions, type AgentSettings } from './options.js';
 import type { Origin, Principal } from './origin.js';
-import { PairingDesk } from './pairing.js';
+import { PairingDesk, type IssuedCode } from './pairing.js';
+import { Readmission } from './readmission.js';
 import { Resumes } from './resumes.js';
 import { AgentSession } from './session.js';
 import { freeBytes, keeperPartOf, type AgentStatus } from './status.js';
+import { watchFiles } from './watch-files.js';
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
 const END_PATIENCE = 8000;
+
+/** Who uses the Unix socket: this machine's user. */
+const LOCAL: Principal = { name: OWNER, roles: [OWNER] };
 
 type Server = Awaited<ReturnType<typeof serve>>;
 
@@ -53,6 +59,8 @@ export class Agent implements AsyncDisposable {
   readonly stopped: Promise<void>;
   readonly #settings: AgentSettings;
   readonly #gate: KeeperGate;
+  readonly #rules: Rulebook;
+  readonly #readmission: Readmission;
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
   readonly #servers: Server[] = [];
@@ -62,16 +70,24 @@ export class Agent implements AsyncDisposable {
   #desk!: PairingDesk;
   #bootId = 'unknown';
   #presence: Presence | undefined;
+  #unwatch: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   #stopped!: () => void;
 
   /** @internal Use openAgent. */
-  constructor(options: AgentOptions, gate?: KeeperGate) {
+  constructor(options: AgentOptions, gate?: KeeperGate, rules: Rulebook = NO_RULES) {
     this.#settings = completeAgentOptions(options);
     const { home, name, keeperIdleExit: idleExitMs } = this.#settings;
     this.home = home;
     this.name = name;
     this.#gate = gate ?? new KeeperGate(home, idleExitMs === undefined ? {} : { idleExitMs });
+    this.#rules = rules;
+    this.#readmission = new Readmission({
+      gate: this.#gate,
+      rules,
+      sessions: this.#sessions,
+      principal: (principal) => this.#principal(principal),
+    });
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 
@@ -89,7 +105,8 @@ export class Agent implements AsyncDisposable {
         `the socket path ${home.agentSocket} is longer than ${MAX_SOCKET_PATH} bytes: set SENDALL_HOME to a shorter folder`,
       );
     this.#identity = await loadIdentity(home, { create: true });
-    this.#callers = new Callers(home);
+    // Not while a caller is being looked up.
+    this.#callers = new Callers(home, () => setImmediate(() => this.#readmission.begin()));
     this.#desk = new PairingDesk(this.#identity, this.#callers, { name: this.name });
     try {
       this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -112,12 +129,27 @@ export class Agent implements AsyncDisposable {
         unreachable: () => void this.#listenUnix().catch(() => undefined),
       });
       await this.#gate.open();
+      this.#watchFiles();
       for (const url of this.#settings.listen)
         await (/^nats:/i.test(url) ? this.#listenNats(url) : this.#listenTls(url));
     } catch (error) {
       await this.close();
       throw error;
     }
+  }
+
+  /** What callers may do follows its files at once, and as they are now: they may have changed while no agent ran. */
+  #watchFiles(): void {
+    const look = (): void => {
+      try {
+        this.#callers.look();
+      } catch {
+        // A wrong file lets no caller in. Those who ask are told.
+      }
+    };
+    look();
+    this.#unwatch = watchFiles(this.home.config, [basename(this.home.callersFile)], look);
+    this.#readmission.begin();
   }
 
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
@@ -144,8 +176,16 @@ export class Agent implements AsyncDisposable {
     return this.#status();
   }
 
-  /** A one-time code for a new caller. */
-  issueCode(options: { ttlMs?: number } = {}): { code: string; fingerprint: string; expires: string } {
+  /**
+   * A one-time code for a new caller. Without a principal it lets in an owner.
+   * @throws UsageError for wrong rights, and for other callers than owners where the agent is not root.
+   */
+  issueCode(options: { ttlMs?: number } & Rights = {}): IssuedCode {
+    const { principal = OWNER, roles = this.#callers.rolesOf(principal) ?? [] } = options;
+    if (principal !== OWNER && !roles.includes(OWNER) && !this.#rules.isRoot)
+      throw new UsageError(
+        `this agent is not root, so it serves owners only, and ${principal} would be none: sendall agent install --system sets up one that is root`,
+      );
     return this.#desk.issue(options);
   }
 
@@ -164,6 +204,7 @@ export class Agent implements AsyncDisposable {
         known();
         return principal;
       },
+      rules: this.#rules,
       pairing: (to, message, from) => this.#pair(to, message, from),
       answer: (what, body, from) => this.#answer(what, body, from),
     });
@@ -183,6 +224,7 @@ export class Agent implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#unwatch?.();
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
     const stopped: Promise<unknown>[] = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
     stopped.push(...this.#brokers.map((broker) => broker.close()));
@@ -285,18 +327,30 @@ export class Agent implements AsyncDisposable {
   }
 
   #identify(origin: Origin): Principal {
-    if (origin.kind === 'local') return { name: 'owner', roles: ['owner'] };
-    if (origin.kind === 'memory') return { name: origin.principal, roles: ['owner'] };
+    if (origin.kind === 'local') return LOCAL;
+    if (origin.kind === 'memory') return { name: origin.principal, roles: [OWNER] };
     const caller = this.#callers.find(origin.peer.spki);
-    // There are no rules for others yet.
-    if (caller && !caller.roles.includes('owner'))
+    if (!caller)
       throw new RefusedError(
-        `${caller.name} (${caller.roles.join(', ') || 'no role'}) is no owner: others may do nothing`,
+        `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
       );
-    if (caller) return { name: caller.principal, roles: caller.roles };
-    throw new RefusedError(
-      `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
-    );
+    const principal = { name: caller.principal, roles: caller.roles };
+    // Another's commands must have a user that cannot reach the agent, and only root can give them one.
+    if (!isOwner(principal) && !this.#rules.isRoot)
+      throw new RefusedError(
+        `this agent is not root, so it serves owners only, and ${principal.name} (${principal.roles.join(', ') || 'no role'}) is none: ` +
+          'sendall agent install --system sets up one that is root',
+      );
+    return principal;
+  }
+
+  /** Who a principal is now; undefined when no key is its. */
+  #principal(name: string): Principal | undefined {
+    if (name === OWNER) return LOCAL;
+    for (const { origin, principal } of this.#sessions)
+      if (origin.kind === 'memory' && principal === name) return this.#identify(origin);
+    const roles = this.#callers.rolesOf(name);
+    return roles && { name, roles };
   }
 
   #pair(link: Link, message: Control, origin: Origin): void {
@@ -311,27 +365,21 @@ export class Agent implements AsyncDisposable {
     // The agent itself obeys only this machine's user.
     if (origin.kind === 'tls')
       throw new RefusedError(`"${printable(what, 40)}" is answered on the agent's own machine only`);
-    const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean };
-    if (what === 'pair-new') return this.issueCode(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs });
+    const asked = (body ?? {}) as { ttlMs?: number; runs?: boolean } & Rights;
+    if (what === 'pair-new') {
+      const { ttlMs, principal, roles } = asked;
+      return this.issueCode({ ...(ttlMs !== undefined && { ttlMs }), principal, roles });
+    }
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
-    if (what === 'callers-changed') return { ended: this.#endStrangers() };
+    if (what === 'callers-changed') {
+      const ended = this.#readmission.begin();
+      await this.#readmission.done;
+      return { ended };
+    }
     throw new SendallError(
       'UNKNOWN',
       `this agent cannot answer "${printable(what, 40)}": it may be older than the caller`,
     );
-  }
-
-  /** Ends the links of callers who would not be let in now. Returns how many those were. */
-  #endStrangers(): number {
-    let ended = 0;
-    for (const { principal, origin, link } of this.#sessions)
-      try {
-        if (principal) this.#identify(origin);
-      } catch (error) {
-        link.fail(error as RefusedError);
-        ended++;
-      }
-    return ended;
   }
 
   async #stop(endRuns: boolean): Promise<unknown> {

@@ -8,15 +8,18 @@ import {
   STREAM,
   type Control,
   type From,
+  type Grant,
   type Message,
   type MessageNamed,
   type StreamState,
 } from '../protocol/messages.js';
+import type { Refusal, Verb } from './admission.js';
 import type { KeeperGate, Listener } from './gate.js';
 import { Inflow } from './inflow.js';
 import { Outflow } from './outflow.js';
 import type { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
+import { viewerSpec } from './viewer-spec.js';
 
 /** What an attachment needs of its session. */
 export interface AgentAttachmentOwner {
@@ -30,6 +33,10 @@ export interface AgentAttachmentOwner {
   readonly number: number;
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
+  /** Its caller is an owner. */
+  readonly isOwner: boolean;
+  /** Why its caller may not do this now; undefined: it may. */
+  refuses(verb: Verb): Refusal | undefined;
   /** This attachment has output to send. */
   wake(attachment: AgentAttachment): void;
   /** The keeper has answered its beginning. */
@@ -55,12 +62,16 @@ export class AgentAttachment implements Listener {
   readonly #again: boolean;
   /** What was asked of the run and not answered yet, by opId. */
   readonly #asked = new Map<number, Control>();
+  /** It has control of the run, as far as we know. */
+  #controls: boolean;
   /** What to say to the keeper: the caller's own words until they are answered, then ATTACH to the same run. */
   #beginning: Beginning;
   #next = 0;
 
-  constructor(owner: AgentAttachmentOwner, message: Beginning) {
+  /** `grant`: what an OPEN was granted; none for owners. */
+  constructor(owner: AgentAttachmentOwner, message: Beginning, grant?: Grant) {
     this.#owner = owner;
+    this.#controls = message.type === 'OPEN' || message.mode === 'control';
     this.alias = message.alias;
     this.#wanted = message.type === 'OPEN' ? message.attach : message.from;
     this.#again = message.again ?? false;
@@ -75,7 +86,7 @@ export class AgentAttachment implements Listener {
       holder: message.holder && Buffer.from(message.holder),
       alias: this.#keeperAlias,
       principal: owner.principal,
-      ...(message.type === 'OPEN' ? { link: owner.number, caller: owner.caller } : {}),
+      ...(message.type === 'OPEN' ? { link: owner.number, caller: owner.caller, grant } : {}),
     };
     try {
       owner.gate.send(this.#beginning);
@@ -106,8 +117,7 @@ export class AgentAttachment implements Listener {
       case 'RESIZE':
         if (this.#asked.size >= MOST_ASKED)
           throw new ProtocolError(`${MOST_ASKED} operations on one run are not answered yet`);
-        this.#asked.set(message.opId, message);
-        this.#forward(message);
+        this.#operate(message);
         break;
       case 'ACK':
       case 'EXIT_ACK':
@@ -116,6 +126,22 @@ export class AgentAttachment implements Listener {
       default:
         throw new ProtocolError(`${message.type} is not for callers to send`);
     }
+  }
+
+  #operate(message: MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>): void {
+    const refusal = this.#owner.refuses(this.verb === 'attach' ? 'attach' : 'signal');
+    if (!refusal) {
+      this.#asked.set(message.opId, message);
+      this.#forward(message);
+      return;
+    }
+    const answer = { opId: message.opId, result: refusal.message, signalled: [], survivors: [] };
+    this.#owner.link.send({ type: 'OP_OK', alias: this.alias, ...answer });
+  }
+
+  /** What its caller does with the run now. */
+  get verb(): 'attach' | 'observe' {
+    return this.#controls ? 'attach' : 'observe';
   }
 
   /** Passes on what is the caller's business alone; anything else comes by `fromKeeper`. */
@@ -138,6 +164,7 @@ export class AgentAttachment implements Listener {
         return;
       case 'OPENED':
         if (message.state === 'new') this.#inflow.place(0, undefined);
+        else this.#controls = message.controlEpoch !== undefined;
         this.#answered();
         break;
       case 'ATTACHED':
@@ -150,6 +177,7 @@ export class AgentAttachment implements Listener {
         this.#asked.delete(message.opId);
         break;
       case 'CONTROL_LOST':
+        this.#controls = false;
         if (this.#beginning.type === 'ATTACH') this.#beginning = { ...this.#beginning, mode: 'observe' };
         break;
       case 'REFUSED':
@@ -203,6 +231,13 @@ export class AgentAttachment implements Listener {
     return flows.some((flow) => flow.ready);
   }
 
+  /** Its caller may hold it no more. */
+  dismiss({ code, message }: Refusal): void {
+    this.close();
+    this.#owner.ended(this);
+    this.#owner.link.send({ type: 'ATTACH_REFUSED', alias: this.alias, runId: this.runId, code, message });
+  }
+
   /** The caller has left, or its link has gone. */
   close(lost = false): void {
     const { holder } = this.#beginning;
@@ -231,8 +266,10 @@ export class AgentAttachment implements Listener {
       if (state.stream === STREAM.stdin) this.#inflow.place(state.next, state.final);
       else if (!this.#outflows.has(state.stream)) this.#begin(state);
     }
+    this.#controls = message.controlEpoch !== undefined;
     this.#answered();
-    this.#owner.link.send(message, this.alias);
+    const { spec } = message;
+    this.#owner.link.send(this.#owner.isOwner || !spec ? message : { ...message, spec: viewerSpec(spec) }, this.alias);
     // Not before: what is sent follows from what the caller was told.
     for (const { stream, next } of message.streams) this.#outflows.get(stream)?.grow(next);
   }

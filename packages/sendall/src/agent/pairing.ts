@@ -16,8 +16,8 @@ import type { Link } from '../link/link.js';
 import { newCode, pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
 import type { Peer } from '../link/tls.js';
-import type { Control, MessageNamed } from '../protocol/messages.js';
-import type { Callers } from './callers.js';
+import { OWNER, type Control, type MessageNamed } from '../protocol/messages.js';
+import { checkRights, type Callers, type Rights } from './callers.js';
 import { sourceOf, WrongTries } from './wrong-tries.js';
 
 /** `{ outcome, fingerprint, name, source }` for each attempt; outcome is "paired" or the code of a PAIR_FAIL. */
@@ -56,9 +56,22 @@ export interface PairingOptions {
   readonly now?: () => number;
 }
 
+/** A code to be typed on the caller's machine. */
+export interface IssuedCode {
+  readonly code: string;
+  readonly fingerprint: string;
+  /** ISO 8601, UTC. */
+  readonly expires: string;
+  /** Who the caller will be. */
+  readonly principal: string;
+  readonly roles: readonly string[];
+}
+
 interface Code {
   readonly key: KeyObject;
   readonly expiresMs: number;
+  /** Who the caller will be. The code itself does not say it. */
+  readonly rights: Rights;
   /** The first key that proved the code. No other can use it any more. */
   usedBy?: string;
   /** `usedBy` was written to the callers' file. */
@@ -94,11 +107,12 @@ export class PairingDesk {
   }
 
   /**
-   * Makes a code. `ttlMs`: 1 s to 24 h, default 10 minutes.
+   * Makes a code. `ttlMs`: 1 s to 24 h, default 10 minutes. Without rights it lets in an owner.
    * @throws UsageError
    */
-  issue({ ttlMs = 10 * 60 * 1000 }: { ttlMs?: number } = {}): { code: string; fingerprint: string; expires: string } {
+  issue({ ttlMs = 10 * 60 * 1000, ...rights }: { ttlMs?: number } & Rights = {}): IssuedCode {
     const { maxCodes, now } = this.#options;
+    checkRights(rights);
     if (!(ttlMs >= 1000 && ttlMs <= DAY_MS))
       throw new UsageError(`a pairing code lives from 1 second to 24 hours, not ${ttlMs} ms`);
     this.#forget();
@@ -106,8 +120,11 @@ export class PairingDesk {
       throw new UsageError(`${maxCodes} pairing codes are waiting already: use one of them, or wait until they expire`);
     const code = newCode();
     const expiresMs = now() + ttlMs;
-    this.#codes.push({ key: parseCode(code), expiresMs, pinned: false });
-    return { code, fingerprint: this.#identity.fingerprint, expires: new Date(expiresMs).toISOString() };
+    this.#codes.push({ key: parseCode(code), expiresMs, rights, pinned: false });
+    const { principal = OWNER } = rights;
+    const roles = rights.roles ?? this.#callers.rolesOf(principal) ?? (principal === OWNER ? [OWNER] : []);
+    const expires = new Date(expiresMs).toISOString();
+    return { code, fingerprint: this.#identity.fingerprint, expires, principal, roles };
   }
 
   /**
@@ -152,7 +169,7 @@ export class PairingDesk {
     if (code.expiresMs <= this.#options.now()) return this.#fail(caller, 'expired', 'this code has expired');
     // From here on no other key can use the code, though the pin is yet to be written.
     code.usedBy = peer.fingerprint;
-    this.#pin(caller, code.pinned).then(
+    this.#pin(caller, code).then(
       (known) => {
         if (!known) return this.#fail(caller, 'used', 'the key that used this code was removed since');
         code.pinned = true;
@@ -170,9 +187,10 @@ export class PairingDesk {
   }
 
   /** Writes the pin. False for a key that was pinned by the same code and removed since. */
-  async #pin({ peer, attempt }: Arrival, repeated: boolean): Promise<boolean> {
-    if (repeated) return this.#callers.find(peer.spki) !== undefined;
-    await this.#callers.add({ fingerprint: peer.fingerprint, name: attempt.name });
+  async #pin({ peer, attempt }: Arrival, { pinned, rights }: Code): Promise<boolean> {
+    if (pinned) return this.#callers.find(peer.spki) !== undefined;
+    await this.#callers.add({ fingerprint: peer.fingerprint, name: attempt.name, ...rights });
+    this.#callers.look();
     return true;
   }
 

@@ -1,5 +1,6 @@
 /** What a link asks beside its runs: lists, forgetting, and questions to the agent. Only so many are open at once. */
 import { ProtocolError, SendallError } from '../errors.js';
+import type { Refusal, Verb } from './admission.js';
 import type { Link } from '../link/link.js';
 import type { Control, MessageNamed } from '../protocol/messages.js';
 import type { KeeperGate } from './gate.js';
@@ -12,6 +13,8 @@ export interface Asker {
   readonly gate: KeeperGate;
   /** Whose runs it sees. */
   readonly principal: string;
+  /** Why it may not do this; undefined: it may. */
+  refuses(verb: Verb): Refusal | undefined;
   /** The agent's answer to ASK. */
   answer(what: string, body: unknown): Promise<unknown>;
 }
@@ -38,6 +41,11 @@ export class Questions {
     try {
       if (this.#open >= this.#most)
         throw new SendallError('BUSY', `this link has ${this.#most} questions open already (maxQuestions)`);
+      const refusal = this.#refusalOf(question);
+      if (refusal) {
+        link.send({ type: 'ANSWER', alias: 0, opId, error: refusal.message, code: refusal.code });
+        return;
+      }
       this.#open++;
       try {
         link.send({ ...(await this.#find(question)), alias: 0, opId } as Control);
@@ -58,6 +66,12 @@ export class Questions {
   close(): void {
     this.#closed = true;
     this.roomy();
+  }
+
+  #refusalOf({ type, ...rest }: Question): Refusal | undefined {
+    // It tells no more than the link itself.
+    if ('what' in rest && rest.what === 'ping') return undefined;
+    return this.#asker.refuses(type === 'LIST' ? 'list' : type === 'FORGET' ? 'forget' : 'agent');
   }
 
   #find(question: Question): Promise<Control> {

@@ -2,7 +2,7 @@
  * One caller's link on the agent's side: its principal, its limits and its attachments. What a state
  * does not list is not accepted in it.
  */
-import { ProtocolError, RefusedError, SendallError } from '../errors.js';
+import { ProtocolError, RefusedError, SendallError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
@@ -12,10 +12,21 @@ import {
   MAX_FRAME,
   PROTOCOL_VERSION,
   type Control,
+  type Grant,
   type Message,
   type MessageNamed,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
+import {
+  admit,
+  admitRun,
+  grantForKeeper,
+  isOwner,
+  isRefusal,
+  type Refusal,
+  type Rulebook,
+  type Verb,
+} from './admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { callerOf, type Origin, type Principal } from './origin.js';
@@ -40,8 +51,10 @@ export interface SessionServices {
   readonly bootId: string;
   readonly limits: SessionLimits;
   readonly resumes: Resumes;
-  /** @throws RefusedError when the key is not known. */
+  /** Who calls, as the list of callers has it now. @throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
+  /** What others than owners may do. */
+  readonly rules: Rulebook;
   /** PAIR_* of a peer that is not known yet. */
   pairing(link: Link, message: Control, origin: Origin): void;
   answer(what: string, body: unknown, origin: Origin): Promise<unknown>;
@@ -122,8 +135,69 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     return callerOf(this.origin);
   }
 
+  get isOwner(): boolean {
+    return isOwner(this.#principal);
+  }
+
+  /**
+   * Who calls, looked up again: its roles may have changed, or its key may have been removed.
+   * @throws RefusedError when its key is not known any more
+   * @throws SendallError when the key is another principal's now, who has other runs
+   */
+  #who(): Principal {
+    const now = this.#services.identify(this.origin);
+    if (now.name !== this.#principal.name)
+      throw new SendallError('CLOSED', `this key belongs to ${now.name} now, and to ${this.#principal.name} no more`);
+    return (this.#principal = now);
+  }
+
+  /** Why the caller may not do this now; undefined: it may. */
+  refuses(verb: Verb): Refusal | undefined {
+    const answer = this.#decide((who) => admit(this.#services.rules, who, verb));
+    return isRefusal(answer) ? answer : undefined;
+  }
+
+  #admitBeginning(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): Grant | Refusal {
+    const { rules } = this.#services;
+    if (message.type === 'OPEN') return this.#decide((who) => admitRun(rules, who, message.spec));
+    const verb = message.mode === 'control' ? 'attach' : 'observe';
+    return this.#decide((who) => admit(rules, who, verb));
+  }
+
+  #decide(decide: (who: Principal) => Grant | Refusal): Grant | Refusal {
+    try {
+      return decide(this.#who());
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      // Rights are never guessed. What is wrong is for the machine's own user to read.
+      return { code: 'policy', message: 'the list of callers cannot be read: "sendall doctor" on the host says why' };
+    }
+  }
+
   get attachments(): number {
     return this.#attachments.size;
+  }
+
+  /** Roles or rules have changed: lets go of what the caller may not hold any more. False when it may hold no link. */
+  readmit(): boolean {
+    if (this.#state !== 'open') return true;
+    try {
+      this.#who();
+      for (const attachment of this.#attachments.values()) {
+        const refusal = this.refuses(attachment.verb);
+        if (refusal) attachment.dismiss(refusal);
+      }
+      return true;
+    } catch (error) {
+      this.link.fail(error as SendallError);
+      return false;
+    }
+  }
+
+  /** Its attachments to a run. */
+  *attachmentsTo(runId: Uint8Array): Generator<AgentAttachment, void, undefined> {
+    for (const attachment of this.#attachments.values())
+      if (Buffer.compare(attachment.runId, runId) === 0) yield attachment;
   }
 
   /** Says that the agent is leaving; runs go on in the keeper. */
@@ -210,7 +284,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       alias: 0,
       principal: this.#principal.name,
       roles: this.#principal.roles,
-      policyRev: 0,
+      policyRev: this.#services.rules.rev,
       epoch,
       name,
       bootId,
@@ -282,6 +356,12 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     const holder = message.holder?.length ?? 0;
     if (holder > LONGEST_HOLDER) throw new ProtocolError(`a holder of ${holder} bytes, more than ${LONGEST_HOLDER}`);
     this.#lastAlias = alias;
+    const grant = this.#admitBeginning(message);
+    if (isRefusal(grant)) {
+      const type = message.type === 'OPEN' ? 'REFUSED' : 'ATTACH_REFUSED';
+      this.link.send({ type, alias, runId, ...grant });
+      return;
+    }
     const { maxRunsPerLink } = this.#services.limits;
     const full = this.#attachments.size >= maxRunsPerLink;
     if (full || !this.#room?.share.take()) {
@@ -293,14 +373,15 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });
       return;
     }
-    const attachment = this.#attach(message);
+    const attachment = this.#attach(message, grant);
     this.#attachments.set(alias, attachment);
     if (message.type === 'ATTACH') this.#joining.add(attachment);
   }
 
-  #attach(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): AgentAttachment {
+  #attach(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>, grant: Grant): AgentAttachment {
     try {
-      return new AgentAttachment(this, message);
+      const source = this.origin.kind === 'tls' ? this.origin.source : undefined;
+      return new AgentAttachment(this, message, grantForKeeper(grant, source));
     } catch (error) {
       this.#room?.share.give();
       throw error;

@@ -1,5 +1,5 @@
 /** A connected host: run commands on it, list its runs, ping it. */
-import { SendallError } from '../errors.js';
+import { RefusedError, SendallError } from '../errors.js';
 import type { Control, RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
 import { check, checkOptions, either, flag, objectOf, oneOf, whole } from './options/check.js';
@@ -243,7 +243,7 @@ export class Host implements AsyncDisposable {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     if (answer.type !== 'ANSWER') throw new SendallError('PROTOCOL', `the agent answered ${what} with ${answer.type}`);
-    if (answer.error !== undefined) throw new SendallError('REFUSED', answer.error);
+    if (answer.error !== undefined) throw new RefusedError(answer.error);
     return (answer.body === undefined ? undefined : JSON.parse(answer.body)) as T;
   }
 
@@ -273,6 +273,7 @@ export class Host implements AsyncDisposable {
 /** The host could not answer, for example because its keeper has just died. */
 function notDone(answer: Control): SendallError {
   const why = answer.type === 'ANSWER' ? answer.error : undefined;
+  if (answer.type === 'ANSWER' && answer.code === 'policy') return new RefusedError(why ?? 'the policy refuses it');
   return new SendallError('UNAVAILABLE', why ?? `the host answered with ${answer.type}`);
 }
 

@@ -13,6 +13,8 @@ import {
   type MessageNamed,
   type RunInfo,
 } from '../protocol/messages.js';
+import { encodeGrant } from '../protocol/codec.js';
+import { parseRunId } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { RunServices } from './run/services.js';
@@ -51,6 +53,16 @@ type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo' | '
 interface Attached {
   readonly attachment: KeeperAttachment;
   readonly run: KeeperRun;
+}
+
+/** The run that a question of the agent names. */
+function runIn(body: string | undefined): { principal: string; runId: Uint8Array; reason: string } {
+  const {
+    principal,
+    runId,
+    reason = '',
+  } = JSON.parse(body ?? '') as { principal: string; runId: string; reason?: string };
+  return { principal, runId: parseRunId(runId), reason };
 }
 
 export class AgentConnection implements KeeperAttachmentOwner {
@@ -237,6 +249,8 @@ export class AgentConnection implements KeeperAttachmentOwner {
     const answer = (body: object): void =>
       void this.wire.send({ type: 'ANSWER', alias, opId, body: JSON.stringify(body) });
     if (what === 'status') answer(this.#keeper.status());
+    else if (what === 'look') answer(this.#look(message.body));
+    else if (what === 'refuse-queued') answer(this.#refuseQueued(message.body));
     else if (what === 'starter') {
       this.#keeper.adopt(JSON.parse(message.body ?? '') as Starter);
       answer({});
@@ -252,6 +266,21 @@ export class AgentConnection implements KeeperAttachmentOwner {
       this.#keeper.endRuns(message.body ?? 'the agent was told to end all runs');
       answer({ ending: this.#keeper.live });
     } else this.wire.send({ type: 'ANSWER', alias, opId, error: `the keeper cannot answer "${what}"` });
+  }
+
+  /** What admission must know of a run when roles or rules have changed. */
+  #look(body: string | undefined): object {
+    const { principal, runId } = runIn(body);
+    const run = this.#keeper.find(principal, runId);
+    if (!run) return {};
+    const base64 = (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes).toString('base64');
+    return { state: run.state, spec: base64(run.rawSpec), grant: base64(run.grant && encodeGrant(run.grant)) };
+  }
+
+  /** Refuses a run that still waits for its turn. */
+  #refuseQueued(body: string | undefined): object {
+    const { principal, runId, reason } = runIn(body);
+    return { refused: this.#keeper.find(principal, runId)?.refuseQueued(reason) ?? false };
   }
 
   #toRun(message: Message): void {

@@ -171,8 +171,8 @@ export class Keeper implements Desk, OpeningDesk {
     this.watchIdle();
   }
 
-  cancelQueued(run: KeeperRun, reason: string | undefined): void {
-    this.#opening.cancel(run, reason);
+  cancelQueued(run: KeeperRun, reason: string | undefined, code?: string): void {
+    this.#opening.cancel(run, reason, code);
   }
 
   watchTree(run: KeeperRun): void {

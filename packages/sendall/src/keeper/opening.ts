@@ -284,8 +284,8 @@ export class Opening {
   }
 
   /** It waits for its turn, and is not wanted any more. */
-  cancel(run: KeeperRun, reason: string | undefined): void {
-    this.#refuse(run, { code: 'cancelled', message: reason ?? 'cancelled before it started' });
+  cancel(run: KeeperRun, reason: string | undefined, code = 'cancelled'): void {
+    this.#refuse(run, { code, message: reason ?? 'cancelled before it started' });
   }
 }
 

@@ -1,7 +1,16 @@
 /** Frames to messages and back. The one place that looks at unknown input; behind it everything is checked. */
 import { ProtocolError } from '../errors.js';
 import { decodeFields, encodeFields, type Fields, type MessageOf, type Sender } from './fields.js';
-import { MESSAGES, SPEC_FIELDS, type Control, type Message, type MessageName, type Spec } from './messages.js';
+import {
+  GRANT_FIELDS,
+  MESSAGES,
+  SPEC_FIELDS,
+  type Control,
+  type Grant,
+  type Message,
+  type MessageName,
+  type Spec,
+} from './messages.js';
 import { wrongSecrets } from './secrets.js';
 
 const HEADER = 8;
@@ -105,11 +114,16 @@ export function decode(frame: Buffer, from: Sender = 'anyone'): Message {
   return message;
 }
 
+export const encodeGrant = (grant: Grant): Buffer => encodeFields(GRANT_FIELDS, grant);
+export const decodeGrant = (raw: Uint8Array): Grant => decodeFields(GRANT_FIELDS, raw, 'grant');
+
 export function encodeSpec(spec: Spec): Uint8Array {
   return encodeFields(SPEC_FIELDS, spec);
 }
 
 const NUL = 0;
+/** A terminal's name, which becomes TERM. Programs find files by it. */
+export const TERMINAL_NAME = /^[A-Za-z0-9._+-]{1,64}$/;
 const VERBS = new Set(['exec', 'sh']);
 /** What these fields of a spec may say. */
 export const CHOICES = {
@@ -131,6 +145,8 @@ export function decodeSpec(raw: Uint8Array): Spec {
     if (value !== undefined && !(allowed as readonly string[]).includes(value))
       throw new ProtocolError(`spec.${name} must be one of ${allowed.join(', ')}`);
   }
+  if (spec.pty?.term !== undefined && !TERMINAL_NAME.test(spec.pty.term))
+    throw new ProtocolError('spec.pty.term is not the name of a terminal: 1 to 64 letters, digits and . _ + -');
   const words: [string, Uint8Array | undefined][] = [
     ...spec.argv.map((word, i): [string, Uint8Array] => [`argv[${i}]`, word]),
     ...spec.env.map((pair, i): [string, Uint8Array] => [`env[${i}]`, pair]),

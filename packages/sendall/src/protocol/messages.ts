@@ -34,6 +34,9 @@ export const OBEYS_LIMITS = 'limits';
 /** In AUTH_OK's `features`: this host takes a run's `secrets`. */
 export const TAKES_SECRETS = 'secrets';
 
+/** The role of callers who may do everything. No other role means anything by itself. */
+export const OWNER = 'owner';
+
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
 const ID = 16;
@@ -70,7 +73,7 @@ const LIMITS = {
 } satisfies Fields;
 
 /** What a caller was granted. The keeper obeys it and knows no rules. */
-const GRANT = {
+export const GRANT_FIELDS = {
   rule: text(1),
   policyRev: uint(2),
   /** Absolute path of the program to start: the one that was checked. */
@@ -262,7 +265,7 @@ export const MESSAGES = {
       /** Milliseconds from this message until the host ends the run, its wait for a turn included. */
       leftMs: opt(uint(13)),
       /** Absent: an owner's run, nothing restricted. */
-      grant: agentOnly(opt(message(14, GRANT))),
+      grant: agentOnly(opt(message(14, GRANT_FIELDS))),
       /** The values of the spec's secrets. In memory only: no journal, log or answer has them. */
       secrets: list(message(15, { name: text(1), value: bytes(2) })),
     },
@@ -371,7 +374,8 @@ export const MESSAGES = {
   GAP: [0x25, { stream: uint(1), from: uint(2), to: uint(3), reason: text(4) }],
   // -- questions to the agent itself: status, stop, a pairing code; JSON both ways
   ASK: [0x40, { opId: uint(1), what: text(2), body: opt(text(3)) }],
-  ANSWER: [0x41, { opId: uint(1), body: opt(text(2)), error: opt(text(3)) }],
+  /** `code`: "policy" when the question is refused to this caller. */
+  ANSWER: [0x41, { opId: uint(1), body: opt(text(2)), error: opt(text(3)), code: opt(text(4)) }],
   // -- pairing: all that an unpaired key may send
   PAIR_BEGIN: [0x50, { name: text(1) }],
   PAIR_PROOF: [0x51, { proof: bytes(1), name: opt(text(2)) }],
@@ -403,7 +407,7 @@ export type Message = Control | Data;
 export type MessageNamed<N extends Message['type']> = Extract<Message, { type: N }>;
 
 export type Limits = MessageOf<typeof LIMITS>;
-export type Grant = MessageOf<typeof GRANT>;
+export type Grant = MessageOf<typeof GRANT_FIELDS>;
 export type Spec = MessageOf<typeof SPEC_FIELDS>;
 export type Started = MessageOf<typeof STARTED_FIELDS>;
 export type Exit = MessageOf<typeof EXIT_FIELDS>;

@@ -102,17 +102,6 @@ describe('over TLS', () => {
     await expect(connect('web1', { home })).rejects.toThrow(/does not know the key SHA256:.*pair --new/);
   });
 
-  test('a caller that is not an owner is refused, since no policy allows it more', async () => {
-    const home = newHome();
-    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
-    const { callersFile } = homeIn('tls');
-    const owners = readFileSync(callersFile, 'utf8');
-    writeFileSync(callersFile, owners.replaceAll('"owner"\n', '"guest"\n'));
-    await expect(connect('web1', { home })).rejects.toThrow(/guest.* is no owner/);
-    writeFileSync(callersFile, owners);
-    await (await connect('web1', { home })).close();
-  });
-
   test('an agent with another key than the pinned one is refused with both fingerprints', async () => {
     const home = newHome();
     const other = `SHA256:${'A'.repeat(43)}`;

@@ -24,14 +24,54 @@ describe('callers', () => {
     await expect(callers.remove(one.fingerprint)).rejects.toThrow(/no caller has the key SHA256:/);
   });
 
-  test('that pair again keep their permissions', async () => {
-    const home = newHome();
+  test('that pair again become who the new code says', async () => {
+    const callers = new Callers(newHome());
     const { fingerprint, spki } = await newIdentity();
-    const robot = { name: 'robot', principal: 'ci', roles: ['deploy'], pairedAt: '' };
-    writeFileSync(home.callersFile, JSON.stringify({ [fingerprint]: robot }), { mode: 0o600 });
+    await callers.add({ fingerprint, name: 'robot', principal: 'ci', roles: ['deploy'] });
+    expect(callers.find(spki)).toMatchObject({ name: 'robot', principal: 'ci', roles: ['deploy'] });
+    await callers.add({ fingerprint, name: 'robot 2', principal: 'cd', roles: [] });
+    expect(callers.find(spki)).toMatchObject({ name: 'robot 2', principal: 'cd', roles: [] });
+    await callers.add({ fingerprint, name: 'robot 3' });
+    expect(callers.find(spki)).toMatchObject({ name: 'robot 3', principal: 'owner', roles: ['owner'] });
+    expect(callers.list()).toHaveLength(1);
+  });
+
+  test('of one principal have the same roles, which are those of its last code that named some', async () => {
+    const home = newHome();
     const callers = new Callers(home);
-    await callers.add({ fingerprint, name: 'robot 2' });
-    expect(callers.find(spki)).toMatchObject({ name: 'robot 2', principal: 'ci', roles: ['deploy'] });
+    const [one, two, other] = await Promise.all([newIdentity(), newIdentity(), newIdentity()]);
+    await callers.add({ fingerprint: other.fingerprint, name: 'other', principal: 'bob', roles: ['deploy'] });
+    await callers.add({ fingerprint: one.fingerprint, name: 'one', principal: 'alice', roles: ['deploy', 'audit'] });
+    await callers.add({ fingerprint: two.fingerprint, name: 'two', principal: 'alice' });
+    expect(callers.find(two.spki)?.roles).toEqual(['deploy', 'audit']);
+    await callers.add({ fingerprint: two.fingerprint, name: 'two', principal: 'alice', roles: ['audit'] });
+    expect(callers.find(one.spki)?.roles).toEqual(['audit']);
+    expect([callers.rolesOf('alice'), callers.rolesOf('bob'), callers.rolesOf('eve')]).toEqual([
+      ['audit'],
+      ['deploy'],
+      undefined,
+    ]);
+    const text = readFileSync(home.callersFile, 'utf8');
+    writeFileSync(home.callersFile, text.replace('"audit"', '"deploy"'));
+    expect(() => callers.find(one.spki)).toThrow(/the keys of alice have different roles/);
+    expect(() => callers.rolesOf('bob')).toThrow(/roles belong to the principal/);
+  });
+
+  test.each([
+    [{ principal: 'owner', roles: ['deploy'] }, /"owner" is this machine's own user/],
+    [{ roles: ['deploy'] }, /"owner" is this machine's own user/],
+    [{ principal: 'owner', roles: ['owner', 'deploy'] }, /"owner" is this machine's own user/],
+    [{ principal: 'owner', roles: [] }, /"owner" is this machine's own user/],
+    [{ principal: 'role:deploy' }, /"role:deploy" is not a principal/],
+    [{ principal: '' }, /"" is not a principal/],
+    [{ principal: 'alice', roles: ['a b'] }, /"a b" is not a role/],
+    [{ principal: 'alice', roles: ['-x'] }, /"-x" is not a role/],
+    [{ principal: 'alice', roles: Array.from({ length: 17 }, (_, i) => `r${i}`) }, /17 roles/],
+  ])('are not let in as %j', async (rights, message) => {
+    const callers = new Callers(newHome());
+    const { fingerprint } = await newIdentity();
+    await expect(callers.add({ fingerprint, name: 'x', ...rights })).rejects.toThrow(message);
+    expect(callers.list()).toEqual([]);
   });
 
   test('changed by another process are seen at the next look', async () => {
@@ -63,6 +103,8 @@ describe('callers', () => {
       [JSON.stringify({ [fingerprint]: { ...entry, principal: undefined } }), /it has no principal/],
       [JSON.stringify({ [fingerprint]: { ...entry, roles: 'owner' } }), /its roles are not a list of words/],
       [JSON.stringify({ [fingerprint]: { ...entry, roles: [null] } }), /its roles are not a list of words/],
+      [JSON.stringify({ [fingerprint]: { ...entry, roles: ['deploy'] } }), /"owner" is this machine's own user/],
+      [JSON.stringify({ [fingerprint]: { ...entry, principal: 'a,b' } }), /"a,b" is not a principal/],
     ] as const) {
       writeFileSync(home.callersFile, text);
       expect(() => callers.find(spki)).toThrow(message);

@@ -169,6 +169,8 @@ const spec = (part: Partial<Spec>): Spec => ({
   ...part,
 });
 
+const PTY = { cols: 80, rows: 24, term: 'xterm-256color' };
+
 describe('specs', () => {
   test('words that are not UTF-8 arrive as they were', () => {
     const argv = [Buffer.from([0x78, 0xff, 0xfe]), Buffer.from([0xc3])];
@@ -184,6 +186,9 @@ describe('specs', () => {
     ['another verb', { verb: 'eval' }, /spec.verb must be exec or sh/],
     ['another capture', { capture: 'some' }, /spec.capture must be one of split, merged, exact, ordered/],
     ['another overflow', { overflow: 'never' }, /spec.overflow must be one of block, stop, drop-old/],
+    ['a terminal with a path for a name', { pty: { ...PTY, term: '../../tmp/x' } }, /spec.pty.term is not the name/],
+    ['a terminal with an empty name', { pty: { ...PTY, term: '' } }, /spec.pty.term is not the name/],
+    ['a terminal with a long name', { pty: { ...PTY, term: 'x'.repeat(65) } }, /spec.pty.term is not the name/],
     ['sh without text', { verb: 'sh' }, /script is missing/],
   ])('%s is refused, and named', (_, part, error) => {
     expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);
@@ -192,7 +197,7 @@ describe('specs', () => {
   test('every field of a spec comes back', () => {
     fc.assert(
       fc.property(fieldsOf(SPEC_FIELDS), (value) => {
-        const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop' };
+        const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop', pty: PTY };
         const secrets = [{ name: 'DB', as: 'fd' }];
         const clean = { ...value, ...sound, secrets, cwd: undefined, script: undefined };
         expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(
@@ -226,6 +231,16 @@ describe('specs', () => {
       }),
     );
   });
+});
+
+test('the name of a terminal is 1 to 64 of a few characters, or the spec is refused', () => {
+  fc.assert(
+    fc.property(fc.string({ maxLength: 80 }), (term) => {
+      const raw = encodeSpec(spec({ pty: { ...PTY, term } }));
+      if (/^[\w.+-]{1,64}$/.test(term)) expect(decodeSpec(raw).pty?.term).toBe(term);
+      else expect(() => decodeSpec(raw)).toThrow(/spec.pty.term/);
+    }),
+  );
 });
 
 describe('run ids', () => {

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import { UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { connect, pair as pairWith, type AgentStatus } from '../../index.js';
+import { connect, pair as pairWith, type AgentStatus, type IssuedCode } from '../../index.js';
 import { Callers, natsHostOf } from '../../internal.js';
 import type { Arguments, Command } from '../words/command.js';
 import { answer, json, table } from '../show/print.js';
@@ -14,10 +14,11 @@ const LONGEST_CODE = 200;
 
 export const pair: Command = {
   name: 'pair',
-  usage: '--new | URL --code CODE --name NAME | --list | --remove KEY',
+  usage: '--new [--principal NAME --role ROLE] | URL --code CODE --name NAME | --list | --remove KEY',
   summary: 'introduce two machines to each other with a one-time code',
   examples: [
     'sendall pair --new --ttl 1h',
+    'sendall pair --new --principal alice --role deploy',
     'sendall pair tls://web1.example:7433 --code - --name web1',
     'sendall pair nats:ID --code - --name web2',
     'sendall pair --list',
@@ -25,6 +26,14 @@ export const pair: Command = {
   options: {
     new: { help: 'on the agent’s machine: make a code and show what to type on the other' },
     ttl: { value: 'TIME', help: 'how long the code is valid (default 10m)' },
+    principal: {
+      value: 'NAME',
+      help: 'with --new: who the other machine’s user will be here, with runs of its own (default: owner, who may do everything)',
+    },
+    role: {
+      value: 'ROLE',
+      help: 'with --new: a role of that principal, for the policy’s rules; may be repeated (default: those it has)',
+    },
     code: { value: 'CODE', help: 'the code; "-" reads it from stdin, so that no process list shows it' },
     name: { value: 'NAME', help: 'the host’s name here' },
     list: { help: 'on the agent’s machine: list the callers that may run commands on it' },
@@ -35,15 +44,23 @@ export const pair: Command = {
     if (args.on('new')) {
       if (args.words.length) throw new UsageError('pair --new takes no address: it is for the agent’s own machine');
       const ttl = args.text('ttl');
+      const principal = args.text('principal');
+      const roles = args.on('role') ? args.texts('role') : undefined;
+      if (roles && principal === undefined)
+        throw new UsageError('--role needs --principal NAME: roles belong to a principal');
       await using host = await connect('local');
-      const made = await host.ask<{ code: string; fingerprint: string; expires: string }>(
-        'pair-new',
-        ttl === undefined ? {} : { ttlMs: parseDuration(ttl, '--ttl') },
-      );
-      if (args.on('json')) json(made);
+      const made = await host.ask<IssuedCode>('pair-new', {
+        ...(ttl !== undefined && { ttlMs: parseDuration(ttl, '--ttl') }),
+        principal,
+        roles,
+      });
+      const { principal: who, roles: its, ...alone } = made;
+      if (args.on('json')) json(principal === undefined ? alone : { ...alone, principal: who, roles: its });
       else await explain(made);
       return 0;
     }
+    for (const name of ['principal', 'role'])
+      if (args.on(name)) throw new UsageError(`--${name} goes with --new, on the agent’s machine`);
     if (args.on('list') || args.on('remove')) return await callers(args);
     const [url] = args.words;
     const name = args.text('name');
@@ -70,7 +87,11 @@ async function callers(args: Arguments): Promise<number> {
     const all = known.list();
     if (args.on('json')) for (const each of all) json(each);
     else if (!all.length) answer('only you may run commands here: sendall pair --new lets another machine in');
-    else await table([['NAME', 'KEY', 'PAIRED'], ...all.map((each) => [each.name, each.fingerprint, each.pairedAt])]);
+    else
+      await table([
+        ['NAME', 'PRINCIPAL', 'ROLES', 'KEY', 'PAIRED'],
+        ...all.map((each) => [each.name, each.principal, each.roles.join(',') || '-', each.fingerprint, each.pairedAt]),
+      ]);
     return 0;
   }
   const found = known.list().filter(({ fingerprint, name }) => fingerprint === wanted || name === wanted);
@@ -98,15 +119,7 @@ async function endLinks(): Promise<number> {
   }
 }
 
-async function explain({
-  code,
-  fingerprint,
-  expires,
-}: {
-  code: string;
-  fingerprint: string;
-  expires: string;
-}): Promise<void> {
+async function explain({ code, fingerprint, expires, principal, roles }: IssuedCode): Promise<void> {
   await using host = await connect('local');
   const { listening, name } = await host.ask<AgentStatus>('status');
   const url = listening.find((each) => each.startsWith('tls:'));
@@ -114,6 +127,7 @@ async function explain({
   answer(`code         ${code}`);
   answer(`fingerprint  ${fingerprint}`);
   answer(`valid until  ${new Date(expires).toLocaleString('sv')}, local time, for one machine`);
+  answer(`lets in      ${rightsIn(principal, roles)}`);
   if (!url && broker === undefined) {
     answer(
       'This agent listens only on its Unix socket, so other machines cannot reach it. Let it listen, and make a new code:',
@@ -128,6 +142,13 @@ async function explain({
   if (shown) answer('or, through the broker:');
   answer(`  sendall pair ${natsHostOf(fingerprint)} --code ${code} --name ${name}`);
   answer(`If that machine has no broker set up yet, first: sendall engine ${broker}, with its --creds`);
+}
+
+function rightsIn(principal: string, roles: readonly string[]): string {
+  if (principal === 'owner') return 'an owner, who may run anything here, as you may';
+  if (roles.includes('owner')) return `${principal}, an owner, who may run anything here, as you may`;
+  const its = roles.length ? ` (${roles.join(', ')})` : '';
+  return `${principal}${its}, who may do what the policy here allows`;
 }
 
 /** Reads the first line of stdin. */

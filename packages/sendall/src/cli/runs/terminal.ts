@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import type { Run } from '../../index.js';
-import { ScreenModes } from '../../internal.js';
+import { ScreenModes, TERMINAL_NAME } from '../../internal.js';
 import { graceOf } from './accompany.js';
 import type { Arguments } from '../words/command.js';
 import { CODES, detach, isDeparture } from '../leaving/departure.js';
@@ -44,7 +44,8 @@ export function hasTerminal(): boolean {
 /** The size and type of our terminal. */
 export function ownTerminal(): { cols: number; rows: number; term: string } {
   const [cols, rows] = screenSize();
-  return { cols, rows, term: process.env.TERM || 'xterm' };
+  const { TERM = '' } = process.env;
+  return { cols, rows, term: TERMINAL_NAME.test(TERM) ? TERM : 'xterm' };
 }
 
 function screenSize(): [cols: number, rows: number] {

@@ -1,5 +1,5 @@
 /** The options of a run: described, defaulted and checked here and nowhere else. */
-import { CHOICES, encodeSpec } from '../../protocol/codec.js';
+import { CHOICES, encodeSpec, TERMINAL_NAME } from '../../protocol/codec.js';
 import type { Spec } from '../../protocol/messages.js';
 import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../../protocol/run-id.js';
 import { readDuration, type Duration } from '../../text/duration.js';
@@ -226,6 +226,11 @@ const secretValues: Rule = {
   hidden: true,
 };
 
+const terminalName: Rule = {
+  allowed: "a terminal's name: 1 to 64 letters, digits and . _ + -",
+  fits: (value) => typeof value === 'string' && TERMINAL_NAME.test(value),
+};
+
 /** The allowed values of each option. */
 export const RUN_RULES: Rules<RunOptions> = {
   runId: { allowed: 'a run id', fits: (value) => typeof value === 'string' && isRunId(value) },
@@ -240,7 +245,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   stdout: outputTargetRule,
   stderr: outputTargetRule,
   encoding: { allowed: 'an encoding: try utf-8, gbk, gb18030, big5, shift_jis', fits: isEncoding },
-  pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: name })),
+  pty: either(flag, objectOf({ cols: size('columns'), rows: size('rows'), term: terminalName })),
   capture: oneOf(...CHOICES.capture),
   timeout: duration,
   deadline: duration,

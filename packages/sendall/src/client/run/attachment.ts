@@ -637,6 +637,8 @@ export class ClientAttachment implements Rider {
     if (this.#ended) this.#leave();
     else if (this.exit)
       this.#owner.failed('truncated', `the command ended, but some of its output did not arrive: ${message}`);
+    else if (this.#opened && code === 'policy')
+      this.#owner.failed('lost', `the host lets us follow this run no longer: ${message}; it may still be running`);
     else {
       const { runId } = this.#prepared;
       const refused = { type: 'REFUSED', alias: this.#alias, runId } as const;

@@ -62,8 +62,8 @@ export interface RunOwner {
   watchTree(run: KeeperRun): void;
   /** Everything of the run has ended. */
   settled(run: KeeperRun): void;
-  /** A run that still waits for its turn is not wanted any more. */
-  cancelQueued(run: KeeperRun, reason: string | undefined): void;
+  /** A run that still waits for its turn is not wanted any more; `code`: why, for its callers. */
+  cancelQueued(run: KeeperRun, reason: string | undefined, code?: string): void;
 }
 
 export class KeeperRun implements OutputsEvents {
@@ -159,6 +159,16 @@ export class KeeperRun implements OutputsEvents {
   /** Of a run that is not over. */
   get spec(): Spec | undefined {
     return this.#spec;
+  }
+
+  /** The spec as it came, unless it was too long to be kept. */
+  get rawSpec(): Uint8Array | undefined {
+    return this.#rawSpec ?? this.remembered.rawSpec;
+  }
+
+  /** What its caller was granted; undefined: it is an owner's, or it was opened by a keeper before this one. */
+  get grant(): Grant | undefined {
+    return this.#grant;
   }
 
   get pid(): number {
@@ -419,6 +429,13 @@ export class KeeperRun implements OutputsEvents {
     else this.end('cancelled', operation.graceMs, operation.reason, (report) => answer({ result: 'done', ...report }));
   }
 
+  /** Its caller may not run it any more: false when it waits for its turn no longer. */
+  refuseQueued(reason: string): boolean {
+    if (this.#phase !== 'queued') return false;
+    this.#owner.cancelQueued(this, reason, 'policy');
+    return true;
+  }
+
   #resize(cols: number, rows: number): string {
     return this.#screen?.resize(cols, rows) ? 'done' : 'there is no terminal';
   }
@@ -647,7 +664,7 @@ export class KeeperRun implements OutputsEvents {
       started: this.started,
       exit: this.exit,
       treeEnded: this.treeEnded || undefined,
-      spec: this.#rawSpec ?? this.remembered.rawSpec,
+      spec: this.rawSpec,
       reason: this.exit?.reason,
       screen: this.over ? undefined : this.#screen?.modes,
     });
