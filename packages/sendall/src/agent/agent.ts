@@ -16,11 +16,13 @@ import { printable } from '../text/printable.js';
 import { acceptPeer, exportBinding, serverTls } from '../link/tls.js';
 import type { NatsListener } from '../link/nats/listen.js';
 import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
-import { OWNER, type Control } from '../protocol/messages.js';
+import type { Control } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import { isOwner, NO_RULES, type Rulebook } from './admission.js';
+import { isOwner } from './admission.js';
 import { Callers, type Rights } from './callers.js';
 import { setAsideFolders } from '../keeper/door/door.js';
+import { PolicyFile } from '../policy/policy-file.js';
+import { OWNER, type Policy } from '../policy/rules.js';
 import { KeeperGate } from './gate.js';
 import { completeAgentOptions, type AgentOptions, type AgentSettings } from './options.js';
 import type { Origin, Principal } from './origin.js';
@@ -59,7 +61,9 @@ export class Agent implements AsyncDisposable {
   readonly stopped: Promise<void>;
   readonly #settings: AgentSettings;
   readonly #gate: KeeperGate;
-  readonly #rules: Rulebook;
+  readonly #policy: PolicyFile;
+  /** The rules by which everything was looked at. */
+  #reviewed: Policy | undefined;
   readonly #readmission: Readmission;
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
@@ -75,16 +79,16 @@ export class Agent implements AsyncDisposable {
   #stopped!: () => void;
 
   /** @internal Use openAgent. */
-  constructor(options: AgentOptions, gate?: KeeperGate, rules: Rulebook = NO_RULES) {
+  constructor(options: AgentOptions, gate?: KeeperGate, policy?: PolicyFile) {
     this.#settings = completeAgentOptions(options);
     const { home, name, keeperIdleExit: idleExitMs } = this.#settings;
     this.home = home;
     this.name = name;
     this.#gate = gate ?? new KeeperGate(home, idleExitMs === undefined ? {} : { idleExitMs });
-    this.#rules = rules;
+    this.#policy = policy ?? new PolicyFile(home.policyFile);
     this.#readmission = new Readmission({
       gate: this.#gate,
-      rules,
+      policy: this.#policy,
       sessions: this.#sessions,
       principal: (principal) => this.#principal(principal),
     });
@@ -140,15 +144,24 @@ export class Agent implements AsyncDisposable {
 
   /** What callers may do follows its files at once, and as they are now: they may have changed while no agent ran. */
   #watchFiles(): void {
+    const { config, callersFile, policyFile } = this.home;
     const look = (): void => {
       try {
         this.#callers.look();
       } catch {
         // A wrong file lets no caller in. Those who ask are told.
       }
+      this.#reviewPolicy();
     };
     look();
-    this.#unwatch = watchFiles(this.home.config, [basename(this.home.callersFile)], look);
+    this.#unwatch = watchFiles(config, [basename(callersFile), basename(policyFile)], look);
+    this.#readmission.begin();
+  }
+
+  #reviewPolicy(): void {
+    const { policy } = this.#policy;
+    if (policy === this.#reviewed) return;
+    this.#reviewed = policy;
     this.#readmission.begin();
   }
 
@@ -182,7 +195,7 @@ export class Agent implements AsyncDisposable {
    */
   issueCode(options: { ttlMs?: number } & Rights = {}): IssuedCode {
     const { principal = OWNER, roles = this.#callers.rolesOf(principal) ?? [] } = options;
-    if (principal !== OWNER && !roles.includes(OWNER) && !this.#rules.isRoot)
+    if (principal !== OWNER && !roles.includes(OWNER) && !this.#policy.isRoot)
       throw new UsageError(
         `this agent is not root, so it serves owners only, and ${principal} would be none: sendall agent install --system sets up one that is root`,
       );
@@ -204,7 +217,7 @@ export class Agent implements AsyncDisposable {
         known();
         return principal;
       },
-      rules: this.#rules,
+      policy: this.#policy,
       pairing: (to, message, from) => this.#pair(to, message, from),
       answer: (what, body, from) => this.#answer(what, body, from),
     });
@@ -335,8 +348,9 @@ export class Agent implements AsyncDisposable {
         `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
       );
     const principal = { name: caller.principal, roles: caller.roles };
+    if (!isOwner(principal)) this.#reviewPolicy();
     // Another's commands must have a user that cannot reach the agent, and only root can give them one.
-    if (!isOwner(principal) && !this.#rules.isRoot)
+    if (!isOwner(principal) && !this.#policy.isRoot)
       throw new RefusedError(
         `this agent is not root, so it serves owners only, and ${principal.name} (${principal.roles.join(', ') || 'no role'}) is none: ` +
           'sendall agent install --system sets up one that is root',

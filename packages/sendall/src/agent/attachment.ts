@@ -13,7 +13,8 @@ import {
   type MessageNamed,
   type StreamState,
 } from '../protocol/messages.js';
-import type { Refusal, Verb } from './admission.js';
+import type { Verb } from '../policy/rules.js';
+import type { Refusal } from './admission.js';
 import type { KeeperGate, Listener } from './gate.js';
 import { Inflow } from './inflow.js';
 import { Outflow } from './outflow.js';

@@ -6,7 +6,7 @@ import { UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { fingerprintOf, parseFingerprint } from '../keys/fingerprint.js';
 import { RecordFile, type Json } from '../files/record-file.js';
-import { OWNER } from '../protocol/messages.js';
+import { OWNER } from '../policy/rules.js';
 
 /** A key that may run commands here. */
 export interface Caller {

@@ -16,7 +16,8 @@ import type { Link } from '../link/link.js';
 import { newCode, pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
 import type { Peer } from '../link/tls.js';
-import { OWNER, type Control, type MessageNamed } from '../protocol/messages.js';
+import { OWNER } from '../policy/rules.js';
+import type { Control, MessageNamed } from '../protocol/messages.js';
 import { checkRights, type Callers, type Rights } from './callers.js';
 import { sourceOf, WrongTries } from './wrong-tries.js';
 

@@ -1,6 +1,7 @@
 /** What a link asks beside its runs: lists, forgetting, and questions to the agent. Only so many are open at once. */
 import { ProtocolError, SendallError } from '../errors.js';
-import type { Refusal, Verb } from './admission.js';
+import type { Verb } from '../policy/rules.js';
+import type { Refusal } from './admission.js';
 import type { Link } from '../link/link.js';
 import type { Control, MessageNamed } from '../protocol/messages.js';
 import type { KeeperGate } from './gate.js';

@@ -6,6 +6,8 @@ import { ProtocolError, RefusedError, SendallError, UsageError } from '../errors
 import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
+import type { PolicyFile } from '../policy/policy-file.js';
+import type { Verb } from '../policy/rules.js';
 import { printable } from '../text/printable.js';
 import {
   FIRST_FLIGHT,
@@ -17,22 +19,14 @@ import {
   type MessageNamed,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
-import {
-  admit,
-  admitRun,
-  grantForKeeper,
-  isOwner,
-  isRefusal,
-  type Refusal,
-  type Rulebook,
-  type Verb,
-} from './admission.js';
+import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { callerOf, type Origin, type Principal } from './origin.js';
 import { Questions, type Asker } from './questions.js';
 import { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
+import { review } from './review.js';
 
 /** What one link may take. Times in milliseconds, sizes in bytes. */
 export interface SessionLimits {
@@ -54,7 +48,7 @@ export interface SessionServices {
   /** Who calls, as the list of callers has it now. @throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
   /** What others than owners may do. */
-  readonly rules: Rulebook;
+  readonly policy: PolicyFile;
   /** PAIR_* of a peer that is not known yet. */
   pairing(link: Link, message: Control, origin: Origin): void;
   answer(what: string, body: unknown, origin: Origin): Promise<unknown>;
@@ -92,6 +86,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly #joining = new Set<AgentAttachment>();
   /** Several callers use this link: what is wrong with one run ends that run. */
   #shared = false;
+  /** The keeper is asked about a run before this caller may have it. */
+  #reviewing = false;
   #lastAlias = 0;
   #pumping = false;
   readonly #questions: Questions;
@@ -153,15 +149,15 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   /** Why the caller may not do this now; undefined: it may. */
   refuses(verb: Verb): Refusal | undefined {
-    const answer = this.#decide((who) => admit(this.#services.rules, who, verb));
+    const answer = this.#decide((who) => admit(this.#services.policy, who, verb));
     return isRefusal(answer) ? answer : undefined;
   }
 
   #admitBeginning(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): Grant | Refusal {
-    const { rules } = this.#services;
-    if (message.type === 'OPEN') return this.#decide((who) => admitRun(rules, who, message.spec));
+    const { policy } = this.#services;
+    if (message.type === 'OPEN') return this.#decide((who) => admitRun(policy, who, message.spec));
     const verb = message.mode === 'control' ? 'attach' : 'observe';
-    return this.#decide((who) => admit(rules, who, verb));
+    return this.#decide((who) => admit(policy, who, verb));
   }
 
   #decide(decide: (who: Principal) => Grant | Refusal): Grant | Refusal {
@@ -284,7 +280,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       alias: 0,
       principal: this.#principal.name,
       roles: this.#principal.roles,
-      policyRev: this.#services.rules.rev,
+      policyRev: this.#services.policy.policy.rev,
       epoch,
       name,
       bootId,
@@ -336,7 +332,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   /** This caller is not read while the keeper is behind, or has much of its to answer. */
   #pace(): void {
-    if (this.gate.congested) {
+    if (this.#reviewing) this.link.pauseReading();
+    else if (this.gate.congested) {
       this.link.pauseReading();
       this.gate.whenRoomy(this.#goOn);
     } else if (this.#joining.size >= MOST_JOINING) this.link.pauseReading();
@@ -362,6 +359,34 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       this.link.send({ type, alias, runId, ...grant });
       return;
     }
+    if (message.type === 'ATTACH' && !this.isOwner) void this.#review(message, grant);
+    else this.#enter(message, grant);
+  }
+
+  /** What a caller who is no owner may have of a run depends on its command. This link is not read meanwhile. */
+  async #review(message: MessageNamed<'ATTACH'>, grant: Grant): Promise<void> {
+    this.#reviewing = true;
+    const { alias } = message;
+    const runId = Buffer.from(message.runId);
+    const who = this.#principal;
+    try {
+      const refusal = await review(
+        { gate: this.gate, policy: this.#services.policy },
+        { runId, principal: who.name, who },
+      );
+      if (this.#state !== 'open') return;
+      if (refusal) this.link.send({ type: 'ATTACH_REFUSED', alias, runId, ...refusal });
+      else this.#enter(message, grant);
+    } catch (error) {
+      this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'failed', message: (error as Error).message });
+    } finally {
+      this.#reviewing = false;
+      this.#pace();
+    }
+  }
+
+  #enter(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>, grant: Grant): void {
+    const { alias, runId } = message;
     const { maxRunsPerLink } = this.#services.limits;
     const full = this.#attachments.size >= maxRunsPerLink;
     if (full || !this.#room?.share.take()) {

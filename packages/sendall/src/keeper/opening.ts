@@ -5,7 +5,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import { ProtocolError } from '../errors.js';
 import { decodeSpec } from '../protocol/codec.js';
-import type { MessageNamed, Spec } from '../protocol/messages.js';
+import type { Grant, MessageNamed, Spec } from '../protocol/messages.js';
 import type { AgentConnection } from './agent-connection.js';
 import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
@@ -84,7 +84,7 @@ export class Opening {
     const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
     if (existing) {
-      const refusal = mayReopen(existing, specHash, this.#keeper.limits.maxAttachments);
+      const refusal = mayReopen(existing, specHash, message.grant, this.#keeper.limits.maxAttachments);
       if (refusal) refuse(refusal);
       else this.#reopen(agent, message, existing);
       return;
@@ -296,10 +296,13 @@ function failureOf(error: unknown): Refusal {
 }
 
 /** Why the run that is there cannot be had again. */
-function mayReopen({ identity, facts, audience }: KeeperRun, specHash: Buffer, most: number): Refusal | undefined {
+function mayReopen(run: KeeperRun, specHash: Buffer, grant: Grant | undefined, most: number): Refusal | undefined {
+  const { identity, facts, audience } = run;
   if (!timingSafeEqual(identity.specHash, specHash))
     return { code: 'conflict', message: 'this run id is taken by another command' };
   if (facts.dropped) return { code: 'expired', message: 'this run is over and was forgotten' };
+  if (grant && !run.over && run.grant?.runAs !== grant.runAs)
+    return { code: 'policy', message: 'it runs with rights that its caller has no longer' };
   if (!facts.refused && audience.attachments.size >= most)
     return { code: 'busy', message: `maxAttachments (${most}) of this run are attached` };
   return facts.refused;

@@ -53,6 +53,16 @@ export class PolicyFile {
     return true;
   }
 
+  /** The agent can give commands a user that cannot reach it. Without that, it serves owners only. */
+  get isRoot(): boolean {
+    return this.#machine.uid === 0;
+  }
+
+  /** Decides again on a run that is there already. It goes by the rules that hold, also while the file is broken. */
+  review(request: Request): Decision {
+    return decide(this.#policy, request, this.#machine);
+  }
+
   /** Decides on a request by the rules that hold now. */
   decide(request: Request): Decision {
     const { roles, spec } = request;

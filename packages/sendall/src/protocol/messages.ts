@@ -34,9 +34,6 @@ export const OBEYS_LIMITS = 'limits';
 /** In AUTH_OK's `features`: this host takes a run's `secrets`. */
 export const TAKES_SECRETS = 'secrets';
 
-/** The role of callers who may do everything. No other role means anything by itself. */
-export const OWNER = 'owner';
-
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
 const ID = 16;
