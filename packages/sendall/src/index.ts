@@ -67,6 +67,7 @@ export { AllHosts, type ListedHost } from './client/inventories/all-hosts.js';
 export type { InventoryOptions } from './client/inventories/limits.js';
 export type { Inventory, InventoryHost, ResolvedHost } from './client/inventory.js';
 export { KnownHosts, type HostInstallation, type KnownHost } from './client/known-hosts.js';
+export type { CommandLimits } from './client/options/limits.js';
 export { newRunId, type RunOptions, type Word } from './client/options/options.js';
 export { secret, type Secret } from './client/options/secret.js';
 export type { Retry } from './client/options/retry.js';

@@ -30,6 +30,11 @@ export interface AgentStatus {
   /** When memory runs out the kernel ends commands before the keeper: it could lower its own OOM score. */
   readonly keeperIsLastToGo: boolean | undefined;
   /**
+   * Why memory or processes of a command cannot be limited on this host; null if they can. Undefined when the keeper is too
+   * old to say.
+   */
+  readonly cannotLimit: string | null | undefined;
+  /**
    * Names of limits and the like that commands get otherwise than the agent's starter has them: the keeper was started
    * before, and may not change them. Undefined when the keeper is too old to say.
    */
@@ -60,14 +65,14 @@ export interface AgentLimits {
 /** The keeper's part of a status. */
 export type KeeperPart = Pick<
   AgentStatus,
-  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'notAdopted'
+  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted'
 > & {
   readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
 };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
 export function keeperPartOf(answer: Control): KeeperPart {
-  const { running, queued, spoolBytes, native, proof, lastToGo, different, limits } = (
+  const { running, queued, spoolBytes, native, proof, lastToGo, cannotLimit, different, limits } = (
     answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}
   ) as {
     running?: number;
@@ -76,6 +81,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     native?: boolean;
     proof?: string;
     lastToGo?: boolean;
+    cannotLimit?: string | null;
     different?: string[];
     limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
   };
@@ -85,6 +91,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     native,
     killProof: proof,
     keeperIsLastToGo: lastToGo,
+    cannotLimit,
     notAdopted: different,
     limits: {
       running: limits?.maxRunning,

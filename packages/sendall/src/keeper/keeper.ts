@@ -251,6 +251,7 @@ export class Keeper implements Desk, OpeningDesk {
       native: this.native.subreaper,
       proof: this.cgroups ? 'cgroup' : 'unproven',
       lastToGo: this.native.isLastToGo,
+      cannotLimit: this.limitGroups.lack ?? null,
       different: this.#different,
       draining: this.#draining,
       agents: this.#agents.size,

@@ -90,6 +90,38 @@ test('after a restart from another shell commands get what that one had, from th
   expect(keeper()).toBe(before);
 });
 
+rootDescribe('commands of another user', () => {
+  test('get what the starter of the agent had, and nothing of the keeper’s own', async () => {
+    const text =
+      'ulimit -S -n 700; ulimit -S -l 100; ulimit -S -i 5000; umask 027; renice -n 5 $$ > /dev/null; echo 300 > /proc/self/oom_score_adj';
+    await using agent = await startedBy(`${text}; agent`);
+    const look = `${LOOK}; ulimit -S -l; ulimit -S -i`;
+    const run = (...words: string[]) =>
+      agent.user.call(['run', ...words, '--cwd=/', 'local', '--', 'bash', '-c', look]).stdout;
+    const own = run();
+    expect(own).toContain('0027\n5\n300\n100\n5000\n');
+    expect(run('--as', 'daemon')).toBe(own);
+    expect(run('--as', 'daemon', '--limit', 'memory=1G,files=700')).toBe(own);
+  });
+});
+
+rootDescribe('a host without cgroups', () => {
+  test('refuses limits on memory and processes, keeps the others, and doctor says so', async () => {
+    await using agent = await startedBy(
+      'exec unshare -m bash -c \'umount -R /sys/fs/cgroup; exec "$0" agent\' "$SENDALL"',
+    );
+    const run = (limit: string) => agent.user.call(['run', '--limit', limit, 'local', '--', 'sh', '-c', 'ulimit -n']);
+    for (const limit of ['memory=1G', 'processes=9', 'files=64,memory=1G'])
+      expect(run(limit)).toEqual({
+        code: 202,
+        stdout: '',
+        stderr: expect.stringMatching(/this host cannot limit (memory|processes) of a command: /),
+      });
+    expect(run('files=64')).toEqual({ code: 0, stdout: '64\n', stderr: '' });
+    expect(agent.user.call(['doctor']).stdout).toContain('this host cannot limit memory and processes of a command');
+  });
+});
+
 // Only root may lower a score, and drop that right.
 rootDescribe('the keeper', () => {
   const scoreOf = (agent: { user: User }) => {

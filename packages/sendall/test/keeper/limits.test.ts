@@ -103,6 +103,7 @@ const memoryTests = (): void => {
     const run = open(['true'], { memory: 1 });
     expect(await run.exit).toMatchObject({ cause: 'oom' });
     expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+    expect(await open(['true'], { memory: Number.MAX_SAFE_INTEGER }).exit).toMatchObject({ code: 0 });
   });
 };
 
@@ -114,6 +115,7 @@ const processTests = (): void => {
     expect((await run.text()).split('\n').length - 1).toBe(3);
     await run.operate({ type: 'CANCEL', graceMs: 0 });
     expect(await keeper.sh(`${script}; kill $(jobs -p)`).text()).toMatch(/8\n$/);
+    expect(await open(['true'], { processes: Number.MAX_SAFE_INTEGER }).exit).toMatchObject({ code: 0 });
   });
 };
 

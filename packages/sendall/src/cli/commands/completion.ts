@@ -4,6 +4,7 @@ import { resolveHome } from '../../home.js';
 import { AllHosts } from '../../index.js';
 import { HostWords, selections } from '../../internal.js';
 import { notAVerb, type Command, type Option } from '../words/command.js';
+import { limitNames } from '../words/limit-words.js';
 import { knownRuns } from '../hosts/history.js';
 import { answer } from '../show/print.js';
 
@@ -114,7 +115,16 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'selection')
     return selections.flatMap((word) => knownRuns({ sets: true }).map((run) => `${word}:${run}`));
   if (kind === 'signal') return SIGNALS;
+  if (kind === 'limit') return limitsAfter(last);
   return typeof kind === 'object' ? kind : [FILES];
+}
+
+/** Names of limits that are not there yet. */
+function limitsAfter(last: string): string[] {
+  const begun = /^.*,/.exec(last)?.[0] ?? '';
+  if (last.includes('=', begun.length)) return [];
+  const there = begun.split(',').map((each) => each.split('=', 1)[0]);
+  return limitNames.filter((name) => !there.includes(name)).map((name) => `${begun}${name}=`);
 }
 
 /** Host names, or groups after "@"; in a set, those that complete its last word. */

@@ -101,6 +101,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   yield limitsFinding(status);
   yield roomFinding(status);
   yield nativeFinding(status);
+  if (status.cannotLimit !== undefined) yield commandLimitsFinding(status.cannotLimit);
   if (status.notAdopted?.length) yield starterFinding(status.notAdopted);
   yield await commandFinding(host);
 }
@@ -220,6 +221,11 @@ function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Fi
         mend: 'npm install koffi there, beside sendall, and restart its agent and keeper',
       }
     : { check: 'system', ok: true, found: `terminals, exact and ordered capture; ${proof}` };
+}
+
+function commandLimitsFinding(lack: string | null): Finding {
+  const found = lack ?? 'memory, processor time, files and processes of a command can be limited';
+  return { check: '--limit', ok: true, found };
 }
 
 /** A keeper without permission to change its limits keeps those of the agent that started it. */

@@ -6,6 +6,7 @@ import type { Command } from '../words/command.js';
 import { isInForeground } from '../terminal/foreground.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
+import { parseLimits } from '../words/limit-words.js';
 import { isOneTarget } from '../words/targets.js';
 import { secretsOf, surroundings } from '../runs/run-options.js';
 import { converse, hasTerminal, ownTerminal } from '../runs/terminal.js';
@@ -53,6 +54,7 @@ export const shell: Command = {
       env: args.bytes('env'),
       ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1)! } : {}),
       runAs: args.text('as'),
+      limits: parseLimits(args.texts('limit')),
       name: args.text('name'),
       ...secrets,
     } as Parameters<typeof host.sh>[1]);

@@ -3,6 +3,7 @@ import { UsageError } from '../../errors.js';
 import type { RunOptions } from '../../index.js';
 import { under, type Arguments, type Option } from '../words/command.js';
 import { reachOptions } from '../hosts/reach.js';
+import { parseLimits } from '../words/limit-words.js';
 import { rolloutOptions } from '../words/rollout-options.js';
 import { stdinFor } from '../words/stdin.js';
 import { parseDuration, parseSize } from '../words/units.js';
@@ -36,6 +37,13 @@ export const surroundings: Record<string, Option> = {
       'how it gets its secrets: from the descriptor whose number is in NAME_FD (default), or in the variable NAME, which ' +
       'other processes of its user can read',
     complete: ['fd', 'env'],
+  },
+  limit: {
+    value: 'NAME=N,…',
+    help:
+      'what it may use: memory=512M of all its processes, cpu=60s and files=256 of each, and so many processes=64 ' +
+      '(exit 206)',
+    complete: 'limit',
   },
 };
 
@@ -124,6 +132,7 @@ export function toRunOptions(args: Arguments): RunOptions {
     env: args.bytes('env'),
     ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1) } : {}),
     runAs: args.text('as'),
+    limits: parseLimits(args.texts('limit')),
     name: args.text('name'),
     runId: args.text('id'),
     encoding: args.text('encoding'),

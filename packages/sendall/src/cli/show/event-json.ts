@@ -48,14 +48,29 @@ export function eventJson(
 }
 
 export function resultJson(result: Result): object {
-  const { host, runId, outcome, code, signal, finals, sha256, timing, survivors, refusal, reason, gaps, killProof } =
-    result;
+  const {
+    host,
+    runId,
+    outcome,
+    cause,
+    code,
+    signal,
+    finals,
+    sha256,
+    timing,
+    survivors,
+    refusal,
+    reason,
+    gaps,
+    killProof,
+  } = result;
   const { stdoutFrom, stderrFrom } = result;
   return {
     event: 'result',
     host,
     runId,
     outcome,
+    ...(cause === undefined ? {} : { cause }),
     code: code ?? null,
     signal: signal ?? null,
     stdoutBytes: finals.stdout,

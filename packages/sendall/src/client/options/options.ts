@@ -22,6 +22,7 @@ import {
   type Rule,
   type Rules,
 } from './check.js';
+import { limitsFor, limitsRule, type CommandLimits } from './limits.js';
 import { prepareRetry, retryRule, type PreparedRetry, type Retry } from './retry.js';
 import { outputTargetRule, type OutputTarget } from './output-target.js';
 import { revealed, Secret } from './secret.js';
@@ -62,6 +63,12 @@ export interface RunOptions {
    * @default 'fd'
    */
   secretAs?: 'fd' | 'env';
+  /**
+   * What the command may use: memory, processor time, open files, processes. A host that cannot limit one of them refuses
+   * the run.
+   * @default none
+   */
+  limits?: CommandLimits;
   /**
    * What the command reads. "none": an immediate end-of-file. "pipe": what you write to `run.stdin`. Any other string:
    * that text. Otherwise: these bytes, or everything from this stream (a Readable, a ReadableStream, a generator).
@@ -241,6 +248,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   runAs: name,
   secrets: secretValues,
   secretAs: oneOf(...SECRET_WAYS),
+  limits: limitsRule,
   stdin: either(word, readable),
   stdout: outputTargetRule,
   stderr: outputTargetRule,
@@ -388,6 +396,7 @@ export function prepareRun(
     cwd: options.cwd === undefined ? undefined : toBytes(options.cwd),
     env,
     runAs: options.runAs,
+    limits: limitsFor(options.limits),
     stdin: options.stdin !== undefined && options.stdin !== 'none',
     pty: pty && { cols: pty.cols ?? 80, rows: pty.rows ?? 24, term: pty.term },
     capture: options.capture,

@@ -42,6 +42,11 @@ export interface Result {
   /** The command ended with code 0, and every byte up to the drained offsets arrived. */
   readonly ok: boolean;
   readonly outcome: Outcome;
+  /**
+   * Why the host ended the command, where the outcome does not say it: "oom" with outcome limits, when it needed more
+   * memory than its limit.
+   */
+  readonly cause?: string | undefined;
   /** The command's own exit code; undefined when a signal ended it or its end is unknown. */
   readonly code: number | undefined;
   /** "SIGKILL" and so on. */

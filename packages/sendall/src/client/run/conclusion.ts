@@ -62,6 +62,7 @@ const CAUSES: Readonly<Record<string, Outcome>> = {
   idle: 'idle',
   cancelled: 'cancelled',
   limits: 'limits',
+  oom: 'limits',
   lost: 'lost',
 };
 
@@ -125,6 +126,7 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
     outcome,
     code: exit?.signal ? undefined : exit?.code,
     signal: exit?.signal,
+    cause: exit?.cause === outcome ? undefined : exit?.cause,
     runId,
     host,
     stdout: '',

@@ -34,7 +34,13 @@ export interface TreeLimits {
 
 const controllerOf = { memory: 'memory', processes: 'pids' } as const;
 type Limited = keyof typeof controllerOf;
+/** A limit that every system takes. */
+const TRIED = 1024 ** 3;
 const ALL: readonly Limited[] = ['memory', 'processes'];
+
+/** More ids than there can be are an error to the kernel. Source: Linux, PID_MAX_LIMIT. */
+const MOST_PIDS = 4 * 1024 ** 2;
+const pidsMax = (processes: number): string => String(Math.min(processes, MOST_PIDS));
 
 /** One command's place among these groups. */
 export class LimitGroup {
@@ -108,12 +114,12 @@ class SteppedGroup {
 
   /** Limits it as far as that is possible while a thread of the keeper is inside. */
   prepare({ processes }: TreeLimits): void {
-    if (this.#what === 'processes') writeFileSync(join(this.#path, 'pids.max'), String(processes! + 1));
+    if (this.#what === 'processes') writeFileSync(join(this.#path, 'pids.max'), pidsMax(processes! + 1));
   }
 
   limit({ memory, processes }: TreeLimits): boolean {
     if (this.#what === 'processes') {
-      writeFileSync(join(this.#path, 'pids.max'), String(processes));
+      writeFileSync(join(this.#path, 'pids.max'), pidsMax(processes!));
       return true;
     }
     try {
@@ -146,6 +152,8 @@ export class LimitGroups {
   readonly #one = new Map<Limited, { readonly hierarchy: Hierarchy; readonly folder: string } | undefined>();
   #domains: string | undefined;
   #made = 0;
+  #tried = false;
+  #lack: string | undefined;
 
   constructor(cgroups: Cgroups | undefined, bearsInGroups: boolean) {
     this.#cgroups = cgroups;
@@ -184,6 +192,21 @@ export class LimitGroups {
     }
   }
 
+  /** Why this host cannot limit memory or processes of a command; undefined if it can. Tried once. */
+  get lack(): string | undefined {
+    if (!this.#tried) {
+      this.#tried = true;
+      try {
+        const group = this.take({ memory: TRIED, processes: TRIED });
+        group.release();
+        if (group.domain) this.#cgroups?.give(group.domain);
+      } catch (error) {
+        this.#lack = (error as Error).message;
+      }
+    }
+    return this.#lack;
+  }
+
   #versionOne(what: Limited): { readonly hierarchy: Hierarchy; readonly folder: string } | undefined {
     if (!this.#one.has(what)) {
       const hierarchy = versionOne(controllerOf[what]);
@@ -207,7 +230,7 @@ export class LimitGroups {
         // The whole command, not the one process that asked for too much.
         writeIfThere(join(path, 'memory.oom.group'), '1');
       }
-      if (wanted.includes('processes')) writeFileSync(join(path, 'pids.max'), String(processes));
+      if (wanted.includes('processes')) writeFileSync(join(path, 'pids.max'), pidsMax(processes!));
       return new DomainCgroup(path);
     } catch (error) {
       removeFolder(path);
