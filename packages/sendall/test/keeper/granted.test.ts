@@ -109,6 +109,12 @@ rootDescribe('under a grant', () => {
     for (const pair of ['LD_PRELOAD=/tmp/mine.so', 'LD_AUDIT=x', 'GLIBC_TUNABLES=x', 'GCONV_PATH=/tmp'])
       for (const grant of [{}, { runAs: 'root', trustsProgram: true }])
         expect((await sh('true', grant, { env: [bytes(pair)] }).wait('REFUSED')).code).toBe('policy');
+    const secret = keeper.open(
+      { argv: [bytes('true')], runAs: 'daemon', cwd: bytes('/'), secrets: [{ name: 'LOCPATH', as: 'env' }] },
+      { secrets: [{ name: 'LOCPATH', value: bytes('/tmp/mine.so') }] },
+    );
+    const { code, message } = await secret.wait('REFUSED');
+    expect([code, message]).toEqual(['policy', expect.not.stringContaining('mine.so')]);
   });
 
   test('it cannot reach the keeper: neither files nor socket nor memory nor signals', async () => {

@@ -83,7 +83,7 @@ export class Launch {
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
     this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
     try {
-      this.#prefix = prefixOf(this.#native, this.#becoming, spec.limits, spec.env);
+      this.#prefix = prefixOf(this.#native, this.#becoming, spec.limits, given);
       this.#asUser(() => {
         this.#cwd = openFolder(this.#native, folderOf(spec.cwd, account.home));
         this.#path = this.#findProgram(spec, path);
