@@ -16,6 +16,7 @@ const seconds: Record<string, number> = {
   'packages/socketserver/test/rows-requests.test.ts': 25,
   'packages/sendall/test/exact/volume.test.ts': 25,
   'packages/sendall/test/cli/hands.test.ts': 25,
+  'packages/sendall/test/exact/secrets-nowhere.test.ts': 25,
   'packages/sendall/test/fleet/twenty-agents.test.ts': 25,
   'packages/sendall/test/nats/day.test.ts': 25,
   'test/pack.test.ts': 25,
