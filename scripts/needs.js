@@ -1,9 +1,9 @@
-/** Lists what the tests need besides npm: a command, its Debian package, and the tests that need it. */
+/** Lists what the tests need besides npm: a command or a file, its Debian package, and the tests that need it. */
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @type {{ command: string, package: string, wantedBy: string }[]} */
+/** @type {{ command: string, package: string, wantedBy: string }[]} `command` may be a file's absolute path. */
 export const needs = [
   { command: 'python3', package: 'python3', wantedBy: "the tutorial's Python peers" },
   { command: 'chromium', package: 'chromium', wantedBy: "the lab's page in a browser" },
@@ -23,10 +23,17 @@ export const needs = [
   { command: 'ssh', package: 'openssh-client', wantedBy: 'installations by ssh' },
   { command: 'debootstrap', package: 'debootstrap', wantedBy: 'installations on a bare Debian' },
   { command: 'openssl', package: 'openssl', wantedBy: 'TLS peers and test certificates' },
+  { command: 'go', package: 'golang-go', wantedBy: "the log's outside verifier" },
+  {
+    command: '/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go',
+    package: 'golang-golang-x-mod-dev',
+    wantedBy: "the log's outside verifier",
+  },
 ];
 
 /** @param {string} command */
 export function onPath(command) {
+  if (command.startsWith('/')) return existsSync(command);
   // sbin too: Debian keeps daemons such as sshd and nginx there, outside an ordinary user's PATH.
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.some((folder) => {

@@ -23,6 +23,7 @@ const PLANTED: readonly (readonly [room: string, text: string])[] = [
   ['sendall/src/client/streams', "export { KeeperRun } from '../../run/run.js';\n"],
   ['sendall/src/text', "export { loadIdentity } from '../../keys/identity.js';\n"],
   ['sendall/src/files', "export { printable } from '../../text/printable.js';\n"],
+  ['sendall/src/log', "export { Journal } from '../../keeper/journal/journal.js';\n"],
   ['sendall/src/keys', "export { Link } from '../../link/link.js';\n"],
   ['sendall/src/policy', "export { Callers } from '../../agent/callers.js';\n"],
   ['sendall/src/keeper/run', "export { decide } from '../../../policy/match.js';\n"],

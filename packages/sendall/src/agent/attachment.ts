@@ -87,7 +87,8 @@ export class AgentAttachment implements Listener {
       holder: message.holder && Buffer.from(message.holder),
       alias: this.#keeperAlias,
       principal: owner.principal,
-      ...(message.type === 'OPEN' ? { link: owner.number, caller: owner.caller, grant } : {}),
+      caller: owner.caller,
+      ...(message.type === 'OPEN' ? { link: owner.number, grant } : {}),
     };
     try {
       owner.gate.send(this.#beginning);
@@ -278,7 +279,7 @@ export class AgentAttachment implements Listener {
   /** The keeper knows the run: from now on it is enough to attach to it. */
   #answered(): void {
     this.#owner.answered(this);
-    const { alias, runId, principal, epoch, holder, echo, blocked } = this.#beginning;
+    const { alias, runId, principal, caller, epoch, holder, echo, blocked } = this.#beginning;
     const mode = this.#beginning.type === 'ATTACH' ? this.#beginning.mode : 'control';
     this.#beginning = {
       type: 'ATTACH',
@@ -287,6 +288,7 @@ export class AgentAttachment implements Listener {
       from: [],
       mode,
       principal,
+      caller,
       epoch: epoch && Buffer.from(epoch),
       holder,
       again: true,

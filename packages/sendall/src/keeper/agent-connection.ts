@@ -1,8 +1,11 @@
 /** One agent's connection: its messages go to the runs they name. */
 import type { Socket } from 'node:net';
 import { ProtocolError, SendallError } from '../errors.js';
+import { hashBase64 } from '../log/hashes.js';
+import type { RecordOf } from '../log/records.js';
 import type { Starter } from '../started.js';
 import {
+  HAS_LOG,
   MAX_FRAME,
   OBEYS_LIMITS,
   PROTOCOL_VERSION,
@@ -14,7 +17,7 @@ import {
   type RunInfo,
 } from '../protocol/messages.js';
 import { encodeGrant } from '../protocol/codec.js';
-import { parseRunId } from '../protocol/run-id.js';
+import { formatRunId, parseRunId } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { RunServices } from './run/services.js';
@@ -48,7 +51,7 @@ export interface Desk extends RunServices {
 }
 
 /** The part of OPEN and ATTACH that describes the attachment. */
-type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo' | 'blocked'>;
+type Hold = Pick<MessageNamed<'OPEN'>, 'alias' | 'holder' | 'again' | 'echo' | 'blocked' | 'principal' | 'caller'>;
 
 interface Attached {
   readonly attachment: KeeperAttachment;
@@ -99,8 +102,8 @@ export class AgentConnection implements KeeperAttachmentOwner {
   }
 
   /** Binds an alias to a run. */
-  attach(run: KeeperRun, control: boolean, { alias, holder, again = false, echo, blocked }: Hold): KeeperAttachment {
-    const attachment = new KeeperAttachment(this, alias, control, { echo, blocked });
+  attach(run: KeeperRun, control: boolean, { alias, holder, again = false, ...more }: Hold): KeeperAttachment {
+    const attachment = new KeeperAttachment(this, alias, control, more, more);
     this.#attached.set(alias, { attachment, run });
     run.attach(attachment, holder, again);
     return attachment;
@@ -142,12 +145,17 @@ export class AgentConnection implements KeeperAttachmentOwner {
       case 'LIST':
         return this.#list(message);
       case 'FORGET': {
-        const result = this.#keeper.forget(message.principal ?? '', message.runId);
+        const { principal = '' } = message;
+        const result = this.#keeper.forget(principal, message.runId);
+        const run = formatRunId(message.runId);
+        if (result === 'done') this.#keeper.log.note('note', { what: 'forget', run, principal });
         const { alias, opId } = message;
         return void this.wire.send({ type: 'OP_OK', alias, opId, result, signalled: [], survivors: [] });
       }
       case 'ASK':
         return this.#ask(message);
+      case 'NOTE':
+        return this.#note(message);
       case 'PING':
         return void this.wire.send({ type: 'PONG', alias: 0, token: message.token, runs: this.#keeper.live });
       case 'PONG':
@@ -202,7 +210,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS],
+      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,
@@ -223,7 +231,17 @@ export class AgentConnection implements KeeperAttachmentOwner {
     if (run.facts.refused) return refuse(run.facts.refused.code, run.facts.refused.message);
     if (run.audience.attachments.size >= this.#keeper.limits.maxAttachments)
       return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
+    const { principal, caller, again } = message;
+    this.#keeper.log.note('attach', { run: formatRunId(runId), principal, caller, mode, again });
     run.welcome(this.attach(run, mode === 'control', message));
+  }
+
+  /** Something that only the agent knows, for the log. */
+  #note({ kind, body }: MessageNamed<'NOTE'>): void {
+    const record: unknown = JSON.parse(body);
+    if (kind === 'refuse') this.#keeper.log.note(kind, record as RecordOf<'refuse'>);
+    else if (kind === 'note') this.#keeper.log.note(kind, record as RecordOf<'note'>);
+    else throw new ProtocolError(`a note of the kind "${kind}"`);
   }
 
   /** One page, or all of them, each when there is room for it. */
@@ -262,7 +280,14 @@ export class AgentConnection implements KeeperAttachmentOwner {
       answer({ retiring: true });
       this.wire.flush();
       this.#keeper.retire();
+    } else if (what === 'log') {
+      this.#keeper.log.settle((error, { size, root }) =>
+        error
+          ? this.wire.send({ type: 'ANSWER', alias, opId, error: `the log cannot be written: ${error.message}` })
+          : answer({ id: this.#keeper.log.id, size, root: hashBase64(root) }),
+      );
     } else if (what === 'end-runs') {
+      this.#keeper.log.note('note', { what: 'end-runs' });
       this.#keeper.endRuns(message.body ?? 'the agent was told to end all runs');
       answer({ ending: this.#keeper.live });
     } else this.wire.send({ type: 'ANSWER', alias, opId, error: `the keeper cannot answer "${what}"` });
@@ -291,6 +316,8 @@ export class AgentConnection implements KeeperAttachmentOwner {
     switch (message.type) {
       case 'DETACH':
         this.#attached.delete(attachment.alias);
+        // After its end every caller leaves.
+        if (!run.over) this.#keeper.log.note('detach', { run: formatRunId(run.identity.runId), ...attachment.by });
         return run.detach(attachment);
       case 'SIGNAL':
       case 'CANCEL':

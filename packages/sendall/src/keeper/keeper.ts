@@ -16,6 +16,7 @@ import { Children } from './system/children.js';
 import { ownAccount } from './system/environment.js';
 import { historyOf } from './journal/history.js';
 import { Journal, journalFile } from './journal/journal.js';
+import { KeeperLog } from './log/keeper-log.js';
 import type { KeeperLimits } from './door/limits.js';
 import { infoOf } from './run/listing.js';
 import { keyOf, Retention } from './run/retention.js';
@@ -52,6 +53,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly cgroups: Cgroups | undefined;
   readonly limitGroups: LimitGroups;
   readonly journal: Journal;
+  readonly log: KeeperLog;
   readonly budget: SpoolBudget;
   readonly inputPool: CreditPool;
   readonly account = ownAccount();
@@ -84,7 +86,8 @@ export class Keeper implements Desk, OpeningDesk {
     this.limits = setup.limits;
     this.native = setup.native;
     this.#finished = () => setup.finished();
-    const { journal, entries } = Journal.open(journalFile(setup.home), this.bootId, new SetAside(setup.home));
+    const { bootId, limits } = this;
+    const { journal, entries, damaged } = Journal.open(journalFile(setup.home), bootId, new SetAside(setup.home));
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
     this.budget = new SpoolBudget(setup.limits.spoolTotal);
@@ -92,14 +95,16 @@ export class Keeper implements Desk, OpeningDesk {
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.limitGroups = new LimitGroups(this.cgroups, setup.native.bearsInGroups);
     const history = historyOf(entries);
-    this.#retention = new Retention(this.#runs, journal, this.budget, this.limits, history.forgottenBeforeMs);
+    journal.append({ kind: 'keeper', bootId, pid: process.pid, startMs: Date.now() });
+    const live = (): number => this.live;
+    this.log = new KeeperLog(setup.home, journal, { entries, damaged, bootId }, { live, keepBytes: limits.logTotal });
+    this.#retention = new Retention(this.#runs, journal, this.log, this.budget, limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(
       setup.native,
       () => this.#treesMayHaveEnded(),
       () => this.#opening.isSpawning,
     );
-    journal.append({ kind: 'keeper', bootId: this.bootId, pid: process.pid, startMs: Date.now() });
     for (const facts of history.runs) {
       const run = new KeeperRun(this, this, facts);
       const key = keyOf(facts.intent.principal, facts.intent.runId);
@@ -256,6 +261,7 @@ export class Keeper implements Desk, OpeningDesk {
       draining: this.#draining,
       agents: this.#agents.size,
       syncs: this.journal.syncs,
+      log: this.log.status,
       limits: this.limits,
     };
   }
@@ -295,6 +301,7 @@ export class Keeper implements Desk, OpeningDesk {
     this.children.close();
     this.limitGroups.close();
     this.cgroups?.close();
+    this.log.close();
     this.journal.close();
   }
 }

@@ -4,8 +4,10 @@
  */
 import { hash, timingSafeEqual } from 'node:crypto';
 import { ProtocolError } from '../errors.js';
+import { shownScript, shownWords, type RecordOf } from '../log/records.js';
 import { decodeSpec } from '../protocol/codec.js';
 import type { Grant, MessageNamed, Spec } from '../protocol/messages.js';
+import { formatRunId } from '../protocol/run-id.js';
 import type { AgentConnection } from './agent-connection.js';
 import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
@@ -78,9 +80,13 @@ export class Opening {
   /** OPEN: a new run, the one that is there, or a refusal. */
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void {
     const { alias, runId } = message;
-    const refuse = ({ code, message, rule }: Refusal): void =>
-      void agent.wire.send({ type: 'REFUSED', alias, runId, code, message, rule });
     const principal = message.principal ?? '';
+    const refuse = ({ code, message: reason, rule }: Refusal): void => {
+      const run = formatRunId(runId);
+      const { caller } = message;
+      this.#keeper.log.refused(`${principal} ${code}`, { run, principal, caller, rule, code, reason });
+      agent.wire.send({ type: 'REFUSED', alias, runId, code, message: reason, rule });
+    };
     const specHash = hash('sha256', message.spec, 'buffer');
     const existing = this.#runs.get(keyOf(principal, runId));
     if (existing) {
@@ -128,6 +134,7 @@ export class Opening {
     };
     fault('before-intent');
     const frame = this.#keeper.journal.append(intent);
+    this.#keeper.log.append('allow', allowed(message, spec));
     const run = new KeeperRun(
       this.#keeper,
       this.#keeper,
@@ -136,6 +143,7 @@ export class Opening {
     );
     run.specify(raw, spec, grant, secrets);
     run.endWithin(message.leftMs);
+    run.syncsLog = message.syncLog ?? false;
     this.#placeOf.set(run, place);
     this.#ruleTurns.add(run, principal, grant);
     publish({ what: 'intent', no: intent.no });
@@ -176,9 +184,10 @@ export class Opening {
     if (this.#runs.size >= maxIds)
       return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
     try {
-      this.#keeper.journal.reserve(this.#keeper.live);
+      this.#keeper.log.reserve();
     } catch (error) {
-      return { code: 'limits', message: `the run journal cannot be written (${(error as Error).message})` };
+      const what = this.#keeper.log.failed === error ? 'log' : 'run journal';
+      return { code: 'limits', message: `the ${what} cannot be written (${(error as Error).message})` };
     }
     return undefined;
   }
@@ -287,6 +296,27 @@ export class Opening {
   cancel(run: KeeperRun, reason: string | undefined, code = 'cancelled'): void {
     this.#refuse(run, { code, message: reason ?? 'cancelled before it started' });
   }
+}
+
+/** What the log has of a run that was let in. */
+function allowed(message: MessageNamed<'OPEN'>, spec: Spec): RecordOf<'allow'> {
+  const { runId, principal, caller, grant } = message;
+  const { verb, argv, script, cwd, pty, name } = spec;
+  return {
+    run: formatRunId(runId),
+    principal,
+    caller,
+    source: grant?.source,
+    rule: grant?.rule,
+    policyRev: grant?.policyRev,
+    verb,
+    argv: script ? undefined : shownWords(argv),
+    script: script && shownScript(script),
+    cwd: cwd && Buffer.from(cwd).toString(),
+    as: grant?.runAs ?? spec.runAs,
+    pty: pty && true,
+    name,
+  };
 }
 
 /** Why a command did not start, for its caller. Other runs go on. */

@@ -33,6 +33,8 @@ export const TELLS_BLOCKED = 'blocked';
 export const OBEYS_LIMITS = 'limits';
 /** In AUTH_OK's `features`: this host takes a run's `secrets`. */
 export const TAKES_SECRETS = 'secrets';
+/** In AUTH_OK's `features`: this host has a log, tells its head with EXIT, and obeys OPEN's `syncLog`. */
+export const HAS_LOG = 'log';
 
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
@@ -265,6 +267,8 @@ export const MESSAGES = {
       grant: agentOnly(opt(message(14, GRANT_FIELDS))),
       /** The values of the spec's secrets. In memory only: no journal, log or answer has them. */
       secrets: list(message(15, { name: text(1), value: bytes(2) })),
+      /** EXIT waits until the log's record of it is on disk. */
+      syncLog: opt(bool(16)),
     },
   ],
   OPENED: [
@@ -298,6 +302,7 @@ export const MESSAGES = {
       again: opt(bool(7)),
       echo: opt(bool(8)),
       blocked: opt(bool(9)),
+      caller: agentOnly(opt(text(10))),
     },
   ],
   ATTACHED: [

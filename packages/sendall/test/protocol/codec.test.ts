@@ -108,6 +108,7 @@ describe('control messages', () => {
       'OPEN caller',
       'OPEN grant',
       'ATTACH principal',
+      'ATTACH caller',
       'FORGET principal',
       'LIST principal',
     ]);

@@ -31,6 +31,8 @@ export const DEFAULT_LIMITS = {
   spoolMax: 256 * MIB,
   /** Output of all runs on disk. */
   spoolTotal: 4 * GIB,
+  /** Lines of the log on disk; the oldest go first, their hashes stay. */
+  logTotal: 1 * GIB,
   /** How long a finished run's result and output stay, unless its spec says less. */
   keepMs: 24 * HOUR,
   /** How far in the future a run's notAfter may lie. */

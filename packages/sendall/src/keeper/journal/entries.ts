@@ -43,14 +43,18 @@ const ENTRIES = {
     },
   ],
   refused: [5, { no: uint(1), code: text(2), message: text(3) }],
-  /** Without `stored` the command ended while its last output could not be stored. */
-  exit: [6, { no: uint(1), exit: message(2, MESSAGES.EXIT[1]), stored: bool(3) }],
+  /** Without `stored` the command ended while its last output could not be stored. `logIndex`: its record in the log. */
+  exit: [6, { no: uint(1), exit: message(2, MESSAGES.EXIT[1]), stored: bool(3), logIndex: opt(uint(4)) }],
   treeEnd: [7, { no: uint(1) }],
   acked: [8, { no: uint(1) }],
   /** The run's output and result are gone; its id is still refused until it expires. */
   dropped: [9, { no: uint(1) }],
   /** The id itself is forgotten. */
   forgotten: [10, { no: uint(1), notAfterMs: uint(2) }],
+  /** A line of the log, which its files may not have yet. */
+  line: [11, { index: uint(1), line: bytes(2) }],
+  /** The log's files are durable up to here; see Mark in `log/log-files.ts`. `id`: which log it is. */
+  logged: [12, { id: bytes(1), size: uint(2), root: bytes(3), first: uint(4), bytes: uint(5) }],
 } as const satisfies { [kind: string]: readonly [number, Fields] };
 
 type Table = typeof ENTRIES;

@@ -47,7 +47,7 @@ export function historyOf(entries: readonly JournalEntry[]): History {
       byNo.delete(entry.no);
       forgotten.add(entry.no);
       history.forgottenBeforeMs = Math.max(history.forgottenBeforeMs, entry.notAfterMs);
-    } else {
+    } else if ('no' in entry) {
       const facts = byNo.get(entry.no);
       if (facts) learn(facts, entry);
     }

@@ -30,8 +30,8 @@ import { readJournal, type Reading } from './reading.js';
 
 export const journalFile = (home: Home): string => join(home.state, 'journal');
 
-/** Room an exit entry needs in the worst case. */
-const EXIT_ROOM = 4 * 1024;
+/** Room that a run's start, exit and their lines in the log need in the worst case. */
+const EXIT_ROOM = 8 * 1024;
 const STEP = 1024 * 1024;
 const VERSION = 2;
 /** Syncs that usually take less than this are done in place: the way through the thread pool takes longer. */
@@ -95,6 +95,9 @@ export class Journal {
    */
   startWriting: ((fd: number) => void) | undefined;
 
+  /** Called when a sync begins; what it returns is called once all that was appended before is on the disk. */
+  onSync: (() => () => void) | undefined;
+
   private constructor(path: string, fd: number, end: number, size: number, epoch: Buffer) {
     this.path = path;
     this.#fd = fd;
@@ -112,7 +115,11 @@ export class Journal {
    * found instead of starting one twice.
    * @throws the file system's errors, and SendallError JOURNAL when the file is of another version.
    */
-  static open(path: string, bootId: string, keeping: Keeping): { journal: Journal; entries: JournalEntry[] } {
+  static open(
+    path: string,
+    bootId: string,
+    keeping: Keeping,
+  ): { journal: Journal; entries: JournalEntry[]; damaged: boolean } {
     let file: Buffer | undefined;
     try {
       file = readFileSync(path);
@@ -135,14 +142,14 @@ export class Journal {
       const forgottenBeforeMs = headers.reduce((latest, each) => Math.max(latest, each.forgottenBeforeMs), 0);
       const renewed = { ...newHeader(), forgottenBeforeMs };
       const others = entries.filter((entry) => entry.kind !== 'header');
-      return { journal: Journal.#create(path, renewed, [encodeEntries(others)]), entries };
+      return { journal: Journal.#create(path, renewed, [encodeEntries(others)]), entries, damaged };
     }
-    if (!file || !header) return { journal: Journal.#create(path, newHeader(), []), entries };
+    if (!file || !header) return { journal: Journal.#create(path, newHeader(), []), entries, damaged: false };
     const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
     const journal = new Journal(path, fd, end, torn ? end : file.length, Buffer.from(header.epoch));
     // What is torn must not be read again behind new entries. Otherwise nothing is written here: the disk may be full.
     if (torn) journal.#fit(file.length - end - 1);
-    return { journal, entries };
+    return { journal, entries, damaged: false };
   }
 
   static #create(path: string, header: EntryOf<'header'>, entries: Iterable<Buffer>): Journal {
@@ -218,8 +225,26 @@ export class Journal {
    */
   reserve(running: number): void {
     if (this.#failed) throw this.#failed;
-    const needed = MAX_ENTRY + (running + 1) * EXIT_ROOM;
+    // The intent, and the line that lets it in.
+    const needed = 2 * MAX_ENTRY + (running + 1) * EXIT_ROOM;
     if (this.#size - this.#end <= needed) this.#fit(needed);
+  }
+
+  /** Whether `bytes` more fit beside the exits of `running` commands. */
+  hasRoom(bytes: number, running: number): boolean {
+    if (this.#failed) return false;
+    const needed = bytes + this.#waitingBytes + (running + 1) * EXIT_ROOM;
+    if (this.#size - this.#end > needed) return true;
+    try {
+      this.#fit(needed);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  get #waitingBytes(): number {
+    return this.#frames.reduce((bytes, frame) => bytes + frame.length, 0);
   }
 
   /**
@@ -258,6 +283,22 @@ export class Journal {
     if (this.#end > this.#size) this.#size = this.#end;
   }
 
+  /**
+   * Makes durable what was appended so far, at once.
+   * @throws when it cannot: nothing can be promised any more.
+   */
+  syncNow(): void {
+    this.flush();
+    const covered = this.onSync?.();
+    try {
+      fdatasyncSync(this.#fd);
+    } catch (error) {
+      this.#failed ??= error as Error;
+    }
+    if (this.#failed) throw this.#failed;
+    covered?.();
+  }
+
   /** Calls back when everything appended so far is on the disk. Calls made while one sync runs share the next one. */
   sync(done: Synced): void {
     this.#waiting.push(done);
@@ -281,6 +322,7 @@ export class Journal {
     this.syncs++;
     const waiting = this.#waiting;
     this.#waiting = [];
+    const covered = this.onSync?.();
     if (this.#inPlace) {
       const begun = performance.now();
       let error: Error | null = null;
@@ -290,13 +332,13 @@ export class Journal {
         error = thrown as Error;
       }
       this.#judge(performance.now() - begun);
-      this.#synced(waiting, error);
+      this.#synced(waiting, error, covered);
       return;
     }
     this.#syncing = true;
     fdatasync(this.#fd, (error) => {
       this.#syncing = false;
-      this.#synced(waiting, error);
+      this.#synced(waiting, error, covered);
       if (this.#waiting.length) this.#sync();
     });
   }
@@ -311,9 +353,10 @@ export class Journal {
     this.#inPlaceFrom = performance.now() + TRUST_MS;
   }
 
-  #synced(waiting: Synced[], error: Error | null): void {
+  #synced(waiting: Synced[], error: Error | null, covered: (() => void) | undefined): void {
     // After a failed sync the kernel may call the pages clean: nothing can be promised again.
     if (error) this.#failed ??= error;
+    if (!this.#failed) covered?.();
     publish({ what: 'synced' });
     for (const done of waiting) done(this.#failed);
   }

@@ -24,6 +24,9 @@ export function setAsideFolders(home: Home): string[] {
   }
 }
 
+/** A folder for what is set aside now. */
+export const setAsideFolder = (home: Home): string => join(root(home), new Date().toISOString().replaceAll(':', '-'));
+
 export class SetAside implements Keeping {
   readonly #home: Home;
 
@@ -36,7 +39,7 @@ export class SetAside implements Keeping {
   }
 
   setAside(entries: readonly JournalEntry[]): void {
-    const folder = join(root(this.#home), new Date().toISOString().replaceAll(':', '-'));
+    const folder = setAsideFolder(this.#home);
     const journal = journalFile(this.#home);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });

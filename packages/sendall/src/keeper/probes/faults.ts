@@ -13,6 +13,12 @@ export type FaultPoint =
   | 'after-started'
   | 'before-exit'
   | 'after-flush'
+  | 'after-log-lines'
+  | 'after-log-hashes'
+  | 'after-log-segment'
+  | 'after-log-sync'
+  | 'after-log-synced'
+  | 'after-log-pruned'
   | 'before-compaction-rename'
   | 'after-compaction-rename';
 

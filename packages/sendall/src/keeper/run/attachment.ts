@@ -25,6 +25,8 @@ export class KeeperAttachment {
   readonly followsEcho: boolean;
   /** Its caller wants to know when the command first waits for room. */
   #followsBlocked: boolean;
+  /** Whose it is, for the log: the principal, and the key or the way that its link came by. */
+  readonly by: { readonly principal: string | undefined; readonly caller: string | undefined };
   /** Its caller has left: nothing is sent any more. */
   gone = false;
   /** Streams that grew by more than was sent along: stream and where it is now. */
@@ -36,7 +38,9 @@ export class KeeperAttachment {
     alias: number,
     control: boolean,
     follows: { readonly echo?: boolean | undefined; readonly blocked?: boolean | undefined } = {},
+    by: { readonly principal?: string | undefined; readonly caller?: string | undefined } = {},
   ) {
+    this.by = { principal: by.principal, caller: by.caller };
     this.#owner = owner;
     this.alias = alias;
     this.control = control;

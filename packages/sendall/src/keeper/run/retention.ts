@@ -2,6 +2,7 @@
 import type { SpoolBudget } from '../output/budget.js';
 import { publish } from '../probes/events.js';
 import type { Journal } from '../journal/journal.js';
+import type { KeeperLog } from '../log/keeper-log.js';
 import type { KeeperLimits } from '../door/limits.js';
 import type { KeeperRun } from './run.js';
 import { removeSpool } from '../output/spool.js';
@@ -13,6 +14,7 @@ const SMALL_JOURNAL = 4 * 1024 * 1024;
 export class Retention {
   readonly #runs: Map<string, KeeperRun>;
   readonly #journal: Journal;
+  readonly #log: KeeperLog;
   readonly #budget: SpoolBudget;
   readonly #limits: KeeperLimits;
   /** Finished runs with a result, oldest first. */
@@ -27,12 +29,14 @@ export class Retention {
   constructor(
     runs: Map<string, KeeperRun>,
     journal: Journal,
+    log: KeeperLog,
     budget: SpoolBudget,
     limits: KeeperLimits,
     forgottenBeforeMs: number,
   ) {
     this.#runs = runs;
     this.#journal = journal;
+    this.#log = log;
     this.#budget = budget;
     this.#limits = limits;
     this.forgottenBeforeMs = forgottenBeforeMs;
@@ -130,6 +134,7 @@ export class Retention {
   }
 
   *#entries(): Iterable<Buffer> {
+    yield* this.#log.checkpoint();
     for (const run of this.#runs.values()) yield run.remembered.entries;
   }
 

@@ -3,8 +3,9 @@
  * what callers hear of each is in the journal first.
  */
 import { constants } from 'node:os';
+import type { RecordOf } from '../../log/records.js';
 import { formatRunId } from '../../protocol/run-id.js';
-import { HIGHEST_SIGNAL } from '../../protocol/signals.js';
+import { HIGHEST_SIGNAL, signalName } from '../../protocol/signals.js';
 import {
   MAX_FRAME,
   STREAM,
@@ -101,6 +102,10 @@ export class KeeperRun implements OutputsEvents {
   #afterStart: (() => void)[] = [];
   #deadlines: Deadlines | undefined;
   #openedTold = false;
+  /** EXIT waits until the log's record of it is on the disk. */
+  syncsLog = false;
+  /** Processes of it were left behind its exit. */
+  #outlived = false;
 
   constructor(services: RunServices, owner: RunOwner, facts: Facts, frame?: Buffer) {
     this.#services = services;
@@ -173,6 +178,18 @@ export class KeeperRun implements OutputsEvents {
 
   get pid(): number {
     return this.facts.started?.pid ?? 0;
+  }
+
+  /** Its id as the log has it. */
+  get #logged(): { readonly run: string } {
+    return { run: formatRunId(this.identity.runId) };
+  }
+
+  /** Its exit as callers get it: with its place in the log, and the log's head at this moment. */
+  get #toldExit(): Exit | undefined {
+    const { exit } = this;
+    const index = this.facts.exit?.logIndex;
+    return exit && index !== undefined ? { ...exit, log: this.#services.log.place(index) } : exit;
   }
 
   #enter(entry: LaterEntry): void {
@@ -278,6 +295,13 @@ export class KeeperRun implements OutputsEvents {
       bootId,
       ...(tree.cgroup === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.cgroup }),
     });
+    this.#services.log.append('start', {
+      ...this.#logged,
+      pid,
+      program: launch.program.toString(),
+      as: spec.runAs,
+      cgroup: tree.cgroup,
+    });
     fault('after-started');
     if (launch.terminal) {
       this.#screen = new Screen(launch.terminal);
@@ -302,7 +326,10 @@ export class KeeperRun implements OutputsEvents {
     this.#launch = undefined;
     this.#phase = 'over';
     this.#enter({ kind: 'refused', no: this.no, code, message });
-    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message, rule: this.rule });
+    const { rule } = this;
+    const { principal } = this.remembered;
+    this.#services.log.append('refuse', { ...this.#logged, principal, rule, code, reason: message });
+    this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message, rule });
     this.#doAfterStart();
     for (const attachment of this.audience.attachments) attachment.release();
     this.audience.attachments.clear();
@@ -410,12 +437,24 @@ export class KeeperRun implements OutputsEvents {
   operate(from: KeeperAttachment, operation: Operation): void {
     this.#operations ??= new Operations();
     this.#operations.handle(from, operation.opId, (answer) => {
+      this.#logOperation(from, operation);
       const wait = this.#phase === 'starting' || (this.#phase === 'queued' && operation.type !== 'CANCEL');
       if (wait && this.#afterStart.length >= MOST_WAITING)
         answer({ result: `${MOST_WAITING} operations wait for its start already` });
       else if (wait) this.#afterStart.push(() => this.#operate(operation, answer));
       else this.#operate(operation, answer);
     });
+  }
+
+  #logOperation({ by }: KeeperAttachment, operation: Operation): void {
+    const { log } = this.#services;
+    if (operation.type === 'SIGNAL') {
+      const { signal, scope } = operation;
+      log.note('signal', { ...this.#logged, ...by, signal: signalName(signal), scope });
+    } else if (operation.type === 'CANCEL') {
+      const { graceMs, reason } = operation;
+      log.note('cancel', { ...this.#logged, ...by, graceMs, reason });
+    }
   }
 
   #operate(operation: Operation, answer: (outcome: Outcome) => void): void {
@@ -532,12 +571,33 @@ export class KeeperRun implements OutputsEvents {
     // What holds the pipes open may still write.
     outputs.read();
     fault('before-exit');
-    this.#enter({ kind: 'exit', no: this.no, exit, stored: true });
+    const { log } = this.#services;
+    const logIndex = log.append('exit', this.#exitRecord(exit));
+    this.#enter({ kind: 'exit', no: this.no, exit, stored: true, logIndex });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
-    this.audience.tell({ type: 'EXIT', ...exit });
+    if (this.syncsLog) this.#services.journal.sync(() => this.audience.tell({ type: 'EXIT', ...this.#toldExit! }));
+    else this.audience.tell({ type: 'EXIT', ...this.#toldExit! });
     this.#owner.exited(this);
-    if (this.checkTree()) this.#owner.watchTree(this);
+    if (!this.checkTree()) return;
+    log.append('tree', { ...this.#logged, state: 'outlives' });
+    this.#outlived = true;
+    this.#owner.watchTree(this);
+  }
+
+  #exitRecord({ code, signal, cause, reason, upto, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
+    const bytesOf = (stream: number): number | undefined => upto.find((each) => each.stream === stream)?.offset;
+    return {
+      ...this.#logged,
+      code,
+      signal,
+      cause,
+      reason,
+      stdout: bytesOf(STREAM.stdout) ?? bytesOf(STREAM.pty) ?? bytesOf(STREAM.records),
+      stderr: bytesOf(STREAM.stderr),
+      durationMs: endMs - startMs,
+      survivors: survivors.length || undefined,
+    };
   }
 
   /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
@@ -556,6 +616,7 @@ export class KeeperRun implements OutputsEvents {
     this.#stdin?.input.discard();
     this.#outputs?.finish();
     this.#enter({ kind: 'treeEnd', no: this.no });
+    if (this.#outlived) this.#services.log.note('tree', { ...this.#logged, state: 'ended' });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
@@ -601,8 +662,12 @@ export class KeeperRun implements OutputsEvents {
       return 0;
     }
     if (!treeEnded && sameBoot) this.#tree = treeLeftOf(this.#services, facts);
-    if (!exit?.stored)
-      this.#enter({ kind: 'exit', no: this.no, exit: lostExit(facts, sameBoot, this.#tree), stored: true });
+    this.#outlived = this.#tree !== undefined;
+    if (!exit?.stored) {
+      const lost = lostExit(facts, sameBoot, this.#tree);
+      const logIndex = this.#services.log.note('exit', this.#exitRecord(lost));
+      this.#enter({ kind: 'exit', no: this.no, exit: lost, stored: true, logIndex });
+    }
     if (!this.#tree && !treeEnded) this.#enter({ kind: 'treeEnd', no: this.no });
     this.#streams = streamsLeftOf(this.folder, this.exit!);
     if (!this.#tree) this.remembered.pack();
@@ -654,6 +719,14 @@ export class KeeperRun implements OutputsEvents {
 
   /** Tells a caller that has just attached where everything stands. */
   welcome(attachment: KeeperAttachment): void {
+    const { log, journal } = this.#services;
+    const logIndex = this.facts.exit?.logIndex;
+    if (this.syncsLog && logIndex !== undefined && !log.covers(logIndex) && !journal.failed) {
+      journal.sync(() => {
+        if (!attachment.gone) this.welcome(attachment);
+      });
+      return;
+    }
     const streams = this.streams();
     attachment.send({
       type: 'ATTACHED',
@@ -662,7 +735,7 @@ export class KeeperRun implements OutputsEvents {
       streams,
       controlEpoch: attachment.control ? this.audience.controlEpoch : undefined,
       started: this.started,
-      exit: this.exit,
+      exit: this.#toldExit,
       treeEnded: this.treeEnded || undefined,
       spec: this.rawSpec,
       reason: this.exit?.reason,

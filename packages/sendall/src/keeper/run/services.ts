@@ -6,6 +6,7 @@ import type { Children } from '../system/children.js';
 import type { Account } from '../system/environment.js';
 import type { CreditPool } from '../../protocol/flow.js';
 import type { Journal } from '../journal/journal.js';
+import type { KeeperLog } from '../log/keeper-log.js';
 import type { KeeperLimits } from '../door/limits.js';
 import type { LimitGroups } from '../bounds/limit-groups.js';
 import type { Native } from '../system/native.js';
@@ -19,6 +20,7 @@ export interface RunServices {
   readonly cgroups: Cgroups | undefined;
   readonly limitGroups: LimitGroups;
   readonly journal: Journal;
+  readonly log: KeeperLog;
   readonly budget: SpoolBudget;
   readonly inputPool: CreditPool;
   readonly account: Account;

@@ -1,0 +1,255 @@
+/**
+ * The keeper's log: a line for each decision and each event of a run, in a Merkle tree.
+ *
+ * A line is an entry of the journal first, so it is durable with the journal's next sync and costs none of its own. Only
+ * lines that are durable are hashed and written to the log's files, which are synced when the journal is rewritten
+ * without these lines. So no head ever covers a line that a power loss could take away.
+ */
+import type { Home } from '../../home.js';
+import { Folding } from '../../log/folding.js';
+import { hashBase64, hashBytes } from '../../log/hashes.js';
+import type { LogFiles, LogStep, Mark } from '../../log/log-files.js';
+import type { Head } from '../../log/proofs.js';
+import { lineOf, type RecordKind, type RecordOf } from '../../log/records.js';
+import { VERSION } from '../../protocol/version.js';
+import { encodeEntry, type JournalEntry } from '../journal/entries.js';
+import type { Journal } from '../journal/journal.js';
+import { fault, type FaultPoint } from '../probes/faults.js';
+import { recoverLog } from './recovery.js';
+
+/** Lines that wait for room on a full disk; more are counted instead. */
+const MOST_HELD = 10_000;
+/** Bytes that the journal must have room for before a line that nothing was reserved for. */
+const ROOM = 96 * 1024;
+
+type Held = { readonly kind: RecordKind; readonly record: RecordOf<RecordKind>; readonly atMs: number };
+
+const points: { readonly [step in LogStep]: FaultPoint } = {
+  lines: 'after-log-lines',
+  hashes: 'after-log-hashes',
+  segment: 'after-log-segment',
+  sync: 'after-log-sync',
+  synced: 'after-log-synced',
+  pruned: 'after-log-pruned',
+};
+
+export class KeeperLog {
+  readonly #journal: Journal;
+  readonly #files: LogFiles;
+  readonly #id: Buffer;
+  readonly #keepBytes: number;
+  readonly #live: () => number;
+  readonly #folding = new Folding((kind, record) => void this.note(kind, record));
+  /** In the journal, and not given to the files. The first of them has the index `#files.size`. */
+  #pending: Buffer[] = [];
+  /** Records that are on the disk, whatever happens to it. */
+  #durable: number;
+  #saving = false;
+  #failed: Error | undefined;
+  /** A sync of the files has failed: what the disk has of them is not known until a keeper writes them anew. */
+  #isLost = false;
+  #held: Held[] = [];
+  #uncounted = 0;
+
+  /**
+   * Goes on with the log of `home`; `entries` and `damaged` are what the journal was opened with. `live`: commands whose
+   * ends will need room. `keepBytes`: lines above so many bytes are dropped, the oldest first.
+   * @throws the file system's errors.
+   */
+  constructor(
+    home: Home,
+    journal: Journal,
+    opened: { readonly entries: readonly JournalEntry[]; readonly damaged: boolean; readonly bootId: string },
+    { live, keepBytes }: { live: () => number; keepBytes: number },
+  ) {
+    this.#journal = journal;
+    this.#live = live;
+    this.#keepBytes = keepBytes;
+    const recovered = recoverLog(home, opened.entries, opened.damaged, (step) => fault(points[step]));
+    this.#id = recovered.id;
+    this.#files = recovered.files;
+    this.#pending = recovered.lines;
+    this.#durable = recovered.files.size;
+    journal.onSync = () => this.#syncing();
+    const log = recovered.isNew ? this.id : undefined;
+    if (recovered.isNew) journal.append(this.#entryOf({ size: 0, root: this.#files.root, first: 0, bytes: 0 }));
+    const { before } = recovered;
+    const boot = { log, before, version: VERSION, bootId: opened.bootId, pid: process.pid };
+    if (journal.hasRoom(ROOM, 0)) this.append('boot', boot);
+    else this.#held.push({ kind: 'boot', record: boot, atMs: Date.now() });
+    try {
+      // What an earlier keeper has appended may be in memory only, and heads are given out from now on.
+      journal.syncNow();
+    } catch {
+      // A full or broken disk: nothing starts, and what is durable already is told.
+    }
+  }
+
+  /** Names the log: one that begins anew has another. */
+  get id(): string {
+    return this.#id.toString('hex');
+  }
+
+  /** Records so far. */
+  get size(): number {
+    return this.#files.size + this.#pending.length;
+  }
+
+  /** Why nothing more may start, if the log cannot be written. */
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
+  /**
+   * Makes sure that what is begun now can be logged.
+   * @throws when the disk is full, or journal or log have failed: nothing new may start then.
+   */
+  reserve(): void {
+    if (this.#failed && !this.#isLost) this.#save();
+    if (this.#failed) throw this.#failed;
+    this.#journal.reserve(this.#live());
+    this.#release();
+  }
+
+  /** Appends a record for which there is room; returns its index. It is durable after the journal's next sync. */
+  append<K extends RecordKind>(kind: K, record: RecordOf<K>, atMs = Date.now()): number {
+    const index = this.size;
+    const line = lineOf(index, atMs, kind, record);
+    this.#journal.append({ kind: 'line', index, line });
+    this.#pending.push(line);
+    return index;
+  }
+
+  /**
+   * Appends a record of something that nothing was reserved for, and returns its index. On a full disk it waits for room,
+   * and has no index yet.
+   */
+  note<K extends RecordKind>(kind: K, record: RecordOf<K>): number | undefined {
+    if (!this.#held.length && this.#journal.hasRoom(ROOM, this.#live())) return this.append(kind, record);
+    if (this.#held.length < MOST_HELD) this.#held.push({ kind, record, atMs: Date.now() });
+    else this.#uncounted++;
+    return undefined;
+  }
+
+  /** Something that a caller was refused before a run of it was known; folded, see Folding. */
+  refused(key: string, record: RecordOf<'refuse'>): void {
+    this.#folding.add(key, 'refuse', record);
+  }
+
+  /** Appends what had to wait. */
+  #release(): void {
+    let done = 0;
+    while (done < this.#held.length && this.#journal.hasRoom(ROOM, this.#live())) {
+      const { kind, record, atMs } = this.#held[done++]!;
+      this.append(kind, record, atMs);
+    }
+    if (done) this.#held.splice(0, done);
+    if (!this.#uncounted || this.#held.length) return;
+    this.append('note', { what: 'not logged', count: this.#uncounted, reason: 'there was no room on the disk' });
+    this.#uncounted = 0;
+  }
+
+  /** The last head that is on the disk. */
+  get head(): Head {
+    this.#hash();
+    return { size: this.#files.size, root: this.#files.root };
+  }
+
+  /** Where the record `index` is and the last durable head, as EXIT tells it. */
+  place(index: number): { index: number; size: number; head: Buffer } {
+    const { size, root } = this.head;
+    return { index, size, head: hashBytes(root) };
+  }
+
+  /** Whether the last durable head covers a record. */
+  covers(index: number): boolean {
+    return index < this.#durable;
+  }
+
+  #syncing(): () => void {
+    const { size } = this;
+    return () => {
+      if (size <= this.#durable) return;
+      this.#durable = size;
+      this.#saveSoon();
+    };
+  }
+
+  /** Hashes the lines that are durable by now. */
+  #hash(): void {
+    const count = this.#durable - this.#files.size;
+    if (count > 0) this.#files.add(this.#pending.splice(0, count));
+  }
+
+  /** Behind what callers wait for. */
+  #saveSoon(): void {
+    if (this.#saving) return;
+    this.#saving = true;
+    setImmediate(() => {
+      this.#saving = false;
+      this.#save();
+    });
+  }
+
+  #save(): void {
+    this.#hash();
+    try {
+      this.#files.save();
+      if (!this.#isLost) this.#failed = undefined;
+    } catch (error) {
+      this.#failed = error as Error;
+    }
+  }
+
+  /** Makes all of it durable and writes it to the files, then calls back with the head; with an error if it cannot. */
+  settle(done: (error: Error | undefined, head: Head) => void): void {
+    this.#folding.flush();
+    this.#release();
+    const tell = (error: Error | undefined): void => {
+      if (!error) this.#save();
+      done(error ?? this.#failed, this.head);
+    };
+    if (this.#durable === this.size) tell(undefined);
+    else this.#journal.sync(tell);
+  }
+
+  /**
+   * Makes the files durable. Returns, in frames, what the journal has to keep of the log when it is rewritten.
+   * @throws the file system's errors: the journal must not be rewritten then.
+   */
+  checkpoint(): Buffer[] {
+    if (this.#isLost) throw this.#failed!;
+    this.#save();
+    if (this.#failed) throw this.#failed;
+    try {
+      const mark = this.#files.sync();
+      const without = this.#files.prune(this.#keepBytes);
+      if (without !== undefined) this.note('note', { what: 'pruned', size: without });
+      return [
+        encodeEntry(this.#entryOf(mark)),
+        ...this.#pending.map((line, i) => encodeEntry({ kind: 'line', index: mark.size + i, line })),
+      ];
+    } catch (error) {
+      this.#failed = error as Error;
+      this.#isLost = true;
+      throw error;
+    }
+  }
+
+  #entryOf({ size, root, first, bytes }: Mark): JournalEntry {
+    return { kind: 'logged', id: this.#id, size, root: hashBytes(root), first, bytes };
+  }
+
+  /** For `status`. */
+  get status(): object {
+    const { size, root } = this.head;
+    return { id: this.id, size, root: hashBase64(root), held: this.#held.length, failed: this.#failed?.message };
+  }
+
+  close(): void {
+    this.#folding.flush();
+    this.#release();
+    this.#hash();
+    this.#files.close();
+  }
+}

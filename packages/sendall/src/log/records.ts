@@ -1,0 +1,96 @@
+/**
+ * The records of a log, each a line of JSON with its keys in a fixed order. A line holds argv as `ps` shows it, and of
+ * shell text its length and SHA-256; it never holds values of variables, stdin, secrets or the text itself.
+ */
+import { hash } from 'node:crypto';
+
+/** The keys of each kind of record, in their order, behind `n`, `at` and `kind`. */
+const KEYS = {
+  /** A keeper has begun to write. `log` stands in the first record of a log, `before` if that log follows another. */
+  boot: ['log', 'before', 'version', 'bootId', 'pid'],
+  /** A run was let in: what it may run, and for whom. */
+  allow: [
+    'run', 'principal', 'caller', 'source', 'rule', 'policyRev', 'verb', 'argv', 'script', 'cwd', 'as', 'pty', 'name',
+  ],
+  /** A run was not let in, or did not start. `count`: as often between `from` and `at`. */
+  refuse: ['run', 'principal', 'caller', 'source', 'rule', 'verb', 'argv', 'code', 'reason', 'count', 'from'],
+  start: ['run', 'pid', 'program', 'device', 'inode', 'as', 'cgroup'],
+  exit: ['run', 'code', 'signal', 'cause', 'reason', 'stdout', 'stderr', 'durationMs', 'survivors'],
+  /** `state`: "outlives" when processes are left behind the exit, "ended" when the last of them has gone. */
+  tree: ['run', 'state'],
+  attach: ['run', 'principal', 'caller', 'mode', 'again'],
+  detach: ['run', 'principal', 'caller'],
+  signal: ['run', 'principal', 'caller', 'signal', 'scope', 'result'],
+  cancel: ['run', 'principal', 'caller', 'graceMs', 'reason', 'result'],
+  /** Something that is not about a run; `what` names it. */
+  note: ['what', 'size', 'run', 'principal', 'caller', 'source', 'name', 'roles', 'rev', 'sha256', 'version', 'pid', 'reason', 'count', 'from'],
+  put: ['run', 'principal', 'caller', 'path', 'bytes', 'sha256'],
+  get: ['run', 'principal', 'caller', 'path', 'bytes', 'sha256'],
+} as const;
+
+export type RecordKind = keyof typeof KEYS;
+/** The content of a record of kind K. What is undefined is left out. */
+export type RecordOf<K extends RecordKind> = { readonly [key in (typeof KEYS)[K][number]]?: unknown };
+
+/** Bytes of a line without its newline. */
+export const MAX_LINE = 64 * 1024 - 256;
+/** Bytes of words that a record shows, and characters of another text. */
+const SHOWN = 2048;
+const LONGEST_TEXT = 512;
+
+export const isRecordKind = (kind: string): kind is RecordKind => Object.hasOwn(KEYS, kind);
+
+/** A text as a record has it. */
+export const shownText = (text: string): string =>
+  text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+
+/** Words as `ps` shows them: bytes that are not UTF-8 are replaced, and what is behind the first 2 KiB is not there. */
+export function shownWords(words: readonly Uint8Array[]): string[] {
+  const shown: string[] = [];
+  let left = SHOWN;
+  for (const word of words) {
+    if (left <= 0) break;
+    shown.push(Buffer.from(word.buffer, word.byteOffset, Math.min(word.length, left)).toString());
+    left -= word.length + 1;
+  }
+  return shown;
+}
+
+/** What a record has of shell text. */
+export const shownScript = (script: Uint8Array): { bytes: number; sha256: string } => ({
+  bytes: script.length,
+  sha256: hash('sha256', script, 'hex'),
+});
+
+/** The line of a record, without a newline. `n`: its index in the log. */
+export function lineOf<K extends RecordKind>(n: number, atMs: number, kind: K, record: RecordOf<K>): Buffer {
+  const line: { [key: string]: unknown } = { n, at: new Date(atMs).toISOString(), kind };
+  for (const key of KEYS[kind] as readonly (keyof RecordOf<K> & string)[]) {
+    const value = record[key];
+    if (value !== undefined) line[key] = typeof value === 'string' ? shownText(value) : value;
+  }
+  const bytes = Buffer.from(JSON.stringify(line));
+  if (bytes.length <= MAX_LINE) return bytes;
+  // Every part is bounded, so this is what control characters make of one, each escaped.
+  const { run, principal, code, what } = line;
+  return Buffer.from(JSON.stringify({ n, at: line.at, kind, run, principal, code, what, tooLong: bytes.length }));
+}
+
+/** A record as it was read. */
+export interface LogRecord {
+  readonly n: number;
+  readonly at: string;
+  readonly kind: string;
+  readonly [key: string]: unknown;
+}
+
+/** The record of a line; undefined when the line is none. */
+export function parseRecord(line: string): LogRecord | undefined {
+  try {
+    const record = JSON.parse(line) as LogRecord | null;
+    const { n, at, kind } = record ?? {};
+    return Number.isSafeInteger(n) && typeof at === 'string' && typeof kind === 'string' ? record! : undefined;
+  } catch {
+    return undefined;
+  }
+}
