@@ -96,7 +96,7 @@ module.exports = {
     ),
     room('policy', 'protocol', 'text', 'files'),
     room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'policy', 'log', 'keeper'),
-    room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys'),
+    room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys', 'log'),
     room('fleet', 'sets', 'client', 'files'),
     room('fleet/history', 'fleet', 'sets', 'client', 'files'),
     room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client', 'fleet'),

@@ -26,7 +26,7 @@ const serversStayOutside = {
 /** The code `sendall run` needs, in one file. */
 const atOnce = [
   /\/framing\/dist\//,
-  /\/dist\/(protocol|client|text)\/(?!pair\.)/,
+  /\/dist\/(protocol|client|text)\/(?!(pair|audit)\.)/,
   /\/dist\/(errors|home|started|files\/record-log|fleet\/history\/(note|folder))\.js$/,
   /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
   /\/dist\/cli\/(?!main|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,

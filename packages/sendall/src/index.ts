@@ -60,6 +60,7 @@
  * @module sendall
  */
 
+export type { AuditHead, AuditVerdict } from './client/audit.js';
 export { connect, type ConnectOptions } from './client/connect.js';
 export type { DialEvent } from './client/dialling.js';
 export type { AttachOptions, Host, HostInfo, RunListing, RunTag } from './client/host.js';
@@ -97,7 +98,8 @@ export { NodeSet, type NodeSetOptions } from './sets/node-set.js';
 export type { RolloutOptions, RolloutPlan, Share } from './fleet/rollout.js';
 export type { HostState, HostStateEvent, HostStatus, OwnEnd, StateCounts } from './fleet/states.js';
 export { resolveHome, type Home } from './home.js';
-export { openAgent, pair, testHosts } from './on-demand.js';
+export { auditVerify, openAgent, pair, testHosts } from './on-demand.js';
+export type { Problem, ProblemKind } from './log/verification.js';
 export type { Agent } from './agent/agent.js';
 export type { AgentOptions } from './agent/options.js';
 export type { IssuedCode } from './agent/pairing.js';

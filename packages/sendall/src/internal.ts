@@ -2,6 +2,7 @@
  * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
  */
 export { Callers } from './agent/callers.js';
+export { acceptHead, headsIn, keptHead, type HeadAnswer } from './client/audit.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
 export { callerName } from './client/caller-name.js';
 export { inventoryLimits } from './client/inventories/limits.js';

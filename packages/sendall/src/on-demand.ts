@@ -1,6 +1,8 @@
 /** Functions of the package's entry points whose code is loaded only when they are called. */
 import type { Agent } from './agent/agent.js';
 import type { AgentOptions } from './agent/options.js';
+import type { AuditHead, AuditVerdict } from './client/audit.js';
+import type { Host } from './client/host.js';
 import type { Paired, PairOptions } from './client/pair.js';
 import type { Home } from './home.js';
 import type { Engine } from './keys/engine.js';
@@ -37,6 +39,17 @@ export async function testHosts(n: number, options: TestHostsOptions = {}): Prom
 export async function pair(home: Home, url: string, options: PairOptions): Promise<Paired> {
   const half = await import('./client/pair.js');
   return await half.pair(home, url, options);
+}
+
+/**
+ * Verifies a whole log: that of a connected host (its owners may ask for it), or one in a folder. Every line is compared
+ * with its hash, the hashes with each other, with the signed checkpoint, and with `heads`.
+ * @throws UsageError when there is no log in the folder, or a head is none.
+ * @throws SendallError when the host does not give its log.
+ */
+export async function auditVerify(source: string | Host, heads: readonly AuditHead[] = []): Promise<AuditVerdict> {
+  const half = await import('./client/audit.js');
+  return await half.auditVerify(source, heads);
 }
 
 /**

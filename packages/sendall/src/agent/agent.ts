@@ -24,6 +24,8 @@ import { setAsideFolders } from '../keeper/door/door.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { OWNER, type Policy } from '../policy/rules.js';
 import { KeeperGate } from './gate.js';
+import { LogDesk } from './log-desk.js';
+import { Notes } from './notes.js';
 import { completeAgentOptions, type AgentOptions, type AgentSettings } from './options.js';
 import type { Origin, Principal } from './origin.js';
 import { PairingDesk, type IssuedCode } from './pairing.js';
@@ -72,6 +74,8 @@ export class Agent implements AsyncDisposable {
   #identity!: Identity;
   #callers!: Callers;
   #desk!: PairingDesk;
+  #log!: LogDesk;
+  readonly #notes: Notes;
   #bootId = 'unknown';
   #presence: Presence | undefined;
   #unwatch: (() => void) | undefined;
@@ -92,6 +96,7 @@ export class Agent implements AsyncDisposable {
       sessions: this.#sessions,
       principal: (principal) => this.#principal(principal),
     });
+    this.#notes = new Notes(this.#gate);
     this.stopped = new Promise((resolve) => (this.#stopped = resolve));
   }
 
@@ -111,7 +116,11 @@ export class Agent implements AsyncDisposable {
     this.#identity = await loadIdentity(home, { create: true });
     // Not while a caller is being looked up.
     this.#callers = new Callers(home, () => setImmediate(() => this.#readmission.begin()));
-    this.#desk = new PairingDesk(this.#identity, this.#callers, { name: this.name });
+    this.#desk = new PairingDesk(this.#identity, this.#callers, {
+      name: this.name,
+      tell: (what, record) => this.#notes.tell(what, record),
+    });
+    this.#log = new LogDesk(home, this.#identity, this.#gate);
     try {
       this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     } catch {
@@ -134,6 +143,7 @@ export class Agent implements AsyncDisposable {
       });
       await this.#gate.open();
       this.#watchFiles();
+      this.#notes.tell('agent started', { version: VERSION, pid: process.pid });
       for (const url of this.#settings.listen)
         await (/^nats:/i.test(url) ? this.#listenNats(url) : this.#listenTls(url));
     } catch (error) {
@@ -213,7 +223,7 @@ export class Agent implements AsyncDisposable {
       resumes: this.#resumes,
       limits: { maxRunsPerLink, maxQuestions, readAhead, authTimeout: handshakeTimeout, pingDeadline },
       identify: (from) => {
-        const principal = this.#identify(from);
+        const principal = this.#admitted(from);
         known();
         return principal;
       },
@@ -244,6 +254,13 @@ export class Agent implements AsyncDisposable {
     // It listens no more: the next agent need not wait until all callers have heard of the end.
     this.#presence?.release();
     await Promise.all(stopped);
+    this.#notes.close();
+    // Before it is ready, nothing has started.
+    if (this.#gate.pid !== undefined) {
+      this.#notes.tell('agent stopped', { pid: process.pid });
+      // The newest head is on the disk, signed, while no agent runs.
+      await this.#log?.head().catch(() => undefined);
+    }
     await this.#gate.close();
     this.#stopped();
   }
@@ -339,6 +356,18 @@ export class Agent implements AsyncDisposable {
     await session.closed;
   }
 
+  /** As `identify`, and the log hears of those who are not let in. */
+  #admitted(origin: Origin): Principal {
+    try {
+      return this.#identify(origin);
+    } catch (error) {
+      const { message: reason } = error as Error;
+      if (origin.kind === 'tls')
+        this.#notes.turnedAway(origin.source, { caller: origin.peer.fingerprint, source: origin.source, reason });
+      throw error;
+    }
+  }
+
   #identify(origin: Origin): Principal {
     if (origin.kind === 'local') return LOCAL;
     if (origin.kind === 'memory') return { name: origin.principal, roles: [OWNER] };
@@ -376,6 +405,10 @@ export class Agent implements AsyncDisposable {
   async #answer(what: string, body: unknown, origin: Origin): Promise<unknown> {
     if (what === 'ping') return {};
     if (what === 'status') return await this.#status();
+    if (what.startsWith('log-')) {
+      if (!this.#identify(origin).roles.includes('owner')) throw new RefusedError('the log is for owners only');
+      return await this.#log.answer(what, body, origin.kind === 'local');
+    }
     // The agent itself obeys only this machine's user.
     if (origin.kind === 'tls')
       throw new RefusedError(`"${printable(what, 40)}" is answered on the agent's own machine only`);
@@ -386,6 +419,8 @@ export class Agent implements AsyncDisposable {
     }
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
     if (what === 'callers-changed') {
+      const { removed } = (body ?? {}) as { removed?: unknown };
+      if (typeof removed === 'string') this.#notes.tell('unpair', { caller: removed });
       const ended = this.#readmission.begin();
       await this.#readmission.done;
       return { ended };

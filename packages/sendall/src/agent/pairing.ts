@@ -55,6 +55,11 @@ export interface PairingOptions {
    * @default Date.now
    */
   readonly now?: () => number;
+  /**
+   * Hears of codes that were made and of keys that were pinned, for the log.
+   * @default not told
+   */
+  readonly tell?: (what: string, record: { readonly [key: string]: unknown }) => void;
 }
 
 /** A code to be typed on the caller's machine. */
@@ -100,10 +105,10 @@ export class PairingDesk {
 
   constructor(identity: Identity, callers: Callers, options: PairingOptions = {}) {
     const { name = hostname(), maxCodes = 64, rememberMs = DAY_MS, now = Date.now } = options;
-    const { triesPerKey = 5, pauseMs = 60_000 } = options;
+    const { triesPerKey = 5, pauseMs = 60_000, tell = () => undefined } = options;
     this.#identity = identity;
     this.#callers = callers;
-    this.#options = { name, maxCodes, rememberMs, triesPerKey, pauseMs, now };
+    this.#options = { name, maxCodes, rememberMs, triesPerKey, pauseMs, now, tell };
     this.#tries = new WrongTries(pauseMs, now);
   }
 
@@ -173,6 +178,7 @@ export class PairingDesk {
     this.#pin(caller, code).then(
       (known) => {
         if (!known) return this.#fail(caller, 'used', 'the key that used this code was removed since');
+        if (!code.pinned) this.#options.tell('pair', { caller: peer.fingerprint, source: caller.source, name: caller.attempt.name });
         code.pinned = true;
         this.#publish(caller, 'paired');
         caller.link.send({

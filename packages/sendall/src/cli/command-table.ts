@@ -24,6 +24,7 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     hosts: async () => (await import('./commands/hosts.js')).hosts,
     pair: async () => (await import('./commands/pair.js')).pair,
     engine: async () => (await import('./commands/engine.js')).engine,
+    audit: async () => (await import('./commands/audit.js')).audit,
     links: async () => (await import('./commands/links.js')).links,
     doctor: async () => (await import('./commands/doctor.js')).doctor,
   },

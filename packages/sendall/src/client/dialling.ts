@@ -8,6 +8,7 @@ import { greet } from '../link/handshake.js';
 import { readEngine } from '../keys/engine.js';
 import { isNatsHost } from '../text/nats-address.js';
 import { HostMemory } from './host-memory.js';
+import { HostLog, KeptHeads } from './kept-heads.js';
 import { checkResolved, hostVia, type Inventory, type ResolvedHost, type Via } from './inventory.js';
 import type { Dialled } from './session/session.js';
 
@@ -65,11 +66,14 @@ async function dialOnce(
 ): Promise<Dialled> {
   const { home, inventory, timeoutMs, signal, share, via } = options;
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
+  const host = typeof target === 'string' ? target : target.name;
   const { url, pin } = hostVia(typeof target === 'string' ? lookUp(target, home, inventory) : target, via);
+  const key = pin ?? url;
+  const log = new HostLog(KeptHeads.of(home), key, host);
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
     const warm = await dialWarm(home, { url, pin }, timeoutMs);
-    if (warm) return { link: warm.link, greeting: Promise.resolve(warm.greeting) };
+    if (warm) return { link: warm.link, log, greeting: Promise.resolve(warm.greeting) };
   }
   if (pin !== undefined) share?.();
   const link = await dial(url, {
@@ -82,12 +86,11 @@ async function dialOnce(
   });
   const method = url.startsWith('unix:') ? 'local' : 'pin';
   const memory = HostMemory.of(home);
-  const key = pin ?? url;
   const greeting = greet(link, { method, name: hostname(), timeoutMs }).then((greeted) => {
     memory.note(key, greeted);
     return greeted;
   });
-  return { link, remembered: early ? memory.get(key) : undefined, greeting };
+  return { link, log, remembered: early ? memory.get(key) : undefined, greeting };
 }
 
 /** The current address and key for a name or an address. */

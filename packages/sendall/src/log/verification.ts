@@ -26,7 +26,9 @@ export type ProblemKind =
   /** The lines of a segment are gone, and no note says that they were dropped. */
   | 'missing-segment'
   /** A hash is not what it was; the lines are sound. */
-  | 'hash';
+  | 'hash'
+  /** The checkpoint is not signed by the log's key, or the key not certified by the identity. */
+  | 'signature';
 
 export interface Problem {
   /** The record where it begins. */

@@ -102,17 +102,17 @@ async function callers(args: Arguments): Promise<number> {
         : `no caller has the key or the name "${wanted}": see sendall pair --list`,
     );
   await known.remove(found[0]!.fingerprint);
-  const ended = await endLinks();
+  const ended = await endLinks(found[0]!.fingerprint);
   if (args.on('json')) json({ removed: found[0]!.fingerprint, ended });
   else answer(`removed${ended ? `; ${count(ended, 'link')} closed` : ''}`);
   return 0;
 }
 
 /** Asks the agent to end the links of removed keys. Without an agent there are no links. */
-async function endLinks(): Promise<number> {
+async function endLinks(removed: string): Promise<number> {
   try {
     await using host = await connect('local');
-    return (await host.ask<{ ended: number }>('callers-changed')).ended;
+    return (await host.ask<{ ended: number }>('callers-changed', { removed })).ended;
   } catch (error) {
     if (error instanceof UnreachableError) return 0;
     throw error;

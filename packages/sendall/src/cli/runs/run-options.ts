@@ -106,6 +106,7 @@ export const runOptions: Record<string, Option> = {
     tag: { value: 'TAG', help: 'a tag on the run' },
     id: { value: 'RUNID', help: 'run id to use; an existing id is attached to, never started twice' },
     keep: { value: 'TIME', help: 'how long the host keeps the finished run (default 24h)' },
+    'sync-log': { help: 'wait until the host’s log has the run’s end on disk' },
   }),
   ...under('The link', {
     'give-up-after': { value: 'TIME', help: 'time without a link until it counts as lost (default 10m)' },
@@ -128,6 +129,7 @@ export function toRunOptions(args: Arguments): RunOptions {
     stdin: args.on('explain') ? 'none' : stdinFor(args),
     reject: false,
     sha256: args.on('sha256'),
+    syncLog: args.on('sync-log'),
     tags: args.texts('tag'),
     env: args.bytes('env'),
     ...(args.on('cwd') ? { cwd: args.bytes('cwd').at(-1) } : {}),

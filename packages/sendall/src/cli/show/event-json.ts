@@ -64,7 +64,7 @@ export function resultJson(result: Result): object {
     gaps,
     killProof,
   } = result;
-  const { stdoutFrom, stderrFrom } = result;
+  const { stdoutFrom, stderrFrom, log } = result;
   return {
     event: 'result',
     host,
@@ -81,6 +81,7 @@ export function resultJson(result: Result): object {
     durationMs: timing.durationMs,
     survivors,
     ...(killProof === undefined ? {} : { killProof }),
+    ...(log === undefined ? {} : { log }),
     ...(gaps.length ? { gaps } : {}),
     ...(refusal === undefined ? {} : { refusal }),
     ...(outcome === 'ok' ? {} : { reason }),

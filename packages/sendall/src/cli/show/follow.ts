@@ -143,7 +143,12 @@ export function explain(result: Result): void {
   const survivors = result.survivors.length
     ? `; still running: ${result.survivors.map(({ pid, argv }) => `${pid} (${argv.join(' ')})`).join(', ')}`
     : '';
-  const next = result.outcome === 'lost' ? nextStep(result) : '';
+  const next =
+    result.outcome === 'lost'
+      ? nextStep(result)
+      : result.outcome === 'rewritten'
+        ? `; to see where: sendall audit verify --against ${result.host}`
+        : '';
   say(`sendall: ${result.host}: ${result.reason}${survivors}${next}`);
 }
 

@@ -14,6 +14,7 @@ export const EXIT = {
   truncated: 206,
   notStarted: 207,
   conflict: 208,
+  rewritten: 209,
   /** The codes shells show for a program that died of SIGHUP, SIGINT, SIGTERM or SIGPIPE. */
   hungUp: 128 + constants.signals.SIGHUP,
   interrupted: 128 + constants.signals.SIGINT,
@@ -32,6 +33,7 @@ const byOutcome: Partial<Record<Outcome, number>> = {
   lost: EXIT.lost,
   truncated: EXIT.truncated,
   conflict: EXIT.conflict,
+  rewritten: EXIT.rewritten,
 };
 
 /** The exit code for one host's result: the command's own code, if it has one. */
@@ -50,6 +52,7 @@ const byCode: Readonly<Record<string, number>> = {
   KEY_CHANGED: EXIT.refused,
   PROTOCOL: EXIT.unreachable,
   UNKNOWN: EXIT.lost,
+  REWRITTEN: EXIT.rewritten,
 };
 
 /** The exit code for an error. */

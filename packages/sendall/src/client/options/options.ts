@@ -196,6 +196,11 @@ export interface RunOptions {
    */
   sha256?: boolean;
   /**
+   * Wait until the host's log has the run's end on disk, so that the head in the result covers it. It costs a sync.
+   * @default false
+   */
+  syncLog?: boolean;
+  /**
    * Milliseconds after which the host must no longer start the run.
    * @default 60_000
    */
@@ -272,6 +277,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   verbose: verboseRule,
   idempotent: flag,
   sha256: flag,
+  syncLog: flag,
   startWithin: duration,
   giveUpAfter: duration,
   signal: abortSignal,
@@ -293,6 +299,7 @@ export interface PreparedRun {
   readonly stripFinalNewline: boolean | undefined;
   readonly reject: boolean;
   readonly startWithin: number;
+  readonly syncLog: boolean;
   /** When the result is due, on the clock of `performance.now()`. */
   readonly deadlineAt: number | undefined;
   readonly giveUpAfter: number | undefined;
@@ -438,6 +445,7 @@ export function prepareRun(
     stripFinalNewline: options.stripFinalNewline,
     reject: options.reject ?? true,
     startWithin: readDuration(options.startWithin) ?? 60_000,
+    syncLog: options.syncLog ?? false,
     deadlineAt: deadline === undefined ? undefined : performance.now() + deadline,
     giveUpAfter: readDuration(options.giveUpAfter),
     signal: options.signal,

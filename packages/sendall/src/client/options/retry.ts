@@ -60,7 +60,7 @@ export function prepareRetry(
 
 /** True if the run certainly never started or is declared idempotent, and the caller did not end it. */
 export function mayRepeat({ outcome, ok }: Result, started: boolean, idempotent: boolean): boolean {
-  if (ok || outcome === 'cancelled' || outcome === 'conflict') return false;
+  if (ok || outcome === 'cancelled' || outcome === 'conflict' || outcome === 'rewritten') return false;
   return idempotent || (!started && ['unreachable', 'refused', 'expired'].includes(outcome));
 }
 

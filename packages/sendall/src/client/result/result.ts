@@ -19,7 +19,9 @@ export type Outcome =
   | 'expired'
   | 'lost'
   | 'truncated'
-  | 'conflict';
+  | 'conflict'
+  /** The command's end is known, but the host's log was cut or rewritten. */
+  | 'rewritten';
 
 /** Bytes of a stream that the host dropped: offsets `from` (inclusive) to `to` (exclusive). */
 export interface Gap {
@@ -83,6 +85,11 @@ export interface Result {
   };
   /** SHA-256 of the spec as sent, hexadecimal. */
   readonly specHash: string;
+  /**
+   * The record of the command's end in the host's log: its index, and the log's last head that was on disk, as the number
+   * of records and their root (base64). With `syncLog` that head covers the record. Undefined without an end or a log.
+   */
+  readonly log: { readonly index: number; readonly size: number; readonly head: string } | undefined;
   /** Why a run was refused: nofile, notexec, nocwd, policy, … */
   readonly refusal: string | undefined;
   /** One sentence for people: what happened and, if possible, what to do next. */

@@ -23,7 +23,7 @@ import { newOpId, Operations, type Operation } from '../session/operations.js';
 import { withStdin, type PreparedRun } from '../options/options.js';
 import { revealed } from '../options/secret.js';
 import { Outbound } from '../streams/outbound.js';
-import type { Rider, Session } from '../session/session.js';
+import type { Rider, Seen, Session } from '../session/session.js';
 
 /** How a run begins: by opening it, or by attaching to an existing one. */
 export type Beginning =
@@ -129,6 +129,10 @@ export class ClientAttachment implements Rider {
   #held = false;
   /** The epoch in which control was lost. */
   #lostEpoch = 0;
+  /** The host's log as it was seen before the run was first sent. */
+  #seenLog: { readonly head: Seen | undefined } | undefined;
+  /** The host's log was cut or rewritten, in a sentence. */
+  logComplaint: string | undefined;
 
   constructor(prepared: PreparedRun, beginning: Beginning, owner: AttachmentOwner) {
     this.#prepared = prepared;
@@ -165,8 +169,8 @@ export class ClientAttachment implements Rider {
    * an older host would take for another one.
    */
   get flight(): number | undefined {
-    if (this.#opens)
-      return neededFeatures(this.#prepared.spec).length ? undefined : this.#prepared.rawSpec.length + SHORT;
+    const { spec, rawSpec, syncLog } = this.#prepared;
+    if (this.#opens) return neededFeatures(spec, syncLog).length ? undefined : rawSpec.length + SHORT;
     return this.#mode === 'observe' ? SHORT : undefined;
   }
 
@@ -298,8 +302,8 @@ export class ClientAttachment implements Rider {
       session.leave(this);
       return;
     }
-    const { spec, runId, rawSpec, secrets } = this.#prepared;
-    const lack = this.#opens ? lackOf(spec, session.greeting?.auth.features ?? []) : undefined;
+    const { spec, runId, rawSpec, secrets, syncLog } = this.#prepared;
+    const lack = this.#opens ? lackOf(spec, syncLog, session.greeting?.auth.features ?? []) : undefined;
     if (lack !== undefined) {
       session.leave(this);
       this.#operations.end(lack);
@@ -307,6 +311,7 @@ export class ClientAttachment implements Rider {
       else this.#owner.failed('lost', `the host has not answered before it was changed for an older one; now ${lack}`);
       return;
     }
+    this.#seenLog ??= { head: session.log?.seen };
     const again = this.#boarded || undefined;
     this.#session = session;
     this.#alias = alias;
@@ -331,7 +336,7 @@ export class ClientAttachment implements Rider {
       const attach = positions;
       const values = [...secrets].map(([name, value]) => ({ name, value: revealed(value) }));
       const open = { type: 'OPEN', alias, runId, spec: rawSpec, attach, notAfterMs, epoch, leftMs } as const;
-      session.begin({ ...open, secrets: values, ...named });
+      session.begin({ ...open, secrets: values, syncLog: syncLog || undefined, ...named });
     } else session.begin({ type: 'ATTACH', alias, runId, from: positions, mode, epoch: this.#epoch, ...named });
     for (const operation of this.#operations.unanswered()) session.send({ ...operation, alias });
     if (this.#mode === 'control') for (const stream of this.#unread) session.send({ type: 'STOP', alias, stream });
@@ -655,6 +660,9 @@ export class ClientAttachment implements Rider {
     if (this.exit) return;
     this.#progress();
     this.exit = exit;
+    // Old runs of others may have ended before their host had a log.
+    if (exit.log || this.#beginning.kind === 'open')
+      this.logComplaint = this.#session?.log?.judge(exit, this.#seenLog?.head);
     for (const { stream, offset } of exit.upto) this.streams.get(stream)?.markAt(offset);
     this.stdin.stop();
     this.#owner.exited(exit);

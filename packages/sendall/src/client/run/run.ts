@@ -603,7 +603,10 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     if (attachment.drained && !this.#drained.settled) this.#drained.resolve(this.offsets);
     if (!isOver(attachment, this.#prepared.waitFor)) return;
     const overflowed = this.#outputs.hasOverflowed ? this.#prepared.maxBuffer : undefined;
-    const [outcome, reason] = conclude(attachment.exit, attachment.corrupt, overflowed, this.#gaps);
+    const { exit, corrupt, logComplaint } = attachment;
+    const [outcome, reason] = logComplaint
+      ? (['rewritten', logComplaint] as const)
+      : conclude(exit, corrupt, overflowed, this.#gaps);
     this.#end([this.#overdue && outcome === 'cancelled' ? 'timeout' : outcome, reason]);
   }
 

@@ -2,7 +2,7 @@
  * What a host must be able to do before a run may be sent to it. A host of an older version would skip a field that it
  * does not know, and start the command without what the field asks for.
  */
-import { OBEYS_LIMITS, TAKES_SECRETS, type Spec } from '../../protocol/messages.js';
+import { HAS_LOG, OBEYS_LIMITS, TAKES_SECRETS, type Spec } from '../../protocol/messages.js';
 
 interface Need {
   /** As AUTH_OK names it. */
@@ -11,17 +11,18 @@ interface Need {
   readonly lack: string;
 }
 
-/** What this spec needs. Such a run waits for AUTH_OK: what an earlier link told of the host may be out of date. */
-export function neededFeatures({ limits, secrets }: Spec): readonly Need[] {
+/** What a run with this spec, and with `syncLog`, needs. Such a run waits for AUTH_OK: what an earlier link told of the host may be out of date. */
+export function neededFeatures({ limits, secrets }: Spec, syncLog: boolean): readonly Need[] {
   const needs: Need[] = [];
   if (limits) needs.push({ feature: OBEYS_LIMITS, lack: 'obeys no limits' });
   if (secrets.length) needs.push({ feature: TAKES_SECRETS, lack: 'takes no secrets' });
+  if (syncLog) needs.push({ feature: HAS_LOG, lack: 'has no log' });
   return needs;
 }
 
 /** Why a host with these features cannot have this run; undefined when it can. */
-export function lackOf(spec: Spec, features: readonly string[]): string | undefined {
-  const lacks = neededFeatures(spec).filter(({ feature }) => !features.includes(feature));
+export function lackOf(spec: Spec, syncLog: boolean, features: readonly string[]): string | undefined {
+  const lacks = neededFeatures(spec, syncLog).filter(({ feature }) => !features.includes(feature));
   if (lacks.length === 0) return undefined;
   return `the host's sendall ${lacks.map(({ lack }) => lack).join(' and ')}: upgrade it there, then sendall agent restart`;
 }

@@ -8,7 +8,7 @@
 import { ProtocolError, SendallError, UnreachableError } from '../../errors.js';
 import { isLinkError, linkError, rememberedOf, type Greeting, type Remembered } from '../../link/handshake.js';
 import type { Link } from '../../link/link.js';
-import { MAX_FLIGHT, type Control, type Message, type MessageNamed, type RunInfo } from '../../protocol/messages.js';
+import { MAX_FLIGHT, type Control, type Exit, type Message, type MessageNamed, type RunInfo } from '../../protocol/messages.js';
 import { CreditPool } from '../../protocol/flow.js';
 import { newOpId } from './operations.js';
 import { after } from '../../timer.js';
@@ -18,8 +18,22 @@ export interface Dialled {
   readonly link: Link;
   /** From an earlier link to the same key. Without it there is no first flight. */
   readonly remembered?: Remembered | undefined;
+  /** The host's log, as this user has seen it. */
+  readonly log?: HostLog | undefined;
   /** Resolves when the host has let us in. */
   readonly greeting: Promise<Greeting>;
+}
+
+/** Compares heads of a host's log; see `client/kept-heads.ts`. */
+export interface HostLog {
+  readonly seen: Seen | undefined;
+  judge(exit: Exit, seen: Seen | undefined): string | undefined;
+}
+/** A head that was seen. */
+export interface Seen {
+  readonly size: number;
+  readonly root: string;
+  readonly atMs: number;
 }
 
 /** A run, as its session sees it. */
@@ -99,6 +113,8 @@ export class Session {
   readonly credit = new CreditPool(CREDIT);
   /** How often the link was lost and restored. */
   resumes = 0;
+  /** The host's log, as this user has seen it. */
+  log: HostLog | undefined;
   readonly #dial: () => Promise<Dialled>;
   readonly #options: Required<SessionOptions>;
   readonly #riders = new Map<number, Rider>();
@@ -290,8 +306,9 @@ export class Session {
   }
 
   /** Takes over a new link. Resolves when the host has let us in. */
-  #adopt({ link, remembered, greeting }: Dialled): Promise<void> {
+  #adopt({ link, remembered, log, greeting }: Dialled): Promise<void> {
     this.#link = link;
+    this.log = log;
     this.#linkedAt = performance.now();
     this.#remembered = remembered ?? this.#remembered;
     this.#room = remembered && !this.#waits ? MAX_FLIGHT : 0;

@@ -53,6 +53,7 @@ export function pastResult(end: HostEnd, blobs: Blobs, digests: boolean): Result
     rusage: end.rusage,
     timing: { openedMs, startMs, endMs, durationMs },
     specHash: '',
+    log: undefined,
     refusal: end.refusal,
     reason: end.reason ?? 'the command ended with code 0',
   });

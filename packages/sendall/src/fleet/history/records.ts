@@ -112,6 +112,7 @@ const OUTCOMES: Readonly<Record<Outcome, true>> = {
   lost: true,
   truncated: true,
   conflict: true,
+  rewritten: true,
 };
 
 type Fields = Readonly<Record<string, unknown>>;
