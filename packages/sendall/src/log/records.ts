@@ -38,8 +38,6 @@ export const MAX_LINE = 64 * 1024 - 256;
 const SHOWN = 2048;
 const LONGEST_TEXT = 512;
 
-export const isRecordKind = (kind: string): kind is RecordKind => Object.hasOwn(KEYS, kind);
-
 /** A text as a record has it. */
 export const shownText = (text: string): string =>
   text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
@@ -74,23 +72,4 @@ export function lineOf<K extends RecordKind>(n: number, atMs: number, kind: K, r
   // Every part is bounded, so this is what control characters make of one, each escaped.
   const { run, principal, code, what } = line;
   return Buffer.from(JSON.stringify({ n, at: line.at, kind, run, principal, code, what, tooLong: bytes.length }));
-}
-
-/** A record as it was read. */
-export interface LogRecord {
-  readonly n: number;
-  readonly at: string;
-  readonly kind: string;
-  readonly [key: string]: unknown;
-}
-
-/** The record of a line; undefined when the line is none. */
-export function parseRecord(line: string): LogRecord | undefined {
-  try {
-    const record = JSON.parse(line) as LogRecord | null;
-    const { n, at, kind } = record ?? {};
-    return Number.isSafeInteger(n) && typeof at === 'string' && typeof kind === 'string' ? record! : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -97,9 +97,10 @@ export async function verifyLog(
     return { pin, size: head.size, consistent };
   });
   for (const { index, kind } of lines.problems)
-    if (index >= soundLines) problems.push({ index, kind });
-    else if (index !== hashes.wrong) problems.push({ index, kind: 'hash' });
-  if (hashes.wrong !== undefined) problems.push({ index: hashes.wrong, kind: 'hash' });
+    problems.push({ index, kind: index < soundLines ? 'hash' : kind });
+  // A leaf that is not its line's is named already, and makes a subtree above it wrong too.
+  if (hashes.wrong !== undefined && !problems.some(({ kind }) => kind === 'hash'))
+    problems.push({ index: hashes.wrong, kind: 'hash' });
   problems.sort((a, b) => a.index - b.index);
   const ok = problems.length === 0;
   return { ok, size, root: hashes.root, checked: lines.checked, against, problems: problems.slice(0, MOST_PROBLEMS) };
@@ -230,7 +231,8 @@ function compare(
     const lineOfLeaf = inLines.get(leaves[leaf]!);
     const leafOfLine = inLeaves.get(lines[line]!);
     const comesLater = lineOfLeaf !== undefined && lineOfLeaf > line;
-    const belongsLater = leafOfLine !== undefined && leafOfLine > leaf;
+    const isCopy = inLines.get(lines[line]!)! > line;
+    const belongsLater = leafOfLine !== undefined && leafOfLine > leaf && !isCopy;
     if (comesLater && belongsLater) {
       note('reorder');
       moved.add(leafOfLine);
