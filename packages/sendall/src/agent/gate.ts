@@ -147,7 +147,11 @@ export class KeeperGate {
   /** Tells the keeper something that has no answer; one that has to be started hears it then. */
   tell(message: Control): void {
     if (this.#link) this.#link.send(message);
-    else if (!this.#closed) void Promise.resolve(this.open()).then((link) => link.send(message), () => undefined);
+    else if (!this.#closed)
+      void Promise.resolve(this.open()).then(
+        (link) => link.send(message),
+        () => undefined,
+      );
   }
 
   async close(): Promise<void> {

@@ -151,8 +151,7 @@ export class LogDesk {
   }
 
   #part({ name, at, length }: Asked): { base64: string } {
-    if (typeof name !== 'string' || !isReadable(name))
-      throw new UsageError('the log has no such file');
+    if (typeof name !== 'string' || !isReadable(name)) throw new UsageError('the log has no such file');
     const bytes = readPart(join(this.#folder, name), number(at), Math.min(number(length), LARGEST_PART));
     return { base64: bytes.toString('base64') };
   }
@@ -160,7 +159,8 @@ export class LogDesk {
   async #lines({ from, last, run }: Asked): Promise<unknown> {
     const { size } = await this.#settle();
     if (run !== undefined) {
-      if (typeof run !== 'string' || !/^[0-9a-f-]{1,36}$/.test(run)) throw new UsageError('this is not the id of a run');
+      if (typeof run !== 'string' || !/^[0-9a-f-]{1,36}$/.test(run))
+        throw new UsageError('this is not the id of a run');
       return linesOfRun(this.#folder, run, number(from ?? 0));
     }
     const start = last === undefined ? number(from) : Math.max(0, size - number(last));
@@ -183,4 +183,3 @@ function number(value: unknown): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
   throw new UsageError('a whole number is missing in the question');
 }
-

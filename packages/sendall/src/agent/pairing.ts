@@ -178,7 +178,8 @@ export class PairingDesk {
     this.#pin(caller, code).then(
       (known) => {
         if (!known) return this.#fail(caller, 'used', 'the key that used this code was removed since');
-        if (!code.pinned) this.#options.tell('pair', { caller: peer.fingerprint, source: caller.source, name: caller.attempt.name });
+        if (!code.pinned)
+          this.#options.tell('pair', { caller: peer.fingerprint, source: caller.source, name: caller.attempt.name });
         code.pinned = true;
         this.#publish(caller, 'paired');
         caller.link.send({

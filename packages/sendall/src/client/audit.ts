@@ -165,7 +165,12 @@ export function keptHead(target: string, home: Home, inventory: Inventory): (Kep
 }
 
 /** Takes a host's log as it is now: it is compared with this head from now on. */
-export function acceptHead(target: string, home: Home, inventory: Inventory, head: { size: number; root: string }): void {
+export function acceptHead(
+  target: string,
+  home: Home,
+  inventory: Inventory,
+  head: { size: number; root: string },
+): void {
   KeptHeads.of(home).accept(headKeyOf(target, home, inventory), head.size, head.root);
 }
 

@@ -2,7 +2,15 @@
  * A checkpoint: the head of a log, signed by the log's key. Sources: C2SP tlog-checkpoint and signed-note, with the one
  * kind of key that every implementation has, Ed25519.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, sign, verify, type KeyObject } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
 import { SendallError } from '../errors.js';
 import { hashBase64, hashFromBase64 } from './hashes.js';
 import type { Head } from './proofs.js';
@@ -41,7 +49,10 @@ const idOf = (name: string, encoded: Uint8Array): Buffer =>
 /** The public half of a private key (PEM) under the log's name. */
 export function logKeyOf(name: string, pem: string): LogKey {
   const key = createPublicKey(pem);
-  const encoded = Buffer.concat([Buffer.from([ED25519]), key.export({ type: 'spki', format: 'der' }).subarray(-KEY_SIZE)]);
+  const encoded = Buffer.concat([
+    Buffer.from([ED25519]),
+    key.export({ type: 'spki', format: 'der' }).subarray(-KEY_SIZE),
+  ]);
   return { name, text: `${name}+${idOf(name, encoded).toString('hex')}+${encoded.toString('base64')}`, key };
 }
 

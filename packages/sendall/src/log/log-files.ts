@@ -77,8 +77,7 @@ export class LogFiles {
    * @throws SendallError LOG when they do not hold what the mark says, and the file system's errors.
    */
   static open(folder: string, mark: Mark, step: (step: LogStep) => void = () => {}): LogFiles {
-    const damaged = (what: string): SendallError =>
-      new SendallError('LOG', `the log in ${folder} is damaged: ${what}`);
+    const damaged = (what: string): SendallError => new SendallError('LOG', `the log in ${folder} is damaged: ${what}`);
     if (mark.size === 0) mkdirSync(folder, { recursive: true, mode: 0o700 });
     const size = (name: string): number => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? -1;
     if (mark.size > 0 && size(HASHES) < storedCount(mark.size) * HASH_SIZE) throw damaged('hashes are missing');
@@ -126,7 +125,8 @@ export class LogFiles {
     while (this.#lines.length) {
       if (this.#bytes >= SEGMENT_SIZE) this.#begin(this.#saved);
       let [count, length] = [0, 0];
-      while (count < this.#lines.length && this.#bytes + length < SEGMENT_SIZE) length += this.#lines[count++]!.length + 1;
+      while (count < this.#lines.length && this.#bytes + length < SEGMENT_SIZE)
+        length += this.#lines[count++]!.length + 1;
       const lines = this.#lines.slice(0, count);
       writeAll(this.#segment, Buffer.concat(lines.flatMap((line) => [line, NEWLINE])), this.#bytes);
       this.#step('lines');

@@ -23,7 +23,10 @@ function firstsIn(folder: string): number[] {
 }
 
 /** The segment that holds the record `index`, or the next one that is there, and the first record of the one behind it. */
-function segmentAt(folder: string, index: number): { first: number; after: number | undefined; bytes: Buffer } | undefined {
+function segmentAt(
+  folder: string,
+  index: number,
+): { first: number; after: number | undefined; bytes: Buffer } | undefined {
   const firsts = firstsIn(folder);
   let at = firsts.findLastIndex((first) => first <= index);
   if (at < 0) at = 0;
@@ -73,7 +76,7 @@ export function linesOfRun(folder: string, run: string, from: number): Lines {
   const wanted = Buffer.from(`"run":"${run}`);
   const lines: string[] = [];
   let length = 0;
-  for (let at = bytes.indexOf(wanted); at >= 0 && length <= PAGE; ) {
+  for (let at = bytes.indexOf(wanted); at >= 0 && length <= PAGE;) {
     const start = bytes.lastIndexOf(NEWLINE, at) + 1;
     const end = bytes.indexOf(NEWLINE, at);
     if (end < 0) break;

@@ -13,6 +13,7 @@ import type { LogSource } from './source.js';
 import { sizeOfStored } from './stored-hashes.js';
 import { Tree } from './tree.js';
 
+/** What is wrong with a log. */
 export type ProblemKind =
   /** A line is not what it was. */
   | 'flip'
@@ -30,6 +31,7 @@ export type ProblemKind =
   /** The checkpoint is not signed by the log's key, or the key not certified by the identity. */
   | 'signature';
 
+/** Something that is wrong with a log. */
 export interface Problem {
   /** The record where it begins. */
   readonly index: number;
@@ -96,8 +98,7 @@ export async function verifyLog(
     } else if (!consistent) problems.push({ index: head.size, kind: 'fork' });
     return { pin, size: head.size, consistent };
   });
-  for (const { index, kind } of lines.problems)
-    problems.push({ index, kind: index < soundLines ? 'hash' : kind });
+  for (const { index, kind } of lines.problems) problems.push({ index, kind: index < soundLines ? 'hash' : kind });
   // A leaf that is not its line's is named already, and makes a subtree above it wrong too.
   if (hashes.wrong !== undefined && !problems.some(({ kind }) => kind === 'hash'))
     problems.push({ index: hashes.wrong, kind: 'hash' });
@@ -253,4 +254,3 @@ function compare(
   if (leaf < leaves.length) note(isLast ? 'truncation' : 'deletion');
   if (line < lines.length) note('insertion');
 }
-

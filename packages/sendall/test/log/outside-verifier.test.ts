@@ -32,7 +32,7 @@ const ask = (question: object): string => {
   try {
     return execFileSync(verifier, { input: JSON.stringify(question), encoding: 'utf8' }).trim();
   } catch (error) {
-    return String((error as { stdout: string }).stdout).trim();
+    return (error as { stdout: string }).stdout.trim();
   }
 };
 
@@ -79,7 +79,9 @@ test('Go agrees on checkpoint, stored hashes, inclusion and consistency, and fin
 
   const another = signCheckpoint({ origin: ORIGIN, size, root }, newLogKey());
   expect(ask({ ...question, checkpoint: another })).toContain('checkpoint');
-  expect(ask({ ...question, checkpoint: signCheckpoint({ origin: ORIGIN, size, root: EMPTY }, pem) })).toContain('root');
+  expect(ask({ ...question, checkpoint: signCheckpoint({ origin: ORIGIN, size, root: EMPTY }, pem) })).toContain(
+    'root',
+  );
   const [first, ...others] = inclusion.filter(({ proof }) => proof.length);
   const wrong = { ...first!, proof: [hashBase64(EMPTY), ...first!.proof.slice(1)] };
   expect(ask({ ...question, inclusion: [wrong, ...others] })).toContain('inclusion of');

@@ -116,7 +116,13 @@ describe('a proof of consistency', () => {
         expect(verifyConsistency(before, { ...after, root: forged }, proof)).toBe(false);
         expect(verifyConsistency(before, after, [...proof, forged])).toBe(false);
         if (!proof.length) return;
-        expect(verifyConsistency(before, after, proof.map((hash, i) => (i === which % proof.length ? forged : hash)))).toBe(false);
+        expect(
+          verifyConsistency(
+            before,
+            after,
+            proof.map((hash, i) => (i === which % proof.length ? forged : hash)),
+          ),
+        ).toBe(false);
         expect(verifyConsistency(before, after, proof.slice(0, -1))).toBe(false);
       }),
     );

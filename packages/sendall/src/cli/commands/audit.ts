@@ -36,7 +36,11 @@ export const audit: Command = {
     'sendall audit verify --against web1.head',
   ],
   options: {
-    on: { value: 'HOST', help: 'the host whose log it is (default: local, or the host of --against)', complete: 'host' },
+    on: {
+      value: 'HOST',
+      help: 'the host whose log it is (default: local, or the host of --against)',
+      complete: 'host',
+    },
     follow: { short: 'f', help: 'tail: print what is added, too' },
     lines: { value: 'N', short: 'n', help: `tail: begin with the last N records (default ${LINES})` },
     against: {
@@ -65,17 +69,24 @@ const targetOf = (args: Arguments): string => args.text('on') ?? 'local';
 
 function print(args: Arguments, line: string): void {
   if (args.on('json')) json(JSON.parse(line));
-  else answer(textOf(JSON.parse(line) as Record<string, unknown>));
+  else answer(textOf(JSON.parse(line) as Shown));
+}
+
+interface Shown {
+  readonly n: number;
+  readonly at: string;
+  readonly kind: string;
+  readonly run?: string;
+  readonly [key: string]: unknown;
 }
 
 /** A record for people: when, its index, what, and the rest by name. */
-function textOf({ n, at, kind, run, ...rest }: Record<string, unknown>): string {
+function textOf({ n, at, kind, run = '', ...rest }: Shown): string {
   const parts = Object.entries(rest).map(([name, value]) => {
-    const text = Array.isArray(value) ? value.join(' ') : typeof value === 'object' ? JSON.stringify(value) : String(value);
+    const text = Array.isArray(value) ? value.join(' ') : typeof value === 'string' ? value : JSON.stringify(value);
     return name === 'argv' || name === 'what' ? text : `${name}=${text}`;
   });
-  const what = [String(kind).padEnd(6), ...(run === undefined ? [] : [String(run)]), ...parts].join(' ');
-  return `${String(at).replace('T', ' ')}  ${String(n).padStart(6)}  ${what}`;
+  return `${at.replace('T', ' ')}  ${String(n).padStart(6)}  ${kind.padEnd(6)} ${[run, ...parts].join(' ').trimStart()}`;
 }
 
 async function tail(args: Arguments): Promise<number> {
@@ -162,9 +173,12 @@ function readHeads(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof UsageError) throw cause;
-    throw new UsageError(`--against: "${path}" is neither a host that "sendall hosts" shows nor a file that can be read`, {
-      cause,
-    });
+    throw new UsageError(
+      `--against: "${path}" is neither a host that "sendall hosts" shows nor a file that can be read`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -182,7 +196,11 @@ async function verify(args: Arguments): Promise<number> {
   return verdict.ok || args.on('accept') ? 0 : EXIT.rewritten;
 }
 
-function explain({ ok, isolation, size, root, checked, against, problems }: AuditVerdict, target: string, accepted: boolean): void {
+function explain(
+  { ok, isolation, size, root, checked, against, problems }: AuditVerdict,
+  target: string,
+  accepted: boolean,
+): void {
   if (isolation === 'none')
     answer(`isolation: none: the agent of ${target} is not root, so the commands of its owners can change its log`);
   answer(`${ok ? 'ok' : 'not ok'}: ${count(size, 'record')}, root ${root}`);

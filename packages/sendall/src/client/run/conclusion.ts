@@ -150,7 +150,11 @@ export function resultOf([outcome, reason]: Conclusion, account: Account): Resul
       durationMs: exit ? exit.endMs - exit.startMs : (endedAt ?? Date.now()) - openedAt,
     },
     specHash,
-    log: exit?.log && { index: exit.log.index, size: exit.log.size, head: Buffer.from(exit.log.head).toString('base64') },
+    log: exit?.log && {
+      index: exit.log.index,
+      size: exit.log.size,
+      head: Buffer.from(exit.log.head).toString('base64'),
+    },
     refusal: failure.refused?.code,
     reason,
   });

@@ -8,7 +8,14 @@
 import { ProtocolError, SendallError, UnreachableError } from '../../errors.js';
 import { isLinkError, linkError, rememberedOf, type Greeting, type Remembered } from '../../link/handshake.js';
 import type { Link } from '../../link/link.js';
-import { MAX_FLIGHT, type Control, type Exit, type Message, type MessageNamed, type RunInfo } from '../../protocol/messages.js';
+import {
+  MAX_FLIGHT,
+  type Control,
+  type Exit,
+  type Message,
+  type MessageNamed,
+  type RunInfo,
+} from '../../protocol/messages.js';
 import { CreditPool } from '../../protocol/flow.js';
 import { newOpId } from './operations.js';
 import { after } from '../../timer.js';

@@ -118,11 +118,7 @@ function headIn(folder: string): { size: number; root: string | undefined } {
 }
 
 /** Begins a log, and sets an old one aside. */
-function beginLog(
-  home: Home,
-  old: Omit<Before, 'folder'> | undefined,
-  step: (step: LogStep) => void,
-): Recovered {
+function beginLog(home: Home, old: Omit<Before, 'folder'> | undefined, step: (step: LogStep) => void): Recovered {
   const folder = logFolder(home);
   let aside: string | undefined;
   if (old && holdsLog(folder)) {
