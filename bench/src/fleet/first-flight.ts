@@ -1,11 +1,13 @@
 /**
  * A first command over a new link: sent in one flight with our name (`early`), against a caller that waits until the host
- * has let it in. Over TLS through a proxy that delays each direction by 50 ms, and over the local Unix socket.
+ * has let it in. Over TLS through a proxy that delays each direction by 50 ms, by itself and through a warm-links process
+ * that has no link to the host yet, and over the local Unix socket.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { connect, resolveHome, type Home } from 'sendall';
+import { openWarmLinks } from '../../../packages/sendall/dist/internal.js';
 import { median, type Row } from '../exec/figures.js';
 import { openSite, sendall } from '../exec/site.js';
 
@@ -15,13 +17,21 @@ const DELAY = 50;
 const LOCAL = 40;
 
 /** Milliseconds for a link, one `true` on it, and its result. */
-async function first(target: string, home: Home, early: boolean) {
+async function first(target: string, home: Home, early: boolean, share?: () => void) {
   const start = performance.now();
-  const host = await connect(target, { home, early });
+  const host = await connect(target, { home, early, ...(share ? { share } : {}) });
   const { ok } = await host.run(['/bin/true']);
   const took = performance.now() - start;
   await host.close();
   if (!ok) throw new Error('true failed');
+  return took;
+}
+
+/** The same through a warm-links process that has just begun. */
+async function firstShared(target: string, home: Home, early: boolean) {
+  const warm = await openWarmLinks(home);
+  const took = await first(target, home, early, () => undefined);
+  await warm.close();
   return took;
 }
 
@@ -59,6 +69,8 @@ export async function firstFlights(rounds: number): Promise<Row[]> {
     console.log(
       `round trips of ${2 * DELAY} ms to the result, beside TCP's own: ${trips(far.ours)} in one flight, ${trips(far.peer)} otherwise`,
     );
+    const shared = await inTurns(rounds, (early) => firstShared('slow', home, early));
+    console.log(`through a warm-links process: ${trips(shared.ours)} in one flight, ${trips(shared.peer)} otherwise`);
     const local = await inTurns(rounds, async (early) => {
       let sum = 0;
       for (let link = 0; link < LOCAL; link++) sum += await first('local', home, early);
@@ -66,6 +78,7 @@ export async function firstFlights(rounds: number): Promise<Row[]> {
     });
     return [
       rowOf('flight-tls', 'a cold TLS link and `true` at 100 ms, against waiting for AUTH_OK', 0.8, far),
+      rowOf('flight-shared', 'the same through a warm-links process without a link', 0.8, shared),
       rowOf('flight-local', 'the same over the local socket', 1.2, local),
     ];
   } finally {

@@ -6,7 +6,7 @@
  * in the same way.
  */
 export class FairShare {
-  readonly #of: FairShare | number;
+  #of: FairShare | number;
   readonly #few: number;
   #held = 0;
 
@@ -20,6 +20,11 @@ export class FairShare {
 
   get held(): number {
     return this.#held;
+  }
+
+  /** Changes the number of places. What is taken stays taken. */
+  resize(places: number): void {
+    this.#of = places;
   }
 
   /** Takes all of the places, or none of them. False when the others need the rest. */

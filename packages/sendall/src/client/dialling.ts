@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { RefusedError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from '../link/dial.js';
-import { greet } from '../link/handshake.js';
+import { greet, type Greeting } from '../link/handshake.js';
 import { readEngine } from '../keys/engine.js';
 import { isNatsHost } from '../text/nats-address.js';
 import { HostMemory } from './host-memory.js';
@@ -68,12 +68,18 @@ async function dialOnce(
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
   const host = typeof target === 'string' ? target : target.name;
   const { url, pin } = hostVia(typeof target === 'string' ? lookUp(target, home, inventory) : target, via);
+  const memory = HostMemory.of(home);
   const key = pin ?? url;
   const log = new HostLog(KeptHeads.of(home), key, host);
+  const recall = () => (early ? memory.get(key) : undefined);
+  const noted = (greeting: Greeting) => {
+    memory.note(key, greeting);
+    return greeting;
+  };
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
-    const warm = await dialWarm(home, { url, pin }, timeoutMs);
-    if (warm) return { link: warm.link, log, greeting: Promise.resolve(warm.greeting) };
+    const warm = await dialWarm(home, { url, pin }, timeoutMs, recall);
+    if (warm) return { ...warm, log, greeting: warm.isFresh ? warm.greeting.then(noted) : warm.greeting };
   }
   if (pin !== undefined) share?.();
   const link = await dial(url, {
@@ -85,12 +91,8 @@ async function dialOnce(
     signal,
   });
   const method = url.startsWith('unix:') ? 'local' : 'pin';
-  const memory = HostMemory.of(home);
-  const greeting = greet(link, { method, name: hostname(), timeoutMs }).then((greeted) => {
-    memory.note(key, greeted);
-    return greeted;
-  });
-  return { link, log, remembered: early ? memory.get(key) : undefined, greeting };
+  const greeting = greet(link, { method, name: hostname(), timeoutMs }).then(noted);
+  return { link, log, remembered: recall(), greeting };
 }
 
 /** The current address and key for a name or an address. */

@@ -55,7 +55,15 @@ export function helloMessage(name: string, features: readonly string[] = []): Me
  */
 export function greet(
   link: Link,
-  options: { method: string; name: string; timeoutMs: number; proof?: Uint8Array; features?: readonly string[] },
+  options: {
+    method: string;
+    name: string;
+    timeoutMs: number;
+    proof?: Uint8Array;
+    features?: readonly string[];
+    /** Called when HELLO was answered. */
+    heard?: () => void;
+  },
 ): Promise<Greeting> {
   return new Promise((resolve, reject) => {
     let greeted = false;
@@ -69,8 +77,10 @@ export function greet(
     );
     link.start({
       message(message) {
-        if (message.type === 'HELLO_OK') greeted = true;
-        else if (message.type === 'AUTH_OK' && greeted) {
+        if (message.type === 'HELLO_OK') {
+          greeted = true;
+          options.heard?.();
+        } else if (message.type === 'AUTH_OK' && greeted) {
           cease();
           link.trust();
           // Later messages are for the link's next owner.

@@ -1,12 +1,15 @@
 /**
- * A relay on a Unix socket between callers and an agent. It reads every message both ways, and can hold the agent's answers,
+ * A relay on a Unix socket or a TLS port between callers and an agent. It reads every message both ways, and can hold the agent's answers,
  * change or drop a message, answer itself, cut its connections and lead to another agent.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
 import { onTestFinished } from 'vitest';
+import type { Identity } from '../../dist/keys/identity.js';
+import { serverTls } from '../../dist/link/tls.js';
 import { decode, encode, encodeData } from '../../dist/protocol/codec.js';
 import type { Message, MessageNamed } from '../../dist/protocol/messages.js';
 
@@ -31,21 +34,35 @@ export class Relay {
   fromAgent: Change = (message) => message;
   #held: (() => void)[] | undefined;
 
-  private constructor(path: string, agent: string) {
-    this.url = `unix:${path}`;
+  private constructor(url: string, agent: string) {
+    this.url = url;
     this.agent = agent;
   }
 
   /** A relay to the agent at this socket, until the test ends. */
   static async to(agent: string): Promise<Relay> {
     const folder = mkdtempSync(join(tmpdir(), 'sendall-relay-'));
-    const relay = new Relay(join(folder, 'relay.sock'), agent);
+    const path = join(folder, 'relay.sock');
+    const relay = new Relay(`unix:${path}`, agent);
     const server = createServer((caller) => relay.#serve(caller));
-    await new Promise<void>((resolve) => server.listen(join(folder, 'relay.sock'), resolve));
+    await new Promise<void>((resolve) => server.listen(path, resolve));
     onTestFinished(async () => {
       relay.cut();
       await new Promise((resolve) => server.close(resolve));
       rmSync(folder, { recursive: true, force: true });
+    });
+    return relay;
+  }
+
+  /** The same on a TLS port, where it shows this identity. To the agent, its callers are local ones. */
+  static async overTls(agent: string, identity: Identity): Promise<Relay> {
+    const server = createTlsServer(serverTls(identity), (caller) => relay.#serve(caller));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const relay = new Relay(`tls://127.0.0.1:${(server.address() as AddressInfo).port}`, agent);
+    relay.fromCaller = asLocal;
+    onTestFinished(async () => {
+      relay.cut();
+      await new Promise((resolve) => server.close(resolve));
     });
     return relay;
   }
@@ -118,6 +135,9 @@ export class Relay {
     );
   }
 }
+
+/** A caller's message as the agent's own socket expects it. */
+export const asLocal: Change = (message) => (message.type === 'AUTH' ? { ...message, method: 'local' } : message);
 
 function framed(message: Message): Buffer {
   const payload =

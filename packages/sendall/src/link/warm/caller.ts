@@ -7,7 +7,7 @@ import { bindsAlias, decode } from '../../protocol/codec.js';
 import { PROTOCOL_VERSION, type Message, type MessageNamed } from '../../protocol/messages.js';
 import { VERSION } from '../../protocol/version.js';
 import type { FairShare } from '../../fair-share.js';
-import type { Greeting } from '../handshake.js';
+import { isLinkError, type Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 import { WARM, type Wanted, type WarmLinksStatus } from './client.js';
 import type { Answer, LinkSharer, Question, Refusal, WarmLink } from './warm-link.js';
@@ -17,7 +17,10 @@ const MOST_OPEN = 64;
 
 /** What the process offers its callers. */
 export interface WarmLinksProcess {
-  /** A link to a host; all callers that want the same host, its key and the same own key share one. */
+  /**
+   * A link to a host, which may not have let us in yet; all callers that want the same host, its key and the same own key
+   * share one.
+   */
   linkTo(wanted: Wanted): Promise<WarmLink>;
   status(): Promise<WarmLinksStatus>;
   close(): Promise<void>;
@@ -35,7 +38,8 @@ export class WarmLinksCaller implements LinkSharer {
   #warm: WarmLink | undefined;
   #share: FairShare | undefined;
   #lastAlias = 0;
-  #admitted = false;
+  /** HELLO and AUTH were answered, as far as this process can: what comes next is for the host, or about ourselves. */
+  #linked = false;
   #turnedAway = false;
 
   constructor(link: Link, owner: WarmLinksProcess) {
@@ -59,7 +63,7 @@ export class WarmLinksCaller implements LinkSharer {
   }
 
   #toHost(alias: number, frame: Buffer): boolean {
-    if (!this.#warm || !this.#admitted || bindsAlias(frame)) return false;
+    if (!this.#warm || !this.#linked || bindsAlias(frame)) return false;
     // One bad frame would end the link for the others, so check it first.
     decode(frame);
     const own = this.#aliases.get(alias);
@@ -70,7 +74,7 @@ export class WarmLinksCaller implements LinkSharer {
   }
 
   #message(message: Message): void {
-    if (!this.#admitted) this.#greet(message);
+    if (!this.#linked) this.#greet(message);
     else if (!this.#warm) this.#onOwn(message);
     else if (message.type === 'OPEN' || message.type === 'ATTACH') this.#board(this.#warm, message);
     else if (message.type === 'DETACH') this.#detach(this.#warm, message);
@@ -169,17 +173,30 @@ export class WarmLinksCaller implements LinkSharer {
   async #admit({ proof }: MessageNamed<'AUTH'>): Promise<void> {
     try {
       const warm = proof && (await this.#owner.linkTo(wantedOf(proof)));
-      const { auth } = warm?.greeting ?? ownGreeting();
       if (this.link.closed) return;
       this.#warm = warm;
-      this.#share = warm?.join(this);
-      this.#admitted = true;
+      this.#linked = true;
       this.link.trust();
       this.link.send({ type: 'HELLO_OK', alias: 0, proto: PROTOCOL_VERSION });
-      this.link.send(auth);
+      if (warm) this.#share = warm.join(this);
+      else this.welcome(ownGreeting());
     } catch (error) {
       this.link.fail(error instanceof SendallError ? error : new UnreachableError((error as Error).message));
     }
+  }
+
+  /** The host has let us in. */
+  welcome({ auth }: Greeting): void {
+    this.link.send(auth);
+  }
+
+  /**
+   * The link ended before the host has let us in. We pass on the reason, unless what this caller has sent may have
+   * arrived: to callers, a reason at this point means that nothing of it did.
+   */
+  turnedAway(error: SendallError): void {
+    if (this.#lastAlias === 0 || isLinkError(error)) this.link.fail(error);
+    else this.link.close();
   }
 
   /** Answers questions to this process itself. */

@@ -1,9 +1,14 @@
-/** The caller's side of warm links: asks the warm-links process for a link, or about itself. */
+/**
+ * The caller's side of warm links: asks the warm-links process for a link, or about itself.
+ *
+ * The process answers HELLO when it is linked to the host, and AUTH when the host has let it in. Where it had to dial, a
+ * caller may use the time between the two for a first flight.
+ */
 import { hostname } from 'node:os';
 import { RefusedError, UnreachableError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { dial } from '../dial.js';
-import { greet, isLinkError, type Greeting } from '../handshake.js';
+import { greet, isLinkError, type Greeting, type Remembered } from '../handshake.js';
 import type { Link } from '../link.js';
 
 /** The AUTH method with which a caller of the warm-links process begins. */
@@ -15,6 +20,17 @@ export interface Wanted {
   readonly pin: string;
 }
 
+/** A link through the warm-links process. */
+export interface WarmDialled {
+  readonly link: Link;
+  /** True if the process had to dial the host. */
+  readonly isFresh: boolean;
+  /** What the first flight needs to know, if the host has not let us in yet. */
+  readonly remembered?: Remembered;
+  /** Resolves when the host has let us in. */
+  readonly greeting: Promise<Greeting>;
+}
+
 /** The status of the warm-links process. Round-trip times are in milliseconds. */
 export interface WarmLinksStatus {
   readonly pid: number;
@@ -23,21 +39,28 @@ export interface WarmLinksStatus {
 }
 
 /**
- * A link to a host through the warm-links process; undefined when no such process answers as it should.
+ * A link to a host through the warm-links process; undefined when no such process answers as it should. `recall` is asked
+ * if the process had to dial. If it remembers the host, the link is returned before the host has let us in.
  * @throws UnreachableError or RefusedError when the process says so of the host.
  */
 export async function dialWarm(
   home: Home,
   wanted: Wanted | undefined,
   timeoutMs: number,
-): Promise<{ link: Link; greeting: Greeting } | undefined> {
+  recall?: () => Remembered | undefined,
+): Promise<WarmDialled | undefined> {
   try {
     const link = await dial(`unix:${home.linksSocket}`, { timeoutMs });
     const proof = wanted && Buffer.from(JSON.stringify(wanted));
-    return {
-      link,
-      greeting: await greet(link, { method: WARM, name: hostname(), timeoutMs, ...(proof ? { proof } : {}) }),
-    };
+    let heard!: () => void;
+    // The answers of a warm host come in one read: look at both before deciding.
+    const linked = new Promise<undefined>((resolve) => (heard = () => setImmediate(resolve, undefined)));
+    const greeting = greet(link, { method: WARM, name: hostname(), timeoutMs, heard, ...(proof ? { proof } : {}) });
+    if (await Promise.race([greeting, linked])) return { link, isFresh: false, greeting };
+    const remembered = recall?.();
+    if (remembered) return { link, isFresh: true, remembered, greeting };
+    await greeting;
+    return { link, isFresh: true, greeting };
   } catch (error) {
     // Only statements about the host count. If the process is stuck, gone or of another version, we do without it.
     if (error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error))) throw error;

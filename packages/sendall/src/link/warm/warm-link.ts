@@ -1,7 +1,8 @@
 /**
  * One warm link to a host, shared by callers: it maps the run aliases and operation numbers of many callers to its own.
+ * Until the host has let us in, it carries what its callers send as a first flight.
  */
-import { RefusedError } from '../../errors.js';
+import { RefusedError, type SendallError } from '../../errors.js';
 import { decode, isRefusal } from '../../protocol/codec.js';
 import type { Control, Message, MessageNamed } from '../../protocol/messages.js';
 import { FairShare } from '../../fair-share.js';
@@ -28,13 +29,17 @@ export interface LinkSharer {
   /** Its next question; undefined while it has none, or does not read the answers it has. */
   nextQuestion(): Question | undefined;
   answer(answer: Answer): void;
+  /** The host has let us in. */
+  welcome(greeting: Greeting): void;
+  /** The link ended before the host has let us in. */
+  turnedAway(error: SendallError): void;
   refused(alias: number, refusal: Refusal): void;
 }
 
 export class WarmLink {
   readonly link: Link;
   readonly #url: string;
-  readonly #greeting: Greeting;
+  #greeting: Greeting | undefined;
   readonly #runs = new Map<number, { caller: LinkSharer; alias: number }>();
   readonly #questions = new Map<number, { caller: LinkSharer; opId: number }>();
   readonly #callers = new Set<LinkSharer>();
@@ -43,16 +48,27 @@ export class WarmLink {
   /** Callers we do not read until the host has taken what they sent. */
   readonly #waiting = new Set<LinkSharer>();
   /** Room for runs on the link. */
-  readonly #room: FairShare;
+  readonly #room = new FairShare(MOST_RUNS);
   #nextAlias = 1;
   #nextOp = 1;
 
-  constructor(url: string, link: Link, greeting: Greeting, gone: () => void) {
+  constructor(url: string, link: Link, greeting: Promise<Greeting>, gone: () => void) {
     this.#url = url;
     this.link = link;
+    greeting.then(
+      (greeted) => this.#admit(greeted, gone),
+      (error: SendallError) => {
+        gone();
+        for (const caller of this.#callers) caller.turnedAway(error);
+      },
+    );
+  }
+
+  #admit(greeting: Greeting, gone: () => void): void {
     this.#greeting = greeting;
-    this.#room = new FairShare(greeting.auth.maxRuns ?? MOST_RUNS);
-    link.handOver({
+    this.#room.resize(greeting.auth.maxRuns ?? MOST_RUNS);
+    for (const caller of this.#callers) caller.welcome(greeting);
+    this.link.handOver({
       forward: (alias, frame) => this.#toCaller(alias, frame),
       message: (message) => this.#message(message),
       roomy: () => this.#roomy(),
@@ -61,24 +77,18 @@ export class WarmLink {
         for (const caller of this.#callers) caller.link.close();
       },
     });
-    link.keepAlive(PING_INTERVAL, PING_DEADLINE);
+    this.link.keepAlive(PING_INTERVAL, PING_DEADLINE);
+    this.#roomy();
   }
 
   get status(): WarmLinksStatus['links'][number] {
     return { url: this.#url, callers: this.#callers.size, rttMs: this.link.rttMs };
   }
 
-  /** The host's greeting, with its clock brought up to date. */
-  get greeting(): Greeting {
-    const { auth } = this.#greeting;
-    const at = performance.now();
-    const clockMs = Math.round(this.#greeting.clockMs + at - this.#greeting.at);
-    return { auth: { ...auth, clockMs }, clockMs, at };
-  }
-
   /** Adds a caller. Returns its share of the link's room for runs. */
   join(caller: LinkSharer): FairShare {
     this.#callers.add(caller);
+    if (this.#greeting) caller.welcome(upToDate(this.#greeting));
     return new FairShare(this.#room, FEW_RUNS);
   }
 
@@ -156,4 +166,11 @@ export class WarmLink {
     } else if (message.type === 'LINK_ERROR') this.link.destroy(new RefusedError(message.message));
     else for (const caller of this.#callers) caller.link.send({ ...message, alias: 0 } as Control);
   }
+}
+
+/** A greeting, with the host's clock as it is now. */
+function upToDate({ auth, clockMs: then, at: before }: Greeting): Greeting {
+  const at = performance.now();
+  const clockMs = Math.round(then + at - before);
+  return { auth: { ...auth, clockMs }, clockMs, at };
 }

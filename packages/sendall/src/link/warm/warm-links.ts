@@ -120,7 +120,7 @@ export class WarmLinks implements WarmLinksProcess {
     const engine = () => readEngine(this.#home);
     const link = await dial(url, { pin, identity, engine, timeoutMs: this.#timeout });
     const timeoutMs = this.#timeout;
-    const greeting = await greet(link, { method: 'pin', name: 'links', timeoutMs, features: [SHARED] });
+    const greeting = greet(link, { method: 'pin', name: 'links', timeoutMs, features: [SHARED] });
     return new WarmLink(url, link, greeting, gone);
   }
 
