@@ -19,6 +19,7 @@ const seconds: Record<string, number> = {
   'packages/sendall/test/exact/secrets-nowhere.test.ts': 25,
   'packages/sendall/test/fleet/twenty-agents.test.ts': 25,
   'packages/sendall/test/nats/day.test.ts': 25,
+  'packages/sendall/test/fleet/network.test.ts': 25,
   'test/pack.test.ts': 25,
   'packages/socketserver/test/chaos.test.ts': 20,
   'packages/socketserver/test/workers.test.ts': 20,

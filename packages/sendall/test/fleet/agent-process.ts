@@ -17,18 +17,21 @@ export class AgentProcess {
   fingerprint = '';
   readonly #folder: string;
   readonly #name: string;
+  readonly #inside: readonly string[];
   #process: ChildProcess | undefined;
 
-  /** Its home is below `folder`. */
-  constructor(folder: string, name: string) {
+  /** Its home is below `folder`. `inside`: words before its command line, such as those that enter a namespace. */
+  constructor(folder: string, name: string, inside: readonly string[] = []) {
     this.#folder = join(folder, name);
     this.#name = name;
+    this.#inside = inside;
   }
 
   /** A command learns its host's name from LANG, which it has from its keeper. */
   async start(listen: string): Promise<void> {
     const env = { ...process.env, SENDALL_HOME: this.#folder, LANG: this.#name };
-    const child = spawn(process.execPath, [PROGRAM, listen], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const [program, ...words] = [...this.#inside, process.execPath, PROGRAM, listen];
+    const child = spawn(program!, words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
     this.#process = child;
     const [line] = await within(once(createInterface({ input: child.stdout }), 'line'), `the agent of ${this.#name}`);
     Object.assign(this, JSON.parse(String(line)));

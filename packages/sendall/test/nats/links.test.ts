@@ -146,6 +146,14 @@ describe('an agent behind a broker', () => {
     await own[Symbol.asyncDispose]();
   });
 
+  it('does not keep its agent from ending when the broker has gone silent', async () => {
+    await using broker = await natsServer();
+    const far = await newAgent(broker.url);
+    broker.signal('SIGSTOP');
+    await within(far.close(), 'the end of the agent', 20_000);
+    broker.signal('SIGCONT');
+  });
+
   it('answers inboxes only, and makes one link for a repeated knock', async () => {
     const other = await client();
     const identity = await loadIdentity(newHome(), { create: true });

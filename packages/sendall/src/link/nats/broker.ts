@@ -7,6 +7,7 @@ import { UnreachableError, type SendallError } from '../../errors.js';
 import type { Engine } from '../../keys/engine.js';
 import { formatNatsUrl, parseNatsUrl } from '../../text/nats-address.js';
 import { printable } from '../../text/printable.js';
+import { abortable } from './abortable.js';
 import { checkServer, connectTo, MIN_PAYLOAD, type Outage } from './connecting.js';
 import { newInbox, Subjects } from './subjects.js';
 import { MAX_LINKS, WindowPool } from './window-pool.js';
@@ -17,6 +18,8 @@ const FLUSH_EVERY = 1024 * 1024;
 const MOST_UNREAD = 8 * 1024 * 1024;
 /** Milliseconds between two checks that the server still answers. */
 const PING_EVERY = 20_000;
+/** Milliseconds for the last messages of a connection: a server may be gone without a word. */
+const FAREWELL = 1000;
 /** Milliseconds that a connection without links stays open for the next one. */
 const LINGER = 1000;
 
@@ -216,7 +219,7 @@ export class Broker {
     this.#closing = true;
     clearTimeout(this.#linger);
     clearInterval(this.#pings);
-    if (this.#up) await this.#nats.flush().catch(() => undefined);
+    if (this.#up) await abortable(this.#nats.flush(), AbortSignal.timeout(FAREWELL)).catch(() => undefined);
     await this.#nats.close();
   }
 
