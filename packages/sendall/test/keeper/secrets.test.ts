@@ -274,6 +274,17 @@ rootDescribe('as another user', () => {
     expect(await give({ DB: 'given' }, 'id -un; echo $DB', spec, 'env').text()).toBe('daemon\ngiven\n');
   });
 
+  test('under a grant and with limits, behind setpriv and prlimit', async () => {
+    const script = 'id -un; ulimit -n; cat <&$A_FD; cat /dev/fd/$B_FD; cd /proc/$$/fd; set -- *; echo " $*"';
+    const values = { A: 'first ', B: 'second' };
+    const limits = { files: 16, cpuMs: 60_000 };
+    const run = keeper.open(
+      { argv: ['sh', '-c', script].map(bytes), secrets: named(values), limits, cwd: bytes('/') },
+      { secrets: sent(values), grant: { rule: 'one', policyRev: 1, program: bytes('/bin/sh'), runAs: 'daemon' } },
+    );
+    expect(await run.text()).toBe('daemon\n16\nfirst second 0 1 2 3 4 5\n');
+  });
+
   test('a third user reaches it neither by its process nor by its variables', async () => {
     for (const as of ['fd', 'env']) {
       const run = give({ DB: 'given' }, 'echo $$; read x', { ...spec, stdin: true }, as);
