@@ -241,6 +241,10 @@ test(
       ['hosts'],
     ])
       expect((await site.call(words)).code).toBe(0);
+    const audited = await site.onHost('audit', 'tail', '-n', '1000', '--json');
+    expect(audited.stdout).toContain(first);
+    for (const words of [['show', first], ['verify'], ['head']]) await site.onHost('audit', ...words);
+    await site.call(['audit', 'verify', '--against', 'web1']);
     await site.call(['doctor', 'web1']);
     await site.onHost('doctor');
     const { pid, keeperPid } = await site.status();
@@ -271,6 +275,7 @@ test(
       [205, null],
     ]);
     expect((await site.call([...run, '--', 'sh', '-c', has], hidden)).code).toBe(0);
+    await site.onHost('audit', 'verify');
     look('after the end of the keeper');
     expect((await site.call(['result', first, '--json', '--on', 'web1'])).text).toContain('lost');
     await site.call(['forget', second, '--on', 'web1']);
