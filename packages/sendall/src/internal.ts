@@ -19,7 +19,7 @@ export type { Recording } from './fleet/history/recording.js';
 export { selectHosts, selections } from './fleet/history/selection.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';
 export { completeEngine, readEngine, removeEngine, writeEngine, type EngineFiles } from './keys/engine.js';
-export { loadIdentity } from './keys/identity.js';
+export { DEFAULT_IDENTITY, identityNames, loadIdentity, newNamedIdentity, removeIdentity } from './keys/identity.js';
 export type { Card } from './link/nats/card.js';
 export type { EngineStatus } from './link/nats/discover.js';
 export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';

@@ -23,6 +23,8 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   Hosts: {
     hosts: async () => (await import('./commands/hosts.js')).hosts,
     pair: async () => (await import('./commands/pair.js')).pair,
+    identity: async () => (await import('./commands/identity.js')).identity,
+    pins: async () => (await import('./commands/pins.js')).pins,
     engine: async () => (await import('./commands/engine.js')).engine,
     audit: async () => (await import('./commands/audit.js')).audit,
     links: async () => (await import('./commands/links.js')).links,

@@ -28,8 +28,17 @@ async function hintAt(name: string, words: readonly string[]): Promise<string> {
   return near ? `did you mean "sendall ${near}"?` : 'see sendall --help';
 }
 
+/** `--identity NAME` may stand before the command too. */
+function identityBehind(words: readonly Uint8Array[]): readonly Uint8Array[] {
+  const [first, second, ...rest] = words;
+  if (!first || !second || !/^--identity(=|$)/.test(textOf(first))) return words;
+  if (first.includes(0x3d)) return [second, first, ...rest];
+  const [command, ...behind] = rest;
+  return command ? [command, first, second, ...behind] : words;
+}
+
 async function main(): Promise<number> {
-  const words = ownWords();
+  const words = identityBehind(ownWords());
   const [first, second] = words.slice(0, 2).map(textOf);
   const name = first === 'help' && second !== undefined ? second : first;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {

@@ -78,6 +78,11 @@ export interface ConnectOptions {
    */
   share?: () => void;
   /**
+   * The identity to call as: one that `sendall identity new` made, for hosts on the network only.
+   * @default SENDALL_IDENTITY, else this user's own
+   */
+  identity?: string;
+  /**
    * How to reach hosts on the network: through the broker (`nats`), or at their own addresses (`direct`).
    * @default each host's address decides
    */
@@ -97,6 +102,7 @@ export const CONNECT_RULES: Rules<ConnectOptions> = {
   early: flag,
   signal: abortSignal,
   share: callback,
+  identity: name,
   via: oneOf(...VIAS),
 };
 
@@ -128,9 +134,9 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
     import('./session/session.js'),
     import('./host.js'),
   ]);
-  const { early = false, signal, share, via } = options;
+  const { early = false, signal, share, identity, via } = options;
   const timeoutMs = readDuration(options.timeout) ?? DIAL_TIMEOUT;
-  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, via });
+  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, identity, via });
   const retryFor = readDuration(options.retryFor) ?? 0;
   const begin = async (limitMs: number) => {
     const first = await dialHost(early, limitMs);

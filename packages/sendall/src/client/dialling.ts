@@ -24,6 +24,7 @@ export interface Dialling {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly share?: (() => void) | undefined;
+  readonly identity?: string | undefined;
   readonly via?: Via | undefined;
 }
 
@@ -68,6 +69,13 @@ async function dialOnce(
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
   const host = typeof target === 'string' ? target : target.name;
   const { url, pin } = hostVia(typeof target === 'string' ? lookUp(target, home, inventory) : target, via);
+  const name = pin === undefined ? undefined : calledAs(options.identity);
+  if (pin === undefined && options.identity !== undefined)
+    throw new UsageError(
+      `the identity "${options.identity}" is for hosts on the network: over a Unix socket every caller is the agent's own user`,
+    );
+  // Before another process is asked.
+  if (name !== undefined) (await import('../keys/identity.js')).checkIdentity(home, name);
   const memory = HostMemory.of(home);
   const key = pin ?? url;
   const log = new HostLog(KeptHeads.of(home), key, host);
@@ -78,13 +86,13 @@ async function dialOnce(
   };
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
-    const warm = await dialWarm(home, { url, pin }, timeoutMs, recall);
+    const warm = await dialWarm(home, { url, pin, identity: name }, timeoutMs, recall);
     if (warm) return { ...warm, log, greeting: warm.isFresh ? warm.greeting.then(noted) : warm.greeting };
   }
   if (pin !== undefined) share?.();
   const link = await dial(url, {
     pin,
-    identity: async () => await (await import('../keys/identity.js')).loadIdentity(home, { create: true }),
+    identity: async () => await (await import('../keys/identity.js')).loadIdentity(home, { name, create: true }),
     engine: () => readEngine(home),
     urgent: again,
     timeoutMs,
@@ -93,6 +101,12 @@ async function dialOnce(
   const method = url.startsWith('unix:') ? 'local' : 'pin';
   const greeting = greet(link, { method, name: hostname(), timeoutMs }).then(noted);
   return { link, log, remembered: recall(), greeting };
+}
+
+/** The name of the identity to call as; undefined: this user's own. */
+function calledAs(identity: string | undefined): string | undefined {
+  const name = identity || process.env.SENDALL_IDENTITY;
+  return name === 'default' ? undefined : name || undefined;
 }
 
 /** The current address and key for a name or an address. */

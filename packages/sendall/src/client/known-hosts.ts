@@ -18,6 +18,11 @@ export interface KnownHost {
   readonly addedAt: string;
   /** How ssh reaches it, if `sendall hosts install` put its agent there. */
   readonly installed?: HostInstallation;
+  /**
+   * The identities that paired with it, by their names.
+   * @default this user's own, "default"
+   */
+  readonly identities?: readonly string[];
 }
 
 /** How an agent came to a host by ssh. */
@@ -48,13 +53,15 @@ export type Entry = Omit<KnownHost, 'name'>;
  * Checks one entry read from the file.
  * @throws UsageError when it is wrong.
  */
-function checkEntry(name: string, { url, pin, tags = {}, addedAt, installed }: Json): Entry {
+function checkEntry(name: string, { url, pin, tags = {}, addedAt, installed, identities }: Json): Entry {
   checkHostName(name);
   if (typeof url !== 'string') throw new UsageError('it has no url');
   checkNetworkUrl(url);
   if (typeof pin !== 'string') throw new UsageError('it has no pin');
   parseFingerprint(pin);
   if (!isRecord(tags)) throw new UsageError('its tags are not an object');
+  if (identities !== undefined && !(Array.isArray(identities) && identities.every((each) => typeof each === 'string')))
+    throw new UsageError('its identities are not a list of names');
   const pairs = Object.entries(tags).map(([key, value]) => parseTag(`${key}=${String(value)}`));
   return {
     url,
@@ -62,6 +69,7 @@ function checkEntry(name: string, { url, pin, tags = {}, addedAt, installed }: J
     tags: Object.fromEntries(pairs),
     addedAt: typeof addedAt === 'string' ? addedAt : '',
     ...(installed !== undefined && { installed: checkInstalled(installed) }),
+    ...(identities !== undefined && { identities }),
   };
 }
 
@@ -69,6 +77,9 @@ function checkInstalled(value: unknown): HostInstallation {
   if (!isRecord(value) || typeof value.ssh !== 'string') throw new UsageError('its "installed" is not { ssh, system }');
   return { ssh: value.ssh, system: value.system === true };
 }
+
+/** This user's own identity; see keys/identity.ts. */
+const DEFAULT = 'default';
 
 /** By file. All callers in a process share one instance and its cache. */
 const instances = new Map<string, KnownHosts>();
@@ -142,7 +153,7 @@ export class KnownHosts implements Inventory {
 
   /**
    * Adds a host that has just proved its key, or gives a known one the new address and key; its tags stay, and so does
-   * how it was installed. Resolves to the previous entry, if there was one.
+   * how it was installed. `identity`: which one has paired with it. Resolves to the previous entry, if there was one.
    */
   async pair(host: {
     name: string;
@@ -150,13 +161,17 @@ export class KnownHosts implements Inventory {
     pin: string;
     installed?: HostInstallation;
     tags?: Record<string, string>;
+    identity?: string | undefined;
   }): Promise<KnownHost | undefined> {
-    const { name } = host;
+    const { name, identity = DEFAULT } = host;
     const entry = checkEntry(name, { ...host, addedAt: new Date().toISOString() });
     let before: Entry | undefined;
     await this.#file.change((hosts) => {
       before = hosts.get(name);
-      hosts.set(name, { ...before, ...entry, tags: { ...before?.tags, ...entry.tags } });
+      // Another key is another machine, which knows none of our keys but this one.
+      const known = before?.pin === entry.pin ? (before.identities ?? [DEFAULT]) : [];
+      const { identities: _, ...kept } = { ...before, ...entry, tags: { ...before?.tags, ...entry.tags } };
+      hosts.set(name, { ...kept, ...identitiesOf([...known, identity]) });
     });
     return before && { name, ...before };
   }
@@ -171,6 +186,19 @@ export class KnownHosts implements Inventory {
     });
   }
 
+  /** Forgets that an identity has paired with hosts. Resolves to their names. */
+  async forgetIdentity(identity: string): Promise<string[]> {
+    const found: string[] = [];
+    await this.#file.change((hosts) => {
+      for (const [name, { identities, ...entry }] of hosts) {
+        if (!identities?.includes(identity)) continue;
+        found.push(name);
+        hosts.set(name, { ...entry, identities: identities.filter((each) => each !== identity) });
+      }
+    });
+    return found;
+  }
+
   /**
    * Sets tags of a host, keeping its other tags.
    * @throws UsageError when the name is unknown.
@@ -182,6 +210,12 @@ export class KnownHosts implements Inventory {
       hosts.set(name, checkEntry(name, { ...entry, tags: { ...entry.tags, ...tags } }));
     });
   }
+}
+
+/** What the file says of the identities: nothing of this user's own alone. */
+function identitiesOf(names: readonly string[]): Pick<Entry, 'identities'> {
+  const identities = [...new Set(names)];
+  return identities.length === 1 && identities[0] === DEFAULT ? {} : { identities };
 }
 
 function unknownHost(name: string): UsageError {

@@ -29,9 +29,14 @@ export interface PairOptions {
    */
   readonly timeoutMs?: Duration;
   readonly signal?: AbortSignal;
+  /**
+   * The identity that the host lets in: one that `sendall identity new` made.
+   * @default SENDALL_IDENTITY, else this user's own
+   */
+  readonly identity?: string | undefined;
 }
 
-const OPTION_NAMES = new Set(['code', 'name', 'timeoutMs', 'signal']);
+const OPTION_NAMES = new Set(['code', 'name', 'timeoutMs', 'signal', 'identity']);
 
 /** A host after pairing. */
 export interface Paired {
@@ -61,7 +66,8 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
   const code = parseCode(options.code);
   const hosts = KnownHosts.of(home);
   hosts.get(name); // A file that is wrong is better known before the code is used.
-  const identity = await loadIdentity(home, { create: true });
+  const called = options.identity || process.env.SENDALL_IDENTITY || undefined;
+  const identity = await loadIdentity(home, { name: called, create: true });
   const started = performance.now();
   const { socket, peer } = await reach(home, where, { identity, timeoutMs, signal });
   const link = new Link(socket);
@@ -82,7 +88,7 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
   } finally {
     link.destroy();
   }
-  const before = await hosts.pair({ name, url: where, pin: peer.fingerprint });
+  const before = await hosts.pair({ name, url: where, pin: peer.fingerprint, identity: called });
   return { name, url: where, pin: peer.fingerprint, ...(before && { before }) };
 }
 

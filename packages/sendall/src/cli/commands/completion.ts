@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts } from '../../index.js';
-import { HostWords, selections } from '../../internal.js';
+import { HostWords, identityNames, selections } from '../../internal.js';
 import { notAVerb, type Command, type Option } from '../words/command.js';
 import { limitNames } from '../words/limit-words.js';
 import { knownRuns } from '../hosts/history.js';
@@ -111,6 +111,7 @@ function optionNamed(command: Command, word: string): Option | undefined {
 
 function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'host') return hostsAfter(last);
+  if (kind === 'identity') return identityNames(resolveHome());
   if (kind === 'run') return knownRuns();
   if (kind === 'selection')
     return selections.flatMap((word) => knownRuns({ sets: true }).map((run) => `${word}:${run}`));

@@ -30,6 +30,8 @@ export async function install(
   if (!words.length) throw new UsageError('hosts install needs a host: sendall hosts install root@web1 --name web1');
   for (const option of ['runs', 'purge'])
     if (args.on(option)) throw new UsageError(`--${option} is for hosts uninstall`);
+  if (args.on('identity'))
+    throw new UsageError('hosts install lets your own key in: pair other identities with the host afterwards');
   const targets = targetsOf(args, words);
   const settings = {
     ...settingsOf(args, targets),

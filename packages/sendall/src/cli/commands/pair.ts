@@ -36,6 +36,7 @@ export const pair: Command = {
     },
     code: { value: 'CODE', help: 'the code; "-" reads it from stdin, so that no process list shows it' },
     name: { value: 'NAME', help: 'the host’s name here' },
+    identity: { value: 'NAME', help: 'pair as this identity; see sendall identity', complete: 'identity' },
     list: { help: 'on the agent’s machine: list the callers that may run commands on it' },
     remove: { value: 'KEY', help: 'on the agent’s machine: remove the caller with this key or name' },
     json: { help: 'one JSON object a line on stdout' },
@@ -69,7 +70,8 @@ export const pair: Command = {
       throw new UsageError(
         'pair needs an address, a code and a name: sendall pair tls://HOST:PORT --code CODE --name web1',
       );
-    const paired = await pairWith(resolveHome(), url, { code: code === '-' ? await readCode() : code, name });
+    const identity = args.text('identity');
+    const paired = await pairWith(resolveHome(), url, { code: code === '-' ? await readCode() : code, name, identity });
     if (args.on('json')) json({ name: paired.name, url: paired.url, fingerprint: paired.pin });
     else
       answer(

@@ -12,6 +12,11 @@ export const reachOptions: Readonly<Record<string, Option>> = {
     help: 'nats: through the broker; direct: to the host’s own address (default: as it was paired)',
     complete: ['nats', 'direct'],
   },
+  identity: {
+    value: 'NAME',
+    help: 'call as this identity; see sendall identity (default: SENDALL_IDENTITY, else your own)',
+    complete: 'identity',
+  },
   'connect-timeout': {
     value: 'TIME',
     help: 'keep trying for this long to reach a host, also while its agent restarts (default: one try of at most 5s)',
@@ -44,7 +49,9 @@ export async function reach(target: string, args: Arguments, options = shareOf(a
 export function wishesOf(args: Arguments): ConnectOptions {
   const via = args.text('via');
   const time = args.text('connect-timeout');
+  const identity = args.text('identity');
   return {
+    ...(identity === undefined ? {} : { identity }),
     ...(via === undefined ? {} : { via: via as 'nats' | 'direct' }),
     ...(time === undefined ? {} : { retryFor: parseDuration(time, '--connect-timeout') }),
   };

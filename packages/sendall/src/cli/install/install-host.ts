@@ -2,7 +2,7 @@
 import { SendallError, UnreachableError, UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, KnownHosts, type KnownHost } from '../../index.js';
-import { callerName, formatTlsUrl, loadIdentity, parseTlsUrl } from '../../internal.js';
+import { callerName, DEFAULT_IDENTITY, formatTlsUrl, loadIdentity, parseTlsUrl } from '../../internal.js';
 import { formatSize } from '../words/units.js';
 import { bootstrap } from './bootstrap.js';
 import type { Done, Settled, SettleReply, SettleRequest } from './dialogue.js';
@@ -222,7 +222,8 @@ async function reach(channel: Channel, { name, destination, system }: Target, re
   const entry = { name, url, pin: settled.fingerprint, tags: settings.tags, installed: { ssh: destination, system } };
   settings.progress(name, `calling ${url}`);
   try {
-    await using host = await connect({ name, url, pin: settled.fingerprint }, { timeout: REACH_WITHIN });
+    const options = { timeout: REACH_WITHIN, identity: DEFAULT_IDENTITY };
+    await using host = await connect({ name, url, pin: settled.fingerprint }, options);
     await host.ping();
     return entry;
   } catch (error) {

@@ -127,7 +127,8 @@ async function begin(request: SettleRequest): Promise<Change> {
       layout.use(wanted);
     }
     const status = isSame ? running : running ? await service.restart(wanted) : await service.start(wanted);
-    if (caller) await callers.add(caller);
+    // A key that is known keeps its rights.
+    if (isNewCaller) await callers.add(caller);
     return {
       status,
       undo,

@@ -10,7 +10,16 @@ export interface Option {
   readonly short?: string;
   readonly help: string;
   /** What the shell should offer for the value. Given a list, only its members are allowed. */
-  readonly complete?: readonly string[] | 'file' | 'folder' | 'host' | 'run' | 'selection' | 'signal' | 'limit';
+  readonly complete?:
+    | readonly string[]
+    | 'file'
+    | 'folder'
+    | 'host'
+    | 'identity'
+    | 'run'
+    | 'selection'
+    | 'signal'
+    | 'limit';
   /** Its heading in the help and the manual. @default 'Options' */
   readonly group?: string;
 }

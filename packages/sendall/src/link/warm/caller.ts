@@ -212,9 +212,10 @@ export class WarmLinksCaller implements LinkSharer {
 }
 
 function wantedOf(proof: Uint8Array): Wanted {
-  const { url, pin } = JSON.parse(Buffer.from(proof).toString()) as Partial<Wanted>;
+  const { url, pin, identity } = JSON.parse(Buffer.from(proof).toString()) as Partial<Wanted>;
   if (typeof url !== 'string' || typeof pin !== 'string') throw new ProtocolError('a warm link needs a url and a pin');
-  return { url, pin };
+  if (identity !== undefined && typeof identity !== 'string') throw new ProtocolError('an identity is a name');
+  return { url, pin, identity };
 }
 
 function ownGreeting(): Greeting {

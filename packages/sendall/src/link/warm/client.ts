@@ -18,6 +18,8 @@ export const WARM = 'warm';
 export interface Wanted {
   readonly url: string;
   readonly pin: string;
+  /** The caller's identity by its name; absent: this user's own. */
+  readonly identity?: string | undefined;
 }
 
 /** A link through the warm-links process. */

@@ -9,7 +9,7 @@ import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { UsageError } from '../../errors.js';
 import { ensurePrivateFolder, type Home } from '../../home.js';
 import { readEngine } from '../../keys/engine.js';
-import { loadIdentity } from '../../keys/identity.js';
+import { identityFileOf, loadIdentity } from '../../keys/identity.js';
 import { VERSION } from '../../protocol/version.js';
 import { durationOption, type Duration } from '../../text/duration.js';
 import { dial } from '../dial.js';
@@ -100,9 +100,8 @@ export class WarmLinks implements WarmLinksProcess {
   }
 
   async linkTo(wanted: Wanted): Promise<WarmLink> {
-    const { identityFile } = this.#home;
-    const own = statSync(identityFile, { throwIfNoEntry: false })?.ino ?? 0;
-    const key = `${wanted.url} ${wanted.pin} ${own}`;
+    const own = statSync(identityFileOf(this.#home, wanted.identity), { throwIfNoEntry: false })?.ino ?? 0;
+    const key = `${wanted.url} ${wanted.pin} ${own} ${wanted.identity ?? ''}`;
     const known = this.#links.get(key);
     if (known) return await known;
     const fresh = this.#dial(wanted, () => this.#links.delete(key));
@@ -115,8 +114,8 @@ export class WarmLinks implements WarmLinksProcess {
     }
   }
 
-  async #dial({ url, pin }: Wanted, gone: () => void): Promise<WarmLink> {
-    const identity = async () => await loadIdentity(this.#home, { create: true });
+  async #dial({ url, pin, identity: name }: Wanted, gone: () => void): Promise<WarmLink> {
+    const identity = async () => await loadIdentity(this.#home, { name, create: true });
     const engine = () => readEngine(this.#home);
     const link = await dial(url, { pin, identity, engine, timeoutMs: this.#timeout });
     const timeoutMs = this.#timeout;
