@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { connect, KnownHosts, pair, RefusedError, resolveHome, type Home, type Host } from 'sendall';
+import { connect, KnownHosts, pair, RefusedError, resolveHome, secret, type Home, type Host } from 'sendall';
 import { admit, admitRun, isRefusal } from '../../dist/agent/admission.js';
 import { Agent } from '../../dist/agent/agent.js';
 import { KeeperGate } from '../../dist/agent/gate.js';
@@ -40,6 +40,7 @@ function writePolicy(...rules: readonly Allowed[]): void {
   const commands = {
     cat: 'stdin: yes, pty: yes',
     echo: 'rest: {each: {like: "*"}, max: 8}',
+    printenv: 'args: [{one-of: [TOKEN, TOKEN_FD]}], env: [TOKEN]',
     head: 'args: [-c0, /dev/null, secret-word], env: [PASSWORD], stdin: yes',
   };
   const lines = rules.flatMap(({ verbs, role = 'deploy', runAs = ACCOUNT }, i) => {
@@ -191,6 +192,19 @@ rootDescribe('a caller who is no owner', () => {
       for await (const _ of host.runs()) expect.unreachable();
     }).rejects.toThrow(RefusedError);
     await host.ping();
+  });
+
+  test('gives its command a secret whose name a rule allows as a variable, and no other', async () => {
+    writePolicy({ verbs: ['exec'] });
+    const host = await hostOf(ALICE);
+    const TOKEN = secret('hunter2');
+    expect(await host.run(['printenv', 'TOKEN'], { secrets: { TOKEN }, secretAs: 'env' }).text()).toBe('hunter2');
+    expect(await host.run(['printenv', 'TOKEN_FD'], { secrets: { TOKEN } }).text()).toBe('3');
+    for (const name of ['OTHER', 'NODE_AUTH', 'TOKEN_FD']) {
+      const refused = await host.run(['printenv', 'TOKEN'], { secrets: { [name]: TOKEN }, reject: false });
+      expect(refused).toMatchObject({ outcome: 'refused', refusal: 'policy' });
+      expect(refused.reason).not.toContain('hunter');
+    }
   });
 
   test('reads no more of a run that it attaches to than a viewer needs', async () => {

@@ -99,9 +99,25 @@ describe('a wrong command line is refused without a word of the value:', () => {
     [['--secret', 'DB=@nowhere'], /--secret DB: the file "nowhere" does not exist$/m],
     [['--secret', 'DB=@.'], /--secret DB: the file "\." is a folder$/m],
     [['--secret', 'DB=@/dev/zero'], /has more than 1048576 bytes/],
+    [['--secret', 'DB=@/dev/null'], /--secret DB: the file "\/dev\/null" is empty \(DB= gives an empty value\)$/m],
     [['--secret', 'DB=hunter2', '--env', 'DB_FD=3'], /both set the variable DB_FD/],
   ])('%j', (words, message) => {
     expect(wrong(...words)).toMatch(message);
+  });
+
+  test('our stdin is empty, closed, a folder, or open for writing only', () => {
+    const said = (redirected: string) =>
+      user.bash(`"$SENDALL" run web1 --secret DB=- ${redirected} -- true; echo $?`, { input: 'x' });
+    expect(said('< /dev/null')).toMatchObject({
+      stdout: '200\n',
+      stderr: expect.stringContaining('our stdin is empty'),
+    });
+    expect(said('<&-')).toMatchObject({ stdout: '200\n', stderr: expect.stringContaining('our stdin is closed') });
+    expect(said('< /')).toMatchObject({ stdout: '200\n', stderr: expect.stringContaining('our stdin is a folder') });
+    expect(said('0> "$SENDALL_HOME/out"')).toMatchObject({
+      stdout: '200\n',
+      stderr: expect.stringContaining('cannot be read'),
+    });
   });
 
   test('our stdin is a terminal', () => {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Spec } from '../../dist/protocol/messages.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
@@ -102,6 +103,22 @@ describe('in a descriptor', () => {
     expect(await run.wait('REFUSED')).toMatchObject({ code: 'nofile' });
     expect(held(keeper.link.pid)).toEqual([]);
   });
+});
+
+test('any bytes of any length arrive, in either way', async () => {
+  const value = fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 65_000, maxLength: 65_536 }));
+  const any = fc.record({ values: fc.array(value, { minLength: 1, maxLength: 3 }), as: fc.constantFrom('fd', 'env') });
+  await fc.assert(
+    fc.asyncProperty(any, async ({ values, as }) => {
+      const given = values.map(
+        (bytes_, i) => [`S${i}`, as === 'env' ? bytes_.map((byte) => byte || 1) : bytes_] as const,
+      );
+      const read = given.map(([name]) => (as === 'env' ? `printf %s "$${name}"` : `cat <&$${name}_FD`)).join('; ');
+      const run = give(Object.fromEntries(given), read, {}, as);
+      expect(await run.output(1)).toEqual(Buffer.concat(given.map(([, bytes_]) => bytes_)));
+    }),
+    { numRuns: 15 },
+  );
 });
 
 describe('in a variable', () => {

@@ -1,9 +1,10 @@
 /** The secrets of a command line: values, files and stdin. No message shows what may be a value. */
-import { createReadStream } from 'node:fs';
+import { createReadStream, fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import { secret, type RunOptions } from '../../index.js';
 import { isSecretName, SECRET_NAME } from '../../internal.js';
+import { started } from '../../started.js';
 import { textOf, type Arguments } from '../words/command.js';
 
 const EQUALS = 0x3d;
@@ -49,12 +50,20 @@ async function valueOf(name: string, source: Uint8Array): Promise<Uint8Array> {
       throw new UsageError(
         `--secret ${name}=-: our stdin is a terminal, which would show it: redirect it, or use ${name}=@FILE`,
       );
-    return await readAll(process.stdin, name, 'our stdin');
+    if (started().closed.has(0))
+      throw new UsageError(`--secret ${name}=-: our stdin is closed: redirect it, or use ${name}=@FILE`);
+    return await readAll(ownStdin(), name, 'our stdin');
   }
   if (source[0] !== AT) return source;
   const path = Buffer.from(source.subarray(1));
   if (!path.length) throw new UsageError(`--secret ${name}: after "@" comes the name of a file`);
   return await readAll(createReadStream(path), name, `the file ${JSON.stringify(textOf(path))}`);
+}
+
+/** Node reads nothing from kinds that it does not know, and says nothing: a folder, a block device. */
+function ownStdin(): AsyncIterable<Uint8Array | string> {
+  const info = fstatSync(0);
+  return info.isFIFO() || info.isSocket() ? process.stdin : createReadStream('', { fd: 0, autoClose: false });
 }
 
 async function readAll(stream: AsyncIterable<Uint8Array | string>, name: string, what: string): Promise<Uint8Array> {
@@ -71,5 +80,7 @@ async function readAll(stream: AsyncIterable<Uint8Array | string>, name: string,
     throw new UsageError(`--secret ${name}: ${what} ${REASONS[code] ?? `cannot be read: ${code}`}`, { cause: error });
   }
   if (length > LONGEST) throw new UsageError(`--secret ${name}: ${what} has more than ${LONGEST} bytes`);
+  // Most likely a program before us has failed.
+  if (length === 0) throw new UsageError(`--secret ${name}: ${what} is empty (${name}= gives an empty value)`);
   return Buffer.concat(chunks);
 }
