@@ -32,7 +32,7 @@ import { PairingDesk, type IssuedCode } from './pairing.js';
 import { Readmission } from './readmission.js';
 import { Resumes } from './resumes.js';
 import { AgentSession } from './session.js';
-import { freeBytes, keeperPartOf, type AgentStatus } from './status.js';
+import { freeBytes, keeperPartOf, type AgentStatus, type PolicyStatus } from './status.js';
 import { watchFiles } from './watch-files.js';
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
@@ -156,16 +156,28 @@ export class Agent implements AsyncDisposable {
   #watchFiles(): void {
     const { config, callersFile, policyFile } = this.home;
     const look = (): void => {
-      try {
-        this.#callers.look();
-      } catch {
-        // A wrong file lets no caller in. Those who ask are told.
-      }
+      // A wrong list lets no caller in. Those who ask are told.
+      void this.#callersProblem;
       this.#reviewPolicy();
     };
     look();
     this.#unwatch = watchFiles(config, [basename(callersFile), basename(policyFile)], look);
     this.#readmission.begin();
+  }
+
+  get #policyStatus(): PolicyStatus {
+    const { policy, problem, isRoot } = this.#policy;
+    const { rev, sha256, rules } = policy;
+    return { rev, sha256, rules: rules.length, problem: problem?.message, isRoot };
+  }
+
+  get #callersProblem(): string | undefined {
+    try {
+      this.#callers.look();
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
   }
 
   #reviewPolicy(): void {
@@ -464,6 +476,8 @@ export class Agent implements AsyncDisposable {
       replayedBytes: this.#resumes.replayedBytes,
       limits: { connections, runsPerLink, pingDeadline, ...limits },
       diskFree: freeBytes(this.home.state),
+      policy: this.#policyStatus,
+      callersProblem: this.#callersProblem,
       setAside: this.setAside,
       broker: this.#settings.broker,
       unreached: this.unreached,

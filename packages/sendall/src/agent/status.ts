@@ -39,12 +39,29 @@ export interface AgentStatus {
    * before, and may not change them. Undefined when the keeper is too old to say.
    */
   readonly notAdopted: readonly string[] | undefined;
+  /** What callers who are no owners may do. */
+  readonly policy: PolicyStatus;
+  /** Why the list of callers cannot be read; nothing of callers over the network starts meanwhile. */
+  readonly callersProblem: string | undefined;
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   readonly setAside: readonly string[];
   /** Files for its connection to a broker. */
   readonly broker: EngineFiles;
   /** Brokers in `listening` that are not connected now. */
   readonly unreached: readonly { readonly url: string; readonly reason: string }[];
+}
+
+/** The state of a policy. */
+export interface PolicyStatus {
+  /** Counts the states of its file since the agent started; 0: there is none. */
+  readonly rev: number;
+  /** Of the file whose rules hold, in hex; empty: there is none. */
+  readonly sha256: string;
+  readonly rules: number;
+  /** Why the file is not obeyed as it is now. The rules before it hold, and callers who are no owners start nothing. */
+  readonly problem: string | undefined;
+  /** The agent is root, so it can serve others than owners. */
+  readonly isRoot: boolean;
 }
 
 /** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */

@@ -431,6 +431,9 @@ rootDescribe('when roles or rules have changed', () => {
     hosts.push(local);
     await local.ask('callers-changed');
     expect((await local.run(['echo', 'x'])).stdout).toBe('x\n');
+    expect(await local.ask('status')).toMatchObject({
+      policy: { rules: 4, problem: expect.stringContaining('policy.yaml:2') },
+    });
     alice.ask({ type: 'SIGNAL', alias: 1, opId: 1, signal: 15, scope: 'leader' });
     expect(await alice.hears('EXIT', 1)).toMatchObject({ signal: 'SIGTERM' });
   });

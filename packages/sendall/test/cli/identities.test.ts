@@ -1,5 +1,5 @@
 /** Identities by name, principals and pins, on the command line. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
@@ -154,4 +154,26 @@ test('pins are listed with the names that have them, and forgotten by name or ke
     code: 200,
     stderr: expect.stringContaining('no host is called "a"'),
   });
+});
+
+test('a policy or a list of callers that is broken is told by doctor and status', () => {
+  const findings = (): Record<string, unknown>[] => machine.user.events(['doctor', '--json']);
+  const findingOf = (name: string) => findings().find(({ check }) => check === name);
+  expect(findingOf('policy')).toMatchObject({ ok: true, found: 'none: owners may do everything, and others nothing' });
+  const policy = join(machine.user.home, 'policy.yaml');
+  writeFileSync(policy, 'version: 1\nrules: {}\n', { mode: 0o600 });
+  expect(findingOf('policy')).toMatchObject({
+    ok: false,
+    found: expect.stringContaining('policy.yaml:2: rules is a map'),
+  });
+  expect(machine.user.call(['agent', 'status']).stdout).toContain('the policy is broken');
+  rmSync(policy);
+  expect(findingOf('policy')).toMatchObject({ ok: true });
+  const callers = join(machine.user.home, 'callers.json');
+  const before = readFileSync(callers, 'utf8');
+  writeFileSync(callers, '{');
+  expect(findingOf('callers')).toMatchObject({ ok: false, found: expect.stringContaining('callers.json is not JSON') });
+  expect(machine.user.call(['agent', 'status']).stdout).toContain('nobody is let in over the network');
+  writeFileSync(callers, before);
+  expect(findingOf('callers')).toBeUndefined();
 });

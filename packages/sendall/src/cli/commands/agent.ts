@@ -82,6 +82,10 @@ async function status(args: Arguments): Promise<number> {
     for (const url of said.listening) answer(`listening ${url}`);
     for (const { url, reason } of said.unreached ?? []) answer(`not connected: ${url}: ${reason}`);
     answer(`key ${said.fingerprint}`);
+    if (said.policy?.problem !== undefined)
+      answer(`the policy is broken, so callers who are no owners start nothing: ${said.policy.problem}`);
+    else if (said.policy?.rules) answer(`policy ${count(said.policy.rules, 'rule')}`);
+    if (said.callersProblem !== undefined) answer(`nobody is let in over the network: ${said.callersProblem}`);
     const damage = journalDamage(said.setAside);
     if (damage) answer(`${damage.found}: ${damage.mend}`);
   }

@@ -97,6 +97,8 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
     mend: status.keeperPid === undefined ? 'run a command: the agent starts it' : undefined,
   };
   yield journalFinding(status);
+  if (status.policy) yield policyFinding(status.policy);
+  if (status.callersProblem !== undefined) yield callersFinding(status.callersProblem);
   yield linksFinding(status, host.resumes);
   yield limitsFinding(status);
   yield roomFinding(status);
@@ -192,6 +194,35 @@ function limitsFinding({ limits }: AgentStatus): Finding {
 function journalFinding({ setAside }: AgentStatus): Finding {
   const damage = journalDamage(setAside);
   return damage ? { check: 'journal', ok: false, ...damage } : { check: 'journal', ok: true, found: 'sound' };
+}
+
+function policyFinding({ rules, problem, isRoot }: AgentStatus['policy']): Finding {
+  const check = 'policy';
+  if (problem !== undefined)
+    return {
+      check,
+      ok: false,
+      found: `broken: ${problem}`,
+      mend: 'correct the file there; until then the rules before it hold, and callers who are no owners start nothing',
+    };
+  if (!rules) return { check, ok: true, found: 'none: owners may do everything, and others nothing' };
+  return isRoot
+    ? { check, ok: true, found: `${count(rules, 'rule')} for callers who are no owners` }
+    : {
+        check,
+        ok: false,
+        found: `${count(rules, 'rule')}, without effect: the agent is not root, so it serves owners only`,
+        mend: 'sendall agent install --system sets up an agent that is root',
+      };
+}
+
+function callersFinding(problem: string): Finding {
+  return {
+    check: 'callers',
+    ok: false,
+    found: problem,
+    mend: 'correct the file there: until then nobody is let in over the network',
+  };
 }
 
 /** Unfetched output waits on the host's disk. */
