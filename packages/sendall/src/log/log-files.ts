@@ -17,7 +17,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SendallError } from '../errors.js';
 import { HASH_SIZE, leafHash, type Hash } from './hashes.js';
 import { firstOf, HASHES, segmentName } from './layout.js';
@@ -60,11 +60,14 @@ export class LogFiles {
   #fresh: Hash[] = [];
   #rootOf: { readonly size: number; readonly root: Hash } | undefined;
   #isNew = true;
+  /** The first record of the segment that the last mark names. */
+  #marked: number;
 
   private constructor(folder: string, mark: Mark, step: (step: LogStep) => void) {
     this.#folder = folder;
     this.#step = step;
     this.#first = mark.first;
+    this.#marked = mark.first;
     this.#bytes = mark.bytes;
     this.#saved = mark.size;
     this.#hashes = openSync(join(folder, HASHES), O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
@@ -171,39 +174,50 @@ export class LogFiles {
     this.#full = [];
     fsyncSync(this.#segment);
     fsyncSync(this.#hashes);
-    if (this.#isNew) this.#syncFolder();
+    if (this.#isNew) this.#syncNames();
     this.#step('synced');
+    this.#marked = this.#first;
     const root = this.#saved === this.size ? this.root : rootAt(this.#saved, (place) => this.#read(place));
     return { size: this.#saved, root, first: this.#first, bytes: this.#bytes };
   }
 
-  #syncFolder(): void {
-    const fd = openSync(this.#folder, constants.O_RDONLY);
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
+  /** The names of the files, and that of their folder. */
+  #syncNames(): void {
+    for (const folder of [this.#folder, dirname(this.#folder)]) {
+      const fd = openSync(folder, constants.O_RDONLY);
+      try {
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
     }
     this.#isNew = false;
   }
 
   /**
-   * Removes the oldest segments until the lines take at most `most` bytes; the newest stays. Returns how many records have
-   * no line any more, if some were removed. Their hashes stay.
+   * How many of the oldest records can lose their lines so that the rest takes at most `most` bytes, as far as whole
+   * segments allow; that of the last mark and newer ones are needed. Undefined if there are none.
    */
-  prune(most: number): number | undefined {
+  dispensable(most: number): number | undefined {
     const firsts = readdirSync(this.#folder).flatMap((name) => firstOf(name) ?? []);
     firsts.sort((a, b) => a - b);
     const sizes = firsts.map((first) => statSync(join(this.#folder, segmentName(first))).size);
     let total = sizes.reduce((sum, size) => sum + size, 0);
     let without: number | undefined;
-    for (let i = 0; i < firsts.length - 1 && total > most; i++) {
-      rmSync(join(this.#folder, segmentName(firsts[i]!)));
-      this.#step('pruned');
+    for (let i = 0; i < firsts.length - 1 && firsts[i]! < this.#marked && total > most; i++) {
       total -= sizes[i]!;
       without = firsts[i + 1]!;
     }
     return without;
+  }
+
+  /** Removes the lines of the first `size` records, whole segments only. Their hashes stay. */
+  prune(size: number): void {
+    for (const name of readdirSync(this.#folder)) {
+      if ((firstOf(name) ?? size) >= size) continue;
+      rmSync(join(this.#folder, name));
+      this.#step('pruned');
+    }
   }
 
   #read(place: number): Hash {

@@ -214,7 +214,8 @@ export class KeeperLog {
   }
 
   /**
-   * Makes the files durable. Returns, in frames, what the journal has to keep of the log when it is rewritten.
+   * Makes the files durable. Returns, in frames, what the journal has to keep of the log when it is rewritten; call
+   * `compacted` when that is done.
    * @throws the file system's errors: the journal must not be rewritten then.
    */
   checkpoint(): Buffer[] {
@@ -223,8 +224,6 @@ export class KeeperLog {
     if (this.#failed) throw this.#failed;
     try {
       const mark = this.#files.sync();
-      const without = this.#files.prune(this.#keepBytes);
-      if (without !== undefined) this.note('note', { what: 'pruned', size: without });
       return [
         encodeEntry(this.#entryOf(mark)),
         ...this.#pending.map((line, i) => encodeEntry({ kind: 'line', index: mark.size + i, line })),
@@ -234,6 +233,18 @@ export class KeeperLog {
       this.#isLost = true;
       throw error;
     }
+  }
+
+  /**
+   * The journal was rewritten. Old lines are dropped only now, for it could still send a keeper back to them, and when the
+   * log's word for it is on the disk.
+   */
+  compacted(): void {
+    const size = this.#files.dispensable(this.#keepBytes);
+    if (size === undefined || this.note('note', { what: 'pruned', size }) === undefined) return;
+    this.#journal.sync((error) => {
+      if (!error) this.#files.prune(size);
+    });
   }
 
   #entryOf({ size, root, first, bytes }: Mark): JournalEntry {

@@ -126,6 +126,7 @@ export class Retention {
   compact(): void {
     try {
       this.#journal.compact(this.forgottenBeforeMs, this.#entries());
+      this.#log.compacted();
       publish({ what: 'compacted' });
     } catch {
       // A full disk: the old journal goes on, and is tried again when it has grown as much as now.
