@@ -118,7 +118,10 @@ export class Agent implements AsyncDisposable {
     this.#callers = new Callers(home, () => setImmediate(() => this.#readmission.begin()));
     this.#desk = new PairingDesk(this.#identity, this.#callers, {
       name: this.name,
-      tell: (what, record) => this.#notes.tell(what, record),
+      tell: (outcome, record) => {
+        if (outcome === 'paired') this.#notes.tell('pair', record);
+        else this.#notes.turnedAway(`${outcome} ${String(record.source)}`, { ...record, what: 'pairing failed' });
+      },
     });
     this.#log = new LogDesk(home, this.#identity, this.#gate);
     try {
@@ -184,6 +187,8 @@ export class Agent implements AsyncDisposable {
     const { policy } = this.#policy;
     if (policy === this.#reviewed) return;
     this.#reviewed = policy;
+    const { rev, sha256 } = policy;
+    if (rev) this.#notes.tell('policy', { rev, sha256: sha256 || undefined });
     this.#readmission.begin();
   }
 
@@ -240,6 +245,7 @@ export class Agent implements AsyncDisposable {
         return principal;
       },
       policy: this.#policy,
+      refused: (record) => this.#notes.refused(record),
       pairing: (to, message, from) => this.#pair(to, message, from),
       answer: (what, body, from) => this.#answer(what, body, from),
     });
@@ -271,7 +277,7 @@ export class Agent implements AsyncDisposable {
     if (this.#gate.pid !== undefined) {
       this.#notes.tell('agent stopped', { pid: process.pid });
       // The newest head is on the disk, signed, while no agent runs.
-      await this.#log?.head().catch(() => undefined);
+      await this.#log.head().catch(() => undefined);
     }
     await this.#gate.close();
     this.#stopped();

@@ -13,6 +13,7 @@ import { hostname } from 'node:os';
 import { ProtocolError, UsageError } from '../errors.js';
 import type { Identity } from '../keys/identity.js';
 import type { Link } from '../link/link.js';
+import type { RecordOf } from '../log/records.js';
 import { newCode, pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
 import { printable } from '../text/printable.js';
 import type { Peer } from '../link/tls.js';
@@ -56,10 +57,10 @@ export interface PairingOptions {
    */
   readonly now?: () => number;
   /**
-   * Hears of codes that were made and of keys that were pinned, for the log.
+   * Hears of keys that were pinned and of those that were not, for the log.
    * @default not told
    */
-  readonly tell?: (what: string, record: { readonly [key: string]: unknown }) => void;
+  readonly tell?: (outcome: 'paired' | FailCode, record: RecordOf<'note'>) => void;
 }
 
 /** A code to be typed on the caller's machine. */
@@ -178,8 +179,10 @@ export class PairingDesk {
     this.#pin(caller, code).then(
       (known) => {
         if (!known) return this.#fail(caller, 'used', 'the key that used this code was removed since');
-        if (!code.pinned)
-          this.#options.tell('pair', { caller: peer.fingerprint, source: caller.source, name: caller.attempt.name });
+        if (!code.pinned) {
+          const { principal, roles } = this.#callers.find(peer.spki) ?? {};
+          this.#options.tell('paired', { ...recordOf(caller), principal, roles });
+        }
         code.pinned = true;
         this.#publish(caller, 'paired');
         caller.link.send({
@@ -204,6 +207,7 @@ export class PairingDesk {
 
   #fail(caller: Arrival, code: FailCode, message: string): void {
     caller.attempt.answered = true;
+    this.#options.tell(code, { ...recordOf(caller), reason: message });
     this.#publish(caller, code);
     caller.link.send({ type: 'PAIR_FAIL', alias: 0, code, message });
     caller.link.close();
@@ -233,5 +237,12 @@ interface Arrival {
   readonly source: string;
   readonly attempt: Attempt;
 }
+
+/** What the log has of an attempt. */
+const recordOf = ({ source, peer, attempt }: Arrival): RecordOf<'note'> => ({
+  caller: peer.fingerprint,
+  source,
+  name: attempt.name,
+});
 
 const keyAt = ({ source, peer }: Arrival) => `${source} ${peer.fingerprint}`;

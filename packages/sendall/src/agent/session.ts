@@ -6,6 +6,7 @@ import { ProtocolError, RefusedError, SendallError, UsageError } from '../errors
 import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
+import type { RecordOf } from '../log/records.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { Verb } from '../policy/rules.js';
 import { printable } from '../text/printable.js';
@@ -18,6 +19,7 @@ import {
   type Message,
   type MessageNamed,
 } from '../protocol/messages.js';
+import { formatRunId } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
 import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
@@ -50,6 +52,8 @@ export interface SessionServices {
   /** What others than owners may do. */
   readonly policy: PolicyFile;
   /** PAIR_* of a peer that is not known yet. */
+  /** The caller was refused something, for the log. */
+  refused(record: RecordOf<'refuse'>): void;
   pairing(link: Link, message: Control, origin: Origin): void;
   answer(what: string, body: unknown, origin: Origin): Promise<unknown>;
 }
@@ -150,7 +154,14 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   /** Why the caller may not do this now; undefined: it may. */
   refuses(verb: Verb): Refusal | undefined {
     const answer = this.#decide((who) => admit(this.#services.policy, who, verb));
-    return isRefusal(answer) ? answer : undefined;
+    if (!isRefusal(answer)) return undefined;
+    this.#logRefusal(answer, { verb });
+    return answer;
+  }
+
+  #logRefusal({ code, message: reason }: Refusal, record: RecordOf<'refuse'>): void {
+    const source = this.origin.kind === 'tls' ? this.origin.source : undefined;
+    this.#services.refused({ principal: this.principal, caller: this.caller, source, code, reason, ...record });
   }
 
   #admitBeginning(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>): Grant | Refusal {
@@ -355,6 +366,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     this.#lastAlias = alias;
     const grant = this.#admitBeginning(message);
     if (isRefusal(grant)) {
+      this.#logRefusal(grant, { run: formatRunId(runId), verb: message.type === 'ATTACH' ? 'attach' : undefined });
       const type = message.type === 'OPEN' ? 'REFUSED' : 'ATTACH_REFUSED';
       this.link.send({ type, alias, runId, ...grant });
       return;
@@ -375,8 +387,10 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
         { runId, principal: who.name, who },
       );
       if (this.#state !== 'open') return;
-      if (refusal) this.link.send({ type: 'ATTACH_REFUSED', alias, runId, ...refusal });
-      else this.#enter(message, grant);
+      if (refusal) {
+        this.#logRefusal(refusal, { run: formatRunId(runId), verb: 'attach' });
+        this.link.send({ type: 'ATTACH_REFUSED', alias, runId, ...refusal });
+      } else this.#enter(message, grant);
     } catch (error) {
       this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'failed', message: (error as Error).message });
     } finally {
