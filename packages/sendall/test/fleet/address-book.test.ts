@@ -72,7 +72,7 @@ function countOpens(ending: string): { readonly count: number; stop: () => void 
 }
 
 describe('the list of known hosts', () => {
-  test('is read once for ten thousand names and as many dials', { timeout: patience(180_000) }, async () => {
+  test('is read once for ten thousand names and hundreds of dials', { timeout: patience(60_000) }, async () => {
     const home = newHome();
     const entry = { url: `tls://127.0.0.1:${await closedPort()}`, pin: PIN, tags: {}, addedAt: '' };
     const names = Array.from({ length: 10_000 }, (_, i) => `web${i + 1}`);
@@ -82,9 +82,11 @@ describe('the list of known hosts', () => {
     const parse = vi.spyOn(JSON, 'parse');
     const opens = countOpens('hosts.json');
     try {
+      const run = fleet('web[1-10000]', { home }).run(['true'], { maxFail: 500 });
       const outcomes: string[] = [];
-      for await (const result of fleet('web[1-10000]', { home }).run(['true']).results()) outcomes.push(result.outcome);
-      expect(outcomes).toHaveLength(names.length);
+      for await (const result of run.results()) outcomes.push(result.outcome);
+      expect(outcomes.length).toBeGreaterThan(500);
+      expect(outcomes.length + run.notStarted.size).toBe(names.length);
       expect(new Set(outcomes)).toEqual(new Set(['unreachable']));
       expect(opens.count).toBe(1);
       expect(parse.mock.calls.filter(([text]) => text.includes('"web9999"'))).toHaveLength(1);

@@ -170,14 +170,16 @@ describe('a file in hosts.d', () => {
     expect(names()).toBe('');
   });
 
-  test('is read once for ten thousand names and as many dials', { timeout: patience(180_000) }, async () => {
+  test('is read once for ten thousand names and hundreds of dials', { timeout: patience(60_000) }, async () => {
     const home = homeWith({ 'a.yaml': 'hosts: {"web[1-10000]": {url: "tls://{host}.invalid"}}' });
     const spy = vi.spyOn(fs, 'openSync');
     syncBuiltinESMExports();
     try {
+      const run = fleet('web[1-10000]', { home }).run(['true'], { maxFail: 500 });
       const outcomes: string[] = [];
-      for await (const result of fleet('web[1-10000]', { home }).run(['true']).results()) outcomes.push(result.outcome);
-      expect(outcomes).toHaveLength(10_000);
+      for await (const result of run.results()) outcomes.push(result.outcome);
+      expect(outcomes.length).toBeGreaterThan(500);
+      expect(outcomes.length + run.notStarted.size).toBe(10_000);
       expect(new Set(outcomes)).toEqual(new Set(['refused']));
       expect(spy.mock.calls.filter(([path]) => String(path).endsWith('a.yaml'))).toHaveLength(1);
     } finally {
