@@ -9,6 +9,7 @@ import type { TLSSocket } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, type Home } from '../home.js';
+import { parseFingerprint } from '../keys/fingerprint.js';
 import { loadIdentity, type Identity } from '../keys/identity.js';
 import { Link } from '../link/link.js';
 import { Presence } from '../files/presence.js';
@@ -389,7 +390,7 @@ export class Agent implements AsyncDisposable {
   #identify(origin: Origin): Principal {
     if (origin.kind === 'local') return LOCAL;
     if (origin.kind === 'memory') return { name: origin.principal, roles: [OWNER] };
-    const caller = this.#callers.find(origin.peer.spki);
+    const caller = this.#callers.get(origin.peer.fingerprint);
     if (!caller)
       throw new RefusedError(
         `this agent does not know the key ${origin.peer.fingerprint}: pair with it ("sendall pair --new" on its machine shows how)`,
@@ -436,17 +437,26 @@ export class Agent implements AsyncDisposable {
       return this.issueCode({ ...(ttlMs !== undefined && { ttlMs }), principal, roles });
     }
     if (what === 'stop') return await this.#stop(asked.runs ?? false);
-    if (what === 'callers-changed') {
-      const { removed } = (body ?? {}) as { removed?: unknown };
-      if (typeof removed === 'string') this.#notes.tell('unpair', { caller: removed });
-      const ended = this.#readmission.begin();
-      await this.#readmission.done;
-      return { ended };
-    }
+    if (what === 'remove-caller') return await this.#removeCaller((body ?? {}) as { fingerprint?: unknown });
+    if (what === 'callers-changed') return await this.#admitAgain();
     throw new SendallError(
       'UNKNOWN',
       `this agent cannot answer "${printable(what, 40)}": it may be older than the caller`,
     );
+  }
+
+  /** Removes a key, and says how many links ended for it. */
+  async #removeCaller({ fingerprint }: { fingerprint?: unknown }): Promise<unknown> {
+    const caller = parseFingerprint(typeof fingerprint === 'string' ? fingerprint : '');
+    await this.#callers.remove(caller);
+    this.#notes.tell('unpair', { caller });
+    return await this.#admitAgain();
+  }
+
+  async #admitAgain(): Promise<{ ended: number }> {
+    const ended = this.#readmission.begin();
+    await this.#readmission.done;
+    return { ended };
   }
 
   async #stop(endRuns: boolean): Promise<unknown> {

@@ -89,7 +89,11 @@ export class Callers {
 
   /** The caller with this key. Reads the file again when it has changed. */
   find(spki: Uint8Array): Caller | undefined {
-    const fingerprint = fingerprintOf(spki);
+    return this.get(fingerprintOf(spki));
+  }
+
+  /** The caller whose key has this fingerprint. */
+  get(fingerprint: string): Caller | undefined {
     const entry = this.#read().get(fingerprint);
     return entry && { fingerprint, ...entry };
   }

@@ -90,6 +90,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly #joining = new Set<AgentAttachment>();
   /** Several callers use this link: what is wrong with one run ends that run. */
   #shared = false;
+  /** Who calls was looked up by the code that runs now, without waiting. */
+  #isFresh = false;
   /** The keeper is asked about a run before this caller may have it. */
   #reviewing = false;
   #lastAlias = 0;
@@ -145,9 +147,13 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
    * @throws SendallError when the key is another principal's now, who has other runs
    */
   #who(): Principal {
+    // What came in one read is judged by one look.
+    if (this.#isFresh) return this.#principal;
     const now = this.#services.identify(this.origin);
     if (now.name !== this.#principal.name)
       throw new SendallError('CLOSED', `this key belongs to ${now.name} now, and to ${this.#principal.name} no more`);
+    this.#isFresh = true;
+    queueMicrotask(() => (this.#isFresh = false));
     return (this.#principal = now);
   }
 
@@ -189,6 +195,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readmit(): boolean {
     if (this.#state !== 'open') return true;
     try {
+      this.#isFresh = false;
       this.#who();
       for (const attachment of this.#attachments.values()) {
         const refusal = this.refuses(attachment.verb);

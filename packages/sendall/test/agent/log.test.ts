@@ -67,8 +67,7 @@ test('it notes its start, who pairs and who is removed, and those whom it turns 
   await expect(pair(homeIn('guesser'), url(), { code: wrong, name: 'x' })).rejects.toMatchObject({ code: 'REFUSED' });
   await using host = await connect('local', { home });
   const [known] = new Callers(home).list();
-  await new Callers(home).remove(known!.fingerprint);
-  await host.ask('callers-changed', { removed: known!.fingerprint });
+  await host.ask('remove-caller', { fingerprint: known!.fingerprint });
   const lines = await linesOf(host);
   const notes = lines.filter(({ kind }) => kind === 'note');
   expect(notes.map(({ what }) => what)).toEqual(['agent started', 'pair', 'turned away', 'pairing failed', 'unpair']);

@@ -96,7 +96,7 @@ describe('help', () => {
       for (const example of examples) {
         // These block, need a terminal, a file or another machine, or change this one.
         if (
-          /^sendall (agent|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|hosts (import|discover|install)|engine|completion fish)/.test(
+          /^sendall (agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|hosts (import|discover|install)|engine|completion fish)/.test(
             example,
           )
         )

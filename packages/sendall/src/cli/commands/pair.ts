@@ -103,21 +103,21 @@ async function callers(args: Arguments): Promise<number> {
         ? `${found.length} callers are called "${wanted}": give the key of one, as sendall pair --list shows it`
         : `no caller has the key or the name "${wanted}": see sendall pair --list`,
     );
-  await known.remove(found[0]!.fingerprint);
-  const ended = await endLinks(found[0]!.fingerprint);
+  const ended = await removeKey(known, found[0]!.fingerprint);
   if (args.on('json')) json({ removed: found[0]!.fingerprint, ended });
   else answer(`removed${ended ? `; ${count(ended, 'link')} closed` : ''}`);
   return 0;
 }
 
-/** Asks the agent to end the links of removed keys. Without an agent there are no links. */
-async function endLinks(removed: string): Promise<number> {
+/** The agent removes it and ends its links; without an agent there are none. Returns how many ended. */
+async function removeKey(known: Callers, fingerprint: string): Promise<number> {
   try {
     await using host = await connect('local');
-    return (await host.ask<{ ended: number }>('callers-changed', { removed })).ended;
+    return (await host.ask<{ ended: number }>('remove-caller', { fingerprint })).ended;
   } catch (error) {
-    if (error instanceof UnreachableError) return 0;
-    throw error;
+    if (!(error instanceof UnreachableError)) throw error;
+    await known.remove(fingerprint);
+    return 0;
   }
 }
 
