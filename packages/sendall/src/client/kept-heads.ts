@@ -21,8 +21,9 @@ export interface KeptHead {
   readonly atMs: number;
 }
 
-/** Bytes of the file above which only the newest heads are kept. */
-const LARGEST = 1024 * 1024;
+/** Bytes of the file above which it is shortened, and of how many hosts it has heads then: those seen last. */
+const LARGEST = 8 * 1024 * 1024;
+const MOST_HOSTS = 50_000;
 /** Milliseconds between two lines of the same process. */
 const OFTEN = 1000;
 const ACCEPTED = ' accepted';
@@ -114,9 +115,9 @@ export class KeptHeads {
   }
 
   #shorten(): void {
-    const heads = headsIn(this.#path);
+    const heads = [...headsIn(this.#path)].sort(([, a], [, b]) => a.atMs - b.atMs).slice(-MOST_HOSTS);
     const beside = `${this.#path}.${process.pid}`;
-    const lines = [...heads].map(([word, { size, root, atMs }]) => `${word} ${size} ${root} ${atMs}\n`);
+    const lines = heads.map(([word, { size, root, atMs }]) => `${word} ${size} ${root} ${atMs}\n`);
     writeFileSync(beside, lines.join(''), { mode: 0o600, flag: 'wx' });
     renameSync(beside, this.#path);
   }
@@ -143,10 +144,13 @@ export class HostLog {
   readonly #key: string;
   readonly #name: string;
 
+  /** @throws UsageError when the file of heads is not private. */
   constructor(heads: KeptHeads, key: string, name: string) {
     this.#heads = heads;
     this.#key = key;
     this.#name = name;
+    // Not when a run is about to be sent.
+    heads.get(key);
   }
 
   /** The newest head seen so far. A head that the host tells from now on has at least as many records. */

@@ -53,7 +53,7 @@ export function pastResult(end: HostEnd, blobs: Blobs, digests: boolean): Result
     rusage: end.rusage,
     timing: { openedMs, startMs, endMs, durationMs },
     specHash: '',
-    log: undefined,
+    log: end.log,
     refusal: end.refusal,
     reason: end.reason ?? 'the command ended with code 0',
   });

@@ -231,7 +231,8 @@ export class Recording {
 }
 
 function endOf(result: Result, pieces: Partial<Record<StreamName, Piece>>, at: number): HostEnd {
-  const { host, runId, outcome, code, signal, timing, gaps, survivors, killProof, rusage, refusal, reason } = result;
+  const { host, runId, outcome, code, signal, timing, gaps, survivors, killProof, rusage, refusal, log, reason } =
+    result;
   const { openedMs, startMs, endMs, durationMs } = timing;
   // JSON leaves out what is undefined. The spec's hash would let others check a guess of the command's words.
   return {
@@ -258,6 +259,7 @@ function endOf(result: Result, pieces: Partial<Record<StreamName, Piece>>, at: n
     killProof,
     rusage,
     refusal,
+    log,
     reason: outcome === 'ok' ? undefined : cut(reason),
   } as HostEnd;
 }

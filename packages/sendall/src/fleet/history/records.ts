@@ -1,5 +1,5 @@
 /** The records of the history's files: what they mean, and which are sound. */
-import type { Outcome } from '../../client/result/result.js';
+import type { Outcome, Result } from '../../client/result/result.js';
 import type { ProcessMark } from '../../files/process-mark.js';
 import { NodeSet } from '../../sets/node-set.js';
 import { BLOB, RUN_ID } from './folder.js';
@@ -94,6 +94,7 @@ export interface HostEnd {
   readonly killProof?: string;
   readonly rusage?: { readonly userUs: number; readonly systemUs: number; readonly maxRssKb: number };
   readonly refusal?: string;
+  readonly log?: Result['log'];
   /** Not for the outcome ok. */
   readonly reason?: string;
 }
@@ -199,6 +200,7 @@ const isHostEnd = shape({
   killProof: optional(string),
   rusage: optional(shape({ userUs: number, systemUs: number, maxRssKb: number })),
   refusal: optional(string),
+  log: optional(shape({ index: count, size: count, head: string })),
   reason: optional(string),
 });
 

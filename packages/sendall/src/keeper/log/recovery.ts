@@ -14,7 +14,7 @@ import { holdsLog, LogFiles, openHashes, type LogStep, type Mark } from '../../l
 import type { Head } from '../../log/proofs.js';
 import { rootAt, sizeOfStored } from '../../log/stored-hashes.js';
 import type { EntryOf, JournalEntry } from '../journal/entries.js';
-import { setAsideFolder } from '../journal/set-aside.js';
+import { setAsideFolder, setAsideFolders } from '../journal/set-aside.js';
 
 /** What stands in the first line of a log that follows another one. */
 export interface Before {
@@ -78,11 +78,12 @@ export function recoverLog(
   damaged: boolean,
   step: (step: LogStep) => void,
 ): Recovered {
+  const place = { home, damaged, step };
   const folder = logFolder(home);
   const { mark, lines, broken } = notedIn(entries);
   if (!mark) {
     const reason = holdsLog(folder) ? 'its journal is gone' : lines.length ? 'its beginning is gone' : undefined;
-    return beginLog(home, reason === undefined ? undefined : { ...headIn(folder), reason }, step);
+    return beginLog(place, reason === undefined ? undefined : { ...headIn(folder), reason });
   }
   let files: LogFiles;
   try {
@@ -90,7 +91,7 @@ export function recoverLog(
   } catch (error) {
     if (!(error instanceof SendallError)) throw error;
     const old = { size: mark.size, root: hashBase64(hashFrom(mark.root)) };
-    return beginLog(home, { ...old, reason: error.message }, step);
+    return beginLog(place, { ...old, reason: error.message });
   }
   if (!damaged && !broken) return { id: Buffer.from(mark.id), files, lines, isNew: false, before: undefined };
   files.add(lines);
@@ -102,7 +103,7 @@ export function recoverLog(
     // The disk is full: its last lines are in the journal, which was set aside.
   }
   files.close();
-  return beginLog(home, { ...old, reason: broken ? 'lines are missing' : 'its journal was damaged' }, step);
+  return beginLog(place, { ...old, reason: broken ? 'lines are missing' : 'its journal was damaged' });
 }
 
 /** The head of a log that no journal knows, as far as its hashes can be read. */
@@ -118,11 +119,15 @@ function headIn(folder: string): { size: number; root: string | undefined } {
 }
 
 /** Begins a log, and sets an old one aside. */
-function beginLog(home: Home, old: Omit<Before, 'folder'> | undefined, step: (step: LogStep) => void): Recovered {
+function beginLog(
+  { home, damaged, step }: { home: Home; damaged: boolean; step: (step: LogStep) => void },
+  old?: Omit<Before, 'folder'>,
+): Recovered {
   const folder = logFolder(home);
   let aside: string | undefined;
   if (old && holdsLog(folder)) {
-    aside = join(setAsideFolder(home), 'log');
+    // Beside the journal, if that was set aside just now.
+    aside = join((damaged && setAsideFolders(home).at(-1)) || setAsideFolder(home), 'log');
     mkdirSync(join(aside, '..'), { recursive: true, mode: 0o700 });
     renameSync(folder, aside);
   }
