@@ -68,7 +68,7 @@ export function linesFrom(folder: string, from: number, size: number): Lines {
   return { lines, next: next < size && (lines.length > 0 || segment.after !== undefined) ? next : undefined };
 }
 
-/** Lines of the run whose id begins with `run`, in the segment that holds the record `from`. */
+/** Lines of the run whose id begins with `run`, from the record `from` on, in the segment that holds it. */
 export function linesOfRun(folder: string, run: string, from: number): Lines {
   const segment = segmentAt(folder, from);
   if (!segment) return { lines: [], next: undefined };
@@ -76,11 +76,19 @@ export function linesOfRun(folder: string, run: string, from: number): Lines {
   const wanted = Buffer.from(`"run":"${run}`);
   const lines: string[] = [];
   let length = 0;
-  for (let at = bytes.indexOf(wanted); at >= 0 && length <= PAGE;) {
+  // Most lines of a segment are not looked at.
+  let begin = 0;
+  eachLine(segment, from, (start) => {
+    begin = start;
+    return false;
+  });
+  for (let at = bytes.indexOf(wanted, begin); at >= 0;) {
     const start = bytes.lastIndexOf(NEWLINE, at) + 1;
     const end = bytes.indexOf(NEWLINE, at);
     if (end < 0) break;
-    lines.push(bytes.toString('utf8', start, end));
+    const line = bytes.toString('utf8', start, end);
+    if (length > PAGE) return { lines, next: (JSON.parse(line) as { n: number }).n };
+    lines.push(line);
     length += end - start;
     at = bytes.indexOf(wanted, end);
   }

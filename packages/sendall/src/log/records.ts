@@ -88,9 +88,23 @@ export const shownScript = (script: Uint8Array): { bytes: number; sha256: string
   sha256: hash('sha256', script, 'hex'),
 });
 
+let second = NaN;
+/** That second as text, up to its fraction. */
+let written = '';
+
+/** A time as ISO 8601, UTC. Records come many to a second, and its text takes as long as the rest of a line. */
+function timeOf(atMs: number): string {
+  const whole = Math.floor(atMs / 1000);
+  if (whole !== second) {
+    written = new Date(whole * 1000).toISOString().slice(0, -4);
+    second = whole;
+  }
+  return `${written}${String(atMs - whole * 1000).padStart(3, '0')}Z`;
+}
+
 /** The line of a record, without a newline. `n`: its index in the log. */
 export function lineOf<K extends RecordKind>(n: number, atMs: number, kind: K, record: RecordOf<K>): Buffer {
-  const line: { [key: string]: unknown } = { n, at: new Date(atMs).toISOString(), kind };
+  const line: { [key: string]: unknown } = { n, at: timeOf(atMs), kind };
   for (const key of KEYS[kind] as readonly (keyof RecordOf<K> & string)[]) {
     const value = record[key];
     if (value !== undefined) line[key] = typeof value === 'string' ? shownText(value) : value;

@@ -19,6 +19,8 @@ import { recoverLog } from './recovery.js';
 
 /** Lines that wait for room on a full disk; more are counted instead. */
 const MOST_HELD = 10_000;
+/** Milliseconds for which lines that are safe in the journal may wait for others before they are written to the files. */
+const GATHER_MS = 50;
 /** Bytes that the journal must have room for before a line that nothing was reserved for. */
 const ROOM = 96 * 1024;
 
@@ -44,7 +46,9 @@ export class KeeperLog {
   #pending: Buffer[] = [];
   /** Records that are on the disk, whatever happens to it. */
   #durable: number;
-  #saving = false;
+  #hashing = false;
+  #saveTimer: NodeJS.Timeout | undefined;
+  #isClosed = false;
   #failed: Error | undefined;
   /** A sync of the files has failed: what the disk has of them is not known until a keeper writes them anew. */
   #isLost = false;
@@ -171,7 +175,7 @@ export class KeeperLog {
     return () => {
       if (size <= this.#durable) return;
       this.#durable = size;
-      this.#saveSoon();
+      this.#hashSoon();
     };
   }
 
@@ -181,17 +185,20 @@ export class KeeperLog {
     if (count > 0) this.#files.add(this.#pending.splice(0, count));
   }
 
-  /** Behind what callers wait for. */
-  #saveSoon(): void {
-    if (this.#saving) return;
-    this.#saving = true;
+  /** Hashes behind what callers wait for: mostly, the next exit finds its head ready. Writes a little later. */
+  #hashSoon(): void {
+    this.#saveTimer ??= setTimeout(() => this.#save(), GATHER_MS).unref();
+    if (this.#hashing) return;
+    this.#hashing = true;
     setImmediate(() => {
-      this.#saving = false;
-      this.#save();
+      this.#hashing = false;
+      if (!this.#isClosed) void this.head;
     });
   }
 
   #save(): void {
+    clearTimeout(this.#saveTimer);
+    this.#saveTimer = undefined;
     this.#hash();
     try {
       this.#files.save();
@@ -260,7 +267,8 @@ export class KeeperLog {
   close(): void {
     this.#folding.flush();
     this.#release();
-    this.#hash();
+    this.#save();
+    this.#isClosed = true;
     this.#files.close();
   }
 }
