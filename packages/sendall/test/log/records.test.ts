@@ -51,7 +51,9 @@ describe('a record', () => {
 describe('folding', () => {
   test('tells the first at once and the rest together, for each kind of thing', () => {
     const told: unknown[] = [];
-    const folding = new Folding((kind, record) => told.push([kind, record.count, (record as { code?: string }).code]));
+    const folding = new Folding((kind, record: { count?: unknown; code?: unknown }) => {
+      told.push([kind, record.count, record.code]);
+    });
     for (let i = 0; i < 7; i++) folding.add('a', 'refuse', { code: 'a' });
     folding.add('b', 'refuse', { code: 'b' });
     expect(told).toEqual([
