@@ -80,6 +80,7 @@ function grantOf(policy: Policy, rule: Rule, program: CheckedProgram | undefined
     device: program?.device,
     inode: program?.inode,
     runAs: rule.runAs,
+    trustsProgram: rule.trustsProgram || undefined,
     limits: [memory, cpuMs, files, processes].some((limit) => limit !== undefined)
       ? { memory, cpuMs, files, processes }
       : undefined,
