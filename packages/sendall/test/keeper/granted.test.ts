@@ -114,7 +114,7 @@ rootDescribe('under a grant', () => {
       { secrets: [{ name: 'LOCPATH', value: bytes('/tmp/mine.so') }] },
     );
     const { code, message } = await secret.wait('REFUSED');
-    expect([code, message]).toEqual(['policy', expect.not.stringContaining('mine.so')]);
+    expect([code, message]).toEqual(['badspec', expect.not.stringContaining('mine.so')]);
   });
 
   test('it cannot reach the keeper: neither files nor socket nor memory nor signals', async () => {
