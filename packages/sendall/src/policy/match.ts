@@ -61,9 +61,8 @@ function judge(policy: Policy, rule: Rule, read: ReadSpec, machine: Machine): Ve
 }
 
 /** The account a run gets, or why it gets none: it must not reach the agent, which is root. */
-function accountOf(rule: Rule, machine: Machine): Account | undefined | string {
-  if (rule.runAs === undefined)
-    return rule.trustsProgram ? undefined : "it has no run-as, and the agent's user is for owners only";
+export function accountOf(rule: Rule, machine: Machine): Account | string {
+  if (rule.runAs === undefined) return "it has no run-as, and the agent's user is for owners only";
   const account = machine.account(rule.runAs);
   if (!account) return `this machine has no user "${rule.runAs}"`;
   if ((account.uid === 0 || account.uid === machine.uid) && !rule.trustsProgram)

@@ -56,7 +56,7 @@ type Parts = Readonly<Partial<Record<Key, Tree>>>;
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** A principal or a role, as pairing takes them. */
-const NAME = /^[^\s:,\p{C}][^\s:,\p{C}]{0,127}$/u;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 const ACCOUNT = /^[A-Za-z_][A-Za-z0-9._@-]{0,62}\$?$/;
 /** The verbs that start a command under the rules. */
 const STARTS = ['exec', 'sh', 'pty'] as const;

@@ -21,6 +21,12 @@ export interface Machine {
   program(path: string): CheckedProgram | { readonly problem: string };
 }
 
+/** What lint needs to know besides. */
+export interface LintMachine extends Machine {
+  /** Names of an account's groups. */
+  groups(account: string): readonly string[];
+}
+
 export interface Account {
   readonly name: string;
   readonly uid: number;

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stampOf } from '../files/stamp.js';
 import { checkProgram } from './programs.js';
-import type { Account, Machine } from './request.js';
+import type { Account, LintMachine } from './request.js';
 
 const PASSWD = '/etc/passwd';
 /** Milliseconds that an account of a directory service, or its absence, is remembered. */
@@ -14,7 +14,7 @@ const MOST_REMEMBERED = 1000;
 const PATIENCE = 2000;
 
 /** This machine, seen by an agent of user `uid`. */
-export class ThisMachine implements Machine {
+export class ThisMachine implements LintMachine {
   readonly uid: number;
   #stamp: string | undefined;
   #local = new Map<string, Account>();
@@ -38,20 +38,15 @@ export class ThisMachine implements Machine {
     return checkProgram(path, this.uid);
   }
 
+  /** The account's groups, as id(1) finds them. */
+  groups(account: string): readonly string[] {
+    return lookUp('id', ['-Gn', '--', account]).trim().split(/\s+/).filter(Boolean);
+  }
+
   #other(name: string): Account | undefined {
     const remembered = this.#others.get(name);
     if (remembered && performance.now() < remembered.untilMs) return remembered.account;
-    let line = '';
-    try {
-      line = execFileSync('getent', ['passwd', '--', name], {
-        encoding: 'utf8',
-        timeout: PATIENCE,
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-    } catch {
-      // There is no such account, or no getent.
-    }
-    const account = accountsIn(line).get(name);
+    const account = accountsIn(lookUp('getent', ['passwd', '--', name])).get(name);
     if (this.#others.size >= MOST_REMEMBERED) this.#others.clear();
     this.#others.set(name, { account, untilMs: performance.now() + REMEMBERED_MS });
     return account;
@@ -66,4 +61,13 @@ function accountsIn(text: string): Map<string, Account> {
     if (name && uid && /^\d+$/.test(uid) && !accounts.has(name)) accounts.set(name, { name, uid: Number(uid) });
   }
   return accounts;
+}
+
+/** What a program of the system says; nothing if it fails, or is not there. */
+function lookUp(program: string, words: readonly string[]): string {
+  try {
+    return execFileSync(program, words, { encoding: 'utf8', timeout: PATIENCE, stdio: ['ignore', 'pipe', 'ignore'] });
+  } catch {
+    return '';
+  }
 }

@@ -1,6 +1,6 @@
 /** Rules and questions for tests: what is not said of them is nothing, or what harms least. */
 import type { Spec } from '../../dist/protocol/messages.js';
-import type { Machine, Request } from '../../dist/policy/request.js';
+import type { LintMachine, Request } from '../../dist/policy/request.js';
 import type { Rule } from '../../dist/policy/rules.js';
 
 /** A rule that lets alice start /usr/bin/true without arguments. */
@@ -42,7 +42,8 @@ export const asks = (argv: readonly (string | Uint8Array)[], changes: Partial<Sp
 });
 
 /** A machine of root's where all programs are safe, with a user "app". */
-export const aMachine: Machine = {
+export const aMachine: LintMachine = {
+  groups: () => [],
   uid: 0,
   account: (name) =>
     ({ root: { name, uid: 0 }, toor: { name, uid: 0 }, app: { name, uid: 1234 }, web: { name, uid: 1235 } })[name],

@@ -69,9 +69,10 @@ test('an agent that is not root runs commands for owners only', () => {
 });
 
 test('root is for owners only, by whatever name, unless the rule trusts its program', () => {
-  for (const runAs of ['root', 'toor', undefined]) {
+  for (const runAs of ['root', 'toor']) {
     expect(isAllowed(decide(new Policy([aRule({ runAs })]), asks(['true']), aMachine))).toBe(false);
     expect(isAllowed(decide(new Policy([aRule({ runAs, trustsProgram: true })]), asks(['true']), aMachine))).toBe(true);
   }
-  expect(isAllowed(decide(new Policy([aRule({ runAs: 'nemo' })]), asks(['true']), aMachine))).toBe(false);
+  for (const runAs of ['nemo', undefined])
+    expect(isAllowed(decide(new Policy([aRule({ runAs })]), asks(['true']), aMachine))).toBe(false);
 });
