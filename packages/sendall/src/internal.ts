@@ -3,6 +3,7 @@
  */
 export { Callers } from './agent/callers.js';
 export { acceptHead, headsIn, keptHead, type HeadAnswer } from './client/audit.js';
+export type { PolicyAnswer } from './agent/policy-question.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
 export { callerName } from './client/caller-name.js';
 export { inventoryLimits } from './client/inventories/limits.js';
@@ -20,6 +21,9 @@ export { selectHosts, selections } from './fleet/history/selection.js';
 export { HostWords, resolveTargets } from './fleet/targets.js';
 export { completeEngine, readEngine, removeEngine, writeEngine, type EngineFiles } from './keys/engine.js';
 export { DEFAULT_IDENTITY, identityNames, loadIdentity, newNamedIdentity, removeIdentity } from './keys/identity.js';
+export { lintPolicy, readPolicyFile, ruleText } from './policy/own-policy.js';
+export { parsePolicy, PolicyError } from './policy/parse.js';
+export { VERBS } from './policy/rules.js';
 export type { Card } from './link/nats/card.js';
 export type { EngineStatus } from './link/nats/discover.js';
 export { isNatsHost, natsHostOf, NO_ENGINE } from './text/nats-address.js';

@@ -22,12 +22,6 @@ const TO_OWNERS: Grant = Object.freeze({ rule: OWNER, policyRev: 0 });
 /** Bytes of a command and its environment that others than owners may send. It is looked at again when rules change. */
 const LARGEST_SPEC = 256 * 1024;
 
-/** Verbs that include another one: who may start commands may come back to its own, after a lost link for example. */
-const INCLUDED_IN: { readonly [V in Verb]?: readonly Verb[] } = {
-  attach: ['exec', 'sh', 'pty'],
-  observe: ['attach', 'exec', 'sh', 'pty'],
-};
-
 export const isOwner = ({ roles }: Principal): boolean => roles.includes(OWNER);
 export const isRefusal = (answer: Grant | Refusal): answer is Refusal => 'code' in answer;
 
@@ -35,13 +29,8 @@ export const isRefusal = (answer: Grant | Refusal): answer is Refusal => 'code' 
 export function admit(policy: PolicyFile, principal: Principal, verb: Verb): Grant | Refusal {
   if (isOwner(principal)) return TO_OWNERS;
   const { name, roles } = principal;
-  const first = policy.decide({ principal: name, roles, verb });
-  if ('grant' in first) return first.grant;
-  for (const other of INCLUDED_IN[verb] ?? []) {
-    const decision = policy.decide({ principal: name, roles, verb: other });
-    if ('grant' in decision) return decision.grant;
-  }
-  return { code: 'policy', message: first.deny };
+  const decision = policy.decide({ principal: name, roles, verb });
+  return 'grant' in decision ? decision.grant : { code: 'policy', message: decision.deny };
 }
 
 /** Decides on a command, from its encoded spec. An owner's is not decoded. */

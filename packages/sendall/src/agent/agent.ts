@@ -31,6 +31,7 @@ import { completeAgentOptions, type AgentOptions, type AgentSettings } from './o
 import type { Origin, Principal } from './origin.js';
 import { PairingDesk, type IssuedCode } from './pairing.js';
 import { Readmission } from './readmission.js';
+import { answerPolicy } from './policy-question.js';
 import { Resumes } from './resumes.js';
 import { AgentSession } from './session.js';
 import { freeBytes, keeperPartOf, type AgentStatus, type PolicyStatus } from './status.js';
@@ -428,6 +429,10 @@ export class Agent implements AsyncDisposable {
       if (!this.#identify(origin).roles.includes('owner')) throw new RefusedError('the log is for owners only');
       return await this.#log.answer(what, body, origin.kind === 'local');
     }
+    if (what === 'policy-test') {
+      if (!isOwner(this.#identify(origin))) throw new RefusedError('the policy is shown to owners only');
+      return answerPolicy(this.#policy, body, (principal) => this.#rolesOf(principal));
+    }
     // The agent itself obeys only this machine's user.
     if (origin.kind === 'tls')
       throw new RefusedError(`"${printable(what, 40)}" is answered on the agent's own machine only`);
@@ -445,58 +450,8 @@ export class Agent implements AsyncDisposable {
     );
   }
 
-  /** Removes a key, and says how many links ended for it. */
-  async #removeCaller({ fingerprint }: { fingerprint?: unknown }): Promise<unknown> {
-    const caller = parseFingerprint(typeof fingerprint === 'string' ? fingerprint : '');
-    await this.#callers.remove(caller);
-    this.#notes.tell('unpair', { caller });
-    return await this.#admitAgain();
   }
 
-  async #admitAgain(): Promise<{ ended: number }> {
-    const ended = this.#readmission.begin();
-    await this.#readmission.done;
-    return { ended };
-  }
-
-  async #stop(endRuns: boolean): Promise<unknown> {
-    const { runs } = await this.#status();
-    if (endRuns) await this.#endRuns();
-    setImmediate(() => void this.close());
-    return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
-  }
-
-  /** Ends the commands and waits, within bounds, until their callers can hear of it. */
-  async #endRuns(): Promise<void> {
-    await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
-    const until = performance.now() + END_PATIENCE;
-    while ((await this.#status()).runs && performance.now() < until)
-      await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-
-  async #status(): Promise<AgentStatus> {
-    const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
-    const { limits, ...keeper } = keeperPartOf(answer);
-    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#settings;
-    return {
-      ...keeper,
-      pid: process.pid,
-      keeperPid: this.#gate.pid,
-      keeperVersion: this.#gate.version,
-      listening: this.listening,
-      version: VERSION,
-      fingerprint: this.fingerprint,
-      name: this.name,
-      links: this.#sessions.size,
-      resumes: this.#resumes.count,
-      replayedBytes: this.#resumes.replayedBytes,
-      limits: { connections, runsPerLink, pingDeadline, ...limits },
-      diskFree: freeBytes(this.home.state),
-      policy: this.#policyStatus,
-      callersProblem: this.#callersProblem,
-      setAside: this.setAside,
-      broker: this.#settings.broker,
-      unreached: this.unreached,
-    };
-  }
-}
+  /** This machine's own user needs no key. */
+  #rolesOf(principal: string): readonly string[] | undefined {
+    return principal === OWNER ? [OWNER] : this.#callers.rolesOf(principal);

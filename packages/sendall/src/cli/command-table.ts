@@ -32,6 +32,7 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   },
   'This machine': {
     agent: async () => (await import('./commands/agent.js')).agent,
+    policy: async () => (await import('./commands/policy.js')).policy,
     completion: async () => (await import('./commands/completion.js')).completion,
   },
 };

@@ -5,7 +5,7 @@ import { expansionOf, launchesOf, type Launch } from './launchers.js';
 import { accountOf } from './match.js';
 import { bytesOfWord, matches, pathText, type Pattern, type Word } from './patterns.js';
 import type { LintMachine } from './request.js';
-import { basenameOf, type Policy, type Rule, type Variable, type Verb } from './rules.js';
+import { basenameOf, STARTS, type Policy, type Rule, type Variable } from './rules.js';
 
 /** What kind of finding it is. */
 export type FindingKind =
@@ -37,8 +37,6 @@ export interface Finding {
 const powerful = new Set(
   'root docker lxd incus incus-admin disk kmem shadow sudo wheel admin libvirt podman systemd-journal adm'.split(' '),
 );
-/** The verbs that start a command. */
-const STARTS = ['exec', 'sh', 'pty'] as const satisfies readonly Verb[];
 /** Rules for one program that are compared with each other. */
 const MAX_COMPARED = 1000;
 
@@ -125,7 +123,7 @@ function couldBe(pattern: Pattern, option: Word): boolean {
     case 'one-of':
       return [...pattern.words].some((word) => isOption(word, option));
     case 'like': {
-      const start = pattern.pattern.split(/[*?]/, 1)[0]!;
+      const { start } = pattern;
       if (!option.startsWith('-')) return matches(pattern, option) || matches(pattern, `${option}=x`);
       return start.startsWith('-') && (option.startsWith(start) || start.startsWith(option));
     }

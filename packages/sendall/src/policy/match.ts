@@ -3,11 +3,17 @@ import { printable } from '../text/printable.js';
 import type { Spec } from '../protocol/messages.js';
 import { wordOf } from './patterns.js';
 import type { Account, CheckedProgram, Decision, Denied, Granted, Machine, Near, Request } from './request.js';
-import { OWNER, type Policy, type Rule, type Verb } from './rules.js';
-import { fieldOrder, specFields, wordsAllowed, type ReadSpec } from './spec-fields.js';
+import { OWNER, STARTS, type Policy, type Rule, type Verb } from './rules.js';
+import { areArgsAllowed, whyNoRule, whyNotRule, wordsAllowed, type ReadSpec, type Why } from './spec-fields.js';
 
 /** Nearest rules that a denial names. */
 const MAX_NEAREST = 3;
+
+/** Verbs that include another one: who may start commands may come back to its own, after a lost link for example. */
+const includedIn: { readonly [V in Verb]?: readonly Verb[] } = {
+  attach: STARTS,
+  observe: ['attach', ...STARTS],
+};
 
 /** The verb of a run: a terminal comes before how it is started. */
 export const verbOf = (spec: Spec): Verb => (spec.pty ? 'pty' : spec.verb === 'sh' ? 'sh' : 'exec');
@@ -18,7 +24,7 @@ const ownerAllowed: Decision = { allow: OWNER, line: 0, grant: { rule: OWNER, po
 /** Why a rule does not allow a request, and how much of it did. */
 interface Mismatch {
   readonly rank: number;
-  readonly why: string;
+  readonly why: Why;
 }
 type Verdict = Mismatch | { readonly grant: Granted };
 
@@ -29,18 +35,30 @@ export function decide(policy: Policy, request: Request, machine: Machine): Deci
   if (request.roles.includes(OWNER)) return ownerAllowed;
   const { spec } = request;
   if (!spec) {
-    const rule = policy.forVerb(request.verb).find((each) => isFor(each, request));
+    const rule = ruleFor(policy, request);
     if (rule) return { allow: rule.id, line: rule.line, grant: { rule: rule.id, policyRev: policy.rev } };
     return denied(policy, request, undefined, machine);
   }
   const read: ReadSpec = { spec, argv: spec.argv.map(wordOf) };
-  if (machine.uid === 0)
+  if (machine.uid === 0 && !whyNoRule(spec))
     for (const rule of spec.verb === 'sh' ? policy.forText : policy.forProgram(read.argv[0] ?? '')) {
-      if (!isFor(rule, request)) continue;
+      // Most rules for a program differ in its arguments: these are the quickest to tell apart.
+      if (!areArgsAllowed(read.argv, rule) || !isFor(rule, request)) continue;
       const verdict = judge(policy, rule, read, machine);
       if ('grant' in verdict) return { allow: rule.id, line: rule.line, grant: verdict.grant };
     }
   return denied(policy, request, read, machine);
+}
+
+/** The rule for a verb that starts nothing. */
+function ruleFor(policy: Policy, request: Request): Rule | undefined {
+  const { verb } = request;
+  if (STARTS.some((each) => each === verb)) return undefined;
+  for (const each of [verb, ...(includedIn[verb] ?? [])]) {
+    const rule = policy.forVerb(each).find((candidate) => isFor(candidate, request));
+    if (rule) return rule;
+  }
+  return undefined;
 }
 
 const isFor = (rule: Rule, { principal, roles }: Request): boolean =>
@@ -48,15 +66,13 @@ const isFor = (rule: Rule, { principal, roles }: Request): boolean =>
 
 /** What a rule that is for the caller says of a run. */
 function judge(policy: Policy, rule: Rule, read: ReadSpec, machine: Machine): Verdict {
-  for (let i = 0; i < fieldOrder.length; i++) {
-    const why = specFields[fieldOrder[i]!](read, rule);
-    if (why !== undefined) return { rank: RANK.fields + i, why };
-  }
+  const wrong = whyNotRule(read, rule);
+  if (wrong) return { rank: RANK.fields + wrong.place, why: wrong.why };
   const account = accountOf(rule, machine);
-  if (typeof account === 'string') return { rank: RANK.account, why: account };
+  if (typeof account === 'string') return { rank: RANK.account, why: () => account };
   if (rule.program === undefined) return { grant: grantOf(policy, rule, undefined) };
   const program = machine.program(rule.program);
-  if ('problem' in program) return { rank: RANK.program, why: program.problem };
+  if ('problem' in program) return { rank: RANK.program, why: () => program.problem };
   return { grant: grantOf(policy, rule, program) };
 }
 
@@ -112,28 +128,29 @@ function what({ verb, spec }: Request): string {
 
 /** The rules that came nearest to allow a request, each with what it does not allow. */
 function nearestRules(policy: Policy, request: Request, read: ReadSpec | undefined, machine: Machine): Near[] {
-  const found: (Near & Mismatch)[] = [];
+  const found: (Mismatch & { readonly rule: Rule })[] = [];
   for (const rule of policy.rules) {
     const { rank, why } = whyNot(policy, rule, request, read, machine);
     if (found.length === MAX_NEAREST && rank <= found.at(-1)!.rank) continue;
-    found.push({ rule: rule.id, line: rule.line, rank, why });
+    found.push({ rule, rank, why });
     found.sort((a, b) => b.rank - a.rank);
     found.length = Math.min(found.length, MAX_NEAREST);
   }
-  return found.map(({ rule, line, why }) => ({ rule, line, why }));
+  return found.map(({ rule: { id, line }, why }) => ({ rule: id, line, why: why() }));
 }
 
 function whyNot(policy: Policy, rule: Rule, request: Request, read: ReadSpec | undefined, machine: Machine): Mismatch {
   if (!isFor(rule, request)) {
     const who = [...rule.principals, ...[...rule.roles].map((role) => `role:${role}`)].join(', ');
-    return { rank: RANK.who, why: `it is for ${who}` };
+    return { rank: RANK.who, why: () => `it is for ${who}` };
   }
-  if (!read) return { rank: RANK.verb, why: `it does not allow ${request.verb}` };
-  if (machine.uid !== 0) return { rank: RANK.verb, why: 'this agent is not root' };
+  const general = read && whyNoRule(read.spec);
+  if (general) return { rank: RANK.verb, why: general };
+  if (!read) return { rank: RANK.verb, why: () => `it does not allow ${request.verb}` };
+  if (machine.uid !== 0) return { rank: RANK.verb, why: () => 'this agent is not root' };
   const verdict = judge(policy, rule, read, machine);
   // Not reached: such a rule would have allowed it.
-  if ('grant' in verdict) return { rank: RANK.program, why: 'it allows this' };
-  const { rank, why } = verdict;
+  if ('grant' in verdict) return { rank: RANK.program, why: () => 'it allows this' };
   // Of rules that differ in words, the one that allows more of them is nearer.
-  return fieldOrder[rank - RANK.fields] === 'argv' ? { rank: rank + wordsAllowed(read.argv, rule), why } : verdict;
+  return { ...verdict, rank: verdict.rank + wordsAllowed(read.argv, rule) };
 }

@@ -1,6 +1,6 @@
 /** Reads patterns for words: a text, or a map with `one-of`, `like`, `number` or `path`. */
 import { kindOf, textOf, type Tree, type TreeEntry } from '../text/tree.js';
-import { wordOfText, type Pattern, type Word } from './patterns.js';
+import { likeOf, wordOfText, type Pattern, type Word } from './patterns.js';
 
 /** Longest word of a policy, and most words in a list. */
 const MAX_WORD = 4096;
@@ -65,7 +65,7 @@ export function readPattern(value: Tree, what: string): Pattern {
       return { kind: 'one-of', words: new Set(words) };
     }
     case 'like':
-      return { kind: 'like', pattern: wildcards(wordTextOf(entry.value, 'like'), entry) };
+      return likeOf(wildcards(wordTextOf(entry.value, 'like'), entry));
     case 'number':
       return readNumbers(wordTextOf(entry.value, 'number'), entry);
     default:

@@ -10,7 +10,7 @@ import { kindOf, type Tree, type TreeEntry } from '../text/tree.js';
 import { readYaml } from '../text/yaml.js';
 import { absolutePath, listOf, mapOf, Mistake, readPattern, wordTextOf } from './parse-pattern.js';
 import { wordOfText, type Pattern, type Word } from './patterns.js';
-import { OWNER, Policy, VERBS, type Rule, type RuleLimits, type Variable, type Verb } from './rules.js';
+import { OWNER, Policy, STARTS, VERBS, type Rule, type RuleLimits, type Variable, type Verb } from './rules.js';
 import { isNeverAllowed, VARIABLE } from './variables.js';
 
 /** Largest policy. */
@@ -58,8 +58,6 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** A principal or a role, as pairing takes them. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 const ACCOUNT = /^[A-Za-z_][A-Za-z0-9._@-]{0,62}\$?$/;
-/** The verbs that start a command under the rules. */
-const STARTS = ['exec', 'sh', 'pty'] as const;
 
 /**
  * Reads a policy; `rev` counts its states.

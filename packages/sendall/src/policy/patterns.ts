@@ -12,7 +12,7 @@ export type Pattern =
   | { readonly kind: 'literal'; readonly word: Word }
   | { readonly kind: 'one-of'; readonly words: ReadonlySet<Word> }
   /** `*` and `?` stand for harmless characters only. */
-  | { readonly kind: 'like'; readonly pattern: Word }
+  | { readonly kind: 'like'; readonly pattern: Word; /** What stands before the first of them. */ readonly start: Word }
   /** A decimal number without sign and leading zeros. */
   | { readonly kind: 'number'; readonly from: number; readonly to: number }
   /** An absolute path; `deep`: it lies anywhere below. `parts` are patterns as those of `like`. */
@@ -30,6 +30,8 @@ export const bytesOfWord = (word: Word): Buffer => Buffer.from(word, 'latin1');
 /** A word as people read it, in quotes. */
 export const quoted = (word: Word): string => `"${printable(bytesOfWord(word).toString(), 80)}"`;
 
+export const likeOf = (pattern: Word): Pattern => ({ kind: 'like', pattern, start: pattern.split(/[*?]/, 1)[0]! });
+
 /** What wildcards stand for, by byte: letters, digits and . _ @ : + = , - */
 const harmless = new Uint8Array(256);
 for (const char of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@:+=,-')
@@ -46,7 +48,8 @@ export function matches(pattern: Pattern, word: Word): boolean {
       return pattern.words.has(word);
     case 'like':
       // A word that begins with a dash is an option for most programs.
-      return word !== '' && (word[0] !== '-' || pattern.pattern[0] === '-') && isLike(pattern.pattern, word);
+      if (!word.startsWith(pattern.start) || word === '' || (word[0] === '-' && pattern.start === '')) return false;
+      return isLike(pattern.pattern, word);
     case 'number':
       return /^(?:0|[1-9]\d{0,15})$/.test(word) && Number(word) >= pattern.from && Number(word) <= pattern.to;
     default:

@@ -12,6 +12,7 @@ import {
   readlinkSync,
   readSync,
   type BigIntStats,
+  type Stats,
 } from 'node:fs';
 import { printable } from '../text/printable.js';
 import { bytesOfWord, type Word } from './patterns.js';
@@ -26,35 +27,63 @@ const FIRST_LINE = 256;
 /** Where a command's PATH looks. */
 const PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 const SHELL = '/bin/sh';
+/** Programs whose interpreters are remembered. */
+const MAX_KNOWN = 1000;
 const ENV = /^\/(?:usr\/)?bin\/env$/;
 
 /** Something is wrong with a path, in words for an owner. */
 class Problem extends Error {}
 
-/** Checks a program; `uid`: the agent's user. */
-export function checkProgram(path: Word, uid: number): CheckedProgram | { readonly problem: string } {
-  try {
-    return check(path, uid, 0);
-  } catch (error) {
-    if (error instanceof Problem) return { problem: error.message };
-    throw error;
+/** Checks programs for an agent of one user. */
+export class Programs {
+  readonly #uid: number;
+  /** What runs the scripts that were looked into, by path, while the file is the same. */
+  readonly #interpreters = new Map<Word, { readonly stamp: string; readonly names: readonly Word[] }>();
+
+  constructor(uid: number) {
+    this.#uid = uid;
+  }
+
+  check(path: Word): CheckedProgram | { readonly problem: string } {
+    try {
+      return this.#check(path, 0);
+    } catch (error) {
+      if (error instanceof Problem) return { problem: error.message };
+      throw error;
+    }
+  }
+
+  #check(path: Word, depth: number): CheckedProgram {
+    if (depth > MAX_INTERPRETERS) throw new Problem(`${shown(path)} is an interpreter of too many scripts`);
+    const real = walk(path, this.#uid);
+    const info = reading(path, () => lstatSync(at(real), { bigint: true }));
+    safe(real, info, this.#uid, path);
+    if (!info.isFile()) throw new Problem(`${shown(path)} is not a program`);
+    if (!(info.mode & 0o111n)) throw new Problem(`${shown(path)} may not be executed`);
+    for (const next of this.#interpretersOf(real, info)) this.#check(next, depth + 1);
+    return { path: bytesOfWord(real), device: Number(info.dev), inode: Number(BigInt.asUintN(53, info.ino)) };
+  }
+
+  #interpretersOf(real: Word, info: BigIntStats): readonly Word[] {
+    const stamp = `${info.dev} ${info.ino} ${info.size} ${info.mtimeNs} ${info.ctimeNs}`;
+    const known = this.#interpreters.get(real);
+    if (known?.stamp === stamp) return known.names;
+    const head = firstLine(real, info);
+    // What env finds depends on other folders, too.
+    const names = interpreters(head, this.#uid);
+    if (this.#interpreters.size >= MAX_KNOWN) this.#interpreters.clear();
+    if (!names.some((name) => ENV.test(name))) this.#interpreters.set(real, { stamp, names });
+    return names;
   }
 }
 
+/** A path for system calls. */
+const at = (path: Word): string | Buffer => (isAscii(path) ? path : bytesOfWord(path));
+const isAscii = (path: Word): boolean => /^[\x01-\x7f]*$/.test(path);
 const shown = (path: Word): string => printable(bytesOfWord(path).toString(), 200);
 
-function check(path: Word, uid: number, depth: number): CheckedProgram {
-  if (depth > MAX_INTERPRETERS) throw new Problem(`${shown(path)} is an interpreter of too many scripts`);
-  const { real, info } = walk(path, uid);
-  if (!info.isFile()) throw new Problem(`${shown(path)} is not a program`);
-  if (!(info.mode & 0o111n)) throw new Problem(`${shown(path)} may not be executed`);
-  const opened = firstLine(real, info);
-  for (const next of interpreters(opened, uid)) check(next, uid, depth + 1);
-  return { path: bytesOfWord(real), device: Number(info.dev), inode: Number(BigInt.asUintN(53, info.ino)) };
-}
-
-/** Follows a path part by part, as the kernel does, and checks each part. */
-function walk(path: Word, uid: number): { real: Word; info: BigIntStats } {
+/** Follows a path part by part, as the kernel does, and checks each part. Returns where it ends, without links. */
+function walk(path: Word, uid: number): Word {
   let links = 0;
   let real = '';
   let info = stat('/', path);
@@ -75,29 +104,30 @@ function walk(path: Word, uid: number): { real: Word; info: BigIntStats } {
       continue;
     }
     if (++links > MAX_LINKS) throw new Problem(`${shown(path)} leads through more than ${MAX_LINKS} links`);
-    const target = reading(path, () => readlinkSync(bytesOfWord(next), 'latin1'));
+    const target = reading(path, () => readlinkSync(at(next), 'latin1'));
     if (target.startsWith('/')) {
       real = '';
       info = stat('/', path);
     } else info = stat(real || '/', path);
     left.push(...partsOf(target).toReversed());
   }
-  return { real, info };
+  return real;
 }
 
 const partsOf = (path: Word): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
 
-function safe(part: Word, info: BigIntStats, uid: number, path: Word): void {
+function safe(part: Word, info: Stats | BigIntStats, uid: number, path: Word): void {
   const what = part === path ? shown(path) : `${shown(path)}: ${shown(part)}`;
-  if (info.uid !== 0n && info.uid !== BigInt(uid))
-    throw new Problem(`${what} can be changed by others: it belongs to user ${info.uid}`);
+  const owner = Number(info.uid);
+  const mode = Number(info.mode);
+  if (owner !== 0 && owner !== uid) throw new Problem(`${what} can be changed by others: it belongs to user ${owner}`);
   // The mode of a link says nothing. Where there are access lists, the group's bits are the most that they give.
-  if (!info.isSymbolicLink() && info.mode & 0o022n)
-    throw new Problem(`${what} can be changed by others: its mode is ${(info.mode & 0o7777n).toString(8)}`);
+  if (!info.isSymbolicLink() && mode & 0o022)
+    throw new Problem(`${what} can be changed by others: its mode is ${(mode & 0o7777).toString(8)}`);
 }
 
-function stat(part: Word, path: Word): BigIntStats {
-  return reading(path, () => lstatSync(bytesOfWord(part), { bigint: true }));
+function stat(part: Word, path: Word): Stats {
+  return reading(path, () => lstatSync(at(part)));
 }
 
 function reading<T>(path: Word, read: () => T): T {
@@ -112,7 +142,7 @@ function reading<T>(path: Word, read: () => T): T {
 /** The beginning of a file that must still be the one that was checked. */
 function firstLine(real: Word, info: BigIntStats): Word {
   return reading(real, () => {
-    const fd = openSync(bytesOfWord(real), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const fd = openSync(at(real), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const { dev, ino } = fstatSync(fd, { bigint: true });
       if (dev !== info.dev || ino !== info.ino) throw new Problem(`${shown(real)} was replaced just now`);
@@ -134,7 +164,7 @@ function interpreters(head: Word, uid: number): Word[] {
   if (!name.startsWith('/')) throw new Problem(`its interpreter "${shown(name)}" is no absolute path`);
   if (!ENV.test(name)) return [name];
   const [program] = words;
-  if (program === undefined || words.length > 1 || /[=/-]/.test(program[0]!) || program.includes('='))
+  if (program === undefined || words.length > 1 || program.startsWith('-') || /[/=]/.test(program))
     throw new Problem(`what "${shown(line.trim())}" runs cannot be told: write the interpreter's path behind "#!"`);
   return [name, found(program, uid)];
 }
@@ -142,15 +172,10 @@ function interpreters(head: Word, uid: number): Word[] {
 /** Where PATH finds a program, if others can put none before it. */
 function found(program: Word, uid: number): Word {
   for (const folder of PATH) {
-    let info;
-    try {
-      info = walk(folder, uid).info;
-    } catch (error) {
-      if (lstatSync(folder, { throwIfNoEntry: false })) throw error;
-      continue;
-    }
+    if (!lstatSync(folder, { throwIfNoEntry: false })) continue;
+    walk(folder, uid);
     const file = `${folder}/${program}`;
-    if (info.isDirectory() && lstatSync(bytesOfWord(file), { throwIfNoEntry: false })) return file;
+    if (lstatSync(at(file), { throwIfNoEntry: false })) return file;
   }
   throw new Problem(`no folder of ${PATH.join(':')} has its interpreter "${shown(program)}"`);
 }

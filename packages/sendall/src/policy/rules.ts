@@ -17,6 +17,8 @@ export const VERBS = [
   'forward',
 ] as const;
 export type Verb = (typeof VERBS)[number];
+/** Those that start a command. */
+export const STARTS = ['exec', 'sh', 'pty'] as const satisfies readonly Verb[];
 
 /** The role that is asked nothing. */
 export const OWNER = 'owner';

@@ -2,7 +2,7 @@
  * What a caller who is no owner may say in each field of a spec. The table has a row for every field, or it does not
  * compile: a new field is refused thought, not forgotten.
  */
-import type { Spec } from '../protocol/messages.js';
+import type { Limits, Spec } from '../protocol/messages.js';
 import { printable } from '../text/printable.js';
 import { describe, matches, quoted, wordOf, wordOfText, type Word } from './patterns.js';
 import { basenameOf, type Rule } from './rules.js';
@@ -14,8 +14,13 @@ export interface ReadSpec {
   readonly argv: readonly Word[];
 }
 
+/** Says why not. Words cost more than the decision, so they are made only for those who ask. */
+export type Why = () => string;
 /** Why a rule does not allow what a field says; undefined: it does. */
-type Row = (read: ReadSpec, rule: Rule) => string | undefined;
+type ByRule = (read: ReadSpec, rule: Rule) => Why | undefined;
+/** The same for a field on which all rules agree. */
+type ForAll = (spec: Spec) => Why | undefined;
+type Row = { readonly byRule: ByRule } | { readonly forAll: ForAll };
 
 const MIB = 1024 * 1024;
 const HOUR = 3_600_000;
@@ -28,135 +33,178 @@ const MAX_SPOOL = 256 * MIB;
 const MAX_NAME = 128;
 const MAX_TAGS = 16;
 
-const anything: Row = () => undefined;
-const oneOf =
-  (field: 'capture' | 'overflow', ...values: readonly string[]): Row =>
-  ({ spec }) => {
-    const value = spec[field];
-    return value === undefined || values.includes(value)
+const anything: Row = { forAll: () => undefined };
+const oneOf = (field: 'capture' | 'overflow', ...values: readonly string[]): Row => ({
+  forAll: ({ [field]: value }) =>
+    value === undefined || values.includes(value) ? undefined : () => `${field} "${printable(value, 40)}" is not known`,
+});
+const atMost = (field: 'killGraceMs' | 'keepMs' | 'spoolMax', most: number, what: string): Row => ({
+  forAll: ({ [field]: value }) =>
+    value === undefined || value <= most
       ? undefined
-      : `${field} "${printable(value, 40)}" is not known`;
-  };
-const atMost =
-  (field: 'killGraceMs' | 'keepMs' | 'spoolMax', most: number, what: string): Row =>
-  ({ spec }) => {
-    const value = spec[field];
-    return value === undefined || value <= most
-      ? undefined
-      : `${what} of ${value} is above ${most}, the most for others than owners`;
-  };
-const withinRule = (value: number | undefined, most: number | undefined, what: string): string | undefined =>
+      : () => `${what} of ${value} is above ${most}, the most for others than owners`,
+});
+const withinRule = (value: number | undefined, most: number | undefined, what: string): Why | undefined =>
   value === undefined || most === undefined || value <= most
     ? undefined
-    : `${what} ${value} is above the rule's ${most}`;
-const limitNames: { readonly [L in keyof NonNullable<Spec['limits']>]-?: string } = {
+    : () => `${what} ${value} is above the rule's ${most}`;
+const limitNames: { readonly [L in keyof Limits]-?: string } = {
   memory: 'memory',
   cpuMs: 'cpu',
   files: 'files',
   processes: 'processes',
 };
 /** A name that others will read. */
-const whyNoName = (what: string, name: string): string | undefined =>
+const whyNoName = (what: string, name: string): Why | undefined =>
   name.length <= MAX_NAME && printable(name, MAX_NAME) === name
     ? undefined
-    : `${what} is longer than ${MAX_NAME} characters, or holds some that cannot be printed`;
+    : () => `${what} is longer than ${MAX_NAME} characters, or holds some that cannot be printed`;
 
-export const specFields: { readonly [F in keyof Spec]-?: Row } = {
-  verb: ({ spec: { verb, pty } }, rule) => {
-    if (verb !== 'exec' && verb !== 'sh') return `no rule can allow the verb "${printable(verb, 40)}"`;
-    // A terminal is a verb, and also a key of a rule for exec or sh.
-    if (pty && rule.verbs.has('pty')) return undefined;
-    return rule.verbs.has(verb) ? undefined : `it does not allow ${verb}`;
+const specFields: { readonly [F in keyof Spec]-?: Row } = {
+  verb: {
+    byRule: ({ spec: { verb, pty } }, rule) => {
+      if (verb !== 'exec' && verb !== 'sh') return () => `no rule can allow the verb "${printable(verb, 40)}"`;
+      // A terminal is a verb, and also a key of a rule for exec or sh.
+      if (pty && rule.verbs.has('pty')) return undefined;
+      return rule.verbs.has(verb) ? undefined : () => `it does not allow ${verb}`;
+    },
   },
-  argv: ({ spec: { verb }, argv }, rule) => {
-    if (verb === 'sh') return argv.length ? 'shell text has no words beside it' : undefined;
-    const [name, ...args] = argv;
-    if (name === undefined) return 'there is no program';
-    if (rule.program === undefined) return 'it is for shell text';
-    if (!isProgram(name, rule.program)) return `the program ${quoted(name)} is not ${quoted(rule.program)}`;
-    return whyNotArgs(args, rule);
+  argv: {
+    byRule: ({ spec: { verb }, argv }, rule) => {
+      if (verb === 'sh') return argv.length ? () => 'shell text has no words beside it' : undefined;
+      const { program } = rule;
+      if (!argv.length) return () => 'there is no program';
+      if (program === undefined)
+        return () => (rule.verbs.has('sh') || rule.verbs.has('pty') ? 'it is for shell text' : 'it starts no command');
+      if (!isProgram(argv[0]!, program)) return () => `the program ${quoted(argv[0]!)} is not ${quoted(program)}`;
+      return whyNotArgs(argv, rule);
+    },
   },
-  script: ({ spec: { verb, script } }, rule) => {
-    if (verb !== 'sh') return script === undefined ? undefined : 'a program has no shell text';
-    if (script === undefined) return 'there is no shell text';
-    return rule.program === undefined ? undefined : 'it is for a program, not for shell text';
+  script: {
+    byRule: ({ spec: { verb, script } }, rule) => {
+      if (verb !== 'sh') return script === undefined ? undefined : () => 'a program has no shell text';
+      if (script === undefined) return () => 'there is no shell text';
+      return rule.program === undefined ? undefined : () => 'it is for a program, not for shell text';
+    },
   },
-  cwd: ({ spec: { cwd } }, rule) =>
-    cwd === undefined || rule.cwd.includes(wordOf(cwd))
-      ? undefined
-      : `the folder ${quoted(wordOf(cwd))} is not allowed`,
-  env: ({ spec }, rule) => {
-    for (const pair of spec.env) {
-      const word = wordOf(pair);
-      const equals = word.indexOf('=');
-      if (equals < 0) return `the variable ${quoted(word)} has no value`;
-      const why = whyNotSet(rule.env, word.slice(0, equals), word.slice(equals + 1));
-      if (why !== undefined) return why;
-    }
-    return undefined;
+  cwd: {
+    byRule: ({ spec: { cwd } }, rule) =>
+      cwd === undefined || rule.cwd.includes(wordOf(cwd))
+        ? undefined
+        : () => `the folder ${quoted(wordOf(cwd))} is not allowed`,
   },
-  runAs: ({ spec: { runAs } }, rule) => {
-    if (runAs === undefined || runAs === rule.runAs) return undefined;
-    return `it runs as ${rule.runAs ?? "the agent's user"}, not as "${printable(runAs, 40)}"`;
+  env: {
+    byRule: ({ spec }, rule) => {
+      for (const pair of spec.env) {
+        const word = wordOf(pair);
+        const equals = word.indexOf('=');
+        if (equals < 0) return () => `the variable ${quoted(word)} has no value`;
+        const why = whyNotSet(rule.env, word.slice(0, equals), word.slice(equals + 1));
+        if (why) return why;
+      }
+      return undefined;
+    },
   },
-  stdin: ({ spec: { stdin, pty } }, rule) =>
-    // A terminal's input is the terminal's.
-    !stdin || rule.stdin || pty ? undefined : 'it allows no stdin',
-  pty: ({ spec: { pty } }, rule) => {
-    if (!pty) return undefined;
-    if (!rule.pty && !rule.verbs.has('pty')) return 'it allows no terminal';
-    return pty.term === undefined || TERMINAL.test(pty.term)
-      ? undefined
-      : `"${printable(pty.term, 64)}" is no terminal's name`;
+  runAs: {
+    byRule: ({ spec: { runAs } }, rule) =>
+      runAs === undefined || runAs === rule.runAs
+        ? undefined
+        : () => `it runs as ${rule.runAs ?? 'no account'}, not as "${printable(runAs, 40)}"`,
+  },
+  stdin: {
+    byRule: ({ spec: { stdin, pty } }, rule) =>
+      // A terminal's input is the terminal's.
+      !stdin || rule.stdin || pty ? undefined : () => 'it allows no stdin',
+  },
+  pty: {
+    byRule: ({ spec: { pty } }, rule) => {
+      if (!pty) return undefined;
+      if (!rule.pty && !rule.verbs.has('pty')) return () => 'it allows no terminal';
+      const { term } = pty;
+      return term === undefined || TERMINAL.test(term)
+        ? undefined
+        : () => `"${printable(term, 64)}" is no terminal's name`;
+    },
   },
   capture: oneOf('capture', 'split', 'merged', 'exact', 'ordered'),
-  timeoutMs: ({ spec }, rule) => withinRule(spec.timeoutMs, rule.limits.timeoutMs, 'timeout'),
+  timeoutMs: { byRule: ({ spec }, rule) => withinRule(spec.timeoutMs, rule.limits.timeoutMs, 'timeout') },
   idleMs: anything,
   killGraceMs: atMost('killGraceMs', MAX_KILL_GRACE_MS, 'a kill grace'),
   termAfterMs: anything,
   keepMs: atMost('keepMs', MAX_KEEP_MS, 'a keep'),
   spoolMax: atMost('spoolMax', MAX_SPOOL, 'a spool'),
   overflow: oneOf('overflow', 'block', 'stop', 'drop-old'),
-  name: ({ spec: { name } }) => (name === undefined ? undefined : whyNoName('its name', name)),
-  tags: ({ spec: { tags } }) => {
-    if (tags.length > MAX_TAGS) return `${tags.length} tags are more than ${MAX_TAGS}`;
-    return tags.map((tag) => whyNoName('a tag', tag)).find((why) => why !== undefined);
+  name: { forAll: ({ name }) => (name === undefined ? undefined : whyNoName('its name', name)) },
+  tags: {
+    forAll: ({ tags }) => {
+      if (tags.length > MAX_TAGS) return () => `${tags.length} tags are more than ${MAX_TAGS}`;
+      return firstOf(tags, (tag) => whyNoName('a tag', tag));
+    },
   },
   idempotent: anything,
-  maxOutput: ({ spec }, rule) => withinRule(spec.maxOutput, rule.limits.output, 'max-output'),
+  maxOutput: { byRule: ({ spec }, rule) => withinRule(spec.maxOutput, rule.limits.output, 'max-output') },
   sha256: anything,
-  limits: ({ spec: { limits } }, rule) => {
-    if (!limits) return undefined;
-    return (Object.keys(limitNames) as (keyof typeof limitNames)[])
-      .map((name) => withinRule(limits[name], rule.limits[name], limitNames[name]))
-      .find((why) => why !== undefined);
+  limits: {
+    byRule: ({ spec: { limits } }, rule) =>
+      limits &&
+      firstOf(Object.keys(limitNames) as (keyof Limits)[], (name) =>
+        withinRule(limits[name], rule.limits[name], limitNames[name]),
+      ),
   },
-  secrets: ({ spec: { secrets } }, rule) => {
-    for (const { name, as } of secrets) {
-      if (as !== 'fd' && as !== 'env') return `a secret as "${printable(as, 40)}" is not known`;
-      // Its number, or its value, is in the environment.
-      const why = whyNotSet(rule.env, wordOfText(name), undefined);
-      if (why !== undefined) return why;
-    }
-    return undefined;
+  secrets: {
+    byRule: ({ spec: { secrets } }, rule) =>
+      firstOf(secrets, ({ name, as }) => {
+        if (as !== 'fd' && as !== 'env') return () => `a secret as "${printable(as, 40)}" is not known`;
+        // Its number, or its value, is in the environment.
+        return whyNotSet(rule.env, wordOfText(name), undefined);
+      }),
   },
 };
 
-/** The order in which fields are looked at: the later one is wrong, the nearer a rule came. */
-export const fieldOrder = [
-  'verb',
-  'script',
-  'argv',
-  'runAs',
-  'pty',
-  'stdin',
-  'cwd',
-  'env',
-  ...(Object.keys(specFields) as (keyof Spec)[]),
-].filter((field, i, all) => all.indexOf(field) === i) as readonly (keyof Spec)[];
+function firstOf<T>(items: readonly T[], why: (item: T) => Why | undefined): Why | undefined {
+  for (const item of items) {
+    const found = why(item);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const names = Object.keys(specFields) as readonly (keyof Spec)[];
+const forAll = names.flatMap((name) => {
+  const row = specFields[name];
+  return 'forAll' in row ? [row.forAll] : [];
+});
+/** In this order: the later one is wrong, the nearer a rule came. */
+const ordered = ['argv', 'verb', 'script', 'runAs', 'pty', 'stdin', 'cwd', 'env'] as const satisfies (keyof Spec)[];
+const byRule = [...new Set<keyof Spec>([...ordered, ...names])].flatMap((name) => {
+  const row = specFields[name];
+  return 'byRule' in row ? [row.byRule] : [];
+});
+
+/** What is wrong with a spec whatever the rules say. */
+export const whyNoRule = (spec: Spec): Why | undefined => firstOf(forAll, (row) => row(spec));
+
+/** The first field that a rule does not allow, and its place in the order. */
+export function whyNotRule(read: ReadSpec, rule: Rule): { readonly place: number; readonly why: Why } | undefined {
+  for (let place = 0; place < byRule.length; place++) {
+    const why = byRule[place]!(read, rule);
+    if (why) return { place, why };
+  }
+  return undefined;
+}
 
 /** Whether argv[0] means a program: by its whole path, or by its last part. The caller's PATH is never consulted. */
 const isProgram = (name: Word, program: Word): boolean => name === program || name === basenameOf(program);
+
+/** Whether a rule allows the words behind argv[0]. */
+export function areArgsAllowed(argv: readonly Word[], { args, rest }: Rule): boolean {
+  const fixed = args.length;
+  const given = argv.length - 1;
+  if (given < fixed || given > fixed + (rest ? rest.max : 0)) return given < 0;
+  for (let i = 0; i < fixed; i++) if (!matches(args[i]!, argv[i + 1]!)) return false;
+  for (let i = fixed; i < given; i++) if (!matches(rest!.each, argv[i + 1]!)) return false;
+  return true;
+}
 
 /** The part of a command's words that a rule allows, from the first one on: below 1. */
 export function wordsAllowed([name, ...args]: readonly Word[], { program, args: patterns }: Rule): number {
@@ -165,14 +213,14 @@ export function wordsAllowed([name, ...args]: readonly Word[], { program, args: 
   return (1 + (wrong < 0 ? args.length : wrong)) / (args.length + 2);
 }
 
-function whyNotArgs(args: readonly Word[], rule: Rule): string | undefined {
-  const fixed = rule.args.length;
-  for (let i = 0; i < args.length; i++) {
-    const pattern = i < fixed ? rule.args[i]! : rule.rest?.each;
-    if (!pattern || i >= fixed + (rule.rest?.max ?? 0))
-      return `argument ${i + 1} ${quoted(args[i]!)} is one more than it allows`;
-    if (!matches(pattern, args[i]!)) return `argument ${i + 1} ${quoted(args[i]!)} is not ${describe(pattern)}`;
+function whyNotArgs(argv: readonly Word[], rule: Rule): Why | undefined {
+  if (areArgsAllowed(argv, rule)) return undefined;
+  const { args, rest } = rule;
+  const most = args.length + (rest?.max ?? 0);
+  for (let i = 1; i < argv.length; i++) {
+    const pattern = args[i - 1] ?? rest?.each;
+    if (!pattern || i > most) return () => `argument ${i} ${quoted(argv[i]!)} is one more than it allows`;
+    if (!matches(pattern, argv[i]!)) return () => `argument ${i} ${quoted(argv[i]!)} is not ${describe(pattern)}`;
   }
-  if (args.length < fixed) return `argument ${args.length + 1} is missing: it is ${describe(rule.args[args.length]!)}`;
-  return undefined;
+  return () => `argument ${argv.length} is missing: it is ${describe(args[argv.length - 1]!)}`;
 }

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stampOf } from '../files/stamp.js';
-import { checkProgram } from './programs.js';
+import { Programs } from './programs.js';
 import type { Account, LintMachine } from './request.js';
 
 const PASSWD = '/etc/passwd';
@@ -16,12 +16,14 @@ const PATIENCE = 2000;
 /** This machine, seen by an agent of user `uid`. */
 export class ThisMachine implements LintMachine {
   readonly uid: number;
+  readonly #programs: Programs;
   #stamp: string | undefined;
   #local = new Map<string, Account>();
   readonly #others = new Map<string, { readonly account: Account | undefined; readonly untilMs: number }>();
 
   constructor(uid: number = process.geteuid?.() ?? -1) {
     this.uid = uid;
+    this.#programs = new Programs(uid);
   }
 
   /** An account by its name: from the password file, else from where else this machine looks. */
@@ -35,7 +37,7 @@ export class ThisMachine implements LintMachine {
   }
 
   program(path: string) {
-    return checkProgram(path, this.uid);
+    return this.#programs.check(path);
   }
 
   /** The account's groups, as id(1) finds them. */

@@ -10,6 +10,12 @@ export const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** A terminal's name, in TERM or with a terminal. */
 export const TERMINAL = /^[A-Za-z0-9._+-]{1,64}$/;
 
+/** A time zone's name or rule, but no file of the caller's choice. */
+const TIME_ZONE = /^[A-Za-z][\w+,./:-]{0,63}$/;
+
+/** Says why not. */
+type Why = () => string;
+
 /** Beginnings of names that are never allowed. */
 const never = /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
 /** Names that are never allowed. */
@@ -24,29 +30,31 @@ const neverThese = new Set(
   ).split(' '),
 );
 /** Variables whose values libraries use in paths. Source: sudoers(5), env_check. */
-const names = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
+const languages = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
 
 /** Whether no rule can allow a variable of this name. */
 export const isNeverAllowed = (name: Word): boolean => never.test(name) || neverThese.has(name);
 
 /** Why a caller may not set a variable; undefined: it may. `value` undefined: it is a secret. */
-export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word | undefined): string | undefined {
-  if (!VARIABLE.test(name)) return `${quoted(name)} cannot name a variable`;
-  if (isNeverAllowed(name)) return `the variable ${name} is never allowed`;
+export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word | undefined): Why | undefined {
+  if (!VARIABLE.test(name)) return () => `${quoted(name)} cannot name a variable`;
+  if (isNeverAllowed(name)) return () => `the variable ${name} is never allowed`;
   const variables = allowed.filter((each) => (each.open ? name.startsWith(each.name) : name === each.name));
-  if (!variables.length) return `the variable ${name} is not allowed`;
+  const [first] = variables;
+  if (!first) return () => `the variable ${name} is not allowed`;
   if (value === undefined)
     return variables.some((each) => !each.value)
       ? undefined
-      : `the variable ${name} may have certain values only, and a secret's is not known`;
+      : () => `the variable ${name} may have certain values only, and a secret's is not known`;
   if (!variables.some((each) => !each.value || matches(each.value, value)))
-    return `the variable ${name} is ${quoted(value)}, not ${describe(variables[0]!.value!)}`;
+    return () => `the variable ${name} is ${quoted(value)}, not ${describe(first.value!)}`;
   // Source: the "Shellshock" bugs of bash, which made functions of such values.
-  if (value.startsWith('()')) return `the variable ${name} has the form of a function`;
-  if (name === 'TERM' && !TERMINAL.test(value)) return `the variable TERM is ${quoted(value)}, no terminal's name`;
-  if (names.test(name) && /[/%]/.test(value)) return `the variable ${name} is ${quoted(value)}: it may hold no / and %`;
-  if (name === 'TZ' && !/^[A-Za-z][\w+,./:-]{0,63}$/.test(value))
-    return `the variable TZ is ${quoted(value)}, no time zone`;
-  if (name === 'TZ' && value.includes('..')) return `the variable TZ is ${quoted(value)}, no time zone`;
+  if (value.startsWith('()')) return () => `the variable ${name} has the form of a function`;
+  if (name === 'TERM' && !TERMINAL.test(value))
+    return () => `the variable TERM is ${quoted(value)}, no terminal's name`;
+  if (languages.test(name) && /[/%]/.test(value))
+    return () => `the variable ${name} is ${quoted(value)}: it may hold no / and %`;
+  if (name === 'TZ' && (!TIME_ZONE.test(value) || value.includes('..')))
+    return () => `the variable TZ is ${quoted(value)}, no time zone`;
   return undefined;
 }

@@ -1,13 +1,12 @@
 import { expect, test } from 'vitest';
 import { decide } from '../../dist/policy/match.js';
-import type { Pattern } from '../../dist/policy/patterns.js';
-import { Policy } from '../../dist/policy/rules.js';
+import { likeOf as like, type Pattern } from '../../dist/policy/patterns.js';
+import { Policy, VERBS, type Verb } from '../../dist/policy/rules.js';
 import type { Decision } from '../../dist/policy/request.js';
 import { aMachine, aRule, asks } from './a-policy.js';
 
 const one = (...args: Pattern[]) => new Policy([aRule({ program: '/usr/bin/systemctl', args })], { rev: 3 });
 const oneOf = (...words: string[]): Pattern => ({ kind: 'one-of', words: new Set(words) });
-const like = (pattern: string): Pattern => ({ kind: 'like', pattern });
 const isAllowed = (decision: Decision) => 'allow' in decision;
 
 test('without rules only owners may do anything', () => {
@@ -75,4 +74,60 @@ test('root is for owners only, by whatever name, unless the rule trusts its prog
   }
   for (const runAs of ['nemo', undefined])
     expect(isAllowed(decide(new Policy([aRule({ runAs })]), asks(['true']), aMachine))).toBe(false);
+});
+
+test.each(['MODE', '=x', '', '\0=x', 'A B=c', '1A=x'])(
+  'the malformed variable %j is denied, whatever the rule',
+  (pair) => {
+    const policy = new Policy([
+      aRule({
+        env: [
+          { name: 'MODE', open: false },
+          { name: 'A', open: true },
+        ],
+      }),
+    ]);
+    expect(isAllowed(decide(policy, asks(['true'], { env: [Buffer.from(pair)] }), aMachine))).toBe(false);
+  },
+);
+
+test.each(['LD_PRELOAD', 'PATH', 'BASH_ENV', 'GIT_DIR', 'HOME'])('%s is denied, even if a rule names it', (name) => {
+  const policy = new Policy([
+    aRule({
+      env: [
+        { name, open: false },
+        { name: name[0]!, open: true },
+      ],
+    }),
+  ]);
+  expect(isAllowed(decide(policy, asks(['true'], { env: [Buffer.from(`${name}=x`)] }), aMachine))).toBe(false);
+});
+
+test('a secret goes by the names of env, as a descriptor too, and not where values are stated', () => {
+  const secret = (name: string, as: string) => asks(['true'], { secrets: [{ name, as }] });
+  const open = new Policy([aRule({ env: [{ name: 'DB', open: false }] })]);
+  for (const as of ['fd', 'env']) {
+    expect(isAllowed(decide(open, secret('DB', as), aMachine))).toBe(true);
+    expect(isAllowed(decide(open, secret('OTHER', as), aMachine))).toBe(false);
+    expect(isAllowed(decide(open, secret('LD_PRELOAD', as), aMachine))).toBe(false);
+  }
+  expect(isAllowed(decide(open, secret('DB', 'file'), aMachine))).toBe(false);
+  const stated = new Policy([aRule({ env: [{ name: 'DB', open: false, value: { kind: 'literal', word: 'x' } }] })]);
+  expect(isAllowed(decide(stated, secret('DB', 'env'), aMachine))).toBe(false);
+});
+
+test('a terminal needs pty, as a key or a verb, and a harmless name', () => {
+  const terminal = (term?: string) => asks(['true'], { pty: { cols: 80, rows: 24, term } });
+  for (const rule of [aRule({ pty: true }), aRule({ verbs: new Set(['pty']) })]) {
+    expect(isAllowed(decide(new Policy([rule]), terminal('xterm-256color'), aMachine))).toBe(true);
+    expect(isAllowed(decide(new Policy([rule]), terminal('../x'), aMachine))).toBe(false);
+  }
+  expect(isAllowed(decide(new Policy([aRule()]), terminal(), aMachine))).toBe(false);
+  expect(isAllowed(decide(new Policy([aRule({ verbs: new Set(['pty']) })]), asks(['true']), aMachine))).toBe(false);
+});
+
+test('who may start commands may come back to its own, and no verb starts one without its words', () => {
+  const policy = new Policy([aRule()]);
+  const ask = (verb: Verb) => isAllowed(decide(policy, { principal: 'alice', roles: [], verb }, aMachine));
+  expect(VERBS.filter(ask)).toEqual(['attach', 'observe']);
 });

@@ -47,7 +47,7 @@ test('every key of a rule is read', () => {
       program: '/usr/bin/systemctl',
       args: [
         { kind: 'one-of', words: new Set(['restart', 'status']) },
-        { kind: 'like', pattern: 'web-*' },
+        { kind: 'like', pattern: 'web-*', start: 'web-' },
       ],
       rest: undefined,
       runAs: 'app',
@@ -72,7 +72,7 @@ test('every key of a rule is read', () => {
       { kind: 'literal', word: '-n' },
       { kind: 'literal', word: '' },
     ],
-    rest: { each: { kind: 'like', pattern: '?' }, max: 8 },
+    rest: { each: { kind: 'like', pattern: '?', start: '' }, max: 8 },
     stdin: true,
   });
 });

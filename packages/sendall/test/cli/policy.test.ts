@@ -1,0 +1,166 @@
+/** `sendall policy`: what it shows, finds and decides, and what it tells whom. */
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { rootTest } from '../../../../test/support/root.js';
+import { Machine, User } from './support.js';
+
+let machine: Machine;
+let far: User;
+let file: string;
+beforeAll(async () => {
+  machine = await Machine.start();
+  far = machine.pairedUser('web1');
+  file = join(machine.user.home, 'policy.yaml');
+});
+afterAll(async () => {
+  far[Symbol.dispose]();
+  await machine[Symbol.asyncDispose]();
+});
+const call = (...words: string[]) => machine.user.call(['policy', ...words]);
+
+const RULES = `version: 1
+rules:
+  - id: restart-web
+    who: [role:deploy, alice]
+    verbs: [exec]
+    program: /usr/bin/printf
+    args: [{one-of: [restart, status]}, {like: 'web-*'}]
+    run-as: bin
+    cwd: [/srv]
+    stdin: yes
+  - {id: own-runs, who: [alice], verbs: [list, signal]}
+  - {id: shell, who: [role:admin], verbs: [sh], run-as: daemon, pty: yes}
+`;
+/** As editors do it: a new file in the old one's place. */
+function write(text: string): void {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+beforeEach(() => write(RULES));
+
+test('show lists the rules', () => {
+  const { code, stdout } = call('show');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/: 3 rules, sha256 [\da-f]{64}\n/);
+  expect(stdout).toMatch(
+    /3 +restart-web +alice role:deploy +exec +bin +\/usr\/bin\/printf <one of restart, status> <like web-\*>/,
+  );
+  const [shown] = machine.user.events(['policy', 'show', '--json']);
+  expect(shown).toMatchObject({ file, rules: [{ id: 'restart-web', line: 3 }, { id: 'own-runs' }, { id: 'shell' }] });
+});
+
+test('lint names each finding with its line, and ends with 1', () => {
+  const { code, stdout } = call('lint');
+  expect(code).toBe(1);
+  expect(stdout).toContain(`${file}:12: shell: shell text can start anything that daemon may start`);
+  const [found] = machine.user.events(['policy', 'lint', '--json']);
+  expect(found).toMatchObject({ ok: false, file });
+  write('version: 1\nrules: [{id: own, who: [alice], verbs: [list]}]\n');
+  expect(call('lint')).toEqual({ code: 0, stdout: '1 rule, nothing found\n', stderr: '' });
+});
+
+test('check reads any file, and names all of its mistakes', () => {
+  expect(call('check', file)).toMatchObject({ code: 0, stderr: '' });
+  const bad = join(machine.user.home, 'hosts.d-bad.yaml');
+  writeFileSync(bad, 'version: 1\nrules:\n  - {id: a}\n  - {id: b, who: [x], verbs: [run]}\n');
+  const { code, stdout } = call('check', bad);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/:3: a rule has no verbs: .*\n.*:4: "run" is no verb/);
+  const [said] = machine.user.events(['policy', 'check', bad, '--json']);
+  expect(said).toMatchObject({ ok: false, problems: [{ line: 3 }, { line: 4, what: expect.any(String) as string }] });
+  expect(call('check', join(machine.user.home, 'nothing')).code).toBe(200);
+});
+
+test('a broken policy is shown as that', () => {
+  write('version: 1\nrules: {}\n');
+  expect(call('show')).toMatchObject({ code: 1, stdout: `${file}:2: rules is a map, not a list: write [a, b]\n` });
+  expect(call('lint').code).toBe(1);
+  const { code, stdout } = call('test', 'alice', 'exec', 'local', '--', 'id');
+  expect(code).toBe(202);
+  expect(stdout).toContain('denied: ');
+});
+
+test('test tells what is denied, and what came nearest', () => {
+  const denied = call('test', 'alice', 'exec', 'local', '--', '/usr/bin/printf', 'stop', 'web-1');
+  expect(denied.code).toBe(202);
+  if (process.getuid?.() === 0)
+    expect(denied.stdout).toBe(
+      'denied: no rule lets alice exec /usr/bin/printf stop web-1\n' +
+        'nearest: restart-web (policy.yaml:3): argument 1 "stop" is not one of restart, status\n',
+    );
+  else expect(denied.stdout).toMatch(/^denied: this agent is not root, so it runs commands for owners only/);
+  expect(call('test', 'bob', 'list', 'local')).toMatchObject({
+    code: 202,
+    stdout: 'denied: no rule lets bob list\nnearest: restart-web (policy.yaml:3): it is for alice, role:deploy\n',
+  });
+});
+
+test('test tells what is allowed, and by which rule', () => {
+  expect(call('test', 'alice', 'list', 'local')).toEqual({
+    code: 0,
+    stdout: 'allowed: own-runs (policy.yaml:11)\n',
+    stderr: '',
+  });
+  expect(call('test', 'owner', 'exec', 'local', '--', 'rm').stdout).toBe(
+    'allowed: owner is an owner, and owners are not asked\n',
+  );
+});
+
+rootTest('test decides on what a run would say', () => {
+  const asked = (user: string, verb: string, ...words: string[]) =>
+    machine.user.events(['policy', 'test', '--json', user, verb, 'local', ...words])[0]!;
+  const command = ['--', 'printf', 'status', 'web-1'];
+  expect(asked('alice', 'exec', ...command)).toEqual({
+    decision: 'allow',
+    rule: 'restart-web',
+    line: 3,
+    program: '/usr/bin/printf',
+    runAs: 'bin',
+    nearest: [],
+  });
+  expect(asked('role:deploy', 'exec', ...command)).toMatchObject({ decision: 'allow' });
+  expect(asked('alice', 'exec', '--cwd', '/srv', '--stdin', ...command)).toMatchObject({ decision: 'allow' });
+  for (const wrong of [['--cwd', '/etc'], ['--as', 'root'], ['--pty'], ['--env', 'LANG=C']])
+    expect(asked('alice', 'exec', ...wrong, ...command)).toMatchObject({
+      decision: 'deny',
+      rule: null,
+      nearest: [{ rule: 'restart-web', line: 3 }, expect.anything(), expect.anything()],
+    });
+  expect(asked('role:admin', 'sh', '-c', 'id')).toMatchObject({ decision: 'allow', rule: 'shell', runAs: 'daemon' });
+  expect(asked('alice', 'pty', ...command)).toMatchObject({ decision: 'deny' });
+  expect(asked('role:admin', 'pty')).toMatchObject({ decision: 'allow' });
+  expect(asked('role:admin', 'sh', '--pty')).toMatchObject({ decision: 'allow' });
+});
+
+test('a far host answers its owners', () => {
+  const words = ['policy', 'test', 'alice', 'list', 'web1'];
+  expect(far.call(words)).toMatchObject({ code: 0, stdout: 'allowed: own-runs (policy.yaml:11)\n' });
+});
+
+rootTest('a far host tells others nothing of its policy', () => {
+  using alice = new User();
+  const [made] = machine.user.events(['pair', '--new', '--json', '--principal', 'alice', '--role', 'deploy']);
+  alice.call(['pair', machine.url, '--code', String(made!.code), '--name', 'web1']);
+  for (const rules of [RULES, `${RULES}  - {id: ask, who: [alice], verbs: [agent]}\n`]) {
+    write(rules);
+    const { code, stdout, stderr } = alice.call(['policy', 'test', 'alice', 'list', 'web1']);
+    expect({ code, stdout }).toEqual({ code: 202, stdout: '' });
+    expect(stderr).not.toContain('own-runs');
+  }
+});
+
+test.each([
+  [['test', 'alice', 'exec', 'local'], 'exec needs a command'],
+  [['test', 'alice', 'exec'], 'policy test takes USER VERB TARGET'],
+  [['test', 'alice', 'run', 'local', '--', 'x'], '"run" is no verb of a policy'],
+  [['test', 'alice', 'list', 'local', '--', 'x'], 'list takes no command'],
+  [['test', 'alice', 'list', 'a,b'], 'policy test asks one host'],
+  [['show', 'x'], 'policy does not know what "x" means here'],
+  [['check'], 'policy check takes one file'],
+  [['shwo'], 'did you mean "show"?'],
+])('policy %j is a mistake', (words, message) => {
+  const { code, stderr } = call(...words);
+  expect(code).toBe(200);
+  expect(stderr).toContain(message);
+});
