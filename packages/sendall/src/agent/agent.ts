@@ -424,7 +424,7 @@ export class Agent implements AsyncDisposable {
 
   async #answer(what: string, body: unknown, origin: Origin): Promise<unknown> {
     if (what === 'ping') return {};
-    if (what === 'status') return await this.#status();
+    if (what === 'status') return await this.#statusFor(this.#identify(origin));
     if (what.startsWith('log-')) {
       if (!this.#identify(origin).roles.includes('owner')) throw new RefusedError('the log is for owners only');
       return await this.#log.answer(what, body, origin.kind === 'local');
@@ -450,8 +450,70 @@ export class Agent implements AsyncDisposable {
     );
   }
 
+  /** Removes a key, and says how many links ended for it. */
+  async #removeCaller({ fingerprint }: { fingerprint?: unknown }): Promise<unknown> {
+    const caller = parseFingerprint(typeof fingerprint === 'string' ? fingerprint : '');
+    await this.#callers.remove(caller);
+    this.#notes.tell('unpair', { caller });
+    return await this.#admitAgain();
+  }
+
+  async #admitAgain(): Promise<{ ended: number }> {
+    const ended = this.#readmission.begin();
+    await this.#readmission.done;
+    return { ended };
+  }
+
+  /** What is wrong with the rules is for owners: the problem's text may quote them. */
+  async #statusFor(principal: Principal): Promise<AgentStatus> {
+    const { policy, ...status } = await this.#status();
+    const problem = policy.problem === undefined || isOwner(principal) ? policy.problem : 'it is broken';
+    return { ...status, policy: { ...policy, problem } };
   }
 
   /** This machine's own user needs no key. */
   #rolesOf(principal: string): readonly string[] | undefined {
     return principal === OWNER ? [OWNER] : this.#callers.rolesOf(principal);
+  }
+
+  async #stop(endRuns: boolean): Promise<unknown> {
+    const { runs } = await this.#status();
+    if (endRuns) await this.#endRuns();
+    setImmediate(() => void this.close());
+    return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
+  }
+
+  /** Ends the commands and waits, within bounds, until their callers can hear of it. */
+  async #endRuns(): Promise<void> {
+    await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
+    const until = performance.now() + END_PATIENCE;
+    while ((await this.#status()).runs && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  async #status(): Promise<AgentStatus> {
+    const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
+    const { limits, ...keeper } = keeperPartOf(answer);
+    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#settings;
+    return {
+      ...keeper,
+      pid: process.pid,
+      keeperPid: this.#gate.pid,
+      keeperVersion: this.#gate.version,
+      listening: this.listening,
+      version: VERSION,
+      fingerprint: this.fingerprint,
+      name: this.name,
+      links: this.#sessions.size,
+      resumes: this.#resumes.count,
+      replayedBytes: this.#resumes.replayedBytes,
+      limits: { connections, runsPerLink, pingDeadline, ...limits },
+      diskFree: freeBytes(this.home.state),
+      policy: this.#policyStatus,
+      callersProblem: this.#callersProblem,
+      setAside: this.setAside,
+      broker: this.#settings.broker,
+      unreached: this.unreached,
+    };
+  }
+}

@@ -79,6 +79,9 @@ test('a broken policy is shown as that', () => {
   const { code, stdout } = call('test', 'alice', 'exec', 'local', '--', 'id');
   expect(code).toBe(202);
   expect(stdout).toContain('denied: ');
+  const problem = `${file}:2: rules is a map, not a list: write [a, b]`;
+  expect(machine.user.call(['agent', 'status']).stdout).toContain(problem);
+  expect(machine.user.call(['doctor']).stdout).toContain(problem);
 });
 
 test('test tells what is denied, and what came nearest', () => {

@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, type Host } from '../../index.js';
-import { lintPolicy, parsePolicy, PolicyError, readPolicyFile, ruleText, VERBS, type PolicyAnswer } from '../../internal.js';
+import {
+  lintPolicy,
+  parsePolicy,
+  PolicyError,
+  readPolicyFile,
+  ruleText,
+  VERBS,
+  type PolicyAnswer,
+} from '../../internal.js';
 import { reach, reachOptions } from '../hosts/reach.js';
 import { surroundings } from '../runs/run-options.js';
 import { answer, json, table } from '../show/print.js';
