@@ -17,7 +17,7 @@ const TIME_ZONE = /^[A-Za-z][\w+,./:-]{0,63}$/;
 type Why = () => string;
 
 /** Beginnings of names that are never allowed. */
-const never = /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
+const NEVER = /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
 /** Names that are never allowed. */
 const neverThese = new Set(
   (
@@ -30,10 +30,10 @@ const neverThese = new Set(
   ).split(' '),
 );
 /** Variables whose values libraries use in paths. Source: sudoers(5), env_check. */
-const languages = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
+const LANGUAGES = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
 
 /** Whether no rule can allow a variable of this name. */
-export const isNeverAllowed = (name: Word): boolean => never.test(name) || neverThese.has(name);
+export const isNeverAllowed = (name: Word): boolean => NEVER.test(name) || neverThese.has(name);
 
 /** Why a caller may not set a variable; undefined: it may. `value` undefined: it is a secret. */
 export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word | undefined): Why | undefined {
@@ -52,7 +52,7 @@ export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word 
   if (value.startsWith('()')) return () => `the variable ${name} has the form of a function`;
   if (name === 'TERM' && !TERMINAL.test(value))
     return () => `the variable TERM is ${quoted(value)}, no terminal's name`;
-  if (languages.test(name) && /[/%]/.test(value))
+  if (LANGUAGES.test(name) && /[/%]/.test(value))
     return () => `the variable ${name} is ${quoted(value)}: it may hold no / and %`;
   if (name === 'TZ' && (!TIME_ZONE.test(value) || value.includes('..')))
     return () => `the variable TZ is ${quoted(value)}, no time zone`;
