@@ -78,8 +78,8 @@ export class Programs {
 }
 
 /** A path for system calls. */
-const at = (path: Word): string | Buffer => (isAscii(path) ? path : bytesOfWord(path));
-const isAscii = (path: Word): boolean => /^[\x01-\x7f]*$/.test(path);
+const at = (path: Word): string | Buffer => (isPlain(path) ? path : bytesOfWord(path));
+const isPlain = (path: Word): boolean => /^[ -~]*$/.test(path);
 const shown = (path: Word): string => printable(bytesOfWord(path).toString(), 200);
 
 /** Follows a path part by part, as the kernel does, and checks each part. Returns where it ends, without links. */

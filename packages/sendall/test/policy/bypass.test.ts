@@ -138,6 +138,6 @@ rootDescribe('a real agent', () => {
     if (attempt.options?.limits && outcome === 'refused') return expect(reason).toMatch(/memory/);
     expect({ outcome, reason }).toMatchObject({ outcome: 'ok' });
     const [program, ...words] = attempt.argv;
-    expect(stdout.toString()).toBe(program === 'printenv' ? 'slow\n' : `${words.join(' ')}\n`);
+    expect(stdout).toBe(program === 'printenv' ? 'slow\n' : `${words.join(' ')}\n`);
   });
 });
