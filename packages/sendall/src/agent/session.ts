@@ -388,12 +388,12 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     const { alias } = message;
     const runId = Buffer.from(message.runId);
     const who = this.#principal;
+    const { policy } = this.#services;
     try {
-      const refusal = await review(
-        { gate: this.gate, policy: this.#services.policy },
-        { runId, principal: who.name, who },
-      );
+      const reviewed = await review({ gate: this.gate, policy }, { runId, principal: who.name, who });
       if (this.#state !== 'open') return;
+      // Roles may have changed meanwhile.
+      const refusal = reviewed ?? this.refuses(message.mode === 'control' ? 'attach' : 'observe');
       if (refusal) {
         this.#logRefusal(refusal, { run: formatRunId(runId), verb: 'attach' });
         this.link.send({ type: 'ATTACH_REFUSED', alias, runId, ...refusal });

@@ -2,6 +2,7 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect, fleet, resolveHome } from 'sendall';
 import { rootTest } from '../../../../test/support/root.js';
 import { Machine, User } from './support.js';
 
@@ -64,6 +65,21 @@ describe('an identity', () => {
     expect(user.call(['run', '-n', 'web1', '--', 'true'], { env }).code).toBe(202);
     expect(user.call(['run', '-n', 'web1', '--', 'true']).code).toBe(0);
     expect(user.call(['run', '--identity', 'default', '-n', 'web1', '--', 'true'], { env }).code).toBe(0);
+  });
+
+  test('is used by programs too, for one host and for many', async () => {
+    user.call(['identity', 'new', 'robot']);
+    user.call(['--identity', 'robot', 'pair', machine.url, '--code', code(), '--name', 'web1']);
+    const home = resolveHome({ SENDALL_HOME: user.home });
+    await using host = await connect('web1', { home, identity: 'robot' });
+    expect((await host.run(['echo', 'x'])).stdout).toBe('x\n');
+    for await (const result of fleet('web1', { home, identity: 'robot' }).run(['echo', 'y']).results())
+      expect(result).toMatchObject({ ok: true, stdout: 'y\n' });
+    await expect(connect('web1', { home, identity: 'nobody' })).rejects.toThrow(/no identity "nobody"/);
+    await expect(connect('local', { home, identity: 'robot' })).rejects.toThrow(/for hosts on the network/);
+    for await (const result of fleet('web1', { home, identity: 'nobody' }).run(['true']).results())
+      expect(result).toMatchObject({ ok: false, reason: expect.stringContaining('no identity "nobody"') });
+    user.call(['identity', 'rm', 'robot']);
   });
 
   test.each([

@@ -146,6 +146,12 @@ describe('an authenticated caller loses its link, and nothing else, when it send
     expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
   });
 
+  test('an OPEN with a grant, where several callers share the link', async () => {
+    const rogue = await Rogue.authenticated(home.agentSocket, {}, ['shared']);
+    rogue.open(1, ['true'], false, { grant: { rule: 'mine', policyRev: 1, runAs: 'root' } });
+    expect(await rogue.lastWords()).toMatch(/OPEN.grant is not for callers to set/);
+  });
+
   test('stdin beyond its credit', async () => {
     const rogue = await Rogue.authenticated(home.agentSocket);
     rogue.open(1, ['sleep', '5'], true);

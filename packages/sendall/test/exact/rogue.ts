@@ -37,10 +37,14 @@ export class Rogue {
   }
 
   /** An authenticated caller. */
-  static async authenticated(path: string, auth: Partial<MessageNamed<'AUTH'>> = {}): Promise<Rogue> {
+  static async authenticated(
+    path: string,
+    auth: Partial<MessageNamed<'AUTH'>> = {},
+    features: readonly string[] = [],
+  ): Promise<Rogue> {
     const rogue = await Rogue.connect(path);
     const nonce = Buffer.alloc(16);
-    const words = { protoMin: 1, protoMax: 1, name: 'rogue', nonce, features: [], clockMs: 0, version: VERSION };
+    const words = { protoMin: 1, protoMax: 1, name: 'rogue', nonce, features, clockMs: 0, version: VERSION };
     rogue.send({ type: 'HELLO', alias: 0, ...words });
     rogue.send({ type: 'AUTH', alias: 0, method: 'local', ...auth });
     await rogue.hears('AUTH_OK');
