@@ -1,5 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +36,12 @@ rootDescribe('a full disk', () => {
   const fill = (): string => {
     const filler = join(folder, 'filler');
     const { bavail, bsize } = statfsSync(folder);
-    writeFileSync(filler, Buffer.alloc(bavail * bsize));
+    try {
+      writeFileSync(filler, Buffer.alloc(bavail * bsize));
+    } catch (error) {
+      // The keeper has taken a little of it meanwhile.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
     return filler;
   };
 
@@ -231,6 +245,41 @@ rootDescribe('a full disk', () => {
     expect(refused).toMatchObject({ code: 'limits' });
     expect(refused!.message).toMatch(/^the (run journal|log) cannot be written/);
     for (const run of runs) expect(await run.exit).toMatchObject({ code: 7 });
+    await keeper.end();
+  });
+
+  test('a log without room lets nothing start; what goes on is logged once there is room, and nothing is missing', async () => {
+    const keeper = await KeeperClient.start({ limits: { maxAttachments: 100_000 } }, folder);
+    const runs = Array.from({ length: 5 }, (_, i) => keeper.sh(`read x; exit ${i}`, { stdin: true }));
+    await Promise.all(runs.map((run) => run.wait('STARTED')));
+    const filler = fill();
+    const heldNow = async () => ((await keeper.status()).log as unknown as { held: number }).held;
+    let attached = 0;
+    // A megabyte is preallocated: it takes thousands of lines to use it up.
+    while ((await heldNow()) === 0) {
+      const batch = Array.from({ length: 500 }, () => keeper.attach(runs[0]!.runId));
+      await Promise.all(batch.map((each) => each.wait('ATTACHED')));
+      attached += batch.length;
+    }
+    expect(await keeper.exec('true').wait('REFUSED')).toMatchObject({
+      code: 'limits',
+      message: expect.stringMatching(/cannot be written/) as string,
+    });
+    for (const run of runs) run.input(0, Buffer.from('\n'));
+    for (const [i, run] of runs.entries()) expect(await run.exit).toMatchObject({ code: i });
+    rmSync(filler);
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
+    const answer = await (await keeper.ask({ type: 'ASK', what: 'log' })).wait('ANSWER');
+    expect(answer.error).toBeUndefined();
+    expect(await heldNow()).toBe(0);
+    const lines = readFileSync(join(folder, 'log', '0000000000000000.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    const records = lines.map((line) => JSON.parse(line) as { n: number; kind: string; code?: unknown });
+    expect(records.map(({ n }) => n)).toEqual(records.map((_, n) => n));
+    const count = (kind: string) => records.filter((each) => each.kind === kind).length;
+    expect([count('attach'), count('exit')]).toEqual([attached, 6]);
+    expect(records.some(({ kind, code }) => kind === 'refuse' && code === 'limits')).toBe(true);
     await keeper.end();
   });
 });

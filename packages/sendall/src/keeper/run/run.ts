@@ -299,7 +299,9 @@ export class KeeperRun implements OutputsEvents {
       ...this.#logged,
       pid,
       program: launch.program.toString(),
-      as: spec.runAs,
+      device: this.#grant?.device,
+      inode: this.#grant?.inode,
+      as: this.#grant?.runAs ?? spec.runAs,
       cgroup: tree.cgroup,
     });
     fault('after-started');
