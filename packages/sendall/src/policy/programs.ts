@@ -117,13 +117,13 @@ function walk(path: Word, uid: number): Word {
 const partsOf = (path: Word): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
 
 function safe(part: Word, info: Stats | BigIntStats, uid: number, path: Word): void {
-  const what = part === path ? shown(path) : `${shown(path)}: ${shown(part)}`;
   const owner = Number(info.uid);
   const mode = Number(info.mode);
-  if (owner !== 0 && owner !== uid) throw new Problem(`${what} can be changed by others: it belongs to user ${owner}`);
+  const change = (why: string) =>
+    new Problem(`${part === path ? '' : `${shown(path)}: `}${shown(part)} can be changed by others: ${why}`);
+  if (owner !== 0 && owner !== uid) throw change(`it belongs to user ${owner}`);
   // The mode of a link says nothing. Where there are access lists, the group's bits are the most that they give.
-  if (!info.isSymbolicLink() && mode & 0o022)
-    throw new Problem(`${what} can be changed by others: its mode is ${(mode & 0o7777).toString(8)}`);
+  if (!info.isSymbolicLink() && mode & 0o022) throw change(`its mode is ${(mode & 0o7777).toString(8)}`);
 }
 
 function stat(part: Word, path: Word): Stats {
