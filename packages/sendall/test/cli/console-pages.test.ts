@@ -1,36 +1,47 @@
-/** The console blocks of fleet.md and nats.md: their lines run in one shell, as they stand there and in that order, and print what stands there. */
-import { spawn } from 'node:child_process';
+/**
+ * The console blocks of fleet.md, nats.md and security.md: their lines run in one shell, as they stand there and in that
+ * order, and print what stands there. Files that a page shows are there before the next line.
+ */
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { patience } from '../../../../test/support/waits.js';
+import { rootTest } from '../../../../test/support/root.js';
 import { removeHome } from '../remove-home.js';
 import { SENDALL } from './support.js';
 
-/** A page's command lines, each with what it prints. */
-function stepsOf(page: string) {
-  const text = readFileSync(new URL(`../../../../docs/sendall/${page}`, import.meta.url), 'utf8');
-  return [...text.matchAll(/^```console\n(.*?)^```$/gms)].flatMap(([, block = '']) =>
-    block
-      .split(/^\$ /m)
-      .slice(1)
-      .map((step) => ({ line: step.slice(0, step.indexOf('\n')), output: step.slice(step.indexOf('\n') + 1) })),
+const textOf = (page: string) => readFileSync(new URL(`../../../../docs/${page}`, import.meta.url), 'utf8');
+
+/** A page's command lines, each with what it prints. A file is a line that writes it. */
+function stepsOf(text: string) {
+  return [...text.matchAll(/^```console\n(.*?)^```$|^`(~\/\S+)`:\n\n```yaml\n(.*?)^```$/gms)].flatMap(
+    ([, block = '', file, content]) =>
+      file === undefined
+        ? block
+            .split(/^\$ /m)
+            .slice(1)
+            .map((step) => ({ line: step.slice(0, step.indexOf('\n')), output: step.slice(step.indexOf('\n') + 1) }))
+        : [{ line: `install -m 600 /dev/stdin ${file} <<'END'\n${content}END`, output: '' }],
   );
 }
 
 let home: string;
-beforeEach(() => {
+
+/** A new home, until the test ends, and so for the agents in it. */
+function newHome(): void {
   home = mkdtempSync(join(tmpdir(), 'sendall-page-'));
-});
-afterEach(async () => {
-  await shell('sendall links stop; for h in ~/fleet/*/; do SENDALL_HOME=$h sendall agent stop --runs; done');
-  await shell('p=$(cat ~/fleet/broker.pid); [ "$(cat /proc/$p/comm)" = nats-server ] && kill $p');
-  for (const { name } of readdirSync(join(home, 'fleet'), { withFileTypes: true }).filter((each) => each.isDirectory()))
-    await removeHome(join(home, 'fleet', name), 0);
-  rmSync(home, { recursive: true, force: true });
-});
+  onTestFinished(async () => {
+    await shell('sendall links stop');
+    await shell('for h in ~/fleet/*/; do export SENDALL_HOME=$h; sendall links stop; sendall agent stop --runs; done');
+    await shell('p=$(cat ~/fleet/broker.pid); [ "$(cat /proc/$p/comm)" = nats-server ] && kill $p');
+    for (const each of readdirSync(join(home, 'fleet'), { withFileTypes: true }).filter((each) => each.isDirectory()))
+      await removeHome(join(home, 'fleet', each.name), 0);
+    rmSync(home, { recursive: true, force: true });
+  }, 120_000);
+}
 
 /** What a shell of this home's user prints, on both streams; `sendall` is our program. */
 async function shell(script: string): Promise<string> {
@@ -55,15 +66,31 @@ const stable = (output: string) =>
 
 const quoted = (line: string) => `'${line.replaceAll("'", `'\\''`)}'`;
 
-test.each([
-  ['fleet.md', 20],
-  ['nats.md', 10],
-])('%s: each command line prints what stands below it', { timeout: 600_000 }, async (page, least) => {
-  const steps = stepsOf(page);
+/** Runs a page's lines. There are more than `least` of them. */
+async function runPage(page: string, least: number): Promise<void> {
+  newHome();
+  const steps = stepsOf(textOf(page));
   expect(steps.length).toBeGreaterThan(least);
   // A mark goes before the output of each line, and leaves the code of the line before.
   const script = steps.map(({ line }, i) => `code=$?; echo "=== ${i}"; (exit $code); eval ${quoted(line)}`).join('\n');
   const outputs = (await shell(script)).split(/^=== \d+\n/m).slice(1);
   const ran = steps.map(({ line }, i) => ({ line, output: stable(outputs[i] ?? 'it did not run') }));
   expect(ran).toEqual(steps.map(({ line, output }) => ({ line, output: stable(output) })));
+}
+
+test.each([
+  ['sendall/fleet.md', 20],
+  ['sendall/nats.md', 10],
+])('%s: each command line prints what stands below it', { timeout: 600_000 }, runPage);
+
+rootTest('security.md: each command line prints what stands below it', { timeout: 600_000 }, async () => {
+  const accounts = ['sendall-app', 'sendall-look', 'sendall-robot'];
+  // Those of others stay.
+  expect(accounts.filter((name) => spawnSync('id', ['-u', name]).status === 0)).toEqual([]);
+  onTestFinished(() => accounts.forEach((name) => spawnSync('userdel', [name])));
+  await runPage('security.md', 30);
+});
+
+test('security.md and its Chinese page have the same lines', () => {
+  expect(stepsOf(textOf('security.zh-CN.md'))).toEqual(stepsOf(textOf('security.md')));
 });

@@ -295,6 +295,14 @@ describe('agent install --systemd', () => {
     await Promise.all([once(agent, 'exit'), once(keeper, 'exit')]);
   });
 
+  test('as --system, it is for root alone', () => {
+    using owner = new User();
+    const folder = mkdtempSync(join(tmpdir(), 'units-'));
+    const { code, stdout, stderr } = owner.call(['agent', 'install', '--system', '--into', folder]);
+    if (process.getuid!() === 0) expect([code, stdout]).toEqual([0, expect.stringContaining('sendall-agent.service')]);
+    else expect([code, stderr]).toEqual([200, expect.stringContaining('sudo sendall agent install --system')]);
+  });
+
   test('is accepted by systemd, if installed', () => {
     using owner = new User();
     const folder = mkdtempSync(join(tmpdir(), 'units-'));

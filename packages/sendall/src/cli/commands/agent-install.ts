@@ -1,4 +1,4 @@
-/** `sendall agent install --systemd`. */
+/** `sendall agent install --systemd` and `--system`. */
 import { UsageError } from '../../errors.js';
 import type { Arguments } from '../words/command.js';
 import { engineFilesOf, engineWords } from '../words/engine-options.js';
@@ -7,7 +7,11 @@ import { answer, json } from '../show/print.js';
 
 /** Writes the units and prints the next steps. It starts nothing. */
 export function install(args: Arguments): number {
-  if (!args.on('systemd')) throw new UsageError('agent install knows systemd only: sendall agent install --systemd');
+  const isForSystem = args.on('system');
+  if (!args.on('systemd') && !isForSystem)
+    throw new UsageError('agent install knows systemd only: sendall agent install --systemd');
+  if (isForSystem && isUserUnit())
+    throw new UsageError('only root can set up an agent that is root: sudo sendall agent install --system');
   const name = args.text('name');
   const written = writeUnits({
     folder: args.text('into'),

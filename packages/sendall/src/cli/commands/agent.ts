@@ -14,7 +14,7 @@ import { journalDamage } from '../runs/journal-damage.js';
 
 export const agent: Command = {
   name: 'agent',
-  usage: '[OPTIONS] [stop | restart | status | install --systemd]',
+  usage: '[OPTIONS] [stop | restart | status | install --systemd | install --system]',
   summary: 'serve this machine in the foreground, or stop, restart or query the running agent',
   examples: ['sendall agent --listen tls://0.0.0.0:7433', 'sendall agent restart --listen tls://0.0.0.0:7433'],
   options: {
@@ -24,6 +24,7 @@ export const agent: Command = {
     },
     name: { value: 'NAME', help: 'the name shown to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
+    system: { help: 'with install: the same as root, for callers who are no owners; another user is refused' },
     into: { value: 'DIR', help: 'with install: write them there', complete: 'folder' },
     runs: { help: 'with stop: end the running commands too' },
     json: { help: 'one JSON object a line on stdout' },
