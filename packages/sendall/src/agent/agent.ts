@@ -493,7 +493,7 @@ export class Agent implements AsyncDisposable {
 
   async #status(): Promise<AgentStatus> {
     const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
-    const { limits, ...keeper } = keeperPartOf(answer);
+    const { limits, log, ...keeper } = keeperPartOf(answer);
     const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#settings;
     return {
       ...keeper,
@@ -511,6 +511,7 @@ export class Agent implements AsyncDisposable {
       diskFree: freeBytes(this.home.state),
       policy: this.#policyStatus,
       callersProblem: this.#callersProblem,
+      log: log && { ...log, problem: log.problem ?? this.#log.problem },
       setAside: this.setAside,
       broker: this.#settings.broker,
       unreached: this.unreached,

@@ -55,6 +55,8 @@ export class LogDesk {
   readonly #gate: KeeperGate;
   /** Heads are signed one after the other. */
   #signing: Promise<unknown> = Promise.resolve();
+  /** Why the last head was not signed. */
+  problem: string | undefined;
 
   constructor(home: Home, identity: Identity, gate: KeeperGate) {
     this.#folder = logFolder(home);
@@ -65,7 +67,10 @@ export class LogDesk {
   /** The log's newest head: everything so far is on the disk and in the files then. */
   head(): Promise<SignedHead> {
     const signed = this.#signing.then(() => this.#sign());
-    this.#signing = signed.catch(() => undefined);
+    this.#signing = signed.then(
+      () => (this.problem = undefined),
+      (error: Error) => (this.problem = error.message),
+    );
     return signed;
   }
 

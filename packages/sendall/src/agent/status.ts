@@ -43,12 +43,23 @@ export interface AgentStatus {
   readonly policy: PolicyStatus;
   /** Why the list of callers cannot be read; nothing of callers over the network starts meanwhile. */
   readonly callersProblem: string | undefined;
+  /** The host's log; undefined when the keeper is too old to have one. */
+  readonly log: LogStatus | undefined;
   /** Folders with what was set aside because the run journal was damaged, the oldest first; until they are removed. */
   readonly setAside: readonly string[];
   /** Files for its connection to a broker. */
   readonly broker: EngineFiles;
   /** Brokers in `listening` that are not connected now. */
   readonly unreached: readonly { readonly url: string; readonly reason: string }[];
+}
+
+/** The state of a log. */
+export interface LogStatus {
+  readonly records: number;
+  /** Records that wait for room on the disk. */
+  readonly held: number;
+  /** Why it cannot be written, so that nothing starts, or why its heads are not signed. */
+  readonly problem: string | undefined;
 }
 
 /** The state of a policy. */
@@ -82,14 +93,14 @@ export interface AgentLimits {
 /** The keeper's part of a status. */
 export type KeeperPart = Pick<
   AgentStatus,
-  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted'
+  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted' | 'log'
 > & {
   readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
 };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
 export function keeperPartOf(answer: Control): KeeperPart {
-  const { running, queued, spoolBytes, native, proof, lastToGo, cannotLimit, different, limits } = (
+  const { running, queued, spoolBytes, native, proof, lastToGo, cannotLimit, different, log, limits } = (
     answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}
   ) as {
     running?: number;
@@ -100,6 +111,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     lastToGo?: boolean;
     cannotLimit?: string | null;
     different?: string[];
+    log?: { size: number; held: number; failed?: string };
     limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
   };
   return {
@@ -110,6 +122,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     keeperIsLastToGo: lastToGo,
     cannotLimit,
     notAdopted: different,
+    log: log && { records: log.size, held: log.held, problem: log.failed },
     limits: {
       running: limits?.maxRunning,
       spool: limits?.spoolMax,

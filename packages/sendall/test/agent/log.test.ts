@@ -114,6 +114,7 @@ test('it signs no head that does not continue the last one, and says so', async 
   expect((await headOf(host)).checkpoint).toBe(first.checkpoint);
   await host.run(['true']);
   const second = await headOf(host);
+  expect((await agent.status).log).toEqual({ records: second.size, held: 0, problem: undefined });
   expect(second.size).toBeGreaterThan(first.size);
   expect(readFileSync(join(logFolder(home), 'checkpoint'), 'utf8')).toBe(second.checkpoint);
   // Signed for another history: one with more records, and one with as many others.
@@ -123,6 +124,7 @@ test('it signs no head that does not continue the last one, and says so', async 
     const signed = signCheckpoint({ origin, size, root: leafHash(Buffer.from('another')) }, pem);
     writeFileSync(join(logFolder(home), 'checkpoint'), signed);
     await expect(headOf(host)).rejects.toThrow('it was cut or rewritten, and is not signed any more');
+    expect((await agent.status).log!.problem).toContain('it was cut or rewritten');
     expect(readFileSync(join(logFolder(home), 'checkpoint'), 'utf8')).toBe(signed);
   }
 });

@@ -97,6 +97,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
     mend: status.keeperPid === undefined ? 'run a command: the agent starts it' : undefined,
   };
   yield journalFinding(status);
+  if (status.log) yield logFinding(status.log);
   if (status.policy) yield policyFinding(status.policy);
   if (status.callersProblem !== undefined) yield callersFinding(status.callersProblem);
   yield linksFinding(status, host.resumes);
@@ -189,6 +190,12 @@ function limitsFinding({ limits }: AgentStatus): Finding {
     `a silent link is given up after ${pingDeadline / 1000} s`,
   ];
   return { check: 'limits', ok: true, found: found.join(', ') };
+}
+
+function logFinding({ records, held, problem }: NonNullable<AgentStatus['log']>): Finding {
+  const found = problem ?? (held ? `${count(held, 'record')} wait for room on the disk` : count(records, 'record'));
+  const mend = problem ? 'see sendall audit verify' : held ? 'make room on that disk' : undefined;
+  return { check: 'log', ok: !mend, found, mend };
 }
 
 function journalFinding({ setAside }: AgentStatus): Finding {
