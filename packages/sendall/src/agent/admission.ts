@@ -3,7 +3,7 @@
  * where runs are opened and attached to, where operations on them come from callers, and for questions.
  */
 import { ProtocolError } from '../errors.js';
-import { decodeSpec } from '../protocol/codec.js';
+import { decodeSpec, encodeSpec } from '../protocol/codec.js';
 import type { Grant, Spec } from '../protocol/messages.js';
 import { verbOf } from '../policy/match.js';
 import type { PolicyFile } from '../policy/policy-file.js';
@@ -58,6 +58,9 @@ function decideOn(
     if (error instanceof ProtocolError) return { code: 'badspec', message: error.message };
     throw error;
   }
+  // What this agent does not know, or reads otherwise, a keeper of another version could obey.
+  if (encodeSpec(spec).length !== rawSpec.length)
+    return { code: 'badspec', message: 'the spec has a field twice, or one that this agent does not know' };
   const decision = decide({ principal: name, roles, verb: verbOf(spec), spec });
   return 'grant' in decision ? decision.grant : { code: 'policy', message: decision.deny };
 }

@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, openAgent, pair, resolveHome, type Agent, type Home, type Host } from 'sendall';
+import { admitRun } from '../../dist/agent/admission.js';
 import { prepareRun } from '../../dist/client/options/options.js';
 import { decide, verbOf } from '../../dist/policy/match.js';
+import type { PolicyFile } from '../../dist/policy/policy-file.js';
+import type { Request } from '../../dist/policy/request.js';
 import { parsePolicy } from '../../dist/policy/parse.js';
 import { ThisMachine } from '../../dist/policy/this-machine.js';
 import { rootDescribe } from '../../../../test/support/root.js';
@@ -90,6 +93,16 @@ test('a decision is an allow with a rule of the policy, or a denial that names n
       } else for (const { id } of policy.rules) expect(decision.deny).not.toContain(`${id} (`);
     }),
   );
+});
+
+test('a spec with a field that is not known here, or twice, is refused', () => {
+  const file = { decide: (request: Request) => decide(policy, request, machine) } as PolicyFile;
+  const { rawSpec } = prepareRun({ verb: 'exec', argv: ['echo', 'status', 'web-1'] });
+  const admitted = (raw: Uint8Array) => admitRun(file, { name: 'alice', roles: ['deploy'] }, raw);
+  expect(admitted(rawSpec)).toMatchObject({ rule: 'service' });
+  const unknown = Buffer.concat([rawSpec, Buffer.from([0xf8, 0x7f, 1])]);
+  const twice = Buffer.concat([rawSpec, Buffer.from([0x0a, 4]), Buffer.from('exec')]);
+  for (const raw of [unknown, twice]) expect(admitted(raw)).toMatchObject({ code: 'badspec' });
 });
 
 rootDescribe('a real agent', () => {
