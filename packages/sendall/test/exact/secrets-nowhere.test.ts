@@ -61,6 +61,14 @@ function processesWith(of: string): { pid: number; where: string }[] {
     );
 }
 
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return 'none';
+  }
+}
+
 interface Said {
   code: number | null;
   stdout: string;
@@ -250,15 +258,23 @@ test(
     const { pid, keeperPid } = await site.status();
     const links = JSON.parse((await site.call(['links', '--json'])).stdout) as { pid: number };
     for (const each of [pid, keeperPid, links.pid]) expect(alive(each)).toBe(true);
+    // By now the second command has become sleep; a shell before it is gone.
+    const names = () => processesWith(hidden).map((each) => commandOf(each.pid));
+    await until(
+      () => names().join() === 'sleep',
+      () => `sleep alone to have the variable; now ${names().join()}`,
+    );
     const mayHave = processesWith(hidden).map((each) => each.pid);
-    const names = mayHave.map((each) => readFileSync(`/proc/${each}/comm`, 'utf8').trim());
-    expect(names).toEqual(['sleep']);
     look('while commands run', mayHave);
 
     // Crashes: of the caller, the warm-links process, the agent and, last, the keeper.
     await killed(attached.pid!);
     await killed(links.pid);
     const through = site.start('caller', ['attach', first, '--on', 'web1']);
+    await until(
+      () => site.printed.some(({ what, bytes }) => what.endsWith('--on web1') && bytes.includes('go')),
+      'the output on another link',
+    );
     const waiting = site.start('caller', [...run, '--', 'sh', '-c', `${has} && sleep 602`], hidden);
     await until(async () => (await site.call(['ps', 'web1'])).stdout.includes('sleep 602'), 'the third command');
     site.agent.kill('SIGKILL');
