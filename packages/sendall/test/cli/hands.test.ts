@@ -192,6 +192,10 @@ describe('completion', () => {
   test('offers commands, options, their values, hosts, sets and runs', () => {
     user.call(['run', '--name', 'completed', 'web1', '--', 'true']);
     expect(complete('ru')).toEqual(['run']);
+    expect(complete('--identity', '')).toEqual(['default']);
+    expect(complete('--identity', 'default', 'run', 'web1')).toEqual(['web1']);
+    expect(complete('--identity=default', 'ru')).toEqual(['run']);
+    expect(complete('run', '--identity', 'def')).toEqual(['default']);
     expect(complete('run', '--caps'.slice(0, 5))).toEqual(['--capture']);
     expect(complete('run', '--capture', '')).toEqual(['split', 'merged', 'exact', 'ordered']);
     expect(complete('run', 'web1')).toEqual(['web1']);

@@ -86,7 +86,13 @@ export function completeCommand(commands: () => Promise<readonly Command[]>): Co
 }
 
 function candidates(commands: readonly Command[], before: readonly string[], last: string): readonly string[] {
-  if (before.length === 0) return [...commands.map(({ name }) => name), '--help', '--version'];
+  // It may stand before the command.
+  if (before[0] === '--identity') {
+    if (before.length === 1) return identityNames(resolveHome());
+    return candidates(commands, before.slice(2), last);
+  }
+  if (before[0]?.startsWith('--identity=')) return candidates(commands, before.slice(1), last);
+  if (before.length === 0) return [...commands.map(({ name }) => name), '--identity', '--help', '--version'];
   const command = commands.find(({ name }) => name === before[0]);
   if (!command || before.includes('--')) return [FILES];
   const option = optionNamed(command, before.at(-1)!);
