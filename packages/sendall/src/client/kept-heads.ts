@@ -45,14 +45,16 @@ export class KeptHeads {
 
   private constructor(path: string) {
     this.#path = path;
-    process.once('exit', () => this.#write());
   }
 
   /** The heads of `home`: one instance for each process. */
   static of({ config }: Home): KeptHeads {
     const path = join(config, 'heads');
     let heads = instances.get(path);
-    if (!heads) instances.set(path, (heads = new KeptHeads(path)));
+    if (!heads) {
+      if (!instances.size) process.once('exit', () => instances.forEach((each) => each.#write()));
+      instances.set(path, (heads = new KeptHeads(path)));
+    }
     return heads;
   }
 
@@ -129,13 +131,23 @@ export class KeptHeads {
  */
 function headsIn(path: string): Map<string, KeptHead> {
   const heads = new Map<string, KeptHead>();
-  for (const line of (readPrivateFile(path) ?? '').split('\n')) {
+  for (const line of textOf(path).split('\n')) {
     const [, word, size, root, atMs, accepted] = LINE.exec(line) ?? [];
     if (word === undefined) continue;
     const head = { size: Number(size), root: root!, atMs: Number(atMs) };
     if (accepted !== undefined || head.size > (heads.get(word)?.size ?? -1)) heads.set(word, head);
   }
   return heads;
+}
+
+/** Where a part of the path is a file there are no heads. What is wrong with the folder is told by the dial. */
+function textOf(path: string): string {
+  try {
+    return readPrivateFile(path) ?? '';
+  } catch (error) {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOTDIR') return '';
+    throw error;
+  }
 }
 
 /** One host's log, as this user has seen it. */
