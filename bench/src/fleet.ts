@@ -3,8 +3,8 @@
  *
  * Sets of host names against ClusterShell, if installed, in CPU time of each side's own process; growth: four times as
  * many names or lines against a quarter of them, a ratio of 4 for linear work; dials over TLS with 1,000 and 10,000
- * known hosts against dials with 100; a first command sent in one flight with our name (fleet/first-flight.ts); gathered
- * runs on up to 10,000 hosts in this process (fleet/memory.ts); and one command on 200 loopback addresses against pdsh
+ * known hosts against dials with 100; a first command sent in one flight with our name (fleet/first-flight.ts); the
+ * memory of kept links (fleet/idle.ts); gathered runs on up to 10,000 hosts in this process (fleet/memory.ts); and one command on 200 loopback addresses against pdsh
  * and clush (fleet/loopback.ts).
  */
 import { spawnSync } from 'node:child_process';
@@ -15,6 +15,7 @@ import { differences } from '../../packages/sendall/dist/cli/show/text-diff.js';
 import { median, print, type Row } from './exec/figures.js';
 import { openSite } from './exec/site.js';
 import { firstFlights } from './fleet/first-flight.js';
+import { keptIdle } from './fleet/idle.js';
 import { onLoopback } from './fleet/loopback.js';
 import { inMemory } from './fleet/memory.js';
 
@@ -176,6 +177,7 @@ if (wanted('dial')) {
   }
 }
 if (wanted('flight')) rows.push(...(await firstFlights(ROUNDS)));
+if (wanted('idle')) rows.push(...(await keptIdle(ROUNDS)));
 rows.push(...(await inMemory(ROUNDS, wanted)));
 if (wanted('loopback')) rows.push(...(await onLoopback(ROUNDS)));
 print(rows);
