@@ -4,8 +4,8 @@
  * Sets of host names against ClusterShell, if installed, in CPU time of each side's own process; growth: four times as
  * many names or lines against a quarter of them, a ratio of 4 for linear work; dials over TLS with 1,000 and 10,000
  * known hosts against dials with 100; a first command sent in one flight with our name (fleet/first-flight.ts); the
- * memory of kept links (fleet/idle.ts); gathered runs on up to 10,000 hosts in this process (fleet/memory.ts); and one command on 200 loopback addresses against pdsh
- * and clush (fleet/loopback.ts).
+ * memory of kept links (fleet/idle.ts); gathered runs on up to 10,000 hosts in this process (fleet/memory.ts); and one
+ * command on 200 loopback addresses against pdsh and clush (fleet/loopback.ts).
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
