@@ -67,10 +67,17 @@ describe('a command', () => {
 
 const hasOne = (controller: string): boolean => process.getuid?.() === 0 && versionOne(controller) !== undefined;
 
-/** This process' own group of version 2, or one above, hands this controller on. */
+/** glibc starts processes in groups of version 2 from 2.39 on. */
+function bearsInGroups(): boolean {
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const [major = 0, minor = 0] = (header.glibcVersionRuntime ?? '').split('.').map(Number);
+  return major > 2 || (major === 2 && minor >= 39);
+}
+
+/** The keeper may use this controller of version 2. */
 function hasTwo(controller: string): boolean {
   const two = versionTwo();
-  if (!two || process.getuid?.() !== 0 || versionOne(controller)) return false;
+  if (!two || process.getuid?.() !== 0 || versionOne(controller) || !bearsInGroups()) return false;
   return readFileSync(`${two.mount}/cgroup.controllers`, 'latin1').split(/\s/).includes(controller);
 }
 

@@ -3,11 +3,14 @@
  * per process or user (setrlimit) would not do: a tree has many processes, and RLIMIT_NPROC counts all of a user's.
  *
  * Version 1 has a hierarchy for each controller: the keeper's main thread steps into a group there, starts the command,
- * and steps back. The limit on memory is set after that. While the thread is inside, the kernel could otherwise end the
- * keeper for what the command takes; what the command has taken by then counts all the same.
+ * and steps back.
  *
  * In version 2 the memory controller works in no threaded group, so these commands get a domain group, beside the
  * keeper's own, and posix_spawn puts them there at their birth.
+ *
+ * In both the limit on memory is set when posix_spawn has returned. Until then the kernel could end the keeper for what the
+ * command takes (version 1), or find nothing to end and wait (version 2: it spares a child that still shares its parent's
+ * memory, and posix_spawn waits for that child). What the command has taken by then counts all the same.
  *
  * Sources: Linux Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/memory.rst and cgroup-v1/pids.rst.
  */
@@ -48,10 +51,18 @@ export class LimitGroup {
   readonly domain: DomainCgroup | undefined;
   readonly #stepped: readonly SteppedGroup[];
   readonly #limits: TreeLimits;
+  /** Where its memory counts, if that is the domain group. */
+  readonly #memory: string | undefined;
 
   /** @internal Use LimitGroups. */
-  constructor(limits: TreeLimits, stepped: readonly SteppedGroup[], domain: DomainCgroup | undefined) {
+  constructor(
+    limits: TreeLimits,
+    stepped: readonly SteppedGroup[],
+    domain: DomainCgroup | undefined,
+    inDomain: readonly Limited[],
+  ) {
     this.#limits = limits;
+    this.#memory = inDomain.includes('memory') ? domain?.path : undefined;
     this.#stepped = stepped;
     this.domain = domain;
   }
@@ -66,14 +77,15 @@ export class LimitGroup {
    * may have.
    */
   begin(): boolean {
+    if (this.#memory !== undefined) writeFileSync(join(this.#memory, 'memory.max'), String(this.#limits.memory));
     return this.#stepped.every((group) => group.limit(this.#limits));
   }
 
   /** Whether the kernel ended a process of it because the limit on memory was reached. */
   get ranOutOfMemory(): boolean {
     if (this.#limits.memory === undefined) return false;
-    const events = this.domain
-      ? textOf(join(this.domain.path, 'memory.events'))
+    const events = this.#memory
+      ? textOf(join(this.#memory, 'memory.events'))
       : this.#stepped.map((group) => group.memoryEvents).join('');
     return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0) > 0;
   }
@@ -184,7 +196,7 @@ export class LimitGroups {
         group.prepare(limits);
       }
       if (inTwo.length > 0) domain = this.#domain(limits, inTwo);
-      return new LimitGroup(limits, stepped, domain);
+      return new LimitGroup(limits, stepped, domain, inTwo);
     } catch (error) {
       for (const group of stepped) group.remove();
       if (error instanceof StartFailure) throw error;
@@ -223,9 +235,8 @@ export class LimitGroups {
     const path = join(this.#domainFolder(this.#cgroups, wanted), `r${this.#made++}`);
     mkdirSync(path);
     try {
-      const { memory, processes } = limits;
+      const { processes } = limits;
       if (wanted.includes('memory')) {
-        writeFileSync(join(path, 'memory.max'), String(memory));
         writeIfThere(join(path, 'memory.swap.max'), '0');
         // The whole command, not the one process that asked for too much.
         writeIfThere(join(path, 'memory.oom.group'), '1');
