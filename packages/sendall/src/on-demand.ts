@@ -8,6 +8,7 @@ import type { Home } from './home.js';
 import type { Engine } from './keys/engine.js';
 import type { EngineStatus } from './link/nats/discover.js';
 import type { WarmLinks, WarmLinksOptions } from './link/warm/warm-links.js';
+import type { PolicyDocument } from './policy/document.js';
 import type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';
 
 /**
@@ -50,6 +51,15 @@ export async function pair(home: Home, url: string, options: PairOptions): Promi
 export async function auditVerify(source: string | Host, heads: readonly AuditHead[] = []): Promise<AuditVerdict> {
   const half = await import('./client/audit.js');
   return await half.auditVerify(source, heads);
+}
+
+/**
+ * Checks the text of a policy, so that a program can show its rules and test what they allow.
+ * @throws UsageError whose `problems` are all mistakes with their lines.
+ */
+export async function policy(text: string | Uint8Array): Promise<PolicyDocument> {
+  const half = await import('./policy/document.js');
+  return half.readDocument(text);
 }
 
 /**

@@ -16,6 +16,7 @@ export const VERBS = [
   'agent',
   'forward',
 ] as const;
+/** What a caller may want of a host. */
 export type Verb = (typeof VERBS)[number];
 /** Those that start a command. */
 export const STARTS = ['exec', 'sh', 'pty'] as const satisfies readonly Verb[];
