@@ -3,10 +3,11 @@
  * compile: a new field is refused thought, not forgotten.
  */
 import type { Limits, Spec } from '../protocol/messages.js';
+import { variableOf } from '../protocol/secrets.js';
 import { printable } from '../text/printable.js';
 import { describe, matches, quoted, wordOf, wordOfText, type Word } from './patterns.js';
 import { basenameOf, type Rule } from './rules.js';
-import { TERMINAL, whyNotSet } from './variables.js';
+import { isNeverAllowed, TERMINAL, whyNotSet } from './variables.js';
 
 /** A spec with its words ready to be compared. */
 export interface ReadSpec {
@@ -153,9 +154,12 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
   },
   secrets: {
     byRule: ({ spec: { secrets } }, rule) =>
-      firstOf(secrets, ({ name, as }) => {
+      firstOf(secrets, (secret) => {
+        const { name, as } = secret;
         if (as !== 'fd' && as !== 'env') return () => `a secret as "${printable(as, 40)}" is not known`;
         // Its number, or its value, is in the environment.
+        const variable = wordOfText(variableOf(secret));
+        if (isNeverAllowed(variable)) return () => `the variable ${variable} is never allowed`;
         return whyNotSet(rule.env, wordOfText(name), undefined);
       }),
   },

@@ -112,6 +112,8 @@ test('a secret goes by the names of env, as a descriptor too, and not where valu
     expect(isAllowed(decide(open, secret('LD_PRELOAD', as), aMachine))).toBe(false);
   }
   expect(isAllowed(decide(open, secret('DB', 'file'), aMachine))).toBe(false);
+  const short = new Policy([aRule({ env: [{ name: 'LD', open: false }] })]);
+  expect(isAllowed(decide(short, secret('LD', 'fd'), aMachine))).toBe(false);
   const stated = new Policy([aRule({ env: [{ name: 'DB', open: false, value: { kind: 'literal', word: 'x' } }] })]);
   expect(isAllowed(decide(stated, secret('DB', 'env'), aMachine))).toBe(false);
 });
