@@ -3,7 +3,7 @@
  * order, and print what stands there. Files that a page shows are there before the next line.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -54,9 +54,10 @@ async function shell(script: string): Promise<string> {
   return text(child.stdout);
 }
 
-/** Without what differs each time: ports, keys, ids and figures. */
+/** Without what differs each time: the home, ports, keys, ids and figures. */
 const stable = (output: string) =>
   output
+    .replaceAll(`${home}/`, '/root/')
     .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
     .replaceAll(/SHA256:[\w-]{43}/g, 'KEY')
     .replaceAll(/\b[a-z2-7]{26}\b/g, 'ID')
@@ -93,4 +94,10 @@ rootTest('security.md: each command line prints what stands below it', { timeout
 
 test('security.md and its Chinese page have the same lines', () => {
   expect(stepsOf(textOf('security.zh-CN.md'))).toEqual(stepsOf(textOf('security.md')));
+});
+
+test('security.md names tests that exist', () => {
+  const named = [...textOf('security.md').matchAll(/`([a-z]+\/[a-z-]+)`/g)].map(([, name]) => name);
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter((name) => !existsSync(new URL(`../${name}.test.ts`, import.meta.url)))).toEqual([]);
 });
