@@ -55,9 +55,7 @@ export class Programs {
 
   #check(path: Word, depth: number): CheckedProgram {
     if (depth > MAX_INTERPRETERS) throw new Problem(`${shown(path)} is an interpreter of too many scripts`);
-    const real = walk(path, this.#uid);
-    const info = reading(path, () => lstatSync(at(real), { bigint: true }));
-    safe(real, info, this.#uid, path);
+    const { real, info } = walk(path, this.#uid);
     if (!info.isFile()) throw new Problem(`${shown(path)} is not a program`);
     if (!(info.mode & 0o111n)) throw new Problem(`${shown(path)} may not be executed`);
     for (const next of this.#interpretersOf(real, info)) this.#check(next, depth + 1);
@@ -83,10 +81,10 @@ const isPlain = (path: Word): boolean => /^[ -~]*$/.test(path);
 const shown = (path: Word): string => printable(bytesOfWord(path).toString(), 200);
 
 /** Follows a path part by part, as the kernel does, and checks each part. Returns where it ends, without links. */
-function walk(path: Word, uid: number): Word {
+function walk(path: Word, uid: number): { real: Word; info: BigIntStats } {
   let links = 0;
   let real = '';
-  let info = stat('/', path);
+  let info: Stats | BigIntStats = stat('/', path);
   safe('/', info, uid, path);
   const left = partsOf(path).toReversed();
   for (let part = left.pop(); part !== undefined; part = left.pop()) {
@@ -97,7 +95,8 @@ function walk(path: Word, uid: number): Word {
     }
     if (!info.isDirectory()) throw new Problem(`${shown(path)}: ${shown(real)} is not a folder`);
     const next = `${real}/${part}`;
-    info = stat(next, path);
+    // Of the last part all digits count.
+    info = left.length ? stat(next, path) : statExactly(next, path);
     safe(next, info, uid, path);
     if (!info.isSymbolicLink()) {
       real = next;
@@ -111,8 +110,10 @@ function walk(path: Word, uid: number): Word {
     } else info = stat(real || '/', path);
     left.push(...partsOf(target).toReversed());
   }
-  return real;
+  return { real, info: isExact(info) ? info : statExactly(real || '/', path) };
 }
+
+const isExact = (info: Stats | BigIntStats): info is BigIntStats => typeof info.ino === 'bigint';
 
 const partsOf = (path: Word): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
 
@@ -124,6 +125,10 @@ function safe(part: Word, info: Stats | BigIntStats, uid: number, path: Word): v
   if (owner !== 0 && owner !== uid) throw change(`it belongs to user ${owner}`);
   // The mode of a link says nothing. Where there are access lists, the group's bits are the most that they give.
   if (!info.isSymbolicLink() && mode & 0o022) throw change(`its mode is ${(mode & 0o7777).toString(8)}`);
+}
+
+function statExactly(part: Word, path: Word): BigIntStats {
+  return reading(path, () => lstatSync(at(part), { bigint: true }));
 }
 
 function stat(part: Word, path: Word): Stats {

@@ -6,6 +6,8 @@ import { Programs } from './programs.js';
 import type { Account, LintMachine } from './request.js';
 
 const PASSWD = '/etc/passwd';
+/** Milliseconds between looks at whether it has changed. The keeper looks again when it starts a command. */
+const LOOK_MS = 100;
 /** Milliseconds that an account of a directory service, or its absence, is remembered. */
 const REMEMBERED_MS = 60_000;
 /** Accounts of a directory service that are remembered: rules name few. */
@@ -18,6 +20,7 @@ export class ThisMachine implements LintMachine {
   readonly uid: number;
   readonly #programs: Programs;
   #stamp: string | undefined;
+  #lookAgainMs = 0;
   #local = new Map<string, Account>();
   readonly #others = new Map<string, { readonly account: Account | undefined; readonly untilMs: number }>();
 
@@ -28,12 +31,15 @@ export class ThisMachine implements LintMachine {
 
   /** An account by its name: from the password file, else from where else this machine looks. */
   account(name: string): Account | undefined {
-    const stamp = stampOf(PASSWD);
-    if (stamp !== this.#stamp) {
-      this.#local = accountsIn(readFileSync(PASSWD, 'utf8'));
-      this.#stamp = stamp;
-    }
+    if (performance.now() >= this.#lookAgainMs) this.#look();
     return this.#local.get(name) ?? this.#other(name);
+  }
+
+  #look(): void {
+    const stamp = stampOf(PASSWD);
+    if (stamp !== this.#stamp) this.#local = accountsIn(readFileSync(PASSWD, 'utf8'));
+    this.#stamp = stamp;
+    this.#lookAgainMs = performance.now() + LOOK_MS;
   }
 
   program(path: string) {
