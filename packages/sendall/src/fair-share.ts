@@ -8,14 +8,17 @@
 export class FairShare {
   #of: FairShare | number;
   readonly #few: number;
+  readonly #most: number;
   #held = 0;
 
   /**
-   * Shares a number of places, or another share. It always gets at least `few` places, however much the others hold.
+   * Shares a number of places, or another share. It always gets at least `few` places, however much the others hold, and
+   * never more than `most`.
    */
-  constructor(of: FairShare | number, few = 0) {
+  constructor(of: FairShare | number, few = 0, most = Infinity) {
     this.#of = of;
     this.#few = few;
+    this.#most = most;
   }
 
   get held(): number {
@@ -51,11 +54,11 @@ export class FairShare {
   }
 
   get #room(): number {
-    return this.#of instanceof FairShare ? this.#of.#left : this.#of;
+    return this.#of instanceof FairShare ? Math.min(this.#of.#left, this.#most) : this.#of;
   }
 
   /** The unused places. */
   get #unused(): number {
-    return this.#of instanceof FairShare ? this.#of.#unused : this.#left;
+    return this.#of instanceof FairShare ? Math.min(this.#of.#unused, this.#most - this.#held) : this.#left;
   }
 }

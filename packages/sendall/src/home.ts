@@ -87,7 +87,7 @@ function ownHome(): string {
 const MARK = '.sendall';
 /** The names sendall creates in its folders, including temporary files. */
 const OURS =
-  /^(?:\.sendall|identity\.pem|identities|hosts\.json|hosts\.d|inventory\.json|callers\.json|policy\.yaml|engine\.json|fleet|journal|log|heads|spool|damaged|remembered-hosts|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
+  /^(?:\.sendall|identity\.pem|identities|hosts\.json|hosts\.d|inventory\.json|callers\.json|policy\.yaml|engine\.json|fleet|journal|log|heads|spool|damaged|remembered-hosts|known-sources|records|fifos|(?:agent|keeper|links)\.(?:sock|lock|owner|log))(?:[.-].*)?$/;
 /** Each sendall folder from before there were marks, or prepared by a person, holds one of these. */
 const TYPICAL = [
   'identity.pem',

@@ -4,6 +4,7 @@
 export { Callers } from './agent/callers.js';
 export { acceptHead, headsIn, keptHead, type HeadAnswer } from './client/audit.js';
 export type { PolicyAnswer } from './agent/policy-question.js';
+export { LIMIT_NAMES, type LimitName } from './agent/limit-names.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
 export { callerName } from './client/caller-name.js';
 export { inventoryLimits } from './client/inventories/limits.js';

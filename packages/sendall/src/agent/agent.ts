@@ -6,7 +6,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { readInto, serve, type Connection } from '@sendall/socketserver';
+import { readInto, serve, sourceOf, type Connection, type ServerOptions } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, type Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
@@ -25,11 +25,14 @@ import { setAsideFolders } from '../keeper/door/door.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { OWNER, type Policy } from '../policy/rules.js';
 import { KeeperGate } from './gate.js';
+import type { LimitName } from './limit-names.js';
 import { LogDesk } from './log-desk.js';
 import { Notes } from './notes.js';
-import { completeAgentOptions, type AgentOptions, type AgentSettings } from './options.js';
+import { completeAgentOptions, limitsIn, type AgentOptions, type AgentSettings } from './options.js';
 import type { Origin, Principal } from './origin.js';
+import { KnownSources } from './known-sources.js';
 import { PairingDesk, type IssuedCode } from './pairing.js';
+import { Principals } from './principals.js';
 import { Readmission } from './readmission.js';
 import { answerPolicy } from './policy-question.js';
 import { Resumes } from './resumes.js';
@@ -39,6 +42,8 @@ import { watchFiles } from './watch-files.js';
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
 const END_PATIENCE = 8000;
+/** File descriptors that local callers leave to the rest of the agent. Links over the network leave more. */
+const LOCAL_RESERVE = 16;
 
 /** Who uses the Unix socket: this machine's user. */
 const LOCAL: Principal = { name: OWNER, roles: [OWNER] };
@@ -64,6 +69,7 @@ export class Agent implements AsyncDisposable {
   /** Resolves when the agent has stopped, asked from inside or outside. */
   readonly stopped: Promise<void>;
   readonly #settings: AgentSettings;
+  readonly #givenLimits: Partial<Record<LimitName, number>>;
   readonly #gate: KeeperGate;
   readonly #policy: PolicyFile;
   /** The rules by which everything was looked at. */
@@ -71,6 +77,9 @@ export class Agent implements AsyncDisposable {
   readonly #readmission: Readmission;
   readonly #sessions = new Set<AgentSession>();
   readonly #resumes = new Resumes();
+  readonly #principals: Principals;
+  /** Undefined where no address is listened on. */
+  #knownSources: KnownSources | undefined;
   readonly #servers: Server[] = [];
   readonly #brokers: NatsListener[] = [];
   #identity!: Identity;
@@ -87,9 +96,11 @@ export class Agent implements AsyncDisposable {
   /** @internal Use openAgent. */
   constructor(options: AgentOptions, gate?: KeeperGate, policy?: PolicyFile) {
     this.#settings = completeAgentOptions(options);
+    this.#givenLimits = limitsIn(options);
     const { home, name, keeperIdleExit: idleExitMs } = this.#settings;
     this.home = home;
     this.name = name;
+    this.#principals = new Principals(this.#settings);
     this.#gate = gate ?? new KeeperGate(home, idleExitMs === undefined ? {} : { idleExitMs });
     this.#policy = policy ?? new PolicyFile(home.policyFile);
     this.#readmission = new Readmission({
@@ -233,14 +244,23 @@ export class Agent implements AsyncDisposable {
 
   /** Serves a link, also one that was made some other way, for example in memory. `known`: it is clear who calls. @internal */
   adopt(link: Link, origin: Origin, known: () => void = () => undefined): AgentSession {
-    const { handshakeTimeout, maxRunsPerLink, pingDeadline, maxQuestions, readAhead } = this.#settings;
+    const { handshakeTimeout, maxRunsPerLink, pingDeadline, maxQuestions, readAhead, maxAttachmentsPerPrincipal } =
+      this.#settings;
     const session = new AgentSession(link, origin, {
       home: this.home,
       gate: this.#gate,
       name: this.name,
       bootId: this.#bootId,
       resumes: this.#resumes,
-      limits: { maxRunsPerLink, maxQuestions, readAhead, authTimeout: handshakeTimeout, pingDeadline },
+      principals: this.#principals,
+      limits: {
+        maxRunsPerLink,
+        maxQuestions,
+        readAhead,
+        authTimeout: handshakeTimeout,
+        pingDeadline,
+        maxAttachmentsPerPrincipal,
+      },
       identify: (from) => {
         const principal = this.#admitted(from);
         known();
@@ -291,7 +311,8 @@ export class Agent implements AsyncDisposable {
       const server = await serve(
         { path, mode: 0o600, stale: 'replace' },
         (connection: Connection) => this.#serve(connection, { kind: 'local' }),
-        this.#serverOptions(),
+        // A flood over the network cannot use up what the local socket needs.
+        { ...this.#serverOptions(), fdReserve: LOCAL_RESERVE },
       );
       this.#add(server, `unix:${path}`);
     } catch (error) {
@@ -304,11 +325,18 @@ export class Agent implements AsyncDisposable {
 
   async #listenTls(url: string): Promise<void> {
     const address = parseTlsUrl(url);
+    const known = (this.#knownSources ??= new KnownSources(this.home));
     const accept = async (connection: Connection) => {
       const socket = connection.socket as TLSSocket;
       const source = socket.remoteAddress ?? 'unknown';
       try {
-        await this.#serve(connection, { kind: 'tls', peer: acceptPeer(socket), source });
+        const peer = acceptPeer(socket);
+        // A key that is known keeps its place from here on, whatever else comes from its address.
+        if (this.#callers.find(peer.spki)) {
+          connection.establish();
+          known.note(sourceOf(source));
+        }
+        await this.#serve(connection, { kind: 'tls', peer, source });
       } catch (error) {
         if (!(error instanceof SendallError)) throw error;
         // Said on a link of its own: a peer without a key still learns why.
@@ -321,6 +349,8 @@ export class Agent implements AsyncDisposable {
         tls: serverTls(this.#identity),
         // Strangers never keep callers out: when all places are taken, the oldest of theirs goes for a newcomer.
         establishedBy: 'handler',
+        maxUnestablishedPerSource: this.#settings.maxUnestablishedPerSource,
+        isKnownSource: (source) => known.has(source),
       });
       const bound = server.serverAddress;
       this.#add(server, formatTlsUrl({ host: address.host, port: bound.port }));
@@ -358,7 +388,7 @@ export class Agent implements AsyncDisposable {
     return this.#brokers.flatMap(({ url, trouble: reason }) => (reason === undefined ? [] : [{ url, reason }]));
   }
 
-  #serverOptions() {
+  #serverOptions(): ServerOptions {
     const { handshakeTimeout, maxConnections } = this.#settings;
     // Silence is judged by PING, and writing by credit: a quiet link is not a dead one.
     const silence = { readTimeout: 0, writeTimeout: 0 };
@@ -494,7 +524,6 @@ export class Agent implements AsyncDisposable {
   async #status(): Promise<AgentStatus> {
     const answer = await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'status' }));
     const { limits, log, ...keeper } = keeperPartOf(answer);
-    const { maxConnections: connections, maxRunsPerLink: runsPerLink, pingDeadline } = this.#settings;
     return {
       ...keeper,
       pid: process.pid,
@@ -505,9 +534,15 @@ export class Agent implements AsyncDisposable {
       fingerprint: this.fingerprint,
       name: this.name,
       links: this.#sessions.size,
+      unestablished: this.#servers.reduce((sum, server) => sum + server.info().unestablished, 0),
       resumes: this.#resumes.count,
       replayedBytes: this.#resumes.replayedBytes,
-      limits: { connections, runsPerLink, pingDeadline, ...limits },
+      limits: {
+        ...(limitsIn(this.#settings) as Record<LimitName, number>),
+        pingDeadline: this.#settings.pingDeadline,
+        ...limits,
+      },
+      givenLimits: this.#givenLimits,
       diskFree: freeBytes(this.home.state),
       policy: this.#policyStatus,
       callersProblem: this.#callersProblem,

@@ -57,9 +57,12 @@ export class KeeperGate {
     this.#places = new FairShare(options.limits?.maxAliases ?? DEFAULT_LIMITS.maxAliases);
   }
 
-  /** A link of this caller's begins: its share of the runs that can be held. `done` gives all of it back. */
-  share(caller: string): { readonly share: FairShare; readonly done: () => void } {
-    const known = this.#callers.get(caller) ?? { share: new FairShare(this.#places), links: 0 };
+  /**
+   * A link of this caller's begins: its share of the runs that can be held, of which all its links have at most `most`
+   * together. `done` gives all of it back.
+   */
+  share(caller: string, most?: number): { readonly share: FairShare; readonly done: () => void } {
+    const known = this.#callers.get(caller) ?? { share: new FairShare(this.#places, 0, most), links: 0 };
     this.#callers.set(caller, known);
     known.links++;
     const share = new FairShare(known.share, FEW_PLACES);

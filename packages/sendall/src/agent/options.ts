@@ -4,6 +4,7 @@ import { UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
 import type { EngineFiles } from '../keys/engine.js';
 import { durationOption, type Duration } from '../text/duration.js';
+import { LIMIT_NAMES, type LimitName } from './limit-names.js';
 
 /** Where an agent listens, and its limits. */
 export interface AgentOptions {
@@ -48,10 +49,31 @@ export interface AgentOptions {
    */
   readAhead?: number;
   /**
-   * Links at once.
+   * Links at once: for each address of `listen`, and for the Unix socket.
    * @default 4096
    */
   maxConnections?: number;
+  /**
+   * Links of one source (an IPv4 address or the /64 of an IPv6 address) whose callers are not known yet. One more
+   * displaces the oldest of them.
+   * @default 1024
+   */
+  maxUnestablishedPerSource?: number;
+  /**
+   * Links of one principal, unless it is an owner.
+   * @default 256
+   */
+  maxLinksPerPrincipal?: number;
+  /**
+   * Runs that all links of one principal may hold at once, unless it is an owner.
+   * @default 4096
+   */
+  maxAttachmentsPerPrincipal?: number;
+  /**
+   * Questions (lists, status) that all links of one principal may have open at once, unless it is an owner.
+   * @default 128
+   */
+  maxQuestionsPerPrincipal?: number;
   /**
    * Silence after which a caller's link counts as lost.
    * @default 60000
@@ -75,8 +97,18 @@ export interface AgentSettings {
   readonly maxQuestions: number;
   readonly readAhead: number;
   readonly maxConnections: number;
+  readonly maxUnestablishedPerSource: number;
+  readonly maxLinksPerPrincipal: number;
+  readonly maxAttachmentsPerPrincipal: number;
+  readonly maxQuestionsPerPrincipal: number;
   readonly pingDeadline: number;
   readonly keeperIdleExit: number | undefined;
+}
+
+/** The limits among options, by the names that the agent's status has for them; without those that are not given. */
+export function limitsIn(options: AgentOptions): Partial<Record<LimitName, number>> {
+  const given = Object.entries(LIMIT_NAMES).filter(([, option]) => options[option] !== undefined);
+  return Object.fromEntries(given.map(([name, option]) => [name, options[option]]));
 }
 
 type Readers = { readonly [K in keyof AgentSettings]: (name: K, value: AgentOptions[K]) => AgentSettings[K] };
@@ -115,6 +147,10 @@ const OPTIONS: Readers = {
   maxQuestions: count(64),
   readAhead: count(16 * 1024 * 1024),
   maxConnections: count(4096),
+  maxUnestablishedPerSource: count(1024),
+  maxLinksPerPrincipal: count(256),
+  maxAttachmentsPerPrincipal: count(4096),
+  maxQuestionsPerPrincipal: count(128),
   pingDeadline: time(60_000),
   keeperIdleExit: durationOption,
 };

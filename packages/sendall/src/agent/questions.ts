@@ -1,5 +1,6 @@
 /** What a link asks beside its runs: lists, forgetting, and questions to the agent. Only so many are open at once. */
 import { ProtocolError, SendallError } from '../errors.js';
+import type { FairShare } from '../fair-share.js';
 import type { Verb } from '../policy/rules.js';
 import type { Refusal } from './admission.js';
 import type { Link } from '../link/link.js';
@@ -16,6 +17,8 @@ export interface Asker {
   readonly principal: string;
   /** Why it may not do this; undefined: it may. */
   refuses(verb: Verb): Refusal | undefined;
+  /** This link's share of the questions that its principal may have open. */
+  readonly questionRoom: FairShare;
   /** The agent's answer to ASK. */
   answer(what: string, body: unknown): Promise<unknown>;
 }
@@ -38,7 +41,7 @@ export class Questions {
   /** Answers a question, when there are not too many open ones on this link. */
   async take(question: Question): Promise<void> {
     const { opId } = question;
-    const { link } = this.#asker;
+    const { link, questionRoom, principal } = this.#asker;
     try {
       if (this.#open >= this.#most)
         throw new SendallError('BUSY', `this link has ${this.#most} questions open already (maxQuestions)`);
@@ -47,11 +50,14 @@ export class Questions {
         link.send({ type: 'ANSWER', alias: 0, opId, error: refusal.message, code: refusal.code });
         return;
       }
+      if (!questionRoom.take())
+        throw new SendallError('BUSY', `${principal} has too many questions open already (maxQuestionsPerPrincipal)`);
       this.#open++;
       try {
         link.send({ ...(await this.#find(question)), alias: 0, opId } as Control);
       } finally {
         this.#open--;
+        questionRoom.give();
       }
     } catch (error) {
       link.send({ type: 'ANSWER', alias: 0, opId, error: (error as Error).message });

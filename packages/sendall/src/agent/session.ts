@@ -2,7 +2,8 @@
  * One caller's link on the agent's side: its principal, its limits and its attachments. What a state
  * does not list is not accepted in it.
  */
-import { ProtocolError, RefusedError, SendallError, UsageError } from '../errors.js';
+import { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
+import type { FairShare } from '../fair-share.js';
 import type { Home } from '../home.js';
 import { SHARED } from '../link/handshake.js';
 import type { Link } from '../link/link.js';
@@ -26,6 +27,7 @@ import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
 import { callerOf, type Origin, type Principal } from './origin.js';
 import { Questions, type Asker } from './questions.js';
+import type { Membership, Principals } from './principals.js';
 import { ReadAhead } from './read-ahead.js';
 import type { Resumes } from './resumes.js';
 import { review } from './review.js';
@@ -34,6 +36,7 @@ import { review } from './review.js';
 export interface SessionLimits {
   readonly maxRunsPerLink: number;
   readonly maxQuestions: number;
+  readonly maxAttachmentsPerPrincipal: number;
   readonly readAhead: number;
   readonly authTimeout: number;
   readonly pingDeadline: number;
@@ -47,6 +50,7 @@ export interface SessionServices {
   readonly bootId: string;
   readonly limits: SessionLimits;
   readonly resumes: Resumes;
+  readonly principals: Principals;
   /** Who calls, as the list of callers has it now. @throws RefusedError when the key is not known. */
   identify(origin: Origin): Principal;
   /** What others than owners may do. */
@@ -73,7 +77,6 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly link: Link;
   readonly gate: KeeperGate;
   readonly home: Home;
-  readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
   readonly number = ++sessions;
   readonly #services: SessionServices;
@@ -86,6 +89,9 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   #principal: Principal = { name: '', roles: [] };
   /** Its part of the runs that all callers may hold together. */
   #room: ReturnType<KeeperGate['share']> | undefined;
+  /** Its part of what its principal may have. */
+  #membership: Membership | undefined;
+  #readAhead: ReadAhead | undefined;
   /** Attachments that the keeper has not answered. */
   readonly #joining = new Set<AgentAttachment>();
   /** Several callers use this link: what is wrong with one run ends that run. */
@@ -105,7 +111,6 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     this.gate = services.gate;
     this.home = services.home;
     this.resumes = services.resumes;
-    this.readAhead = new ReadAhead(services.limits.readAhead);
     this.#services = services;
     this.origin = origin;
     this.#questions = new Questions(this, services.limits.maxQuestions);
@@ -133,8 +138,17 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     return this.#principal.name;
   }
 
+  /** Who shares what there is for callers: an owner's key, else the principal with all of its keys. */
   get caller(): string {
-    return callerOf(this.origin);
+    return isOwner(this.#principal) ? callerOf(this.origin) : `principal ${this.#principal.name}`;
+  }
+
+  get readAhead(): ReadAhead {
+    return this.#membership?.readAhead ?? (this.#readAhead ??= new ReadAhead(this.#services.limits.readAhead));
+  }
+
+  get questionRoom(): FairShare {
+    return this.#membership!.questions;
   }
 
   get isOwner(): boolean {
@@ -289,9 +303,13 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   #admit(epoch: Uint8Array): void {
     if (this.#state !== 'auth') return;
+    const { limits, name, bootId, principals } = this.#services;
+    const membership = principals.enter(this.#principal);
+    // Links that were lost end soon: the caller tries again.
+    if (typeof membership === 'string') return this.link.fail(new UnreachableError(membership));
     this.#state = 'open';
-    this.#room = this.gate.share(callerOf(this.origin));
-    const { limits, name, bootId } = this.#services;
+    this.#membership = membership;
+    this.#room = this.gate.share(this.caller, isOwner(this.#principal) ? undefined : limits.maxAttachmentsPerPrincipal);
     this.link.keepAlive(limits.pingDeadline / 3, limits.pingDeadline);
     this.link.send({
       type: 'AUTH_OK',
@@ -465,6 +483,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     this.#ready.clear();
     this.#room?.done();
     this.#room = undefined;
+    this.#membership?.leave();
     this.#questions.close();
   }
 }

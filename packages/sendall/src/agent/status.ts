@@ -1,6 +1,7 @@
 /** What an agent says about itself and its keeper. */
 import { statfsSync } from 'node:fs';
 import type { EngineFiles } from '../keys/engine.js';
+import type { KeeperLimits } from '../keeper/door/door.js';
 import type { Control } from '../protocol/messages.js';
 
 /** Answers to "status". */
@@ -15,11 +16,15 @@ export interface AgentStatus {
   readonly fingerprint: string;
   readonly name: string;
   readonly links: number;
+  /** Connections whose callers are not known yet. */
+  readonly unestablished: number;
   /** How often callers came back to a run on another link, since the agent started. */
   readonly resumes: number;
   /** Bytes of output that were sent to them again, since the agent started. */
   readonly replayedBytes: number;
   readonly limits: AgentLimits;
+  /** Those of its own limits that were given to it; the others are the defaults. */
+  readonly givenLimits: Readonly<Record<string, number>>;
   /** Bytes of output on the disk, and what is free there. */
   readonly spooled: number | undefined;
   readonly diskFree: number;
@@ -78,7 +83,15 @@ export interface PolicyStatus {
 /** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
 export interface AgentLimits {
   readonly connections: number;
+  /** Links of one source whose callers are not known yet. */
+  readonly unestablishedPerSource: number;
   readonly runsPerLink: number;
+  /** Questions that one link may have open. */
+  readonly questions: number;
+  /** Of one principal, unless it is an owner, by all of its links. */
+  readonly linksPerPrincipal: number;
+  readonly attachmentsPerPrincipal: number;
+  readonly questionsPerPrincipal: number;
   /** Silence after which a link counts as lost. */
   readonly pingDeadline: number;
   /** Commands at one time; more wait. Undefined, like the rest, without a keeper. */
@@ -88,6 +101,9 @@ export interface AgentLimits {
   readonly spoolTotal: number | undefined;
   /** How long a finished run is kept. */
   readonly keep: number | undefined;
+  /** Runs of one principal that run or wait, and output kept of them, unless it is an owner. */
+  readonly runsPerPrincipal: number | undefined;
+  readonly spoolPerPrincipal: number | undefined;
 }
 
 /** The keeper's part of a status. */
@@ -95,7 +111,10 @@ export type KeeperPart = Pick<
   AgentStatus,
   'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted' | 'log'
 > & {
-  readonly limits: Pick<AgentLimits, 'running' | 'spool' | 'spoolTotal' | 'keep'>;
+  readonly limits: Pick<
+    AgentLimits,
+    'running' | 'spool' | 'spoolTotal' | 'keep' | 'runsPerPrincipal' | 'spoolPerPrincipal'
+  >;
 };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
@@ -112,7 +131,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     cannotLimit?: string | null;
     different?: string[];
     log?: { size: number; held: number; failed?: string };
-    limits?: { maxRunning: number; spoolMax: number; spoolTotal: number; keepMs: number };
+    limits?: Partial<KeeperLimits>;
   };
   return {
     runs: (running ?? 0) + (queued ?? 0),
@@ -128,6 +147,8 @@ export function keeperPartOf(answer: Control): KeeperPart {
       spool: limits?.spoolMax,
       spoolTotal: limits?.spoolTotal,
       keep: limits?.keepMs,
+      runsPerPrincipal: limits?.maxRunsPerPrincipal,
+      spoolPerPrincipal: limits?.spoolPerPrincipal,
     },
   };
 }

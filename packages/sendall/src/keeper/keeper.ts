@@ -9,7 +9,6 @@ import type { Starter } from '../started.js';
 import type { MessageNamed, RunInfo } from '../protocol/messages.js';
 import { AgentConnection, type Desk } from './agent-connection.js';
 import { Opening, type OpeningDesk } from './opening.js';
-import { SpoolBudget } from './output/budget.js';
 import { CreditPool } from '../protocol/flow.js';
 import { Cgroups } from './system/cgroup.js';
 import { Children } from './system/children.js';
@@ -18,6 +17,7 @@ import { historyOf } from './journal/history.js';
 import { Journal, journalFile } from './journal/journal.js';
 import { KeeperLog } from './log/keeper-log.js';
 import type { KeeperLimits } from './door/limits.js';
+import { Holdings } from './run/holdings.js';
 import { infoOf } from './run/listing.js';
 import { keyOf, Retention } from './run/retention.js';
 import { KeeperRun } from './run/run.js';
@@ -54,7 +54,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly limitGroups: LimitGroups;
   readonly journal: Journal;
   readonly log: KeeperLog;
-  readonly budget: SpoolBudget;
+  readonly holdings: Holdings;
   readonly inputPool: CreditPool;
   readonly account = ownAccount();
   readonly devNull = openSync('/dev/null', 'r+');
@@ -90,7 +90,7 @@ export class Keeper implements Desk, OpeningDesk {
     const { journal, entries, damaged } = Journal.open(journalFile(setup.home), bootId, new SetAside(setup.home));
     this.journal = journal;
     journal.startWriting = setup.native.startWriting;
-    this.budget = new SpoolBudget(setup.limits.spoolTotal);
+    this.holdings = new Holdings(setup.limits.spoolTotal);
     this.inputPool = new CreditPool(setup.limits.stdinTotal);
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.limitGroups = new LimitGroups(this.cgroups, setup.native.bearsInGroups);
@@ -98,7 +98,7 @@ export class Keeper implements Desk, OpeningDesk {
     journal.append({ kind: 'keeper', bootId, pid: process.pid, startMs: Date.now() });
     const live = (): number => this.live;
     this.log = new KeeperLog(setup.home, journal, { entries, damaged, bootId }, { live, keepBytes: limits.logTotal });
-    this.#retention = new Retention(this.#runs, journal, this.log, this.budget, limits, history.forgottenBeforeMs);
+    this.#retention = new Retention(this.#runs, journal, this.log, this.holdings, limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(
       setup.native,
@@ -109,7 +109,9 @@ export class Keeper implements Desk, OpeningDesk {
       const run = new KeeperRun(this, this, facts);
       const key = keyOf(facts.intent.principal, facts.intent.runId);
       this.#runs.set(key, run);
-      this.budget.add(run.restore(history.bootId === this.bootId));
+      const holding = this.holdings.of(facts.intent.principal);
+      holding.known++;
+      holding.spool.add(run.restore(history.bootId === this.bootId));
       if (facts.dropped) this.#retention.addId(key, run);
       else this.#retention.add(run);
     }
@@ -252,7 +254,7 @@ export class Keeper implements Desk, OpeningDesk {
       queued: this.#opening.waiting.size,
       lingering: this.#lingering.size,
       remembered: this.#runs.size,
-      spoolBytes: this.budget.used,
+      spoolBytes: this.holdings.spool.used,
       native: this.native.subreaper,
       proof: this.cgroups ? 'cgroup' : 'unproven',
       lastToGo: this.native.isLastToGo,

@@ -117,7 +117,8 @@ export class Opening {
       if (!(error instanceof StartFailure)) throw error;
       return refuse(error);
     }
-    const place = this.#places.take(message.caller ?? principal, raw.length + bytesOf(secrets));
+    const mostRuns = grant ? this.#keeper.limits.maxRunsPerPrincipal : undefined;
+    const place = this.#places.take(message.caller ?? principal, raw.length + bytesOf(secrets), mostRuns);
     if (typeof place === 'string') return refuse({ code: 'busy', message: place });
     const intent: EntryOf<'intent'> = {
       kind: 'intent',
@@ -148,6 +149,7 @@ export class Opening {
     this.#ruleTurns.add(run, principal, grant);
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
+    this.#keeper.holdings.of(principal).known++;
     agent.attach(run, true, { ...message, again: false });
     const immediate = this.#starting < BURST && this.waiting.size === 0 && place.begin();
     this.#keeper.journal.sync((error) => this.#intentSynced(run, error));
@@ -183,12 +185,30 @@ export class Opening {
     if (this.#keeper.draining) return { code: 'busy', message: 'this keeper takes no new runs' };
     if (this.#runs.size >= maxIds)
       return { code: 'limits', message: `the keeper remembers maxIds (${maxIds}) runs already` };
+    const refusal = this.#mayKeep(message);
+    if (refusal) return refusal;
     try {
       this.#keeper.log.reserve();
     } catch (error) {
       const what = this.#keeper.log.failed === error ? 'log' : 'run journal';
       return { code: 'limits', message: `the ${what} cannot be written (${(error as Error).message})` };
     }
+    return undefined;
+  }
+
+  /** An owner's runs may keep all that there is; those of others, what one principal may have. */
+  #mayKeep({ grant, principal = '' }: MessageNamed<'OPEN'>): Refusal | undefined {
+    const { spoolPerPrincipal, maxIdsPerPrincipal } = this.#keeper.limits;
+    const { spool, known } = this.#keeper.holdings.of(principal);
+    spool.total = grant ? spoolPerPrincipal : Infinity;
+    if (!grant) return undefined;
+    if (known >= maxIdsPerPrincipal)
+      return { code: 'limits', message: `${known} runs of yours are remembered already (maxIdsPerPrincipal)` };
+    if (spool.used >= spool.total)
+      return {
+        code: 'limits',
+        message: `the output of your runs takes ${spool.used} bytes here already (spoolPerPrincipal): take it, or forget some runs`,
+      };
     return undefined;
   }
 

@@ -29,6 +29,16 @@ describe('a share', () => {
     expect(takeAll(new FairShare(new FairShare(room)))).toBeGreaterThan(100);
   });
 
+  test('with a limit never has more, and its own shares have that much together', () => {
+    const room = new FairShare(1000);
+    const caller = new FairShare(room, 0, 10);
+    const links = Array.from({ length: 4 }, () => new FairShare(caller, 4));
+    expect(takeAll(links[0]!)).toBe(5);
+    for (const link of links) takeAll(link);
+    expect([caller.held, room.held]).toEqual([10, 10]);
+    expect(takeAll(new FairShare(room))).toBe(495);
+  });
+
   test('is given back in all its parents', () => {
     const room = new FairShare(10);
     const link = new FairShare(new FairShare(room));

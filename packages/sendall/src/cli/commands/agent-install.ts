@@ -1,6 +1,7 @@
 /** `sendall agent install --systemd` and `--system`. */
 import { UsageError } from '../../errors.js';
 import type { Arguments } from '../words/command.js';
+import { agentLimits } from '../words/agent-limits.js';
 import { engineFilesOf, engineWords } from '../words/engine-options.js';
 import { isUserUnit, writeUnits } from '../install/systemd-units.js';
 import { answer, json } from '../show/print.js';
@@ -13,10 +14,13 @@ export function install(args: Arguments): number {
   if (isForSystem && isUserUnit())
     throw new UsageError('only root can set up an agent that is root: sudo sendall agent install --system');
   const name = args.text('name');
+  const limits = args.texts('limit');
+  agentLimits(limits);
   const written = writeUnits({
     folder: args.text('into'),
     words: [
       ...args.texts('listen').flatMap((url) => ['--listen', url]),
+      ...limits.flatMap((word) => ['--limit', word]),
       ...(name === undefined ? [] : ['--name', name]),
       ...engineWords(engineFilesOf(args)),
     ],

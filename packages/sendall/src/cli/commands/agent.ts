@@ -5,6 +5,7 @@ import { UsageError } from '../../errors.js';
 import { connect, openAgent, type AgentStatus } from '../../index.js';
 import { startAgent, stopAgent } from '../hosts/agent-process.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
+import { agentLimits, limitWords } from '../words/agent-limits.js';
 import { engineFilesOf, engineOptions, engineWords } from '../words/engine-options.js';
 import { answer, json, say } from '../show/print.js';
 import { onSignal } from '../leaving/signals.js';
@@ -21,6 +22,10 @@ export const agent: Command = {
     listen: {
       value: 'URL',
       help: 'also listen on tls://HOST:PORT, or behind a broker: nats://HOST:PORT,…; with restart: replaces the old addresses',
+    },
+    limit: {
+      value: 'NAME=NUMBER',
+      help: 'how much callers may take, such as connections=8192; all names: agent status --json, "limits"',
     },
     name: { value: 'NAME', help: 'the name shown to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
@@ -48,7 +53,12 @@ async function foreground(args: Arguments): Promise<number> {
   if (few) throw new UsageError(few);
   const name = args.text('name');
   const broker = engineFilesOf(args);
-  const running = await openAgent({ listen: args.texts('listen'), broker, ...(name === undefined ? {} : { name }) });
+  const running = await openAgent({
+    listen: args.texts('listen'),
+    broker,
+    ...agentLimits(args.texts('limit')),
+    ...(name === undefined ? {} : { name }),
+  });
   for (const url of running.listening) say(`listening ${url}`);
   for (const { url, reason } of running.unreached) say(`${url}: ${reason}; trying again`);
   const damage = journalDamage(running.setAside);
@@ -95,6 +105,8 @@ async function status(args: Arguments): Promise<number> {
 
 /** Commands go on in the keeper meanwhile; the new agent has this program's version and runs in the background. */
 async function restart(args: Arguments): Promise<number> {
+  const chosen = args.texts('limit');
+  agentLimits(chosen);
   const before = await stopAgent();
   const asked = args.texts('listen');
   const urls = asked.length ? asked : before.listening.filter((url) => !url.startsWith('unix:'));
@@ -105,6 +117,9 @@ async function restart(args: Arguments): Promise<number> {
     '--name',
     args.text('name') ?? before.name,
     ...urls.flatMap((url) => ['--listen', url]),
+    // A limit that is given again replaces what it was.
+    ...limitWords(before.givenLimits ?? {}),
+    ...chosen.flatMap((word) => ['--limit', word]),
     ...engineWords(broker),
   ];
   const pid = await startAgent(words);

@@ -65,8 +65,11 @@ export class Places {
     this.#specs = new FairShare(limits.specTotal);
   }
 
-  /** A place for a run whose spec has so many bytes, or why the run gets no place. */
-  take(name: string, spec: number): Place | string {
+  /**
+   * A place for a run whose spec has so many bytes, or why the run gets no place. `mostRuns`: what this caller may have
+   * of them, running or waiting, whatever is free.
+   */
+  take(name: string, spec: number, mostRuns = Infinity): Place | string {
     const caller = this.#callers.get(name) ?? {
       opened: new FairShare(this.#opened),
       running: new FairShare(this.#running),
@@ -75,6 +78,8 @@ export class Places {
     };
     const { maxRunning, maxQueued, specTotal } = this.#limits;
     const others = 'and what is left is for other callers: wait for some to end';
+    if (caller.opened.held >= mostRuns)
+      return `${mostRuns} runs of yours run or wait already (maxRunsPerPrincipal): wait for some to end`;
     if (!caller.opened.take())
       return `${caller.opened.held} runs of yours run or wait already (of maxRunning ${maxRunning} and maxQueued ${maxQueued}), ${others}`;
     if (!caller.specs.take(spec)) {

@@ -23,14 +23,23 @@ export const DEFAULT_LIMITS = {
   secretMax: 64 * 1024,
   /** Bytes of all secrets of one run. */
   secretsMax: 256 * 1024,
-  /** Finished runs that are remembered with their results; the oldest go first, their ids stay until they expire. */
+  /** Runs of a principal that is no owner, running or waiting. */
+  maxRunsPerPrincipal: 1024,
+  /**
+   * Finished runs that are remembered with their results; those of the principal with the most go first, the oldest
+   * before others. Their ids stay until they expire.
+   */
   maxEnded: 20_000,
   /** Run ids remembered in all. A remembered id never starts twice. */
   maxIds: 1_000_000,
+  /** Run ids remembered of a principal that is no owner. */
+  maxIdsPerPrincipal: 100_000,
   /** Unacknowledged output one run may hold on disk, unless its spec says less. */
   spoolMax: 256 * MIB,
   /** Output of all runs on disk. */
   spoolTotal: 4 * GIB,
+  /** Output on disk of all runs of a principal that is no owner. */
+  spoolPerPrincipal: 1 * GIB,
   /** Lines of the log on disk; the oldest go first, their hashes stay. */
   logTotal: 1 * GIB,
   /** How long a finished run's result and output stay, unless its spec says less. */

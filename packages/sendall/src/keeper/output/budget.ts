@@ -1,31 +1,36 @@
-/** The room all runs' output may take on disk together. */
+/** The room that output may take on disk: that of all runs together, or one principal's part of it. */
 
 interface Waiting {
   update(): void;
 }
 
 export class SpoolBudget {
-  readonly total: number;
+  total: number;
   used = 0;
+  /** What this is a part of. */
+  readonly #of: SpoolBudget | undefined;
   readonly #waiting = new Set<Waiting>();
   /** Asked to free something when the room is used up, or at least one run's when the disk itself is full. */
   onFull: (which: 'share' | 'disk') => void = () => {};
 
-  constructor(total: number) {
+  constructor(total: number, of?: SpoolBudget) {
     this.total = total;
+    this.#of = of;
   }
 
   get full(): boolean {
-    return this.used >= this.total;
+    return this.used >= this.total || this.#of?.full === true;
   }
 
   add(bytes: number): void {
     this.used += bytes;
-    if (this.full) this.onFull('share');
+    this.#of?.add(bytes);
+    if (this.used >= this.total) this.onFull('share');
   }
 
   /** The disk has no room left. True when something was given back. */
   makeRoom(): boolean {
+    if (this.#of) return this.#of.makeRoom();
     const before = this.used;
     this.onFull('disk');
     return this.used < before;
@@ -34,6 +39,7 @@ export class SpoolBudget {
   free(bytes: number): void {
     if (bytes === 0) return;
     this.used -= bytes;
+    this.#of?.free(bytes);
     if (this.full || this.#waiting.size === 0) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
@@ -43,9 +49,11 @@ export class SpoolBudget {
   /** Calls `update` once when there is room again. */
   wait(who: Waiting): void {
     this.#waiting.add(who);
+    this.#of?.wait(who);
   }
 
   leave(who: Waiting): void {
     this.#waiting.delete(who);
+    this.#of?.leave(who);
   }
 }

@@ -1,5 +1,6 @@
 /** The output streams of one run: read together, limited together, and where each of them stands. */
 import { STREAM, type Exit, type Spec, type StreamState } from '../../protocol/messages.js';
+import type { SpoolBudget } from '../output/budget.js';
 import { Output, type OutputEvents, type Overflow } from '../output/output.js';
 import { fitRecords } from '../output/records.js';
 import type { OpenedStream } from './start.js';
@@ -29,6 +30,8 @@ export interface OutputsEvents {
 
 export class Outputs implements OutputEvents {
   readonly #services: RunServices;
+  /** Its principal's part of the disk. */
+  readonly #budget: SpoolBudget;
   readonly #events: OutputsEvents;
   readonly #outputs: Output[] = [];
   /** Streams whose reader went before the command had started. */
@@ -39,8 +42,9 @@ export class Outputs implements OutputEvents {
   /** Bytes of output that count against `maxOutput`. */
   #written = 0;
 
-  constructor(services: RunServices, events: OutputsEvents) {
+  constructor(services: RunServices, principal: string, events: OutputsEvents) {
     this.#services = services;
+    this.#budget = services.holdings.of(principal).spool;
     this.#events = events;
   }
 
@@ -48,7 +52,7 @@ export class Outputs implements OutputEvents {
 
   /** The command runs. With `later` its output is looked for after a moment only. */
   start(opened: readonly OpenedStream[], spec: Spec, folder: string, later: boolean): void {
-    const { budget, limits } = this.#services;
+    const { limits } = this.#services;
     this.#spec = spec;
     for (const { stream, source } of opened) {
       const options = {
@@ -59,7 +63,7 @@ export class Outputs implements OutputEvents {
         sha256: spec.sha256 ?? false,
         ...(stream === STREAM.pty ? { ahead: TERMINAL_AHEAD } : {}),
       };
-      this.#outputs.push(new Output(source, budget, options, this));
+      this.#outputs.push(new Output(source, this.#budget, options, this));
     }
     if (later) this.#firstLook = setTimeout(() => this.read(), FIRST_LOOK);
     else this.read();

@@ -1,9 +1,9 @@
 /** How long finished runs are remembered: output, then result, then the id; and how the journal stays small. */
-import type { SpoolBudget } from '../output/budget.js';
 import { publish } from '../probes/events.js';
 import type { Journal } from '../journal/journal.js';
 import type { KeeperLog } from '../log/keeper-log.js';
 import type { KeeperLimits } from '../door/limits.js';
+import type { Holdings } from './holdings.js';
 import type { KeeperRun } from './run.js';
 import { removeSpool } from '../output/spool.js';
 
@@ -15,7 +15,7 @@ export class Retention {
   readonly #runs: Map<string, KeeperRun>;
   readonly #journal: Journal;
   readonly #log: KeeperLog;
-  readonly #budget: SpoolBudget;
+  readonly #holdings: Holdings;
   readonly #limits: KeeperLimits;
   /** Finished runs with a result, oldest first. */
   readonly #ended = new Set<KeeperRun>();
@@ -30,18 +30,19 @@ export class Retention {
     runs: Map<string, KeeperRun>,
     journal: Journal,
     log: KeeperLog,
-    budget: SpoolBudget,
+    holdings: Holdings,
     limits: KeeperLimits,
     forgottenBeforeMs: number,
   ) {
     this.#runs = runs;
     this.#journal = journal;
     this.#log = log;
-    this.#budget = budget;
+    this.#holdings = holdings;
     this.#limits = limits;
     this.forgottenBeforeMs = forgottenBeforeMs;
     this.#compactedLength = journal.length;
-    budget.onFull = (which) => this.#makeRoom(which === 'disk');
+    holdings.spool.onFull = (which) => this.#makeRoom(which === 'disk');
+    holdings.onFull = (principal) => this.#makeRoomOf(principal);
     this.#timer = setInterval(() => this.sweep(), SWEEP_MS);
     this.#timer.unref();
   }
@@ -49,6 +50,7 @@ export class Retention {
   /** A run is over, output and tree too. */
   add(run: KeeperRun): void {
     this.#ended.add(run);
+    this.#holdings.of(run.remembered.principal).ended.add(run);
     if (this.#ended.size > this.#limits.maxEnded) this.#dropOne();
     this.#compactWhenLong();
   }
@@ -58,10 +60,10 @@ export class Retention {
     this.#ids.set(run, key);
   }
 
-  /** Room is needed: acknowledged results go first. */
+  /** Room is needed: the principal with the most results loses one, of those that were acknowledged first. */
   #dropOne(): void {
     let oldest: KeeperRun | undefined;
-    for (const run of this.#ended) {
+    for (const run of this.#holdings.largest?.ended ?? []) {
       oldest ??= run;
       if (!run.remembered.isAcked) continue;
       oldest = run;
@@ -72,8 +74,10 @@ export class Retention {
 
   /** Drops a finished run's output and result. */
   drop(run: KeeperRun): void {
+    const holding = this.#holdings.of(run.remembered.principal);
     this.#ended.delete(run);
-    this.#budget.free(run.dropOutput());
+    holding.ended.delete(run);
+    holding.spool.free(run.dropOutput());
     removeSpool(run.folder);
     run.drop();
     for (const attachment of run.audience.attachments) run.detach(attachment);
@@ -91,6 +95,7 @@ export class Retention {
       this.#journal.append({ kind: 'forgotten', no, notAfterMs: this.forgottenBeforeMs });
       this.#ids.delete(run);
       this.#runs.delete(key);
+      this.#holdings.of(run.remembered.principal).known--;
     }
     for (const run of this.#runs.values()) if (!run.over) run.rest();
     this.#compactWhenLong();
@@ -101,19 +106,29 @@ export class Retention {
    * itself is full, so does that of one run.
    */
   #makeRoom(diskIsFull: boolean): void {
-    const before = this.#budget.used;
-    const enough = (): boolean => (diskIsFull ? this.#budget.used < before : !this.#budget.full);
-    for (const run of this.#ended) {
+    const { spool } = this.#holdings;
+    const before = spool.used;
+    this.#dropOutputs(this.#ended, () => (diskIsFull ? spool.used < before : !spool.full));
+  }
+
+  /** A principal has used up its own part: the same, among its runs. */
+  #makeRoomOf(principal: string): void {
+    const { ended, spool } = this.#holdings.of(principal);
+    this.#dropOutputs(ended, () => spool.used < spool.total, principal);
+  }
+
+  #dropOutputs(ended: Iterable<KeeperRun>, enough: () => boolean, principal?: string): void {
+    for (const run of ended) {
       if (enough()) return;
       if (!run.remembered.isAcked) continue;
       const freed = run.dropOutput();
       if (freed === 0) continue;
       removeSpool(run.folder);
-      this.#budget.free(freed);
+      this.#holdings.of(run.remembered.principal).spool.free(freed);
     }
     for (const run of this.#runs.values()) {
       if (enough()) return;
-      run.trim();
+      if (principal === undefined || run.remembered.principal === principal) run.trim();
     }
   }
 

@@ -309,7 +309,7 @@ export class KeeperRun implements OutputsEvents {
       this.#screen = new Screen(launch.terminal);
       for (const attachment of this.audience.attachments) this.#screen.follow(attachment);
     }
-    this.#outputs ??= new Outputs(this.#services, this);
+    this.#outputs ??= new Outputs(this.#services, this.remembered.principal, this);
     this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
     if (launch.input >= 0) this.#input.start(launch.input, launch.terminal !== undefined);
     else this.#input.discard();
@@ -424,7 +424,7 @@ export class KeeperRun implements OutputsEvents {
 
   /** The caller reads this stream no more. */
   stopStream(stream: number): void {
-    if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#services, this);
+    if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#services, this.remembered.principal, this);
     this.#outputs?.stop(stream);
     if (stream !== STREAM.pty) return;
     this.#stdin?.input.discard();

@@ -21,7 +21,8 @@ export interface RunServices {
   readonly limitGroups: LimitGroups;
   readonly journal: Journal;
   readonly log: KeeperLog;
-  readonly budget: SpoolBudget;
+  /** What the keeper keeps for each principal; see Holdings. */
+  readonly holdings: { of(principal: string): { readonly spool: SpoolBudget; known: number } };
   readonly inputPool: CreditPool;
   readonly account: Account;
   /** An open /dev/null. */
