@@ -95,9 +95,11 @@ export class Keeper implements Desk, OpeningDesk {
     this.cgroups = setup.cgroups ? Cgroups.open() : undefined;
     this.limitGroups = new LimitGroups(this.cgroups, setup.native.bearsInGroups);
     const history = historyOf(entries);
-    journal.append({ kind: 'keeper', bootId, pid: process.pid, startMs: Date.now() });
     const live = (): number => this.live;
-    this.log = new KeeperLog(setup.home, journal, { entries, damaged, bootId }, { live, keepBytes: limits.logTotal });
+    const synced = isSynced(journal);
+    journal.append({ kind: 'keeper', bootId, pid: process.pid, startMs: Date.now() });
+    const opened = { entries, damaged, bootId, synced };
+    this.log = new KeeperLog(setup.home, journal, opened, { live, keepBytes: limits.logTotal });
     this.#retention = new Retention(this.#runs, journal, this.log, this.holdings, limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(
@@ -305,5 +307,18 @@ export class Keeper implements Desk, OpeningDesk {
     this.cgroups?.close();
     this.log.close();
     this.journal.close();
+  }
+}
+
+/**
+ * Syncs what an earlier keeper has appended: it may be in memory only, and that keeper has told heads of it. Before our own
+ * entries, which may not fit on a full disk.
+ */
+function isSynced(journal: Journal): boolean {
+  try {
+    journal.syncNow();
+    return true;
+  } catch {
+    return false;
   }
 }

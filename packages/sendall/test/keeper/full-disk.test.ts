@@ -155,16 +155,20 @@ rootDescribe('a full disk', () => {
   test.each<[string, () => string, string]>([
     ['without a free byte', fill, 'size=8m'],
     ['without an inode', fillInodes, 'nr_inodes=200'],
-  ])('on a disk %s a keeper follows one that died, and reports the fate of its runs', async (_, use, size) => {
-    execFileSync('mount', ['-o', `remount,${size}`, folder]);
+  ])('on a disk %s a keeper follows one that died, and reports the fate of its runs', async (_, use, disk) => {
+    execFileSync('mount', ['-o', `remount,${disk}`, folder]);
     const keeper = await KeeperClient.start({}, folder);
     const over = keeper.sh('exit 42');
-    await over.exit;
+    let size = (await over.exit).log!.size;
     // More than one, so that the entries of a start do not use up the rest.
     const filler = use();
     for (let i = 0; i < 3; i++) {
       await keeper.crash();
-      expect((await keeper.attach(over.runId).wait('ATTACHED')).exit).toMatchObject({ code: 42 });
+      const { exit } = await keeper.attach(over.runId).wait('ATTACHED');
+      expect(exit).toMatchObject({ code: 42 });
+      // No head is taken back.
+      expect(exit!.log!.size).toBeGreaterThanOrEqual(size);
+      ({ size } = exit!.log!);
     }
     rmSync(filler, { recursive: true });
     expect(await keeper.sh('exit 43').exit).toMatchObject({ code: 43 });

@@ -56,14 +56,20 @@ export class KeeperLog {
   #uncounted = 0;
 
   /**
-   * Goes on with the log of `home`; `entries` and `damaged` are what the journal was opened with. `live`: commands whose
+   * Goes on with the log of `home`; `entries` and `damaged` are what the journal was opened with, and `synced` says that all
+   * of it is on the disk. `live`: commands whose
    * ends will need room. `keepBytes`: lines above so many bytes are dropped, the oldest first.
    * @throws the file system's errors.
    */
   constructor(
     home: Home,
     journal: Journal,
-    opened: { readonly entries: readonly JournalEntry[]; readonly damaged: boolean; readonly bootId: string },
+    opened: {
+      readonly entries: readonly JournalEntry[];
+      readonly damaged: boolean;
+      readonly bootId: string;
+      readonly synced?: boolean;
+    },
     { live, keepBytes }: { live: () => number; keepBytes: number },
   ) {
     this.#journal = journal;
@@ -73,7 +79,7 @@ export class KeeperLog {
     this.#id = recovered.id;
     this.#files = recovered.files;
     this.#pending = recovered.lines;
-    this.#durable = recovered.files.size;
+    this.#durable = opened.synced ? this.size : recovered.files.size;
     journal.onSync = () => this.#syncing();
     const log = recovered.isNew ? this.id : undefined;
     if (recovered.isNew) journal.append(this.#entryOf({ size: 0, root: this.#files.root, first: 0, bytes: 0 }));
@@ -82,7 +88,7 @@ export class KeeperLog {
     if (journal.hasRoom(ROOM, 0)) this.append('boot', boot);
     else this.#held.push({ kind: 'boot', record: boot, atMs: Date.now() });
     try {
-      // What an earlier keeper has appended may be in memory only, and heads are given out from now on.
+      // Heads are given out from now on.
       journal.syncNow();
     } catch {
       // A full or broken disk: nothing starts, and what is durable already is told.
