@@ -35,6 +35,7 @@ const inside =
     },
   ];
 const client = inside('sendall/src/client');
+const agent = inside('sendall/src/agent');
 const cli = inside('sendall/src/cli');
 const servers = inside('socketserver/src');
 const lab = inside('lab/src');
@@ -130,6 +131,11 @@ module.exports = {
     ...client('session'),
     ...client('inventories'),
     ...client('run', 'result', 'streams', 'options', 'session'),
+    // Rooms of the agent, from the lowest to the highest. What lies at its root connects them, or is shared by all.
+    ...agent('streams'),
+    ...agent('callers'),
+    ...agent('admission', 'callers', 'streams'),
+    ...agent('log'),
     // Rooms of the command line, from the lowest to the highest.
     ...cli('words'),
     ...cli('terminal', 'words'),

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { resolveHome } from 'sendall';
 import { Agent } from '../../../packages/sendall/dist/agent/agent.js';
-import { Callers } from '../../../packages/sendall/dist/agent/callers.js';
+import { Callers } from '../../../packages/sendall/dist/agent/callers/callers.js';
 import { loadIdentity } from '../../../packages/sendall/dist/keys/identity.js';
 import { Link } from '../../../packages/sendall/dist/link/link.js';
 import { NatsListener } from '../../../packages/sendall/dist/link/nats/listen.js';

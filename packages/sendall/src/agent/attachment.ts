@@ -14,13 +14,13 @@ import {
   type StreamState,
 } from '../protocol/messages.js';
 import type { Verb } from '../policy/rules.js';
-import type { Refusal } from './admission.js';
+import type { Refusal } from './admission/admission.js';
 import type { KeeperGate, Listener } from './gate.js';
-import { Inflow } from './inflow.js';
-import { Outflow } from './outflow.js';
-import type { ReadAhead } from './read-ahead.js';
-import type { Resumes } from './resumes.js';
-import { viewerSpec } from './viewer-spec.js';
+import { Inflow } from './streams/inflow.js';
+import { Outflow } from './streams/outflow.js';
+import type { ReadAhead } from './streams/read-ahead.js';
+import type { Resumes } from './streams/resumes.js';
+import { viewerSpec } from './admission/viewer-spec.js';
 
 /** What an attachment needs of its session. */
 export interface AgentAttachmentOwner {

@@ -20,8 +20,8 @@
 export { openAgent, type Agent } from './agent.js';
 export type { AgentOptions } from './options.js';
 export type { AgentStatus } from './status.js';
-export { Callers, type Caller, type Rights } from './callers.js';
-export type { IssuedCode } from './pairing.js';
+export { Callers, type Caller, type Rights } from './callers/callers.js';
+export type { IssuedCode } from './callers/pairing.js';
 export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 export { resolveHome, type Home } from '../home.js';
 export type { Duration } from '../text/duration.js';

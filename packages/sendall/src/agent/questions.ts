@@ -2,7 +2,7 @@
 import { ProtocolError, SendallError } from '../errors.js';
 import type { FairShare } from '../fair-share.js';
 import type { Verb } from '../policy/rules.js';
-import type { Refusal } from './admission.js';
+import type { Refusal } from './admission/admission.js';
 import type { Link } from '../link/link.js';
 import type { Control, MessageNamed } from '../protocol/messages.js';
 import type { KeeperGate } from './gate.js';

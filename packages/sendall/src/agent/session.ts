@@ -22,15 +22,15 @@ import {
 } from '../protocol/messages.js';
 import { formatRunId } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
-import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission.js';
+import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission/admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate } from './gate.js';
-import { callerOf, type Origin, type Principal } from './origin.js';
+import { callerOf, type Origin, type Principal } from './callers/origin.js';
 import { Questions, type Asker } from './questions.js';
-import type { Membership, Principals } from './principals.js';
-import { ReadAhead } from './read-ahead.js';
-import type { Resumes } from './resumes.js';
-import { review } from './review.js';
+import type { Membership, Principals } from './admission/principals.js';
+import { ReadAhead } from './streams/read-ahead.js';
+import type { Resumes } from './streams/resumes.js';
+import { review } from './admission/review.js';
 
 /** What one link may take. Times in milliseconds, sizes in bytes. */
 export interface SessionLimits {

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { connect, openAgent, pair, resolveHome, type Agent, type AgentOptions, type Home } from 'sendall';
-import { KnownSources } from '../../dist/agent/known-sources.js';
+import { KnownSources } from '../../dist/agent/callers/known-sources.js';
 import { drawSeed } from '../../../../test/support/seed.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { Rogue } from '../exact/rogue.js';

@@ -1,7 +1,7 @@
 /** An agent for pairing only, on a real TLS socket, and a caller that sends single messages. */
 import type { TLSSocket } from 'node:tls';
-import { Callers } from '../../dist/agent/callers.js';
-import { PairingDesk, type PairingOptions } from '../../dist/agent/pairing.js';
+import { Callers } from '../../dist/agent/callers/callers.js';
+import { PairingDesk, type PairingOptions } from '../../dist/agent/callers/pairing.js';
 import type { Home } from '../../dist/home.js';
 import { helloMessage } from '../../dist/link/handshake.js';
 import { loadIdentity, type Identity } from '../../dist/keys/identity.js';

@@ -1,6 +1,6 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Callers } from '../../dist/agent/callers.js';
+import { Callers } from '../../dist/agent/callers/callers.js';
 import { newHome, newIdentity } from './support.js';
 
 describe('callers', () => {

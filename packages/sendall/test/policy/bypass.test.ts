@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, openAgent, pair, resolveHome, type Agent, type Home, type Host } from 'sendall';
-import { admitRun } from '../../dist/agent/admission.js';
+import { admitRun } from '../../dist/agent/admission/admission.js';
 import { prepareRun } from '../../dist/client/options/options.js';
 import { decide, verbOf } from '../../dist/policy/match.js';
 import type { PolicyFile } from '../../dist/policy/policy-file.js';

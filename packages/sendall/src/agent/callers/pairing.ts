@@ -10,15 +10,15 @@
 import type { KeyObject } from 'node:crypto';
 import diagnostics from 'node:diagnostics_channel';
 import { hostname } from 'node:os';
-import { ProtocolError, UsageError } from '../errors.js';
-import type { Identity } from '../keys/identity.js';
-import type { Link } from '../link/link.js';
-import type { RecordOf } from '../log/records.js';
-import { newCode, pairingProof, parseCode, sameProof } from '../keys/pairing-proof.js';
-import { printable } from '../text/printable.js';
-import type { Peer } from '../link/tls.js';
-import { OWNER } from '../policy/rules.js';
-import type { Control, MessageNamed } from '../protocol/messages.js';
+import { ProtocolError, UsageError } from '../../errors.js';
+import type { Identity } from '../../keys/identity.js';
+import type { Link } from '../../link/link.js';
+import type { RecordOf } from '../../log/records.js';
+import { newCode, pairingProof, parseCode, sameProof } from '../../keys/pairing-proof.js';
+import { printable } from '../../text/printable.js';
+import type { Peer } from '../../link/tls.js';
+import { OWNER } from '../../policy/rules.js';
+import type { Control, MessageNamed } from '../../protocol/messages.js';
 import { checkRights, type Callers, type Rights } from './callers.js';
 import { sourceOf, WrongTries } from './wrong-tries.js';
 

@@ -2,11 +2,11 @@
  * The keys that may use this machine's agent over the network: callers.json. Without any, only its Unix socket runs
  * commands. A key belongs to a principal, and roles to the principal: keys that share runs share their rights too.
  */
-import { UsageError } from '../errors.js';
-import type { Home } from '../home.js';
-import { fingerprintOf, parseFingerprint } from '../keys/fingerprint.js';
-import { RecordFile, type Json } from '../files/record-file.js';
-import { OWNER } from '../policy/rules.js';
+import { UsageError } from '../../errors.js';
+import type { Home } from '../../home.js';
+import { fingerprintOf, parseFingerprint } from '../../keys/fingerprint.js';
+import { RecordFile, type Json } from '../../files/record-file.js';
+import { OWNER } from '../../policy/rules.js';
 
 /** A key that may run commands here. */
 export interface Caller {

@@ -1,8 +1,8 @@
 /** What all links of one principal take of the agent together. Owners have no limits of this kind. */
-import { FairShare } from '../fair-share.js';
+import { FairShare } from '../../fair-share.js';
 import { isOwner } from './admission.js';
-import type { Principal } from './origin.js';
-import { ReadAhead } from './read-ahead.js';
+import type { Principal } from '../callers/origin.js';
+import { ReadAhead } from '../streams/read-ahead.js';
 
 /** How much each principal that is no owner may have. */
 export interface PrincipalLimits {

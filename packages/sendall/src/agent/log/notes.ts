@@ -1,8 +1,8 @@
 /** Tells the keeper's log what only the agent knows: pairing, policy, its own start and end, and whom it turned away. */
-import { Folding } from '../log/folding.js';
-import type { RecordOf } from '../log/records.js';
-import { HAS_LOG } from '../protocol/messages.js';
-import type { KeeperGate } from './gate.js';
+import { Folding } from '../../log/folding.js';
+import type { RecordOf } from '../../log/records.js';
+import { HAS_LOG } from '../../protocol/messages.js';
+import type { KeeperGate } from '../gate.js';
 
 export class Notes {
   readonly #gate: KeeperGate;

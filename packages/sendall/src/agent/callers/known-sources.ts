@@ -6,9 +6,9 @@
  * until its next link.
  */
 import { join } from 'node:path';
-import { isRecord } from '../files/record-file.js';
-import { RecordLog } from '../files/record-log.js';
-import type { Home } from '../home.js';
+import { isRecord } from '../../files/record-file.js';
+import { RecordLog } from '../../files/record-log.js';
+import type { Home } from '../../home.js';
 
 /** Milliseconds for which a source is known. */
 const THIRTY_DAYS = 30 * 24 * 60 * 60 * 1000;

@@ -1,5 +1,5 @@
 /** The part of a run's spec that a viewer needs: which streams it has, and what happens to output that is not read. */
-import { decodeSpec, encodeSpec } from '../protocol/codec.js';
+import { decodeSpec, encodeSpec } from '../../protocol/codec.js';
 
 /** A spec without its arguments, shell text, environment, names and limits. */
 export function viewerSpec(raw: Uint8Array): Uint8Array {

@@ -2,8 +2,8 @@
  * A caller's stdin on its way to the keeper. What the keeper would have to refuse is refused here, as an error of that
  * caller's link, before it takes any of the keeper's time.
  */
-import { ProtocolError } from '../errors.js';
-import { MAX_DATA } from '../protocol/messages.js';
+import { ProtocolError } from '../../errors.js';
+import { MAX_DATA } from '../../protocol/messages.js';
 
 export class Inflow {
   /** The next byte that was not passed on yet; undefined until the keeper has said where the stream stands. */

@@ -1,10 +1,10 @@
 /** What `sendall policy test` asks: how the agent's policy would decide, and which rules came nearest. For owners. */
-import { ProtocolError } from '../errors.js';
-import type { Spec } from '../protocol/messages.js';
-import { verbOf } from '../policy/match.js';
-import type { PolicyFile } from '../policy/policy-file.js';
-import type { Decision, Near, Request } from '../policy/request.js';
-import { VERBS, type Verb } from '../policy/rules.js';
+import { ProtocolError } from '../../errors.js';
+import type { Spec } from '../../protocol/messages.js';
+import { verbOf } from '../../policy/match.js';
+import type { PolicyFile } from '../../policy/policy-file.js';
+import type { Decision, Near, Request } from '../../policy/request.js';
+import { VERBS, type Verb } from '../../policy/rules.js';
 
 /** The question: what a run would say. Bytes are base64. */
 export interface PolicyQuestion {

@@ -2,9 +2,9 @@
  * One output stream on its way from the spool to a caller, under the caller's credit. The keeper says how far the
  * stream has grown; small fresh pieces come along with that word, everything else is read from the spool.
  */
-import type { SpoolReader } from '../keeper/door/door.js';
-import { PIECE, type Link } from '../link/link.js';
-import type { MessageNamed } from '../protocol/messages.js';
+import type { SpoolReader } from '../../keeper/door/door.js';
+import { PIECE, type Link } from '../../link/link.js';
+import type { MessageNamed } from '../../protocol/messages.js';
 import type { ReadAhead } from './read-ahead.js';
 
 /** Bytes this near to the end of the stream are in the page cache, and reading them takes no longer than copying. */

@@ -1,5 +1,5 @@
 /** Where a link comes from, and who that makes its caller. */
-import type { Peer } from '../link/tls.js';
+import type { Peer } from '../../link/tls.js';
 
 /** How a link came in. */
 export type Origin =

@@ -1,11 +1,11 @@
 /** Decides again on a run that is there already: by its command and its rights, which the keeper knows. */
-import type { PolicyFile } from '../policy/policy-file.js';
-import { decodeGrant, encodeGrant } from '../protocol/codec.js';
-import type { Grant } from '../protocol/messages.js';
-import { formatRunId } from '../protocol/run-id.js';
+import type { PolicyFile } from '../../policy/policy-file.js';
+import { decodeGrant, encodeGrant } from '../../protocol/codec.js';
+import type { Grant } from '../../protocol/messages.js';
+import { formatRunId } from '../../protocol/run-id.js';
 import { isRefusal, reviewRun, type Refusal } from './admission.js';
-import type { KeeperGate } from './gate.js';
-import type { Principal } from './origin.js';
+import type { KeeperGate } from '../gate.js';
+import type { Principal } from '../callers/origin.js';
 
 /** What a review needs. */
 export interface Reviewer {

@@ -5,20 +5,20 @@
  * before anyone gets it. So the log's key never stands for two histories.
  */
 import { join } from 'node:path';
-import { SendallError, UsageError } from '../errors.js';
-import { placePrivateFile, readPrivateFile, replacePrivateFile } from '../files/private-file.js';
-import type { Home } from '../home.js';
-import type { Identity } from '../keys/identity.js';
-import { certify, type Certificate } from '../log/certificate.js';
-import { logKeyOf, newLogKey, openCheckpoint, signCheckpoint } from '../log/checkpoint.js';
-import { hashBase64, hashFromBase64 } from '../log/hashes.js';
-import { CERTIFICATE, CHECKPOINT, LOG_KEY, logFolder } from '../log/layout.js';
-import { openHashes } from '../log/log-files.js';
-import { verifyConsistency, type Head } from '../log/proofs.js';
-import { linesFrom, linesOfRun } from '../log/reading.js';
-import { folderSource, isReadable, readPart } from '../log/source.js';
-import { consistencyProof, storedCount } from '../log/stored-hashes.js';
-import type { KeeperGate } from './gate.js';
+import { SendallError, UsageError } from '../../errors.js';
+import { placePrivateFile, readPrivateFile, replacePrivateFile } from '../../files/private-file.js';
+import type { Home } from '../../home.js';
+import type { Identity } from '../../keys/identity.js';
+import { certify, type Certificate } from '../../log/certificate.js';
+import { logKeyOf, newLogKey, openCheckpoint, signCheckpoint } from '../../log/checkpoint.js';
+import { hashBase64, hashFromBase64 } from '../../log/hashes.js';
+import { CERTIFICATE, CHECKPOINT, LOG_KEY, logFolder } from '../../log/layout.js';
+import { openHashes } from '../../log/log-files.js';
+import { verifyConsistency, type Head } from '../../log/proofs.js';
+import { linesFrom, linesOfRun } from '../../log/reading.js';
+import { folderSource, isReadable, readPart } from '../../log/source.js';
+import { consistencyProof, storedCount } from '../../log/stored-hashes.js';
+import type { KeeperGate } from '../gate.js';
 
 /** Bytes of a file in one answer: as base64 they fit into a frame. */
 const LARGEST_PART = 512 * 1024;

@@ -2,12 +2,12 @@
  * Looks again at what was admitted, after a change of roles or rules: callers let go of runs that they could not start
  * now, and those that wait for their turn are refused. Commands that run go on: they were allowed when they started.
  */
-import { OWNER } from '../policy/rules.js';
-import type { RunInfo } from '../protocol/messages.js';
+import { OWNER } from '../../policy/rules.js';
+import type { RunInfo } from '../../protocol/messages.js';
 import { isOwner } from './admission.js';
-import type { Principal } from './origin.js';
+import type { Principal } from '../callers/origin.js';
 import { review, type Reviewer } from './review.js';
-import type { AgentSession } from './session.js';
+import type { AgentSession } from '../session.js';
 
 /** The agent, as readmission sees it. */
 export interface Admitted extends Reviewer {

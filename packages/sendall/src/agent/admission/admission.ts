@@ -2,14 +2,14 @@
  * Decides what a caller may do here: owners everything, others what the policy allows, and by default nothing. Asked
  * where runs are opened and attached to, where operations on them come from callers, and for questions.
  */
-import { ProtocolError } from '../errors.js';
-import { decodeSpec, encodeSpec } from '../protocol/codec.js';
-import type { Grant, Spec } from '../protocol/messages.js';
-import { verbOf } from '../policy/match.js';
-import type { PolicyFile } from '../policy/policy-file.js';
-import type { Request, Decision } from '../policy/request.js';
-import { OWNER, type Verb } from '../policy/rules.js';
-import type { Principal } from './origin.js';
+import { ProtocolError } from '../../errors.js';
+import { decodeSpec, encodeSpec } from '../../protocol/codec.js';
+import type { Grant, Spec } from '../../protocol/messages.js';
+import { verbOf } from '../../policy/match.js';
+import type { PolicyFile } from '../../policy/policy-file.js';
+import type { Request, Decision } from '../../policy/request.js';
+import { OWNER, type Verb } from '../../policy/rules.js';
+import type { Principal } from '../callers/origin.js';
 
 /** Why a caller may not do something, as REFUSED says it. */
 export interface Refusal {
