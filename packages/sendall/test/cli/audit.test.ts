@@ -51,6 +51,13 @@ describe('audit', () => {
     expect(none).toMatchObject({ code: 200, stdout: '' });
   });
 
+  test('verify calls the kept head of this machine by the name local', () => {
+    expect(machine.user.call(['run', 'local', '--', 'true']).code).toBe(0);
+    const { code, stdout } = machine.user.call(['audit', 'verify', '--against', 'local']);
+    expect(stdout).toMatch(/begins with the \d+ records? of the head of local$/m);
+    expect(code).toBe(0);
+  });
+
   test('head prints a signed checkpoint, and verify checks the log against it from a file', () => {
     const { stdout } = user.call(['audit', 'head', '--on', 'web1']);
     expect(stdout).toMatch(/^sendall-log\/[\w-]{43}\/[0-9a-f]{16}\n\d+\n[A-Za-z0-9+/]{43}=\n\n\u2014 sendall-log/);

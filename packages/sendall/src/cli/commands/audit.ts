@@ -205,8 +205,10 @@ function explain(
     answer(`isolation: none: the agent of ${target} is not root, so the commands of its owners can change its log`);
   answer(`${ok ? 'ok' : 'not ok'}: ${count(size, 'record')}, root ${root}`);
   if (checked < size) answer(`the lines of ${size - checked} older records were dropped; their hashes are there`);
-  for (const { pin, size: at, consistent } of against)
-    answer(`${consistent ? 'begins with' : 'does not begin with'} the ${count(at, 'record')} of the head of ${pin}`);
+  for (const { pin, size: at, consistent } of against) {
+    const whose = pin.startsWith('unix:') ? 'local' : pin;
+    answer(`${consistent ? 'begins with' : 'does not begin with'} the ${count(at, 'record')} of the head of ${whose}`);
+  }
   for (const { index, kind } of problems) answer(`record ${index}: ${kind}`);
   if (accepted) answer('accepted: later heads are compared with this one');
 }
