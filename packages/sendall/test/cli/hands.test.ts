@@ -165,6 +165,23 @@ test('colour is for terminals, and NO_COLOR switches it off', () => {
   expect(user.bashAtTerminal('NO_COLOR=1 sendall hosts', []).screen).not.toContain('\u001b');
 });
 
+test('the limits of an agent are given by name, and stay through a restart', async () => {
+  await using other = await Machine.start('--limit', 'questions=3', '--limit', 'linksPerPrincipal=5');
+  const limits = () => other.user.events(['agent', 'status', '--json'])[0]!.limits;
+  expect(limits()).toMatchObject({ questions: 3, linksPerPrincipal: 5 });
+  expect(other.user.call(['agent', 'restart', '--limit', 'questions=4']).code).toBe(0);
+  expect(limits()).toMatchObject({ questions: 4, linksPerPrincipal: 5 });
+  for (const [word, sentence] of [
+    ['question=3', 'there is no limit "question": did you mean questions?'],
+    ['questions=0', '"questions=0" is not NAME=NUMBER, above 0'],
+    ['questions', '"questions" is not NAME=NUMBER, above 0'],
+  ] as const)
+    expect(other.user.call(['agent', '--limit', word])).toMatchObject({
+      code: 200,
+      stderr: `sendall: --limit: ${sentence}\n`,
+    });
+});
+
 test('an agent can be restarted to listen elsewhere', async () => {
   await using other = await Machine.start();
   const words = ['agent', 'restart', '--listen', 'tls://127.0.0.1:0', '--listen', 'tls://127.0.0.1:0', '--json'];
