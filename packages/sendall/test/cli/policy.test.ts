@@ -29,6 +29,7 @@ rules:
     run-as: bin
     cwd: [/srv]
     stdin: yes
+    limits: {memory: 64MiB, cpu: 1m}
   - {id: own-runs, who: [alice], verbs: [list, signal]}
   - {id: shell, who: [role:admin], verbs: [sh], run-as: daemon, pty: yes}
 `;
@@ -102,7 +103,7 @@ test('test tells what is denied, and what came nearest', () => {
 test('test tells what is allowed, and by which rule', () => {
   expect(call('test', 'alice', 'list', 'local')).toEqual({
     code: 0,
-    stdout: 'allowed: own-runs (policy.yaml:11)\n',
+    stdout: 'allowed: own-runs (policy.yaml:12)\n',
     stderr: '',
   });
   expect(call('test', 'owner', 'exec', 'local', '--', 'rm').stdout).toBe(
@@ -123,8 +124,17 @@ rootTest('test decides on what a run would say', () => {
     nearest: [],
   });
   expect(asked('role:deploy', 'exec', ...command)).toMatchObject({ decision: 'allow' });
-  expect(asked('alice', 'exec', '--cwd', '/srv', '--stdin', ...command)).toMatchObject({ decision: 'allow' });
-  for (const wrong of [['--cwd', '/etc'], ['--as', 'root'], ['--pty'], ['--env', 'LANG=C']])
+  const words = ['--cwd', '/srv', '--stdin', '--limit', 'memory=1M,cpu=2s', ...command];
+  expect(asked('alice', 'exec', ...words)).toMatchObject({ decision: 'allow' });
+  for (const wrong of [
+    ['--cwd', '/etc'],
+    ['--as', 'root'],
+    ['--pty'],
+    ['--env', 'LANG=C'],
+    ['--secret', 'DB=@no-such-file'],
+    ['--limit', 'memory=999G'],
+    ['--limit', 'files=9,cpu=1h'],
+  ])
     expect(asked('alice', 'exec', ...wrong, ...command)).toMatchObject({
       decision: 'deny',
       rule: null,
@@ -138,7 +148,7 @@ rootTest('test decides on what a run would say', () => {
 
 test('a far host answers its owners', () => {
   const words = ['policy', 'test', 'alice', 'list', 'web1'];
-  expect(far.call(words)).toMatchObject({ code: 0, stdout: 'allowed: own-runs (policy.yaml:11)\n' });
+  expect(far.call(words)).toMatchObject({ code: 0, stdout: 'allowed: own-runs (policy.yaml:12)\n' });
 });
 
 rootTest('a far host tells others nothing of its policy', () => {

@@ -18,6 +18,12 @@ export interface PolicyQuestion {
   readonly runAs?: string;
   readonly stdin?: boolean;
   readonly pty?: boolean;
+  /** Names of secrets. */
+  readonly secrets?: readonly string[];
+  /** "fd" or "env". */
+  readonly secretAs?: string;
+  /** Bytes, milliseconds and counts. */
+  readonly limits?: { readonly [name in 'memory' | 'cpu' | 'files' | 'processes']?: number };
 }
 
 export interface PolicyAnswer {
@@ -52,6 +58,8 @@ function checkQuestion(body: unknown): PolicyQuestion {
   const isText = (value: unknown) => typeof value === 'string';
   const isTexts = (value: unknown) => Array.isArray(value) && value.every(isText);
   const isFlag = (value: unknown) => typeof value === 'boolean';
+  const isCounts = (value: unknown) =>
+    typeof value === 'object' && value !== null && Object.values(value).every((count) => Number.isSafeInteger(count));
   const kinds = {
     user: isText,
     verb: isText,
@@ -62,6 +70,9 @@ function checkQuestion(body: unknown): PolicyQuestion {
     runAs: isText,
     stdin: isFlag,
     pty: isFlag,
+    secrets: isTexts,
+    secretAs: (value: unknown) => value === 'fd' || value === 'env',
+    limits: isCounts,
   };
   for (const [name, is] of Object.entries(kinds)) {
     const isMissing = question[name] === undefined;
@@ -74,10 +85,9 @@ function checkQuestion(body: unknown): PolicyQuestion {
 
 const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
 
-function requestOf(
-  { user, verb, argv = [], script, cwd, env = [], runAs, stdin = false, pty = false }: PolicyQuestion,
-  rolesOf: (principal: string) => readonly string[] | undefined,
-): Request {
+function requestOf(question: PolicyQuestion, rolesOf: (principal: string) => readonly string[] | undefined): Request {
+  const { user, verb, argv = [], script, cwd, env = [], runAs, stdin = false, pty = false } = question;
+  const { secrets = [], secretAs = 'fd', limits } = question;
   const role = user.startsWith('role:') ? user.slice(5) : undefined;
   const who = role === undefined ? { principal: user, roles: rolesOf(user) ?? [] } : { principal: user, roles: [role] };
   if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty') return { ...who, verb: verb as Verb };
@@ -92,7 +102,8 @@ function requestOf(
     stdin,
     pty: pty || verb === 'pty' ? { cols: 80, rows: 24 } : undefined,
     tags: [],
-    secrets: [],
+    secrets: secrets.map((name) => ({ name, as: secretAs })),
+    limits: limits && { memory: limits.memory, cpuMs: limits.cpu, files: limits.files, processes: limits.processes },
   };
   return { ...who, verb: verbOf(spec), spec };
 }

@@ -14,9 +14,11 @@ import {
 } from '../../internal.js';
 import { reach, reachOptions } from '../hosts/reach.js';
 import { surroundings } from '../runs/run-options.js';
+import { secretNames } from '../runs/secrets.js';
 import { answer, json, table } from '../show/print.js';
 import { notAVerb, under, type Arguments, type Command } from '../words/command.js';
 import { EXIT } from '../words/exit-codes.js';
+import { parseLimits } from '../words/limit-words.js';
 import { isOneTarget } from '../words/targets.js';
 import { count } from '../words/units.js';
 
@@ -172,5 +174,8 @@ function questionOf(args: Arguments, user: string, verb: string): object {
     runAs: args.text('as'),
     stdin: args.on('stdin'),
     pty: args.on('pty'),
+    secrets: args.on('secret') ? secretNames(args) : undefined,
+    secretAs: args.text('secret-as'),
+    limits: parseLimits(args.texts('limit')),
   };
 }

@@ -19,8 +19,11 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 const FORMS = 'NAME=VALUE, NAME=@FILE or NAME=-';
 
-/** @throws UsageError for a wrong form or name, and for what cannot be read. */
-export async function secretOptions(args: Arguments): Promise<Pick<RunOptions, 'secrets' | 'secretAs'>> {
+/**
+ * Where each secret is, by its name.
+ * @throws UsageError for a wrong form or name
+ */
+function sourcesOf(args: Arguments): Map<string, Uint8Array> {
   const sources = new Map<string, Uint8Array>();
   for (const word of args.bytes('secret')) {
     const end = word.indexOf(EQUALS);
@@ -30,6 +33,18 @@ export async function secretOptions(args: Arguments): Promise<Pick<RunOptions, '
     if (sources.has(name)) throw new UsageError(`--secret: ${name} is given twice`);
     sources.set(name, word.subarray(end + 1));
   }
+  return sources;
+}
+
+/**
+ * The names alone; no value is read.
+ * @throws UsageError for a wrong form or name
+ */
+export const secretNames = (args: Arguments): string[] => [...sourcesOf(args).keys()];
+
+/** @throws UsageError for a wrong form or name, and for what cannot be read. */
+export async function secretOptions(args: Arguments): Promise<Pick<RunOptions, 'secrets' | 'secretAs'>> {
+  const sources = sourcesOf(args);
   const [first, second] = [...sources].filter(([, source]) => isStdin(source)).map(([name]) => name);
   if (second !== undefined)
     throw new UsageError(
