@@ -54,7 +54,7 @@ test('show lists the rules', () => {
 test('lint names each finding with its line, and ends with 1', () => {
   const { code, stdout } = call('lint');
   expect(code).toBe(1);
-  expect(stdout).toContain(`${file}:12: shell: shell text can start anything that daemon may start`);
+  expect(stdout).toContain(`${file}:13: shell: shell text can start anything that daemon may start`);
   const [found] = machine.user.events(['policy', 'lint', '--json']);
   expect(found).toMatchObject({ ok: false, file });
   write('version: 1\nrules: [{id: own, who: [alice], verbs: [list]}]\n');
