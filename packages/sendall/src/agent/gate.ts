@@ -22,12 +22,17 @@ export interface Listener {
 
 interface Question {
   readonly message: Control;
-  /** It has been asked on two links: it is not asked again. */
-  final: boolean;
+  /** Links on which it was asked. */
+  asked: number;
   resolve(message: Control): void;
   reject(error: Error): void;
 }
 
+/**
+ * Links on which a question is asked. A keeper that makes room for a newer one can end two: the second was made while it
+ * ended. A question that ends its keeper shall not end many.
+ */
+const MOST_ASKED = 3;
 /** Milliseconds before a keeper is started again that has died twice within this time. */
 const CRASH_PAUSE = 1000;
 const LARGEST_ALIAS = 0xffff_ffff;
@@ -135,14 +140,14 @@ export class KeeperGate {
 
   /**
    * Asks the keeper something that has one answer and may be asked twice; `make` gets the number to use. When the link goes
-   * before the answer, it is asked once more on the next one.
+   * before the answer, it is asked again on the next one, at most three times in all.
    */
   async ask(make: (opId: number) => Control): Promise<Control> {
     const link = await this.open();
     const opId = this.#nextOp++;
     return await new Promise((resolve, reject) => {
       const message = make(opId);
-      if ((this.#link ?? link).send(message)) this.#questions.set(opId, { message, final: false, resolve, reject });
+      if ((this.#link ?? link).send(message)) this.#questions.set(opId, { message, asked: 1, resolve, reject });
       else reject(new ProtocolError(`${message.type} is too long to be passed on`));
     });
   }
@@ -179,7 +184,7 @@ export class KeeperGate {
     // At once: a listener that enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();
     for (const question of this.#questions.values()) {
-      question.final = true;
+      question.asked++;
       link.send(question.message);
     }
     return link;
@@ -208,7 +213,7 @@ export class KeeperGate {
     this.#link = undefined;
     const why = error ? ` (${error.message})` : '';
     const reason = `the keeper process on the host has gone${why}`;
-    this.#rejectQuestions(reason, ({ final }) => final || this.#closed);
+    this.#rejectQuestions(reason, ({ asked }) => asked >= MOST_ASKED || this.#closed);
     this.#roomy();
     if (this.#closed) return;
     // The next keeper reads the journal: it knows what became of each run, and finds what still lives of it.
