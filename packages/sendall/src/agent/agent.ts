@@ -4,7 +4,7 @@
  */
 import { lstatSync, readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { readInto, serve, sourceOf, type Connection, type ServerOptions } from '@sendall/socketserver';
 import { RefusedError, SendallError, UsageError } from '../errors.js';
@@ -170,14 +170,14 @@ export class Agent implements AsyncDisposable {
 
   /** What callers may do follows its files at once, and as they are now: they may have changed while no agent ran. */
   #watchFiles(): void {
-    const { config, callersFile, policyFile } = this.home;
+    const { callersFile, policyFile } = this.home;
     const look = (): void => {
       // A wrong list lets no caller in. Those who ask are told.
       void this.#callersProblem;
       this.#reviewPolicy();
     };
     look();
-    this.#unwatch = watchFiles(config, [basename(callersFile), basename(policyFile)], look);
+    this.#unwatch = watchFiles([callersFile, policyFile], look);
     this.#readmission.begin();
   }
 

@@ -48,11 +48,11 @@ export function becomingOf(
   { runAs }: Spec,
   grant: Grant | undefined,
 ): Becoming | undefined {
+  if (!grant && (runAs === undefined || runAs === own.name)) return undefined;
   const isRoot = process.geteuid?.() === 0;
   if (!grant) {
-    if (runAs === undefined || runAs === own.name) return undefined;
     if (!isRoot) throw new StartFailure('policy', `the keeper runs as ${own.name} and cannot run commands as ${runAs}`);
-    return { user: accountOf(native, runAs), granted: false };
+    return { user: accountOf(native, runAs!), granted: false };
   }
   const { rule } = grant;
   if (!isRoot)

@@ -77,6 +77,7 @@ export class KeeperRun implements OutputsEvents {
   /** What is being spent on it now: a process, or a place in the queue. */
   #phase: 'queued' | 'starting' | 'running' | 'over' = 'queued';
   #rawSpec: Uint8Array | undefined;
+  #text: string | undefined;
   #spec: Spec | undefined;
   #grant: Grant | undefined;
   /** Until its command has them. */
@@ -181,8 +182,8 @@ export class KeeperRun implements OutputsEvents {
   }
 
   /** Its id as the log has it. */
-  get #logged(): { readonly run: string } {
-    return { run: formatRunId(this.identity.runId) };
+  get #idText(): string {
+    return (this.#text ??= formatRunId(this.identity.runId));
   }
 
   /** Its exit as callers get it: with its place in the log, and the log's head at this moment. */
@@ -296,7 +297,7 @@ export class KeeperRun implements OutputsEvents {
       ...(tree.cgroup === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.cgroup }),
     });
     this.#services.log.append('start', {
-      ...this.#logged,
+      run: this.#idText,
       pid,
       program: launch.program.toString(),
       device: this.#grant?.device,
@@ -330,7 +331,7 @@ export class KeeperRun implements OutputsEvents {
     this.#enter({ kind: 'refused', no: this.no, code, message });
     const { rule } = this;
     const { principal } = this.remembered;
-    this.#services.log.append('refuse', { ...this.#logged, principal, rule, code, reason: message });
+    this.#services.log.append('refuse', { run: this.#idText, principal, rule, code, reason: message });
     this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message, rule });
     this.#doAfterStart();
     for (const attachment of this.audience.attachments) attachment.release();
@@ -452,10 +453,10 @@ export class KeeperRun implements OutputsEvents {
     const { log } = this.#services;
     if (operation.type === 'SIGNAL') {
       const { signal, scope } = operation;
-      log.note('signal', { ...this.#logged, ...by, signal: signalName(signal), scope });
+      log.note('signal', { run: this.#idText, ...by, signal: signalName(signal), scope });
     } else if (operation.type === 'CANCEL') {
       const { graceMs, reason } = operation;
-      log.note('cancel', { ...this.#logged, ...by, graceMs, reason });
+      log.note('cancel', { run: this.#idText, ...by, graceMs, reason });
     }
   }
 
@@ -582,21 +583,26 @@ export class KeeperRun implements OutputsEvents {
     else this.audience.tell({ type: 'EXIT', ...this.#toldExit! });
     this.#owner.exited(this);
     if (!this.checkTree()) return;
-    log.append('tree', { ...this.#logged, state: 'outlives' });
+    log.append('tree', { run: this.#idText, state: 'outlives' });
     this.#outlived = true;
     this.#owner.watchTree(this);
   }
 
   #exitRecord({ code, signal, cause, reason, upto, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
-    const bytesOf = (stream: number): number | undefined => upto.find((each) => each.stream === stream)?.offset;
+    let stdout: number | undefined;
+    let stderr: number | undefined;
+    for (const { stream, offset } of upto) {
+      if (stream === STREAM.stderr) stderr = offset;
+      else if (stream !== STREAM.stdin) stdout = offset;
+    }
     return {
-      ...this.#logged,
+      run: this.#idText,
       code,
       signal,
       cause,
       reason,
-      stdout: bytesOf(STREAM.stdout) ?? bytesOf(STREAM.pty) ?? bytesOf(STREAM.records),
-      stderr: bytesOf(STREAM.stderr),
+      stdout,
+      stderr,
       durationMs: endMs - startMs,
       survivors: survivors.length || undefined,
     };
@@ -618,7 +624,7 @@ export class KeeperRun implements OutputsEvents {
     this.#stdin?.input.discard();
     this.#outputs?.finish();
     this.#enter({ kind: 'treeEnd', no: this.no });
-    if (this.#outlived) this.#services.log.note('tree', { ...this.#logged, state: 'ended' });
+    if (this.#outlived) this.#services.log.note('tree', { run: this.#idText, state: 'ended' });
     this.audience.tell({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
