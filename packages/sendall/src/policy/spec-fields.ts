@@ -163,6 +163,8 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
         return whyNotSet(rule.env, wordOfText(name), undefined);
       }),
   },
+  accountShell: { forAll: ({ accountShell }) => (accountShell ? () => "an account's shell is for owners" : undefined) },
+  passing: { forAll: ({ passing }) => (passing ? () => 'a run that keeps nothing is for owners' : undefined) },
 };
 
 function firstOf<T>(items: readonly T[], why: (item: T) => Why | undefined): Why | undefined {

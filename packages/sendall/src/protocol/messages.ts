@@ -35,6 +35,14 @@ export const OBEYS_LIMITS = 'limits';
 export const TAKES_SECRETS = 'secrets';
 /** In AUTH_OK's `features`: this host has a log, tells its head with EXIT, and obeys OPEN's `syncLog`. */
 export const HAS_LOG = 'log';
+/** In AUTH_OK's `features`: this host obeys a spec's `accountShell`. */
+export const USES_ACCOUNT_SHELL = 'account-shell';
+/** In AUTH_OK's `features`: this host obeys a spec's `passing`. */
+export const KEEPS_NOTHING = 'passing';
+/** In AUTH_OK's `features`: this host knows the verbs put and get. */
+export const TRANSFERS = 'transfer';
+/** In AUTH_OK's `features`: this host knows the verb forward. */
+export const FORWARDS = 'forward';
 
 /** Bytes of names and hashes. */
 const RUN_ID = 16;
@@ -91,11 +99,23 @@ export const GRANT_FIELDS = {
   source: opt(text(11)),
   /** The rule trusts this program with root: "trusts-program: yes". Without it a grant never starts anything as root. */
   trustsProgram: opt(bool(12)),
+  /** Of put and get, which start no program of the caller's. */
+  transfer: opt(
+    message(13, {
+      /** For each operand the folder below which it lies, by an absolute path. */
+      roots: list(bytes(1)),
+      /** Bytes of the largest file. */
+      maxSize: opt(uint(2)),
+    }),
+  ),
 } satisfies Fields;
 
 /** What to run and how. Paths, words and variables are bytes, as the kernel has them. */
 export const SPEC_FIELDS = {
-  /** "exec": argv exactly. "sh": script as shell text. */
+  /**
+   * "exec": argv exactly. "sh": script as shell text. "put", "get" and "forward" start our own helper program; argv has
+   * its operands (put: [DST], get: [SRC…], forward: ["HOST:PORT"]), and its stdin and stdout are the transfer.
+   */
   verb: text(1),
   argv: list(bytes(2)),
   script: opt(bytes(3)),
@@ -127,6 +147,13 @@ export const SPEC_FIELDS = {
   limits: opt(message(22, LIMITS)),
   /** Names of the secrets that OPEN brings. `as`: "fd" | "env". */
   secrets: list(message(23, { name: text(1), as: text(2) })),
+  /**
+   * "sh" only: the script goes to the account's own shell as ssh does it: SHELL -c SCRIPT, with SSH_CONNECTION. An empty
+   * script: a login shell.
+   */
+  accountShell: opt(bool(24)),
+  /** Nothing of the run's output stays once it was acknowledged, and nothing at all once its caller has the end. */
+  passing: opt(bool(25)),
 } satisfies Fields;
 
 const STARTED_FIELDS = {

@@ -2,7 +2,16 @@
  * What a host must be able to do before a run may be sent to it. A host of an older version would skip a field that it
  * does not know, and start the command without what the field asks for.
  */
-import { HAS_LOG, OBEYS_LIMITS, TAKES_SECRETS, type Spec } from '../../protocol/messages.js';
+import {
+  FORWARDS,
+  HAS_LOG,
+  KEEPS_NOTHING,
+  OBEYS_LIMITS,
+  TAKES_SECRETS,
+  TRANSFERS,
+  USES_ACCOUNT_SHELL,
+  type Spec,
+} from '../../protocol/messages.js';
 
 interface Need {
   /** As AUTH_OK names it. */
@@ -12,8 +21,13 @@ interface Need {
 }
 
 /** What a run with this spec, and with `syncLog`, needs. Such a run waits for AUTH_OK: what an earlier link told of the host may be out of date. */
-export function neededFeatures({ limits, secrets }: Spec, syncLog: boolean): readonly Need[] {
+export function neededFeatures(spec: Spec, syncLog: boolean): readonly Need[] {
+  const { verb, limits, secrets, accountShell, passing } = spec;
   const needs: Need[] = [];
+  if (verb === 'put' || verb === 'get') needs.push({ feature: TRANSFERS, lack: 'transfers no files' });
+  if (verb === 'forward') needs.push({ feature: FORWARDS, lack: 'forwards no connections' });
+  if (accountShell) needs.push({ feature: USES_ACCOUNT_SHELL, lack: 'starts no shells of accounts' });
+  if (passing) needs.push({ feature: KEEPS_NOTHING, lack: 'keeps all output' });
   if (limits) needs.push({ feature: OBEYS_LIMITS, lack: 'obeys no limits' });
   if (secrets.length) needs.push({ feature: TAKES_SECRETS, lack: 'takes no secrets' });
   if (syncLog) needs.push({ feature: HAS_LOG, lack: 'has no log' });
