@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Approximate seconds on a quiet machine with two processors; other files take less. */
 const seconds: Record<string, number> = {
-  'packages/sendall/test/exact/cuts.test.ts': 120,
+  'packages/sendall/test/exact/cuts.test.ts': 50,
   'packages/sendall/test/install/bare-root.test.ts': 120,
   'packages/sendall/test/install/install.test.ts': 60,
   'packages/sendall/test/cli/terminal.test.ts': 40,
