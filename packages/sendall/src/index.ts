@@ -91,10 +91,10 @@ export {
   type FleetRun,
   type FleetRunOptions,
   type HostEvent,
-  type Progress,
 } from './fleet/fleet.js';
 export type { Group, OutputDiff } from './fleet/gather.js';
 export { NodeSet, type NodeSetOptions } from './sets/node-set.js';
+export type { Progress } from './fleet/progress.js';
 export type { RolloutOptions, RolloutPlan, Share } from './fleet/rollout.js';
 export type { HostState, HostStateEvent, HostStatus, OwnEnd, StateCounts } from './fleet/states.js';
 export { resolveHome, type Home } from './home.js';

@@ -1,7 +1,17 @@
 /** One stdin for many hosts: each reads all of it, at its own pace, however late it begins. */
+import type { RunOptions } from '../client/options/options.js';
 import { UsageError } from '../errors.js';
 
 type Source = AsyncIterable<Uint8Array | string>;
+
+/** Bytes of a shared stream that are kept for hosts that begin later. */
+export const MAX_SHARED_STDIN = 64 * 1024 * 1024;
+
+/** A stream or a generator that only one host could read from its beginning. */
+export function isReadOnce(stdin: RunOptions['stdin']): stdin is Source {
+  if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
+  return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
+}
 
 export class Broadcast {
   readonly #source: AsyncIterator<Uint8Array | string>;

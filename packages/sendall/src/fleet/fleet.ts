@@ -2,25 +2,24 @@
 import { checkOptions, flag, type Rules } from '../client/options/check.js';
 import { connect, CONNECT_RULES, inventoryOf, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
-import type { Inventory } from '../client/inventory.js';
 import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
 import type { Result } from '../client/result/result.js';
 import { Turn } from '../client/turn.js';
 import type { RunEvent } from '../client/streams/events.js';
-import { Fifo } from '../client/streams/fifo.js';
+import { Meeting } from '../client/streams/meeting.js';
 import type { StreamName } from '../client/streams/output.js';
 import type { Run } from '../client/run/run.js';
 import { SharedOutputs } from '../client/run/shared-outputs.js';
-import { SendallError, UnreachableError, UsageError } from '../errors.js';
-import { Broadcast } from './broadcast.js';
+import { SendallError, UsageError } from '../errors.js';
+import { Broadcast, isReadOnce, MAX_SHARED_STDIN } from './broadcast.js';
+import { Dialling, reachError, type Reach } from './dialling.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
+import { idsFor } from './ids.js';
 import { NodeSet } from '../sets/node-set.js';
+import { progressOf, type Progress } from './progress.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
-import { HostStates, type HostStateEvent, type HostStatus, type StateCounts } from './states.js';
+import { HostStates, type HostStateEvent, type HostStatus } from './states.js';
 import { resolveTargets } from './targets.js';
-
-/** Bytes of a shared stdin stream that are kept for hosts that begin later. */
-const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
 /** Options of a run on many hosts. */
 export interface FleetRunOptions extends Omit<RunOptions, 'pty' | 'stdout' | 'stderr' | 'retry'>, RolloutOptions {
@@ -39,20 +38,6 @@ const FLEET_RULES: Rules<FleetRunOptions> = { ...SHARED_RULES, ...ROLLOUT_RULES,
 
 /** An event of a run, with its host; or another state of a host. */
 export type HostEvent = (RunEvent & { readonly host: string; readonly runId: string }) | HostStateEvent;
-
-/** How many hosts have reached which stage. */
-export interface Progress {
-  readonly total: number;
-  /** Hosts whose turn has come. */
-  readonly started: number;
-  /** Of these, the hosts that have not come to an end. */
-  readonly running: number;
-  readonly ok: number;
-  /** Ended in any other way, including unreachable and refused hosts. */
-  readonly failed: number;
-  /** Hosts in each state that has any. */
-  readonly states: StateCounts;
-}
 
 /** The result of a run on all its hosts. */
 export interface FleetResult {
@@ -81,9 +66,6 @@ export function fleet(targets: string | Iterable<string>, options: ConnectOption
     );
   return new Fleet(names, options);
 }
-
-/** Makes a connection to one of a fleet's hosts. */
-type Reach = (name: string, turn: Turn) => Promise<Host>;
 
 /** Hosts that run the same command. */
 export class Fleet {
@@ -147,7 +129,7 @@ export class Fleet {
 export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResult> {
   readonly runId: string;
   readonly #names: readonly string[];
-  readonly #reach: Reach;
+  readonly #dialling: Dialling;
   readonly #begin: (host: Host, options: RunOptions) => Run;
   readonly #runOptions: RunOptions;
   readonly #rollout: Rollout;
@@ -156,12 +138,8 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   #shared: SharedOutputs | undefined;
   readonly #active = new Map<string, Run>();
   readonly #states: HostStates;
-  /** By host whose link is being made: stops waiting for it. */
-  readonly #dialling = new Map<string, () => void>();
   /** Hosts whose commands go on without us. */
   readonly #left = new Set<string>();
-  /** Cancelled or detached. */
-  #leaving = false;
   readonly #unread = new Set<StreamName>();
   #begun = false;
 
@@ -175,7 +153,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   ) {
     const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => name in RUN_RULES));
     this.#names = names;
-    this.#reach = reach;
+    this.#dialling = new Dialling(reach);
     this.#begin = begin;
     this.#rollout = new Rollout(names, options);
     this.#runOptions = { ...runOptions, reject: false };
@@ -200,12 +178,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   get progress(): Progress {
-    const states = this.#states;
-    const total = this.#names.length;
-    const skipped = states.count('waiting', 'neverStarted');
-    const running = states.count('connecting', 'queued', 'running');
-    const failed = total - skipped - running - states.ok;
-    return { total, started: total - skipped, running, ok: states.ok, failed, states: states.counts };
+    return progressOf(this.#states, this.#names.length);
   }
 
   /** Each host's state at this moment. */
@@ -323,9 +296,8 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   #stop(why: string): void {
-    this.#leaving = true;
     this.#rollout.stop(why);
-    for (const stop of this.#dialling.values()) stop();
+    this.#dialling.stop();
   }
 
   /** Stops reading this stream on all hosts; output on its way is dropped. */
@@ -387,7 +359,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     let run: Run;
     states.reach(name, 'connecting');
     try {
-      host = await this.#unlessStopped(name, turn);
+      host = await this.#dialling.hostUnlessStopped(name, turn);
       if (!host) {
         states.skip(name, this.#rollout.stopped ?? '');
         return true;
@@ -398,7 +370,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
       // Ends immediately, with the reason why its host was not reached.
       const { Run: UnreachedRun } = await import('../client/run/run.js');
       run = new UnreachedRun(name, prepareRun({ verb: 'exec', argv: ['unreached'] }, { ...options, stdin: 'none' }));
-      run.giveUp(sendallError(error as Error));
+      run.giveUp(reachError(error as Error));
     }
     this.#active.set(name, run);
     for (const stream of this.#unread) run.stopReading(stream);
@@ -418,84 +390,6 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     } finally {
       this.#active.delete(name);
       await host?.close();
-    }
-  }
-
-  /** The host, or undefined if the run is stopped first; a link that is ready later is closed. */
-  async #unlessStopped(name: string, turn: Turn): Promise<Host | undefined> {
-    const dialling = this.#reach(name, turn);
-    const stopped = new Promise<undefined>((resolve) => this.#dialling.set(name, () => resolve(undefined)));
-    const host = await Promise.race([dialling, stopped]).finally(() => this.#dialling.delete(name));
-    if (host && !this.#leaving) return host;
-    turn.stop();
-    void dialling.then(
-      async (late) => await late.close(),
-      () => undefined,
-    );
-    return undefined;
-  }
-}
-
-/** A stream or a generator that only one host could read from its beginning. */
-function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Array | string> {
-  if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
-  return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
-}
-
-function sendallError(error: Error): SendallError {
-  return error instanceof SendallError ? error : new UnreachableError(error.message, { cause: error });
-}
-
-/**
- * Run ids by host. All share one, so that it names the whole. A machine with two names here would take the second
- * command for a repeat of the first, so the second name gets another id.
- */
-function idsFor(names: readonly string[], runId: string, inventory: Inventory): Map<string, string> {
-  const ids = new Map<string, string>();
-  const machines = new Set<string>();
-  for (const name of names) {
-    const host = name.startsWith('tls:') ? inventory.at(name) : inventory.get(name);
-    const machine = host?.pin ?? host?.url ?? name;
-    ids.set(name, machines.has(machine) ? newRunId() : runId);
-    machines.add(machine);
-  }
-  return ids;
-}
-
-/** Passes values from many producers to one reader, one at a time: a producer waits until its value is taken. */
-class Meeting<T> {
-  readonly #offers = new Fifo<{ value: T; taken: () => void }>();
-  #wake: () => void = () => undefined;
-  #abandoned = false;
-  closed = false;
-
-  offer(value: T): Promise<void> {
-    if (this.#abandoned) return Promise.resolve();
-    return new Promise((taken) => {
-      this.#offers.push({ value, taken });
-      this.#wake();
-    });
-  }
-
-  close(): void {
-    this.closed = true;
-    this.#wake();
-  }
-
-  /** The reader has gone. */
-  abandon(): void {
-    this.#abandoned = true;
-    for (let offer = this.#offers.shift(); offer; offer = this.#offers.shift()) offer.taken();
-  }
-
-  async *taken(): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      const offer = this.#offers.shift();
-      if (offer) {
-        yield offer.value;
-        offer.taken();
-      } else if (this.closed) return;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 }

@@ -10,14 +10,14 @@ import {
   type Result,
   type RunOptions,
 } from '../../index.js';
-import { Gatherer, selectHosts, type Recording } from '../../internal.js';
+import { Gatherer, type Recording } from '../../internal.js';
 import { graceOf, type Part } from './accompany.js';
 import { textOf, type Arguments } from '../words/command.js';
 import { jsonLine } from '../show/control-characters.js';
 import { decodersFor, eventJson, outputJson, unfinished } from '../show/event-json.js';
 import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import { summaryJson } from '../show/summary-json.js';
-import { beginRecording, history, keepOutputOf } from '../hosts/history.js';
+import { beginRecording, keepOutputOf } from '../hosts/history.js';
 import { leaveMany } from '../leaving/departure.js';
 import { watchLeaving, watchSignals } from '../leaving/interrupt.js';
 import { PrefixedLines } from '../show/prefixed-lines.js';
@@ -25,6 +25,7 @@ import { showFleetLine } from '../show/fleet-line.js';
 import { coloured, reasonOf, say } from '../show/print.js';
 import { printDiff, printGroups } from '../show/print-groups.js';
 import { printPlan } from '../show/print-plan.js';
+import { onlyOf } from './only.js';
 import type { Begin } from './run-options.js';
 import { shareOf } from '../hosts/reach.js';
 import { rolloutFor } from '../words/rollout-options.js';
@@ -60,18 +61,6 @@ export async function startMany(args: Arguments, targets: string, options: RunOp
   }
   const recording = beginRecording(args, running, { hosts: hosts.set, name: options.name, ...command });
   return await showMany(args, running, { part: 'own', recording });
-}
-
-/**
- * The hosts that `--only` leaves.
- * @throws UsageError when none is left.
- */
-function onlyOf(args: Arguments, targets: string, named: NodeSet): string[] {
-  const words = args.texts('only');
-  const chosen = new Set(words.flatMap((word) => [...selectHosts(word, history())]));
-  const hosts = [...named].filter((host) => chosen.has(host));
-  if (!hosts.length) throw new UsageError(`no host of ${targets} is among ${words.join(' or ')}: nothing was run`);
-  return hosts;
 }
 
 /** How we take part in the run, and where its history is written. */
