@@ -144,6 +144,7 @@ module.exports = {
     ...cli('hosts', 'words', 'show'),
     ...cli('install', 'words', 'show', 'hosts'),
     ...cli('runs', 'words', 'terminal', 'show', 'leaving', 'hosts'),
+    ...cli('ssh', 'words', 'terminal', 'show', 'leaving', 'hosts', 'runs'),
     // Rooms of the socket server. What lies at its root is shared by all.
     ...servers('connection'),
     ...servers('transports'),

@@ -1,5 +1,6 @@
 /**
- * Bundles the command line into a few files in the package's dist/cli-bundle, so that `sendall run` reads few files.
+ * Bundles our programs into a few files each, in folders of the package's dist, so that `sendall run` and `sendall-ssh`
+ * read few files.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +8,6 @@ import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
 const dist = fileURLToPath(new URL('../packages/sendall/dist/', import.meta.url));
-const folder = `${dist}cli-bundle`;
 
 /**
  * Leaves long-running programs unbundled: they are in no hurry, and the agent starts the keeper by a path beside its own
@@ -23,38 +23,61 @@ const serversStayOutside = {
   },
 };
 
-/** The code `sendall run` needs, in one file. */
-const atOnce = [
+/** What every call to a host needs. */
+const toCall = [
   /\/framing\/dist\//,
   /\/dist\/(protocol|client|text)\/(?!(pair|audit)\.)/,
   /\/dist\/(errors|home|started|files\/record-log|fleet\/history\/(note|folder))\.js$/,
   /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
-  /\/dist\/cli\/(?!main|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,
 ];
 
-const bundle = await rolldown({
-  input: `${dist}cli/main.js`,
-  platform: 'node',
-  // Loads a binary beside it.
-  external: ['@node-rs/crc32'],
-  plugins: [serversStayOutside],
-  // Except for the entry, loading our modules has no side effects.
-  treeshake: { moduleSideEffects: false },
-  logLevel: 'silent',
-});
-rmSync(folder, { recursive: true, force: true });
-await bundle.write({
-  dir: folder,
-  format: 'cjs',
-  entryFileNames: '[name].cjs',
-  chunkFileNames: '[name].cjs',
-  minify: { mangle: false, compress: false, codegen: true },
-  codeSplitting: { groups: [{ name: 'core', test: (id) => atOnce.some((pattern) => pattern.test(id)) }] },
-});
-await bundle.close();
+/** The code `sendall run` needs, in one file. */
+const forRun = [
+  ...toCall,
+  /\/dist\/cli\/(?!main|sendall-ssh|ssh\/|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|terminal\/own-terminal\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,
+];
 
-// bin/compiled.js keys its cache by this line.
-const core = `${folder}/core.cjs`;
-const text = readFileSync(core, 'utf8');
+/** The same for `sendall-ssh`. */
+const forSsh = [
+  ...toCall,
+  /\/dist\/cli\/(version|ssh\/(?!(settings|master)\.)|words\/(command|closest|own-words|stdin|units)\.|leaving\/(exit|signals)\.|terminal\/(foreground|own-terminal)\.|show\/(columns|control-characters|print|progress|scarce|sink|status-line)\.|hosts\/reach\.)/,
+];
+
+/**
+ * Bundles a program into a folder of dist: main.cjs, core.cjs with what it needs at once, and the rest.
+ * @param {string} program
+ * @param {string} name
+ * @param {readonly RegExp[]} atOnce
+ */
+async function bundleInto(name, program, atOnce) {
+  const folder = `${dist}${name}`;
+  const bundle = await rolldown({
+    input: { main: `${dist}cli/${program}.js` },
+    platform: 'node',
+    // Loads a binary beside it.
+    external: ['@node-rs/crc32'],
+    plugins: [serversStayOutside],
+    // Except for the entry, loading our modules has no side effects.
+    treeshake: { moduleSideEffects: false },
+    logLevel: 'silent',
+  });
+  rmSync(folder, { recursive: true, force: true });
+  await bundle.write({
+    dir: folder,
+    format: 'cjs',
+    entryFileNames: '[name].cjs',
+    chunkFileNames: '[name].cjs',
+    minify: { mangle: false, compress: false, codegen: true },
+    codeSplitting: { groups: [{ name: 'core', test: (id) => atOnce.some((pattern) => pattern.test(id)) }] },
+  });
+  await bundle.close();
+
+  // bin/compiled.js keys its cache by this line.
+  const core = `${folder}/core.cjs`;
+  const text = readFileSync(core, 'utf8');
+  writeFileSync(core, `// sendall ${version} ${createHash('sha256').update(text).digest('hex').slice(0, 16)}\n${text}`);
+}
+
 const { version } = JSON.parse(readFileSync(new URL('../packages/sendall/package.json', import.meta.url), 'utf8'));
-writeFileSync(core, `// sendall ${version} ${createHash('sha256').update(text).digest('hex').slice(0, 16)}\n${text}`);
+await bundleInto('cli-bundle', 'main', forRun);
+await bundleInto('ssh-bundle', 'sendall-ssh', forSsh);

@@ -10,7 +10,7 @@ import { allCommands } from '../packages/lab/dist/cli/command-table.js';
 /**
  * @typedef {{ value?: string, optionalValue?: boolean, short?: string, help: string, group?: string }} Option
  * @typedef {{ name: string, usage: string | readonly string[], summary: string, about?: readonly string[],
- *   examples: readonly string[], options: Readonly<Record<string, Option>> }} Command
+ *   parsesItself?: boolean, examples: readonly string[], options: Readonly<Record<string, Option>> }} Command
  */
 
 const packages = fileURLToPath(new URL('../packages/', import.meta.url));
@@ -44,13 +44,17 @@ const synopsis = (program, { name, usage }) =>
 /** @param {[string, Option]} option */
 function optionEntry([name, { value, optionalValue, short, help }]) {
   const shown = value === undefined ? '' : optionalValue ? `[=${italic(value)}]` : ` ${italic(value)}`;
-  return entry(`${short ? `${bold(`-${short}`)}, ` : ''}${bold(`--${name}`)}${shown}`, help);
+  const flag = name.length === 1 ? `-${name}` : `--${name}`;
+  return entry(`${short ? `${bold(`-${short}`)}, ` : ''}${bold(flag)}${shown}`, help);
 }
+
+/** @param {Command} command @returns {Option} */
+const helpOf = ({ parsesItself }) => ({ ...(parsesItself ? {} : { short: 'h' }), help: 'show this help' });
 
 /** Options under their headings. @param {string} level @param {Command} command */
 function options(level, command) {
   /** @type {[string, Option][]} */
-  const all = Object.entries({ ...command.options, help: { short: 'h', help: 'show this help' } });
+  const all = Object.entries({ ...command.options, help: helpOf(command) });
   const groups = new Set(all.map(([, { group = 'Options' }]) => group));
   return [...groups].flatMap((heading) => [
     ...(heading === 'Options' ? [] : [`.${level} ${plain(heading)}`]),

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 /**
- * Loads a CommonJS file together with its V8 bytecode from an earlier start, kept in the user's cache folder. Compiling
- * the command line at each start takes about a seventh of the time Node itself needs to start.
+ * Loads a program's bundle, a CommonJS file, together with its V8 bytecode from an earlier start, kept in the user's cache
+ * folder. Compiling the command line at each start takes about a seventh of the time Node itself needs to start.
  */
 const {
   closeSync,
@@ -24,13 +24,38 @@ const { homedir } = require('node:os');
 const { dirname, isAbsolute, join } = require('node:path');
 const { Script } = require('node:vm');
 
+const dist = join(__dirname, '../dist');
+
+/** @param {string} path */
+const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+/**
+ * Starts a program from its bundle: a folder of dist with core.cjs and main.cjs. False in a checkout whose modules were
+ * built after the bundle. `isWorthKeeping`: whether a successful end keeps what was compiled.
+ * @param {string} name
+ * @param {() => boolean} isWorthKeeping
+ */
+exports.loadBundle = (name, isWorthKeeping) => {
+  const folder = join(dist, name);
+  const bundled = changedAt(join(folder, 'main.cjs'));
+  const built = [dist, join(__dirname, '../../framing/dist')].map((each) => changedAt(join(each, '.tsbuildinfo')));
+  if (!bundled || built.some((time) => bundled < time)) return false;
+  const keep = loadCompiled(join(folder, 'core.cjs'));
+  if (keep && isWorthKeeping())
+    process.once('exit', (code) => {
+      if (code === 0) keep();
+    });
+  require(join(folder, 'main.cjs'));
+  return true;
+};
+
 /**
  * Loads `file` like `require`. Its first line identifies its content: `// sendall VERSION HASH`. A missing or untrusted
  * cache costs only time.
  * @param {string} file
  * @returns {(() => void) | undefined} saves the code compiled so far for later starts; undefined: it is saved already
  */
-exports.loadCompiled = (file) => {
+function loadCompiled(file) {
   const source = readFileSync(file, 'utf8');
   const place = placeOf(source);
   const cached = place && attempt(() => read(place));
@@ -44,7 +69,7 @@ exports.loadCompiled = (file) => {
   module.loaded = true;
   if (!place || (cached && !script.cachedDataRejected)) return undefined;
   return () => attempt(() => write(place, script.createCachedData()));
-};
+}
 
 /** @typedef {{ folder: string, name: string }} Place */
 

@@ -26,29 +26,8 @@ exec node "$0" "$@"
 'use strict';
 // Starts the command line from its bundle, which reads few files, with code compiled by an earlier start. CommonJS,
 // because Node's loader of ES modules alone costs several milliseconds.
-const { statSync } = require('node:fs');
-const { join } = require('node:path');
-const { loadCompiled } = require('./compiled.js');
+const { loadBundle } = require('./compiled.js');
 
-const dist = join(__dirname, '../dist');
-
-/** @param {string} path */
-const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-
-/** In a checkout the modules may have been built after the bundle. */
-const isBundleFresh = () => {
-  const bundled = changedAt(join(dist, 'cli-bundle/main.cjs'));
-  const built = [dist, join(__dirname, '../../framing/dist')].map((each) => changedAt(join(each, '.tsbuildinfo')));
-  return bundled > 0 && built.every((time) => bundled >= time);
-};
-
-if (isBundleFresh()) {
-  const bundle = join(dist, 'cli-bundle');
-  const keep = loadCompiled(join(bundle, 'core.cjs'));
-  // After a successful command the code it needs is compiled, and only that is worth keeping.
-  if (keep && ['run', 'sh'].includes(process.argv[2]))
-    process.once('exit', (code) => {
-      if (code === 0) keep();
-    });
-  require(join(bundle, 'main.cjs'));
-} else void import('../dist/cli/main.js');
+// After a successful command the code it needs is compiled, and only that is worth keeping.
+const isWorthKeeping = () => ['run', 'sh'].includes(process.argv[2]);
+if (!loadBundle('cli-bundle', isWorthKeeping)) void import('../dist/cli/main.js');

@@ -29,7 +29,7 @@ import type { LimitName } from './limit-names.js';
 import { LogDesk } from './log/log-desk.js';
 import { Notes } from './log/notes.js';
 import { completeAgentOptions, limitsIn, type AgentOptions, type AgentSettings } from './options.js';
-import type { Origin, Principal } from './callers/origin.js';
+import { connectionOf, type Origin, type Principal } from './callers/origin.js';
 import { KnownSources } from './callers/known-sources.js';
 import { PairingDesk, type IssuedCode } from './callers/pairing.js';
 import { Principals } from './admission/principals.js';
@@ -336,7 +336,7 @@ export class Agent implements AsyncDisposable {
           connection.establish();
           known.note(sourceOf(source));
         }
-        await this.#serve(connection, { kind: 'tls', peer, source });
+        await this.#serve(connection, { kind: 'tls', peer, source, connection: connectionOf(socket) });
       } catch (error) {
         if (!(error instanceof SendallError)) throw error;
         // Said on a link of its own: a peer without a key still learns why.

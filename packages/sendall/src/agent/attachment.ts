@@ -34,6 +34,8 @@ export interface AgentAttachmentOwner {
   readonly number: number;
   readonly readAhead: ReadAhead;
   readonly resumes: Resumes;
+  /** Both ends of that link; see OPEN. */
+  readonly connection: string | undefined;
   /** Its caller is an owner. */
   readonly isOwner: boolean;
   /** Why its caller may not do this now; undefined: it may. */
@@ -88,7 +90,7 @@ export class AgentAttachment implements Listener {
       alias: this.#keeperAlias,
       principal: owner.principal,
       caller: owner.caller,
-      ...(message.type === 'OPEN' ? { link: owner.number, grant } : {}),
+      ...(message.type === 'OPEN' ? { link: owner.number, grant, connection: owner.connection } : {}),
     };
     try {
       owner.gate.send(this.#beginning);
@@ -240,13 +242,13 @@ export class AgentAttachment implements Listener {
     this.#owner.link.send({ type: 'ATTACH_REFUSED', alias: this.alias, runId: this.runId, code, message });
   }
 
-  /** The caller has left, or its link has gone. */
+  /** The caller has left, or its link was lost. */
   close(lost = false): void {
     const { holder } = this.#beginning;
     if (lost && holder)
       this.#owner.resumes.left(holder, new Map([...this.#outflows].map(([stream, { sent }]) => [stream, sent])));
     this.#stop();
-    this.#owner.gate.leave(this.#keeperAlias);
+    this.#owner.gate.leave(this.#keeperAlias, !lost);
   }
 
   #stop(): void {

@@ -108,9 +108,10 @@ export class KeeperGate {
     return this.#lastAlias;
   }
 
-  leave(alias: number): void {
+  /** `left`: for good. */
+  leave(alias: number, left: boolean): void {
     if (!this.#listeners.delete(alias)) return;
-    this.#link?.send({ type: 'DETACH', alias });
+    this.#link?.send({ type: 'DETACH', alias, left: left || undefined });
   }
 
   /** Forgets the alias without a word to the keeper, which has refused it. */

@@ -151,6 +151,10 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     return this.#membership!.questions;
   }
 
+  get connection(): string | undefined {
+    return this.origin.kind === 'tls' ? this.origin.connection : undefined;
+  }
+
   get isOwner(): boolean {
     return isOwner(this.#principal);
   }
@@ -477,7 +481,9 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   #close(): void {
     this.#state = 'closed';
     clearTimeout(this.#deadline);
-    for (const attachment of this.#attachments.values()) attachment.close(true);
+    // On this machine there is no network that could lose a link: its caller has closed it, or has died.
+    const lost = this.origin.kind !== 'local' || !this.link.endedByPeer;
+    for (const attachment of this.#attachments.values()) attachment.close(lost);
     this.#attachments.clear();
     this.#joining.clear();
     this.#ready.clear();

@@ -9,6 +9,7 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     run: async () => (await import('./commands/run.js')).run,
     sh: async () => (await import('./commands/run.js')).sh,
     shell: async () => (await import('./commands/shell.js')).shell,
+    ssh: async () => (await import('./commands/ssh.js')).sshCommand,
   },
   Runs: {
     ps: async () => (await import('./commands/runs.js')).ps,

@@ -1,7 +1,6 @@
 /** `sendall`: finds the command, runs it, and turns an error into one sentence and an exit code. */
-import { isatty } from 'node:tty';
 import { allCommands, commandGroups, commands } from './command-table.js';
-import { parseArguments, textOf, type Command } from './words/command.js';
+import { Arguments, parseArguments, textOf, type Command } from './words/command.js';
 import { exit } from './leaving/exit.js';
 import { EXIT, exitCodeOfError } from './words/exit-codes.js';
 import { ownWords } from './words/own-words.js';
@@ -11,7 +10,7 @@ import { keepIgnored } from './leaving/signals.js';
 import { ownVersion } from './version.js';
 
 /** Words that users of other programs type. */
-const HABITS: Readonly<Record<string, string>> = { ssh: 'shell', exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
+const HABITS: Readonly<Record<string, string>> = { exec: 'run', ls: 'ps', list: 'ps', rm: 'forget' };
 
 async function find(name: string): Promise<Command | undefined> {
   // For the shells' completion scripts and for `hosts install`, not for people.
@@ -54,12 +53,18 @@ async function main(): Promise<number> {
     say(`sendall: there is no command "${name}": ${await hintAt(name, words.slice(1).map(textOf))}`);
     return EXIT.usage;
   }
-  const args = first === 'help' ? undefined : parseArguments(command, words.slice(1));
+  const args = first === 'help' ? undefined : argumentsOf(command, words.slice(1));
   if (!args || args.on('help')) {
     (await import('./show/help.js')).helpOf(command);
     return 0;
   }
   return await command.run(args);
+}
+
+/** Undefined when help is asked for. */
+function argumentsOf(command: Command, words: readonly Uint8Array[]): Arguments | undefined {
+  if (!command.parsesItself) return parseArguments(command, words);
+  return words[0] && textOf(words[0]) === '--help' ? undefined : new Arguments(new Map(), [], words);
 }
 
 function fail(error: unknown): number {
@@ -73,17 +78,6 @@ function fail(error: unknown): number {
   return exitCodeOfError(error);
 }
 
-const terminals = [0, 1, 2].filter((fd) => isatty(fd));
-
-/** Node aborts when it cannot restore a terminal that is gone; we then end like any program whose window was closed. */
-async function leave(code: number): Promise<void> {
-  if (!terminals.every((fd) => isatty(fd))) {
-    process.removeAllListeners('SIGHUP');
-    process.kill(process.pid, 'SIGHUP');
-  }
-  await exit(code);
-}
-
 keepIgnored();
 // Anything still open (a pipe on stdin, a socket) does not matter any more.
-void main().catch(fail).then(leave);
+void main().catch(fail).then(exit);

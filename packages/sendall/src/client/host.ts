@@ -178,6 +178,11 @@ export class Host implements AsyncDisposable {
     return this.#begin(prepareRun({ verb: 'sh', script }, this.#placed(options)), { kind: 'open' });
   }
 
+  /** Gives shell text to the shell of the account itself, in its home, as ssh does it; none: a login shell. @internal */
+  accountShell(script: Word, options: RunOptions): Run {
+    return this.#begin(prepareRun({ verb: 'sh', script, accountShell: true }, options), { kind: 'open' });
+  }
+
   /** On this machine a command starts in our folder; elsewhere the host chooses. */
   #placed(options: RunOptions): RunOptions {
     if (!this.#folderFrom) return options;

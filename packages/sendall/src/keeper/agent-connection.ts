@@ -5,6 +5,7 @@ import { hashBase64 } from '../log/hashes.js';
 import type { RecordOf } from '../log/records.js';
 import type { Starter } from '../started.js';
 import {
+  USES_ACCOUNT_SHELL,
   HAS_LOG,
   MAX_FRAME,
   OBEYS_LIMITS,
@@ -210,7 +211,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG],
+      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG, USES_ACCOUNT_SHELL],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,
@@ -318,7 +319,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
         this.#attached.delete(attachment.alias);
         // After its end every caller leaves.
         if (!run.over) this.#keeper.log.note('detach', { run: formatRunId(run.identity.runId), ...attachment.by });
-        return run.detach(attachment);
+        return run.detach(attachment, message.left);
       case 'SIGNAL':
       case 'CANCEL':
         return run.operate(attachment, message);

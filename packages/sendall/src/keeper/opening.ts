@@ -142,7 +142,7 @@ export class Opening {
       { intent, treeEnded: false, acked: false, dropped: false },
       frame,
     );
-    run.specify(raw, spec, grant, secrets);
+    run.specify(raw, spec, { grant, secrets, connection: message.connection });
     run.endWithin(message.leftMs);
     run.syncsLog = message.syncLog ?? false;
     this.#placeOf.set(run, place);

@@ -61,6 +61,8 @@ export class Link {
   readonly stream: Duplex;
   /** Round-trip time of the last PING in milliseconds; undefined before the first. */
   rttMs: number | undefined;
+  /** The peer was the first to end it. */
+  endedByPeer = false;
   #reads: SharedReads | undefined;
   #readInto: ReadInto | undefined;
   /** The memory of reads is reused when the handlers return. */
@@ -116,7 +118,10 @@ export class Link {
       if (stream.isPaused() && !this.#held && !this.#paused) stream.resume();
       this.#handlers?.roomy?.();
     });
-    stream.on('error', (error) => (this.#error ??= error));
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      this.#error ??= error;
+      if (error.code === 'ECONNRESET' || error.code === 'EPIPE') this.endedByPeer = true;
+    });
     stream.on('end', () => this.#end());
     stream.on('close', () => this.#close());
     // A server may pass on paused sockets.
@@ -405,6 +410,7 @@ export class Link {
   }
 
   #end(): void {
+    if (!this.stream.writableEnded) this.endedByPeer = true;
     if (this.#decoder.state === 'partial') this.#error ??= new UnreachableError('the link was cut inside a frame');
     this.stream.end();
   }

@@ -4,7 +4,15 @@ import type { Spec } from '../protocol/messages.js';
 import { wordOf } from './patterns.js';
 import type { Account, CheckedProgram, Decision, Denied, Granted, Machine, Near, Request } from './request.js';
 import { OWNER, STARTS, type Policy, type Rule, type Verb } from './rules.js';
-import { areArgsAllowed, whyNoRule, whyNotRule, wordsAllowed, type ReadSpec, type Why } from './spec-fields.js';
+import {
+  areArgsAllowed,
+  FOR_OWNERS,
+  whyNoRule,
+  whyNotRule,
+  wordsAllowed,
+  type ReadSpec,
+  type Why,
+} from './spec-fields.js';
 
 /** Nearest rules that a denial names. */
 const MAX_NEAREST = 3;
@@ -108,14 +116,19 @@ function grantOf(policy: Policy, rule: Rule, program: CheckedProgram | undefined
 function denied(policy: Policy, request: Request, read: ReadSpec | undefined, machine: Machine): Denied {
   let nearest: readonly Near[] | undefined;
   return {
-    deny:
-      read && machine.uid !== 0
-        ? `this agent is not root, so it runs commands for owners only: ${what(request)} was refused`
-        : `no rule lets ${printable(request.principal, 64)} ${what(request)}`,
+    deny: why(request, machine),
     get nearest() {
       return (nearest ??= nearestRules(policy, request, read, machine));
     },
   };
+}
+
+function why(request: Request, machine: Machine): string {
+  const { principal, spec } = request;
+  if (spec?.accountShell) return FOR_OWNERS;
+  if (spec && machine.uid !== 0)
+    return `this agent is not root, so it runs commands for owners only: ${what(request)} was refused`;
+  return `no rule lets ${printable(principal, 64)} ${what(request)}`;
 }
 
 /** What is asked for, in words. */

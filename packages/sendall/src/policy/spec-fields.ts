@@ -61,6 +61,9 @@ const whyNoName = (what: string, name: string): Why | undefined =>
     ? undefined
     : () => `${what} is longer than ${MAX_NAME} characters, or holds some that cannot be printed`;
 
+/** Shell text of the account's own shell could start any program. */
+export const FOR_OWNERS = 'pair as an owner, or let a rule name the program';
+
 const specFields: { readonly [F in keyof Spec]-?: Row } = {
   verb: {
     byRule: ({ spec: { verb, pty } }, rule) => {
@@ -152,6 +155,7 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
         withinRule(limits[name], rule.limits[name], limitNames[name]),
       ),
   },
+  accountShell: { forAll: ({ accountShell }) => (accountShell ? () => FOR_OWNERS : undefined) },
   secrets: {
     byRule: ({ spec: { secrets } }, rule) =>
       firstOf(secrets, (secret) => {
@@ -163,7 +167,6 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
         return whyNotSet(rule.env, wordOfText(name), undefined);
       }),
   },
-  accountShell: { forAll: ({ accountShell }) => (accountShell ? () => "an account's shell is for owners" : undefined) },
   passing: { forAll: ({ passing }) => (passing ? () => 'a run that keeps nothing is for owners' : undefined) },
 };
 

@@ -140,6 +140,7 @@ export function decodeSpec(raw: Uint8Array): Spec {
   if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb must be exec or sh');
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
+  if (spec.accountShell && spec.verb !== 'sh') throw new ProtocolError('spec.accountShell is for the verb sh');
   for (const [name, allowed] of Object.entries(CHOICES)) {
     const value = spec[name as keyof typeof CHOICES];
     if (value !== undefined && !(allowed as readonly string[]).includes(value))

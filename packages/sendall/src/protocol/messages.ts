@@ -296,6 +296,8 @@ export const MESSAGES = {
       secrets: list(message(15, { name: text(1), value: bytes(2) })),
       /** EXIT waits until the log's record of it is on disk. */
       syncLog: opt(bool(16)),
+      /** Both ends of the caller's link as SSH_CONNECTION has them: address, port, our address, our port. Absent: not TCP. */
+      connection: agentOnly(opt(text(17))),
     },
   ],
   OPENED: [
@@ -348,7 +350,13 @@ export const MESSAGES = {
       screen: opt(text(10)),
     },
   ],
-  DETACH: [0x16, {}],
+  DETACH: [
+    0x16,
+    {
+      /** The caller has left for good. Absent: its link was lost, and it may come back. */
+      left: agentOnly(opt(bool(1))),
+    },
+  ],
   CANCEL: [0x17, { opId: uint(1), graceMs: opt(uint(2)), reason: opt(text(3)) }],
   SIGNAL: [
     0x18,

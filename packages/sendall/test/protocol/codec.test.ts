@@ -107,8 +107,10 @@ describe('control messages', () => {
       'OPEN link',
       'OPEN caller',
       'OPEN grant',
+      'OPEN connection',
       'ATTACH principal',
       'ATTACH caller',
+      'DETACH left',
       'FORGET principal',
       'LIST principal',
     ]);
@@ -191,6 +193,11 @@ describe('specs', () => {
     ['a terminal with an empty name', { pty: { ...PTY, term: '' } }, /spec.pty.term is not the name/],
     ['a terminal with a long name', { pty: { ...PTY, term: 'x'.repeat(65) } }, /spec.pty.term is not the name/],
     ['sh without text', { verb: 'sh' }, /script is missing/],
+    [
+      'a program for the account’s shell',
+      { argv: [Buffer.from('x')], accountShell: true },
+      /accountShell is for the verb sh/,
+    ],
   ])('%s is refused, and named', (_, part, error) => {
     expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);
   });
@@ -200,7 +207,7 @@ describe('specs', () => {
       fc.property(fieldsOf(SPEC_FIELDS), (value) => {
         const sound = { verb: 'exec', argv: [Buffer.from('x')], env: [], capture: 'exact', overflow: 'stop', pty: PTY };
         const secrets = [{ name: 'DB', as: 'fd' }];
-        const clean = { ...value, ...sound, secrets, cwd: undefined, script: undefined };
+        const clean = { ...value, ...sound, secrets, cwd: undefined, script: undefined, accountShell: undefined };
         expect(decodeSpec(Buffer.from(encodeSpec(clean as unknown as Spec)))).toEqual(
           Object.fromEntries(Object.entries(clean).filter(([, v]) => v !== undefined)),
         );

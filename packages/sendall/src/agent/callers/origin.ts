@@ -1,4 +1,5 @@
 /** Where a link comes from, and who that makes its caller. */
+import type { Socket } from 'node:net';
 import type { Peer } from '../../link/tls.js';
 
 /** How a link came in. */
@@ -6,12 +7,27 @@ export type Origin =
   | { readonly kind: 'local' }
   /** From inside this process, for tests. */
   | { readonly kind: 'memory'; readonly principal: string }
-  | { readonly kind: 'tls'; readonly peer: Peer; readonly source: string };
+  | {
+      readonly kind: 'tls';
+      readonly peer: Peer;
+      readonly source: string;
+      /** Both ends of the link as SSH_CONNECTION has them; undefined through a broker. */
+      readonly connection?: string | undefined;
+    };
 
 /** Who a caller turned out to be. */
 export interface Principal {
   readonly name: string;
   readonly roles: readonly string[];
+}
+
+/** Both ends of a socket as SSH_CONNECTION has them. An IPv4 address is written as one, also on a socket for IPv6. */
+export function connectionOf(
+  socket: Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>,
+): string | undefined {
+  const ends = [socket.remoteAddress, socket.remotePort, socket.localAddress, socket.localPort];
+  if (ends.includes(undefined)) return undefined;
+  return ends.map((each) => String(each).replace(/^::ffff:(?=[\d.]+$)/, '')).join(' ');
 }
 
 /** Who shares what a link has: the links of one key belong together. */

@@ -84,7 +84,8 @@ export const attach: Command = {
       return await accompany(running, args, observe ? 'watching' : 'joined');
     };
     if (args.on('json') || input !== 'none' || !(await isTerminal(running))) return await show(running);
-    const { converse, hasTerminal } = await import('../runs/terminal.js');
+    const { converse } = await import('../runs/terminal.js');
+    const { hasTerminal } = await import('../terminal/own-terminal.js');
     if (!hasTerminal()) return await show(running);
     const lives = running.state === 'running';
     const ended = ['exited', 'ended', 'lost'].includes(running.state);

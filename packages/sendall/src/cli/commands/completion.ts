@@ -3,7 +3,7 @@ import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts } from '../../index.js';
 import { HostWords, identityNames, selections } from '../../internal.js';
-import { notAVerb, type Command, type Option } from '../words/command.js';
+import { flagOf, notAVerb, type Command, type Option } from '../words/command.js';
 import { limitNames } from '../words/limit-words.js';
 import { knownRuns } from '../hosts/history.js';
 import { answer } from '../show/print.js';
@@ -105,14 +105,16 @@ function candidates(commands: readonly Command[], before: readonly string[], las
     const values = valuesOf(optionNamed(command, assigned.slice(0, -1))?.complete, last.slice(assigned.length));
     return values.map((value) => (value === FILES ? value : assigned + value));
   }
-  if (last.startsWith('-')) return [...Object.keys(command.options).map((name) => `--${name}`), '--help'];
+  if (last.startsWith('-')) return [...Object.keys(command.options).map(flagOf), '--help'];
   const words = before.slice(1).filter((word) => !word.startsWith('-'));
   if (words.length === 0 && command.subcommands) return command.subcommands;
   return valuesOf(command.completeAfter?.[words[0]!] ?? command.complete, last);
 }
 
 function optionNamed(command: Command, word: string): Option | undefined {
-  return Object.entries(command.options).find(([name, { short }]) => word === `--${name}` || word === `-${short}`)?.[1];
+  return Object.entries(command.options).find(
+    ([name, { short }]) => word === flagOf(name) || word === `-${short}`,
+  )?.[1];
 }
 
 function valuesOf(kind: Option['complete'], last: string): readonly string[] {

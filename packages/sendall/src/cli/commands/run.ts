@@ -79,7 +79,8 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
   rolloutFor(args, 1);
   const runId = options.runId ?? newRunId();
   const terminal = args.on('pty') && !args.on('detach') ? await import('../runs/terminal.js') : undefined;
-  const joined = terminal?.hasTerminal() && !args.on('json') && !args.on('stdin');
+  const own = terminal && (await import('../terminal/own-terminal.js'));
+  const joined = own?.hasTerminal() && !args.on('json') && !args.on('stdin');
   const turn = new Turn(options.deadline);
   let host: Host;
   let rest: { deadline?: number };
@@ -101,7 +102,7 @@ async function start(args: Arguments, targets: string, begin: Begin): Promise<nu
     ...options,
     ...rest,
     runId,
-    ...(args.on('pty') ? { pty: terminal?.ownTerminal() ?? true } : {}),
+    ...(args.on('pty') ? { pty: own?.ownTerminal() ?? true } : {}),
     ...(joined ? { stdin: 'pipe', overflow: options.overflow ?? 'drop-old' } : {}),
   });
   noteRun(resolveHome(), { runId: running.runId, host: targets, name: options.name });

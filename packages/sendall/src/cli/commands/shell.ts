@@ -4,12 +4,13 @@ import { resolveHome } from '../../home.js';
 import { noteRun } from '../../internal.js';
 import type { Command } from '../words/command.js';
 import { isInForeground } from '../terminal/foreground.js';
+import { hasTerminal, ownTerminal } from '../terminal/own-terminal.js';
 import { echoOptions } from '../terminal/predicted-echo.js';
 import { AT_A_TERMINAL, reach, reachOptions } from '../hosts/reach.js';
 import { parseLimits } from '../words/limit-words.js';
 import { isOneTarget } from '../words/targets.js';
 import { secretsOf, surroundings } from '../runs/run-options.js';
-import { converse, hasTerminal, ownTerminal } from '../runs/terminal.js';
+import { converse } from '../runs/terminal.js';
 import { showWaiting } from '../show/waiting.js';
 
 /**

@@ -6,6 +6,7 @@ import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 
 /** Milliseconds for pending work to finish by itself. */
 const PATIENCE = 50;
@@ -19,8 +20,17 @@ const F_SETFL = 4;
 
 const isThreadBusy = (): boolean => process.getActiveResourcesInfo().some((kind) => ON_A_THREAD.test(kind));
 
-/** Ends the process with `code`. */
+const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+
+/**
+ * Ends the process with `code`. Node aborts when it cannot restore a terminal that is gone; we then end like any program
+ * whose window was closed.
+ */
 export async function exit(code: number): Promise<void> {
+  if (!terminals.every((fd) => isatty(fd))) {
+    process.removeAllListeners('SIGHUP');
+    process.kill(process.pid, 'SIGHUP');
+  }
   for (let waited = 0; waited < PATIENCE && isThreadBusy(); waited += LOOK) await pause(LOOK);
   if (isThreadBusy()) exitAtOnce(code);
   process.exit(code);

@@ -3,13 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { isatty } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import type { Run } from '../../index.js';
-import { ScreenModes, TERMINAL_NAME } from '../../internal.js';
+import { ScreenModes } from '../../internal.js';
 import { graceOf } from './accompany.js';
 import type { Arguments } from '../words/command.js';
 import { CODES, detach, isDeparture } from '../leaving/departure.js';
-import { EscapeReader, type Escape } from '../terminal/escapes.js';
+import { EscapeReader, type Escape, type EscapeKeys } from '../terminal/escapes.js';
 import { EXIT } from '../words/exit-codes.js';
 import { isInForeground } from '../terminal/foreground.js';
+import { screenSize } from '../terminal/own-terminal.js';
 import { conclude, type Followed } from '../show/follow.js';
 import { watchLeaving, watchSignals, type Departure } from '../leaving/interrupt.js';
 import { PredictedEcho } from '../terminal/predicted-echo.js';
@@ -36,25 +37,6 @@ const TAKEN = '[sendall: another terminal has taken over, this one watches; Ctrl
 const WATCHING = '[sendall: this terminal only watches; Ctrl-C leaves]';
 const CTRL_C = 3;
 
-/** True when we may read keys and draw; a background job would be stopped for trying. */
-export function hasTerminal(): boolean {
-  return isatty(0) && isatty(1) && isInForeground();
-}
-
-/** The size and type of our terminal. */
-export function ownTerminal(): { cols: number; rows: number; term: string } {
-  const [cols, rows] = screenSize();
-  const { TERM = '' } = process.env;
-  return { cols, rows, term: TERMINAL_NAME.test(TERM) ? TERM : 'xterm' };
-}
-
-function screenSize(): [cols: number, rows: number] {
-  if (!isatty(1)) return [80, 24];
-  const [cols, rows] = process.stdout.getWindowSize();
-  // A terminal whose size was never set reports 0.
-  return [cols || 80, rows || 24];
-}
-
 export interface Seat {
   /** The program has already drawn on another terminal. */
   readonly joined?: boolean;
@@ -62,11 +44,21 @@ export interface Seat {
   readonly watching?: boolean;
   /** Called when keys were sent to the host, so a response is expected. */
   readonly typed?: () => void;
+  /** The run ends with us however we leave, and what the codes are is for its caller to say. */
+  readonly own?: OwnRun;
+}
+
+export interface OwnRun {
+  readonly escapes: EscapeKeys;
+  /** The exit code when it has ended by itself; prints why where that is not plain. */
+  ended(followed: Followed): number;
+  /** The exit code when the user left. */
+  left(): number;
 }
 
 /** Stays with the run until it ends or the user leaves. */
 export async function converse(run: Run, args: Arguments, seat: Seat = {}): Promise<number> {
-  const { joined = false, typed } = seat;
+  const { joined = false, typed, own } = seat;
   const size = new SizeKeeper(run);
   let watching = seat.watching ?? false;
   const nudge = () => void (watching || size.nudge());
@@ -91,7 +83,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     process.kill(process.pid, 'SIGSTOP');
   };
   const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
-  const onKeys = readKeys(onEscape, (keys) => {
+  const onKeys = readKeys(new EscapeReader(own?.escapes), onEscape, (keys) => {
     if (watching) {
       if (keys.includes(CTRL_C)) left('interrupted');
       else tellTaken();
@@ -121,7 +113,13 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     if (typeof first === 'object') {
       // A program that ended by itself has restored the modes.
       terminal.restore(['ok', 'failed'].includes(first.result.outcome) ? '' : modes.undo());
+      if (own) return own.ended(first);
       return conclude(run, first, { json: false, quiet: args.on('quiet'), encoding: undefined });
+    }
+    if (own) {
+      await endShell(run, shown);
+      terminal.restore(`${modes.undo()}\r\n`);
+      return own.left();
     }
     const taken = watching && !seat.watching;
     const how = isDeparture(first) ? first : first === 'detach' || watching ? 'detached' : undefined;
@@ -241,10 +239,10 @@ function type(run: Run, keys: Buffer): void {
 }
 
 function readKeys(
+  reader: EscapeReader,
   escaped: (escape: Exclude<Escape, 'help'>) => void,
   typed: (keys: Buffer) => void,
 ): (keys: Buffer) => void {
-  const reader = new EscapeReader();
   return (read) => {
     let keys: Buffer | undefined = read;
     while (keys) {

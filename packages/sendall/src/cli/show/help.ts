@@ -1,5 +1,5 @@
 /** Prints the output of --help. */
-import type { Command, Option } from '../words/command.js';
+import { flagOf, type Command, type Option } from '../words/command.js';
 import { answer, title } from './print.js';
 
 /** Prints the help of one command. */
@@ -11,7 +11,7 @@ export function helpOf(command: Command): void {
   for (const example of command.examples) answer(`  ${example}`);
   const rows = Object.entries(command.options).map(([name, option]) => ({
     group: option.group ?? 'Options',
-    left: `${option.short ? `-${option.short}, ` : '    '}--${name}${valueOf(option)}`,
+    left: `${leftOf(name, option)}${valueOf(option)}`,
     help: option.help,
   }));
   if (!rows.length) return;
@@ -27,6 +27,11 @@ export function helpOf(command: Command): void {
       for (const line of more) answer(indent + line);
     }
   }
+}
+
+function leftOf(name: string, { short }: Option): string {
+  if (name.length === 1) return flagOf(name);
+  return `${short ? `-${short}, ` : '    '}${flagOf(name)}`;
 }
 
 function valueOf({ value, optionalValue }: Option): string {

@@ -24,6 +24,9 @@ export interface Option {
   readonly group?: string;
 }
 
+/** An option as it is typed: "--json"; one without a longer name than its letter: "-v". */
+export const flagOf = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`);
+
 /** Puts options under a heading of the help and the manual. */
 export function under(group: string, options: Readonly<Record<string, Option>>): Record<string, Option> {
   return Object.fromEntries(Object.entries(options).map(([name, option]) => [name, { ...option, group }]));
@@ -42,6 +45,8 @@ export interface Command {
   readonly complete?: 'host' | 'run' | 'file';
   /** The same for the words after these subcommands. */
   readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
+  /** It parses its words itself: they are all in `rest`. */
+  readonly parsesItself?: boolean;
   /** How many words it takes before `--`; further ones were meant for another program. */
   readonly most?: number;
   /** Resolves to the process's exit code. */

@@ -30,21 +30,22 @@ export function stdinFor(args: Arguments): Source {
   }
   // We leave a detached command immediately, so it gets stdin only on request.
   if (!asked && args.on('detach')) return 'none';
-  return fromDescriptor(asked);
+  if (asked && started().closed.has(0))
+    throw new UsageError('--stdin: our stdin is closed: give it a file with --stdin=FILE');
+  return ownStdin(asked, asked ? 'give it a file with --stdin=FILE' : 'leave it alone with -n');
 }
 
 /** A secret that is read from our stdin: NAME=-. */
 const isFromStdin = (word: Uint8Array): boolean => word.at(-1) === 0x2d && word.indexOf(0x3d) === word.length - 2;
 
-/** Our stdin, of whatever kind. `asked`: it must exist, and may be a terminal. */
-function fromDescriptor(asked: boolean): Source {
-  if (started().closed.has(0)) {
-    if (asked) throw new UsageError('--stdin: our stdin is closed: give it a file with --stdin=FILE');
-    return 'none';
-  }
-  if (isatty(0)) return asked ? process.stdin : 'none';
+/**
+ * Our stdin, of whatever kind; `terminal`: also a terminal. `way`: what to do about one that cannot be read.
+ * @throws UsageError
+ */
+export function ownStdin(terminal: boolean, way: string): Source {
+  if (started().closed.has(0)) return 'none';
+  if (isatty(0)) return terminal ? process.stdin : 'none';
   const info = fstatSync(0);
-  const way = asked ? 'give it a file with --stdin=FILE' : 'leave it alone with -n';
   if (info.isDirectory()) throw new UsageError(`our stdin is a folder, which cannot be read: ${way}`);
   if (isForWriting()) throw new UsageError(`our stdin is open for writing only: ${way}`);
   if (isNull(info)) return 'none';

@@ -374,7 +374,7 @@ export function newRunId(): string {
  * @throws UsageError that names what is wrong.
  */
 export function prepareRun(
-  what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word },
+  what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word; accountShell?: true },
   options: RunOptions = {},
 ): PreparedRun {
   checkOptions<RunOptions>('run', options, RUN_RULES);
@@ -400,6 +400,7 @@ export function prepareRun(
     verb: what.verb,
     argv: what.verb === 'exec' ? words : [],
     script: what.verb === 'sh' ? words[0] : undefined,
+    accountShell: what.verb === 'sh' ? what.accountShell : undefined,
     cwd: options.cwd === undefined ? undefined : toBytes(options.cwd),
     env,
     runAs: options.runAs,

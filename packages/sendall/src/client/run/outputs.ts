@@ -131,6 +131,12 @@ export class Outputs {
     this.#owner.used();
   }
 
+  /** Ends the streams that have come to their own ends, also while the other one goes on. */
+  finishEnded(): void {
+    if (this.stdout.inbound.isComplete) this.stdout.finish();
+    if (this.stderr.inbound.isComplete) this.stderr.finish();
+  }
+
   /** No more output will arrive. */
   finish(): void {
     this.stdout.finish();

@@ -598,6 +598,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
 
   #maybeDone(): void {
     const attachment = this.#attachment;
+    this.#outputs.finishEnded();
     if (!attachment.exit || this.#ended) return;
     this.#sharing?.arrived();
     if (attachment.drained && !this.#drained.settled) this.#drained.resolve(this.offsets);

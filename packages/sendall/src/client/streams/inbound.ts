@@ -56,6 +56,11 @@ export class Inbound {
     if (sha256) this.#hash = createHash('sha256');
   }
 
+  /** Its end and every byte before it have arrived. */
+  get isComplete(): boolean {
+    return this.final !== undefined && this.next >= this.final;
+  }
+
   /** Asks for the first bytes only, until `letGo`. Before the stream is opened. */
   hold(bytes: number): void {
     this.#held = true;

@@ -52,6 +52,7 @@ export type Cause = 'timeout' | 'idle' | 'cancelled' | 'limits' | 'oom';
 const MOST_WAITING = 64;
 /** A spec up to this size is kept for attachments after the end. */
 const SMALL_SPEC = 4096;
+const { SIGHUP } = constants.signals;
 
 /** Who counts runs. */
 export interface RunOwner {
@@ -66,6 +67,15 @@ export interface RunOwner {
   /** A run that still waits for its turn is not wanted any more; `code`: why, for its callers. */
   cancelQueued(run: KeeperRun, reason: string | undefined, code?: string): void;
 }
+
+/** What OPEN says of a run beside its spec. */
+interface Beside {
+  readonly grant: Grant | undefined;
+  readonly secrets: Secrets;
+  readonly connection: string | undefined;
+}
+
+const LEFT = 'its caller has left';
 
 export class KeeperRun implements OutputsEvents {
   readonly remembered: Remembered;
@@ -82,6 +92,8 @@ export class KeeperRun implements OutputsEvents {
   #grant: Grant | undefined;
   /** Until its command has them. */
   #secrets: Secrets = [];
+  /** As SSH_CONNECTION has it; see OPEN. */
+  #connection: string | undefined;
   #endBy: number | undefined;
   #launch: Launch | undefined;
   #tree: Tree | undefined;
@@ -199,13 +211,14 @@ export class KeeperRun implements OutputsEvents {
 
   // -- start
 
-  /** The spec as it came and as it is to be obeyed, its grant, and what no spec has. */
-  specify(raw: Uint8Array, spec: Spec, grant: Grant | undefined, secrets: Secrets): void {
+  /** The spec as it came and as it is to be obeyed, and what comes beside it. */
+  specify(raw: Uint8Array, spec: Spec, { grant, secrets, connection }: Beside): void {
     // With the rest of ATTACHED it must fit into one frame.
     this.#rawSpec = raw.length <= MAX_FRAME / 2 ? raw : undefined;
     this.#spec = spec;
     this.#grant = grant;
     this.#secrets = secrets;
+    this.#connection = connection;
   }
 
   /** The rule that allows it, of a caller who is no owner. */
@@ -241,7 +254,7 @@ export class KeeperRun implements OutputsEvents {
       tree = cgroups
         ? new CgroupTree(native, cgroups, children, id, alone, group?.domain)
         : new ScanTree(native, children, id, alone);
-      const surroundings = { tree, group, grant: this.#grant, secrets: this.#secrets };
+      const surroundings = { tree, group, grant: this.#grant, secrets: this.#secrets, connection: this.#connection };
       this.#launch = new Launch(this.#services, spec, id, surroundings);
       this.#secrets = [];
     } catch (error) {
@@ -492,7 +505,7 @@ export class KeeperRun implements OutputsEvents {
     const target = scope === 'group' ? -this.pid : this.pid;
     if (!native.kill(target, signal)) return { result: 'the leader has ended' };
     // A stopped command acts on these only when it goes on.
-    if (signal === constants.signals.SIGTERM || signal === constants.signals.SIGHUP) native.kill(target, SIGCONT);
+    if (signal === constants.signals.SIGTERM || signal === SIGHUP) native.kill(target, SIGCONT);
     return { result: 'done', signalled: [this.pid] };
   }
 
@@ -706,10 +719,21 @@ export class KeeperRun implements OutputsEvents {
     this.#watchAlone();
   }
 
-  detach(attachment: KeeperAttachment): void {
+  /** `left`: its caller will not come back, so a run that is nothing without its caller ends. */
+  detach(attachment: KeeperAttachment, left = false): void {
     this.audience.leave(attachment);
     this.#screen?.leave(attachment);
     this.#watchAlone();
+    if (left && attachment.control && this.#spec?.accountShell && !this.audience.controller) this.#endAlone();
+  }
+
+  /** No end-of-file: what its caller had not finished must not pass for finished. */
+  #endAlone(): void {
+    if (this.over) return;
+    if (this.#phase === 'queued') return this.#owner.cancelQueued(this, LEFT);
+    // As a terminal that is closed; interactive shells ignore TERM.
+    if (this.#spec?.pty && this.#tree) signalAll(this.#services.native, this.#tree.members(), SIGHUP);
+    this.end('cancelled', undefined, LEFT);
   }
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */

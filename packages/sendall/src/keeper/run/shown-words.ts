@@ -5,6 +5,7 @@ import type { Spec } from '../../protocol/messages.js';
 const SHOWN = 2048;
 
 const SHELL = [Buffer.from('sh'), Buffer.from('-c')];
+const LOGIN = [Buffer.from('sh'), Buffer.from('-l')];
 
 function cut(words: readonly Uint8Array[]): Uint8Array[] {
   const shown: Uint8Array[] = [];
@@ -19,8 +20,10 @@ function cut(words: readonly Uint8Array[]): Uint8Array[] {
 }
 
 /** As listings show it: shell text too, while the spec is in memory. */
-export const listedWords = ({ verb, argv, script }: Spec): Uint8Array[] =>
-  cut(verb === 'sh' ? [...SHELL, script!] : argv);
+export const listedWords = ({ verb, argv, script }: Spec): Uint8Array[] => {
+  if (verb !== 'sh') return cut(argv);
+  return cut(script!.length > 0 ? [...SHELL, script!] : LOGIN);
+};
 
 /** As the journal has it: without shell text, which may hold what must not stay on the disk. */
 export const journalWords = ({ verb, argv }: Spec): Uint8Array[] => cut(verb === 'sh' ? SHELL : argv);

@@ -2,12 +2,13 @@
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { STREAM, type Grant, type Spec } from '../../protocol/messages.js';
-import { buildEnvironment } from '../system/environment.js';
+import { buildEnvironment, ownAccount, withVariables } from '../system/environment.js';
 import { becomingOf } from '../bounds/grant.js';
 import { beginLimits, type LimitEnd } from '../bounds/limit-ends.js';
 import type { LimitGroup } from '../bounds/limit-groups.js';
 import { prefixOf, type Becoming } from '../bounds/prefix.js';
 import { shellWords, tooLong } from '../system/long-words.js';
+import { accountShellWords, sshVariables } from './account-shell.js';
 import type { RunServices } from './services.js';
 import { openSecrets, secretVariables, type Secrets } from './secrets.js';
 import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure } from '../system/program.js';
@@ -34,14 +35,16 @@ export interface Surroundings {
   /** Absent for an owner's. */
   readonly grant?: Grant | undefined;
   readonly secrets: Secrets;
+  /** Both ends of its caller's link, for a command of the account's own shell; see OPEN. */
+  readonly connection?: string | undefined;
 }
 
 /** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
 export class Launch {
   readonly #native: Native;
   readonly #name: Uint8Array;
-  readonly #argv: readonly Uint8Array[];
-  readonly #env: readonly Uint8Array[];
+  #argv: readonly Uint8Array[];
+  #env: readonly Uint8Array[];
   readonly #becoming: Becoming | undefined;
   /** Words before its own. */
   #prefix: readonly string[] = [];
@@ -70,25 +73,32 @@ export class Launch {
    * @throws StartFailure, or SystemError when descriptors run out. Nothing stays open then; the tree and the group are
    * still the caller's.
    */
-  constructor(services: RunServices, spec: Spec, runId: string, { tree, group, grant, secrets }: Surroundings) {
+  constructor(services: RunServices, spec: Spec, runId: string, surroundings: Surroundings) {
+    const { tree, group, grant, secrets, connection } = surroundings;
     this.#native = services.native;
     this.tree = tree;
     this.group = group;
     this.#grant = grant;
     this.#becoming = becomingOf(services.native, services.account, spec, grant);
-    const account = this.#user ?? services.account;
+    const { accountShell } = spec;
+    if (accountShell && grant) throw new StartFailure('policy', "the account's own shell is for owners only");
+    // Its shell may have been changed since this process began.
+    const account = this.#user ?? (accountShell ? ownAccount() : services.account);
     const given = secrets.length ? [...spec.env, ...secretVariables(secrets)] : spec.env;
     const { pairs, path } = buildEnvironment(account, given, runId, spec.pty?.term);
     this.#env = pairs;
+    const shell = accountShell ? Buffer.from(account.shell) : SHELL.subarray(0, -1);
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
-    this.#name = spec.verb === 'sh' ? SHELL.subarray(0, -1) : spec.argv[0]!;
+    this.#name = spec.verb === 'sh' ? shell : spec.argv[0]!;
     try {
       this.#prefix = prefixOf(this.#native, this.#becoming, spec.limits, given);
+      if (accountShell) this.#argv = accountShellWords(account, spec.script!, this.#prefix.length > 0);
       this.#asUser(() => {
-        this.#cwd = openFolder(this.#native, folderOf(spec.cwd, account.home));
+        this.#cwd = this.#openFolder(folderOf(spec.cwd, account.home), accountShell && !spec.cwd);
         this.#path = this.#findProgram(spec, path);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(services, spec);
+        if (accountShell) this.#env = withVariables(pairs, sshVariables(connection, this.terminal?.name));
         openSecrets(this.#native, secrets, (fd) => {
           this.#theirs.push(fd);
           this.#secrets.push(fd);
@@ -108,12 +118,22 @@ export class Launch {
   }
 
   /** Of a grant, the program that was checked: no PATH and no word of the caller's says where it is. */
-  #findProgram({ verb }: Spec, path: Buffer): Buffer {
-    if (verb === 'sh') return SHELL;
+  #findProgram({ verb, accountShell }: Spec, path: Buffer): Buffer {
+    if (verb === 'sh' && !accountShell) return SHELL;
     if (!this.#grant) return findProgram(this.#native, this.#name, path, this.#cwd);
     const { program, rule } = this.#grant;
     if (program?.[0] !== SLASH) throw new StartFailure('policy', `the rule ${rule} names no program`);
     return findProgram(this.#native, program, path, this.#cwd);
+  }
+
+  /** Who has no home, or may not enter it, starts at the root after a login. */
+  #openFolder(path: Uint8Array, orRoot = false): number {
+    try {
+      return openFolder(this.#native, path);
+    } catch (error) {
+      if (!orRoot || !(error instanceof StartFailure)) throw error;
+      return openFolder(this.#native, Buffer.from('/'));
+    }
   }
 
   /** What is opened here belongs to the user: a command may open its own /dev/stdout again. */

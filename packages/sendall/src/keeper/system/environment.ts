@@ -46,6 +46,12 @@ function baseOf(account: Account): ReadonlyMap<string, Uint8Array> {
 const pairOf = (name: string, value: string): Uint8Array => Buffer.from(`${name}=${value}`);
 const nameOf = (pair: Uint8Array): string => Buffer.from(pair.subarray(0, pair.indexOf(0x3d))).toString('latin1');
 
+/** An environment with these variables, whatever else it says of them. */
+export function withVariables(pairs: readonly Uint8Array[], ours: readonly Uint8Array[]): Uint8Array[] {
+  const names = new Set(ours.map(nameOf));
+  return [...pairs.filter((pair) => !names.has(nameOf(pair))), ...ours];
+}
+
 /** Variables for a command: the account's, LANG, what the caller gave (the later wins), and the run's mark. */
 export function buildEnvironment(
   account: Account,

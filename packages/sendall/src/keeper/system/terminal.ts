@@ -9,6 +9,8 @@ import type { Native, TerminalBits } from './native.js';
 export class Terminal {
   /** NUL-terminated, for the start. */
   readonly path: Buffer;
+  /** The same as text. */
+  readonly name: string;
   readonly source: TerminalSource;
   /** A descriptor of its own for what is typed. */
   readonly input: number;
@@ -21,6 +23,7 @@ export class Terminal {
     const { master, path } = native.openTerminal();
     this.#native = native;
     this.#master = master;
+    this.name = path;
     this.path = Buffer.from(`${path}\0`);
     this.source = new TerminalSource(native, master);
     try {

@@ -23,6 +23,8 @@ export interface WarmLinksProcess {
    */
   linkTo(wanted: Wanted): Promise<WarmLink>;
   status(): Promise<WarmLinksStatus>;
+  /** Closes the links to a URL. Returns how many there were. */
+  closeLinksTo(url: unknown): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -207,7 +209,9 @@ export class WarmLinksCaller implements LinkSharer {
     if (message.what === 'stop') {
       answer({ pid: process.pid });
       setImmediate(() => void this.#owner.close());
-    } else void this.#owner.status().then(answer);
+    } else if (message.what === 'close')
+      void this.#owner.closeLinksTo(JSON.parse(message.body ?? 'null')).then((closed) => answer({ closed }));
+    else void this.#owner.status().then(answer);
   }
 }
 

@@ -70,10 +70,18 @@ export async function dialWarm(
   }
 }
 
-/** Asks the warm-links process for its status, or to end; undefined when none runs. */
+/**
+ * Asks the warm-links process for its status, to close its links to a URL, or to end; undefined when none runs. Callers
+ * whose link is closed dial again by themselves.
+ */
 export async function askWarmLinks(home: Home, what: 'status'): Promise<WarmLinksStatus | undefined>;
 export async function askWarmLinks(home: Home, what: 'stop'): Promise<{ readonly pid: number } | undefined>;
-export async function askWarmLinks(home: Home, what: 'status' | 'stop'): Promise<unknown> {
+export async function askWarmLinks(
+  home: Home,
+  what: 'close',
+  url: string,
+): Promise<{ readonly closed: number } | undefined>;
+export async function askWarmLinks(home: Home, what: 'status' | 'stop' | 'close', url?: string): Promise<unknown> {
   const dialled = await dialWarm(home, undefined, 5000);
   if (!dialled) return undefined;
   const { link } = dialled;
@@ -86,6 +94,6 @@ export async function askWarmLinks(home: Home, what: 'status' | 'stop'): Promise
       },
       closed: () => resolve(undefined),
     });
-    link.send({ type: 'ASK', alias: 0, opId: 1, what });
+    link.send({ type: 'ASK', alias: 0, opId: 1, what, body: url === undefined ? undefined : JSON.stringify(url) });
   });
 }

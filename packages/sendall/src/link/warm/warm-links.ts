@@ -99,6 +99,18 @@ export class WarmLinks implements WarmLinksProcess {
     return { pid: process.pid, version: VERSION, links };
   }
 
+  async closeLinksTo(url: unknown): Promise<number> {
+    let closed = 0;
+    for (const [key, linking] of this.#links) {
+      const warm = await linking.catch(() => undefined);
+      if (!warm || warm.status.url !== url) continue;
+      this.#links.delete(key);
+      warm.link.close();
+      closed++;
+    }
+    return closed;
+  }
+
   async linkTo(wanted: Wanted): Promise<WarmLink> {
     const own = statSync(identityFileOf(this.#home, wanted.identity), { throwIfNoEntry: false })?.ino ?? 0;
     const key = `${wanted.url} ${wanted.pin} ${own} ${wanted.identity ?? ''}`;

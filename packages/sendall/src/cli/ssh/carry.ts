@@ -1,0 +1,62 @@
+/**
+ * Carries a command's output to our stdout and stderr, byte for byte. A stream that ends there ends here, also while the
+ * other one and stdin go on; a reader here that leaves makes the command's next write fail.
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { Result, Run, StreamName } from '../../index.js';
+import { standardSinks, type LostOutput } from '../show/sink.js';
+import { letGo } from './descriptors.js';
+
+const STDOUT = 1;
+
+export interface Carried {
+  readonly result: Result;
+  /** Our stdout or stderr failed, and not because its reader had left. */
+  readonly lost: LostOutput | undefined;
+}
+
+/** Carries both streams to their ends. */
+export async function carry(run: Run): Promise<Carried> {
+  const { out, err } = standardSinks();
+  const together = out === err;
+  let lost: LostOutput | undefined;
+  const failed = (stream: StreamName) => (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') lost ??= { stream, error };
+  };
+  const stdout = pour(run.stdout, out, failed('stdout')).then(async () => {
+    if (together) return;
+    await ended(out);
+    // stderr stays, for our own words.
+    letGo(STDOUT);
+  });
+  const stderr = pour(run.stderr, err, failed('stderr'));
+  const result = await run.nothrow();
+  await Promise.all([stdout, stderr]);
+  await Promise.all([ended(out), ended(err)]);
+  return { result, lost };
+}
+
+async function pour(source: Readable, sink: Writable, failed: (error: NodeJS.ErrnoException) => void): Promise<void> {
+  sink.on('error', (error) => {
+    failed(error);
+    source.destroy();
+  });
+  await new Promise<void>((resolve) => {
+    source
+      .on('data', (bytes: Buffer) => {
+        if (sink.write(bytes) || sink.destroyed) return;
+        source.pause();
+        sink.once('drain', () => source.resume());
+      })
+      .on('end', resolve)
+      .on('error', () => undefined)
+      .on('close', resolve);
+  });
+}
+
+async function ended(sink: Writable): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (sink.closed) resolve();
+    else sink.once('close', resolve).end();
+  });
+}
