@@ -3,7 +3,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { failedCall, SystemError, type Native } from '../../dist/keeper/system/native.js';
+import { failedCall, SystemError } from '../../dist/libc/system-error.js';
+import type { Native } from '../../dist/keeper/system/native.js';
 import { loadNative } from '../../dist/keeper/system/syscalls.js';
 import { starter } from '../../dist/started.js';
 import { rootTest } from '../../../../test/support/root.js';

@@ -2,7 +2,8 @@
 import { constants } from 'node:os';
 import type { Limits } from '../../protocol/messages.js';
 import type { LimitGroup } from './limit-groups.js';
-import { failedCall, type Status } from '../system/native.js';
+import { failedCall } from '../../libc/system-error.js';
+import type { Status } from '../system/native.js';
 import { cpuSeconds } from './prefix.js';
 
 const { SIGXCPU, SIGKILL } = constants.signals;

@@ -1,7 +1,8 @@
 /** A command's stdin: bytes in the order the caller counts them, end-of-file only after the last of them. */
 import { ProtocolError } from '../../errors.js';
 import type { InputWindow } from './input-window.js';
-import { SystemError, type Native, type Watch } from '../system/native.js';
+import { SystemError } from '../../libc/system-error.js';
+import type { Native, Watch } from '../system/native.js';
 
 /** What stdin tells its run. */
 export interface InputEvents {

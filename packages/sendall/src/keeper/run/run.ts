@@ -41,7 +41,8 @@ import { Remembered } from '../journal/remembered.js';
 import type { Spawner } from '../system/spawner.js';
 import { spoolFolder } from '../output/spool.js';
 import { Launch } from './start.js';
-import { failedCall, type Status } from '../system/native.js';
+import { failedCall } from '../../libc/system-error.js';
+import type { Status } from '../system/native.js';
 import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from '../system/tree.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';

@@ -26,7 +26,8 @@ import { join, resolve } from 'node:path';
 import { RESOURCES, RLIMIT_NOFILE, starter } from '../../started.js';
 import { readLimit, renice, UNLIMITED } from './inheritance.js';
 import { StartFailure } from './program.js';
-import { SystemError, type Native, type Status, type Watch, type Words } from './native.js';
+import { SystemError } from '../../libc/system-error.js';
+import type { Native, Status, Watch, Words } from './native.js';
 
 /** FIFOs made with one call of mkfifo. */
 const BATCH = 16;

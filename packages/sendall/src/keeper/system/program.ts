@@ -1,7 +1,8 @@
 /** Which file a command's first word means, and why it cannot run when it cannot. Source: POSIX execvp. */
 import { closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Native, SystemError } from './native.js';
+import type { SystemError } from '../../libc/system-error.js';
+import type { Native } from './native.js';
 
 /** Why a command does not start, as REFUSED says it. */
 export class StartFailure extends Error {

@@ -6,7 +6,7 @@
  * Sources: the Linux manual pages of each call; structure sizes of glibc 2.36 and musl 1.2 on x86-64 and arm64.
  */
 import { fileCalls } from './calls/files.js';
-import { Libc } from './calls/libc.js';
+import { Libc } from '../../libc/libc.js';
 import { memoryFileCalls } from './calls/memory-files.js';
 import { processCalls } from './calls/processes.js';
 import { recordSocketCalls } from './calls/record-sockets.js';

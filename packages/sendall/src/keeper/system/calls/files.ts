@@ -1,7 +1,8 @@
 /** Descriptors: pipes, reading and writing, readiness, locks, write-back. */
 import { constants } from 'node:fs';
-import { errnoName, SystemError, type Native } from '../native.js';
-import type { Libc } from './libc.js';
+import type { Libc } from '../../../libc/libc.js';
+import { errnoName, SystemError } from '../../../libc/system-error.js';
+import type { Native } from '../native.js';
 
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;

@@ -1,7 +1,8 @@
 /** Files that exist in memory alone, sealed: what a command reads there is what was written, and stands on no disk. */
 import { closeSync, fchmodSync, writeSync } from 'node:fs';
-import { SystemError, type Native } from '../native.js';
-import type { Libc } from './libc.js';
+import type { Libc } from '../../../libc/libc.js';
+import { SystemError } from '../../../libc/system-error.js';
+import type { Native } from '../native.js';
 
 // Source: memfd_create(2), F_ADD_SEALS in fcntl(2).
 const MFD_CLOEXEC = 0x1;

@@ -1,6 +1,6 @@
 /** Children and other processes: waited for, reaped, signalled. */
 import type { Native, Status } from '../native.js';
-import { ROOM, type Libc } from './libc.js';
+import { ROOM, type Libc } from '../../../libc/libc.js';
 
 const WNOHANG = 1;
 const WEXITED = 4;

@@ -1,7 +1,8 @@
 /** The datagram sockets of ordered capture. */
 import { rmSync } from 'node:fs';
-import { SystemError, type Native } from '../native.js';
-import { ROOM, type Libc } from './libc.js';
+import { ROOM, type Libc } from '../../../libc/libc.js';
+import { SystemError } from '../../../libc/system-error.js';
+import type { Native } from '../native.js';
 
 const O_CLOEXEC = 0o2000000;
 const AF_UNIX = 1;

@@ -1,8 +1,9 @@
 /** posix_spawn: what a command gets is laid out before, and one call starts it. */
 import type { Starter } from '../../../started.js';
 import { adoptOomScore, Inheritance, OomScore } from '../inheritance.js';
-import { FIRST_AFTER_STANDARD, SystemError, type Native, type SpawnCall } from '../native.js';
-import { ROOM, type Libc, type Value } from './libc.js';
+import { ROOM, type Libc, type Value } from '../../../libc/libc.js';
+import { SystemError } from '../../../libc/system-error.js';
+import { FIRST_AFTER_STANDARD, type Native, type SpawnCall } from '../native.js';
 
 const O_RDWR = 2;
 const SPAWN_SETSIGDEF = 0x04;

@@ -1,6 +1,6 @@
 /** Pseudo-terminals. */
 import type { Native } from '../native.js';
-import { ROOM, type Libc } from './libc.js';
+import { ROOM, type Libc } from '../../../libc/libc.js';
 
 const O_RDWR = 2;
 const O_NOCTTY = 0o400;

@@ -1,6 +1,7 @@
 /** Users of this machine, acting as one of them for a moment, and keys that others must not have. */
-import { SystemError, type Native } from '../native.js';
-import type { Libc } from './libc.js';
+import type { Libc } from '../../../libc/libc.js';
+import { SystemError } from '../../../libc/system-error.js';
+import type { Native } from '../native.js';
 
 /** setgroups, setresuid, setresgid: libc's own would change all threads of the process. */
 const CREDENTIAL_CALLS: { [arch: string]: readonly [number, number, number] } = {

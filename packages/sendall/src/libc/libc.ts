@@ -1,5 +1,5 @@
 /** libc through koffi: functions bound by their C declarations, and errors that name the function that failed. */
-import { SystemError } from '../native.js';
+import { SystemError } from './system-error.js';
 
 type Koffi = (typeof import('koffi'))['default'];
 
@@ -58,6 +58,14 @@ export class Libc {
       if (code !== 0) throw new SystemError(name, code);
       return code;
     };
+  }
+
+  /** What a call returns that runs on another thread, because it may take long. Its errno stays there. */
+  later(call: Call, ...values: Value[]): Promise<number> {
+    const { async: start } = call as Call & { async(...args: unknown[]): void };
+    return new Promise((resolve, reject) => {
+      start(...values, (error: Error | null, result: number) => (error ? reject(error) : resolve(result)));
+    });
   }
 
   /**
