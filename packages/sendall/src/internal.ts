@@ -34,5 +34,6 @@ export { isSecretName, SECRET_NAME } from './protocol/secrets.js';
 export { TERMINAL_NAME } from './protocol/codec.js';
 export { signalNumber } from './protocol/signals.js';
 export { canonicalNetworkUrl, formatTlsUrl, parseTlsUrl } from './text/address.js';
+export { ownWords } from './text/own-words.js';
 export { readSize } from './text/size.js';
 export { ScreenModes } from './text/screen-modes.js';

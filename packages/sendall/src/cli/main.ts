@@ -3,7 +3,7 @@ import { allCommands, commandGroups, commands } from './command-table.js';
 import { Arguments, parseArguments, textOf, type Command } from './words/command.js';
 import { exit } from './leaving/exit.js';
 import { EXIT, exitCodeOfError } from './words/exit-codes.js';
-import { ownWords } from './words/own-words.js';
+import { ownWords } from '../internal.js';
 import { answer, OutputError, say } from './show/print.js';
 import { withNextStep } from './show/scarce.js';
 import { keepIgnored } from './leaving/signals.js';

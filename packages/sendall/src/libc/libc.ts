@@ -62,7 +62,7 @@ export class Libc {
 
   /** What a call returns that runs on another thread, because it may take long. Its errno stays there. */
   later(call: Call, ...values: Value[]): Promise<number> {
-    const { async: start } = call as Call & { async(...args: unknown[]): void };
+    const { async: start } = call as Call & { async: (this: void, ...args: unknown[]) => void };
     return new Promise((resolve, reject) => {
       start(...values, (error: Error | null, result: number) => (error ? reject(error) : resolve(result)));
     });

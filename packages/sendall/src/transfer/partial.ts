@@ -1,0 +1,103 @@
+/** Partial files that earlier transfers left: found again by the name of the file that they were to become. */
+import { closeSync, constants, fstatSync, lstatSync, openSync, opendirSync, unlinkSync } from 'node:fs';
+import type { Calls } from './calls.js';
+import type { HeldFolder } from './held-folder.js';
+import { isTemporary, markOf } from './names.js';
+
+const { O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
+const OWN = 0o600;
+const PERMISSIONS = 0o777;
+const NAMES = 256;
+
+/** A partial file, open and locked. */
+export interface PartialFile {
+  readonly name: Buffer;
+  readonly fd: number;
+  readonly size: number;
+}
+
+/** The temporary files in a folder. Those of ours that are older than `partialAge` milliseconds are removed. */
+export function temporariesIn(folder: HeldFolder, calls: Calls, partialAge: number): Buffer[] {
+  const found: Buffer[] = [];
+  const dir = opendirSync(folder.self as unknown as string, {
+    encoding: 'buffer' as BufferEncoding,
+    bufferSize: NAMES,
+  });
+  try {
+    for (let entry = dir.readSync(); entry; entry = dir.readSync()) {
+      const name = entry.name as unknown as Buffer;
+      if (!isTemporary(name)) continue;
+      const stat = folder.look(name);
+      if (!stat?.isFile() || stat.uid !== process.geteuid?.()) continue;
+      if (Date.now() - stat.mtimeMs < partialAge) found.push(name);
+      else removeDead(folder, name, calls);
+    }
+  } finally {
+    dir.closeSync();
+  }
+  return found;
+}
+
+function removeDead(folder: HeldFolder, name: Buffer, calls: Calls): void {
+  try {
+    const fd = openSync(folder.at(name), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      if (calls.lock?.(fd) ?? true) unlinkSync(folder.at(name));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // Another transfer was faster, or it is not ours to remove.
+  }
+}
+
+/**
+ * The longest partial file for `name`, opened and locked. One that another transfer is writing is left to it; so nothing
+ * is resumed where locks are missing.
+ */
+export function findPartial(
+  folder: HeldFolder,
+  name: Buffer,
+  candidates: readonly Buffer[],
+  size: number,
+  calls: Calls,
+): PartialFile | undefined {
+  const { lock } = calls;
+  if (!lock) return undefined;
+  const mark = Buffer.from(markOf(name));
+  let best: PartialFile | undefined;
+  for (const candidate of candidates) {
+    if (candidate.length < mark.length || candidate.compare(mark, 0, mark.length, candidate.length - mark.length) !== 0)
+      continue;
+    const fd = openOwn(folder, candidate);
+    if (fd === undefined) continue;
+    const length = fstatSync(fd).size;
+    if (length <= (best?.size ?? 0) || length > size || !lock(fd) || !isStillThere(folder, candidate, fd))
+      closeSync(fd);
+    else {
+      if (best) closeSync(best.fd);
+      best = { name: candidate, fd, size: length };
+    }
+  }
+  return best;
+}
+
+/** Only a file that no other user can have written or can still write. */
+function openOwn(folder: HeldFolder, name: Buffer): number | undefined {
+  try {
+    const fd = openSync(folder.at(name), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.nlink === 1 && stat.uid === process.geteuid?.() && (stat.mode & PERMISSIONS) === OWN)
+      return fd;
+    closeSync(fd);
+  } catch {
+    // It is gone, or not ours.
+  }
+  return undefined;
+}
+
+function isStillThere(folder: HeldFolder, name: Buffer, fd: number): boolean {
+  const there = lstatSync(folder.at(name), { throwIfNoEntry: false });
+  const ours = fstatSync(fd);
+  return there?.ino === ours.ino && there.dev === ours.dev;
+}
