@@ -5,7 +5,7 @@ import { answer } from './show/print.js';
 import { ssh } from './ssh/ssh.js';
 import { ownVersion } from './version.js';
 import { textOf } from './words/command.js';
-import { ownWords } from './words/own-words.js';
+import { ownWords } from '../internal.js';
 
 async function main(words: readonly Uint8Array[]): Promise<number> {
   const first = words[0] && textOf(words[0]);

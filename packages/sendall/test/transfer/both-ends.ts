@@ -99,7 +99,7 @@ export function startHelper(
 export function listing(path: string): string[] {
   const lines: string[] = [];
   const look = (at: Buffer, shownPath: string): void => {
-    for (const entry of readdirSync(at, { encoding: 'buffer' }).toSorted(Buffer.compare)) {
+    for (const entry of readdirSync(at, { encoding: 'buffer' }).toSorted((a, b) => a.compare(b))) {
       const inner = Buffer.concat([at, Buffer.from('/'), entry]);
       const name = `${shownPath}/${entry.toString('latin1')}`;
       const stat = lstatSync(inner, { bigint: true });
