@@ -7,6 +7,7 @@ import type { Starter } from '../started.js';
 import {
   USES_ACCOUNT_SHELL,
   HAS_LOG,
+  KEEPS_NOTHING,
   MAX_FRAME,
   OBEYS_LIMITS,
   PROTOCOL_VERSION,
@@ -211,7 +212,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG, USES_ACCOUNT_SHELL],
+      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG, USES_ACCOUNT_SHELL, KEEPS_NOTHING],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,

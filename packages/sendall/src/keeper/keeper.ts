@@ -18,6 +18,7 @@ import { Journal, journalFile } from './journal/journal.js';
 import { KeeperLog } from './log/keeper-log.js';
 import type { KeeperLimits } from './door/limits.js';
 import { Holdings } from './run/holdings.js';
+import { fault } from './probes/faults.js';
 import { infoOf } from './run/listing.js';
 import { keyOf, Retention } from './run/retention.js';
 import { KeeperRun } from './run/run.js';
@@ -116,6 +117,8 @@ export class Keeper implements Desk, OpeningDesk {
       holding.spool.add(run.restore(history.bootId === this.bootId));
       if (facts.dropped) this.#retention.addId(key, run);
       else this.#retention.add(run);
+      // Its keeper died between the caller's word and this.
+      if (run.hasPassed) this.#retention.drop(run);
     }
     this.#removeDroppedOutput();
     this.#retention.sweep();
@@ -178,6 +181,11 @@ export class Keeper implements Desk, OpeningDesk {
     this.#opening.settled(run);
     this.#retention.add(run);
     this.watchIdle();
+  }
+
+  passed(run: KeeperRun): void {
+    fault('before-passing');
+    this.#retention.drop(run);
   }
 
   cancelQueued(run: KeeperRun, reason: string | undefined, code?: string): void {

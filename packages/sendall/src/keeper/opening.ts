@@ -132,6 +132,7 @@ export class Opening {
       argv: journalWords(spec),
       name: spec.name?.slice(0, SHOWN_NAME),
       tags: spec.tags.slice(0, SHOWN_TAGS).map((tag) => tag.slice(0, SHOWN_NAME)),
+      passing: spec.passing,
     };
     fault('before-intent');
     const frame = this.#keeper.journal.append(intent);

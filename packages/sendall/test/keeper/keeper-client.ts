@@ -195,8 +195,8 @@ export class KeeperClient implements AsyncDisposable {
     return this.open({ argv: argv.map((word) => Buffer.from(word)) });
   }
 
-  sh(script: string, spec: Partial<Spec> = {}): Attached {
-    return this.open({ verb: 'sh', script: bytes(script), ...spec });
+  sh(script: string, spec: Partial<Spec> = {}, more: Partial<MessageNamed<'OPEN'>> = {}): Attached {
+    return this.open({ verb: 'sh', script: bytes(script), ...spec }, more);
   }
 
   attach(runId: Uint8Array, mode: 'observe' | 'control' = 'observe', more: object = {}): Attached {

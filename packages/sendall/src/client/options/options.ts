@@ -136,10 +136,11 @@ export interface RunOptions {
    */
   onDisconnect?: 'keep' | { termAfter: Duration };
   /**
-   * Milliseconds for which the host keeps the finished run.
+   * Milliseconds for which the host keeps the finished run. With "nothing" it removes output as soon as the caller has
+   * it, and the run once the caller has its end; at most 16 MiB of a stream wait there, then `overflow` applies.
    * @default 86_400_000
    */
-  keep?: Duration;
+  keep?: Duration | 'nothing';
   /**
    * Bytes of this run's output that the host keeps on disk.
    * @default 268_435_456
@@ -266,7 +267,7 @@ export const RUN_RULES: Rules<RunOptions> = {
   killGrace: duration,
   waitFor: oneOf('exit', 'eof', 'tree'),
   onDisconnect: either(oneOf('keep'), objectOf({ termAfter: duration }, 'termAfter')),
-  keep: duration,
+  keep: either(duration, { allowed: '"nothing"', fits: (value) => value === 'nothing' }),
   spoolMax: whole('bytes'),
   overflow: oneOf(...CHOICES.overflow),
   maxOutput: whole('bytes'),
@@ -396,6 +397,7 @@ export function prepareRun(
   if (what.verb === 'exec' && words[0]!.length === 0) throw new UsageError('the command is an empty word');
   const secrets = secretsIn(options);
   const pty = options.pty === true ? {} : options.pty || undefined;
+  const keepsNothing = options.keep === 'nothing';
   const spec: Spec = {
     verb: what.verb,
     argv: what.verb === 'exec' ? words : [],
@@ -412,7 +414,9 @@ export function prepareRun(
     idleMs: readDuration(options.idleTimeout) || undefined,
     killGraceMs: readDuration(options.killGrace),
     termAfterMs: typeof options.onDisconnect === 'object' ? readDuration(options.onDisconnect.termAfter) : undefined,
-    keepMs: readDuration(options.keep) || undefined,
+    keepMs: keepsNothing ? undefined : readDuration(options.keep) || undefined,
+    // What passes through a command in ssh's place may be anything: a backup, or a whole file system.
+    passing: keepsNothing || (what.verb === 'sh' && what.accountShell) || undefined,
     spoolMax: options.spoolMax,
     overflow: options.overflow,
     name: options.name,

@@ -77,6 +77,8 @@ const SMALLEST_BURST = 64;
 const FIRST_BYTES = 256;
 /** So many bytes are acknowledged after a moment, unless more arrive and trigger an acknowledgement sooner. */
 const WORTH_AN_ACK = 16 * 1024;
+/** A host that keeps nothing removes what is acknowledged, a quarter of so many bytes at a time. */
+const PASSING = 4 * 1024 * 1024;
 /** That moment, in milliseconds. */
 const ACK_DELAY = 100;
 
@@ -120,6 +122,7 @@ export class ClientAttachment implements Rider {
   /** Streams we no longer read. */
   readonly #unread = new Set<number>();
   #ackTimer: NodeJS.Timeout | undefined;
+  #worthAnAck = WORTH_AN_ACK;
   /** Bytes requested first on a new link; fewer after each link that achieved nothing. */
   #burst = Infinity;
   #epoch: Uint8Array | undefined;
@@ -549,7 +552,8 @@ export class ClientAttachment implements Rider {
     if (!inbound) throw new ProtocolError(`bytes of stream ${stream}, which this run does not have`);
     if (inbound.receive(offset, bytes)) this.#progress();
     this.grant();
-    if (inbound.unacknowledged >= WORTH_AN_ACK && !this.#ackTimer && this.#mode === 'control') this.#acknowledgeSoon();
+    if (inbound.unacknowledged >= this.#worthAnAck && !this.#ackTimer && this.#mode === 'control')
+      this.#acknowledgeSoon();
     this.#owner.arrived();
   }
 
@@ -711,8 +715,10 @@ export class ClientAttachment implements Rider {
     this.#session = undefined;
   }
 
-  #keepUp(spec: Spec): void {
-    if (spec.spoolMax !== undefined) for (const inbound of this.streams.values()) inbound.spoolMax = spec.spoolMax;
+  #keepUp({ spoolMax = Infinity, passing }: Spec): void {
+    if (passing) this.#worthAnAck = 1;
+    const most = passing ? Math.min(spoolMax, PASSING) : spoolMax;
+    if (most !== Infinity) for (const inbound of this.streams.values()) inbound.spoolMax = most;
   }
 }
 

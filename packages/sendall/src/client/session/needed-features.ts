@@ -27,7 +27,7 @@ export function neededFeatures(spec: Spec, syncLog: boolean): readonly Need[] {
   if (verb === 'put' || verb === 'get') needs.push({ feature: TRANSFERS, lack: 'transfers no files' });
   if (verb === 'forward') needs.push({ feature: FORWARDS, lack: 'forwards no connections' });
   if (accountShell) needs.push({ feature: USES_ACCOUNT_SHELL, lack: 'starts no shells of accounts' });
-  if (passing) needs.push({ feature: KEEPS_NOTHING, lack: 'keeps all output' });
+  if (passing) needs.push({ feature: KEEPS_NOTHING, lack: 'keeps the output of every run' });
   if (limits) needs.push({ feature: OBEYS_LIMITS, lack: 'obeys no limits' });
   if (secrets.length) needs.push({ feature: TAKES_SECRETS, lack: 'takes no secrets' });
   if (syncLog) needs.push({ feature: HAS_LOG, lack: 'has no log' });

@@ -36,6 +36,8 @@ export const DEFAULT_LIMITS = {
   maxIdsPerPrincipal: 100_000,
   /** Unacknowledged output one run may hold on disk, unless its spec says less. */
   spoolMax: 256 * MIB,
+  /** The same for each output stream of a run that keeps nothing. A command that writes more waits for its caller. */
+  passingSpool: 16 * MIB,
   /** Output of all runs on disk. */
   spoolTotal: 4 * GIB,
   /** Output on disk of all runs of a principal that is no owner. */

@@ -27,6 +27,8 @@ const ENTRIES = {
       name: opt(text(8)),
       tags: list(text(9)),
       keepMs: uint(10),
+      /** Nothing is kept of it once its caller has the end. */
+      passing: opt(bool(11)),
     },
   ],
   started: [

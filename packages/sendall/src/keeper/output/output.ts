@@ -35,6 +35,8 @@ export interface OutputOptions {
   readonly spoolMax: number;
   readonly overflow: Overflow;
   readonly sha256: boolean;
+  /** What is acknowledged is given back at once. */
+  readonly passing: boolean;
   /**
    * While a caller is in control, nothing more is read when so many bytes are on their way to it: a person who presses
    * Ctrl-C at a terminal wants to see that.
@@ -61,8 +63,10 @@ export class Output {
   /** Read and summed, not yet stored: the disk is full. */
   #pending: Buffer | undefined;
   #retry: NodeJS.Timeout | undefined;
-  /** The room of all runs, or of the disk, was used up: what is acknowledged is given back at once from then on. */
-  #tight = false;
+  /** What is acknowledged is given back at once: nothing is to be kept, or the room of all runs or of the disk was used up. */
+  #tight: boolean;
+  /** What still comes has no reader. */
+  #unclaimed = false;
   #atEnd = false;
   #closed = false;
 
@@ -74,6 +78,7 @@ export class Output {
     this.spool = new SpoolWriter(options.folder, options.stream, options.spoolMax);
     this.#spoolMax = options.spoolMax;
     this.#overflow = options.overflow;
+    this.#tight = options.passing;
     this.#ahead = options.ahead ?? Infinity;
     this.#sha = options.sha256 ? createHash('sha256') : undefined;
   }
@@ -184,9 +189,19 @@ export class Output {
   /** Controllers have everything below this offset. */
   acknowledge(durable: number): void {
     if (durable <= this.#acked) return;
-    this.#acked = Math.min(durable, this.next);
-    if (this.#tight && this.#free() > 0 && this.#pending) this.#storePending();
+    this.#give(Math.min(durable, this.next));
     this.update();
+  }
+
+  #give(acked: number): void {
+    this.#acked = acked;
+    if (this.#tight && this.#free() > 0 && this.#pending) this.#storePending();
+  }
+
+  /** The caller has the run's end and wants no more: from now on all that comes counts as acknowledged. */
+  disclaim(): void {
+    this.#unclaimed = true;
+    this.acknowledge(this.next);
   }
 
   /** Removes what is acknowledged: the room is needed. */
@@ -208,6 +223,8 @@ export class Output {
 
   /** Applies the limits anew: trims, drops, stops reading or starts again. */
   update(): void {
+    // In whole segments: to begin a file for every few bytes would be work for nothing.
+    if (this.#unclaimed && this.next - this.#acked >= this.spool.segment) this.#give(this.next);
     const unacked = this.next - this.#acked;
     if (this.next - this.spool.first > this.#spoolMax) {
       // Acknowledged bytes go first, and only because the room is needed.

@@ -7,13 +7,13 @@ import {
   closeSync,
   constants,
   existsSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
   readSync,
   rmSync,
   statSync,
-  truncateSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -90,6 +90,11 @@ export class SpoolWriter {
     this.#size = Math.min(Math.max(Math.floor(spoolMax / SHARES), SMALLEST_SEGMENT), LARGEST_SEGMENT);
   }
 
+  /** Bytes of the segments to come. */
+  get segment(): number {
+    return this.#size;
+  }
+
   /**
    * Appends what it can and returns how many bytes that were.
    * @throws the file system's error (ENOSPC and so on) only when not a single byte could be written.
@@ -160,10 +165,15 @@ export class SpoolWriter {
   }
 }
 
-/** Its room is free at once, also while a reader has it open. */
+/**
+ * Its room is free at once, also while a reader has it open. First the name: an empty file that a crash leaves would say
+ * that the stream ends where it begins.
+ */
 function removeSegment(file: string): void {
-  truncateSync(file);
+  const fd = openSync(file, constants.O_WRONLY | constants.O_NOFOLLOW);
   unlinkSync(file);
+  ftruncateSync(fd);
+  closeSync(fd);
 }
 
 const isGone = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
@@ -264,7 +274,6 @@ export class SpoolReader {
   #startOf(offset: number, seen: number): number | undefined {
     const starts = segmentStarts(this.#folder, this.#stream);
     const start = starts.findLast((each) => each <= offset);
-    // It is emptied before it is removed.
     const later = starts.find((each) => each > offset);
     if (start === undefined ? offset > 0 || later !== undefined : start === seen && later !== undefined)
       throw new TrimmedError(this.#stream, offset, later);

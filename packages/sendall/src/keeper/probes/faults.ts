@@ -13,6 +13,7 @@ export type FaultPoint =
   | 'after-started'
   | 'before-exit'
   | 'after-flush'
+  | 'before-passing'
   | 'after-log-lines'
   | 'after-log-hashes'
   | 'after-log-segment'

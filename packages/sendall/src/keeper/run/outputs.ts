@@ -54,13 +54,16 @@ export class Outputs implements OutputEvents {
   start(opened: readonly OpenedStream[], spec: Spec, folder: string, later: boolean): void {
     const { limits } = this.#services;
     this.#spec = spec;
+    const { passing = false } = spec;
+    const most = Math.min(limits.spoolTotal, passing ? limits.passingSpool : Infinity);
     for (const { stream, source } of opened) {
       const options = {
         stream,
         folder,
-        spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, limits.spoolTotal),
+        spoolMax: Math.min(spec.spoolMax ?? limits.spoolMax, most),
         overflow: (spec.overflow ?? 'block') as Overflow,
         sha256: spec.sha256 ?? false,
+        passing,
         ...(stream === STREAM.pty ? { ahead: TERMINAL_AHEAD } : {}),
       };
       this.#outputs.push(new Output(source, this.#budget, options, this));
@@ -105,6 +108,11 @@ export class Outputs implements OutputEvents {
 
   acknowledge(stream: number, durable: number): void {
     this.#outputs.find((output) => output.stream === stream)?.acknowledge(durable);
+  }
+
+  /** The caller has the run's end and wants no more of any stream. */
+  disclaim(): void {
+    for (const output of this.#outputs) output.disclaim();
   }
 
   /** The caller reads this stream no more. Also before the start. */

@@ -65,6 +65,8 @@ export interface RunOwner {
   watchTree(run: KeeperRun): void;
   /** Everything of the run has ended. */
   settled(run: KeeperRun): void;
+  /** Nothing is to be kept of it, and its caller has its end. */
+  passed(run: KeeperRun): void;
   /** A run that still waits for its turn is not wanted any more; `code`: why, for its callers. */
   cancelQueued(run: KeeperRun, reason: string | undefined, code?: string): void;
 }
@@ -120,6 +122,8 @@ export class KeeperRun implements OutputsEvents {
   syncsLog = false;
   /** Processes of it were left behind its exit. */
   #outlived = false;
+  /** It is an earlier keeper's: nothing of it is read or watched here. */
+  #isLeftOver = false;
 
   constructor(services: RunServices, owner: RunOwner, facts: Facts, frame?: Buffer) {
     this.#services = services;
@@ -387,6 +391,7 @@ export class KeeperRun implements OutputsEvents {
   changed(): void {
     const { blocked } = this;
     if (blocked !== undefined) for (const attachment of this.audience.attachments) attachment.waits(blocked);
+    if (blocked !== undefined && this.#passes) this.#watchAlone();
     if (this.facts.exit && !this.exit) this.#conclude();
   }
 
@@ -447,7 +452,27 @@ export class KeeperRun implements OutputsEvents {
   }
 
   acknowledgeExit(): void {
-    if (!this.remembered.isAcked && this.exit) this.#enter({ kind: 'acked', no: this.no });
+    if (this.remembered.isAcked || !this.exit) return;
+    this.#enter({ kind: 'acked', no: this.no });
+    if (!this.#passes) return;
+    this.#outputs?.disclaim();
+    this.#passWhenDone();
+  }
+
+  /** Nothing of it is kept once its caller has its end. */
+  get #passes(): boolean {
+    return this.identity.passing ?? false;
+  }
+
+  /** Its caller has its end, and nothing is read or watched of it any more: there is nothing to keep it for. */
+  get hasPassed(): boolean {
+    const { isAcked, isDropped } = this.remembered;
+    const isSettled = this.#isLeftOver || (this.treeEnded && !this.#outputs);
+    return isAcked && !isDropped && isSettled && this.#passes && this.audience.attachments.size === 0;
+  }
+
+  #passWhenDone(): void {
+    if (this.hasPassed) this.#owner.passed(this);
   }
 
   /** SIGNAL, CANCEL and RESIZE. What comes before the start waits for it. */
@@ -650,6 +675,7 @@ export class KeeperRun implements OutputsEvents {
     this.#streams = this.streams();
     this.#letGo();
     this.#owner.settled(this);
+    this.#passWhenDone();
   }
 
   #letGo(): void {
@@ -676,7 +702,7 @@ export class KeeperRun implements OutputsEvents {
    */
   restore(sameBoot: boolean): number {
     this.#phase = 'over';
-    this.promised = true;
+    this.promised = this.#isLeftOver = true;
     const { facts } = this;
     const { refused, exit, dropped, treeEnded } = facts;
     if (refused || dropped) {
@@ -726,6 +752,7 @@ export class KeeperRun implements OutputsEvents {
     this.#screen?.leave(attachment);
     this.#watchAlone();
     if (left && attachment.control && this.#spec?.accountShell && !this.audience.controller) this.#endAlone();
+    this.#passWhenDone();
   }
 
   /** No end-of-file: what its caller had not finished must not pass for finished. */
@@ -748,6 +775,8 @@ export class KeeperRun implements OutputsEvents {
     if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
     else if (this.#stdin?.input.open)
       this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
+    else if (this.blocked !== undefined && this.#passes)
+      this.#deadlines?.away(keepMs, `no caller came to take its output for ${keepMs} ms`);
   }
 
   /** Tells a caller that has just attached where everything stands. */
