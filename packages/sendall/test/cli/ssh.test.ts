@@ -127,7 +127,8 @@ describe('a command', () => {
   });
 
   test('is told when its reader has left', () => {
-    expect(program('bash', ['-c', `"${SENDALL_SSH}" web1 yes | head -1`]).stdout.toString()).toBe('y\n');
+    const { stdout, stderr } = program('bash', ['-c', `"${SENDALL_SSH}" web1 yes | head -1`]);
+    expect([stdout.toString(), stderr.toString()]).toEqual(['y\n', '']);
   });
 
   test('leaves stdin alone with -n', () => {

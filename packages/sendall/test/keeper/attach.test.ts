@@ -110,6 +110,27 @@ describe('one controller at a time', () => {
     expect(await watcher.exit).toMatchObject({ signal: 'SIGTERM', cause: 'cancelled' });
   });
 
+  test('a command of an account’s shell ends with its caller, and outlives a lost link', async () => {
+    const start = async (script: string) => {
+      const run = keeper.sh(script, { accountShell: true, stdin: true, termAfterMs: 1_000_000 });
+      await run.wait('STARTED');
+      const watcher = keeper.attach(run.runId);
+      await watcher.wait('ATTACHED');
+      return { run, watcher };
+    };
+    const left = await start('cat; echo finished');
+    left.run.send({ type: 'DETACH', left: true });
+    expect(await left.watcher.exit).toMatchObject({ signal: 'SIGTERM', reason: 'its caller has left' });
+    const lost = await start('cat; exit 3');
+    lost.run.send({ type: 'DETACH' });
+    const again = keeper.attach(lost.run.runId, 'control');
+    await again.wait('ATTACHED');
+    // One that only watched is not its caller.
+    lost.watcher.send({ type: 'DETACH', left: true });
+    again.send({ type: 'EOS', stream: 0, final: 0 });
+    expect(await again.exit).toMatchObject({ code: 3 });
+  });
+
   test('otherwise it goes on alone, even without an agent', async () => {
     const run = keeper.sh('sleep 0.2; echo alone');
     await run.wait('STARTED');

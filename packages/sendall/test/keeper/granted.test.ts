@@ -96,6 +96,7 @@ rootDescribe('under a grant', () => {
     expect(await refused({ runAs: 'root' })).toBe('policy');
     expect(await refused({ runAs: 'root', trustsProgram: false })).toBe('policy');
     expect(await refused({ runAs: 'no-such-user' })).toBe('badspec');
+    expect(await refused({}, { verb: 'sh', argv: [], script: bytes('true'), accountShell: true })).toBe('policy');
     expect(await sh('id -un', {}, { runAs: 'daemon' }).text()).toBe('daemon\n');
     expect(await keeper.list()).toEqual(expect.not.arrayContaining([expect.objectContaining({ state: 'running' })]));
   });

@@ -1,8 +1,9 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeSpec } from '../../dist/protocol/codec.js';
+import type { Spec } from '../../dist/protocol/messages.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
 import { bytes, KeeperClient } from './keeper-client.js';
 import { rootDescribe } from '../../../../test/support/root.js';
@@ -47,6 +48,33 @@ describe('a command starts', () => {
     const words = [Buffer.from([0xff, 0xfe, 0x41]), bytes(''), bytes('--help'), bytes('a b"c\'\n')];
     const run = keeper.exec('printf', '%s|', ...words);
     expect(await run.output(1)).toEqual(Buffer.concat(words.flatMap((word) => [word, bytes('|')])));
+  });
+
+  test('by the account’s own shell, which knows the ends of the link; without a script as a login shell', async () => {
+    const { shell, homedir } = userInfo();
+    // No files of this user are read, which could print something.
+    const home = bytes(`HOME=${folder}`);
+    const ssh = (script: string, { env = [], ...spec }: Partial<Spec> = {}, connection?: string) =>
+      keeper.open(
+        { verb: 'sh', script: bytes(script), accountShell: true, env: [home, ...env], ...spec },
+        { connection },
+      );
+    expect(await ssh('echo "$0 $PWD"').text()).toBe(`${basename(shell!)} ${homedir}\n`);
+    const ends = 'echo "$SSH_CONNECTION, $SSH_CLIENT, $SSH_TTY"';
+    const env = [bytes('SSH_CLIENT=mine'), bytes('SSH_TTY=mine')];
+    expect(await ssh(ends).text()).toMatch('UNKNOWN 65535 UNKNOWN 65535, UNKNOWN 65535 65535, \n');
+    expect(await ssh(ends, {}, '::1 40 ::2 7433').text()).toBe('::1 40 ::2 7433, ::1 40 7433, \n');
+    expect(await ssh(ends, { env }, '1.2.3.4 40 1.2.3.5 7433').text()).toMatch(/, 1\.2\.3\.4 40 7433, mine\n$/);
+    const terminal = ssh('test "$SSH_TTY" = "$(tty)" && exit 9', { pty: { cols: 80, rows: 24 }, env });
+    expect(await terminal.exit).toMatchObject({ code: 9 });
+    // A program before it gives it the name of its file.
+    for (const limits of [undefined, { files: 100 }]) {
+      const login = ssh('', { stdin: true, limits });
+      login.input(0, bytes('echo "$0"; shopt -q login_shell && exit 8\n'));
+      login.send({ type: 'EOS', stream: 0, final: 42 });
+      expect(await login.text()).toBe(`${limits ? '' : '-'}${limits ? shell : basename(shell!)}\n`);
+      expect(await login.exit).toMatchObject({ code: 8 });
+    }
   });
 
   test('with 100 KiB in one word', async () => {

@@ -118,6 +118,18 @@ test('a secret goes by the names of env, as a descriptor too, and not where valu
   expect(isAllowed(decide(stated, secret('DB', 'env'), aMachine))).toBe(false);
 });
 
+test('no rule allows text of the account’s own shell, and the denial says what to do', () => {
+  const policy = new Policy([aRule({ verbs: new Set(['sh', 'pty']), program: undefined, pty: true })]);
+  const text = (accountShell: boolean) =>
+    asks([], { verb: 'sh', script: Buffer.from('true'), accountShell: accountShell || undefined });
+  expect(isAllowed(decide(policy, text(false), aMachine))).toBe(true);
+  for (const machine of [aMachine, { ...aMachine, uid: 1000 }])
+    for (const pty of [undefined, { cols: 80, rows: 24 }])
+      expect(decide(policy, asks([], { ...text(true).spec, pty }), machine)).toMatchObject({
+        deny: 'pair as an owner, or let a rule name the program',
+      });
+});
+
 test('a terminal needs pty, as a key or a verb, and a harmless name', () => {
   const terminal = (term?: string) => asks(['true'], { pty: { cols: 80, rows: 24, term } });
   for (const rule of [aRule({ pty: true }), aRule({ verbs: new Set(['pty']) })]) {

@@ -13,6 +13,8 @@ export interface Carried {
   readonly result: Result;
   /** Our stdout or stderr failed, and not because its reader had left. */
   readonly lost: LostOutput | undefined;
+  /** The reader of our stdout has left. */
+  readonly readerLeft: boolean;
 }
 
 /** Carries both streams to their ends. */
@@ -20,8 +22,10 @@ export async function carry(run: Run): Promise<Carried> {
   const { out, err } = standardSinks();
   const together = out === err;
   let lost: LostOutput | undefined;
+  let readerLeft = false;
   const failed = (stream: StreamName) => (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') lost ??= { stream, error };
+    else if (stream === 'stdout') readerLeft = true;
   };
   const stdout = pour(run.stdout, out, failed('stdout')).then(async () => {
     if (together) return;
@@ -33,7 +37,7 @@ export async function carry(run: Run): Promise<Carried> {
   const result = await run.nothrow();
   await Promise.all([stdout, stderr]);
   await Promise.all([ended(out), ended(err)]);
-  return { result, lost };
+  return { result, lost, readerLeft };
 }
 
 async function pour(source: Readable, sink: Writable, failed: (error: NodeJS.ErrnoException) => void): Promise<void> {

@@ -57,7 +57,7 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
     return killed(first, voice);
   }
   stopTelling();
-  const code = codeOf(first.result, voice);
+  const code = codeOf(first.result, voice, first.readerLeft);
   if (!first.lost) return code;
   voice.fail(`cannot write to ${first.lost.stream}: ${first.lost.error.message}`);
   return FAILED;

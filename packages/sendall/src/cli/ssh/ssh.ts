@@ -9,6 +9,11 @@ import { Voice } from './voice.js';
 /** Does what the words ask for. Resolves to the exit code: the command's own, or 255. */
 export async function ssh(words: readonly Uint8Array[]): Promise<number> {
   let voice = new Voice({ quiet: false, verbose: false });
+  // Node's own code would look like the command's.
+  process.once('uncaughtException', (error) => {
+    voice.fail(`a fault in sendall: ${error.stack ?? error.message}`);
+    process.exit(FAILED);
+  });
   try {
     const call = parseCall(words);
     voice = new Voice(call);
