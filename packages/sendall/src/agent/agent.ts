@@ -413,7 +413,11 @@ export class Agent implements AsyncDisposable {
     } catch (error) {
       const { message: reason } = error as Error;
       if (origin.kind === 'tls')
-        this.#notes.turnedAway(origin.source, { caller: origin.peer.fingerprint, source: origin.source, reason });
+        this.#notes.turnedAway(`away ${sourceOf(origin.source)}`, {
+          caller: origin.peer.fingerprint,
+          source: origin.source,
+          reason,
+        });
       throw error;
     }
   }

@@ -162,7 +162,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   /**
    * Who calls, looked up again: its roles may have changed, or its key may have been removed.
    * @throws RefusedError when its key is not known any more
-   * @throws SendallError when the key is another principal's now, who has other runs
+   * @throws SendallError when the key is another principal's now, who has other runs, or an owner's no more or only now:
+   * what a link may take of the agent was settled when it began
    */
   #who(): Principal {
     // What came in one read is judged by one look.
@@ -170,6 +171,11 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     const now = this.#services.identify(this.origin);
     if (now.name !== this.#principal.name)
       throw new SendallError('CLOSED', `this key belongs to ${now.name} now, and to ${this.#principal.name} no more`);
+    if (isOwner(now) !== isOwner(this.#principal))
+      throw new SendallError(
+        'CLOSED',
+        `${now.name} is ${isOwner(now) ? 'an owner now' : 'an owner no more'}: call again`,
+      );
     this.#isFresh = true;
     queueMicrotask(() => (this.#isFresh = false));
     return (this.#principal = now);
@@ -298,11 +304,21 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       // What the caller sends meanwhile stays in its socket, so that it takes none of our memory.
       this.link.pauseReading();
       opened.then(
-        ({ epoch }) => this.#admit(epoch),
+        ({ epoch }) => this.#admitLate(epoch),
         (error: Error) =>
           this.link.fail(new SendallError('UNAVAILABLE', `the keeper cannot be started: ${error.message}`)),
       );
     } else this.#admit(opened.epoch);
+  }
+
+  /** Its key may have been removed, or its roles changed, while the keeper was started. */
+  #admitLate(epoch: Uint8Array): void {
+    try {
+      this.#principal = this.#services.identify(this.origin);
+    } catch (error) {
+      return this.link.fail(error as SendallError);
+    }
+    this.#admit(epoch);
   }
 
   #admit(epoch: Uint8Array): void {

@@ -9,7 +9,7 @@ import { openCheckpoint, readCheckpoint, type Checkpoint } from '../log/checkpoi
 import { hashBase64, hashFromBase64 } from '../log/hashes.js';
 import { CERTIFICATE, CHECKPOINT } from '../log/layout.js';
 import { holdsLog } from '../log/log-files.js';
-import { folderSource, type LogFile, type LogSource } from '../log/source.js';
+import { folderSource, isReadable, type LogFile, type LogSource } from '../log/source.js';
 import { verifyLog, type KnownHead, type Problem } from '../log/verification.js';
 import type { Host } from './host.js';
 import type { Inventory } from './inventory.js';
@@ -61,24 +61,37 @@ export interface HeadAnswer {
 /** Bytes that are asked for at once. */
 const PART = 512 * 1024;
 
-/** A log on another machine, read through its agent. */
+/** A log on another machine, read through its agent, whose answers may be anything. */
 function hostSource(host: Host): LogSource {
+  const wrong = () => new SendallError('LOG', `${host.id} does not answer as a host with a log does`);
   return {
-    files: async () => await host.ask<LogFile[]>('log-files'),
+    async files() {
+      const files = await host.ask<unknown>('log-files');
+      if (!Array.isArray(files) || !files.every(isLogFile)) throw wrong();
+      return files;
+    },
     async read(name, at, length) {
       const parts: Buffer[] = [];
       let have = 0;
       while (have < length) {
         const asked = { name, at: at + have, length: Math.min(PART, length - have) };
-        const { base64 } = await host.ask<{ base64: string }>('log-part', asked);
-        const part = Buffer.from(base64, 'base64');
-        if (part.length === 0) break;
+        const answer = await host.ask<{ base64?: unknown } | null>('log-part', asked);
+        if (typeof answer?.base64 !== 'string') throw wrong();
+        const part = Buffer.from(answer.base64, 'base64');
+        if (part.length > asked.length) throw wrong();
         parts.push(part);
         have += part.length;
+        // The file ends here by now. A host that gives less than there is would be asked without end.
+        if (part.length < asked.length) break;
       }
       return Buffer.concat(parts);
     },
   };
+}
+
+function isLogFile(file: unknown): file is LogFile {
+  const { name, size } = (file ?? {}) as { name?: unknown; size?: unknown };
+  return typeof name === 'string' && isReadable(name) && Number.isSafeInteger(size) && (size as number) >= 0;
 }
 
 /** The head that a log's key has signed, and the fingerprint of the identity that stands for the key. */
@@ -109,9 +122,12 @@ export async function auditVerify(source: string | Host, heads: readonly AuditHe
     return await verify(folderSource(source), known, { signed, live: false, isolation: isolationHere() });
   }
   const { checkpoint, certificate, folder, isolation } = await source.ask<HeadAnswer>('log-head');
-  const signed = { checkpoint, certificate: JSON.stringify(certificate) };
-  const from = folder !== undefined && existsSync(folder) ? folderSource(folder) : hostSource(source);
-  return await verify(from, known, { signed, live: true, isolation });
+  const signed = { checkpoint: String(checkpoint), certificate: JSON.stringify(certificate ?? {}) };
+  const { pin } = source;
+  // Only the agent of this machine may say which folder of this machine is read.
+  const here = pin === undefined && typeof folder === 'string' && existsSync(folder);
+  const from = here ? folderSource(folder) : hostSource(source);
+  return await verify(from, known, { signed, live: true, isolation: isolation === 'root' ? 'root' : 'none', pin });
 }
 
 const isolationHere = (): 'none' | 'root' => (process.getuid?.() === 0 ? 'root' : 'none');
@@ -120,12 +136,14 @@ interface Circumstances {
   readonly signed: { readonly checkpoint: string; readonly certificate: string } | false;
   readonly live: boolean;
   readonly isolation: 'none' | 'root';
+  /** The fingerprint of the host that gives the log; undefined: it is on this machine. */
+  readonly pin?: string | undefined;
 }
 
 async function verify(
   source: LogSource,
   heads: readonly KnownHead[],
-  { signed, live, isolation }: Circumstances,
+  { signed, live, isolation, pin: given }: Circumstances,
 ): Promise<AuditVerdict> {
   let head: (Checkpoint & { pin: string }) | undefined;
   let isSigned = true;
@@ -134,8 +152,8 @@ async function verify(
   } catch {
     isSigned = false;
   }
-  const pin = heads.find((each) => each.pin.startsWith('SHA256:'))?.pin;
-  if (head && pin !== undefined && pin !== head.pin) isSigned = false;
+  const pins = [given, ...heads.map((each) => each.pin)].filter((pin) => pin?.startsWith('SHA256:'));
+  if (head && pins.some((pin) => pin !== head.pin)) isSigned = false;
   const verdict = await verifyLog(source, head ? [...heads, head] : heads, { live });
   const problems = isSigned ? verdict.problems : [...verdict.problems, { index: 0, kind: 'signature' as const }];
   return {

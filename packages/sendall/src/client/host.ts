@@ -157,6 +157,12 @@ export class Host implements AsyncDisposable {
     };
   }
 
+  /** The fingerprint by which the host is known; undefined for this machine's own agent. @internal */
+  get pin(): string | undefined {
+    const { key } = this.#session.log ?? {};
+    return key?.startsWith('SHA256:') ? key : undefined;
+  }
+
   /** How often the link was lost and restored. */
   get resumes(): number {
     return this.#session.resumes;

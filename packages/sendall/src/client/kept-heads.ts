@@ -3,7 +3,7 @@
  * that, or others, has cut or rewritten it.
  *
  * The file has a line for each head, appended without a lock: the largest size counts, and behind a line that was accepted
- * by hand only what follows it.
+ * by hand only what follows it. Each line begins with a newline, so a torn one damages no other.
  */
 import { closeSync, constants, fstatSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -88,7 +88,7 @@ export class KeptHeads {
 
   #line(word: string, mark = ''): string {
     const { size, root, atMs } = this.#heads!.get(word)!;
-    return `${word} ${size} ${root} ${atMs}${mark}\n`;
+    return `\n${word} ${size} ${root} ${atMs}${mark}\n`;
   }
 
   #write(): void {
@@ -152,14 +152,14 @@ function textOf(path: string): string {
 
 /** One host's log, as this user has seen it. */
 export class HostLog {
+  readonly key: string;
   readonly #heads: KeptHeads;
-  readonly #key: string;
   readonly #name: string;
 
   /** @throws UsageError when the file of heads is not private. */
   constructor(heads: KeptHeads, key: string, name: string) {
     this.#heads = heads;
-    this.#key = key;
+    this.key = key;
     this.#name = name;
     // Not when a run is about to be sent.
     heads.get(key);
@@ -167,7 +167,7 @@ export class HostLog {
 
   /** The newest head seen so far. A head that the host tells from now on has at least as many records. */
   get seen(): KeptHead | undefined {
-    return this.#heads.get(this.#key);
+    return this.#heads.get(this.key);
   }
 
   /**
@@ -183,7 +183,7 @@ export class HostLog {
     if (seen && size < seen.size) return `${was(seen)}, ${size} now`;
     for (const head of [seen, this.seen])
       if (head?.size === size && head.root !== root) return `${was(head)}, and now they are others`;
-    this.#heads.keep(this.#key, size, root);
+    this.#heads.keep(this.key, size, root);
     return undefined;
   }
 }

@@ -234,7 +234,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
     if (run.audience.attachments.size >= this.#keeper.limits.maxAttachments)
       return refuse('limits', `maxAttachments (${this.#keeper.limits.maxAttachments}) of this run are attached`);
     const { principal, caller, again } = message;
-    this.#keeper.log.note('attach', { run: formatRunId(runId), principal, caller, mode, again });
+    this.#keeper.log.deed('attach', { run: formatRunId(runId), principal, caller, mode, again });
     run.welcome(this.attach(run, mode === 'control', message));
   }
 
@@ -319,7 +319,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
       case 'DETACH':
         this.#attached.delete(attachment.alias);
         // After its end every caller leaves.
-        if (!run.over) this.#keeper.log.note('detach', { run: formatRunId(run.identity.runId), ...attachment.by });
+        if (!run.over) this.#keeper.log.deed('detach', { run: formatRunId(run.identity.runId), ...attachment.by });
         return run.detach(attachment, message.left);
       case 'SIGNAL':
       case 'CANCEL':

@@ -112,7 +112,7 @@ export class Opening {
     if (busy !== undefined) return refuse({ code: 'busy', message: busy, rule: grant?.rule });
     let secrets: Secrets;
     try {
-      secrets = takeSecrets(spec, message.secrets, this.#keeper.limits);
+      secrets = takeSecrets(spec, message.secrets, this.#keeper.limits, { granted: grant !== undefined });
     } catch (error) {
       if (!(error instanceof StartFailure)) throw error;
       return refuse(error);
@@ -197,12 +197,17 @@ export class Opening {
     return undefined;
   }
 
-  /** An owner's runs may keep all that there is; those of others, what one principal may have. */
+  /** An owner's runs may keep all that there is; those of others, what one principal may have, and what it leaves to others. */
   #mayKeep({ grant, principal = '' }: MessageNamed<'OPEN'>): Refusal | undefined {
-    const { spoolPerPrincipal, maxIdsPerPrincipal } = this.#keeper.limits;
+    const { spoolPerPrincipal, maxIds, maxIdsPerPrincipal } = this.#keeper.limits;
     const { spool, known } = this.#keeper.holdings.of(principal);
     spool.total = grant ? spoolPerPrincipal : Infinity;
     if (!grant) return undefined;
+    if (known >= maxIds - this.#runs.size)
+      return {
+        code: 'limits',
+        message: `${known} runs of yours are remembered already, and what is left (of maxIds ${maxIds}) is for other callers`,
+      };
     if (known >= maxIdsPerPrincipal)
       return { code: 'limits', message: `${known} runs of yours are remembered already (maxIdsPerPrincipal)` };
     if (spool.used >= spool.total)

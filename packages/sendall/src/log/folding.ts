@@ -4,12 +4,11 @@
  */
 import type { RecordOf } from './records.js';
 
-type Foldable = 'refuse' | 'note';
+type Foldable = 'refuse' | 'note' | 'attach' | 'detach' | 'signal' | 'cancel';
 /** Called with a record to write. */
 export type Tell = <K extends Foldable>(kind: K, record: RecordOf<K>) => void;
 
 const MINUTE = 60_000;
-/** Kinds of things that are told apart in one minute; the rest of them is one kind. */
 const MOST_KEYS = 1000;
 const REST = '';
 
@@ -21,28 +20,33 @@ interface Folded {
 
 export class Folding {
   readonly #tell: Tell;
-  readonly #windowMs: number;
+  readonly #mostKeys: number;
+  readonly #rest: RecordOf<'note'>;
   readonly #folded = new Map<string, Folded>();
   #from = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `windowMs`: how long what follows is counted, in milliseconds. */
-  constructor(tell: Tell, windowMs = MINUTE) {
+  /**
+   * `mostKeys`: kinds of things that are told apart in one minute; the rest of them is one kind. `whose`: stands in the
+   * record of that rest.
+   */
+  constructor(tell: Tell, mostKeys = MOST_KEYS, whose: RecordOf<'note'> = {}) {
     this.#tell = tell;
-    this.#windowMs = windowMs;
+    this.#mostKeys = mostKeys;
+    this.#rest = { ...whose, what: 'more events' };
   }
 
   /** Something has happened; `key` is the same for what may be folded. */
   add<K extends Foldable>(key: string, kind: K, record: RecordOf<K>): void {
     this.#timer ??= this.#begin();
-    const isFull = this.#folded.size >= MOST_KEYS && !this.#folded.has(key);
+    const isFull = this.#folded.size >= this.#mostKeys && !this.#folded.has(key);
     const known = this.#folded.get(isFull ? REST : key);
     if (known) known.count++;
     else {
       // Of what is folded as the rest, only its number is known.
       this.#folded.set(isFull ? REST : key, {
         kind: isFull ? 'note' : kind,
-        record: isFull ? { what: 'more refusals' } : record,
+        record: isFull ? this.#rest : record,
         count: isFull ? 1 : 0,
       });
       if (!isFull) this.#tell(kind, record);
@@ -51,7 +55,7 @@ export class Folding {
 
   #begin(): NodeJS.Timeout {
     this.#from = Date.now();
-    return setTimeout(() => this.flush(), this.#windowMs).unref();
+    return setTimeout(() => this.flush(), MINUTE).unref();
   }
 
   /** Tells what was counted so far. */

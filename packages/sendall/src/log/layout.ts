@@ -11,6 +11,9 @@ export const CHECKPOINT = 'checkpoint';
 export const LOG_KEY = 'key.pem';
 export const CERTIFICATE = 'certificate.json';
 
+/** Bytes of a segment that are read: it is full before. */
+export const LONGEST_SEGMENT = 16 * 1024 * 1024;
+
 const DIGITS = 16;
 const SEGMENT = /^(\d{16})\.jsonl$/;
 

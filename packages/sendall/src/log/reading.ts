@@ -1,7 +1,7 @@
 /** Lines of a log's folder: from an index on, the last ones, or those of a run. One segment is read at a time. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { firstOf, segmentName } from './layout.js';
+import { firstOf, LONGEST_SEGMENT, segmentName } from './layout.js';
 import { readPart } from './source.js';
 
 /** Lines of a part of a log. */
@@ -14,8 +14,6 @@ export interface Lines {
 const NEWLINE = 0x0a;
 /** Bytes of lines in one answer, about. */
 const PAGE = 256 * 1024;
-/** Bytes of a segment that are read: it is full before. */
-const LONGEST_SEGMENT = 16 * 1024 * 1024;
 
 function firstsIn(folder: string): number[] {
   const firsts = readdirSync(folder).flatMap((name) => firstOf(name) ?? []);

@@ -30,10 +30,11 @@ const KEYS = {
   exit: ['run', 'code', 'signal', 'cause', 'reason', 'stdout', 'stderr', 'durationMs', 'survivors'],
   /** `state`: "outlives" when processes are left behind the exit, "ended" when the last of them has gone. */
   tree: ['run', 'state'],
-  attach: ['run', 'principal', 'caller', 'mode', 'again'],
-  detach: ['run', 'principal', 'caller'],
-  signal: ['run', 'principal', 'caller', 'signal', 'scope', 'result'],
-  cancel: ['run', 'principal', 'caller', 'graceMs', 'reason', 'result'],
+  /** Of these four, `count` is there in a record that stands for several: as often between `from` and `at`. */
+  attach: ['run', 'principal', 'caller', 'mode', 'again', 'count', 'from'],
+  detach: ['run', 'principal', 'caller', 'count', 'from'],
+  signal: ['run', 'principal', 'caller', 'signal', 'scope', 'result', 'count', 'from'],
+  cancel: ['run', 'principal', 'caller', 'graceMs', 'reason', 'result', 'count', 'from'],
   /** Something that is not about a run; `what` names it. */
   note: [
     'what',

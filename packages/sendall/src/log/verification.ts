@@ -6,11 +6,12 @@
  * the lines are compared with them one by one. If they do not, either they are damaged and the lines lead to it, or the
  * log is another one: a fork.
  */
+import { SendallError } from '../errors.js';
 import { HASH_SIZE, leafHashWithin, type Hash } from './hashes.js';
-import { firstOf, HASHES } from './layout.js';
+import { firstOf, HASHES, LONGEST_SEGMENT } from './layout.js';
 import type { Head } from './proofs.js';
 import type { LogSource } from './source.js';
-import { sizeOfStored } from './stored-hashes.js';
+import { placeOf, sizeOfStored } from './stored-hashes.js';
 import { Tree } from './tree.js';
 
 /** What is wrong with a log. */
@@ -59,6 +60,12 @@ export interface Verdict {
 export const MOST_PROBLEMS = 1000;
 /** Bytes that are read at once. */
 const PART = 8 * 1024 * 1024;
+/** Bytes of hashes: those of 33 million records. They are held in memory. */
+const MOST_HASHES = 2 * 1024 ** 3;
+/** Lines of a segment: those of ours have more than 64 bytes each. */
+const MOST_LINES = LONGEST_SEGMENT / 64;
+/** Lines that are read beyond those that belong to a segment. */
+const MORE_LINES = 1000;
 const NEWLINE = 0x0a;
 /** The record that says how many records have no line any more, behind its time. */
 const PRUNED = Buffer.from('"kind":"note","what":"pruned","size":');
@@ -69,30 +76,37 @@ interface Segment {
   readonly size: number;
 }
 
-/** Checks the log that `source` holds against heads that were kept. `live`: it may grow meanwhile. */
+/**
+ * Checks the log that `source` holds against heads that were kept. `live`: it may grow meanwhile.
+ * @throws SendallError LOG when it is too large to be checked.
+ */
 export async function verifyLog(
   source: LogSource,
   heads: readonly KnownHead[] = [],
   { live = false }: { live?: boolean } = {},
 ): Promise<Verdict> {
   const files = await source.files();
-  const stored = await readAll(source, HASHES, files.find(({ name }) => name === HASHES)?.size ?? 0);
+  const bytes = files.find(({ name }) => name === HASHES)?.size ?? 0;
+  if (bytes > MOST_HASHES)
+    throw new SendallError('LOG', `the log has ${bytes} bytes of hashes, and at most ${MOST_HASHES} are checked`);
+  const stored = await readAll(source, HASHES, bytes);
   const size = sizeOfStored(Math.floor(stored.length / HASH_SIZE));
   const problems: Problem[] = [];
-  const hashes = readHashes(stored, size, new Set(heads.map((head) => head.size)));
+  const sizes = new Set(heads.map((head) => head.size));
+  const hashes = readHashes(stored, size, sizes);
   const segments: Segment[] = files.flatMap(({ name, size: bytes }) => {
     const first = firstOf(name);
     return first === undefined ? [] : [{ first, name, size: bytes }];
   });
   segments.sort((a, b) => a.first - b.first);
-  const lines = await readLines(source, segments, hashes.leaves, { live, size });
+  const lines = await readLines(source, segments, hashes.leaf, { live, size, sizes });
   /** Up to here the lines lead to a kept head, and the hashes do not. */
   let soundLines = 0;
   const against = heads.map((head) => {
     const { pin } = head;
     let consistent = hashes.roots.get(head.size) === head.root;
     if (!consistent && head.size > size) problems.push({ index: size, kind: 'truncation' });
-    else if (!consistent && lines.rootAt(head.size) === head.root) {
+    else if (!consistent && lines.roots.get(head.size) === head.root) {
       consistent = true;
       soundLines = Math.max(soundLines, head.size);
     } else if (!consistent) problems.push({ index: head.size, kind: 'fork' });
@@ -111,43 +125,48 @@ async function readAll(source: LogSource, name: string, size: number): Promise<B
   const all = Buffer.allocUnsafe(size);
   let have = 0;
   while (have < size) {
-    const part = await source.read(name, have, Math.min(PART, size - have));
-    if (part.length === 0) break;
-    all.set(part, have);
-    have += part.length;
+    const wanted = Math.min(PART, size - have);
+    const part = await source.read(name, have, wanted);
+    all.set(part.subarray(0, wanted), have);
+    have += Math.min(part.length, wanted);
+    // The file ends here by now.
+    if (part.length < wanted) break;
   }
   return all.subarray(0, have);
 }
 
 /** The leaves among stored hashes, the roots at some sizes, and the first record whose subtrees are not what they should be. */
 function readHashes(stored: Buffer, size: number, sizes: ReadonlySet<number>) {
-  const leaves: Hash[] = Array.from({ length: size });
   const roots = new Map<number, Hash>();
   const tree = new Tree();
   let wrong: number | undefined;
   let at = 0;
   if (sizes.has(0)) roots.set(0, tree.root);
   for (let n = 0; n < size; n++) {
-    leaves[n] = stored.toString('latin1', at, at + HASH_SIZE);
-    tree.add(leaves[n]!, (hash) => {
-      if (wrong === undefined && stored.toString('latin1', at, at + HASH_SIZE) !== hash) wrong = n;
+    tree.add(hashAt(stored, at), (hash) => {
+      if (wrong === undefined && hashAt(stored, at) !== hash) wrong = n;
       at += HASH_SIZE;
     });
     if (sizes.has(n + 1)) roots.set(n + 1, tree.root);
   }
-  return { leaves, roots, root: tree.root, wrong };
+  // As text they would take several times the memory.
+  const leaf = (n: number): Hash => hashAt(stored, placeOf(0, n) * HASH_SIZE);
+  return { leaf, roots, root: tree.root, wrong };
 }
+
+const hashAt = (stored: Buffer, at: number): Hash => stored.toString('latin1', at, at + HASH_SIZE);
 
 /** Compares the lines of all segments with the leaves. */
 async function readLines(
   source: LogSource,
   segments: readonly Segment[],
-  leaves: readonly Hash[],
-  { live, size }: { live: boolean; size: number },
+  leaf: (n: number) => Hash,
+  { live, size, sizes }: { live: boolean; size: number; sizes: ReadonlySet<number> },
 ) {
   const problems: Problem[] = [];
-  /** Of the lines as they stand, up to the first segment that is not there. */
-  const own: Hash[] = [];
+  /** Of the lines as they stand, up to the first segment that is not there; and its roots at these sizes. */
+  const own = new Tree();
+  const roots = new Map<number, Hash>();
   let checked = 0;
   let pruned = 0;
   let next = segments[0]?.first ?? size;
@@ -161,35 +180,37 @@ async function readLines(
     }
     const end = Math.min(segments[i + 1]?.first ?? size, size);
     const isLast = i === segments.length - 1;
-    const bytes = Buffer.allocUnsafe(segment.size + 1);
+    const belong = Math.max(0, end - segment.first);
+    const expected = Math.min(belong, MOST_LINES);
     const found: Hash[] = [];
-    const text = await readAll(source, segment.name, segment.size);
+    // What is longer than any of ours has lines that do not belong there.
+    const text = await readAll(source, segment.name, Math.min(segment.size, LONGEST_SEGMENT));
+    const bytes = Buffer.allocUnsafe(text.length + 1);
     text.copy(bytes, 1);
     if (start > 0) pruned = Math.max(pruned, prunedIn(text));
     const length = text.length + 1;
-    for (let from = 1; from < length;) {
+    for (let from = 1; from < length && found.length < expected + MORE_LINES;) {
       const stop = bytes.indexOf(NEWLINE, from);
       const to = stop < 0 || stop > length ? length : stop;
       found.push(leafHashWithin(bytes, from, to));
       from = to + 1;
     }
-    const expected = end - segment.first;
     const isGrowing = live && isLast && found.length > expected;
     const lines = isGrowing ? found.slice(0, expected) : found;
-    if (isWhole) own.push(...lines);
+    if (isWhole)
+      for (const line of lines) {
+        own.add(line);
+        if (sizes.has(own.size)) roots.set(own.size, own.root);
+      }
     checked += Math.min(lines.length, expected);
-    compare(lines, leaves.slice(segment.first, end), segment.first, isLast, problems);
+    const leaves = Array.from({ length: expected }, (_, n) => leaf(segment.first + n));
+    compare(lines, leaves, segment.first, isLast, problems);
+    if (belong > expected) problems.push({ index: segment.first + expected, kind: 'missing-segment' });
     next = end;
   }
   if (next < size) problems.push({ index: next, kind: segments.length ? 'truncation' : 'missing-segment' });
   if (start > pruned) problems.push({ index: pruned, kind: 'missing-segment' });
-  const rootAt = (wanted: number): Hash | undefined => {
-    if (start !== 0 || own.length < wanted) return undefined;
-    const tree = new Tree();
-    for (const leaf of own.slice(0, wanted)) tree.add(leaf);
-    return tree.root;
-  };
-  return { problems, checked, rootAt };
+  return { problems, checked, roots };
 }
 
 /** How many records have no line any more, as the lines of a segment say. */

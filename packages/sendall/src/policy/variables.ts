@@ -17,20 +17,27 @@ const TIME_ZONE = /^[A-Za-z][\w+,./:-]{0,63}$/;
 type Why = () => string;
 
 /** Beginnings of names that are never allowed. */
-const NEVER = /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_)/;
+const NEVER =
+  /^(?:LD_|DYLD_|_RLD|NODE_|PYTHON|PERL|RUBY|GIT_|BASH_FUNC_|MALLOC_|KRB5|TERMINFO|SENDALL_|GLIBC_|XDG_|NPM_CONFIG_|npm_config_|PIP_|DOTNET_|LESSKEY)/;
 /** Names that are never allowed. */
 const neverThese = new Set(
   (
     'PATH IFS ENV BASH_ENV BASHOPTS SHELLOPTS PS4 PROMPT_COMMAND CDPATH GLOBIGNORE FPATH ZDOTDIR NULLCMD READNULLCMD ' +
-    'TMPPREFIX HOME USER LOGNAME SHELL PWD OLDPWD GCONV_PATH LOCPATH NLSPATH PATH_LOCALE SHLIB_PATH LIBPATH AUTHSTATE ' +
-    'LOCALDOMAIN RES_OPTIONS HOSTALIASES TERMCAP TERMPATH JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH ' +
-    'GEM_HOME GEM_PATH BUNDLE_GEMFILE LUA_INIT LUA_PATH LUA_CPATH PHPRC PHP_INI_SCAN_DIR R_PROFILE TCLLIBPATH GUILE_LOAD_PATH ' +
-    'EDITOR VISUAL SUDO_EDITOR SYSTEMD_EDITOR PAGER SYSTEMD_PAGER MANPAGER LESSOPEN LESSCLOSE LESS MAKEFLAGS OPENSSL_CONF ' +
-    'OPENSSL_ENGINES OPENSSL_MODULES GTK_PATH QT_PLUGIN_PATH'
+    'TMPPREFIX TMPDIR HOME USER LOGNAME SHELL PWD OLDPWD GCONV_PATH LOCPATH NLSPATH PATH_LOCALE SHLIB_PATH LIBPATH ' +
+    'AUTHSTATE LOCALDOMAIN RES_OPTIONS RESOLV_HOST_CONF HOSTALIASES NIS_PATH GETCONF_DIR TZDIR TERMCAP TERMPATH ' +
+    'JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH GEM_HOME GEM_PATH BUNDLE_GEMFILE LUA_INIT LUA_PATH ' +
+    'LUA_CPATH PHPRC PHP_INI_SCAN_DIR R_PROFILE TCLLIBPATH GUILE_LOAD_PATH AWKPATH AWKLIBPATH GCC_EXEC_PREFIX ' +
+    'COMPILER_PATH EDITOR VISUAL SUDO_EDITOR SYSTEMD_EDITOR VIMINIT EXINIT INPUTRC PAGER SYSTEMD_PAGER MANPAGER MANOPT ' +
+    'MANROFFOPT LESSOPEN LESSCLOSE LESS BROWSER SSH_ASKPASS SUDO_ASKPASS RSYNC_RSH CVS_RSH MAKEFLAGS WGETRC CURL_HOME ' +
+    'GNUPGHOME PSQLRC PGSERVICEFILE MYSQL_HOME RIPGREP_CONFIG_PATH SSLKEYLOGFILE OPENSSL_CONF OPENSSL_ENGINES ' +
+    'OPENSSL_MODULES GTK_PATH QT_PLUGIN_PATH'
   ).split(' '),
 );
 /** Variables whose values libraries use in paths. Source: sudoers(5), env_check. */
 const LANGUAGES = /^(?:LANG|LANGUAGE|LINGUAS|LC_[A-Z_]+|COLORTERM)$/;
+
+/** Whether there are values that a variable of this name may not have, whatever a rule says. */
+const isChecked = (name: Word): boolean => name === 'TERM' || name === 'TZ' || LANGUAGES.test(name);
 
 /** Whether no rule can allow a variable of this name. */
 export const isNeverAllowed = (name: Word): boolean => NEVER.test(name) || neverThese.has(name);
@@ -43,7 +50,7 @@ export function whyNotSet(allowed: readonly Variable[], name: Word, value: Word 
   const [first] = variables;
   if (!first) return () => `the variable ${name} is not allowed`;
   if (value === undefined)
-    return variables.some((each) => !each.value)
+    return variables.some((each) => !each.value) && !isChecked(name)
       ? undefined
       : () => `the variable ${name} may have certain values only, and a secret's is not known`;
   if (!variables.some((each) => !each.value || matches(each.value, value)))

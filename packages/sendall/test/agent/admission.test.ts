@@ -370,9 +370,9 @@ rootDescribe('when roles or rules have changed', () => {
     await alice.hears('STARTED', 1);
     await alice.hears('STARTED', 2);
     await pairAgain(ALICE);
-    expect(await alice.hears('ATTACH_REFUSED', 1)).toMatchObject({ code: 'policy', message: OTHER_RIGHTS });
-    expect(await alice.hears('ATTACH_REFUSED', 2)).toMatchObject({ message: expect.stringContaining('exec tail') });
-    // Nor gets it back, with operations that do not wait for the answer.
+    expect((await alice.hears('LINK_ERROR')).message).toContain('alice is an owner no more');
+    await until(() => alice.ended, 'the end of the link');
+    // Nor does the next link get it back, with operations that do not wait for the answer.
     const second = await Caller.of(homeIn('alice'));
     second.attach(1, asRoot, 'control');
     second.ask({ type: 'SIGNAL', alias: 1, opId: 1, signal: 9, scope: 'tree' });
@@ -382,6 +382,7 @@ rootDescribe('when roles or rules have changed', () => {
     expect(await second.hears('ATTACH_REFUSED', 2)).toMatchObject({ code: 'policy' });
     expect(await second.hears('REFUSED', 3)).toMatchObject({ code: 'policy', message: OTHER_RIGHTS });
     await pairAgain({ principal: 'alice', roles: ['owner'] });
+    await until(() => second.ended, 'the end of the second link');
     const owner = await Caller.of(homeIn('alice'));
     owner.attach(1, asRoot, 'control');
     expect(await owner.hears('ATTACHED', 1)).toMatchObject({ state: 'running' });
@@ -443,11 +444,66 @@ rootDescribe('when roles or rules have changed', () => {
     writePolicy({ verbs: ['exec'] });
     const waiting = await crowd(alice);
     await pairAgain(ALICE);
-    expect(await alice.hears('REFUSED', 6)).toMatchObject({
-      runId: Buffer.from(waiting),
+    await until(() => alice.ended, 'the end of the link');
+    const second = await Caller.of(homeIn('alice'));
+    second.attach(1, waiting, 'control');
+    expect(await second.hears('ATTACH_REFUSED', 1)).toMatchObject({
       code: 'policy',
       message: expect.stringContaining('has changed'),
     });
+  });
+
+  test('a caller that is an owner no more has the limits of others at once', async () => {
+    await agent.close();
+    agent = new Agent({ home: homeIn('host'), listen: [url], keeperIdleExit: 200, maxLinksPerPrincipal: 1 });
+    await agent.open();
+    const home = await homeOf({ principal: 'alice', roles: ['owner'] }, 'alice');
+    const before = [await Caller.of(home), await Caller.of(home), await Caller.of(home)];
+    const bob = await Caller.with({ principal: 'bob', roles: ['owner'] });
+    await pairAgain(ALICE);
+    for (const link of before) await until(() => link.ended, 'the end of a link');
+    const only = await Caller.of(home);
+    await expect(Caller.of(home)).rejects.toThrow(/alice has 1 links .*maxLinksPerPrincipal/);
+    // The other way too: an owner's limits come with an owner's link.
+    await pairAgain({ principal: 'alice', roles: ['owner'] });
+    await until(() => only.ended, 'the end of the link');
+    expect((await Caller.of(home)).greeting.auth.roles).toEqual(['owner']);
+    expect((await Caller.of(home)).greeting.auth.roles).toEqual(['owner']);
+    expect(bob.ended).toBe(false);
+  });
+
+  test('a key that is removed while the keeper starts is not let in, and one that changes is who it is then', async () => {
+    let go: (() => void)[] = [];
+    /** A keeper that takes its time to start. */
+    class SlowGate extends KeeperGate {
+      slow = false;
+      override open(): ReturnType<KeeperGate['open']> {
+        if (!this.slow) return super.open();
+        return new Promise<void>((resolve) => void go.push(resolve)).then(() => super.open());
+      }
+    }
+    await agent.close();
+    const gate = new SlowGate(homeIn('host'), { idleExitMs: 200 });
+    agent = new Agent({ home: homeIn('host'), listen: [url], keeperIdleExit: 200 }, gate);
+    await agent.open();
+    const home = await homeOf({ principal: 'alice', roles: ['owner'] }, 'alice');
+    gate.slow = true;
+    const late = Caller.of(home);
+    await until(() => go.length === 1, 'the link to wait for the keeper');
+    gate.slow = false;
+    const callers = new Callers(homeIn('host'));
+    for (const { fingerprint } of callers.list()) await callers.remove(fingerprint);
+    for (const each of go) each();
+    await expect(late).rejects.toThrow(/does not know the key/);
+    await pairAgain({ principal: 'alice', roles: ['owner'] });
+    go = [];
+    gate.slow = true;
+    const demoted = Caller.of(home);
+    await until(() => go.length === 1, 'the link to wait for the keeper');
+    gate.slow = false;
+    await pairAgain(ALICE);
+    for (const each of go) each();
+    expect((await demoted).greeting.auth.roles).toEqual(['deploy']);
   });
 
   test('a key that is removed loses its links at once, and its runs that wait', async () => {

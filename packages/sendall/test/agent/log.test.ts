@@ -15,10 +15,13 @@ import {
   type Host,
 } from 'sendall';
 import { Callers } from 'sendall/agent';
+import type { KeeperGate } from '../../dist/agent/gate.js';
+import { Notes } from '../../dist/agent/log/notes.js';
 import { openCertificate, type Certificate } from '../../dist/log/certificate.js';
 import { openCheckpoint, signCheckpoint } from '../../dist/log/checkpoint.js';
 import { hashBase64, leafHash } from '../../dist/log/hashes.js';
 import { logFolder } from '../../dist/log/layout.js';
+import { HAS_LOG } from '../../dist/protocol/messages.js';
 import { rootTest } from '../../../../test/support/root.js';
 import { removeHome } from '../remove-home.js';
 
@@ -79,6 +82,21 @@ test('it notes its start, who pairs and who is removed, and those whom it turns 
   });
   expect(notes[4]).toMatchObject({ caller: known!.fingerprint });
   expect(JSON.stringify(lines)).not.toContain(code);
+});
+
+test('strangers from many addresses neither fill the log nor hide what a principal is refused', () => {
+  const told: { kind: string; body: string }[] = [];
+  const tell = ({ kind, body }: { kind: string; body: string }) => void told.push({ kind, body });
+  const notes = new Notes({ pid: 1, features: [HAS_LOG], tell } as unknown as KeeperGate);
+  for (let i = 0; i < 5000; i++)
+    notes.turnedAway(`away 10.0.${i >> 8}.${i & 255}`, { source: `10.0.${i >> 8}.${i & 255}` });
+  notes.refused({ principal: 'bob', code: 'policy' });
+  notes.close();
+  expect(told.filter(({ kind }) => kind === 'note').length).toBeLessThan(50);
+  expect(told.filter(({ kind }) => kind === 'refuse').map(({ body }) => body)).toEqual([
+    JSON.stringify({ principal: 'bob', code: 'policy' }),
+  ]);
+  expect(told.at(-1)!.body).toMatch(/"more events","count":4968,/);
 });
 
 test('it signs heads that a certificate of its identity stands for, also for callers on other machines', async () => {

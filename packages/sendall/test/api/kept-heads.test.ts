@@ -104,6 +104,16 @@ describe('the file of heads', () => {
     expect(elsewhere('another')).toBeUndefined();
   });
 
+  test('whose last line is torn, as by a full disk, loses that line and no other', async () => {
+    const line = `${KEY} 9 ${textOf('b')} 1000`;
+    for (const length of [4, KEY.length + 2, line.length - 2, line.length]) {
+      writeFileSync(file(), `${line}\n${`${KEY}x`.slice(0, -4)}${line.slice(0, length)}`, { mode: 0o600 });
+      KeptHeads.of(home).accept('another', 5, textOf('c'));
+      expect(elsewhere('another')).toMatchObject({ size: 5, root: textOf('c') });
+      expect(elsewhere()).toMatchObject({ size: 9 });
+    }
+  });
+
   test('takes a smaller head that a person accepts', async () => {
     judge(9, 'a');
     KeptHeads.of(home).accept(KEY, 3, textOf('b'));

@@ -3,6 +3,8 @@ import { chmodSync, copyFileSync, mkdtempSync, renameSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { becomingOf } from '../../dist/keeper/bounds/grant.js';
+import type { Native } from '../../dist/keeper/system/native.js';
 import type { Grant, Spec } from '../../dist/protocol/messages.js';
 import { rootDescribe } from '../../../../test/support/root.js';
 import { bytes, KeeperClient, type Attached } from './keeper-client.js';
@@ -99,6 +101,18 @@ rootDescribe('under a grant', () => {
     expect(await refused({}, { verb: 'sh', argv: [], script: bytes('true'), accountShell: true })).toBe('policy');
     expect(await sh('id -un', {}, { runAs: 'daemon' }).text()).toBe('daemon\n');
     expect(await keeper.list()).toEqual(expect.not.arrayContaining([expect.objectContaining({ state: 'running' })]));
+  });
+
+  test('nothing starts as a user whose number leaves root what it is', () => {
+    const user = { name: 'app', uid: 1234, gid: 1234, groups: [1234], home: '/', shell: '/bin/sh' };
+    const own = { name: 'root', home: '/root', shell: '/bin/sh' };
+    const grant = { rule: 'a-rule', policyRev: 1, runAs: 'app' };
+    const spec = { verb: 'exec', argv: [], env: [], tags: [], secrets: [], stdin: false };
+    const become = (part: Partial<typeof user>, as: Grant | undefined) =>
+      becomingOf({ account: () => ({ ...user, ...part }) } as unknown as Native, own, { ...spec, runAs: 'app' }, as);
+    expect(become({}, grant)!.user.uid).toBe(1234);
+    for (const part of [{ uid: 2 ** 32 - 1 }, { gid: 2 ** 32 - 1 }, { groups: [1, 2 ** 32 - 1] }])
+      for (const as of [grant, undefined]) expect(() => become(part, as)).toThrow(/no number of a user/);
   });
 
   test('a program that is trusted with root gets no new privileges either', async () => {

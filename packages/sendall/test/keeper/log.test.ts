@@ -309,6 +309,32 @@ describe('a keeper', () => {
     ]);
   });
 
+  test('folds what a caller does again and again with one run', async () => {
+    await using keeper = await KeeperClient.start();
+    const run = keeper.sh('sleep 300');
+    await run.wait('STARTED');
+    for (let i = 0; i < 50; i++) {
+      const viewer = keeper.attach(run.runId, 'observe', { caller: 'SHA256:viewer' });
+      await viewer.wait('ATTACHED');
+      viewer.send({ type: 'DETACH' });
+      await run.operate({ type: 'SIGNAL', signal: 18, scope: 'leader' });
+    }
+    await run.operate({ type: 'SIGNAL', signal: 28, scope: 'leader' });
+    await run.operate({ type: 'CANCEL', graceMs: 0 });
+    await settled(keeper);
+    const deeds = records(keeper).filter(({ kind }) => ['attach', 'detach', 'signal', 'cancel'].includes(String(kind)));
+    expect(deeds.map(({ kind, signal, count }) => [kind, signal, count])).toEqual([
+      ['attach', undefined, undefined],
+      ['detach', undefined, undefined],
+      ['signal', 'SIGCONT', undefined],
+      ['signal', 'SIGWINCH', undefined],
+      ['cancel', undefined, undefined],
+      ['attach', undefined, 49],
+      ['detach', undefined, 49],
+      ['signal', 'SIGCONT', 49],
+    ]);
+  });
+
   test('that was killed is followed by one that goes on with the log and names what was lost', async () => {
     await using keeper = await KeeperClient.start();
     const done = await keeper.exec('true').exit;

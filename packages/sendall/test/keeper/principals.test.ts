@@ -29,13 +29,36 @@ rootDescribe('a principal', () => {
     // Another key of hers is the same caller.
     expect(await keeper.open(sh('true'), alice).wait('REFUSED')).toMatchObject({
       code: 'busy',
-      message: '3 runs of yours run or wait already (maxRunsPerPrincipal): wait for some to end',
+      message: '3 runs of yours are not over yet (maxRunsPerPrincipal): wait for some to end',
     });
     expect((await keeper.open(sh('true'), bob).exit).code).toBe(0);
     for (const run of Array.from({ length: 5 }, () => keeper.open(sh('true')))) await run.exit;
     await runs[0]!.operate({ type: 'CANCEL', graceMs: 0 });
     await runs[0]!.exit;
     expect((await keeper.open(sh('true'), alice).exit).code).toBe(0);
+  });
+
+  test('has so many, though their commands have ended, if these have left processes behind', async () => {
+    const keeper = await keeperWith({ maxRunsPerPrincipal: 2 });
+    const left = Array.from({ length: 2 }, () => keeper.open(sh('setsid sleep 60 >/dev/null 2>&1 &'), alice));
+    for (const run of left) await run.exit;
+    expect(await keeper.open(sh('true'), alice).wait('REFUSED')).toMatchObject({ code: 'busy' });
+    expect((await keeper.open(sh('true'), bob).exit).code).toBe(0);
+    await left[0]!.operate({ type: 'CANCEL', graceMs: 0 });
+    await left[0]!.wait('TREE_END');
+    expect((await keeper.open(sh('true'), alice).exit).code).toBe(0);
+  });
+
+  test("has its rule's time for them, too, and not the time of the command alone", async () => {
+    const keeper = await keeperWith({});
+    const script = 'setsid sleep 600 >/dev/null 2>&1 &';
+    const other = keeper.open(sh(script), alice);
+    const run = keeper.open(sh(script), { ...alice, grant: { ...grant, timeoutMs: 1000 } });
+    await run.exit;
+    await within(run.wait('TREE_END'), 'the end of what was left');
+    await other.exit;
+    expect(other.find('TREE_END')).toBeUndefined();
+    await other.operate({ type: 'CANCEL', graceMs: 0 });
   });
 
   test('has so much output on disk: then its commands wait, and no new one starts', async () => {
@@ -69,6 +92,49 @@ rootDescribe('a principal', () => {
     expect((await keeper.exec('true').exit).code).toBe(0);
     await keeper.crash({ limits: { maxIdsPerPrincipal: 3 } });
     expect(await keeper.open(sh('true'), alice).wait('REFUSED')).toMatchObject({ code: 'limits' });
+  });
+
+  test('leaves as many run ids to others as it has, however many principals there are', async () => {
+    const keeper = await keeperWith({ maxIds: 12 });
+    const principals = Array.from({ length: 5 }, (_, i) => ({ principal: `p${i}`, caller: `principal p${i}`, grant }));
+    const opened = async (options: object): Promise<boolean> => {
+      const run = keeper.open(sh('true'), options);
+      await Promise.race([run.exit, run.wait('REFUSED')]);
+      return run.find('EXIT') !== undefined;
+    };
+    let count = 0;
+    for (let i = 0; i < 12; i++) if (await opened(principals[0]!)) count++;
+    expect(count).toBe(6);
+    for (let i = 0; i < 12; i++) for (const each of principals) if (await opened(each)) count++;
+    // The first one took half, for nobody else was there; each later one leaves as much as it has.
+    expect(count).toBeLessThan(12);
+    expect(await keeper.open(sh('true'), principals[0]!).wait('REFUSED')).toMatchObject({
+      code: 'limits',
+      message: expect.stringMatching(/^6 runs of yours are remembered already, and what is left \(of maxIds 12\)/),
+    });
+    expect(await opened({})).toBe(true);
+  });
+
+  test('leaves as much of the disk to others as it has', async () => {
+    const keeper = await keeperWith({ spoolTotal: 6 * MiB, spoolPerPrincipal: 5 * MiB });
+    const [first, second] = [
+      keeper.open(large, { ...alice, blocked: true }),
+      keeper.open(large, { ...bob, blocked: true }),
+    ];
+    await first.wait('BLOCKED');
+    await second.wait('BLOCKED');
+    // An owner's output finds room, and a new one's.
+    const owner = keeper.open(sh('head -c 500000 /dev/zero'));
+    expect((await owner.exit).upto[0]!.offset).toBe(500_000);
+    const carol = { principal: 'carol', caller: 'principal carol', grant };
+    expect((await keeper.open(sh('head -c 100000 /dev/zero'), carol).exit).upto[0]!.offset).toBe(100_000);
+    // What is taken makes room.
+    for (const run of [first, second])
+      for (let next = run.next(1); next < 8_000_000; next = run.next(1)) {
+        run.send({ type: 'ACK', stream: 1, durable: next });
+        await within(run.reaches(1, next + 1), 'more output');
+      }
+    for (const run of [first, second]) expect((await run.exit).upto[0]!.offset).toBe(8_000_000);
   });
 
   test('that fills the memory of results loses its own, and not those of others', async () => {

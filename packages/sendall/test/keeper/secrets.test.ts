@@ -302,6 +302,21 @@ rootDescribe('as another user', () => {
     expect(await run.text()).toBe('daemon\n16\nfirst second 0 1 2 3 4 5\n');
   });
 
+  test('under a grant, a variable has not the form of a function, which no policy could see', async () => {
+    const grant = { rule: 'one', policyRev: 1, program: bytes('/usr/bin/true'), runAs: 'daemon' };
+    const opened = (value: string, as: string) =>
+      keeper.open({ argv: [bytes('true')], secrets: named({ DB: '' }, as) }, { secrets: sent({ DB: value }), grant });
+    const refused = await opened('() { :;}; hunter2', 'env').wait('REFUSED');
+    expect(refused).toMatchObject({ code: 'policy', message: expect.stringContaining('form of a function') });
+    expect(refused.message).not.toContain('hunter');
+    for (const [value, as] of [
+      ['() { :;}', 'fd'],
+      ['(', 'env'],
+    ] as const)
+      expect((await opened(value, as).exit).code).toBe(0);
+    expect(await give({ DB: '() { :;}' }, 'echo "$DB"', {}, 'env').text()).toBe('() { :;}\n');
+  });
+
   test('a third user reaches it neither by its process nor by its variables', async () => {
     for (const as of ['fd', 'env']) {
       const run = give({ DB: 'given' }, 'echo $$; read x', { ...spec, stdin: true }, as);

@@ -1,5 +1,5 @@
 /** Commands that look for a way around one policy: each is denied, but for a few beside them that are allowed. */
-import type { RunOptions } from 'sendall';
+import { secret, type RunOptions } from 'sendall';
 
 /** The policy. Its programs only print. */
 export const corpusPolicy = `version: 1
@@ -31,7 +31,7 @@ rules:
     program: /usr/bin/printenv
     args: [MODE]
     run-as: bin
-    env: [LANG, TERM, TZ, 'APP_*', {MODE: {one-of: [fast, slow]}}]
+    env: [LANG, LANGUAGE, 'LC_*', TERM, TZ, 'APP_*', {MODE: {one-of: [fast, slow]}}]
 `;
 
 export interface Attempt {
@@ -45,6 +45,10 @@ const show = (word: string | Uint8Array) => ({ argv: ['echo', 'show', word] });
 const number = (word: string) => ({ argv: ['echo', 'count', word, '--lines=1'] });
 const option = (...words: string[]) => ({ argv: ['echo', 'count', '1', ...words] });
 const variables = (env: RunOptions['env']) => ({ argv: ['printenv', 'MODE'], options: { env } });
+const secrets = (name: string, value: string, secretAs: 'fd' | 'env' = 'env') => ({
+  argv: ['printenv', 'MODE'],
+  options: { secrets: { [name]: secret(value) }, secretAs },
+});
 const fine = ['echo', 'status', 'web-1'];
 const named = (program: string) => ({ argv: [program, 'status', 'web-1'] });
 const as = (options: RunOptions) => ({ argv: fine, options });
@@ -200,6 +204,11 @@ export const denied: Readonly<Record<string, Attempt>> = Object.fromEntries([
     'a long word in the rest': option('--lines=1', 'ab'),
     'the program of one rule with the words of another': { argv: ['printenv', 'status', 'web-1'] },
     'the variables of another rule': as({ env: { MODE: 'fast' } }),
+    'a time zone that the rules cannot see': secrets('TZ', '/etc/shadow'),
+    'a time zone as a descriptor': secrets('TZ', '/etc/shadow', 'fd'),
+    'a language that the rules cannot see': secrets('LC_ALL', '../../tmp/x'),
+    'a list of languages that the rules cannot see': secrets('LANGUAGE', '../../tmp/x'),
+    'a value that the rules state, as a secret': secrets('MODE', 'fast'),
     'shell text': { argv: [], shell: 'echo status web-1' },
     'shell text with words of a rule': { argv: ['/bin/sh', '-c', 'echo status web-1'] },
     'env before it': { argv: ['env', 'echo', 'status', 'web-1'] },

@@ -91,17 +91,20 @@ test.each(['MODE', '=x', '', '\0=x', 'A B=c', '1A=x'])(
   },
 );
 
-test.each(['LD_PRELOAD', 'PATH', 'BASH_ENV', 'GIT_DIR', 'HOME'])('%s is denied, even if a rule names it', (name) => {
-  const policy = new Policy([
-    aRule({
-      env: [
-        { name, open: false },
-        { name: name[0]!, open: true },
-      ],
-    }),
-  ]);
-  expect(isAllowed(decide(policy, asks(['true'], { env: [Buffer.from(`${name}=x`)] }), aMachine))).toBe(false);
-});
+test.each(['LD_PRELOAD', 'PATH', 'BASH_ENV', 'GIT_DIR', 'HOME', 'TZDIR', 'TMPDIR', 'XDG_CONFIG_HOME', 'LESSKEYIN'])(
+  '%s is denied, even if a rule names it',
+  (name) => {
+    const policy = new Policy([
+      aRule({
+        env: [
+          { name, open: false },
+          { name: name[0]!, open: true },
+        ],
+      }),
+    ]);
+    expect(isAllowed(decide(policy, asks(['true'], { env: [Buffer.from(`${name}=x`)] }), aMachine))).toBe(false);
+  },
+);
 
 test('a secret goes by the names of env, as a descriptor too, and not where values are stated', () => {
   const secret = (name: string, as: string) => asks(['true'], { secrets: [{ name, as }] });

@@ -46,7 +46,8 @@ export class Readmission {
     // A change while runs are looked at concerns those that were looked at before.
     while (this.#again) {
       this.#again = false;
-      for await (const run of this.#live()) await this.#review(run);
+      // One that cannot be looked at keeps no other from being looked at.
+      for await (const run of this.#live()) await this.#review(run).catch(() => undefined);
     }
   }
 

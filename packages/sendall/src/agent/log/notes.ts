@@ -4,9 +4,14 @@ import type { RecordOf } from '../../log/records.js';
 import { HAS_LOG } from '../../protocol/messages.js';
 import type { KeeperGate } from '../gate.js';
 
+/** Sources of strangers that are told apart in one minute: what they make the log grow by, they take of others' room. */
+const MOST_STRANGERS = 32;
+
 export class Notes {
   readonly #gate: KeeperGate;
   readonly #folding = new Folding((kind, record) => this.#send(kind, record));
+  /** Apart from those of principals: strangers with many addresses could hide what these were refused. */
+  readonly #strangers = new Folding((kind, record) => this.#send(kind, record), MOST_STRANGERS);
 
   constructor(gate: KeeperGate) {
     this.#gate = gate;
@@ -19,7 +24,7 @@ export class Notes {
 
   /** A caller was turned away before it had a name here; told once a minute for each `key`, with its number. */
   turnedAway(key: string, record: RecordOf<'note'>): void {
-    this.#folding.add(`away ${key}`, 'note', { what: 'turned away', ...record });
+    this.#strangers.add(key, 'note', { what: 'turned away', ...record });
   }
 
   /** A principal was refused something; told once a minute for each principal and rule. */
@@ -28,7 +33,7 @@ export class Notes {
     this.#folding.add(`refused ${JSON.stringify([principal, code, rule])}`, 'refuse', record);
   }
 
-  #send(kind: 'note' | 'refuse', record: object): void {
+  #send(kind: string, record: object): void {
     const { features } = this.#gate;
     // A keeper from before an upgrade has no log.
     if (this.#gate.pid !== undefined && !features.includes(HAS_LOG)) return;
@@ -38,5 +43,6 @@ export class Notes {
   /** The agent ends: what was counted is told. */
   close(): void {
     this.#folding.flush();
+    this.#strangers.flush();
   }
 }

@@ -1,6 +1,6 @@
 /** The log of a host: its lines, its head, and whether it is still what it was. */
 import { readFileSync, statSync } from 'node:fs';
-import { UsageError } from '../../errors.js';
+import { SendallError, UsageError } from '../../errors.js';
 import { AllHosts, auditVerify, resolveHome, type AuditHead, type AuditVerdict } from '../../index.js';
 import { acceptHead, headsIn, keptHead, type HeadAnswer } from '../../internal.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
@@ -67,9 +67,9 @@ export const audit: Command = {
 
 const targetOf = (args: Arguments): string => args.text('on') ?? 'local';
 
-function print(args: Arguments, line: string): void {
-  if (args.on('json')) json(JSON.parse(line));
-  else answer(textOf(JSON.parse(line) as Shown));
+function print(args: Arguments, record: Shown): void {
+  if (args.on('json')) json(record);
+  else answer(textOf(record));
 }
 
 interface Shown {
@@ -78,6 +78,26 @@ interface Shown {
   readonly kind: string;
   readonly run?: string;
   readonly [key: string]: unknown;
+}
+
+/** The records in an answer of a host, which may be anything. @throws SendallError unless each is one. */
+function recordsIn(told: Lines, host: string): Shown[] {
+  try {
+    return told.lines.map((line) => {
+      const record = JSON.parse(line) as Partial<Shown> | null;
+      if (!Number.isSafeInteger(record?.n) || typeof record?.at !== 'string' || typeof record.kind !== 'string')
+        throw new SendallError('LOG', 'it is no record');
+      return record as Shown;
+    });
+  } catch (cause) {
+    throw new SendallError('LOG', `${host} tells lines that are no records of a log`, { cause });
+  }
+}
+
+/** Where to go on behind `from`. @throws SendallError when the host would have us go back, or stay. */
+function goOn(next: number, from: number, host: string): number {
+  if (next > from) return next;
+  throw new SendallError('LOG', `${host} tells the same part of its log again and again`);
 }
 
 /** A record for people: when, its index, what, and the rest by name. */
@@ -96,11 +116,13 @@ async function tail(args: Arguments): Promise<number> {
   let from: number | undefined;
   for (;;) {
     const asked: object = from === undefined ? { last: Number(text) } : { from };
-    const { lines, size = 0 }: Lines = await host.ask<Lines>('log-lines', asked);
-    for (const line of lines) print(args, line);
-    const last = lines.at(-1);
-    from = last === undefined ? (from ?? size) : (JSON.parse(last) as { n: number }).n + 1;
-    if (from < size && lines.length) continue;
+    const told: Lines = await host.ask<Lines>('log-lines', asked);
+    const records = recordsIn(told, host.id);
+    for (const record of records) print(args, record);
+    const { size = 0 } = told;
+    const last = records.at(-1);
+    from = last === undefined ? (from ?? size) : goOn(last.n + 1, from ?? 0, host.id);
+    if (from < size && last) continue;
     if (!args.on('follow')) return 0;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
@@ -123,10 +145,11 @@ async function show(args: Arguments, [word, ...more]: readonly string[]): Promis
   for (const { target, runId } of await placesOf(args, word)) {
     await using host = await reach(target, args);
     for (let from: number | undefined = 0; from !== undefined;) {
-      const { lines, next }: Lines = await host.ask<Lines>('log-lines', { run: runId, from });
-      for (const line of lines) print(args, line);
-      shown += lines.length;
-      from = next;
+      const told: Lines = await host.ask<Lines>('log-lines', { run: runId, from });
+      const records = recordsIn(told, host.id);
+      for (const record of records) print(args, record);
+      shown += records.length;
+      from = told.next === undefined ? undefined : goOn(told.next, from, host.id);
     }
   }
   if (!shown) throw new UsageError(`the log has no record of the run ${word}, or none any more`);
@@ -138,7 +161,7 @@ async function head(args: Arguments): Promise<number> {
   await using host = await reach(target, args);
   const signed = await host.ask<HeadAnswer>('log-head');
   if (args.on('json')) json({ event: 'head', host: target, ...signed });
-  else answer(...signed.checkpoint.trimEnd().split('\n'));
+  else answer(...String(signed?.checkpoint).trimEnd().split('\n'));
   return 0;
 }
 

@@ -33,6 +33,8 @@ export interface Dialled {
 
 /** Compares heads of a host's log; see `client/kept-heads.ts`. */
 export interface HostLog {
+  /** The host's fingerprint, or the address of the local agent. */
+  readonly key: string;
   readonly seen: Seen | undefined;
   judge(exit: Exit, seen: Seen | undefined): string | undefined;
 }

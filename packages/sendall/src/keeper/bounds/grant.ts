@@ -8,6 +8,9 @@ import type { Native } from '../system/native.js';
 import type { Becoming } from './prefix.js';
 import { StartFailure } from '../system/program.js';
 
+/** To the system it means "stay who you are", which is root. Source: setresuid(2). */
+const UNCHANGED = 0xffff_ffff;
+
 const lesser = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b);
 
@@ -72,5 +75,11 @@ export function becomingOf(
 function accountOf(native: Native, name: string) {
   const user = native.account(name);
   if (!user) throw new StartFailure('badspec', `this machine has no user ${JSON.stringify(name)}`);
+  // A directory service may give anything.
+  if ([user.uid, user.gid, ...user.groups].includes(UNCHANGED))
+    throw new StartFailure(
+      'policy',
+      `the user ${JSON.stringify(name)} has the number ${UNCHANGED}, which is no number of a user`,
+    );
   return user;
 }

@@ -67,7 +67,7 @@ export class Places {
 
   /**
    * A place for a run whose spec has so many bytes, or why the run gets no place. `mostRuns`: what this caller may have
-   * of them, running or waiting, whatever is free.
+   * of them, whatever is free, those included whose command has ended and has left processes behind.
    */
   take(name: string, spec: number, mostRuns = Infinity): Place | string {
     const caller = this.#callers.get(name) ?? {
@@ -78,8 +78,8 @@ export class Places {
     };
     const { maxRunning, maxQueued, specTotal } = this.#limits;
     const others = 'and what is left is for other callers: wait for some to end';
-    if (caller.opened.held >= mostRuns)
-      return `${mostRuns} runs of yours run or wait already (maxRunsPerPrincipal): wait for some to end`;
+    if (caller.runs >= mostRuns)
+      return `${mostRuns} runs of yours are not over yet (maxRunsPerPrincipal): wait for some to end`;
     if (!caller.opened.take())
       return `${caller.opened.held} runs of yours run or wait already (of maxRunning ${maxRunning} and maxQueued ${maxQueued}), ${others}`;
     if (!caller.specs.take(spec)) {

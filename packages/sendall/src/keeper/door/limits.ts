@@ -23,7 +23,7 @@ export const DEFAULT_LIMITS = {
   secretMax: 64 * 1024,
   /** Bytes of all secrets of one run. */
   secretsMax: 256 * 1024,
-  /** Runs of a principal that is no owner, running or waiting. */
+  /** Runs of a principal that is no owner, until the last process of each has ended. */
   maxRunsPerPrincipal: 1024,
   /**
    * Finished runs that are remembered with their results; those of the principal with the most go first, the oldest
@@ -32,7 +32,7 @@ export const DEFAULT_LIMITS = {
   maxEnded: 20_000,
   /** Run ids remembered in all. A remembered id never starts twice. */
   maxIds: 1_000_000,
-  /** Run ids remembered of a principal that is no owner. */
+  /** Run ids remembered of a principal that is no owner; never more than it leaves to others. */
   maxIdsPerPrincipal: 100_000,
   /** Unacknowledged output one run may hold on disk, unless its spec says less. */
   spoolMax: 256 * MIB,
@@ -40,7 +40,7 @@ export const DEFAULT_LIMITS = {
   passingSpool: 16 * MIB,
   /** Output of all runs on disk. */
   spoolTotal: 4 * GIB,
-  /** Output on disk of all runs of a principal that is no owner. */
+  /** Output on disk of all runs of a principal that is no owner; never more than it leaves to others. */
   spoolPerPrincipal: 1 * GIB,
   /** Lines of the log on disk; the oldest go first, their hashes stay. */
   logTotal: 1 * GIB,

@@ -24,6 +24,10 @@ const GATHER_MS = 50;
 /** Bytes that the journal must have room for before a line that nothing was reserved for. */
 const ROOM = 96 * 1024;
 
+/** Deeds of one principal that are told apart in one minute. */
+const MOST_DEEDS = 4096;
+
+type Deed = 'attach' | 'detach' | 'signal' | 'cancel';
 type Held = { readonly kind: RecordKind; readonly record: RecordOf<RecordKind>; readonly atMs: number };
 
 const points: { readonly [step in LogStep]: FaultPoint } = {
@@ -42,6 +46,8 @@ export class KeeperLog {
   readonly #keepBytes: number;
   readonly #live: () => number;
   readonly #folding = new Folding((kind, record) => void this.note(kind, record));
+  /** By principal: what it does with its runs. There are no more than have runs. */
+  readonly #deeds = new Map<string, Folding>();
   /** In the journal, and not given to the files. The first of them has the index `#files.size`. */
   #pending: Buffer[] = [];
   /** Records that are on the disk, whatever happens to it. */
@@ -146,6 +152,26 @@ export class KeeperLog {
     this.#folding.add(key, 'refuse', record);
   }
 
+  /**
+   * Something that a caller has done with a run, and may do thousands of times a second; folded if the same caller does the
+   * same with the same run again.
+   */
+  deed<K extends Deed>(kind: K, record: RecordOf<K>): void {
+    const { run, principal, caller, mode, signal, scope } = record as RecordOf<'attach'> & RecordOf<'signal'>;
+    const whose = String(principal);
+    let folding = this.#deeds.get(whose);
+    if (!folding) {
+      folding = new Folding((each, what) => void this.note(each, what), MOST_DEEDS, { principal });
+      this.#deeds.set(whose, folding);
+    }
+    folding.add(JSON.stringify([kind, run, caller, mode, signal, scope]), kind, record);
+  }
+
+  #fold(): void {
+    this.#folding.flush();
+    for (const folding of this.#deeds.values()) folding.flush();
+  }
+
   /** Appends what had to wait. */
   #release(): void {
     let done = 0;
@@ -216,7 +242,7 @@ export class KeeperLog {
 
   /** Makes all of it durable and writes it to the files, then calls back with the head; with an error if it cannot. */
   settle(done: (error: Error | undefined, head: Head) => void): void {
-    this.#folding.flush();
+    this.#fold();
     this.#release();
     const tell = (error: Error | undefined): void => {
       if (!error) this.#save();
@@ -271,7 +297,7 @@ export class KeeperLog {
   }
 
   close(): void {
-    this.#folding.flush();
+    this.#fold();
     this.#release();
     this.#save();
     this.#isClosed = true;

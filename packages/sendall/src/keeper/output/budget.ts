@@ -5,6 +5,7 @@ interface Waiting {
 }
 
 export class SpoolBudget {
+  /** Bytes that it may have. A part with a limit of its own never has more than it leaves to the other parts. */
   total: number;
   used = 0;
   /** What this is a part of. */
@@ -19,13 +20,19 @@ export class SpoolBudget {
   }
 
   get full(): boolean {
-    return this.used >= this.total || this.#of?.full === true;
+    return this.isUsedUp || this.#of?.full === true;
+  }
+
+  /** It has all that it may have, though others may have more. */
+  get isUsedUp(): boolean {
+    if (!this.#of || this.total === Infinity) return this.used >= this.total;
+    return this.used >= Math.min(this.total, this.#of.total - this.#of.used);
   }
 
   add(bytes: number): void {
     this.used += bytes;
     this.#of?.add(bytes);
-    if (this.used >= this.total) this.onFull('share');
+    if (this.isUsedUp) this.onFull('share');
   }
 
   /** The disk has no room left. True when something was given back. */

@@ -114,7 +114,7 @@ export class Retention {
   /** A principal has used up its own part: the same, among its runs. */
   #makeRoomOf(principal: string): void {
     const { ended, spool } = this.#holdings.of(principal);
-    this.#dropOutputs(ended, () => spool.used < spool.total, principal);
+    this.#dropOutputs(ended, () => !spool.isUsedUp, principal);
   }
 
   #dropOutputs(ended: Iterable<KeeperRun>, enough: () => boolean, principal?: string): void {

@@ -28,6 +28,7 @@ import type { Input } from './input.js';
 import { cutText, type EntryOf } from '../journal/entries.js';
 import type { Secrets } from './secrets.js';
 import type { RunServices } from './services.js';
+import { after } from '../../timer.js';
 import { Operations, type Operation, type Outcome } from './operations.js';
 import { Outputs, type OutputsEvents } from './outputs.js';
 import { Screen } from './screen.js';
@@ -124,6 +125,8 @@ export class KeeperRun implements OutputsEvents {
   #outlived = false;
   /** It is an earlier keeper's: nothing of it is read or watched here. */
   #isLeftOver = false;
+  /** Stops what would end them at the rule's limit. */
+  #leaveTree: (() => void) | undefined;
 
   constructor(services: RunServices, owner: RunOwner, facts: Facts, frame?: Buffer) {
     this.#services = services;
@@ -492,10 +495,10 @@ export class KeeperRun implements OutputsEvents {
     const { log } = this.#services;
     if (operation.type === 'SIGNAL') {
       const { signal, scope } = operation;
-      log.note('signal', { run: this.#idText, ...by, signal: signalName(signal), scope });
+      log.deed('signal', { run: this.#idText, ...by, signal: signalName(signal), scope });
     } else if (operation.type === 'CANCEL') {
       const { graceMs, reason } = operation;
-      log.note('cancel', { run: this.#idText, ...by, graceMs, reason });
+      log.deed('cancel', { run: this.#idText, ...by, graceMs, reason });
     }
   }
 
@@ -625,6 +628,15 @@ export class KeeperRun implements OutputsEvents {
     log.append('tree', { run: this.#idText, state: 'outlives' });
     this.#outlived = true;
     this.#owner.watchTree(this);
+    this.#boundTree();
+  }
+
+  /** A rule's limit on time holds for what the command has left behind, too: it would be no limit otherwise. */
+  #boundTree(): void {
+    const { timeoutMs } = this.#grant ?? {};
+    if (timeoutMs === undefined) return;
+    const left = Math.max(0, timeoutMs - (performance.now() - this.#startedAt));
+    this.#leaveTree = after(left, () => this.end('timeout'));
   }
 
   #exitRecord({ code, signal, cause, reason, upto, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
@@ -656,6 +668,7 @@ export class KeeperRun implements OutputsEvents {
     }
     if (!this.exit) return false;
     if (this.#tree.alive()) return true;
+    this.#leaveTree?.();
     this.#tree.release();
     this.#tree = undefined;
     this.#limitGroup?.release();

@@ -6,15 +6,23 @@ import { FIRST_AFTER_STANDARD, type Native } from '../system/native.js';
 import { StartFailure } from '../system/program.js';
 
 const NUL = 0;
+/** Of "()" the first; the other one is next to it. */
+const PARENTHESIS = 0x28;
 
 export type Secrets = readonly { readonly name: string; readonly as: string; readonly value: Uint8Array }[];
 type Values = MessageNamed<'OPEN'>['secrets'];
 
 /**
- * Brings names and values together; copies the values.
+ * Brings names and values together; copies the values. `granted`: the caller is no owner, so its policy could not look at
+ * the values.
  * @throws StartFailure which names the secret, and never shows a value.
  */
-export function takeSecrets({ secrets }: Spec, values: Values, limits: KeeperLimits): Secrets {
+export function takeSecrets(
+  { secrets }: Spec,
+  values: Values,
+  limits: KeeperLimits,
+  { granted }: { granted: boolean },
+): Secrets {
   if (secrets.length === 0 && values.length === 0) return [];
   const { maxSecrets, secretMax, secretsMax } = limits;
   if (secrets.length > maxSecrets || values.length > maxSecrets)
@@ -34,6 +42,12 @@ export function takeSecrets({ secrets }: Spec, values: Values, limits: KeeperLim
       );
     if (as === 'env' && value.includes(NUL))
       throw new StartFailure('badspec', `the secret ${name} holds a NUL byte, which no variable can have`);
+    // Source: the "Shellshock" bugs of bash, which made functions of such values.
+    if (granted && as === 'env' && value[0] === PARENTHESIS && value[1] === PARENTHESIS + 1)
+      throw new StartFailure(
+        'policy',
+        `the secret ${name} has the form of a function, which no variable may have here`,
+      );
     return { name, as, value: Uint8Array.from(value) };
   });
   if (given.size !== secrets.length || values.length !== secrets.length)
