@@ -2,7 +2,7 @@
  * Internals for our own command line, beyond the public API. Not exported by the package; may change with any version.
  */
 export { Callers } from './agent/callers/callers.js';
-export { acceptHead, headsIn, keptHead, type HeadAnswer } from './client/audit.js';
+export { acceptHead, headsIn, keptHead } from './client/audit.js';
 export type { PolicyAnswer } from './agent/admission/policy-question.js';
 export { LIMIT_NAMES, type LimitName } from './agent/limit-names.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';

@@ -48,7 +48,7 @@ export interface AuditVerdict {
 }
 
 /** What an agent says of its log. */
-export interface HeadAnswer {
+interface HeadAnswer {
   readonly origin: string;
   readonly size: number;
   readonly root: string;
@@ -66,7 +66,7 @@ function hostSource(host: Host): LogSource {
   const wrong = () => new SendallError('LOG', `${host.id} does not answer as a host with a log does`);
   return {
     async files() {
-      const files = await host.ask<unknown>('log-files');
+      const files = await host.ask('log-files');
       if (!Array.isArray(files) || !files.every(isLogFile)) throw wrong();
       return files;
     },
@@ -121,8 +121,12 @@ export async function auditVerify(source: string | Host, heads: readonly AuditHe
     const signed = note !== undefined && { checkpoint: note, certificate: text ?? '{}' };
     return await verify(folderSource(source), known, { signed, live: false, isolation: isolationHere() });
   }
-  const { checkpoint, certificate, folder, isolation } = await source.ask<HeadAnswer>('log-head');
-  const signed = { checkpoint: String(checkpoint), certificate: JSON.stringify(certificate ?? {}) };
+  const told = await source.ask<{ readonly [key in keyof HeadAnswer]?: unknown } | null>('log-head');
+  const { checkpoint, certificate = {}, folder, isolation } = told ?? {};
+  const signed = {
+    checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
+    certificate: JSON.stringify(certificate),
+  };
   const { pin } = source;
   // Only the agent of this machine may say which folder of this machine is read.
   const here = pin === undefined && typeof folder === 'string' && existsSync(folder);

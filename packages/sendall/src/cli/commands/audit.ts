@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { SendallError, UsageError } from '../../errors.js';
 import { AllHosts, auditVerify, resolveHome, type AuditHead, type AuditVerdict } from '../../index.js';
-import { acceptHead, headsIn, keptHead, type HeadAnswer } from '../../internal.js';
+import { acceptHead, headsIn, keptHead } from '../../internal.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
 import { findPlaces, type Place } from '../hosts/find-run.js';
 import { reach, reachOptions } from '../hosts/reach.js';
@@ -159,9 +159,10 @@ async function show(args: Arguments, [word, ...more]: readonly string[]): Promis
 async function head(args: Arguments): Promise<number> {
   const target = targetOf(args);
   await using host = await reach(target, args);
-  const signed = await host.ask<HeadAnswer>('log-head');
+  const signed = await host.ask<{ readonly checkpoint?: unknown } | null>('log-head');
+  if (typeof signed?.checkpoint !== 'string') throw new SendallError('LOG', `${host.id} tells no head of a log`);
   if (args.on('json')) json({ event: 'head', host: target, ...signed });
-  else answer(...String(signed?.checkpoint).trimEnd().split('\n'));
+  else answer(...signed.checkpoint.trimEnd().split('\n'));
   return 0;
 }
 
