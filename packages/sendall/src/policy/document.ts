@@ -3,7 +3,7 @@ import { decide, verbOf } from './match.js';
 import { ruleText, type RuleText } from './own-policy.js';
 import { parsePolicy } from './parse.js';
 import type { Machine, Near } from './request.js';
-import type { Verb } from './rules.js';
+import { movesFiles, type Verb } from './rules.js';
 
 /** What a caller would ask of a host. */
 export interface PolicyRequest {
@@ -13,7 +13,7 @@ export interface PolicyRequest {
   readonly roles?: readonly string[];
   /** @default 'exec' with `argv`, else 'sh' with `script` */
   readonly verb?: Verb;
-  /** The program and its arguments. */
+  /** The program and its arguments; for put and get, the paths on the host. */
   readonly argv?: readonly (string | Uint8Array)[];
   /** Shell text. */
   readonly script?: string | Uint8Array;
@@ -75,15 +75,16 @@ export function readDocument(text: string | Uint8Array): PolicyDocument {
 function requestOf(asked: PolicyRequest) {
   const { principal, roles = [], argv = [], script, cwd, env = {}, runAs, stdin = false, pty = false } = asked;
   const { verb = script === undefined ? 'exec' : 'sh' } = asked;
-  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty') return { principal, roles, verb };
+  const moves = movesFiles(verb);
+  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty' && !moves) return { principal, roles, verb };
   const spec = {
-    verb: script === undefined ? 'exec' : 'sh',
+    verb: moves ? verb : script === undefined ? 'exec' : 'sh',
     argv: argv.map(bytesOf),
     script: script === undefined ? undefined : bytesOf(script),
     cwd: cwd === undefined ? undefined : bytesOf(cwd),
     env: Object.entries(env).map(([name, value]) => Buffer.concat([Buffer.from(`${name}=`), bytesOf(value)])),
     runAs,
-    stdin,
+    stdin: stdin || moves,
     pty: pty || verb === 'pty' ? { cols: 80, rows: 24 } : undefined,
     tags: [],
     secrets: [],

@@ -31,6 +31,20 @@ export function changeableFolder(base: Word, deep: boolean, uids: ReadonlySet<nu
   return undefined;
 }
 
+/** The first link on the way to a path, or at its end; undefined: there is none, or it may not be looked at. */
+export function linkOn(path: Word): string | undefined {
+  const parts = path.split('/').filter(Boolean);
+  for (let i = 1; i <= parts.length; i++) {
+    const bytes = bytesOfWord(`/${parts.slice(0, i).join('/')}`);
+    try {
+      if (lstatSync(bytes).isSymbolicLink()) return printable(bytes.toString(), 200);
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
 function whyChangeable(path: Word, uids: ReadonlySet<number>): string | undefined {
   try {
     const { uid, mode } = lstatSync(bytesOfWord(path));

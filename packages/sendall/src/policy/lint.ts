@@ -1,11 +1,11 @@
 /** What a policy grants beyond its words, and what in it can never matter: findings for its author to judge. */
 import { printable } from '../text/printable.js';
-import { changeableFolder } from './folders.js';
+import { changeableFolder, linkOn } from './folders.js';
 import { expansionOf, launchesOf, type Launch } from './launchers.js';
 import { accountOf } from './match.js';
-import { bytesOfWord, matches, pathText, type Pattern, type Word } from './patterns.js';
+import { bytesOfWord, folderOf, matches, pathText, wordOfText, type Pattern, type Word } from './patterns.js';
 import type { LintMachine } from './request.js';
-import { basenameOf, STARTS, type Policy, type Rule, type Variable } from './rules.js';
+import { basenameOf, MOVES, STARTS, type Policy, type Rule, type Variable } from './rules.js';
 
 /** What kind of finding it is. */
 export type FindingKind =
@@ -40,7 +40,8 @@ const powerful = new Set(
 /** Rules for one program that are compared with each other. */
 const MAX_COMPARED = 1000;
 
-const startsCommands = (rule: Rule): boolean => STARTS.some((verb) => rule.verbs.has(verb));
+/** Whether something runs by a rule: a command, or our own program that moves files. */
+const runsSomething = (rule: Rule): boolean => [...STARTS, ...MOVES].some((verb) => rule.verbs.has(verb));
 const hasTerminal = (rule: Rule): boolean => rule.pty || rule.verbs.has('pty');
 const isExact = (pattern: Pattern): boolean => pattern.kind === 'literal' || pattern.kind === 'one-of';
 const patternsOf = (rule: Rule): readonly Pattern[] => (rule.rest ? [...rule.args, rule.rest.each] : rule.args);
@@ -51,10 +52,11 @@ export function lint(policy: Policy, machine: LintMachine): Finding[] {
   const findings: Finding[] = [];
   const found = ({ id, line }: Rule, kind: FindingKind, what: string) =>
     void findings.push({ rule: id, line, kind, what });
-  for (const rule of policy.rules.filter(startsCommands)) {
+  for (const rule of policy.rules.filter(runsSomething)) {
     const impossible = whyNever(rule, machine);
     if (impossible !== undefined) found(rule, 'never', impossible);
-    if (rule.program === undefined)
+    if (rule.paths.length) for (const [kind, what] of fileFindings(rule, machine)) found(rule, kind, what);
+    else if (rule.program === undefined)
       found(rule, 'shell-text', `shell text can start anything that ${rule.runAs ?? 'the account'} may start`);
     else for (const [kind, what] of programFindings(rule, rule.program)) found(rule, kind, what);
     for (const [kind, what] of accountFindings(rule, machine)) found(rule, kind, what);
@@ -66,7 +68,7 @@ export function lint(policy: Policy, machine: LintMachine): Finding[] {
 }
 
 function whyNever(rule: Rule, machine: LintMachine): string | undefined {
-  if (machine.uid !== 0) return 'this agent is not root, so it starts commands for owners only';
+  if (machine.uid !== 0) return 'this agent is not root, so it serves owners only';
   const account = accountOf(rule, machine);
   if (typeof account === 'string') return account;
   if (rule.program === undefined) return undefined;
@@ -89,6 +91,28 @@ function programFindings(rule: Rule, program: Word): Found[] {
     found.push([
       'trust',
       `it runs as ${rule.runAs}: that the caller cannot become root rests on ${shown(program)} alone`,
+    ]);
+  return found;
+}
+
+/** Files by which the programs of an account do something, in its home. */
+const START_UP = ['.ssh/authorized_keys', '.bashrc', '.profile', '.config/systemd/user/x.service'];
+
+/** What a rule about files grants beyond its words. */
+function fileFindings({ verbs, paths, runAs = '' }: Rule, machine: LintMachine): Found[] {
+  const found = paths.flatMap((path): Found[] => {
+    const link = linkOn(folderOf(path));
+    return link === undefined
+      ? []
+      : [['never', `path ${shown(pathText(path))}: ${link} is a link, and files are reached through none`]];
+  });
+  const home = machine.account(runAs)?.home;
+  if (!verbs.has('put') || home === undefined) return found;
+  const file = START_UP.find((name) => paths.some((path) => matches(path, wordOfText(`${home}/${name}`))));
+  if (file !== undefined)
+    found.push([
+      'launches',
+      `put may write ${home}/${file}, and so start programs as ${runAs}: name folders below ${home}`,
     ]);
   return found;
 }
@@ -153,11 +177,8 @@ function accountFindings(rule: Rule, machine: LintMachine): Found[] {
   const trusted = new Set([0, account.uid]);
   for (const pattern of patternsOf(rule)) {
     if (pattern.kind !== 'path') continue;
-    const plain = pattern.parts.findIndex((part) => /[*?]/.test(part));
-    const isWide = pattern.deep || plain >= 0;
-    const parts =
-      plain < 0 ? (pattern.deep ? pattern.parts : pattern.parts.slice(0, -1)) : pattern.parts.slice(0, plain);
-    const why = changeableFolder(`/${parts.join('/')}`, isWide, trusted);
+    const isWide = pattern.deep || pattern.parts.some((part) => /[*?]/.test(part));
+    const why = changeableFolder(folderOf(pattern), isWide, trusted);
     if (why !== undefined)
       found.push([
         'changeable-path',
@@ -170,7 +191,7 @@ function accountFindings(rule: Rule, machine: LintMachine): Found[] {
 /** Accounts for which several principals run commands: a process may look into others of its user, and control them. */
 function shared(rules: readonly Rule[], machine: LintMachine): [Rule, string][] {
   const byUid = new Map<number, { name: string; first: Rule; who: Set<string> }>();
-  for (const rule of rules.filter(startsCommands)) {
+  for (const rule of rules.filter(runsSomething)) {
     const account = rule.runAs === undefined ? undefined : machine.account(rule.runAs);
     // Of a trusted program the caller chooses nothing.
     if (!account || rule.trustsProgram) continue;
@@ -190,7 +211,11 @@ function shared(rules: readonly Rule[], machine: LintMachine): [Rule, string][] 
 /** Rules behind one that allows as much. */
 function shadowed(rules: readonly Rule[]): [Rule, Rule][] {
   const groups = new Map<Word | undefined, Rule[]>();
-  for (const rule of rules) groups.set(rule.program, [...(groups.get(rule.program) ?? []), rule]);
+  for (const rule of rules) {
+    // Those about files are compared with each other.
+    const key = rule.paths.length ? '' : rule.program;
+    groups.set(key, [...(groups.get(key) ?? []), rule]);
+  }
   return [...groups.values()].flatMap((group) =>
     group.slice(0, MAX_COMPARED).flatMap((rule, i): [Rule, Rule][] => {
       const by = group.slice(0, i).find((earlier) => covers(earlier, rule));
@@ -213,6 +238,8 @@ function covers(a: Rule, b: Rule): boolean {
     b.cwd.every((folder) => a.cwd.includes(folder)) &&
     (a.stdin || !b.stdin) &&
     (hasTerminal(a) || !hasTerminal(b)) &&
+    b.paths.every((path) => a.paths.some((each) => coversPattern(each, path))) &&
+    (a.limits.size === undefined || a.limits.size >= (b.limits.size ?? Infinity)) &&
     (a.limits.timeoutMs === undefined || a.limits.timeoutMs >= (b.limits.timeoutMs ?? Infinity)) &&
     (a.limits.output === undefined || a.limits.output >= (b.limits.output ?? Infinity))
   );

@@ -1,9 +1,9 @@
 /** Decides whether a caller may do what it asks for: by default not; the first rule that allows it counts. */
 import { printable } from '../text/printable.js';
 import type { Spec } from '../protocol/messages.js';
-import { wordOf } from './patterns.js';
+import { bytesOfWord, folderOf, matches, wordOf } from './patterns.js';
 import type { Account, CheckedProgram, Decision, Denied, Granted, Machine, Near, Request } from './request.js';
-import { OWNER, STARTS, type Policy, type Rule, type Verb } from './rules.js';
+import { movesFiles, MOVES, OWNER, STARTS, type Policy, type Rule, type Verb } from './rules.js';
 import {
   areArgsAllowed,
   FOR_OWNERS,
@@ -17,14 +17,16 @@ import {
 /** Nearest rules that a denial names. */
 const MAX_NEAREST = 3;
 
-/** Verbs that include another one: who may start commands may come back to its own, after a lost link for example. */
+/** Verbs that start something. Who may do that may come back to its own runs, after a lost link for example. */
+const RUNS: readonly Verb[] = [...STARTS, ...MOVES, 'forward'];
+/** Verbs that include another one. */
 const includedIn: { readonly [V in Verb]?: readonly Verb[] } = {
-  attach: STARTS,
-  observe: ['attach', ...STARTS],
+  attach: RUNS,
+  observe: ['attach', ...RUNS],
 };
 
 /** The verb of a run: a terminal comes before how it is started. */
-export const verbOf = (spec: Spec): Verb => (spec.pty ? 'pty' : spec.verb === 'sh' ? 'sh' : 'exec');
+export const verbOf = ({ pty, verb }: Spec): Verb => (pty ? 'pty' : (RUNS.find((each) => each === verb) ?? 'exec'));
 
 /** A decision about an owner. */
 const ownerAllowed: Decision = { allow: OWNER, line: 0, grant: { rule: OWNER, policyRev: 0 } };
@@ -49,19 +51,25 @@ export function decide(policy: Policy, request: Request, machine: Machine): Deci
   }
   const read: ReadSpec = { spec, argv: spec.argv.map(wordOf) };
   if (machine.uid === 0 && !whyNoRule(spec))
-    for (const rule of spec.verb === 'sh' ? policy.forText : policy.forProgram(read.argv[0] ?? '')) {
+    for (const rule of rulesFor(policy, read)) {
       // Most rules for a program differ in its arguments: these are the quickest to tell apart.
-      if (!areArgsAllowed(read.argv, rule) || !isFor(rule, request)) continue;
+      if ((rule.program !== undefined && !areArgsAllowed(read.argv, rule)) || !isFor(rule, request)) continue;
       const verdict = judge(policy, rule, read, machine);
       if ('grant' in verdict) return { allow: rule.id, line: rule.line, grant: verdict.grant };
     }
   return denied(policy, request, read, machine);
 }
 
+/** The rules that could be about a run. */
+function rulesFor(policy: Policy, { spec, argv }: ReadSpec): readonly Rule[] {
+  if (spec.verb === 'sh') return policy.forText;
+  return spec.verb === 'exec' ? policy.forProgram(argv[0] ?? '') : policy.forVerb(verbOf(spec));
+}
+
 /** The rule for a verb that starts nothing. */
 function ruleFor(policy: Policy, request: Request): Rule | undefined {
   const { verb } = request;
-  if (STARTS.some((each) => each === verb)) return undefined;
+  if (RUNS.includes(verb)) return undefined;
   for (const each of [verb, ...(includedIn[verb] ?? [])]) {
     const rule = policy.forVerb(each).find((candidate) => isFor(candidate, request));
     if (rule) return rule;
@@ -78,7 +86,7 @@ function judge(policy: Policy, rule: Rule, read: ReadSpec, machine: Machine): Ve
   if (wrong) return { rank: RANK.fields + wrong.place, why: wrong.why };
   const account = accountOf(rule, machine);
   if (typeof account === 'string') return { rank: RANK.account, why: () => account };
-  if (rule.program === undefined) return { grant: grantOf(policy, rule, undefined) };
+  if (rule.program === undefined) return { grant: grantOf(policy, rule, undefined, transferOf(read, rule)) };
   const program = machine.program(rule.program);
   if ('problem' in program) return { rank: RANK.program, why: () => program.problem };
   return { grant: grantOf(policy, rule, program) };
@@ -94,7 +102,19 @@ export function accountOf(rule: Rule, machine: Machine): Account | string {
   return account;
 }
 
-function grantOf(policy: Policy, rule: Rule, program: CheckedProgram | undefined): Granted {
+/** The folders that files may be in, one for each word that names one. */
+function transferOf({ spec, argv }: ReadSpec, { paths, limits }: Rule): Granted['transfer'] {
+  if (!movesFiles(spec.verb)) return undefined;
+  const folders = argv.map((word) => folderOf(paths.find((path) => matches(path, word))!));
+  return { roots: [...new Set(folders)].map(bytesOfWord), maxSize: limits.size };
+}
+
+function grantOf(
+  policy: Policy,
+  rule: Rule,
+  program: CheckedProgram | undefined,
+  transfer?: Granted['transfer'],
+): Granted {
   const { timeoutMs, output, runs, memory, cpuMs, files, processes } = rule.limits;
   return {
     rule: rule.id,
@@ -110,6 +130,7 @@ function grantOf(policy: Policy, rule: Rule, program: CheckedProgram | undefined
     timeoutMs,
     output,
     runs,
+    transfer,
   };
 }
 
@@ -165,5 +186,5 @@ function whyNot(policy: Policy, rule: Rule, request: Request, read: ReadSpec | u
   // Not reached: such a rule would have allowed it.
   if ('grant' in verdict) return { rank: RANK.program, why: () => 'it allows this' };
   // Of rules that differ in words, the one that allows more of them is nearer.
-  return { ...verdict, rank: verdict.rank + wordsAllowed(read.argv, rule) };
+  return { ...verdict, rank: verdict.rank + wordsAllowed(read, rule) };
 }

@@ -2,7 +2,7 @@
 import { readPrivateBytes } from '../files/private-file.js';
 import { lint, type Finding } from './lint.js';
 import { MAX_POLICY, parsePolicy } from './parse.js';
-import { bytesOfWord, describe } from './patterns.js';
+import { bytesOfWord, describe, pathText } from './patterns.js';
 import type { Policy, Rule } from './rules.js';
 import { ThisMachine } from './this-machine.js';
 
@@ -24,7 +24,7 @@ export interface RuleText {
   readonly who: readonly string[];
   readonly verbs: readonly string[];
   readonly runAs: string | null;
-  /** The program with what its arguments may be; null: it starts none. */
+  /** The program with what its arguments may be, or the files that may be moved; null: neither. */
   readonly command: string | null;
   readonly trustsProgram: boolean;
 }
@@ -35,7 +35,8 @@ export function ruleText(rule: Rule): RuleText {
   return { id, line, who, verbs: [...verbs], runAs, command: commandOf(rule), trustsProgram };
 }
 
-function commandOf({ program, args, rest, runAs }: Rule): string | null {
+function commandOf({ program, args, rest, paths, runAs }: Rule): string | null {
+  if (paths.length) return paths.map((path) => bytesOfWord(pathText(path)).toString()).join(' ');
   if (program === undefined) return runAs === undefined ? null : 'shell text';
   const words = args.map((arg) => (arg.kind === 'literal' ? bytesOfWord(arg.word).toString() : `<${describe(arg)}>`));
   const more = rest ? [`<up to ${rest.max}, each ${describe(rest.each)}>`] : [];

@@ -1,6 +1,6 @@
 /** Reads patterns for words: a text, or a map with `one-of`, `like`, `number` or `path`. */
 import { kindOf, textOf, type Tree, type TreeEntry } from '../text/tree.js';
-import { likeOf, wordOfText, type Pattern, type Word } from './patterns.js';
+import { likeOf, wordOfText, type PathPattern, type Pattern, type Word } from './patterns.js';
 
 /** Longest word of a policy, and most words in a list. */
 const MAX_WORD = 4096;
@@ -74,7 +74,7 @@ export function readPattern(value: Tree, what: string): Pattern {
 }
 
 /** A pattern of `*` and `?`. Signs that mean more in other tools are refused. */
-function wildcards(text: string, { line, key }: TreeEntry): Word {
+function wildcards(text: string, { line, key }: Pick<TreeEntry, 'line' | 'key'>): Word {
   if (!/[*?]/.test(text) && key === 'like')
     throw new Mistake(line, `like "${text}" has no * and no ?: leave like out, and it is that word`);
   if (text.includes('**')) throw new Mistake(line, `${key} "${text}": ** can only be the last part of a path`);
@@ -91,7 +91,8 @@ function readNumbers(text: string, { line }: TreeEntry): Pattern {
   return { kind: 'number', from, to };
 }
 
-function readPath(text: string, entry: TreeEntry): Pattern {
+/** A pattern for paths. */
+export function readPath(text: string, entry: Pick<TreeEntry, 'line' | 'key'>): PathPattern {
   const deep = text.endsWith('/**');
   const parts = absolutePath(deep ? text.slice(0, -3) || '/' : text, 'path', entry.line);
   const names = parts === '/' ? [] : parts.slice(1).split('/');

@@ -8,9 +8,9 @@ import { readDuration } from '../text/duration.js';
 import { readSize } from '../text/size.js';
 import { kindOf, type Tree, type TreeEntry } from '../text/tree.js';
 import { readYaml } from '../text/yaml.js';
-import { absolutePath, listOf, mapOf, Mistake, readPattern, wordTextOf } from './parse-pattern.js';
-import { wordOfText, type Pattern, type Word } from './patterns.js';
-import { OWNER, Policy, STARTS, VERBS, type Rule, type RuleLimits, type Variable, type Verb } from './rules.js';
+import { absolutePath, listOf, mapOf, Mistake, readPath, readPattern, wordTextOf } from './parse-pattern.js';
+import { wordOfText, type PathPattern, type Pattern, type Word } from './patterns.js';
+import { MOVES, OWNER, Policy, STARTS, VERBS, type Rule, type RuleLimits, type Variable, type Verb } from './rules.js';
 import { isNeverAllowed, VARIABLE } from './variables.js';
 
 /** Largest policy. */
@@ -18,6 +18,7 @@ export const MAX_POLICY = 1024 * 1024;
 const MAX_RULES = 10_000;
 const MAX_ARGS = 100;
 const MAX_REST = 10_000;
+const MAX_PATHS = 100;
 
 /** A mistake in a policy. */
 export interface PolicyProblem {
@@ -43,6 +44,7 @@ const KEYS = [
   'program',
   'args',
   'rest',
+  'paths',
   'run-as',
   'env',
   'cwd',
@@ -53,6 +55,17 @@ const KEYS = [
 ] as const;
 type Key = (typeof KEYS)[number];
 type Parts = Readonly<Partial<Record<Key, Tree>>>;
+/** What a rule about files does not have. */
+const FOR_COMMANDS = [
+  'program',
+  'args',
+  'rest',
+  'env',
+  'cwd',
+  'stdin',
+  'pty',
+  'trusts-program',
+] as const satisfies Key[];
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** A principal or a role, as pairing takes them. */
@@ -160,6 +173,7 @@ function readRule(item: Tree): Rule {
     program,
     args: parts.args ? readArgs(parts.args) : [],
     rest: parts.rest && readRest(parts.rest),
+    paths: parts.paths ? readPaths(parts.paths) : [],
     runAs: parts['run-as'] && readAccount(parts['run-as']),
     env: parts.env ? readEnv(parts.env) : [],
     cwd: parts.cwd ? readFolders(parts.cwd) : [],
@@ -169,12 +183,19 @@ function readRule(item: Tree): Rule {
     trustsProgram: readYesNo(parts['trusts-program'], 'trusts-program'),
   };
   const wrong = (key: Key, what: string) => new Mistake(parts[key]?.line ?? item.line, what);
+  if (verbs.has('forward')) throw wrong('verbs', 'connections are forwarded for owners: no rule allows it');
+  if (MOVES.some((verb) => verbs.has(verb))) {
+    checkMoves(rule, parts, starts, wrong);
+    return rule;
+  }
   if (!starts.length) {
     const extra = entries.find(({ key }) => !['id', 'who', 'verbs'].includes(key));
     if (extra)
       throw new Mistake(extra.line, `a rule with ${[...verbs].join(', ')} starts no command: it has no ${extra.key}`);
     return rule;
   }
+  if (parts.paths) throw wrong('paths', 'paths is for put and get: write {path: …} for a word of a command');
+  if (rule.limits.size !== undefined) throw wrong('limits', 'size is for put and get');
   if (program === undefined) {
     if (verbs.has('exec')) throw wrong('verbs', 'a rule with exec needs a program');
     for (const key of ['args', 'rest', 'trusts-program'] as const)
@@ -187,6 +208,23 @@ function readRule(item: Tree): Rule {
     throw wrong('run-as', 'run-as root needs "trusts-program: yes": root can change the agent');
   if (rule.trustsProgram) checkTrust(rule, wrong);
   return rule;
+}
+
+/** What a rule with put or get says: files, an account, limits, and nothing about commands. */
+function checkMoves(
+  { verbs, paths, runAs, limits }: Rule,
+  parts: Parts,
+  starts: readonly Verb[],
+  wrong: (key: Key, what: string) => Mistake,
+): void {
+  const moves = MOVES.filter((verb) => verbs.has(verb)).join(' and ');
+  if (starts.length)
+    throw wrong('verbs', `a rule with ${moves} starts no command: write a rule of its own for ${starts.join(', ')}`);
+  for (const key of FOR_COMMANDS) if (parts[key]) throw wrong(key, `a rule with ${moves} has no ${key}`);
+  if (!paths.length) throw wrong('paths', `a rule with ${moves} needs paths: [/srv/app/**]`);
+  if (runAs === undefined) throw wrong('run-as', `a rule with ${moves} needs run-as: an account of this machine`);
+  if (runAs === 'root') throw wrong('run-as', 'files are moved as root for owners only');
+  if (limits.output !== undefined) throw wrong('limits', `the limits of ${moves} have size (of a file), not output`);
 }
 
 /** What a rule with trusts-program must state word by word. */
@@ -251,6 +289,12 @@ function readRest(value: Tree): Rule['rest'] {
   return { each: readPattern(each.value, 'each'), max: readCount(max, MAX_REST) };
 }
 
+function readPaths(value: Tree): PathPattern[] {
+  return listOf(value, 'paths', MAX_PATHS).map((item) =>
+    readPath(wordTextOf(item, 'a word of paths'), { line: item.line, key: 'paths' }),
+  );
+}
+
 function readAccount(value: Tree): string {
   const name = wordTextOf(value, 'run-as');
   if (ACCOUNT.test(name)) return name;
@@ -306,6 +350,7 @@ const limitReaders = {
   files: ['files', readCount],
   processes: ['processes', readCount],
   runs: ['runs', readCount],
+  size: ['size', readBytes],
 } as const satisfies { [key: string]: readonly [keyof RuleLimits, (entry: TreeEntry) => number] };
 
 function readLimits(value: Tree): RuleLimits {

@@ -7,6 +7,13 @@ import { printable } from '../text/printable.js';
 /** A word's bytes, one character each. */
 export type Word = string;
 
+/** An absolute path; `deep`: it lies anywhere below. `parts` are patterns as those of `like`. */
+export interface PathPattern {
+  readonly kind: 'path';
+  readonly parts: readonly Word[];
+  readonly deep: boolean;
+}
+
 export type Pattern =
   /** This word and no other. */
   | { readonly kind: 'literal'; readonly word: Word }
@@ -15,8 +22,7 @@ export type Pattern =
   | { readonly kind: 'like'; readonly pattern: Word; /** What stands before the first of them. */ readonly start: Word }
   /** A decimal number without sign and leading zeros. */
   | { readonly kind: 'number'; readonly from: number; readonly to: number }
-  /** An absolute path; `deep`: it lies anywhere below. `parts` are patterns as those of `like`. */
-  | { readonly kind: 'path'; readonly parts: readonly Word[]; readonly deep: boolean };
+  | PathPattern;
 
 /** Longest word that a pattern with wildcards matches. Source: PATH_MAX. */
 const MAX_MATCHED = 4096;
@@ -110,6 +116,12 @@ export function describe(pattern: Pattern): string {
     default:
       return `a path ${printable(bytesOfWord(pathText(pattern)).toString(), 200)}`;
   }
+}
+
+/** The folder that all paths of a pattern lie below, as far as its names are certain. */
+export function folderOf({ parts, deep }: PathPattern): Word {
+  const open = parts.findIndex((part) => /[*?]/.test(part));
+  return `/${parts.slice(0, open >= 0 ? open : deep ? parts.length : -1).join('/')}`;
 }
 
 export const pathText = ({ parts, deep }: { readonly parts: readonly Word[]; readonly deep: boolean }): Word =>

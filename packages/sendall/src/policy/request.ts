@@ -30,6 +30,8 @@ export interface LintMachine extends Machine {
 export interface Account {
   readonly name: string;
   readonly uid: number;
+  /** @default not known */
+  readonly home?: string | undefined;
 }
 
 /** A program that only root and the agent can have changed. */

@@ -1,7 +1,10 @@
 /** The rules of a policy: who may do what, in the order of the file. */
-import type { Pattern, Word } from './patterns.js';
+import type { PathPattern, Pattern, Word } from './patterns.js';
 
-/** What a caller may want. `exec`, `sh` and `pty` start a command; the others concern the caller's own runs, or the agent. */
+/**
+ * What a caller may want. `exec`, `sh` and `pty` start a command, `put` and `get` move files, `forward` connections; the
+ * others concern the caller's own runs, or the agent.
+ */
 export const VERBS = [
   'exec',
   'sh',
@@ -20,6 +23,11 @@ export const VERBS = [
 export type Verb = (typeof VERBS)[number];
 /** Those that start a command. */
 export const STARTS = ['exec', 'sh', 'pty'] as const satisfies readonly Verb[];
+/** Those that move files. */
+export const MOVES = ['put', 'get'] as const satisfies readonly Verb[];
+
+/** Whether a run with this verb moves files. */
+export const movesFiles = (verb: string): boolean => MOVES.some((each) => each === verb);
 
 /** The role that is asked nothing. */
 export const OWNER = 'owner';
@@ -43,6 +51,8 @@ export interface RuleLimits {
   readonly processes?: number;
   /** Runs at one time under this rule. */
   readonly runs?: number;
+  /** The largest file. */
+  readonly size?: number;
 }
 
 export interface Rule {
@@ -58,6 +68,8 @@ export interface Rule {
   readonly args: readonly Pattern[];
   /** Further arguments. */
   readonly rest: { readonly each: Pattern; readonly max: number } | undefined;
+  /** Of put and get: the files. */
+  readonly paths: readonly PathPattern[];
   readonly runAs: string | undefined;
   readonly env: readonly Variable[];
   /** Folders besides the account's home. */
@@ -87,8 +99,9 @@ export class Policy {
     this.sha256 = sha256;
     this.rules = rules;
     for (const rule of rules) {
-      if (rule.program === undefined) this.#forText.push(rule);
-      else for (const name of new Set([rule.program, basenameOf(rule.program)])) add(this.#byProgram, name, rule);
+      if (rule.program === undefined && !rule.paths.length) this.#forText.push(rule);
+      if (rule.program !== undefined)
+        for (const name of new Set([rule.program, basenameOf(rule.program)])) add(this.#byProgram, name, rule);
       for (const verb of rule.verbs) add(this.#byVerb, verb, rule);
     }
   }
@@ -98,7 +111,7 @@ export class Policy {
     return this.#byProgram.get(name) ?? [];
   }
 
-  /** Rules without a program. */
+  /** Rules without a program and without paths. */
   get forText(): readonly Rule[] {
     return this.#forText;
   }

@@ -6,7 +6,7 @@ import type { Limits, Spec } from '../protocol/messages.js';
 import { variableOf } from '../protocol/secrets.js';
 import { printable } from '../text/printable.js';
 import { describe, matches, quoted, wordOf, wordOfText, type Word } from './patterns.js';
-import { basenameOf, type Rule } from './rules.js';
+import { basenameOf, movesFiles, type Rule, type Verb } from './rules.js';
 import { isNeverAllowed, TERMINAL, whyNotSet } from './variables.js';
 
 /** A spec with its words ready to be compared. */
@@ -67,6 +67,8 @@ export const FOR_OWNERS = 'pair as an owner, or let a rule name the program';
 const specFields: { readonly [F in keyof Spec]-?: Row } = {
   verb: {
     byRule: ({ spec: { verb, pty } }, rule) => {
+      if (verb === 'forward') return () => 'connections are forwarded for owners';
+      if (movesFiles(verb)) return rule.verbs.has(verb as Verb) ? undefined : () => `it does not allow ${verb}`;
       if (verb !== 'exec' && verb !== 'sh') return () => `no rule can allow the verb "${printable(verb, 40)}"`;
       // A terminal is a verb, and also a key of a rule for exec or sh.
       if (pty && rule.verbs.has('pty')) return undefined;
@@ -76,7 +78,9 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
   argv: {
     byRule: ({ spec: { verb }, argv }, rule) => {
       if (verb === 'sh') return argv.length ? () => 'shell text has no words beside it' : undefined;
-      const { program } = rule;
+      if (movesFiles(verb)) return whyNotFiles(argv, rule);
+      const { program, paths } = rule;
+      if (paths.length) return () => 'it is for files';
       if (!argv.length) return () => 'there is no program';
       if (program === undefined)
         return () => (rule.verbs.has('sh') || rule.verbs.has('pty') ? 'it is for shell text' : 'it starts no command');
@@ -88,6 +92,7 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
     byRule: ({ spec: { verb, script } }, rule) => {
       if (verb !== 'sh') return script === undefined ? undefined : () => 'a program has no shell text';
       if (script === undefined) return () => 'there is no shell text';
+      if (rule.paths.length) return () => 'it is for files, not for shell text';
       return rule.program === undefined ? undefined : () => 'it is for a program, not for shell text';
     },
   },
@@ -116,9 +121,9 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
         : () => `it runs as ${rule.runAs ?? 'no account'}, not as "${printable(runAs, 40)}"`,
   },
   stdin: {
-    byRule: ({ spec: { stdin, pty } }, rule) =>
-      // A terminal's input is the terminal's.
-      !stdin || rule.stdin || pty ? undefined : () => 'it allows no stdin',
+    byRule: ({ spec: { verb, stdin, pty } }, rule) =>
+      // A terminal's input is the terminal's, and files come and go by stdin and stdout.
+      !stdin || rule.stdin || pty || movesFiles(verb) ? undefined : () => 'it allows no stdin',
   },
   pty: {
     byRule: ({ spec: { pty } }, rule) => {
@@ -216,11 +221,30 @@ export function areArgsAllowed(argv: readonly Word[], { args, rest }: Rule): boo
   return true;
 }
 
-/** The part of a command's words that a rule allows, from the first one on: below 1. */
-export function wordsAllowed([name, ...args]: readonly Word[], { program, args: patterns }: Rule): number {
+/** The part of a run's words that a rule allows, of a command's from the first one on: below 1. */
+export function wordsAllowed(
+  { spec: { verb }, argv }: ReadSpec,
+  { program, args: patterns, paths, verbs }: Rule,
+): number {
+  if (movesFiles(verb)) {
+    // A rule about files is nearer than others, and one with the verb nearer still.
+    const matched = argv.filter((word) => paths.some((path) => matches(path, word))).length;
+    return (Number(paths.length > 0) + Number(verbs.has(verb as Verb)) + matched) / (argv.length + 3);
+  }
+  const [name, ...args] = argv;
   if (name === undefined || program === undefined || !isProgram(name, program)) return 0;
   const wrong = args.findIndex((arg, i) => !patterns[i] || !matches(patterns[i], arg));
   return (1 + (wrong < 0 ? args.length : wrong)) / (args.length + 2);
+}
+
+function whyNotFiles(argv: readonly Word[], { paths }: Rule): Why | undefined {
+  if (!argv.length) return () => 'there is no path';
+  if (!paths.length) return () => 'it is not for files';
+  return firstOf(argv, (word) =>
+    paths.some((path) => matches(path, word))
+      ? undefined
+      : () => `the path ${quoted(word)} is not ${paths.map(describe).join(', or ')}`,
+  );
 }
 
 function whyNotArgs(argv: readonly Word[], rule: Rule): Why | undefined {

@@ -65,8 +65,8 @@ export class ThisMachine implements LintMachine {
 function accountsIn(text: string): Map<string, Account> {
   const accounts = new Map<string, Account>();
   for (const line of text.split('\n')) {
-    const [name, , uid] = line.split(':');
-    if (name && uid && /^\d+$/.test(uid) && !accounts.has(name)) accounts.set(name, { name, uid: Number(uid) });
+    const [name, , uid, , , home] = line.split(':');
+    if (name && uid && /^\d+$/.test(uid) && !accounts.has(name)) accounts.set(name, { name, uid: Number(uid), home });
   }
   return accounts;
 }

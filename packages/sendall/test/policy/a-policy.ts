@@ -13,6 +13,7 @@ export const aRule = (changes: Partial<Rule> = {}): Rule => ({
   program: '/usr/bin/true',
   args: [],
   rest: undefined,
+  paths: [],
   runAs: 'app',
   env: [],
   cwd: [],

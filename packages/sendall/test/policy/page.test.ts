@@ -1,7 +1,7 @@
 /** The examples of docs/sendall/policy.md are policies, and decide as the page says. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { decide } from '../../dist/policy/match.js';
+import { decide, verbOf } from '../../dist/policy/match.js';
 import { parsePolicy } from '../../dist/policy/parse.js';
 import { VERBS } from '../../dist/policy/rules.js';
 import { aMachine, aSpec } from './a-policy.js';
@@ -17,12 +17,12 @@ test.each(policies)('this is a policy, and decides as it says: %s', (text) => {
   const policy = parsePolicy(Buffer.from(text), 'policy.yaml');
   const [first] = policy.rules;
   const principal = [...first!.principals][0] ?? 'someone';
-  const said = [...text.matchAll(/^# (allowed|denied): (.+)$/gm)];
+  const said = [...text.matchAll(/^# (?:(put|get) )?(allowed|denied): (.+)$/gm)];
   expect(said.length).toBeGreaterThan(0);
-  for (const [, verdict, command] of said) {
-    const spec = aSpec(command!.split(' '));
-    const decision = decide(policy, { principal, roles: [...first!.roles], verb: 'exec', spec }, aMachine);
-    expect([command, 'allow' in decision ? 'allowed' : 'denied']).toEqual([command, verdict]);
+  for (const [, verb = 'exec', verdict, words] of said) {
+    const spec = aSpec(words!.split(' '), verb === 'exec' ? {} : { verb, stdin: true });
+    const decision = decide(policy, { principal, roles: [...first!.roles], verb: verbOf(spec), spec }, aMachine);
+    expect([words, 'allow' in decision ? 'allowed' : 'denied']).toEqual([words, verdict]);
   }
 });
 

@@ -19,6 +19,10 @@ const rule = (...lines: string[]) =>
 const run = (...lines: string[]) =>
   rule('id: a', 'who: [alice]', 'verbs: [exec]', 'program: /usr/bin/id', 'run-as: app', ...lines);
 
+/** A rule about files. */
+const put = (...lines: string[]) =>
+  rule('id: a', 'who: [alice]', 'verbs: [put]', "paths: ['/srv/app/**']", 'run-as: app', ...lines);
+
 const example = `version: 1
 rules:
   - id: restart-web
@@ -50,6 +54,7 @@ test('every key of a rule is read', () => {
         { kind: 'like', pattern: 'web-*', start: 'web-' },
       ],
       rest: undefined,
+      paths: [],
       runAs: 'app',
       env: [
         { name: 'LANG', open: false },
@@ -74,6 +79,21 @@ test('every key of a rule is read', () => {
     ],
     rest: { each: { kind: 'like', pattern: '?', start: '' }, max: 8 },
     stdin: true,
+  });
+});
+
+test('a rule about files has their patterns and a size', () => {
+  const [first] = parse(put('limits: {size: 2MiB, runs: 1}').replace("**'", "**', /srv/x, '/srv/*/c'")).rules;
+  expect(first).toMatchObject({
+    verbs: new Set(['put']),
+    program: undefined,
+    paths: [
+      { kind: 'path', parts: ['srv', 'app'], deep: true },
+      { kind: 'path', parts: ['srv', 'x'], deep: false },
+      { kind: 'path', parts: ['srv', '*', 'c'], deep: false },
+    ],
+    runAs: 'app',
+    limits: { size: 2 * 1024 * 1024, runs: 1 },
   });
 });
 
@@ -158,6 +178,25 @@ test.each<readonly [string, string | Uint8Array, string]>([
   ['trust with any value', run('env: [LANG]', 'trusts-program: yes'), '8: each variable has its value'],
   ['trust with stdin', run('stdin: yes', 'trusts-program: yes'), '8: stdin is no'],
   ['trust with a terminal', run('pty: yes', 'trusts-program: yes'), '8: a terminal has no place'],
+  ['put without paths', put().replace(/ *paths.*\n/, ''), '3: a rule with put needs paths: [/srv/app/**]'],
+  ['put without an account', put().replace('    run-as: app', ''), '3: a rule with put needs run-as'],
+  [
+    'put as root',
+    put().replace('app\n', 'root\n').replace(/app$/, 'root'),
+    '7: files are moved as root for owners only',
+  ],
+  ['put with exec', put().replace('[put]', '[put, exec]'), '5: a rule with put starts no command'],
+  ['put with a program', put('program: /bin/cat'), '8: a rule with put has no program'],
+  ['put with stdin', put('stdin: no'), '8: a rule with put has no stdin'],
+  ['put with variables', put('env: [LANG]'), '8: a rule with put has no env'],
+  ['put with trust', put('trusts-program: yes'), '8: a rule with put has no trusts-program'],
+  ['put with output', put('limits: {output: 1KiB}'), '8: the limits of put have size'],
+  ['put with a relative path', put().replace('/srv', 'srv'), '6: path "srv/app" does not begin with /'],
+  ['put with a class', put().replace('app/**', '[a]'), '6: paths "[a]": it knows * and ? only'],
+  ['no path', put().replace("['/srv/app/**']", '[]'), '6: a rule with put needs paths'],
+  ['a command with paths', run('paths: [/srv/x]'), '8: paths is for put and get'],
+  ['a command with a size', run('limits: {size: 1KiB}'), '8: size is for put and get'],
+  ['forward', rule('id: a', 'who: [a]', 'verbs: [forward]'), '5: connections are forwarded for owners'],
 ])('%s is an error with its line', (_, text, problem) => {
   expect(problemsOf(text)[0]).toContain(problem);
 });

@@ -28,7 +28,7 @@ test('a program that is not there, a folder and a file without x are not started
 });
 
 test('accounts come from the password file', () => {
-  expect(machine.account('root')).toEqual({ name: 'root', uid: 0 });
+  expect(machine.account('root')).toEqual({ name: 'root', uid: 0, home: '/root' });
   expect(machine.account('no-such-user-here')).toBeUndefined();
 });
 

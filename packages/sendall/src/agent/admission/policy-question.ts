@@ -4,13 +4,14 @@ import type { Spec } from '../../protocol/messages.js';
 import { verbOf } from '../../policy/match.js';
 import type { PolicyFile } from '../../policy/policy-file.js';
 import type { Decision, Near, Request } from '../../policy/request.js';
-import { VERBS, type Verb } from '../../policy/rules.js';
+import { movesFiles, VERBS, type Verb } from '../../policy/rules.js';
 
 /** The question: what a run would say. Bytes are base64. */
 export interface PolicyQuestion {
   /** A principal, or role:NAME for any principal with that role alone. */
   readonly user: string;
   readonly verb: string;
+  /** Words of a command, or paths for put and get. */
   readonly argv?: readonly string[];
   readonly script?: string;
   readonly cwd?: string;
@@ -90,16 +91,17 @@ function requestOf(question: PolicyQuestion, rolesOf: (principal: string) => rea
   const { secrets = [], secretAs = 'fd', limits } = question;
   const role = user.startsWith('role:') ? user.slice(5) : undefined;
   const who = role === undefined ? { principal: user, roles: rolesOf(user) ?? [] } : { principal: user, roles: [role] };
-  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty') return { ...who, verb: verb as Verb };
+  const moves = movesFiles(verb);
+  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty' && !moves) return { ...who, verb: verb as Verb };
   const isText = verb === 'sh' || (verb === 'pty' && !argv.length);
   const spec: Spec = {
-    verb: isText ? 'sh' : 'exec',
+    verb: moves ? verb : isText ? 'sh' : 'exec',
     argv: argv.map(bytesOf),
     script: isText ? bytesOf(script ?? '') : undefined,
     cwd: cwd === undefined ? undefined : bytesOf(cwd),
     env: env.map(bytesOf),
     runAs,
-    stdin,
+    stdin: stdin || moves,
     pty: pty || verb === 'pty' ? { cols: 80, rows: 24 } : undefined,
     tags: [],
     secrets: secrets.map((name) => ({ name, as: secretAs })),

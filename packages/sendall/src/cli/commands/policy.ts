@@ -31,6 +31,7 @@ export const policy: Command = {
     'sendall policy lint',
     'sendall policy check new-policy.yaml',
     'sendall policy test alice exec web1 -- systemctl restart web-1',
+    'sendall policy test alice put web1 -- /srv/app/app.conf',
   ],
   options: {
     ...under('With test', {
@@ -141,7 +142,9 @@ async function test(args: Arguments, [user, verb, target, ...more]: readonly str
     throw new UsageError(`"${verb}" is no verb of a policy: they are ${VERBS.join(', ')}`);
   if (!isOneTarget(target)) throw new UsageError('policy test asks one host');
   if (verb === 'exec' && !args.rest?.length) throw new UsageError('exec needs a command: -- PROGRAM ARGUMENTS…');
-  if (verb !== 'exec' && verb !== 'pty' && args.rest?.length)
+  const moves = verb === 'put' || verb === 'get';
+  if (moves && !args.rest?.length) throw new UsageError(`${verb} needs paths of the host: -- /srv/app/app.conf`);
+  if (verb !== 'exec' && verb !== 'pty' && !moves && args.rest?.length)
     throw new UsageError(`${verb} takes no command behind "--"`);
   await using host = await asked(target, args);
   const said = await host.ask<PolicyAnswer>('policy-test', questionOf(args, user, verb));
