@@ -37,7 +37,6 @@ const inside =
 const client = inside('sendall/src/client');
 const agent = inside('sendall/src/agent');
 const cli = inside('sendall/src/cli');
-const transfer = inside('sendall/src/transfer');
 const servers = inside('socketserver/src');
 const lab = inside('lab/src');
 module.exports = {
@@ -82,6 +81,7 @@ module.exports = {
     room('keeper/journal', 'protocol', 'keeper/output', 'keeper/probes'),
     room('keeper/log', 'protocol', 'log', 'keeper/journal', 'keeper/probes'),
     room('keeper/door', 'protocol', 'link', 'keeper/journal', 'keeper/output'),
+    room('keeper/transfer', 'protocol', 'log', 'files', 'keeper/system'),
     room('keeper/bounds', 'protocol', 'libc', 'keeper/system', 'keeper/door'),
     room(
       'keeper/run',
@@ -96,6 +96,7 @@ module.exports = {
       'keeper/door',
       'keeper/probes',
       'keeper/bounds',
+      'keeper/transfer',
       'log',
     ),
     room('policy', 'protocol', 'text', 'files'),
@@ -135,11 +136,6 @@ module.exports = {
     ...client('session'),
     ...client('inventories'),
     ...client('run', 'result', 'streams', 'options', 'session'),
-    // Rooms of transfers, from the lowest to the highest. What lies at its root connects them.
-    ...transfer('files'),
-    ...transfer('stream', 'files'),
-    ...transfer('source', 'files'),
-    ...transfer('place', 'files', 'stream'),
     // Rooms of the agent, from the lowest to the highest. What lies at its root connects them, or is shared by all.
     ...agent('streams'),
     ...agent('callers'),

@@ -1,6 +1,6 @@
 /**
  * Bundles our programs into a few files each, in folders of the package's dist, so that `sendall run` and `sendall-ssh`
- * read few files.
+ * read few files, and the keeper's own program for transfers into one.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -81,3 +81,15 @@ async function bundleInto(name, program, atOnce) {
 const { version } = JSON.parse(readFileSync(new URL('../packages/sendall/package.json', import.meta.url), 'utf8'));
 await bundleInto('cli-bundle', 'main', forRun);
 await bundleInto('ssh-bundle', 'sendall-ssh', forSsh);
+
+// Users who cannot read our folder get it as a descriptor, so it is one file.
+const helper = await rolldown({
+  input: `${dist}transfer/helper.js`,
+  platform: 'node',
+  // Each loads a binary beside it, and may be missing.
+  external: ['koffi', '@node-rs/crc32'],
+  treeshake: { moduleSideEffects: false },
+  logLevel: 'silent',
+});
+await helper.write({ file: `${dist}transfer/helper.cjs`, format: 'cjs', codeSplitting: false });
+await helper.close();

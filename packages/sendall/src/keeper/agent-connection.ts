@@ -5,7 +5,7 @@ import { hashBase64 } from '../log/hashes.js';
 import type { RecordOf } from '../log/records.js';
 import type { Starter } from '../started.js';
 import {
-  USES_ACCOUNT_SHELL,
+  FORWARDS,
   HAS_LOG,
   KEEPS_NOTHING,
   MAX_FRAME,
@@ -14,6 +14,8 @@ import {
   STREAM,
   TAKES_SECRETS,
   TELLS_BLOCKED,
+  TRANSFERS,
+  USES_ACCOUNT_SHELL,
   type Message,
   type MessageNamed,
   type RunInfo,
@@ -212,7 +214,16 @@ export class AgentConnection implements KeeperAttachmentOwner {
       epoch: journal.epoch,
       name: 'keeper',
       bootId,
-      features: [TELLS_BLOCKED, OBEYS_LIMITS, TAKES_SECRETS, HAS_LOG, USES_ACCOUNT_SHELL, KEEPS_NOTHING],
+      features: [
+        TELLS_BLOCKED,
+        OBEYS_LIMITS,
+        TAKES_SECRETS,
+        HAS_LOG,
+        USES_ACCOUNT_SHELL,
+        KEEPS_NOTHING,
+        TRANSFERS,
+        FORWARDS,
+      ],
       maxFrame: MAX_FRAME,
       maxRuns: limits.maxAliases,
       window: limits.stdinWindow,

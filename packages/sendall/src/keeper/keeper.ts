@@ -26,6 +26,7 @@ import { SetAside } from './journal/set-aside.js';
 import { LimitGroups } from './bounds/limit-groups.js';
 import { removeSpool, spoolFolderName, spoolRoot } from './output/spool.js';
 import type { Native } from './system/native.js';
+import { OwnProgram } from './transfer/own-program.js';
 
 export interface KeeperSetup {
   readonly home: Home;
@@ -58,6 +59,7 @@ export class Keeper implements Desk, OpeningDesk {
   readonly holdings: Holdings;
   readonly inputPool: CreditPool;
   readonly account = ownAccount();
+  readonly ownProgram = new OwnProgram();
   readonly devNull = openSync('/dev/null', 'r+');
   readonly bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   readonly #finished: () => void;
@@ -311,6 +313,7 @@ export class Keeper implements Desk, OpeningDesk {
     for (const agent of this.#agents) agent.wire.close();
     this.#retention.close();
     this.children.close();
+    this.ownProgram.close();
     this.limitGroups.close();
     this.cgroups?.close();
     this.log.close();

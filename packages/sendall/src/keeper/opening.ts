@@ -13,6 +13,7 @@ import type { EntryOf } from './journal/entries.js';
 import { publish } from './probes/events.js';
 import { fault } from './probes/faults.js';
 import type { RunServices } from './run/services.js';
+import { startsOwnProgram } from '../protocol/own-runs.js';
 import { boundBy, ownGrant } from './bounds/grant.js';
 import { Places, type Place } from './bounds/places.js';
 import { keyOf, type Retention } from './run/retention.js';
@@ -106,6 +107,8 @@ export class Opening {
     }
     const grant = message.grant && ownGrant(message.grant);
     spec = boundBy(grant, spec);
+    // What has passed is in files by now, or its caller has it.
+    if (startsOwnProgram(spec)) spec = { ...spec, passing: true };
     const refusal = this.#mayOpen(message);
     if (refusal) return refuse(refusal);
     const busy = this.#ruleTurns.refusal(principal, grant);

@@ -53,8 +53,12 @@ const KEYS = {
     'count',
     'from',
   ],
-  put: ['run', 'principal', 'caller', 'path', 'bytes', 'sha256'],
-  get: ['run', 'principal', 'caller', 'path', 'bytes', 'sha256'],
+  /**
+   * Files that a run placed here, or sent, as its program reported: counts of all, and the first ones by name. The program
+   * runs as the run's user, whose other processes could make it say anything.
+   */
+  put: ['run', 'principal', 'reported', 'files', 'bytes', 'same', 'failed', 'named'],
+  get: ['run', 'principal', 'reported', 'files', 'bytes', 'same', 'failed', 'named'],
 } as const;
 
 export type RecordKind = keyof typeof KEYS;

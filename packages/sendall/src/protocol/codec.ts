@@ -11,6 +11,7 @@ import {
   type MessageName,
   type Spec,
 } from './messages.js';
+import { OWN_VERBS, startsOwnProgram, wrongOwnRun } from './own-runs.js';
 import { wrongSecrets } from './secrets.js';
 
 const HEADER = 8;
@@ -124,7 +125,7 @@ export function encodeSpec(spec: Spec): Uint8Array {
 const NUL = 0;
 /** A terminal's name, which becomes TERM. Programs find files by it. */
 export const TERMINAL_NAME = /^[A-Za-z0-9._+-]{1,64}$/;
-const VERBS = new Set(['exec', 'sh']);
+const VERBS = new Set<string>(['exec', 'sh', ...OWN_VERBS]);
 /** What these fields of a spec may say. */
 export const CHOICES = {
   capture: ['split', 'merged', 'exact', 'ordered'],
@@ -137,7 +138,7 @@ export const CHOICES = {
  */
 export function decodeSpec(raw: Uint8Array): Spec {
   const spec = decodeFields(SPEC_FIELDS, raw, 'spec');
-  if (!VERBS.has(spec.verb)) throw new ProtocolError('spec.verb must be exec or sh');
+  if (!VERBS.has(spec.verb)) throw new ProtocolError(`spec.verb must be one of ${[...VERBS].join(', ')}`);
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
   if (spec.accountShell && spec.verb !== 'sh') throw new ProtocolError('spec.accountShell is for the verb sh');
@@ -158,7 +159,7 @@ export function decodeSpec(raw: Uint8Array): Spec {
     if (word?.includes(NUL)) throw new ProtocolError(`${where} holds a NUL byte, which no command can receive`);
   for (const pair of spec.env) if (pair.indexOf(0x3d) < 1) throw new ProtocolError('an env entry is not NAME=VALUE');
   if (spec.verb === 'exec' && spec.argv[0]!.length === 0) throw new ProtocolError('argv[0] is empty');
-  const wrong = wrongSecrets(spec);
+  const wrong = startsOwnProgram(spec) ? wrongOwnRun(spec) : wrongSecrets(spec);
   if (wrong !== undefined) throw new ProtocolError(wrong);
   return spec;
 }

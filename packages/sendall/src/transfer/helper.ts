@@ -1,16 +1,18 @@
 /**
- * The program at the host's end of a transfer: `put DST` receives, `get SRC…` sends, over stdin and stdout. It runs as
- * the run's user. SENDALL_ROOTS says which files it may touch, and must be there: `any`, or a JSON list of paths with one
+ * The program at the host's end of a transfer: `put DST` receives, `get SRC…` sends, `forward HOST:PORT` connects, over
+ * stdin and stdout. It runs as the run's user. SENDALL_ROOTS says which files it may touch, and must be there: `any`, or a JSON list of paths with one
  * character a byte.
  */
 import { Socket } from 'node:net';
 import { createReadStream, createWriteStream, fstatSync } from 'node:fs';
 import { ownWords } from '../text/own-words.js';
 import type { Readable, Writable } from 'node:stream';
-import type { FileTransfer } from './stream/events.js';
+import { Reporter } from '../protocol/transfer-report.js';
+import type { FileEvent, FileTransfer } from './events.js';
+import { forward } from './forward.js';
 import { receiveFiles } from './receiving.js';
 import { sendFiles } from './sending.js';
-import type { Roots } from './files/roots.js';
+import type { Roots } from './roots.js';
 
 /** All is placed or the same; a file failed; the transfer failed. */
 const EXIT = { done: 0, files: 1, transfer: 2 } as const;
@@ -64,21 +66,31 @@ function start(
   operands: readonly Buffer[],
   env: NodeJS.ProcessEnv,
   streams: ReturnType<typeof standardStreams>,
+  onFile: (event: FileEvent) => void,
 ): FileTransfer {
-  const options = { roots: rootsOf(env), run: env.SENDALL_RUN };
+  const options = { roots: rootsOf(env), run: env.SENDALL_RUN, onFile };
   const [first] = operands;
   if (verb === 'put' && first && operands.length === 1) return receiveFiles(first, streams, options);
   if (verb === 'get' && first) return sendFiles(operands, streams, options);
   throw new StartError('put takes one operand, get at least one');
 }
 
+/** Tells the keeper's log. */
+function report(reporter: Reporter, { state, kind, path, bytes, sha256 }: FileEvent): void {
+  if (state === 'placed' && kind === 'file') reporter.placed(path, bytes, sha256?.toString('hex'));
+  else if (state === 'same') reporter.same();
+  else if (state === 'failed') reporter.failed();
+}
+
 async function main(): Promise<number> {
   const [verb, ...operands] = ownWords().map((word) => Buffer.from(word));
+  if (verb?.toString() === 'forward') return await forward(operands.join(' '));
   const env = { ...process.env };
   delete process.env.SENDALL_ROOTS;
   const streams = standardStreams();
-  const { result } = start(verb?.toString() ?? '', operands, env, streams);
-  const { failed } = await result;
+  const reporter = new Reporter();
+  const { result } = start(verb?.toString() ?? '', operands, env, streams, (event) => report(reporter, event));
+  const { failed } = await result.finally(() => reporter.end());
   await new Promise<void>((resolve) => {
     if (streams.output.writableFinished || streams.output.destroyed) resolve();
     else streams.output.once('finish', resolve).once('close', resolve);

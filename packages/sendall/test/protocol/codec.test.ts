@@ -186,7 +186,7 @@ describe('specs', () => {
     ['a variable without =', { env: [Buffer.from('A')] }, /NAME=VALUE/],
     ['no words', { argv: [] }, /argv is empty/],
     ['an empty program', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
-    ['another verb', { verb: 'eval' }, /spec.verb must be exec or sh/],
+    ['another verb', { verb: 'eval' }, /spec.verb must be one of exec, sh, put, get, forward/],
     ['another capture', { capture: 'some' }, /spec.capture must be one of split, merged, exact, ordered/],
     ['another overflow', { overflow: 'never' }, /spec.overflow must be one of block, stop, drop-old/],
     ['a terminal with a path for a name', { pty: { ...PTY, term: '../../tmp/x' } }, /spec.pty.term is not the name/],
@@ -200,6 +200,34 @@ describe('specs', () => {
     ],
   ])('%s is refused, and named', (_, part, error) => {
     expect(() => decodeSpec(encodeSpec(spec(part)))).toThrow(error);
+  });
+
+  const own = { verb: 'put', argv: [Buffer.from('/srv/x')], stdin: true };
+  test.each([
+    ['no stdin', { stdin: false }, /spec.stdin of put is off/],
+    ['no operand', { argv: [] }, /spec.argv of put has 0 words, not one/],
+    ['two operands', { argv: [Buffer.from('/a'), Buffer.from('/b')] }, /spec.argv of put has 2 words, not one/],
+    ['an empty operand', { argv: [Buffer.alloc(0)] }, /argv\[0\] is empty/],
+    ['nothing to get', { verb: 'get', argv: [] }, /spec.argv of get has no path/],
+    ['a NUL in an operand', { argv: [Buffer.from('/a\0b')] }, /argv\[0\] holds a NUL/],
+    ['a variable', { env: [Buffer.from('NODE_OPTIONS=--require=/tmp/x')] }, /spec.env is not for put/],
+    ['a folder', { cwd: Buffer.from('/') }, /spec.cwd is not for put/],
+    ['text', { script: Buffer.from('id') }, /spec.script is not for put/],
+    ['a terminal', { pty: PTY }, /spec.pty is not for put/],
+    ['a secret', { secrets: [{ name: 'A', as: 'env' }] }, /spec.secrets is not for put/],
+    ['a shell', { accountShell: true }, /spec.accountShell is for the verb sh/],
+    ['records', { capture: 'exact' }, /spec.capture exact is not for put/],
+    ['output that may be dropped', { overflow: 'drop-old' }, /spec.overflow drop-old is not for put/],
+  ])('our own program with %s is refused, and named', (_, part, error) => {
+    expect(() => decodeSpec(encodeSpec(spec({ ...own, ...part })))).toThrow(error);
+  });
+
+  test('operands of our own program come back as they were', () => {
+    const argv = [Buffer.from([0x2d, 0xff, 0x0a]), Buffer.from('--'), Buffer.from('/srv/a b')];
+    const limits = { memory: 1, files: 9 };
+    const { argv: words, ...rest } = decodeSpec(encodeSpec(spec({ ...own, verb: 'get', argv, limits, passing: true })));
+    expect(words.map((word) => Buffer.from(word))).toEqual(argv);
+    expect(rest).toMatchObject({ verb: 'get', limits, passing: true });
   });
 
   test('every field of a spec comes back', () => {

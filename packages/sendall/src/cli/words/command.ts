@@ -15,7 +15,6 @@ export interface Option {
     | 'file'
     | 'folder'
     | 'host'
-    | 'destination'
     | 'identity'
     | 'run'
     | 'selection'
@@ -43,7 +42,7 @@ export interface Command {
   readonly options: Readonly<Record<string, Option>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
-  readonly complete?: 'host' | 'destination' | 'run' | 'file';
+  readonly complete?: 'host' | 'run' | 'file';
   /** The same for the words after these subcommands. */
   readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
   /** It parses its words itself: they are all in `rest`. */

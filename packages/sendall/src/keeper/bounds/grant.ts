@@ -18,6 +18,7 @@ const lesser = (a: number | undefined, b: number | undefined): number | undefine
 export const ownGrant = (grant: Grant): Grant => ({
   ...grant,
   program: grant.program && Uint8Array.from(grant.program),
+  transfer: grant.transfer && { ...grant.transfer, roots: grant.transfer.roots.map((root) => Uint8Array.from(root)) },
 });
 
 /** A spec within the bounds of its grant: of each two limits the smaller one. */
@@ -48,7 +49,7 @@ function lesserLimits(a: Limits | undefined, b: Limits | undefined): Limits | un
 export function becomingOf(
   native: Native,
   own: Account,
-  { runAs }: Spec,
+  { runAs, verb }: Spec,
   grant: Grant | undefined,
 ): Becoming | undefined {
   if (!grant && (runAs === undefined || runAs === own.name)) return undefined;
@@ -66,10 +67,22 @@ export function becomingOf(
   if (grant.runAs === undefined) throw new StartFailure('policy', `the rule ${rule} names no user to run commands as`);
   if (runAs !== undefined && runAs !== grant.runAs)
     throw new StartFailure('policy', `the rule ${rule} runs commands as ${grant.runAs}, not as ${runAs}`);
+  checkTransfer(verb, grant);
   const user = accountOf(native, grant.runAs);
+  if (user.uid === 0 && grant.transfer)
+    throw new StartFailure('policy', `the rule ${rule} moves files as root, which is for owners`);
   if (user.uid === 0 && !grant.trustsProgram)
     throw new StartFailure('policy', `the rule ${rule} runs its program as root and does not say that it trusts it`);
   return { user, granted: true };
+}
+
+/** A rule about files starts no command, and one about commands moves no files. */
+function checkTransfer(verb: string, { rule, transfer }: Grant): void {
+  if (verb === 'forward') throw new StartFailure('policy', 'connections are forwarded for owners');
+  const isTransfer = verb === 'put' || verb === 'get';
+  if (isTransfer && !transfer?.roots.length)
+    throw new StartFailure('policy', `the rule ${rule} names no folders for files`);
+  if (!isTransfer && transfer) throw new StartFailure('policy', `the rule ${rule} is for files, and starts no command`);
 }
 
 function accountOf(native: Native, name: string) {

@@ -45,6 +45,7 @@ import { Launch } from './start.js';
 import { failedCall } from '../../libc/system-error.js';
 import type { Status } from '../system/native.js';
 import { CgroupTree, ScanTree, SIGCONT, signalAll, type Tree } from '../system/tree.js';
+import { fileRecord, ReportPipe } from '../transfer/report-pipe.js';
 
 export type RunState = 'queued' | 'starting' | 'running' | 'exited' | 'refused' | 'lost';
 /** Why the keeper ended a command. */
@@ -105,6 +106,7 @@ export class KeeperRun implements OutputsEvents {
   #stdin: Stdin | undefined;
   #screen: Screen | undefined;
   #outputs: Outputs | undefined;
+  #report: ReportPipe | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
   #status: Status | undefined;
@@ -327,6 +329,7 @@ export class KeeperRun implements OutputsEvents {
       cgroup: tree.cgroup,
     });
     fault('after-started');
+    if (launch.report >= 0) this.#report = new ReportPipe(this.#services.native, launch.report);
     if (launch.terminal) {
       this.#screen = new Screen(launch.terminal);
       for (const attachment of this.audience.attachments) this.#screen.follow(attachment);
@@ -617,6 +620,7 @@ export class KeeperRun implements OutputsEvents {
     outputs.read();
     fault('before-exit');
     const { log } = this.#services;
+    this.#logFiles();
     const logIndex = log.append('exit', this.#exitRecord(exit));
     this.#enter({ kind: 'exit', no: this.no, exit, stored: true, logIndex });
     publish({ what: 'exit', no: this.no });
@@ -637,6 +641,15 @@ export class KeeperRun implements OutputsEvents {
     if (timeoutMs === undefined) return;
     const left = Math.max(0, timeoutMs - (performance.now() - this.#startedAt));
     this.#leaveTree = after(left, () => this.end('timeout'));
+  }
+
+  /** What our own program says that it did: its user's processes could say anything. */
+  #logFiles(): void {
+    const reported = this.#report?.take();
+    const { verb } = this.#spec!;
+    if (!reported || (verb !== 'put' && verb !== 'get')) return;
+    const { principal } = this.remembered;
+    this.#services.log.note(verb, { run: this.#idText, principal, ...fileRecord(reported) });
   }
 
   #exitRecord({ code, signal, cause, reason, upto, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
@@ -694,6 +707,8 @@ export class KeeperRun implements OutputsEvents {
   #letGo(): void {
     this.#outputs?.destroy();
     this.#outputs = undefined;
+    this.#report?.close();
+    this.#report = undefined;
     this.#stdin?.stop();
     this.#stdin = undefined;
     this.#deadlines = undefined;

@@ -75,7 +75,5 @@ export function secretVariables(secrets: Secrets): Uint8Array[] {
 
 /** Opens the secrets that a command gets in descriptors, each by itself with `opened`: a later one may fail. */
 export function openSecrets(native: Native, secrets: Secrets, opened: (fd: number) => void): void {
-  const inMemory = secrets.filter(({ as }) => as === 'fd');
-  // Above the numbers that the command has them under, or one would take another's place.
-  for (const { value } of inMemory) opened(native.sealed(value, FIRST_AFTER_STANDARD + inMemory.length));
+  for (const { as, value } of secrets) if (as === 'fd') opened(native.sealed(value));
 }

@@ -10,6 +10,7 @@ import type { KeeperLog } from '../log/keeper-log.js';
 import type { KeeperLimits } from '../door/limits.js';
 import type { LimitGroups } from '../bounds/limit-groups.js';
 import type { Native } from '../system/native.js';
+import type { OwnProgram } from '../transfer/own-program.js';
 
 export interface RunServices {
   readonly home: Home;
@@ -25,6 +26,8 @@ export interface RunServices {
   readonly holdings: { of(principal: string): { readonly spool: SpoolBudget; known: number } };
   readonly inputPool: CreditPool;
   readonly account: Account;
+  /** For put, get and forward. */
+  readonly ownProgram: OwnProgram;
   /** An open /dev/null. */
   readonly devNull: number;
   readonly bootId: string;

@@ -1,5 +1,6 @@
 /** A command's words in listings and in the journal, cut to a bounded size. */
 import type { Spec } from '../../protocol/messages.js';
+import { startsOwnProgram } from '../../protocol/own-runs.js';
 
 /** Bytes of words that are shown. */
 const SHOWN = 2048;
@@ -20,10 +21,15 @@ function cut(words: readonly Uint8Array[]): Uint8Array[] {
 }
 
 /** As listings show it: shell text too, while the spec is in memory. */
-export const listedWords = ({ verb, argv, script }: Spec): Uint8Array[] => {
-  if (verb !== 'sh') return cut(argv);
+export function listedWords(spec: Spec): Uint8Array[] {
+  const { verb, script } = spec;
+  if (verb !== 'sh') return journalWords(spec);
   return cut(script!.length > 0 ? [...SHELL, script!] : LOGIN);
-};
+}
 
 /** As the journal has it: without shell text, which may hold what must not stay on the disk. */
-export const journalWords = ({ verb, argv }: Spec): Uint8Array[] => cut(verb === 'sh' ? SHELL : argv);
+export function journalWords({ verb, argv }: Spec): Uint8Array[] {
+  if (verb === 'sh') return cut(SHELL);
+  // Our own program is known by its verb.
+  return cut(startsOwnProgram({ verb }) ? [Buffer.from(verb), ...argv] : argv);
+}

@@ -2,6 +2,7 @@
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { STREAM, type Grant, type Spec } from '../../protocol/messages.js';
+import { startsOwnProgram } from '../../protocol/own-runs.js';
 import { buildEnvironment, ownAccount, withVariables } from '../system/environment.js';
 import { becomingOf } from '../bounds/grant.js';
 import { beginLimits, type LimitEnd } from '../bounds/limit-ends.js';
@@ -15,10 +16,11 @@ import { findProgram, mustWriteToSockets, openFolder, startFailure, StartFailure
 import { PacketSource, RecordSource } from '../output/records.js';
 import { PipeSource, type Source } from '../system/source.js';
 import { SystemError } from '../../libc/system-error.js';
-import type { Arranged, Native, UserAccount } from '../system/native.js';
+import { FIRST_AFTER_STANDARD, type Arranged, type Native, type UserAccount } from '../system/native.js';
 import { Terminal } from '../system/terminal.js';
 import type { Spawner } from '../system/spawner.js';
 import type { Tree } from '../system/tree.js';
+import { ownEnvironment, ownFolder } from '../transfer/own-surroundings.js';
 
 const SLASH = 0x2f;
 const SHELL = Buffer.from('/bin/sh\0');
@@ -43,7 +45,7 @@ export interface Surroundings {
 /** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
 export class Launch {
   readonly #native: Native;
-  readonly #name: Uint8Array;
+  #name: Uint8Array;
   #argv: readonly Uint8Array[];
   #env: readonly Uint8Array[];
   readonly #becoming: Becoming | undefined;
@@ -54,8 +56,8 @@ export class Launch {
   #path: Buffer = SHELL;
   /** Ends the child gets; closed here once it has them. */
   readonly #theirs: number[] = [];
-  /** Those of them that hold secrets. */
-  readonly #secrets: number[] = [];
+  /** Those of them behind stderr, in their order. */
+  readonly #more: number[] = [];
   #handedOver = false;
   #stdin = -1;
   #stdout = -1;
@@ -63,6 +65,8 @@ export class Launch {
   /** Our ends. */
   readonly outputs: OpenedStream[] = [];
   input = -1;
+  /** Where our own program reports its files. */
+  report = -1;
   terminal: Terminal | undefined;
   readonly tree: Tree;
   readonly group: LimitGroup | undefined;
@@ -86,7 +90,10 @@ export class Launch {
     // Its shell may have been changed since this process began.
     const account = this.#user ?? (accountShell ? ownAccount() : services.account);
     const given = secrets.length ? [...spec.env, ...secretVariables(secrets)] : spec.env;
-    const { pairs, path } = buildEnvironment(account, given, runId, spec.pty?.term);
+    const isOwn = startsOwnProgram(spec);
+    const { pairs, path } = isOwn
+      ? ownEnvironment(runId, grant)
+      : buildEnvironment(account, given, runId, spec.pty?.term);
     this.#env = pairs;
     const shell = accountShell ? Buffer.from(account.shell) : SHELL.subarray(0, -1);
     this.#argv = spec.verb === 'sh' ? shellWords(spec.script!) : spec.argv;
@@ -95,15 +102,15 @@ export class Launch {
       this.#prefix = prefixOf(this.#native, this.#becoming, spec.limits, given);
       if (accountShell) this.#argv = accountShellWords(account, spec.script!, this.#prefix.length > 0);
       this.#asUser(() => {
-        this.#cwd = this.#openFolder(folderOf(spec.cwd, account.home), accountShell && !spec.cwd);
-        this.#path = this.#findProgram(spec, path);
+        this.#cwd = isOwn
+          ? ownFolder(this.#native, account.home, spec)
+          : this.#openFolder(folderOf(spec.cwd, account.home), accountShell && !spec.cwd);
+        if (isOwn) this.#takeOwnProgram(services, spec);
+        else this.#path = this.#findProgram(spec, path);
         if (spec.capture === 'ordered' && !spec.pty) mustWriteToSockets(this.#path, this.#cwd);
         this.#openStreams(services, spec);
         if (accountShell) this.#env = withVariables(pairs, sshVariables(connection, this.terminal?.name));
-        openSecrets(this.#native, secrets, (fd) => {
-          this.#theirs.push(fd);
-          this.#secrets.push(fd);
-        });
+        openSecrets(this.#native, secrets, (fd) => void this.#pass(fd));
       });
       // Not as the user: the socket's name is in the keeper's own folder for a moment.
       if (!spec.pty && spec.capture === 'ordered') this.#openRecords(services);
@@ -135,6 +142,24 @@ export class Launch {
       if (!orRoot || !(error instanceof StartFailure)) throw error;
       return openFolder(this.#native, Buffer.from('/'));
     }
+  }
+
+  /** put, get and forward: our own program, with its operands. */
+  #takeOwnProgram({ ownProgram }: RunServices, { verb, argv }: Spec): void {
+    const [read, write] = this.#native.pipe('read');
+    this.report = read;
+    this.#pass(write);
+    const { path, words } = ownProgram.start(this.#native, (fd) => this.#pass(fd));
+    this.#path = path;
+    this.#name = Buffer.from(ownProgram.file);
+    this.#argv = [...words, Buffer.from(verb), ...argv];
+  }
+
+  /** A descriptor that it gets behind stderr; its number there. */
+  #pass(fd: number): number {
+    this.#theirs.push(fd);
+    this.#more.push(fd);
+    return FIRST_AFTER_STANDARD + this.#more.length - 1;
   }
 
   /** What is opened here belongs to the user: a command may open its own /dev/stdout again. */
@@ -285,7 +310,7 @@ export class Launch {
       stderr: this.#stderr,
       terminal: this.terminal?.path,
       cgroup: this.group?.domain?.folder,
-      more: this.#secrets,
+      more: this.#more,
     });
   }
 
@@ -323,8 +348,9 @@ export class Launch {
     for (const { source } of this.outputs) source.close();
     this.outputs.length = 0;
     this.terminal?.release();
-    if (this.input >= 0) this.#native.close(this.input);
+    for (const fd of [this.input, this.report]) if (fd >= 0) this.#native.close(fd);
     this.input = -1;
+    this.report = -1;
   }
 }
 

@@ -1,7 +1,8 @@
 /** A command's environment is built anew: it inherits none of the keeper's variables. */
 import { userInfo } from 'node:os';
 
-const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Where commands are looked for, unless a caller says otherwise. */
+export const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The variable that marks every process of a run, so that they can be found without a cgroup. */
 export const RUN_MARK = 'SENDALL_RUN';

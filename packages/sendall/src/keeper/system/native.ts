@@ -40,7 +40,7 @@ export interface SpawnPlan {
   terminal?: Buffer | undefined;
   /** A descriptor of the cgroup of version 2 to be born in, outside of the keeper's own. */
   cgroup?: number | undefined;
-  /** What the command gets as descriptors 3, 4 and so on. Their own numbers are above all of these. */
+  /** What the command gets as descriptors 3, 4 and so on. */
   more?: readonly number[];
 }
 
@@ -176,11 +176,11 @@ export interface Native {
   apartFromKeys<T>(act: () => T): T;
   duplicate(fd: number): number;
   /**
-   * A file in memory with these bytes, which nobody can change any more; its position is at its first byte. Its number is
-   * at least `least`, and it closes on exec.
+   * A file in memory with these bytes, which nobody can change any more; its position is at its first byte. It closes
+   * on exec.
    * @throws SystemError
    */
-  sealed(bytes: Uint8Array, least: number): number;
+  sealed(bytes: Uint8Array): number;
   /** A new pseudo-terminal: our end, non-blocking, and the path of the other. */
   openTerminal(): { master: number; path: string };
   setTerminalSize(fd: number, cols: number, rows: number): void;

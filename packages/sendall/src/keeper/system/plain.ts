@@ -198,7 +198,7 @@ export function plainNative(folder: string): Native {
           cwd,
           env: variables,
           detached: true,
-          stdio: [plan.stdin, plan.stdout, plan.stderr],
+          stdio: [plan.stdin, plan.stdout, plan.stderr, ...(plan.more ?? [])],
         });
       } catch (error) {
         throw errnoOf(error);

@@ -9,7 +9,6 @@ const MFD_CLOEXEC = 0x1;
 const MFD_ALLOW_SEALING = 0x2;
 /** From Linux 6.3 on: never executable, which some systems demand. */
 const MFD_NOEXEC_SEAL = 0x8;
-const F_DUPFD_CLOEXEC = 1030;
 const F_ADD_SEALS = 1033;
 /** No more seals, neither shorter nor longer, and no writes. */
 const SEALS = 0x1 | 0x2 | 0x4 | 0x8;
@@ -32,16 +31,17 @@ export function memoryFileCalls(libc: Libc): Pick<Native, 'sealed'> {
   };
 
   return {
-    sealed(bytes, least) {
+    sealed(bytes) {
       const fd = create();
       try {
         // By place: the position stays at the first byte.
         for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at, at);
         fchmodSync(fd, OWNER_READS);
         fcntl(fd, F_ADD_SEALS, SEALS);
-        return fcntl(fd, F_DUPFD_CLOEXEC, least);
-      } finally {
+        return fd;
+      } catch (error) {
         closeSync(fd);
+        throw error;
       }
     },
   };

@@ -93,8 +93,17 @@ export function spawnCalls(libc: Libc, starter: Starter): Spawn {
           addDup2(actions, plan.stderr, 2);
         }
         const { more = [] } = plan;
-        for (const [i, fd] of more.entries()) addDup2(actions, fd, FIRST_AFTER_STANDARD + i);
-        addCloseFrom(actions, FIRST_AFTER_STANDARD + more.length);
+        const end = FIRST_AFTER_STANDARD + more.length;
+        let spare = end;
+        // One whose number another one will have goes elsewhere first.
+        const from = more.map((fd) => {
+          if (fd >= end) return fd;
+          while (more.includes(spare)) spare++;
+          addDup2(actions, fd, spare);
+          return spare++;
+        });
+        for (const [i, fd] of from.entries()) addDup2(actions, fd, FIRST_AFTER_STANDARD + i);
+        addCloseFrom(actions, end);
       } catch (error) {
         discard(actions);
         throw error;

@@ -1,9 +1,9 @@
 /** Options of both sides of a transfer, and how the side that has no settings gets the other's. */
-import { ProtocolError, SendallError } from '../../errors.js';
+import { ProtocolError, SendallError } from '../errors.js';
 import type { Channel } from './channel.js';
 import { limitsOf, type TransferLimits } from './limits.js';
 import { encodeMessage, VERSION, type Body, type TransferMessage } from './messages.js';
-import type { Roots } from '../files/roots.js';
+import type { Roots } from './roots.js';
 import { checkSettings, FSYNC, type CheckedSettings, type TransferSettings } from './settings.js';
 import type { OnFile } from './tally.js';
 
@@ -26,11 +26,7 @@ export interface TransferOptions {
 }
 
 /** Sends this side's header. */
-export function sendBegin(
-  channel: Channel,
-  settings: CheckedSettings | undefined,
-  more: Pick<Body<'begin'>, 'sources' | 'name' | 'into'> = {},
-): void {
+export function sendBegin(channel: Channel, settings: CheckedSettings | undefined, sources?: number): void {
   channel.send(
     encodeMessage('begin', {
       version: VERSION,
@@ -43,9 +39,8 @@ export function sendBegin(
         mode: settings.mode,
         inPlace: !settings.atomic || undefined,
         fresh: !settings.resume || undefined,
-        into: settings.into,
       },
-      ...more,
+      sources,
     }),
   );
 }
@@ -64,7 +59,7 @@ export function settingsOf(
   if (own && theirs) throw new ProtocolError('both sides have settings');
   if (own) return own;
   if (!theirs) throw new ProtocolError('neither side has settings');
-  const { exclude, mode, inPlace, fresh, into } = theirs;
+  const { exclude, mode, inPlace, fresh } = theirs;
   return checkSettings(
     {
       delete: theirs.delete ?? false,
@@ -75,7 +70,6 @@ export function settingsOf(
       atomic: !inPlace,
       resume: !fresh,
       ...(mode !== undefined && { mode }),
-      ...(into !== undefined && { into }),
     },
     limits,
   );
