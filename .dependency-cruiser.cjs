@@ -37,6 +37,7 @@ const inside =
 const client = inside('sendall/src/client');
 const agent = inside('sendall/src/agent');
 const cli = inside('sendall/src/cli');
+const transfer = inside('sendall/src/transfer');
 const servers = inside('socketserver/src');
 const lab = inside('lab/src');
 module.exports = {
@@ -136,6 +137,11 @@ module.exports = {
     ...client('session'),
     ...client('inventories'),
     ...client('run', 'result', 'streams', 'options', 'session'),
+    // Rooms of transfers, from the lowest to the highest. What lies at its root connects them.
+    ...transfer('files'),
+    ...transfer('stream', 'files'),
+    ...transfer('source', 'files'),
+    ...transfer('place', 'files', 'stream'),
     // Rooms of the agent, from the lowest to the highest. What lies at its root connects them, or is shared by all.
     ...agent('streams'),
     ...agent('callers'),

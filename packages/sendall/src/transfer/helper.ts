@@ -8,11 +8,11 @@ import { createReadStream, createWriteStream, fstatSync } from 'node:fs';
 import { ownWords } from '../text/own-words.js';
 import type { Readable, Writable } from 'node:stream';
 import { Reporter } from '../protocol/transfer-report.js';
-import type { FileEvent, FileTransfer } from './events.js';
+import type { FileEvent, FileTransfer } from './stream/events.js';
 import { forward } from './forward.js';
 import { receiveFiles } from './receiving.js';
 import { sendFiles } from './sending.js';
-import type { Roots } from './roots.js';
+import type { Roots } from './files/roots.js';
 
 /** All is placed or the same; a file failed; the transfer failed. */
 const EXIT = { done: 0, files: 1, transfer: 2 } as const;

@@ -17,30 +17,31 @@ import {
   renameSync,
   symlinkSync,
   unlinkSync,
+  writeFileSync,
   type BigIntStats,
 } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { ProtocolError, SendallError } from '../errors.js';
-import { loadCalls, type Calls } from './calls.js';
-import { Channel, type Streams } from './channel.js';
-import { ContentSum, hashesHoles } from './content-sum.js';
-import type { EntryKind, FileTransfer, TransferResult } from './events.js';
-import { Exclusion } from './exclusion.js';
-import type { HeldFolder } from './held-folder.js';
-import { openLanding, openToSync, type Landing } from './landing.js';
-import { CARRIED, PIECE, type TransferLimits } from './limits.js';
-import { encodeMessage, type Body, type TransferMessage } from './messages.js';
-import { checkName, isTemporary, NameSet, Temporaries } from './names.js';
-import { conduct, nextMessage, prepare, sendBegin, settingsOf, type TransferOptions } from './options.js';
-import { Outflow } from './outflow.js';
-import { findPartial, temporariesIn } from './partial.js';
-import { Placing, type PlacingContext, type Properties } from './placing.js';
-import { failedWith, Problem, problemOf } from './problem.js';
-import { plainReads } from './reads.js';
-import { removeOthers } from './removal.js';
-import type { CheckedSettings } from './settings.js';
-import { SyncGroups } from './sync-groups.js';
-import { Tally } from './tally.js';
+import { loadCalls, type Calls } from './files/calls.js';
+import { Channel, type Streams } from './stream/channel.js';
+import { ContentSum, hashesHoles } from './stream/content-sum.js';
+import type { EntryKind, FileTransfer, Progress, TransferResult } from './stream/events.js';
+import { Exclusion } from './files/exclusion.js';
+import type { HeldFolder } from './files/held-folder.js';
+import { openLanding, openToSync, type Landing } from './place/landing.js';
+import { CARRIED, PIECE, type TransferLimits } from './stream/limits.js';
+import { encodeMessage, type Body, type TransferMessage } from './stream/messages.js';
+import { checkName, isTemporary, NameSet, Temporaries, UNFINISHED } from './files/names.js';
+import { conduct, nextMessage, prepare, sendBegin, settingsOf, type TransferOptions } from './stream/options.js';
+import { Outflow } from './place/outflow.js';
+import { findPartial, temporariesIn } from './place/partial.js';
+import { Placing, type PlacingContext, type Properties } from './place/placing.js';
+import { failedWith, Problem, problemOf } from './files/problem.js';
+import { plainReads } from './source/reads.js';
+import { removeOthers } from './place/removal.js';
+import type { CheckedSettings } from './stream/settings.js';
+import { SyncGroups } from './place/sync-groups.js';
+import { Tally } from './stream/tally.js';
 
 /**
  * Receives what a `sendFiles` at the other end of the streams sends. `destination`: a path, or a stream for the content
@@ -55,14 +56,20 @@ export function receiveFiles(
   const { limits, own } = prepare(options);
   const channel = new Channel(streams, limits.maxFrame);
   const tally = new Tally(options.onFile);
+  const transfer: { progress: Readonly<Progress>; into: boolean | undefined } = {
+    progress: tally.progress,
+    into: own?.into,
+  };
   const run = async (): Promise<TransferResult> => {
     const calls = await loadCalls();
-    sendBegin(channel, own);
+    if (own) sendBegin(channel, own);
     const header = await nextMessage(channel);
     if (header.type !== 'begin') throw new ProtocolError(`${header.type} came where the header belongs`);
     const settings = settingsOf(own, header, limits);
     if (header.sources === undefined || header.sources < 1) throw new ProtocolError('a header without sources');
-    const receiving = new Receiving(channel, calls, settings, limits, tally, destination, header.sources, options);
+    const receiving = new Receiving(channel, calls, settings, limits, tally, destination, header, options);
+    transfer.into = receiving.into;
+    if (!own) sendBegin(channel, undefined, { into: receiving.into });
     try {
       await receiving.run();
     } catch (error) {
@@ -76,7 +83,7 @@ export function receiveFiles(
   const result = conduct(channel, options.signal, run);
   // Who does not ask for the result is not told of its failure by an unhandled rejection.
   result.catch(() => {});
-  return { progress: tally.progress, result };
+  return Object.assign(transfer, { result });
 }
 
 const kinds = ['file', 'folder', 'link'] as const satisfies readonly EntryKind[];
@@ -170,6 +177,7 @@ class Receiving {
   readonly #files = new Map<number, Incoming>();
   /** Folders of levels, until these are complete. */
   readonly #held = new Set<HeldFolder>();
+  readonly #sourceName: Uint8Array | undefined;
   #linksWaiting = 0;
   #count = 0;
   #settledCount = 0;
@@ -187,15 +195,17 @@ class Receiving {
     limits: TransferLimits,
     tally: Tally,
     destination: string | Uint8Array | Writable,
-    sources: number,
+    header: Body<'begin'>,
     options: TransferOptions,
   ) {
+    const sources = header.sources ?? 1;
     this.#channel = channel;
     this.#calls = calls;
     this.#settings = settings;
     this.#limits = limits;
     this.#tally = tally;
     this.#sources = sources;
+    this.#sourceName = header.name && Buffer.from(header.name);
     this.#exclusion = new Exclusion(settings.exclude);
     this.#groups = new SyncGroups(calls, settings.fsync);
     const { roots } = options;
@@ -215,13 +225,26 @@ class Receiving {
     } else {
       const path = typeof destination === 'string' ? Buffer.from(destination) : Buffer.from(destination);
       try {
-        this.#landing = openLanding(path, sources, options.cwd ?? process.cwd(), settings.dryRun, roots);
+        this.#landing = openLanding(path, {
+          sources,
+          name: header.name,
+          cwd: options.cwd ?? process.cwd(),
+          dryRun: settings.dryRun,
+          into: settings.into,
+          partialAge: limits.partialAge,
+          roots,
+        });
       } catch (error) {
         throw new SendallError('TRANSFER', problemOf(error).message, { cause: error });
       }
     }
     const nothing = Buffer.alloc(0);
     this.#push(new Level({ number: -1, folder: this.#landing.folder, path: nothing, below: nothing }));
+  }
+
+  /** Whether sources land in the destination. */
+  get into(): boolean {
+    return this.#landing.name === undefined && !this.#outflow;
   }
 
   async run(): Promise<void> {
@@ -428,6 +451,7 @@ class Receiving {
       const child = folder.child(name);
       // The umask may have taken something away.
       if (fresh) chmodSync(child.self, mode);
+      if (fresh && parent.number < 0 && this.#landing.name) mark(child, this.#sourceName);
       return { folder: child, fresh };
     } catch (error) {
       if (!failedWith(error, 'ENOTDIR', 'ELOOP')) throw error;
@@ -479,6 +503,7 @@ class Receiving {
     // Its failure was told when it was entered.
     if (level.problem) return;
     const event = { state: fresh ? 'placed' : 'same', path, kind: 'folder', bytes: 0 } as const;
+    if (folder && parent!.number < 0 && this.#landing.name && !this.#settings.dryRun) unmark(folder);
     if (!folder || !fresh || !parent?.folder) {
       this.#letGo(folder);
       this.#settle(number, parent!, event);
@@ -967,6 +992,19 @@ function setFolderProperties(folder: HeldFolder, { mode, seconds, nanoseconds }:
       closeSync(fd);
     }
   if ((mode | FILLING) !== mode) chmodSync(folder.self, mode);
+}
+
+/** Marks a folder as one that this transfer makes and has not completed. */
+function mark(folder: HeldFolder, name: Uint8Array | undefined): void {
+  if (name) writeFileSync(folder.at(UNFINISHED), name, { flag: 'wx', mode: 0o600 });
+}
+
+function unmark(folder: HeldFolder): void {
+  try {
+    unlinkSync(folder.at(UNFINISHED));
+  } catch {
+    // There is none.
+  }
 }
 
 /** Node sets the times of links to the microsecond only. */

@@ -6,20 +6,20 @@ import { createHash, hash } from 'node:crypto';
 import { closeSync, fstatSync, readSync, type BigIntStats } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { ProtocolError, SendallError } from '../errors.js';
-import { loadCalls, type Calls } from './calls.js';
-import { Channel, DATA_ROOM, type Streams } from './channel.js';
-import { ContentSum } from './content-sum.js';
-import type { EntryKind, FileTransfer, TransferResult } from './events.js';
-import { Exclusion } from './exclusion.js';
-import { segments } from './holes.js';
-import { CARRIED, PIECE, type TransferLimits } from './limits.js';
-import { encodeEntry, encodeMessage, type Body, type TransferMessage } from './messages.js';
-import { conduct, ended, nextMessage, prepare, sendBegin, settingsOf, type TransferOptions } from './options.js';
-import { Problem, problemOf } from './problem.js';
-import { plainReads, type Reads } from './reads.js';
-import type { CheckedSettings } from './settings.js';
-import { Tally } from './tally.js';
-import { Walk, type Found, type Source, type WalkedFolder } from './walk.js';
+import { loadCalls, type Calls } from './files/calls.js';
+import { Channel, DATA_ROOM, type Streams } from './stream/channel.js';
+import { ContentSum } from './stream/content-sum.js';
+import type { EntryKind, FileTransfer, TransferResult } from './stream/events.js';
+import { Exclusion } from './files/exclusion.js';
+import { segments } from './source/holes.js';
+import { CARRIED, PIECE, type TransferLimits } from './stream/limits.js';
+import { encodeEntry, encodeMessage, type Body, type TransferMessage } from './stream/messages.js';
+import { conduct, ended, nextMessage, prepare, sendBegin, settingsOf, type TransferOptions } from './stream/options.js';
+import { Problem, problemOf } from './files/problem.js';
+import { plainReads, type Reads } from './source/reads.js';
+import type { CheckedSettings } from './stream/settings.js';
+import { Tally } from './stream/tally.js';
+import { lastName, Walk, type Found, type Source, type WalkedFolder } from './source/walk.js';
 
 /** Options of a sender. */
 export interface SendOptions extends TransferOptions {
@@ -35,12 +35,26 @@ export function sendFiles(sources: readonly Source[], streams: Streams, options:
   const { limits, own } = prepare(options);
   const channel = new Channel(streams, limits.maxFrame);
   const tally = new Tally(options.onFile);
+  const transfer: Opened = { progress: tally.progress, into: own?.into };
   const run = async (): Promise<TransferResult> => {
     const calls = await loadCalls();
-    sendBegin(channel, own, sources.length);
+    sendBegin(channel, own, { sources: sources.length, name: nameOfSingle(sources) });
     const header = own ? undefined : await headerOf(channel);
     const settings = own ?? settingsOf(own, header!, limits);
-    const sending = new Sending(channel, calls, settings, limits, tally, sources, options, header !== undefined);
+    transfer.into = settings.into ?? header?.into;
+    const sending = new Sending(
+      channel,
+      calls,
+      settings,
+      limits,
+      tally,
+      sources,
+      options,
+      header !== undefined,
+      (into) => {
+        transfer.into = into;
+      },
+    );
     try {
       await sending.run();
     } finally {
@@ -51,7 +65,21 @@ export function sendFiles(sources: readonly Source[], streams: Streams, options:
   const result = conduct(channel, options.signal, run);
   // Who does not ask for the result is not told of its failure by an unhandled rejection.
   result.catch(() => {});
-  return { progress: tally.progress, result };
+  transfer.result = result;
+  return transfer as FileTransfer;
+}
+
+/** A transfer that is being started. */
+type Opened = { -readonly [K in keyof Omit<FileTransfer, 'result'>]: FileTransfer[K] } & {
+  result?: Promise<TransferResult>;
+};
+
+/** The name of the single source, if it has one. */
+function nameOfSingle(sources: readonly Source[]): Buffer | undefined {
+  const [source] = sources;
+  if (source === undefined || sources.length > 1 || (typeof source === 'object' && 'stream' in source))
+    return undefined;
+  return lastName(source);
 }
 
 async function headerOf(channel: Channel): Promise<Body<'begin'>> {
@@ -110,6 +138,7 @@ class Sending {
   #count = 0;
   #walked = false;
   #begun: boolean;
+  readonly #onInto: (into: boolean) => void;
   #over: Body<'done'> | undefined;
   #spare: Buffer[] = [];
   #slab = Buffer.alloc(0);
@@ -125,6 +154,7 @@ class Sending {
     sources: readonly Source[],
     options: SendOptions,
     begun: boolean,
+    onInto: (into: boolean) => void,
   ) {
     this.#channel = channel;
     this.#calls = calls;
@@ -134,6 +164,7 @@ class Sending {
     this.#reads = options.reads ?? plainReads;
     this.#shared = options.reads !== undefined;
     this.#begun = begun;
+    this.#onInto = onInto;
     const exclusion = new Exclusion(settings.exclude);
     this.#walk = new Walk(sources, { exclusion, maxDepth: limits.maxDepth, roots: options.roots, cwd: options.cwd });
   }
@@ -216,7 +247,8 @@ class Sending {
         this.#begun = true;
         // The settings are ours: this checks the version.
         settingsOf(this.#settings, message, this.#limits);
-        return undefined;
+        if (message.into !== undefined) this.#onInto(message.into);
+        return;
       case 'done':
         this.#over = message;
         return undefined;

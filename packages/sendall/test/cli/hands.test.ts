@@ -96,7 +96,7 @@ describe('help', () => {
       for (const example of examples) {
         // These block, need a terminal, a file or another machine, or change this one.
         if (
-          /^sendall (agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
+          /^(rsync|GIT_SSH=|sftp)|^sendall (agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
             example,
           )
         )
@@ -124,7 +124,6 @@ describe('slips', () => {
     [['run', 'web1', 'ls', '-la', '--color=never'], '(sendall run web1 -- ls -la --color=never)'],
     [['run', 'uname', '-a'], 'the program and its options come after "--"'],
     [['ps', 'web1', '-z'], 'see "sendall ps --help"'],
-    [['ssh', 'web1'], 'did you mean "sendall shell"'],
     [['kill', '-9', 'nightly'], '-s 9'],
     [['web1', 'uname', '-a'], 'there is no command "web1": it is a host; did you mean "sendall run web1 -- uname -a"?'],
     [['web1', 'echo', "it's", 'a b'], String.raw`did you mean "sendall run web1 -- echo 'it'\''s' 'a b'"?`],
@@ -219,6 +218,10 @@ describe('completion', () => {
     expect(complete('run', 'web1,web0')).toEqual(['web1,web01', 'web1,web03']);
     expect(complete('attach', 'compl')).toEqual(['completed']);
     expect(complete('agent', 'sta')).toEqual(['status']);
+    expect(complete('ssh', 'root@web0')).toEqual(['root@web01', 'root@web03']);
+    expect(complete('ssh', 'web01', 'ls', '')).toEqual([':file']);
+    expect(complete('ssh', '-')).toEqual(expect.arrayContaining(['-l', '-tt'.slice(0, 2), '--sftp-server']));
+    expect(complete('ssh', '-O', '')).toEqual(['check', 'exit']);
     expect(complete('kill', '-s', 'US')).toEqual(['USR1', 'USR2']);
     expect(complete('run', 'web1', '--', '')).toEqual([':file']);
     expect(complete('run', '--stdin=/etc/pass')).toEqual([':file']);
@@ -229,8 +232,9 @@ describe('completion', () => {
   test('works in bash', () => {
     const text = `source <(sendall completion bash)
       COMP_WORDS=(sendall run web0); COMP_CWORD=2; _sendall; echo "\${COMPREPLY[@]}"
+      COMP_WORDS=(/bin/sendall-ssh me@web0); COMP_CWORD=1; _sendall /bin/sendall-ssh; echo "\${COMPREPLY[@]}"
       complete -p sendall`;
-    expect(user.bash(text).stdout).toBe('web01 web03\ncomplete -F _sendall sendall\n');
+    expect(user.bash(text).stdout).toBe('web01 web03\nme@web01 me@web03\ncomplete -F _sendall sendall\n');
   });
 
   test.each([

@@ -139,7 +139,7 @@ describe('one signal is enough when the host is away', () => {
     const child = caller.start([...words, '--', 'sh', '-c', 'echo go; exec sleep 60']);
     const heard = text(child.stderr!);
     await said(child, targets === 'far' ? 'go' : 'far: go');
-    process.kill(away.agentPid!, 'SIGKILL');
+    await away.killAgent();
     child.kill(signal);
     expect(await within(once(child, 'exit'), 'the end')).toEqual([204, null]);
     const { length } = (await heard).split('\n').filter((line) => line.includes(sentence));

@@ -280,9 +280,10 @@ describe('a terminal', () => {
 
 describe('a caller that leaves', () => {
   /** A command that says its pid; what becomes of it. */
-  async function begun(): Promise<{ child: ChildProcess; pid: number; file: string }> {
+  async function begun(at = 'web1', as = user): Promise<{ child: ChildProcess; pid: number; file: string }> {
     const file = join(folder, `written-${randomBytes(4).toString('hex')}`);
-    const child = start('web1', `echo $$; cat > ${file}; touch ${file}.finished`);
+    const words = [at, `echo $$; cat > ${file}; touch ${file}.finished`];
+    const child = spawn(SENDALL_SSH, words, { env: as.env(), stdio: ['pipe', 'pipe', 'pipe'] });
     child.stdin!.on('error', () => undefined).write('half');
     const [chunk] = (await within(once(child.stdout!, 'data'), 'its pid')) as [Buffer];
     await until(() => existsSync(file) && readFileSync(file, 'utf8') === 'half', 'its input to arrive');
@@ -308,6 +309,18 @@ describe('a caller that leaves', () => {
       expect(existsSync(`${file}.finished`)).toBe(false);
     },
   );
+
+  test('ends its command on the same machine too, and with the window of a terminal', async () => {
+    const { child, pid, file } = await begun('local', machine.user);
+    child.kill('SIGKILL');
+    await codeOf(child);
+    await until(() => isGone(pid), 'the command to end');
+    expect(existsSync(`${file}.finished`)).toBe(false);
+    const pidFile = join(folder, 'window');
+    const shell = `echo $$ > ${pidFile}; echo up; exec bash --norc -i`;
+    user.atTerminal(['ssh', '-t', 'web1', shell], [{ expect: 'up' }, { hangup: true }]);
+    await until(() => isGone(Number(readFileSync(pidFile, 'utf8'))), 'the shell to end');
+  });
 });
 
 test('a running command goes on over an agent that was killed and started again, and a new call waits for one', async () => {
@@ -318,7 +331,7 @@ test('a running command goes on over an agent that was killed and started again,
   await until(() => received.length > 0, 'its first line');
   running.stdin!.write(bytes.subarray(0, 2_000_000));
   const { port } = new URL(machine.url.replace('tls:', 'https:'));
-  process.kill(machine.agentPid!, 'SIGKILL');
+  await machine.killAgent();
   const waiting = start('-oConnectTimeout=60', 'web1', 'echo again');
   let again = '';
   waiting.stdout!.on('data', (chunk: Buffer) => (again += chunk.toString()));

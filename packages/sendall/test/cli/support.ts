@@ -138,6 +138,13 @@ export class Machine implements AsyncDisposable {
     return this.#agent?.pid;
   }
 
+  /** Kills the agent; the keeper and its commands go on. */
+  async killAgent(): Promise<void> {
+    const agent = this.#agent!;
+    agent.kill('SIGKILL');
+    if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit');
+  }
+
   async startAgent(...options: string[]): Promise<void> {
     const agent = this.user.start(['agent', ...options]);
     this.#agent = agent;

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
-import type { FileEvent, TransferResult } from '../../dist/transfer/events.js';
+import type { FileEvent, TransferResult } from '../../dist/transfer/stream/events.js';
 import { receiveFiles } from '../../dist/transfer/receiving.js';
 import { sendFiles, type SendOptions } from '../../dist/transfer/sending.js';
-import type { TransferSettings } from '../../dist/transfer/settings.js';
-import type { TransferOptions } from '../../dist/transfer/options.js';
-import type { Source } from '../../dist/transfer/walk.js';
+import type { TransferSettings } from '../../dist/transfer/stream/settings.js';
+import type { TransferOptions } from '../../dist/transfer/stream/options.js';
+import type { Source } from '../../dist/transfer/source/walk.js';
 import { within } from '../../../../test/support/waits.js';
 
 /** The program at the host's end. */
@@ -43,6 +43,8 @@ export interface Pair {
 export interface Outcome {
   sent: TransferResult;
   received: TransferResult;
+  /** Where both ends say that the sources landed. */
+  into: boolean | undefined;
   /** Events of the sender and of the receiver, as "state path". */
   sentEvents: string[];
   events: string[];
@@ -72,7 +74,8 @@ export async function transfer(
   };
   const receiving = receiveFiles(destination, far, { onFile, ...more.receive });
   const [sent, received] = await within(Promise.all([sending.result, receiving.result]), 'the end of the transfer');
-  return { sent, received, sentEvents: sentEvents.toSorted(), events: events.toSorted(), details };
+  if (sending.into !== receiving.into) throw new Error('both ends differ on where sources land');
+  return { sent, received, into: sending.into, sentEvents: sentEvents.toSorted(), events: events.toSorted(), details };
 }
 
 /** The program at the host's end, over pipes. */

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { receiveFiles } from '../../dist/transfer/receiving.js';
 import { within } from '../../../../test/support/waits.js';
 import { sendFiles } from '../../dist/transfer/sending.js';
-import { folder, listing, startHelper, transfer } from './both-ends.js';
+import { folder, listing, startHelper, streamPair, transfer } from './both-ends.js';
 
 const LARGE = 300_000;
 
@@ -80,3 +80,30 @@ test('what does not arrive whole is not placed, and a wrong destination fails th
   expect((await put.exited).code).toBe(2);
   expect(existsSync(`${place}/no`)).toBe(false);
 });
+
+test('a folder lands in the destination if that is there, and as the destination if not', async () => {
+  const source = tree();
+  const place = folder();
+  const first = await transfer([source], `${place}/new`);
+  expect(first.into).toBe(false);
+  const second = await transfer([source], `${place}/new`);
+  expect(second.into).toBe(true);
+  expect(listing(`${place}/new/app`)).toEqual(listing(source));
+  const forced = await transfer([source], `${place}/new`, { into: false });
+  expect(forced.received).toMatchObject({ same: 11, placed: 0 });
+});
+
+test('a transfer that is repeated after it was cut off lands where the first one did', async () => {
+  const source = tree();
+  const destination = `${folder()}/new`;
+  const [near, far] = streamPair();
+  const receiving = receiveFiles(destination, far, { onFile: () => void near.output.destroy() });
+  const sending = sendFiles([source], near, { settings: {} });
+  await expect(within(receiving.result, 'receiver')).rejects.toThrow(/stream/);
+  await expect(within(sending.result, 'sender')).rejects.toThrow(/stream/);
+  const { into } = await transfer([source], destination);
+  expect(into).toBe(false);
+  expect(listing(destination).map(withoutFolderTimes)).toEqual(listing(source).map(withoutFolderTimes));
+});
+
+const withoutFolderTimes = (line: string): string => line.replace(/\/ \d+$/, '/');

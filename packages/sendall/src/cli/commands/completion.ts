@@ -16,25 +16,28 @@ const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'TERM', 'USR1', 'USR2', 'STOP', '
 
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_sendall() {
-  local line
+  local line first=()
   COMPREPLY=()
+  [ "\${1##*/}" = sendall-ssh ] && first=(ssh)
   while IFS= read -r line; do
     if [ "$line" = "${FILES}" ]; then compopt -o default; else COMPREPLY+=("$line"); fi
-  done < <(sendall complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <(sendall complete -- "\${first[@]}" "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -F _sendall sendall
+complete -F _sendall sendall-ssh
 `,
-  zsh: `#compdef sendall
+  zsh: `#compdef sendall sendall-ssh
 _sendall() {
-  local -a found
-  found=("\${(@f)$(sendall complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  local -a found first
+  [[ "\${words[1]:t}" == sendall-ssh ]] && first=(ssh)
+  found=("\${(@f)$(sendall complete -- $first "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
   if [[ "\${found[*]}" == "${FILES}" ]]; then compset -P '--*='; _files; else compadd -- $found; fi
 }
-compdef _sendall sendall
+compdef _sendall sendall sendall-ssh
 `,
   fish: `function __sendall_complete
   set -l words (commandline -opc) (commandline -ct)
-  set -l found (sendall complete -- $words[2..-1] 2>/dev/null)
+  set -l found (sendall complete -- $argv $words[2..-1] 2>/dev/null)
   if test "$found" = "${FILES}"
     set -l option (string match -r -- '^--[^=]*=' (commandline -ct))
     for path in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' (commandline -ct)))
@@ -45,6 +48,7 @@ compdef _sendall sendall
   end
 end
 complete -c sendall -f -a '(__sendall_complete)'
+complete -c sendall-ssh -f -a '(__sendall_complete ssh)'
 `,
 };
 
@@ -108,6 +112,8 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (last.startsWith('-')) return [...Object.keys(command.options).map(flagOf), '--help'];
   const words = before.slice(1).filter((word) => !word.startsWith('-'));
   if (words.length === 0 && command.subcommands) return command.subcommands;
+  // Behind its host, another program's command line begins.
+  if (command.complete === 'destination' && words.length > 0) return [FILES];
   return valuesOf(command.completeAfter?.[words[0]!] ?? command.complete, last);
 }
 
@@ -119,6 +125,7 @@ function optionNamed(command: Command, word: string): Option | undefined {
 
 function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'host') return hostsAfter(last);
+  if (kind === 'destination') return destinationsAfter(last);
   if (kind === 'identity') return identityNames(resolveHome());
   if (kind === 'run') return knownRuns();
   if (kind === 'selection')
@@ -141,6 +148,15 @@ function hostsAfter(last: string): string[] {
   const begun = /^.*[,!&^]/.exec(last)?.[0] ?? '';
   const names = last.startsWith('@', begun.length) ? new HostWords(knownHosts()).groups() : knownNames();
   return names.map((name) => begun + name);
+}
+
+/** Hosts, behind a user's name. */
+function destinationsAfter(last: string): string[] {
+  const user = /^.*@/.exec(last)?.[0] ?? '';
+  const names = knownHosts()
+    .list()
+    .map(({ name }) => name);
+  return ['local', ...names].map((name) => user + name);
 }
 
 function knownNames(): string[] {

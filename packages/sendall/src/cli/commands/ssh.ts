@@ -14,7 +14,7 @@ export const sshCommand: Command = {
     'sftp -S sendall-ssh web1',
   ],
   options: sshOptions,
-  complete: 'host',
+  complete: 'destination',
   parsesItself: true,
   run: async ({ rest = [] }) => await ssh(rest),
 };

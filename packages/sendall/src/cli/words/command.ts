@@ -15,6 +15,7 @@ export interface Option {
     | 'file'
     | 'folder'
     | 'host'
+    | 'destination'
     | 'identity'
     | 'run'
     | 'selection'
@@ -42,7 +43,7 @@ export interface Command {
   readonly options: Readonly<Record<string, Option>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
-  readonly complete?: 'host' | 'run' | 'file';
+  readonly complete?: 'host' | 'destination' | 'run' | 'file';
   /** The same for the words after these subcommands. */
   readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
   /** It parses its words itself: they are all in `rest`. */

@@ -5,7 +5,7 @@
  * Entries are counted from 0 in the order in which they are sent; answers name them by that number. An entry lies in the
  * folder that was entered last and not left, so a name is one component of a path.
  */
-import { ProtocolError } from '../errors.js';
+import { ProtocolError } from '../../errors.js';
 import {
   bool,
   bytes,
@@ -18,7 +18,7 @@ import {
   uint,
   type Fields,
   type MessageOf,
-} from '../protocol/fields.js';
+} from '../../protocol/fields.js';
 
 const HASH_BYTES = 32;
 
@@ -35,6 +35,7 @@ const SETTINGS = {
   mode: opt(uint(6)),
   inPlace: opt(bool(7)),
   fresh: opt(bool(8)),
+  into: opt(bool(9)),
 };
 
 const LEFT_OUT_COUNT = { what: text(1), count: uint(2) };
@@ -42,7 +43,18 @@ const LEFT_OUT_COUNT = { what: text(1), count: uint(2) };
 const MESSAGES = {
   // Both sides.
   /** First of all. The caller's has the settings. */
-  begin: [0x01, { version: uint(1), settings: opt(message(2, SETTINGS)), sources: opt(uint(3)) }],
+  begin: [
+    0x01,
+    {
+      version: uint(1),
+      settings: opt(message(2, SETTINGS)),
+      /** From the sender: how many sources there are, and the name of a single one. */
+      sources: opt(uint(3)),
+      name: opt(bytes(4)),
+      /** From a receiver that has no settings: whether sources land in the destination; see `TransferSettings`. */
+      into: opt(bool(5)),
+    },
+  ],
   /** The sender: nothing follows. The receiver: everything is settled. `entries`: how many there were. */
   done: [0x02, { entries: uint(1), leftOut: list(message(2, LEFT_OUT_COUNT)) }],
   /** The whole transfer failed. */

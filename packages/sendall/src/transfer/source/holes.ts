@@ -1,5 +1,5 @@
 /** Where a file has data, and where holes. */
-import type { Calls } from './calls.js';
+import type { Calls } from '../files/calls.js';
 
 /** A stretch of data. */
 export interface Segment {

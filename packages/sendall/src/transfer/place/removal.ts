@@ -1,9 +1,9 @@
 /** Removing what the source does not have: names in a folder, and folders with all they have. */
 import { opendirSync, rmdirSync, unlinkSync, type Dirent } from 'node:fs';
-import type { EntryKind } from './events.js';
-import type { HeldFolder } from './held-folder.js';
-import { isTemporary } from './names.js';
-import { Problem, problemOf } from './problem.js';
+import type { EntryKind } from '../stream/events.js';
+import type { HeldFolder } from '../files/held-folder.js';
+import { isTemporary } from '../files/names.js';
+import { Problem, problemOf } from '../files/problem.js';
 
 const NAMES = 256;
 /** Removals in a row before others get a turn. */

@@ -5,7 +5,7 @@
  * Sources: futimens(3), lseek(2), flock(2), listxattr(2), syncfs(2), sync_file_range(2); the structures of 64-bit Linux.
  */
 import { futimesSync } from 'node:fs';
-import { Libc } from '../libc/libc.js';
+import { Libc } from '../../libc/libc.js';
 
 export interface Calls {
   /** Whether times are set to the nanosecond; else to the microsecond. */

@@ -1,6 +1,6 @@
 /** A file's content on its way into a stream, such as our own output, instead of a file. */
 import type { Writable } from 'node:stream';
-import { Problem } from './problem.js';
+import { Problem } from '../files/problem.js';
 
 const zeros = Buffer.alloc(64 * 1024);
 

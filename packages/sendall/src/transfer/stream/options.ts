@@ -1,9 +1,9 @@
 /** Options of both sides of a transfer, and how the side that has no settings gets the other's. */
-import { ProtocolError, SendallError } from '../errors.js';
+import { ProtocolError, SendallError } from '../../errors.js';
 import type { Channel } from './channel.js';
 import { limitsOf, type TransferLimits } from './limits.js';
 import { encodeMessage, VERSION, type Body, type TransferMessage } from './messages.js';
-import type { Roots } from './roots.js';
+import type { Roots } from '../files/roots.js';
 import { checkSettings, FSYNC, type CheckedSettings, type TransferSettings } from './settings.js';
 import type { OnFile } from './tally.js';
 
@@ -26,7 +26,11 @@ export interface TransferOptions {
 }
 
 /** Sends this side's header. */
-export function sendBegin(channel: Channel, settings: CheckedSettings | undefined, sources?: number): void {
+export function sendBegin(
+  channel: Channel,
+  settings: CheckedSettings | undefined,
+  more: Pick<Body<'begin'>, 'sources' | 'name' | 'into'> = {},
+): void {
   channel.send(
     encodeMessage('begin', {
       version: VERSION,
@@ -39,8 +43,9 @@ export function sendBegin(channel: Channel, settings: CheckedSettings | undefine
         mode: settings.mode,
         inPlace: !settings.atomic || undefined,
         fresh: !settings.resume || undefined,
+        into: settings.into,
       },
-      sources,
+      ...more,
     }),
   );
 }
@@ -59,7 +64,7 @@ export function settingsOf(
   if (own && theirs) throw new ProtocolError('both sides have settings');
   if (own) return own;
   if (!theirs) throw new ProtocolError('neither side has settings');
-  const { exclude, mode, inPlace, fresh } = theirs;
+  const { exclude, mode, inPlace, fresh, into } = theirs;
   return checkSettings(
     {
       delete: theirs.delete ?? false,
@@ -70,6 +75,7 @@ export function settingsOf(
       atomic: !inPlace,
       resume: !fresh,
       ...(mode !== undefined && { mode }),
+      ...(into !== undefined && { into }),
     },
     limits,
   );

@@ -1,7 +1,7 @@
 /** The messages of a transfer over a pair of byte streams, pulled one by one, with back-pressure both ways. */
 import type { Readable, Writable } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing/length-prefixed';
-import { ProtocolError, SendallError } from '../errors.js';
+import { ProtocolError, SendallError } from '../../errors.js';
 import { DATA_HEADER, decodeMessage, writeDataHeader, type TransferMessage } from './messages.js';
 
 /** Where a transfer travels: a duplex stream, or one for each direction. */

@@ -15,10 +15,10 @@ import {
   write,
   writeSync,
 } from 'node:fs';
-import type { Calls } from './calls.js';
-import type { HeldFolder } from './held-folder.js';
-import type { Temporaries } from './names.js';
-import { failedWith, Problem } from './problem.js';
+import type { Calls } from '../files/calls.js';
+import type { HeldFolder } from '../files/held-folder.js';
+import type { Temporaries } from '../files/names.js';
+import { failedWith, Problem } from '../files/problem.js';
 
 const { O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
 /** Until it is in its place, nobody else may read it. */

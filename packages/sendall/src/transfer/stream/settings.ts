@@ -1,5 +1,5 @@
 /** What the caller of a transfer wants of both sides. It travels in the stream's header, so the host obeys it too. */
-import { UsageError } from '../errors.js';
+import { UsageError } from '../../errors.js';
 import type { TransferLimits } from './limits.js';
 
 /** How a transfer treats the files that it sends and the folders that it finds. */
@@ -22,6 +22,11 @@ export interface TransferSettings {
   mode?: number;
   /** Places whole files only. When false, each is written where it belongs, over what is there. @default true */
   atomic?: boolean;
+  /**
+   * Whether sources land in the destination, under their names, or the single source as the destination itself.
+   * @default as for cp: in it if it ends in a slash, is a folder already, or there are several sources
+   */
+  into?: boolean;
   /** Goes on with a large file where an earlier transfer of it ended. @default true */
   resume?: boolean;
 }
@@ -39,6 +44,7 @@ export interface CheckedSettings {
   readonly mode: number | undefined;
   readonly atomic: boolean;
   readonly resume: boolean;
+  readonly into: boolean | undefined;
 }
 
 /**
@@ -69,5 +75,6 @@ export function checkSettings(settings: TransferSettings, limits: TransferLimits
     mode,
     atomic,
     resume,
+    into: settings.into,
   };
 }

@@ -70,6 +70,11 @@ export interface FileTransfer {
   /** Live counters. */
   readonly progress: Readonly<Progress>;
   /**
+   * Whether sources land in the destination, or the single source as the destination itself: known before the first
+   * file event. A transfer that goes on with this one has it as its setting.
+   */
+  readonly into: boolean | undefined;
+  /**
    * Resolves at the end of the transfer, also if files failed.
    * @throws SendallError when the transfer itself failed: a wrong operand, a broken or unfinished stream.
    * @throws the signal's reason when it was aborted.

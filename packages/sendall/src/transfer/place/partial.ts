@@ -1,8 +1,8 @@
 /** Partial files that earlier transfers left: found again by the name of the file that they were to become. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, opendirSync, unlinkSync } from 'node:fs';
-import type { Calls } from './calls.js';
-import type { HeldFolder } from './held-folder.js';
-import { isTemporary, markOf } from './names.js';
+import type { Calls } from '../files/calls.js';
+import type { HeldFolder } from '../files/held-folder.js';
+import { isTemporary, markOf } from '../files/names.js';
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
 const OWN = 0o600;

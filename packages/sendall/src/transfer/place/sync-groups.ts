@@ -3,8 +3,8 @@
  * the waiting. While one group is being synced the next one gathers, so its size follows the disk's speed.
  */
 import { closeSync, fsync } from 'node:fs';
-import type { Calls } from './calls.js';
-import type { HeldFolder } from './held-folder.js';
+import type { Calls } from '../files/calls.js';
+import type { HeldFolder } from '../files/held-folder.js';
 import { openToSync } from './landing.js';
 
 /** Members of one group. */

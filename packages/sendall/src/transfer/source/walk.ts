@@ -15,11 +15,11 @@ import {
 } from 'node:fs';
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { Exclusion } from './exclusion.js';
-import { byDescriptor, HeldFolder, O_PATH } from './held-folder.js';
-import { isTemporary } from './names.js';
-import { Problem, problemOf } from './problem.js';
-import { openBelow, type Roots } from './roots.js';
+import type { Exclusion } from '../files/exclusion.js';
+import { byDescriptor, HeldFolder, O_PATH } from '../files/held-folder.js';
+import { isTemporary } from '../files/names.js';
+import { Problem, problemOf } from '../files/problem.js';
+import { openBelow, type Roots } from '../files/roots.js';
 
 const { O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 /** No terminal becomes ours, and no FIFO keeps us waiting. */
@@ -257,15 +257,21 @@ function absolute(path: Buffer, cwd = process.cwd()): Buffer {
 
 /** The last component. A path that ends in "." or ".." means what is in the folder, as for cp; so does "/". */
 function nameOf(path: Buffer): { name: Buffer; contents: boolean } {
-  let end = path.length;
-  while (end > 0 && path[end - 1] === SLASH_BYTE) end--;
-  const name = path.subarray(path.lastIndexOf(SLASH_BYTE, end - 1) + 1, end);
-  const dots = name.every((byte) => byte === DOT) && name.length <= 2;
-  if (!dots) return { name, contents: false };
+  const name = lastName(path);
+  if (name) return { name, contents: false };
   return {
     name: Buffer.from(basename(realpathSync(path, 'buffer').toString('latin1')) || 'root', 'latin1'),
     contents: true,
   };
+}
+
+/** The name of a source by its path; undefined for one of which the contents are meant. */
+export function lastName(source: string | Uint8Array): Buffer | undefined {
+  const path = bytesOf(source);
+  let end = path.length;
+  while (end > 0 && path[end - 1] === SLASH_BYTE) end--;
+  const name = path.subarray(path.lastIndexOf(SLASH_BYTE, end - 1) + 1, end);
+  return name.every((byte) => byte === DOT) && name.length <= 2 ? undefined : name;
 }
 
 const joined = (folder: Buffer, name: Buffer): Buffer => Buffer.concat([folder, SLASH, name]);

@@ -1,6 +1,6 @@
 /** Names of files as bytes: which are allowed, which are ours, and compact sets of them. */
 import { createHash, randomBytes } from 'node:crypto';
-import { ProtocolError } from '../errors.js';
+import { ProtocolError } from '../../errors.js';
 
 const SLASH = 0x2f;
 const DOT = 0x2e;
@@ -18,11 +18,13 @@ export function checkName(name: Uint8Array, maxName: number): void {
 }
 
 const PREFIX = '.sendall-';
-const TEMPORARY = /^\.sendall-[0-9A-Za-z-]{1,64}-\d{1,16}(?:\.[0-9a-f]{16})?$/;
+const TEMPORARY = /^\.sendall-(?:unfinished|[0-9A-Za-z-]{1,64}-\d{1,16}(?:\.[0-9a-f]{16})?)$/;
+/** In a folder that a transfer has made as its destination and not completed; it holds the source's name. */
+export const UNFINISHED = Buffer.from('.sendall-unfinished');
 const RUN = /^[0-9A-Za-z-]{1,64}$/;
 const MARK_DIGITS = 16;
 
-/** Whether a name is one of our temporary files. */
+/** Whether a name is one of our temporary files or marks. */
 export const isTemporary = (name: Buffer): boolean =>
   name.length > PREFIX.length && name[0] === DOT && TEMPORARY.test(name.toString('latin1'));
 
