@@ -102,8 +102,8 @@ module.exports = {
     ),
     room('policy', 'protocol', 'text', 'files'),
     room('agent', 'protocol', 'link', 'text', 'files', 'keys', 'policy', 'log', 'keeper'),
-    room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys', 'log'),
-    room('fleet', 'sets', 'client', 'files'),
+    room('client', 'protocol', 'link', 'text', 'sets', 'files', 'keys', 'log', 'transfer'),
+    room('fleet', 'sets', 'client', 'files', 'transfer'),
     room('fleet/history', 'fleet', 'sets', 'client', 'files'),
     room('transfer', 'protocol', 'text', 'files', 'libc'),
     room('testing', 'protocol', 'link', 'text', 'keeper', 'agent', 'client', 'fleet'),
@@ -137,6 +137,7 @@ module.exports = {
     ...client('session'),
     ...client('inventories'),
     ...client('run', 'result', 'streams', 'options', 'session'),
+    ...client('transfer', 'result', 'streams', 'options', 'run'),
     // Rooms of transfers, from the lowest to the highest. What lies at its root connects them.
     ...transfer('files'),
     ...transfer('stream', 'files'),

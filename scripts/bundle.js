@@ -26,7 +26,7 @@ const serversStayOutside = {
 /** What every call to a host needs. */
 const toCall = [
   /\/framing\/dist\//,
-  /\/dist\/(protocol|client|text)\/(?!(pair|audit)\.)/,
+  /\/dist\/(protocol|client|text)\/(?!(pair|audit|transfer\/movement)\.)/,
   /\/dist\/(errors|home|started|files\/record-log|fleet\/history\/(note|folder))\.js$/,
   /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
 ];
@@ -34,7 +34,7 @@ const toCall = [
 /** The code `sendall run` needs, in one file. */
 const forRun = [
   ...toCall,
-  /\/dist\/cli\/(?!main|sendall-ssh|ssh\/|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff)\.|terminal\/own-terminal\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,
+  /\/dist\/cli\/(?!main|sendall-ssh|ssh\/|install\/|hosts\/(agent-process|find-run|history)\.|show\/(help|prefixed-lines|print-groups|text-diff|rate|transfer-[a-z]+)\.|words\/places\.|terminal\/own-terminal\.|commands\/(?!run\.)|runs\/(?!(accompany|run-options)\.))/,
 ];
 
 /** The same for `sendall-ssh`. */

@@ -27,3 +27,7 @@ test('examples/remote-streams moves bytes both ways and between runs', async () 
   expect(lines.slice(0, 2)).toEqual(['true', '100000']);
   expect(lines[2]).toBe('90433fcbd9e16297e6a7c1dacb1056394743194776e52f78ebf0a44b80b6b14f 6888896');
 });
+
+test('examples/remote-files brings files there and back', async () => {
+  expect(await run('remote-files')).toBe('placed site/index.html 15\n1 file, 1 the same\nfrom a stream\nfailed 1\n');
+});

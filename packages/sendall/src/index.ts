@@ -81,6 +81,16 @@ export type { TerminalEcho } from './client/run/attachment.js';
 export type { KillReport, Run, RunState } from './client/run/run.js';
 export type { RunEvent } from './client/streams/events.js';
 export type { OutputRecord } from './client/streams/exact-records.js';
+export type { TransferOptions, TransferSource, TransferTarget } from './client/transfer/options.js';
+export {
+  TransferError,
+  type TransferEvent,
+  type TransferFile,
+  type TransferProblem,
+  type TransferProgress,
+  type TransferResult,
+} from './client/transfer/result.js';
+export type { Transfer } from './client/transfer/transfer.js';
 export type { LineOptions } from './client/streams/lines.js';
 export type { StreamName } from './client/streams/output.js';
 export { ProtocolError, RefusedError, SendallError, UnreachableError, UsageError } from './errors.js';
@@ -92,6 +102,13 @@ export {
   type FleetRunOptions,
   type HostEvent,
 } from './fleet/fleet.js';
+export type {
+  FleetTransfer,
+  FleetTransferOptions,
+  FleetTransferProgress,
+  FleetTransferResult,
+  HostTransferEvent,
+} from './fleet/fleet-transfer.js';
 export type { Group, OutputDiff } from './fleet/gather.js';
 export { NodeSet, type NodeSetOptions } from './sets/node-set.js';
 export type { Progress } from './fleet/progress.js';

@@ -12,6 +12,7 @@ export { convert, FORMATS, type Format } from './exchange/formats.js';
 export { jsonOf, yamlText } from './exchange/our-text.js';
 export { checkSize } from './sets/expression.js';
 export { Gatherer } from './fleet/gather.js';
+export { asRunResult } from './client/transfer/result.js';
 export { Turn } from './client/turn.js';
 export { MAX_BLOB } from './fleet/history/blobs.js';
 export { History } from './fleet/history/history.js';

@@ -11,6 +11,10 @@ const byGroup: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     shell: async () => (await import('./commands/shell.js')).shell,
     ssh: async () => (await import('./commands/ssh.js')).sshCommand,
   },
+  Files: {
+    push: async () => (await import('./commands/transfers.js')).push,
+    pull: async () => (await import('./commands/transfers.js')).pull,
+  },
   Runs: {
     ps: async () => (await import('./commands/runs.js')).ps,
     attach: async () => (await import('./commands/attach.js')).attach,

@@ -8,6 +8,9 @@ import type { Beginning } from './run/attachment.js';
 import { Run } from './run/run.js';
 import type { Session } from './session/session.js';
 import { templateWords, type Argument } from './options/template.js';
+import { prepareTransfer, type TransferOptions, type TransferSource, type TransferTarget } from './transfer/options.js';
+import type { SharedBySiblings } from './transfer/movement.js';
+import { Transfer } from './transfer/transfer.js';
 
 /** What the host reported about itself when the link was made. */
 export interface HostInfo {
@@ -187,6 +190,42 @@ export class Host implements AsyncDisposable {
   /** Gives shell text to the shell of the account itself, in its home, as ssh does it; none: a login shell. @internal */
   accountShell(script: Word, options: RunOptions): Run {
     return this.#begin(prepareRun({ verb: 'sh', script, accountShell: true }, options), { kind: 'open' });
+  }
+
+  /**
+   * Brings files, folders and links to the host, or the content of one file from a stream. `destination` is a path there;
+   * a relative one begins at the user's home, on `local` at our current folder. What is pushed lands in the destination if
+   * that is a folder or ends in "/", else it becomes the destination.
+   * @throws UsageError immediately when an option is wrong.
+   */
+  push(sources: TransferSource, destination: Word, options: TransferOptions = {}): Transfer {
+    return this.transfer('push', sources, destination, options);
+  }
+
+  /**
+   * Gets files, folders and links from the host, or the content of one file into a stream. `sources` are paths there.
+   * What is pulled lands in the destination if that is a folder or ends in "/", else it becomes the destination.
+   * @throws UsageError immediately when an option is wrong.
+   */
+  pull(sources: Word | readonly Word[], destination: TransferTarget, options: TransferOptions = {}): Transfer {
+    return this.transfer('pull', sources, destination, options);
+  }
+
+  /** A transfer that may share work with those of other hosts. @internal */
+  transfer(
+    direction: 'push' | 'pull',
+    sources: TransferSource,
+    destination: TransferTarget,
+    options: TransferOptions,
+    shared?: SharedBySiblings,
+  ): Transfer {
+    const prepared = prepareTransfer(direction, sources, destination, options);
+    const begin = ({ verb, argv }: { verb: 'put' | 'get'; argv: readonly Word[] }, runOptions: RunOptions): Run => {
+      // On this machine paths begin at our folder.
+      const words = this.#folderFrom ? argv.map((word) => this.#folderFrom!(toBytes(word))) : argv;
+      return this.#begin(prepareRun({ verb, argv: words }, runOptions), { kind: 'open' });
+    };
+    return new Transfer(this.id, prepared, begin, shared);
   }
 
   /** On this machine a command starts in our folder; elsewhere the host chooses. */

@@ -4,6 +4,7 @@ import { connect, CONNECT_RULES, inventoryOf, type ConnectOptions } from '../cli
 import type { AttachOptions, Host } from '../client/host.js';
 import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
 import type { Result } from '../client/result/result.js';
+import type { TransferSource } from '../client/transfer/options.js';
 import { Turn } from '../client/turn.js';
 import type { RunEvent } from '../client/streams/events.js';
 import { Meeting } from '../client/streams/meeting.js';
@@ -13,6 +14,7 @@ import { SharedOutputs } from '../client/run/shared-outputs.js';
 import { SendallError, UsageError } from '../errors.js';
 import { Broadcast, isReadOnce, MAX_SHARED_STDIN } from './broadcast.js';
 import { Dialling, reachError, type Reach } from './dialling.js';
+import { FleetTransfer, type FleetTransferOptions } from './fleet-transfer.js';
 import { Gatherer, type Group, type OutputDiff } from './gather.js';
 import { idsFor } from './ids.js';
 import { NodeSet } from '../sets/node-set.js';
@@ -100,6 +102,35 @@ export class Fleet {
    */
   sh(script: Word, options: FleetRunOptions = {}): FleetRun {
     return this.#start((host, runOptions) => host.sh(script, runOptions), options);
+  }
+
+  /**
+   * Brings files, folders and links to each host. The source is read once for all hosts that are equally far; it starts
+   * when you first ask for its events, results or end.
+   * @throws UsageError immediately when an option is wrong.
+   */
+  push(sources: TransferSource, destination: Word, options: FleetTransferOptions = {}): FleetTransfer {
+    return this.#transfer('push', sources, destination, options);
+  }
+
+  /**
+   * Gets files, folders and links from each host. In `destination`, `{host}` stands for the host's name; without it the
+   * destination ends in "/", and each host gets a folder of its name in it.
+   * @throws UsageError immediately when an option is wrong, or several hosts would write the same files.
+   */
+  pull(sources: Word | readonly Word[], destination: Word, options: FleetTransferOptions = {}): FleetTransfer {
+    return this.#transfer('pull', sources, destination, options);
+  }
+
+  #transfer(
+    direction: 'push' | 'pull',
+    sources: TransferSource,
+    destination: Word,
+    options: FleetTransferOptions,
+  ): FleetTransfer {
+    const runId = options?.runId ?? newRunId();
+    const ids = idsFor(this.#names, runId, inventoryOf(this.#options));
+    return new FleetTransfer(this.#names, this.#reach, { direction, sources, destination }, { ...options, runId }, ids);
   }
 
   /** Joins existing runs, by host. `gather`: as for a run. */

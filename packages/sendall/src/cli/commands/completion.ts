@@ -123,9 +123,10 @@ function optionNamed(command: Command, word: string): Option | undefined {
   )?.[1];
 }
 
-function valuesOf(kind: Option['complete'], last: string): readonly string[] {
+function valuesOf(kind: Option['complete'] | Command['complete'], last: string): readonly string[] {
   if (kind === 'host') return hostsAfter(last);
   if (kind === 'destination') return destinationsAfter(last);
+  if (kind === 'place') return placesFor(last);
   if (kind === 'identity') return identityNames(resolveHome());
   if (kind === 'run') return knownRuns();
   if (kind === 'selection')
@@ -133,6 +134,12 @@ function valuesOf(kind: Option['complete'], last: string): readonly string[] {
   if (kind === 'signal') return SIGNALS;
   if (kind === 'limit') return limitsAfter(last);
   return typeof kind === 'object' ? kind : [FILES];
+}
+
+/** Files here, or hosts: `web1:`. Paths on a host are not looked up. */
+function placesFor(last: string): readonly string[] {
+  const hosts = last === '' || /[/:]/.test(last) ? [] : hostsAfter(last).filter((name) => name.startsWith(last));
+  return hosts.length ? hosts.map((name) => `${name}:`) : [FILES];
 }
 
 /** Names of limits that are not there yet. */

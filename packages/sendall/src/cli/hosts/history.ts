@@ -22,7 +22,11 @@ export interface ForMany {
 }
 
 /** Records the begin of a run; nothing may have started before. */
-export function beginRecording(args: Arguments, run: FleetRun, { hosts, ...rest }: ForMany): Recording {
+export function beginRecording(
+  args: Arguments,
+  run: Pick<FleetRun, 'runId' | 'idOn'>,
+  { hosts, ...rest }: ForMany,
+): Recording {
   const { runId } = run;
   const beginning = { runId, hosts: [...hosts], idOn: (host: string) => run.idOn(host), ...rest };
   return history().begin(beginning, { keepOutput: keepOutputOf(args), failed: onceTold(args) });

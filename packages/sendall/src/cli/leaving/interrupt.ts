@@ -28,6 +28,17 @@ export interface Interruptible {
  */
 export type Departure = 'detached' | 'hungUp' | 'abandoned' | 'interrupted' | 'terminated';
 
+/** What a first Ctrl-C says, and whether `d` may then detach. */
+export interface Question {
+  readonly words: string;
+  readonly detaches: boolean;
+}
+
+const FOR_A_COMMAND: Question = {
+  words: 'Ctrl-C again cancels the command, d detaches and lets it run',
+  detaches: true,
+};
+
 export interface SignalWatch {
   readonly departed: Promise<Departure>;
   off(): void;
@@ -38,12 +49,12 @@ export interface SignalWatch {
  * SIGINT and SIGTERM cancel. SIGHUP detaches. Another request during the cancellation leaves immediately; so does a
  * host that does not answer. `grace`: milliseconds for the command between TERM and KILL.
  */
-export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
+export function watchSignals(run: Interruptible, grace = GRACE, { words, detaches } = FOR_A_COMMAND): SignalWatch {
   let depart!: (how: Departure) => void;
   const departed = new Promise<Departure>((resolve) => (depart = resolve));
   let cancelling = false;
   let askedAt = -Infinity;
-  let question: Question | undefined;
+  let question: OpenQuestion | undefined;
   let pause: NodeJS.Timeout | undefined;
 
   const cancel = (reason: string) => {
@@ -78,9 +89,9 @@ export function watchSignals(run: Interruptible, grace = GRACE): SignalWatch {
     askedAt = now;
     // The terminal has just shown ^C.
     endLine(true);
-    say('sendall: Ctrl-C again cancels the command, d detaches and lets it run');
+    say(`sendall: ${words}`);
     question?.close();
-    question = ask({ interrupt, detach: () => depart('detached') });
+    question = ask({ interrupt, detach: () => detaches && depart('detached') });
   };
   const terminate = () => cancel('ended by SIGTERM');
   const watched = [
@@ -116,7 +127,7 @@ export function watchLeaving(signals: readonly (keyof typeof ALONE)[] = ['SIGHUP
   };
 }
 
-interface Question {
+interface OpenQuestion {
   close(): void;
 }
 
@@ -124,7 +135,7 @@ interface Question {
  * Listens for two seconds to single keys of the terminal, regardless of our stdin. If stdin is this terminal, reading
  * it pauses meanwhile, so that the answer does not go to the command.
  */
-function ask(answers: { interrupt: () => void; detach: () => void }): Question {
+function ask(answers: { interrupt: () => void; detach: () => void }): OpenQuestion {
   let keys: ReadStream;
   try {
     keys = new ReadStream(openSync('/dev/tty', 'r+'));

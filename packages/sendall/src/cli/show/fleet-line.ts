@@ -13,11 +13,14 @@ const MUCH_LONGER = 2;
 
 type Watched = Pick<FleetRun, 'progress' | 'states' | 'isLinked'>;
 
-/** Shows the line until the returned function is called. Output of ours and of hosts takes its place until the next drawing. */
-export function showFleetLine(run: Watched, args: Arguments): () => void {
+/**
+ * Shows the line until the returned function is called. Output of ours and of hosts takes its place until the next
+ * drawing. `more`: what follows the counts.
+ */
+export function showFleetLine(run: Watched, args: Arguments, more: () => string = () => ''): () => void {
   if (!hasStatusLine() || args.on('quiet')) return () => undefined;
   let timer = setTimeout(function draw() {
-    showStatus(fleetLine(run, performance.now(), (process.stderr.columns || 80) - 1));
+    showStatus(fleetLine(run, performance.now(), (process.stderr.columns || 80) - 1, more()));
     timer = setTimeout(draw, PERIOD).unref();
   }, PATIENCE).unref();
   return () => {
@@ -27,9 +30,9 @@ export function showFleetLine(run: Watched, args: Arguments): () => void {
 }
 
 /** The line at a moment, on the clock of `performance.now()`; it fits into `columns`. */
-export function fleetLine(run: Watched, now: number, columns: number): string {
+export function fleetLine(run: Watched, now: number, columns: number, more = ''): string {
   const { total, ok, failed } = run.progress;
-  const head = `sendall: ${ok + failed} of ${total} ended, ${failed} failed`;
+  const head = `sendall: ${ok + failed} of ${total} ended, ${failed} failed${more}`;
   const late = lateHosts(run, now);
   const others = countOthers(run, late);
   const tail = others.length ? `; ${others.join(', ')}` : '';

@@ -43,7 +43,7 @@ export interface Command {
   readonly options: Readonly<Record<string, Option>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
-  readonly complete?: 'host' | 'destination' | 'run' | 'file';
+  readonly complete?: 'host' | 'destination' | 'run' | 'file' | 'place';
   /** The same for the words after these subcommands. */
   readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
   /** It parses its words itself: they are all in `rest`. */
@@ -60,13 +60,16 @@ type Values = ReadonlyMap<string, readonly (Uint8Array | undefined)[]>;
 export class Arguments {
   /** Words that are neither options nor their values. */
   readonly words: readonly string[];
+  /** The same as bytes: a path need not be UTF-8. */
+  readonly wordBytes: readonly Uint8Array[];
   /** The words after the first `--`, as bytes; undefined without one. */
   readonly rest: readonly Uint8Array[] | undefined;
   readonly #values: Values;
 
-  constructor(values: Values, words: readonly string[], rest: readonly Uint8Array[] | undefined) {
+  constructor(values: Values, words: readonly Uint8Array[], rest: readonly Uint8Array[] | undefined) {
     this.#values = values;
-    this.words = words;
+    this.words = words.map(textOf);
+    this.wordBytes = words;
     this.rest = rest;
   }
 
@@ -110,7 +113,7 @@ const HELP: Option = { short: 'h', help: 'show this help' };
 export function parseArguments(command: Command, words: readonly Uint8Array[]): Arguments {
   const options: Readonly<Record<string, Option>> = { ...command.options, help: HELP };
   const values = new Map<string, (Uint8Array | undefined)[]>();
-  const positionals: string[] = [];
+  const positionals: Uint8Array[] = [];
   const see = `see "sendall ${command.name} --help"`;
   /** After an unknown option. Behind other words it may be an option of the program. */
   const next = () =>
@@ -157,9 +160,9 @@ export function parseArguments(command: Command, words: readonly Uint8Array[]): 
     const text = textOf(word);
     if (text === '--') return new Arguments(values, positionals, words.slice(at + 1));
     if (text.length < 2 || text[0] !== '-') {
-      positionals.push(text);
+      positionals.push(word);
       if (positionals.length > (command.most ?? Infinity))
-        return new Arguments(values, [...positionals, ...words.slice(at + 1).map(textOf)], undefined);
+        return new Arguments(values, [...positionals, ...words.slice(at + 1)], undefined);
     } else if (text[1] === '-') {
       const equals = word.indexOf(0x3d);
       const name = equals < 0 ? text.slice(2) : textOf(word.subarray(2, equals));

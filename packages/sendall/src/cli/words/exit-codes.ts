@@ -1,6 +1,6 @@
 /** The process's exit codes, besides the command's own. */
 import { constants } from 'node:os';
-import type { Outcome, Result } from '../../index.js';
+import type { Outcome, Result, TransferResult } from '../../index.js';
 import { signalNumber } from '../../internal.js';
 
 export const EXIT = {
@@ -42,6 +42,11 @@ export function exitCodeOf(result: Result): number {
   if (result.refusal === 'notexec') return 126;
   if (result.outcome === 'signalled') return 128 + (signalNumber(result.signal ?? '') ?? 0);
   return byOutcome[result.outcome] ?? result.code ?? EXIT.lost;
+}
+
+/** The exit code for a transfer with one host: 1 when a file failed. */
+export function exitCodeOfTransfer({ ok, outcome }: TransferResult): number {
+  return ok ? EXIT.ok : (byOutcome[outcome] ?? 1);
 }
 
 /** By code, not by class: the agent's modules may be another copy of these. */

@@ -1,6 +1,7 @@
 /** Chooses the command's stdin: ours when it is not a terminal or `--stdin` was given, a named file, or nothing. */
 import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { isatty, ReadStream } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import type { RunOptions } from '../../index.js';
@@ -52,6 +53,17 @@ export function ownStdin(terminal: boolean, way: string): Source {
   // Node reads nothing from kinds it does not know: a block device, a datagram socket, an event descriptor.
   if (info.isFIFO() || (info.isSocket() && process.stdin instanceof Socket)) return process.stdin;
   return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK });
+}
+
+/**
+ * Our stdin as the content of a file.
+ * @throws UsageError when it cannot be read.
+ */
+export function contentOfStdin(): AsyncIterable<Uint8Array | string> {
+  if (started().closed.has(0)) throw new UsageError('our stdin is closed, so it cannot be the content of a file');
+  const source = ownStdin(true, 'name a file');
+  // The null device is empty.
+  return typeof source === 'string' || source instanceof Uint8Array ? Readable.from([]) : source;
 }
 
 function isForWriting(): boolean {

@@ -375,17 +375,17 @@ export function newRunId(): string {
  * @throws UsageError that names what is wrong.
  */
 export function prepareRun(
-  what: { verb: 'exec'; argv: readonly Word[] } | { verb: 'sh'; script: Word; accountShell?: true },
+  what: { verb: 'exec' | 'put' | 'get'; argv: readonly Word[] } | { verb: 'sh'; script: Word; accountShell?: true },
   options: RunOptions = {},
 ): PreparedRun {
   checkOptions<RunOptions>('run', options, RUN_RULES);
   if (what.verb === 'exec' && !Array.isArray(what.argv))
     throw new UsageError('run() takes an array of words: run(["ls", "-l"]); sh() takes shell text');
-  const words = what.verb === 'exec' ? what.argv.map(toBytes) : [toBytes(what.script)];
+  const words = what.verb === 'sh' ? [toBytes(what.script)] : what.argv.map(toBytes);
   if (what.verb === 'exec' && !words.length) throw new UsageError('there is no command to run');
   const env = options.env ? envEntries(options.env) : [];
   for (const [where, bytes] of [
-    ...words.map((word, i) => [what.verb === 'exec' ? `argument ${i}` : 'the script', word] as const),
+    ...words.map((word, i) => [what.verb === 'sh' ? 'the script' : `argument ${i}`, word] as const),
     ...env.map((entry) => ['an environment variable', entry] as const),
     ['cwd', options.cwd === undefined ? new Uint8Array() : toBytes(options.cwd)] as const,
   ])
@@ -400,7 +400,7 @@ export function prepareRun(
   const keepsNothing = options.keep === 'nothing';
   const spec: Spec = {
     verb: what.verb,
-    argv: what.verb === 'exec' ? words : [],
+    argv: what.verb === 'sh' ? [] : words,
     script: what.verb === 'sh' ? words[0] : undefined,
     accountShell: what.verb === 'sh' ? what.accountShell : undefined,
     cwd: options.cwd === undefined ? undefined : toBytes(options.cwd),

@@ -188,5 +188,5 @@ export function errorOf(
 
 /** The program's name, without its arguments, which may be secret. */
 export function programOf({ verb, argv }: Spec): string {
-  return verb === 'sh' ? 'sh' : Buffer.from(argv[0]!).toString();
+  return verb === 'exec' ? Buffer.from(argv[0]!).toString() : verb;
 }
