@@ -192,6 +192,11 @@ export class Host implements AsyncDisposable {
     return this.#begin(prepareRun({ verb: 'sh', script, accountShell: true }, options), { kind: 'open' });
   }
 
+  /** Connects from the host to HOST:PORT; the run's stdin and stdout are the connection. @internal */
+  forward(target: Word, options: RunOptions): Run {
+    return this.#begin(prepareRun({ verb: 'forward', argv: [target] }, options), { kind: 'open' });
+  }
+
   /**
    * Brings files, folders and links to the host, or the content of one file from a stream. `destination` is a path there;
    * a relative one begins at the user's home, on `local` at our current folder. What is pushed lands in the destination if

@@ -147,6 +147,7 @@ function denied(policy: Policy, request: Request, read: ReadSpec | undefined, ma
 function why(request: Request, machine: Machine): string {
   const { principal, spec } = request;
   if (spec?.accountShell) return FOR_OWNERS;
+  if (spec?.verb === 'forward') return 'connections are forwarded for owners';
   if (spec && machine.uid !== 0)
     return `this agent is not root, so it runs commands for owners only: ${what(request)} was refused`;
   return `no rule lets ${printable(principal, 64)} ${what(request)}`;

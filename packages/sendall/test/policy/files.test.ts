@@ -56,11 +56,14 @@ test.each<readonly [string, string, Words]>([
   ['a star for two folders', 'get', ['/var/log/a/b/app.log']],
   ['an option', 'get', ['--help']],
   ['no path', 'get', []],
-  ['a forward', 'forward', ['127.0.0.1:22']],
 ])('%s is denied', (_, verb, words) => {
   const decision = asked(verb, words);
   expect(decision).toHaveProperty('deny');
   if ('deny' in decision) expect(decision.deny).toContain(`no rule lets alice ${verb}`);
+});
+
+test('connections are forwarded for owners', () => {
+  expect(asked('forward', ['127.0.0.1:22'])).toMatchObject({ deny: 'connections are forwarded for owners' });
 });
 
 test('a denial names the nearest rule and what it does not allow', () => {

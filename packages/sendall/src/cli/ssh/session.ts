@@ -13,6 +13,7 @@ import { placeOf } from './destination.js';
 import { letGo } from './descriptors.js';
 import { codeOf } from './ending.js';
 import { FAILED } from './failed.js';
+import { forwardCode, forwardFrom } from './forward.js';
 import { narrate } from './narration.js';
 import { subsystemScript } from './subsystem.js';
 import { variablesNamed } from './variables.js';
@@ -30,7 +31,8 @@ const LAST_WORDS = 1000;
  */
 export async function runCall(call: Call, voice: Voice): Promise<number> {
   const script = scriptOf(call);
-  const terminal = wantsTerminal(call, script.length > 0, voice);
+  const { forward } = call;
+  const terminal = forward === undefined && wantsTerminal(call, script.length > 0, voice);
   // Its keys and its screen are ours to handle; in the background they are another job's.
   const joined = terminal && isatty(0) && call.readsStdin && isInForeground();
   const signals = new Signals();
@@ -39,12 +41,13 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
   const args = argumentsOf(call);
   const host = await signals.or(reach(target, args, joined ? { ...AT_A_TERMINAL, ...wishesOf(args) } : shareOf(args)));
   if (typeof host === 'string') return killed(host, voice);
-  const run = host.accountShell(script, {
+  const options: RunOptions = {
     ...surroundings(call),
     ...(terminal ? { pty: ownTerminal() } : { waitFor: 'eof' }),
     // What a terminal shows is its present; a command that waits for us would not be.
     ...(joined ? { stdin: 'pipe', overflow: 'drop-old' } : { stdin: stdinOf(call) }),
-  });
+  };
+  const run = forward === undefined ? host.accountShell(script, options) : forwardFrom(host, forward, options);
   run.started.then(({ pid }) => voice.tell(`${host.id}: the command runs as process ${pid}`)).catch(() => undefined);
   if (joined) {
     signals.off();
@@ -54,10 +57,11 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
   const first = await signals.or(carried);
   if (typeof first === 'string') {
     await cancel(run, first, carried);
-    return killed(first, voice);
+    // So ssh ends its ProxyCommand when it is done.
+    return forward !== undefined && first === 'SIGHUP' ? FAILED : killed(first, voice);
   }
   stopTelling();
-  const code = codeOf(first.result, voice, first.readerLeft);
+  const code = (forward === undefined ? codeOf : forwardCode)(first.result, voice, first.readerLeft);
   if (!first.lost) return code;
   voice.fail(`cannot write to ${first.lost.stream}: ${first.lost.error.message}`);
   return FAILED;

@@ -41,9 +41,6 @@ async function obey(call: Call, voice: Voice): Promise<number> {
     case 'check':
     case 'exit':
       return await (await import('./master.js')).askMaster(call, voice);
-    case 'forward':
-      voice.fail('-W is not available in this version: run a program on the host that connects, such as nc');
-      return FAILED;
     default:
       return await (await import('./session.js')).runCall(call, voice);
   }

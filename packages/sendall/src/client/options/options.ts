@@ -1,6 +1,7 @@
 /** The options of a run: described, defaulted and checked here and nowhere else. */
 import { CHOICES, encodeSpec, TERMINAL_NAME } from '../../protocol/codec.js';
 import type { Spec } from '../../protocol/messages.js';
+import { startsOwnProgram } from '../../protocol/own-runs.js';
 import { formatRunId, isRunId, newRunId as makeRunId, parseRunId } from '../../protocol/run-id.js';
 import { readDuration, type Duration } from '../../text/duration.js';
 import { SECRET_WAYS, wrongSecrets } from '../../protocol/secrets.js';
@@ -375,7 +376,9 @@ export function newRunId(): string {
  * @throws UsageError that names what is wrong.
  */
 export function prepareRun(
-  what: { verb: 'exec' | 'put' | 'get'; argv: readonly Word[] } | { verb: 'sh'; script: Word; accountShell?: true },
+  what:
+    | { verb: 'exec' | 'put' | 'get' | 'forward'; argv: readonly Word[] }
+    | { verb: 'sh'; script: Word; accountShell?: true },
   options: RunOptions = {},
 ): PreparedRun {
   checkOptions<RunOptions>('run', options, RUN_RULES);
@@ -416,7 +419,7 @@ export function prepareRun(
     termAfterMs: typeof options.onDisconnect === 'object' ? readDuration(options.onDisconnect.termAfter) : undefined,
     keepMs: keepsNothing ? undefined : readDuration(options.keep) || undefined,
     // What passes through a command in ssh's place may be anything: a backup, or a whole file system.
-    passing: keepsNothing || (what.verb === 'sh' && what.accountShell) || undefined,
+    passing: keepsNothing || startsOwnProgram(what) || (what.verb === 'sh' && what.accountShell) || undefined,
     spoolMax: options.spoolMax,
     overflow: options.overflow,
     name: options.name,

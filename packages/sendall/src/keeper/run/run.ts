@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import type { RecordOf } from '../../log/records.js';
+import { startsOwnProgram } from '../../protocol/own-runs.js';
 import { formatRunId } from '../../protocol/run-id.js';
 import { HIGHEST_SIGNAL, signalName } from '../../protocol/signals.js';
 import {
@@ -779,7 +780,7 @@ export class KeeperRun implements OutputsEvents {
     this.audience.leave(attachment);
     this.#screen?.leave(attachment);
     this.#watchAlone();
-    if (left && attachment.control && this.#spec?.accountShell && !this.audience.controller) this.#endAlone();
+    if (left && attachment.control && isNothingAlone(this.#spec) && !this.audience.controller) this.#endAlone();
     this.#passWhenDone();
   }
 
@@ -852,3 +853,7 @@ export class KeeperRun implements OutputsEvents {
     this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch, policyRule: this.rule });
   }
 }
+
+/** Whether a run ends when its caller has left for good: as ssh does it, and a transfer has lost its other side. */
+const isNothingAlone = (spec: Spec | undefined): boolean =>
+  spec !== undefined && (spec.accountShell === true || startsOwnProgram(spec));
