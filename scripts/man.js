@@ -10,7 +10,8 @@ import { allCommands } from '../packages/lab/dist/cli/command-table.js';
 /**
  * @typedef {{ value?: string, optionalValue?: boolean, short?: string, help: string, group?: string }} Option
  * @typedef {{ name: string, usage: string | readonly string[], summary: string, about?: readonly string[],
- *   parsesItself?: boolean, examples: readonly string[], options: Readonly<Record<string, Option>> }} Command
+ *   parsesItself?: boolean, examples: readonly string[], options: Readonly<Record<string, Option>>,
+ *   tables?: Readonly<Record<string, Readonly<Record<string, string>>>> }} Command
  */
 
 const packages = fileURLToPath(new URL('../packages/', import.meta.url));
@@ -160,6 +161,9 @@ for (const command of [...groups.values()].flat())
     ...section('Name', `sendall\\-${plain(command.name)} \\- ${plain(command.summary)}`),
     ...section('Synopsis', ...synopsis('sendall', command)),
     ...section('Options', ...options('SS', command)),
+    ...Object.entries(command.tables ?? {}).flatMap(([heading, table]) =>
+      section(heading, ...entries(Object.entries(table))),
+    ),
     ...section('Examples', ...typed(command.examples)),
     ...section('See also', '.BR sendall (1)'),
   );

@@ -45,7 +45,12 @@ class Side {
     const opened = Journal.open(journalFile(home), 'boot', { hasStrays: () => false, setAside: () => undefined });
     this.#journal = opened.journal;
     if (withLog)
-      this.#log = new KeeperLog(home, this.#journal, { ...opened, bootId: 'boot' }, { live: () => 1, keepBytes: 1e9 });
+      this.#log = new KeeperLog(
+        home,
+        this.#journal,
+        { ...opened, bootId: 'boot' },
+        { live: () => 1, keepBytes: () => 1e9 },
+      );
   }
 
   /** Milliseconds for the entries of a run, and for the lines if there is a log. */

@@ -30,6 +30,8 @@ for (let i = 0; i < Number(count); i++) {
       identity,
       handshakeTimeout: 60_000,
       maxLinks: 100,
+      maxStrangers: 8,
+      maxHandshakes: 256,
       isKnown: (spki) => callers.find(spki) !== undefined,
       card: () => Promise.resolve({ name: `host-${i}`, version: '0', epoch: '0' }),
       accept: (socket, peer, established) =>

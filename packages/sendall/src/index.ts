@@ -123,6 +123,7 @@ export type { Verb } from './policy/rules.js';
 export type { Problem, ProblemKind } from './log/verification.js';
 export type { Agent } from './agent/agent.js';
 export type { AgentOptions } from './agent/options.js';
+export type { KeeperLimits } from './keeper/door/limits.js';
 export type { IssuedCode } from './agent/callers/pairing.js';
 export type { AgentStatus } from './agent/status.js';
 export type { TestFleet, TestHostsOptions } from './testing/test-hosts.js';

@@ -4,7 +4,7 @@
 export { Callers } from './agent/callers/callers.js';
 export { acceptHead, headsIn, keptHead } from './client/audit.js';
 export type { PolicyAnswer } from './agent/admission/policy-question.js';
-export { LIMIT_NAMES, type LimitName } from './agent/limit-names.js';
+export { ALL_LIMITS, type LimitEntry } from './agent/limits.js';
 export { addInventoryFile, addInventoryProgram } from './client/inventories/adding.js';
 export { callerName } from './client/caller-name.js';
 export { inventoryLimits } from './client/inventories/limits.js';

@@ -102,11 +102,21 @@ export interface ServerOptions {
    */
   maxUnestablishedPerSource?: number;
   /**
-   * Whether good clients came from this source before (see `sourceOf()`). When the server is full, the first eight
-   * unestablished connections of such a source go last, unless these are half of `maxConnections`. It must
-   * not throw. Not for threads that accept by themselves. @default no source is known
+   * Established connections of one source at a time; workers count each their own. One more is closed before its handler
+   * begins, with the reason `source-limit`; with `establishedBy: 'handler'` its `establish()` returns false. Unix sockets
+   * have no sources. @default Infinity
+   */
+  maxConnectionsPerSource?: number;
+  /**
+   * Whether good clients came from this source before (see `sourceOf()`). When the server is full, the first
+   * `reservedPerSource` unestablished connections of such a source go last, unless these are half of `maxConnections`. It
+   * must not throw. Not for threads that accept by themselves. @default no source is known
    */
   isKnownSource?: (source: string) => boolean;
+  /** Unestablished connections of a known source that go last. @default 8 */
+  reservedPerSource?: number;
+  /** Sources whose failures in the last minute are remembered. @default 10_000 */
+  maxFailedSources?: number;
   /** How long one waits for a place. @default 5_000 */
   pendingTimeout?: number;
   /** File descriptors left for the rest of the process, at most a quarter of the limit. @default 64 */
@@ -151,6 +161,9 @@ export const defaults = {
   pendingConnections: 1_024,
   pendingTimeout: 5_000,
   maxUnestablishedPerSource: Infinity,
+  maxConnectionsPerSource: Infinity,
+  reservedPerSource: 8,
+  maxFailedSources: 10_000,
   establishedBy: 'server' as 'server' | 'handler',
   fdReserve: 64,
   readTimeout: 60_000,
@@ -211,7 +224,10 @@ const checks: Record<keyof ServerOptions, Check> = {
   pendingTimeout: time,
   establishedBy: oneOf('server', 'handler'),
   maxUnestablishedPerSource: count(1),
+  maxConnectionsPerSource: count(1),
   isKnownSource: aFunction,
+  reservedPerSource: count(0),
+  maxFailedSources: count(1),
   fdReserve: count(0),
   readTimeout: time,
   writeTimeout: time,
@@ -325,6 +341,7 @@ const fixed = new Set<string>([
   'signal',
   'postListen',
   'isKnownSource',
+  'maxConnectionsPerSource',
   'proxyProtocol',
   'maxPacketSize',
 ]);

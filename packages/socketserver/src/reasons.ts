@@ -1,7 +1,7 @@
 /**
  * Why a connection ended. `end`: the client ended it and was answered. `server`: the handler was done. `refused`: by
  * `verifyRequest()`. `drain`: by `shutdown()`. `worker`: the thread or process that served it died. `displaced`: the server
- * was full, and this one was not established.
+ * was full, and this one was not established. `source-limit`: its source had as many established connections as it may.
  */
 export type CloseReason =
   | 'end'
@@ -17,6 +17,7 @@ export type CloseReason =
   | 'drain'
   | 'worker'
   | 'displaced'
+  | 'source-limit'
   | 'error';
 
 /** Why a client was turned away before it became a connection. */

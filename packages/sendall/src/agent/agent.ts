@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { readInto, serve, sourceOf, type Connection, type ServerOptions } from '@sendall/socketserver';
-import { RefusedError, SendallError, UsageError } from '../errors.js';
+import { RefusedError, SendallError, UnreachableError, UsageError } from '../errors.js';
 import { MAX_SOCKET_PATH, ensurePrivateFolder, type Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { loadIdentity, type Identity } from '../keys/identity.js';
@@ -25,10 +25,10 @@ import { setAsideFolders } from '../keeper/door/door.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { OWNER, type Policy } from '../policy/rules.js';
 import { KeeperGate } from './gate.js';
-import type { LimitName } from './limit-names.js';
+import { limitsByName, type AgentLimitName } from './limits.js';
 import { LogDesk } from './log/log-desk.js';
 import { Notes } from './log/notes.js';
-import { completeAgentOptions, limitsIn, type AgentOptions, type AgentSettings } from './options.js';
+import { completeAgentOptions, givenLimits, type AgentOptions, type AgentSettings } from './options.js';
 import { connectionOf, type Origin, type Principal } from './callers/origin.js';
 import { KnownSources } from './callers/known-sources.js';
 import { PairingDesk, type IssuedCode } from './callers/pairing.js';
@@ -69,7 +69,7 @@ export class Agent implements AsyncDisposable {
   /** Resolves when the agent has stopped, asked from inside or outside. */
   readonly stopped: Promise<void>;
   readonly #settings: AgentSettings;
-  readonly #givenLimits: Partial<Record<LimitName, number>>;
+  readonly #givenLimits: ReturnType<typeof givenLimits>;
   readonly #gate: KeeperGate;
   readonly #policy: PolicyFile;
   /** The rules by which everything was looked at. */
@@ -96,12 +96,12 @@ export class Agent implements AsyncDisposable {
   /** @internal Use openAgent. */
   constructor(options: AgentOptions, gate?: KeeperGate, policy?: PolicyFile) {
     this.#settings = completeAgentOptions(options);
-    this.#givenLimits = limitsIn(options);
-    const { home, name, keeperIdleExit: idleExitMs } = this.#settings;
+    this.#givenLimits = givenLimits(options);
+    const { home, name, keeperLimits: limits } = this.#settings;
     this.home = home;
     this.name = name;
     this.#principals = new Principals(this.#settings);
-    this.#gate = gate ?? new KeeperGate(home, idleExitMs === undefined ? {} : { idleExitMs });
+    this.#gate = gate ?? new KeeperGate(home, { limits });
     this.#policy = policy ?? new PolicyFile(home.policyFile);
     this.#readmission = new Readmission({
       gate: this.#gate,
@@ -325,7 +325,8 @@ export class Agent implements AsyncDisposable {
 
   async #listenTls(url: string): Promise<void> {
     const address = parseTlsUrl(url);
-    const known = (this.#knownSources ??= new KnownSources(this.home));
+    const { maxConnectionsPerSource, maxUnestablishedPerSource, reservedPerSource, maxFailedSources } = this.#settings;
+    const known = (this.#knownSources ??= new KnownSources(this.home, this.#settings));
     const accept = async (connection: Connection) => {
       const socket = connection.socket as TLSSocket;
       const source = socket.remoteAddress ?? 'unknown';
@@ -333,7 +334,7 @@ export class Agent implements AsyncDisposable {
         const peer = acceptPeer(socket);
         // A key that is known keeps its place from here on, whatever else comes from its address.
         if (this.#callers.find(peer.spki)) {
-          connection.establish();
+          this.#establish(connection);
           known.note(sourceOf(source));
         }
         await this.#serve(connection, { kind: 'tls', peer, source, connection: connectionOf(socket) });
@@ -349,7 +350,10 @@ export class Agent implements AsyncDisposable {
         tls: serverTls(this.#identity),
         // Strangers never keep callers out: when all places are taken, the oldest of theirs goes for a newcomer.
         establishedBy: 'handler',
-        maxUnestablishedPerSource: this.#settings.maxUnestablishedPerSource,
+        maxConnectionsPerSource,
+        maxUnestablishedPerSource,
+        reservedPerSource,
+        maxFailedSources,
         isKnownSource: (source) => known.has(source),
       });
       const bound = server.serverAddress;
@@ -364,13 +368,15 @@ export class Agent implements AsyncDisposable {
 
   /** Links through a broker. One that does not answer now is tried again and again. */
   async #listenNats(url: string): Promise<void> {
-    const { handshakeTimeout, maxConnections: maxLinks, broker } = this.#settings;
+    const { handshakeTimeout, maxConnections, maxBrokerStrangers, maxBrokerHandshakes, broker } = this.#settings;
     const { NatsListener } = await import('../link/nats/listen.js');
     const listener = await NatsListener.open({
       engine: { url, ...broker },
       identity: this.#identity,
       handshakeTimeout,
-      maxLinks,
+      maxLinks: maxConnections,
+      maxStrangers: maxBrokerStrangers,
+      maxHandshakes: maxBrokerHandshakes,
       isKnown: (spki) => this.#callers.find(spki) !== undefined,
       card: async () => {
         const { epoch } = await this.#gate.open();
@@ -402,8 +408,18 @@ export class Agent implements AsyncDisposable {
   }
 
   async #serve(connection: Connection, origin: Origin): Promise<void> {
-    const session = this.adopt(new Link(connection.socket, readInto), origin, () => connection.establish());
+    const session = this.adopt(new Link(connection.socket, readInto), origin, () => this.#establish(connection));
     await session.closed;
+  }
+
+  /** The caller is known: its link stays, unless its source has too many. Those that were lost end soon. */
+  #establish(connection: Connection): void {
+    if (connection.establish() || connection.closed) return;
+    const source = 'host' in connection.peer ? sourceOf(connection.peer.host) : '';
+    const { maxConnectionsPerSource } = this.#settings;
+    throw new UnreachableError(
+      `${source} has ${maxConnectionsPerSource} links to this agent already (maxConnectionsPerSource): close some of them`,
+    );
   }
 
   /** As `identify`, and the log hears of those who are not let in. */
@@ -542,8 +558,7 @@ export class Agent implements AsyncDisposable {
       resumes: this.#resumes.count,
       replayedBytes: this.#resumes.replayedBytes,
       limits: {
-        ...(limitsIn(this.#settings) as Record<LimitName, number>),
-        pingDeadline: this.#settings.pingDeadline,
+        ...(limitsByName('agent', this.#settings) as Record<AgentLimitName, number>),
         ...limits,
       },
       givenLimits: this.#givenLimits,

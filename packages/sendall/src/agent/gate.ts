@@ -20,6 +20,13 @@ export interface Listener {
   keeperLost(reason: string): void;
 }
 
+/** What one link has of the runs that can be held. */
+export interface LinkShare {
+  readonly share: FairShare;
+  isFull(): boolean;
+  done(): void;
+}
+
 interface Question {
   readonly message: Control;
   /** Links on which it was asked. */
@@ -64,9 +71,9 @@ export class KeeperGate {
 
   /**
    * A link of this caller's begins: its share of the runs that can be held, of which all its links have at most `most`
-   * together. `done` gives all of it back.
+   * together. `isFull`: they have as many. `done` gives all of it back.
    */
-  share(caller: string, most?: number): { readonly share: FairShare; readonly done: () => void } {
+  share(caller: string, most = Infinity): LinkShare {
     const known = this.#callers.get(caller) ?? { share: new FairShare(this.#places, 0, most), links: 0 };
     this.#callers.set(caller, known);
     known.links++;
@@ -75,7 +82,7 @@ export class KeeperGate {
       share.give(share.held);
       if (--known.links === 0) this.#callers.delete(caller);
     };
-    return { share, done };
+    return { share, isFull: () => known.share.held >= most, done };
   }
 
   get pid(): number | undefined {
@@ -181,6 +188,9 @@ export class KeeperGate {
     if (link.version !== VERSION) link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'retire' });
     // One that was started by an agent before this one gives commands what our starter had.
     link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'starter', body: JSON.stringify(starter()) });
+    // It obeys this agent's limits from now on.
+    const limits = JSON.stringify(this.#options.limits ?? {});
+    link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'limits', body: limits });
     void link.closed.then((error) => this.#lost(link, error));
     // At once: a listener that enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();

@@ -19,6 +19,7 @@
  */
 export { openAgent, type Agent } from './agent.js';
 export type { AgentOptions } from './options.js';
+export type { KeeperLimits } from '../keeper/door/limits.js';
 export type { AgentStatus } from './status.js';
 export { Callers, type Caller, type Rights } from './callers/callers.js';
 export type { IssuedCode } from './callers/pairing.js';

@@ -4,7 +4,8 @@ import { UsageError } from '../errors.js';
 import { resolveHome, type Home } from '../home.js';
 import type { EngineFiles } from '../keys/engine.js';
 import { durationOption, type Duration } from '../text/duration.js';
-import { LIMIT_NAMES, type LimitName } from './limit-names.js';
+import { completeLimits, type KeeperLimits } from '../keeper/door/door.js';
+import { limitsByName, type AgentLimitOption, type LimitName } from './limits.js';
 
 /** Where an agent listens, and its limits. */
 export interface AgentOptions {
@@ -54,11 +55,46 @@ export interface AgentOptions {
    */
   maxConnections?: number;
   /**
+   * Links of one source (see below) whose callers are known.
+   * @default 2048
+   */
+  maxConnectionsPerSource?: number;
+  /**
    * Links of one source (an IPv4 address or the /64 of an IPv6 address) whose callers are not known yet. One more
    * displaces the oldest of them.
    * @default 1024
    */
   maxUnestablishedPerSource?: number;
+  /**
+   * Such links of a source from which a known caller came lately that go last when strangers fill all places.
+   * @default 8
+   */
+  reservedPerSource?: number;
+  /**
+   * Sources of known callers that are remembered.
+   * @default 4096
+   */
+  maxKnownSources?: number;
+  /**
+   * How long a source is remembered after a known caller came from it.
+   * @default 2592000000
+   */
+  knownSourceAge?: Duration;
+  /**
+   * Sources whose failures are remembered.
+   * @default 10000
+   */
+  maxFailedSources?: number;
+  /**
+   * Links through a broker whose callers are not known yet. One more displaces the oldest of them.
+   * @default 8
+   */
+  maxBrokerStrangers?: number;
+  /**
+   * TLS handshakes of known callers through a broker at once.
+   * @default 256
+   */
+  maxBrokerHandshakes?: number;
   /**
    * Links of one principal, unless it is an owner.
    * @default 256
@@ -84,34 +120,34 @@ export interface AgentOptions {
    * @default the keeper's own, 60000
    */
   keeperIdleExit?: Duration;
+  /**
+   * Limits of the keeper, in milliseconds and bytes. A keeper obeys the agent that came to it last; what is left out has its
+   * default then.
+   * @default {}
+   */
+  keeperLimits?: Partial<KeeperLimits>;
 }
 
 /** Options as the agent uses them. Times in milliseconds, sizes in bytes. */
-export interface AgentSettings {
+export interface AgentSettings extends Readonly<Record<AgentLimitOption, number>> {
   readonly home: Home;
   readonly name: string;
   readonly listen: readonly string[];
   readonly broker: EngineFiles;
-  readonly handshakeTimeout: number;
-  readonly maxRunsPerLink: number;
-  readonly maxQuestions: number;
-  readonly readAhead: number;
-  readonly maxConnections: number;
-  readonly maxUnestablishedPerSource: number;
-  readonly maxLinksPerPrincipal: number;
-  readonly maxAttachmentsPerPrincipal: number;
-  readonly maxQuestionsPerPrincipal: number;
-  readonly pingDeadline: number;
-  readonly keeperIdleExit: number | undefined;
+  /** Those that were given. */
+  readonly keeperLimits: Partial<KeeperLimits>;
 }
 
-/** The limits among options, by the names that the agent's status has for them; without those that are not given. */
-export function limitsIn(options: AgentOptions): Partial<Record<LimitName, number>> {
-  const given = Object.entries(LIMIT_NAMES).filter(([, option]) => options[option] !== undefined);
-  return Object.fromEntries(given.map(([name, option]) => [name, options[option]]));
+/** The limits that were given, by the names that the agent's status has for them. */
+export function givenLimits(options: AgentOptions): { readonly [name in LimitName]?: number } {
+  const settings = completeAgentOptions(options);
+  const own = Object.entries(settings).filter(([name]) => options[name as keyof AgentOptions] !== undefined);
+  return { ...limitsByName('agent', Object.fromEntries(own)), ...limitsByName('keeper', settings.keeperLimits) };
 }
 
-type Readers = { readonly [K in keyof AgentSettings]: (name: K, value: AgentOptions[K]) => AgentSettings[K] };
+type Readers = {
+  readonly [K in keyof AgentSettings]: (name: K, value: AgentOptions[K], options: AgentOptions) => AgentSettings[K];
+};
 
 const time = (byDefault: number) => (name: string, value: Duration | undefined) =>
   durationOption(name, value) ?? byDefault;
@@ -147,12 +183,24 @@ const OPTIONS: Readers = {
   maxQuestions: count(64),
   readAhead: count(16 * 1024 * 1024),
   maxConnections: count(4096),
+  maxConnectionsPerSource: count(2048),
   maxUnestablishedPerSource: count(1024),
+  reservedPerSource: count(8),
+  maxKnownSources: count(4096),
+  knownSourceAge: time(30 * 24 * 3_600_000),
+  maxFailedSources: count(10_000),
+  maxBrokerStrangers: count(8),
+  maxBrokerHandshakes: count(256),
   maxLinksPerPrincipal: count(256),
   maxAttachmentsPerPrincipal: count(4096),
   maxQuestionsPerPrincipal: count(128),
   pingDeadline: time(60_000),
-  keeperIdleExit: durationOption,
+  keeperLimits: (_, value = {}, { keeperIdleExit }) => {
+    const idleExitMs = durationOption('keeperIdleExit', keeperIdleExit);
+    const limits = idleExitMs === undefined ? value : { ...value, idleExitMs };
+    completeLimits(limits);
+    return limits;
+  },
 };
 
 /**
@@ -161,8 +209,8 @@ const OPTIONS: Readers = {
  */
 export function completeAgentOptions(options: AgentOptions): AgentSettings {
   for (const name of Object.keys(options))
-    if (!(name in OPTIONS)) throw new UsageError(`there is no agent option "${name}"`);
-  const read = <K extends keyof AgentSettings>(name: K) => [name, OPTIONS[name](name, options[name])] as const;
+    if (!(name in OPTIONS || name === 'keeperIdleExit')) throw new UsageError(`there is no agent option "${name}"`);
+  const read = <K extends keyof AgentSettings>(name: K) => [name, OPTIONS[name](name, options[name], options)] as const;
   const names = Object.keys(OPTIONS) as (keyof AgentSettings)[];
   return Object.fromEntries(names.map(read)) as unknown as AgentSettings;
 }

@@ -24,7 +24,7 @@ import { formatRunId } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
 import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission/admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
-import type { KeeperGate } from './gate.js';
+import type { KeeperGate, LinkShare } from './gate.js';
 import { callerOf, type Origin, type Principal } from './callers/origin.js';
 import { Questions, type Asker } from './questions.js';
 import type { Membership, Principals } from './admission/principals.js';
@@ -88,7 +88,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   #state: State = 'hello';
   #principal: Principal = { name: '', roles: [] };
   /** Its part of the runs that all callers may hold together. */
-  #room: ReturnType<KeeperGate['share']> | undefined;
+  #room: LinkShare | undefined;
   /** Its part of what its principal may have. */
   #membership: Membership | undefined;
   #readAhead: ReadAhead | undefined;
@@ -446,12 +446,14 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   #enter(message: MessageNamed<'OPEN'> | MessageNamed<'ATTACH'>, grant: Grant): void {
     const { alias, runId } = message;
-    const { maxRunsPerLink } = this.#services.limits;
+    const { maxRunsPerLink, maxAttachmentsPerPrincipal } = this.#services.limits;
     const full = this.#attachments.size >= maxRunsPerLink;
     if (full || !this.#room?.share.take()) {
       const text = full
         ? `this link holds ${maxRunsPerLink} runs already (maxRunsPerLink): wait for some to end`
-        : `this link holds ${this.#attachments.size} runs, and what is left is for others: wait for some to end`;
+        : this.#room?.isFull()
+          ? `${this.principal} holds ${maxAttachmentsPerPrincipal} runs already (maxAttachmentsPerPrincipal): wait for some to end`
+          : `this link holds ${this.#attachments.size} runs, and what is left is for others: wait for some to end`;
       if (message.type === 'OPEN')
         this.link.send({ type: 'REFUSED', alias, runId, code: 'busy', message: text, retryAfterMs: 1000 });
       else this.link.send({ type: 'ATTACH_REFUSED', alias, runId, code: 'busy', message: text });

@@ -1,8 +1,8 @@
 /** What an agent says about itself and its keeper. */
 import { statfsSync } from 'node:fs';
 import type { EngineFiles } from '../keys/engine.js';
-import type { KeeperLimits } from '../keeper/door/door.js';
 import type { Control } from '../protocol/messages.js';
+import { limitsByName, type AgentLimitName, type KeeperLimitName } from './limits.js';
 
 /** Answers to "status". */
 export interface AgentStatus {
@@ -23,7 +23,7 @@ export interface AgentStatus {
   /** Bytes of output that were sent to them again, since the agent started. */
   readonly replayedBytes: number;
   readonly limits: AgentLimits;
-  /** Those of its own limits that were given to it; the others are the defaults. */
+  /** Those of the limits that were given to it; the others are the defaults. */
   readonly givenLimits: Readonly<Record<string, number>>;
   /** Bytes of output on the disk, and what is free there. */
   readonly spooled: number | undefined;
@@ -80,42 +80,19 @@ export interface PolicyStatus {
   readonly isRoot: boolean;
 }
 
-/** What the agent and its keeper hold at most. Sizes in bytes, times in milliseconds. */
-export interface AgentLimits {
-  readonly connections: number;
-  /** Links of one source whose callers are not known yet. */
-  readonly unestablishedPerSource: number;
-  readonly runsPerLink: number;
-  /** Questions that one link may have open. */
-  readonly questions: number;
-  /** Of one principal, unless it is an owner, by all of its links. */
-  readonly linksPerPrincipal: number;
-  readonly attachmentsPerPrincipal: number;
-  readonly questionsPerPrincipal: number;
-  /** Silence after which a link counts as lost. */
-  readonly pingDeadline: number;
-  /** Commands at one time; more wait. Undefined, like the rest, without a keeper. */
-  readonly running: number | undefined;
-  /** Output kept of one run, unless it asks for less, and of all. */
-  readonly spool: number | undefined;
-  readonly spoolTotal: number | undefined;
-  /** How long a finished run is kept. */
-  readonly keep: number | undefined;
-  /** Runs of one principal that run or wait, and output kept of them, unless it is an owner. */
-  readonly runsPerPrincipal: number | undefined;
-  readonly spoolPerPrincipal: number | undefined;
-}
+/**
+ * What the agent and its keeper hold at most, by the names that `sendall agent --limit` has too; its help says what each
+ * limits. Sizes in bytes, times in milliseconds. The keeper's are undefined where an older one does not have them.
+ */
+export type AgentLimits = { readonly [name in AgentLimitName]: number } & {
+  readonly [name in KeeperLimitName]: number | undefined;
+};
 
 /** The keeper's part of a status. */
 export type KeeperPart = Pick<
   AgentStatus,
   'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted' | 'log'
-> & {
-  readonly limits: Pick<
-    AgentLimits,
-    'running' | 'spool' | 'spoolTotal' | 'keep' | 'runsPerPrincipal' | 'spoolPerPrincipal'
-  >;
-};
+> & { readonly limits: Pick<AgentLimits, KeeperLimitName> };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
 export function keeperPartOf(answer: Control): KeeperPart {
@@ -131,7 +108,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     cannotLimit?: string | null;
     different?: string[];
     log?: { size: number; held: number; failed?: string };
-    limits?: Partial<KeeperLimits>;
+    limits?: object;
   };
   return {
     runs: (running ?? 0) + (queued ?? 0),
@@ -142,14 +119,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     cannotLimit,
     notAdopted: different,
     log: log && { records: log.size, held: log.held, problem: log.failed },
-    limits: {
-      running: limits?.maxRunning,
-      spool: limits?.spoolMax,
-      spoolTotal: limits?.spoolTotal,
-      keep: limits?.keepMs,
-      runsPerPrincipal: limits?.maxRunsPerPrincipal,
-      spoolPerPrincipal: limits?.spoolPerPrincipal,
-    },
+    limits: limitsByName('keeper', limits ?? {}) as Pick<AgentLimits, KeeperLimitName>,
   };
 }
 

@@ -2,6 +2,7 @@
 import { allCommands, commandGroups, commands } from './command-table.js';
 import { Arguments, parseArguments, textOf, type Command } from './words/command.js';
 import { exit } from './leaving/exit.js';
+import { namingHost } from './words/about-host.js';
 import { EXIT, exitCodeOfError } from './words/exit-codes.js';
 import { ownWords } from '../internal.js';
 import { answer, OutputError, say } from './show/print.js';
@@ -72,7 +73,7 @@ function fail(error: unknown): number {
   // The command's stderr has been shown already.
   const { shortMessage } = error as { shortMessage?: string };
   const message = shortMessage ?? (error instanceof Error ? error.message : String(error));
-  say(`sendall: ${withNextStep(message)}`);
+  say(`sendall: ${namingHost(error, withNextStep(message))}`);
   if (process.env.SENDALL_DEBUG && error instanceof Error)
     for (const line of (error.stack ?? '').split('\n')) say(line);
   return exitCodeOfError(error);

@@ -139,8 +139,8 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
   const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, identity, via });
   const retryFor = readDuration(options.retryFor) ?? 0;
   const begin = async (limitMs: number) => {
-    const first = await dialHost(early, limitMs);
-    const session = new Session(first, () => dialHost(true), {
+    const first = await dialHost(early, { ms: limitMs });
+    const session = new Session(first, (stop) => dialHost(true, { stop }), {
       retryFor,
       giveUpAfter: readDuration(options.giveUpAfter) ?? 600_000,
       pingInterval: readDuration(options.pingInterval) ?? 15_000,

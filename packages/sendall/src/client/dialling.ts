@@ -32,22 +32,23 @@ const dialEvents = channel('sendall:dial');
 
 /**
  * Makes the function that dials a host, the first time and after each loss. `early`: a first flight is wanted, so it looks
- * up what an earlier link has left to remember. `limitMs`: another limit than the usual one, for dialling and again for
- * the handshake.
+ * up what an earlier link has left to remember. `ms`: another limit than the usual one, for dialling and again for the
+ * handshake. `stop`: ends the dial.
  */
 export function dialler(
   target: string | ResolvedHost,
   options: Dialling,
-): (early: boolean, limitMs?: number) => Promise<Dialled> {
+): (early: boolean, limits?: { readonly ms?: number; readonly stop?: AbortSignal }) => Promise<Dialled> {
   const host = typeof target === 'string' ? target : target.name;
   let again = false;
   const failed = (error: unknown): never => {
     dialEvents.publish({ host, state: 'failed', reason: (error as Error).message } satisfies DialEvent);
     throw error;
   };
-  return async (early, limitMs = options.timeoutMs) => {
+  return async (early, { ms: timeoutMs = options.timeoutMs, stop } = {}) => {
     dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
-    const dialling = dialOnce(target, { ...options, timeoutMs: limitMs }, early, again);
+    const signal = options.signal && stop ? AbortSignal.any([options.signal, stop]) : (stop ?? options.signal);
+    const dialling = dialOnce(target, { ...options, timeoutMs, signal }, early, again);
     const { greeting, ...dialled } = await dialling.catch(failed);
     const greeted = greeting.then((greeted) => {
       again = true;
@@ -86,7 +87,7 @@ async function dialOnce(
   };
   if (share && pin !== undefined) {
     const { dialWarm } = await import('../link/warm/client.js');
-    const warm = await dialWarm(home, { url, pin, identity: name }, timeoutMs, recall);
+    const warm = await dialWarm(home, { url, pin, identity: name }, { timeoutMs, signal, recall });
     if (warm) return { ...warm, log, greeting: warm.isFresh ? warm.greeting.then(noted) : warm.greeting };
   }
   if (pin !== undefined) share?.();

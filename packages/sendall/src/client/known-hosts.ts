@@ -219,5 +219,5 @@ function identitiesOf(names: readonly string[]): Pick<Entry, 'identities'> {
 }
 
 function unknownHost(name: string): UsageError {
-  return new UsageError(`no host is called ${JSON.stringify(name.slice(0, 80))}: see sendall hosts`);
+  return new UsageError(`there is no host ${JSON.stringify(name.slice(0, 80))}: see "sendall hosts"`);
 }

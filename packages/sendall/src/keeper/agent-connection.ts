@@ -26,6 +26,7 @@ import { VERSION } from '../protocol/version.js';
 import { KeeperAttachment, type KeeperAttachmentOwner } from './run/attachment.js';
 import type { RunServices } from './run/services.js';
 import type { KeeperRun } from './run/run.js';
+import { limitsFrom, type KeeperLimits } from './door/limits.js';
 import { Wire } from './door/wire.js';
 
 /** Bytes in one RUNS message, about. */
@@ -48,6 +49,7 @@ export interface Desk extends RunServices {
   forget(principal: string, runId: Uint8Array): string;
   status(): object;
   adopt(starter: Starter): void;
+  limitTo(limits: Partial<KeeperLimits>): void;
   drain(): void;
   retire(): void;
   endRuns(reason: string): void;
@@ -284,6 +286,9 @@ export class AgentConnection implements KeeperAttachmentOwner {
     else if (what === 'refuse-queued') answer(this.#refuseQueued(message.body));
     else if (what === 'starter') {
       this.#keeper.adopt(JSON.parse(message.body ?? '') as Starter);
+      answer({});
+    } else if (what === 'limits') {
+      this.#keeper.limitTo(limitsFrom(JSON.parse(message.body ?? '{}')));
       answer({});
     } else if (what === 'drain') {
       answer({ draining: true });

@@ -16,7 +16,7 @@ import { ownAccount } from './system/environment.js';
 import { historyOf } from './journal/history.js';
 import { Journal, journalFile } from './journal/journal.js';
 import { KeeperLog } from './log/keeper-log.js';
-import type { KeeperLimits } from './door/limits.js';
+import { completeLimits, type KeeperLimits } from './door/limits.js';
 import { Holdings } from './run/holdings.js';
 import { fault } from './probes/faults.js';
 import { infoOf } from './run/listing.js';
@@ -79,6 +79,8 @@ export class Keeper implements Desk, OpeningDesk {
   #draining = false;
   #retiring = false;
   #idleTimer: NodeJS.Timeout | undefined;
+  /** As it was started. */
+  readonly #idleExitMs: number;
 
   /**
    * Takes up what the journal says.
@@ -87,6 +89,7 @@ export class Keeper implements Desk, OpeningDesk {
   constructor(setup: KeeperSetup) {
     this.home = setup.home;
     this.limits = setup.limits;
+    this.#idleExitMs = setup.limits.idleExitMs;
     this.native = setup.native;
     this.#finished = () => setup.finished();
     const { bootId, limits } = this;
@@ -102,7 +105,7 @@ export class Keeper implements Desk, OpeningDesk {
     const synced = isSynced(journal);
     journal.append({ kind: 'keeper', bootId, pid: process.pid, startMs: Date.now() });
     const opened = { entries, damaged, bootId, synced };
-    this.log = new KeeperLog(setup.home, journal, opened, { live, keepBytes: limits.logTotal });
+    this.log = new KeeperLog(setup.home, journal, opened, { live, keepBytes: () => limits.logTotal });
     this.#retention = new Retention(this.#runs, journal, this.log, this.holdings, limits, history.forgottenBeforeMs);
     this.#opening = new Opening(this, this.#runs, this.#retention, history.nextNo);
     this.children = new Children(
@@ -283,6 +286,19 @@ export class Keeper implements Desk, OpeningDesk {
   /** An agent has come: commands get what its starter had. */
   adopt(starter: Starter): void {
     this.#different = this.native.adopt(starter);
+  }
+
+  /** An agent has come: its limits hold, and the defaults for what it does not limit. */
+  limitTo(given: Partial<KeeperLimits>): void {
+    const { limits } = this;
+    // How long it stays alone is its starter's to say, such as systemd's.
+    Object.assign(limits, completeLimits({ idleExitMs: this.#idleExitMs, ...given }));
+    this.holdings.spool.resize(limits.spoolTotal);
+    this.inputPool.resize(limits.stdinTotal);
+    for (const agent of this.#agents) agent.wire.backlog = limits.agentBacklog;
+    this.#opening.resize();
+    this.#retention.resize();
+    this.watchIdle();
   }
 
   /** No new runs; ends when those it has are over. */

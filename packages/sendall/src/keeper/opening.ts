@@ -78,6 +78,12 @@ export class Opening {
     return this.#spawner?.busy ?? false;
   }
 
+  /** The limits have changed: more may run. */
+  resize(): void {
+    this.#places.resize();
+    this.#nextSoon();
+  }
+
   /** OPEN: a new run, the one that is there, or a refusal. */
   open(agent: AgentConnection, message: MessageNamed<'OPEN'>): void {
     const { alias, runId } = message;

@@ -145,7 +145,8 @@ const byOption: Readonly<Record<string, readonly Launch[]>> = {
       'command',
       '--checkpoint-action --to-command -I --use-compress-program -F --info-script --new-volume-script --rsh-command --rmt-command',
     ),
-    option('file-write', '-x --extract --get -P --absolute-names -C --directory --transform --xform'),
+    // Where it writes, -C says; that alone reads from there.
+    option('file-write', '-x --extract --get -P --absolute-names --transform --xform x xf xvf xzf xvzf xzvf xjf xJf'),
   ],
   tcpdump: [option('command', '-z'), option('file-write', '-w -W')],
   tee: [{ class: 'file-write' }],

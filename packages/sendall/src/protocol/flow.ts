@@ -16,10 +16,17 @@ export function startLimit(wanted: From | undefined, state: StreamState): number
 
 /** Bytes that several streams may have under way together, beyond the first window of each. */
 export class CreditPool {
+  #total: number;
   #left: number;
 
   constructor(total: number) {
-    this.#left = total;
+    this.#total = this.#left = total;
+  }
+
+  /** Changes the number of bytes. What is taken stays taken. */
+  resize(total: number): void {
+    this.#left += total - this.#total;
+    this.#total = total;
   }
 
   take(bytes: number): boolean {

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { connect, openAgent, pair, resolveHome, type Agent, type AgentOptions, type Home } from 'sendall';
+import { connect, openAgent, pair, resolveHome, type Agent, type AgentOptions, type Home, type Host } from 'sendall';
 import { KnownSources } from '../../dist/agent/callers/known-sources.js';
 import { drawSeed } from '../../../../test/support/seed.js';
 import { until, within } from '../../../../test/support/waits.js';
@@ -183,6 +183,45 @@ describe('a stranger over TCP', () => {
   });
 });
 
+describe('a source of known callers', () => {
+  test('has so many links; one more is told the limit, and callers from elsewhere get in', async () => {
+    const { agent, port, url } = await newAgent({ maxConnectionsPerSource: 3 });
+    const [alice, bob] = [await newCaller(agent, url), newHome()];
+    const elsewhere = createServer((caller) => {
+      const onward = connectSocket({ port, host: '127.0.0.1', localAddress: '127.0.0.9' });
+      caller.on('error', () => onward.destroy()).pipe(onward);
+      onward.on('error', () => caller.destroy()).pipe(caller);
+    });
+    await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void elsewhere.close());
+    const other = `tls://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+    await pair(bob, other, { code: agent.issueCode().code, name: 'web1' });
+    await until(async () => (await agent.status).links === 0, 'the links of pairing to go');
+
+    const links: Host[] = [];
+    for (let i = 0; i < 3; i++) links.push(await connect('web1', { home: alice }));
+    onTestFinished(async () => void (await Promise.all(links.map((link) => link.close()))));
+    await expect(connect('web1', { home: alice })).rejects.toThrow(
+      '127.0.0.1 has 3 links to this agent already (maxConnectionsPerSource): close some of them',
+    );
+    await using host = await connect('web1', { home: bob });
+    expect((await host.run(['echo', 'in'])).stdout).toBe('in\n');
+    await links[0]!.close();
+    await until(
+      async () =>
+        await connect('web1', { home: alice }).then(
+          async (link) => {
+            await link.close();
+            return true;
+          },
+          () => false,
+        ),
+      'a place',
+    );
+    expect((await links[1]!.run(['echo', 'undisturbed'])).stdout).toBe('undisturbed\n');
+  });
+});
+
 describe('sources of known callers', () => {
   test('are kept for the next agent, and their connections go last', async () => {
     const options = { handshakeTimeout: 600_000, maxConnections: 24 };
@@ -207,7 +246,8 @@ describe('sources of known callers', () => {
   test('are forgotten after thirty days, and the oldest when there are too many', () => {
     let now = Date.UTC(2030, 0, 1);
     const day = 24 * 60 * 60 * 1000;
-    const open = (): KnownSources => new KnownSources({ state: folder }, () => now);
+    const limits = { maxKnownSources: 4096, knownSourceAge: 30 * day };
+    const open = (): KnownSources => new KnownSources({ state: folder }, limits, () => now);
     rmSync(join(folder, 'known-sources'), { force: true });
     const sources = open();
     expect(sources.has('192.0.2.1')).toBe(false);
@@ -224,9 +264,10 @@ describe('sources of known callers', () => {
   test('may be in a file that is damaged, or that cannot be written', () => {
     const file = join(folder, 'known-sources');
     writeFileSync(file, '\n{"source":"192.0.2.1","seen":9e15}\n[1]\n{"source":7}\n{"sou\n{"source":"192.0.2.9"}\n');
-    const sources = new KnownSources({ state: folder });
+    const limits = { maxKnownSources: 10, knownSourceAge: 1000 };
+    const sources = new KnownSources({ state: folder }, limits);
     expect([sources.has('192.0.2.1'), sources.has('192.0.2.9')]).toEqual([true, false]);
-    const nowhere = new KnownSources({ state: join(folder, 'not-there') });
+    const nowhere = new KnownSources({ state: join(folder, 'not-there') }, limits);
     nowhere.note('192.0.2.1');
     expect(nowhere.has('192.0.2.1')).toBe(true);
   });

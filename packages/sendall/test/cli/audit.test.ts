@@ -96,7 +96,6 @@ describe('audit', () => {
 
   test('wrong words are told', () => {
     for (const [words, message] of [
-      [['audit'], 'audit needs a verb'],
       [['audit', 'tial'], 'did you mean "tail"'],
       [['audit', 'tail', 'web1'], 'the host goes behind --on'],
       [['audit', 'tail', '-n', 'x'], 'is not a number'],

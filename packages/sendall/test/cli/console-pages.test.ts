@@ -60,8 +60,6 @@ const stable = (output: string) =>
     .replaceAll(`${home}/`, '/root/')
     .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
     .replaceAll(/SHA256:[\w-]{43}/g, 'KEY')
-    // A warm link that ends just then says so without the host's name; a new link says it with the name.
-    .replaceAll(/sendall: (web\d: )?this agent/g, 'sendall: this agent')
     .replaceAll(/\b[a-z2-7]{26}\b/g, 'ID')
     .replaceAll(/nats-server [\d.]+|[\d.]+ ms|\d+ hosts? seen/g, 'FIGURE')
     .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, 'RUN')

@@ -165,19 +165,27 @@ test('colour is for terminals, and NO_COLOR switches it off', () => {
 });
 
 test('the limits of an agent are given by name, and stay through a restart', async () => {
-  await using other = await Machine.start('--limit', 'questions=3', '--limit', 'linksPerPrincipal=5');
+  await using other = await Machine.start(
+    ...['questions=3', 'linksPerPrincipal=5', 'spoolTotal=1G', 'keep=2h'].flatMap((word) => ['--limit', word]),
+  );
   const limits = () => other.user.events(['agent', 'status', '--json'])[0]!.limits;
-  expect(limits()).toMatchObject({ questions: 3, linksPerPrincipal: 5 });
+  const kept = { linksPerPrincipal: 5, spoolTotal: 2 ** 30, keep: 7_200_000 };
+  expect(limits()).toMatchObject({ questions: 3, ...kept });
   expect(other.user.call(['agent', 'restart', '--limit', 'questions=4']).code).toBe(0);
-  expect(limits()).toMatchObject({ questions: 4, linksPerPrincipal: 5 });
+  expect(limits()).toMatchObject({ questions: 4, ...kept });
   for (const [word, sentence] of [
-    ['question=3', 'there is no limit "question": did you mean questions?'],
-    ['questions=0', '"questions=0" is not NAME=NUMBER, above 0'],
-    ['questions', '"questions" is not NAME=NUMBER, above 0'],
+    ['question=3', ': there is no limit "question": did you mean questions?'],
+    ['maxRunning=3', ': there is no limit "maxRunning": did you mean running?'],
+    ['nothing-like-it=3', ': there is no limit "nothing-like-it": see "sendall agent --help"'],
+    ['questions', ': "questions" is not NAME=VALUE'],
+    ['questions=0', ' questions: it must be above 0'],
+    ['questions=1.5', ' questions: "1.5" is not a whole number'],
+    ['spoolTotal=lots', ' spoolTotal: "lots" is not a size such as 65536, 64k, 10M or 1G'],
+    ['keep=soon', ' keep: "soon" is not a duration such as 30s, 500ms, 10m or 2h'],
   ] as const)
     expect(other.user.call(['agent', '--limit', word])).toMatchObject({
       code: 200,
-      stderr: `sendall: --limit: ${sentence}\n`,
+      stderr: `sendall: --limit${sentence}\n`,
     });
 });
 
@@ -222,6 +230,13 @@ describe('completion', () => {
     expect(complete('ssh', 'web01', 'ls', '')).toEqual([':file']);
     expect(complete('ssh', '-')).toEqual(expect.arrayContaining(['-l', '-tt'.slice(0, 2), '--sftp-server']));
     expect(complete('ssh', '-O', '')).toEqual(['check', 'exit']);
+    expect(complete('agent', '--limit', 'spool')).toEqual(['spool=', 'spoolTotal=', 'spoolPerPrincipal=']);
+    expect(complete('agent', '--limit', 'spool=')).toEqual([]);
+    expect(machine.user.call(['complete', '--', 'policy', 'test', 'own']).stdout).toBe('owner\n');
+    expect(complete('policy', 'test', 'owner', 'ex')).toEqual(['exec']);
+    expect(complete('policy', 'test', 'owner', 'exec', 'web1')).toEqual(['web1']);
+    expect(complete('policy', 'test', 'owner', 'exec', 'web1', '')).toEqual([]);
+    expect(complete('policy', 'check', '')).toEqual([':file']);
     expect(complete('kill', '-s', 'US')).toEqual(['USR1', 'USR2']);
     expect(complete('run', 'web1', '--', '')).toEqual([':file']);
     expect(complete('run', '--stdin=/etc/pass')).toEqual([':file']);

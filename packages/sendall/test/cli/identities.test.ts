@@ -168,7 +168,7 @@ test('pins are listed with the names that have them, and forgotten by name or ke
   expect(other.call(['pins', 'list'])).toMatchObject({ stdout: expect.stringContaining('no key is pinned') });
   expect(other.call(['pins', 'rm', 'a'])).toMatchObject({
     code: 200,
-    stderr: expect.stringContaining('no host is called "a"'),
+    stderr: expect.stringContaining('there is no host "a"'),
   });
 });
 

@@ -1,5 +1,8 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connect, resolveHome } from 'sendall';
+import { natsHostOf } from '../../dist/text/nats-address.js';
+import { within } from '../../../../test/support/waits.js';
 import { Machine, said, type User } from './support.js';
 
 let machine: Machine;
@@ -83,12 +86,60 @@ test('--no-share does without it', () => {
 
 test('errors about a host are the same as without it', () => {
   warm();
-  user.call(['hosts', 'add', 'nobody', 'tls://127.0.0.1:1', '--pin', `SHA256:${'A'.repeat(43)}`]);
-  const through = user.call(['run', '-n', 'nobody', '--', 'true']);
-  expect(through).toMatchObject({ code: 201, stdout: '' });
-  expect(through).toEqual(user.call(['run', '-n', '--no-share', 'nobody', '--', 'true']));
-  user.call(['hosts', 'add', 'other', machine.url, '--pin', `SHA256:${'A'.repeat(43)}`]);
-  expect(user.call(['run', '-n', 'other', '--', 'true']).code).toBe(202);
+  const pin = ['--pin', `SHA256:${'A'.repeat(43)}`];
+  for (const [name, url, code, sentence] of [
+    ['nobody', 'tls://127.0.0.1:1', 201, 'tls://127.0.0.1:1 cannot be reached'],
+    ['changed', machine.url, 202, `the key at ${machine.url} has changed`],
+    ['unset', natsHostOf(pin[1]!), 200, 'no broker is set up here'],
+  ] as const) {
+    user.call(['hosts', 'add', name, url, ...pin]);
+    for (const words of [
+      ['run', '-n', name, '--', 'true'],
+      ['audit', 'head', '--on', name],
+    ]) {
+      // prettier-ignore
+      const through = user.call(words);
+      expect(through).toMatchObject({ code, stdout: '' });
+      expect(through.stderr).toContain(`sendall: ${code === 200 ? '' : `${name}: `}${sentence}`);
+      expect(through).toEqual(user.call([words[0]!, '--no-share', ...words.slice(1)]));
+    }
+    user.call(['hosts', 'rm', name]);
+  }
+});
+
+test('a key that is removed ends its warm link, and each command names the host that does not know it', () => {
+  using lone = machine.pairedUser('web1');
+  lone.bash('sendall run web1 -n -- true; until sendall links | grep -q ^process; do :; done; sendall ps web1');
+  const key = String(lone.events(['identity', '--json'])[0]!.fingerprint);
+  expect(machine.user.call(['pair', '--remove', key]).code).toBe(0);
+  const sentence = `sendall: web1: this agent does not know the key ${key}: pair with it`;
+  for (const words of [
+    ['run', '-n', 'web1', '--', 'true'],
+    ['ps', 'web1'],
+    ['audit', 'head', '--on', 'web1'],
+  ]) {
+    const through = lone.call(words);
+    expect(through.stderr).toContain(sentence);
+    expect(through).toEqual(lone.call([words[0]!, '--no-share', ...words.slice(1)]));
+  }
+});
+
+test('a question on a warm link that ends learns why', async () => {
+  using lone = machine.pairedUser('web1');
+  lone.bash('sendall run web1 -n -- true; until sendall links | grep -q ^process; do :; done; sendall ps web1');
+  const key = String(lone.events(['identity', '--json'])[0]!.fingerprint);
+  await using host = await connect('web1', { home: resolveHome({ SENDALL_HOME: lone.home }), share: () => undefined });
+  // While the keeper stands still, the question is open.
+  const { keeperPid } = machine.user.events(['agent', 'status', '--json'])[0]! as { keeperPid: number };
+  process.kill(keeperPid, 'SIGSTOP');
+  try {
+    const asked = host.ask('status');
+    const removed = machine.user.start(['pair', '--remove', key]);
+    await expect(within(asked, 'the end of the question')).rejects.toThrow(/this agent does not know the key/);
+    removed.kill();
+  } finally {
+    process.kill(keeperPid, 'SIGCONT');
+  }
 });
 
 test('it ends when idle, and only one runs', async () => {

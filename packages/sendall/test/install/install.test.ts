@@ -65,7 +65,7 @@ describe('the command line', () => {
     [['install', '--upgrade', 'all'], /names no host/],
     [['install', '--ssh', '/nonexistent/ssh', 'web1'], /there is no program "\/nonexistent\/ssh" here/],
     [['uninstall'], /needs a name/],
-    [['uninstall', 'web9'], /no host is called "web9"/],
+    [['uninstall', 'web9'], /there is no host "web9"/],
   ])('hosts %j: one sentence, code 200', (words, sentence) => {
     using caller = new User();
     const { code, stdout, stderr } = caller.call(['hosts', ...words]);

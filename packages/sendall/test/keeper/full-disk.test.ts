@@ -45,6 +45,15 @@ rootDescribe('a full disk', () => {
     return filler;
   };
 
+  /**
+   * Waits until the log's first lines are in its files, which have room for a few more then. A keeper writes them a moment
+   * after its start, and without room for them nothing starts.
+   */
+  const logged = async (keeper: KeeperClient): Promise<void> => {
+    const answer = await (await keeper.ask({ type: 'ASK', what: 'log' })).wait('ANSWER');
+    expect(answer.error).toBeUndefined();
+  };
+
   /** Uses up the inodes. */
   const fillInodes = (): string => {
     const filler = join(folder, 'spool', 'filler');
@@ -55,6 +64,7 @@ rootDescribe('a full disk', () => {
 
   test('output waits for room and nothing is lost', async () => {
     const keeper = await KeeperClient.start({}, folder);
+    await logged(keeper);
     const filler = fill();
     const run = keeper.sh('head -c 3000000 /dev/zero; echo end >&2; exit 3');
     await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'disk'), 'a blocked run');
@@ -111,6 +121,7 @@ rootDescribe('a full disk', () => {
 
   test('the rest of a full disk serves stderr too: none of it is lost, and no code is reported earlier', async () => {
     const keeper = await KeeperClient.start({}, folder);
+    await logged(keeper);
     const filler = fill();
     const run = keeper.sh('head -c 100000 /dev/zero >&2; exit 0');
     await until(async () => (await keeper.list()).some(({ blocked }) => blocked === 'disk'), 'a blocked run');
@@ -133,6 +144,7 @@ rootDescribe('a full disk', () => {
 
   test('an exit code is not lost, also when the keeper dies before there is room', async () => {
     const keeper = await KeeperClient.start({}, folder);
+    await logged(keeper);
     const filler = fill();
     const run = keeper.sh('echo unstored; exit 42');
     const { pid } = await run.wait('STARTED');

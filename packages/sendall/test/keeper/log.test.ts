@@ -63,7 +63,7 @@ function write(boot: string, at: number, env: NodeJS.ProcessEnv = {}): { heads: 
 /** Opens journal and log as the next keeper does; returns what it has then. */
 async function next(boot: string) {
   const { journal, entries, damaged } = Journal.open(journalFile(home), boot, new SetAside(home));
-  const log = new KeeperLog(home, journal, { entries, damaged, bootId: boot }, { live: () => 0, keepBytes: 1e9 });
+  const log = new KeeperLog(home, journal, { entries, damaged, bootId: boot }, { live: () => 0, keepBytes: () => 1e9 });
   await new Promise<void>((resolve, reject) => log.settle((error) => (error ? reject(error) : resolve())));
   const head = { ...log.head };
   const { id } = log;

@@ -40,8 +40,8 @@ describe('known hosts', () => {
     const hosts = KnownHosts.of(newHome());
     await hosts.add({ name: 'web1', url, pin });
     await expect(hosts.add({ name: 'web1', url, pin: otherPin })).rejects.toThrow(/"web1" is known already/);
-    await expect(hosts.remove('web2')).rejects.toThrow(/no host is called "web2"/);
-    await expect(hosts.set('web2', {})).rejects.toThrow(/no host is called "web2"/);
+    await expect(hosts.remove('web2')).rejects.toThrow(/there is no host "web2"/);
+    await expect(hosts.set('web2', {})).rejects.toThrow(/there is no host "web2"/);
     expect(hosts.get('web1')?.pin).toBe(pin);
     expect(hosts.get('constructor')).toBeUndefined();
   });

@@ -1,12 +1,17 @@
 /** Failures by source: a bounded table in which all is forgotten after a while. */
 
-/** Failures that count at most, how long (in milliseconds) they do, and how many sources are remembered for them. */
+/** Failures that count at most, and how long (in milliseconds) they do. */
 const MOST_FAILURES = 1_000;
 const FORGIVEN_AFTER = 60_000;
-const MOST_REMEMBERED = 10_000;
 
 export class Failures {
   readonly #bySource = new Map<string, { count: number; last: number }>();
+  readonly #most: () => number;
+
+  /** `most`: how many sources are remembered. */
+  constructor(most: () => number) {
+    this.#most = most;
+  }
 
   /** How many count against this source now. */
   of(source: string): number {
@@ -22,8 +27,9 @@ export class Failures {
     // The latest goes last, so the first is the one to forget.
     this.#bySource.delete(source);
     this.#bySource.set(source, { count, last: performance.now() });
-    if (this.#bySource.size <= MOST_REMEMBERED) return;
-    const [oldest] = this.#bySource.keys();
-    this.#bySource.delete(oldest!);
+    for (const oldest of this.#bySource.keys()) {
+      if (this.#bySource.size <= this.#most()) return;
+      this.#bySource.delete(oldest);
+    }
   }
 }

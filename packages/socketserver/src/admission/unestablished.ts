@@ -7,13 +7,15 @@ import { Failures } from './failures.js';
 import { Scale, type Weighed } from './scale.js';
 import { networkOf, sourceOf } from './sources.js';
 
-/**
- * Unestablished connections that a source may always have: below that its failures do not count, and as many are
- * reserved for a known source.
- */
+/** Unestablished connections that a source may always have: below that its failures do not count. */
 const FAIR_SHARE = 8;
+/** Ends that the server chose. */
+const ourDecision: ReadonlySet<CloseReason | undefined> = new Set(['displaced', 'source-limit', 'drain', 'worker']);
 
-type Rules = Pick<ResolvedOptions, 'maxConnections' | 'maxUnestablishedPerSource' | 'isKnownSource'>;
+type Rules = Pick<
+  ResolvedOptions,
+  'maxConnections' | 'maxUnestablishedPerSource' | 'isKnownSource' | 'reservedPerSource' | 'maxFailedSources'
+>;
 
 /** Sources whose connections count together: a /48, or one source alone. */
 interface Network<T> extends Weighed {
@@ -44,7 +46,7 @@ export function beginsUnestablished({ options, transport }: Pick<ServerInside, '
 
 /** Whether the end of a connection that is not established counts against its source: unless the server ended it. */
 export function isFailure(reason: CloseReason | undefined): boolean {
-  return reason !== 'displaced' && reason !== 'drain' && reason !== 'worker';
+  return !ourDecision.has(reason);
 }
 
 /**
@@ -61,13 +63,14 @@ export class Unestablished<T> {
   readonly #sources = new Map<string, Source<T>>();
   readonly #networks = new Map<string, Network<T>>();
   readonly #of = new Map<T, Source<T>>();
-  readonly #failures = new Failures();
+  readonly #failures: Failures;
   readonly #scale = new Scale<Network<T>>();
   readonly #reserve = new Scale<Source<T>>();
   #reserved = 0;
 
   constructor(rules: () => Rules) {
     this.#rules = rules;
+    this.#failures = new Failures(() => rules().maxFailedSources);
   }
 
   get size(): number {
@@ -138,8 +141,8 @@ export class Unestablished<T> {
   /** The number of its connections has changed. */
   #weigh(source: Source<T>): void {
     const { name, network, items } = source;
-    const { isKnownSource } = this.#rules();
-    const isReserved = items.size > 0 && items.size <= FAIR_SHARE && isKnownSource?.(name) === true;
+    const { isKnownSource, reservedPerSource } = this.#rules();
+    const isReserved = items.size > 0 && items.size <= reservedPerSource && isKnownSource?.(name) === true;
     const scale = isReserved ? this.#reserve : network.sources;
     if (scale !== source.scale) {
       this.#count(source, 0);

@@ -33,8 +33,8 @@ export interface ConnectionHost {
   report(connection: Connection, error: unknown): void;
   /** The connection does not count any longer. */
   placeFreed(connection: Connection): void;
-  /** It has shown who it is; called at most once. */
-  connectionEstablished(connection: Connection): void;
+  /** It has shown who it is; counted once when true. False: its source has as many such connections as it may. */
+  connectionEstablished(connection: Connection): boolean;
 }
 
 /** What went over a connection so far. */
@@ -195,11 +195,15 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
     return this.#established;
   }
 
-  /** The client has shown who it is. For servers whose option `establishedBy` is `'handler'`. */
-  establish(): void {
-    if (this.#established || this.closed) return;
-    this.#established = true;
-    this.host.connectionEstablished(this);
+  /**
+   * The client has shown who it is. For servers whose option `establishedBy` is `'handler'`.
+   * @returns false when its source has `maxConnectionsPerSource` established connections already, and when it is closed:
+   *   it is not established then
+   */
+  establish(): boolean {
+    if (this.closed) return false;
+    this.#established ||= this.host.connectionEstablished(this);
+    return this.#established;
   }
 
   /** @internal */

@@ -6,13 +6,16 @@ import type { Acceptor } from '../admission/acceptor.js';
 import type { Clock } from '../connection/clock.js';
 import type { Condition } from './condition.js';
 import { Connection, type ConnectionHost } from '../connection/connection.js';
+import { SocketServerError } from '../errors.js';
 import { announce, isHeard } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Pipeline } from './pipeline.js';
 import { readProxyHeader } from '../connection/proxy-reader.js';
+import type { CloseReason } from '../reasons.js';
 import type { ServerInside } from '../server-inside.js';
 import type { StreamTransport } from '../transports/transport.js';
 import { makeHandshaker } from '../transports/tls.js';
+import { Established } from '../admission/established.js';
 import { beginsUnestablished, isFailure, Unestablished } from '../admission/unestablished.js';
 
 /**
@@ -28,6 +31,7 @@ export class Connections implements ConnectionHost {
   readonly #pipeline: Pipeline;
   readonly #counts: Condition;
   readonly #unestablished: Unestablished<Connection>;
+  readonly #established = new Established<Connection>();
 
   constructor(server: ServerInside, acceptor: Acceptor, pipeline: Pipeline, counts: Condition) {
     this.#server = server;
@@ -70,7 +74,8 @@ export class Connections implements ConnectionHost {
     }
     // Behind a balancer all have its address until their headers have come.
     if (options.proxyProtocol === false) this.#unestablished.surplus(connection)?.displace();
-    if (options.proxyProtocol === false && transport.handshake === undefined) this.#pipeline.dispatch(connection);
+    if (connection.established && !this.#mayStay(connection)) this.#tooMany(connection);
+    else if (options.proxyProtocol === false && transport.handshake === undefined) this.#pipeline.dispatch(connection);
     else void this.#shakeHands(connection, transport);
   }
 
@@ -84,14 +89,29 @@ export class Connections implements ConnectionHost {
       }
       if (transport.handshake !== undefined) await connection.handshake();
     } catch (error) {
-      connection.fail(error as Error, 'handshake-error');
-      const { admission } = this.#acceptor;
-      if (admission.permits !== Infinity && this.#pipeline.awaited) admission.permits++;
+      this.#end(connection, error as Error, 'handshake-error');
       return;
     }
     if (connection.closed) return;
-    if (this.options.establishedBy === 'server') connection.establish();
-    this.#pipeline.dispatch(connection);
+    if (this.options.establishedBy === 'server' && !connection.establish()) this.#tooMany(connection);
+    else this.#pipeline.dispatch(connection);
+  }
+
+  /** Ends one that did not come as far as the handler. */
+  #end(connection: Connection, error: Error, reason: CloseReason): void {
+    connection.fail(error, reason);
+    const { admission } = this.#acceptor;
+    if (admission.permits !== Infinity && this.#pipeline.awaited) admission.permits++;
+  }
+
+  #mayStay(connection: Connection): boolean {
+    return this.#established.add(connection, connection.peer, this.options.maxConnectionsPerSource);
+  }
+
+  #tooMany(connection: Connection): void {
+    const { maxConnectionsPerSource } = this.options;
+    const why = `its source has ${maxConnectionsPerSource} connections already (maxConnectionsPerSource)`;
+    this.#end(connection, new SocketServerError('SOURCE_LIMIT', why), 'source-limit');
   }
 
   /** Frees a place for a newcomer, where a connection here is not established. */
@@ -117,10 +137,12 @@ export class Connections implements ConnectionHost {
     this.#acceptor.countUnestablished(this.#unestablished.size);
   }
 
-  connectionEstablished(connection: Connection): void {
+  connectionEstablished(connection: Connection): boolean {
+    if (!this.#mayStay(connection)) return false;
     this.#unestablished.delete(connection);
     this.#countUnestablished();
     if (this.#acceptor.fed) this.#server.relay!.established(connection);
+    return true;
   }
 
   upgrade(raw: Socket, options: TlsOptions | undefined): Promise<TLSSocket> {
@@ -131,6 +153,7 @@ export class Connections implements ConnectionHost {
 
   connectionClosed(connection: Connection): void {
     this.all.delete(connection);
+    this.#established.delete(connection);
     if (this.#unestablished.delete(connection, isFailure(connection.reason))) this.#countUnestablished();
     if (isHeard(this.#server, 'close')) {
       const { id, peer, local, failure } = connection;

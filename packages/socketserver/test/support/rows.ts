@@ -118,6 +118,13 @@ export function connectable(address: BoundAddress): BoundHost | BoundPath {
   return address;
 }
 
+/** How a client connects. */
+export interface DialOptions {
+  allowHalfOpen?: boolean;
+  /** Its own address, another than 127.0.0.1. */
+  localAddress?: string;
+}
+
 /** A client of a stream server; errors end up on its `failure`. */
 export class Client {
   readonly socket: Socket;
@@ -127,7 +134,7 @@ export class Client {
   readonly closed: Promise<string>;
   #waiting: (() => void)[] = [];
 
-  constructor(server: { serverAddress: BoundAddress }, secure = false, options: { allowHalfOpen?: boolean } = {}) {
+  constructor(server: { serverAddress: BoundAddress }, secure = false, options: DialOptions = {}) {
     const at = { ...connectable(server.serverAddress), ...options };
     this.socket = secure ? tls.connect({ ...at, rejectUnauthorized: false } as tls.ConnectionOptions) : net.connect(at);
     this.connected = new Promise((resolve) => this.socket.once(secure ? 'secureConnect' : 'connect', resolve));
@@ -165,7 +172,7 @@ export class Client {
   }
 }
 
-export function dial(server: { serverAddress: BoundAddress }, options?: { allowHalfOpen?: boolean }): Client {
+export function dial(server: { serverAddress: BoundAddress }, options?: DialOptions): Client {
   return new Client(server, server instanceof TLSServer, options);
 }
 

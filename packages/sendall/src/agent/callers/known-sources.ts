@@ -10,24 +10,29 @@ import { isRecord } from '../../files/record-file.js';
 import { RecordLog } from '../../files/record-log.js';
 import type { Home } from '../../home.js';
 
-/** Milliseconds for which a source is known. */
-const THIRTY_DAYS = 30 * 24 * 60 * 60 * 1000;
-/** Milliseconds after which its line is written again. */
+/** Milliseconds after which its line is written again, at the latest. */
 const DAY = 24 * 60 * 60 * 1000;
-const MOST_SOURCES = 4096;
 /** Characters of a source: no address is longer. */
 const LONGEST_SOURCE = 64;
 /** Bytes of the file above which only the lines that count are kept. */
 const LARGEST_FILE = 1024 * 1024;
 
+/** How many sources are known, and for how many milliseconds each. */
+export interface KnownSourcesLimits {
+  readonly maxKnownSources: number;
+  readonly knownSourceAge: number;
+}
+
 export class KnownSources {
   readonly #file: RecordLog;
+  readonly #limits: KnownSourcesLimits;
   readonly #now: () => number;
   /** When a known caller last came from each, in milliseconds since the epoch; the oldest first. */
   readonly #seen = new Map<string, number>();
 
   /** `now`: milliseconds since the epoch. */
-  constructor({ state }: Pick<Home, 'state'>, now: () => number = Date.now) {
+  constructor({ state }: Pick<Home, 'state'>, limits: KnownSourcesLimits, now: () => number = Date.now) {
+    this.#limits = limits;
     this.#file = new RecordLog(join(state, 'known-sources'));
     this.#now = now;
     for (const record of this.#file.read().records) {
@@ -41,14 +46,14 @@ export class KnownSources {
 
   has(source: string): boolean {
     const seen = this.#seen.get(source);
-    return seen !== undefined && this.#now() - seen < THIRTY_DAYS;
+    return seen !== undefined && this.#now() - seen < this.#limits.knownSourceAge;
   }
 
   /** A known caller came from this source. */
   note(source: string): void {
     const now = this.#now();
     const seen = this.#seen.get(source);
-    if (seen !== undefined && now - seen < DAY) return;
+    if (seen !== undefined && now - seen < Math.min(DAY, this.#limits.knownSourceAge / 2)) return;
     this.#remember(source, now);
     try {
       const { size } = this.#file.append({ source, seen: now });
@@ -63,7 +68,7 @@ export class KnownSources {
   #remember(source: string, seen: number): void {
     this.#seen.delete(source);
     this.#seen.set(source, seen);
-    if (this.#seen.size <= MOST_SOURCES) return;
+    if (this.#seen.size <= this.#limits.maxKnownSources) return;
     const [oldest] = this.#seen.keys();
     this.#seen.delete(oldest!);
   }

@@ -1,10 +1,10 @@
 /** `sendall agent install --systemd` and `--system`. */
 import { UsageError } from '../../errors.js';
 import type { Arguments } from '../words/command.js';
-import { agentLimits } from '../words/agent-limits.js';
 import { engineFilesOf, engineWords } from '../words/engine-options.js';
 import { isUserUnit, writeUnits } from '../install/systemd-units.js';
 import { answer, json } from '../show/print.js';
+import { agentLimits } from './agent-limits.js';
 
 /** Writes the units and prints the next steps. It starts nothing. */
 export function install(args: Arguments): number {
@@ -15,9 +15,10 @@ export function install(args: Arguments): number {
     throw new UsageError('only root can set up an agent that is root: sudo sendall agent install --system');
   const name = args.text('name');
   const limits = args.texts('limit');
-  agentLimits(limits);
+  const { keeperLimits = {} } = agentLimits(limits);
   const written = writeUnits({
     folder: args.text('into'),
+    keeperLimits,
     words: [
       ...args.texts('listen').flatMap((url) => ['--listen', url]),
       ...limits.flatMap((word) => ['--limit', word]),

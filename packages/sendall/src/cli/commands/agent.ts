@@ -5,13 +5,13 @@ import { UsageError } from '../../errors.js';
 import { connect, openAgent, type AgentStatus } from '../../index.js';
 import { startAgent, stopAgent } from '../hosts/agent-process.js';
 import { notAVerb, type Arguments, type Command } from '../words/command.js';
-import { agentLimits, limitWords } from '../words/agent-limits.js';
 import { engineFilesOf, engineOptions, engineWords } from '../words/engine-options.js';
 import { answer, json, say } from '../show/print.js';
 import { onSignal } from '../leaving/signals.js';
 import { tooFewFiles } from '../show/scarce.js';
 import { count } from '../words/units.js';
 import { journalDamage } from '../runs/journal-damage.js';
+import { agentLimits, limitRows, limitWords } from './agent-limits.js';
 
 export const agent: Command = {
   name: 'agent',
@@ -24,8 +24,9 @@ export const agent: Command = {
       help: 'also listen on tls://HOST:PORT, or behind a broker: nats://HOST:PORT,…; with restart: replaces the old addresses',
     },
     limit: {
-      value: 'NAME=NUMBER',
-      help: 'how much callers may take, such as connections=8192; all names: agent status --json, "limits"',
+      value: 'NAME=VALUE',
+      help: 'how much callers may take, such as connections=8192: see Limits; with restart: replaces this limit alone',
+      complete: 'agent-limit',
     },
     name: { value: 'NAME', help: 'the name shown to callers (default: the host name)' },
     systemd: { help: 'with install: write units for the agent and the keeper' },
@@ -35,6 +36,7 @@ export const agent: Command = {
     json: { help: 'one JSON object a line on stdout' },
     ...engineOptions,
   },
+  tables: { Limits: limitRows },
   subcommands: ['stop', 'restart', 'status', 'install'],
   async run(args) {
     const [verb, extra] = args.words;

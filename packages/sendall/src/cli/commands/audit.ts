@@ -26,7 +26,7 @@ interface Lines {
 
 export const audit: Command = {
   name: 'audit',
-  usage: ['tail [-f] [OPTIONS]', 'show [OPTIONS] RUN', 'verify [--against FILE|HOST] [OPTIONS]', 'head [OPTIONS]'],
+  usage: ['[tail] [-f] [OPTIONS]', 'show [OPTIONS] RUN', 'verify [--against FILE|HOST] [OPTIONS]', 'head [OPTIONS]'],
   summary: 'read a host’s log, and check that nothing in it was changed, removed or added later',
   examples: [
     'sendall audit tail -f',
@@ -55,11 +55,10 @@ export const audit: Command = {
   subcommands: VERBS,
   completeAfter: { show: 'run' },
   async run(args) {
-    const [verb = '', ...rest] = args.words;
+    const [verb = 'tail', ...rest] = args.words;
     if (verb === 'show') return await show(args, rest);
     const perform = { tail, verify, head }[verb];
-    if (!perform)
-      throw verb ? notAVerb('audit', verb, VERBS) : new UsageError(`audit needs a verb: ${VERBS.join(', ')}`);
+    if (!perform) throw notAVerb('audit', verb, VERBS);
     if (rest.length) throw new UsageError(`"${rest[0]}" is too much: the host goes behind --on`);
     return await perform(args);
   },

@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { AllHosts } from '../../index.js';
-import { HostWords, identityNames, selections } from '../../internal.js';
+import { ALL_LIMITS, Callers, HostWords, identityNames, selections } from '../../internal.js';
 import { flagOf, notAVerb, type Command, type Option } from '../words/command.js';
 import { limitNames } from '../words/limit-words.js';
 import { knownRuns } from '../hosts/history.js';
@@ -114,6 +114,8 @@ function candidates(commands: readonly Command[], before: readonly string[], las
   if (words.length === 0 && command.subcommands) return command.subcommands;
   // Behind its host, another program's command line begins.
   if (command.complete === 'destination' && words.length > 0) return [FILES];
+  const places = command.completePlaces?.[words[0]!];
+  if (places) return words.length > places.length ? [] : valuesOf(places[words.length - 1], last);
   return valuesOf(command.completeAfter?.[words[0]!] ?? command.complete, last);
 }
 
@@ -132,7 +134,9 @@ function valuesOf(kind: Option['complete'] | Command['complete'], last: string):
   if (kind === 'selection')
     return selections.flatMap((word) => knownRuns({ sets: true }).map((run) => `${word}:${run}`));
   if (kind === 'signal') return SIGNALS;
+  if (kind === 'principal') return principals();
   if (kind === 'limit') return limitsAfter(last);
+  if (kind === 'agent-limit') return last.includes('=') ? [] : ALL_LIMITS.map(({ name }) => `${name}=`);
   return typeof kind === 'object' ? kind : [FILES];
 }
 
@@ -140,6 +144,15 @@ function valuesOf(kind: Option['complete'] | Command['complete'], last: string):
 function placesFor(last: string): readonly string[] {
   const hosts = last === '' || /[/:]/.test(last) ? [] : hostsAfter(last).filter((name) => name.startsWith(last));
   return hosts.length ? hosts.map((name) => `${name}:`) : [FILES];
+}
+
+/** Who may call this machine, and what a rule names them by; none where that cannot be read. */
+function principals(): string[] {
+  try {
+    return [...new Set(new Callers(resolveHome()).list().map(({ principal }) => principal))];
+  } catch {
+    return [];
+  }
 }
 
 /** Names of limits that are not there yet. */

@@ -59,7 +59,7 @@ export async function uninstall(args: Arguments, words: readonly string[]): Prom
 /** A known host as it was installed. @throws UsageError when it came another way. */
 function installed(name: string): Target {
   const host = KnownHosts.of(resolveHome()).get(name);
-  if (!host) throw new UsageError(`no host is called "${name}": see sendall hosts`);
+  if (!host) throw new UsageError(`there is no host "${name}": see "sendall hosts"`);
   if (!host.installed)
     throw new UsageError(
       `"${name}" was not installed with "hosts install": stop its agent there, and type "sendall hosts rm ${name}"`,

@@ -24,7 +24,7 @@ import { count } from '../words/units.js';
 
 export const policy: Command = {
   name: 'policy',
-  usage: ['show | lint [--json]', 'check FILE [--json]', 'test [OPTIONS] USER VERB TARGET [-- ARGV…]'],
+  usage: ['[show] | lint [--json]', 'check FILE [--json]', 'test [OPTIONS] USER VERB TARGET [-- ARGV…]'],
   summary: 'what callers who are no owners may do here: show, check or question the rules of policy.yaml',
   examples: [
     'sendall policy show',
@@ -45,6 +45,7 @@ export const policy: Command = {
   },
   subcommands: ['show', 'lint', 'check', 'test'],
   completeAfter: { check: 'file' },
+  completePlaces: { test: ['principal', VERBS, 'host'] },
   async run(args) {
     const [verb, ...words] = args.words;
     if (verb === 'test') return await test(args, words);

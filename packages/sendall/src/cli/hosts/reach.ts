@@ -1,6 +1,7 @@
 /** Connects commands to hosts: suggests a name for a mistyped one, and tells the user when dialling takes long. */
 import { AllHosts, connect, resolveHome, UsageError, type ConnectOptions, type Host } from '../../index.js';
 import type { Arguments, Option } from '../words/command.js';
+import { aboutHost } from '../words/about-host.js';
 import { showProgress } from '../show/progress.js';
 import { parseDuration } from '../words/units.js';
 
@@ -37,10 +38,15 @@ export const AT_A_TERMINAL: ConnectOptions = { pingInterval: 4000, pingDeadline:
 export async function reach(target: string, args: Arguments, options = shareOf(args)): Promise<Host> {
   const stop = showProgress(target, args);
   try {
-    return await connect(target, { early: true, ...wishesOf(args), ...options });
+    const host = await connect(target, { early: true, ...wishesOf(args), ...options });
+    // What was asked early fails with the same error.
+    if (isName(target)) host.ready.catch((error: unknown) => aboutHost(target, error));
+    return host;
   } catch (error) {
     stop();
     if ((error as { code?: string }).code === 'USAGE') await suggest(target);
+    // An address is in the message already.
+    else if (isName(target)) aboutHost(target, error);
     throw error;
   }
 }
@@ -65,8 +71,11 @@ export function shareOf(args: Arguments): ConnectOptions {
   return { share: () => void share().catch(() => undefined), ...wishesOf(args) };
 }
 
+/** Whether a target is a known host's name rather than an address or this machine. */
+const isName = (target: string): boolean => target !== 'local' && !/[:/]/.test(target);
+
 async function suggest(target: string): Promise<void> {
-  if (/[:/]/.test(target) || target === 'local') return;
+  if (!isName(target)) return;
   const names = AllHosts.of(resolveHome())
     .list()
     .map(({ name }) => name);

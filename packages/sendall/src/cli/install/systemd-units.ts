@@ -2,6 +2,7 @@
 import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { resolveHome, type Home } from '../../home.js';
+import type { AgentOptions } from '../../index.js';
 
 /** Variables that decide where sendall keeps its files: the service must use the same ones as its user. */
 const PLACES = ['HOME', 'SENDALL_HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
@@ -15,6 +16,7 @@ interface Installation {
   readonly env: NodeJS.ProcessEnv;
   /** Words after "sendall agent". */
   readonly words: readonly string[];
+  readonly keeperLimits: NonNullable<AgentOptions['keeperLimits']>;
   /** A unit of one user rather than the system. */
   readonly user: boolean;
 }
@@ -38,9 +40,18 @@ function text(...lines: string[]): string {
  * File names and texts. The keeper, which owns the commands, has its own unit: restarting the agent's unit does not
  * affect it, and stopping the keeper's unit ends the commands.
  */
-function systemdUnits({ node, sendall, keeper, home, env, words, user }: Installation): Record<string, string> {
+function systemdUnits({
+  node,
+  sendall,
+  keeper,
+  home,
+  env,
+  words,
+  keeperLimits,
+  user,
+}: Installation): Record<string, string> {
   const wantedBy = user ? 'default.target' : 'multi-user.target';
-  const config = JSON.stringify({ home, limits: { idleExitMs: 0 } });
+  const config = JSON.stringify({ home, limits: { idleExitMs: 0, ...keeperLimits } });
   return {
     'sendall-keeper.service': text(
       '[Unit]',
@@ -98,12 +109,14 @@ export interface UnitOptions {
   readonly folder?: string | undefined;
   /** Words after "sendall agent". */
   readonly words: readonly string[];
+  /** Limits for the keeper from its start, as the agent's words have them. */
+  readonly keeperLimits?: NonNullable<AgentOptions['keeperLimits']>;
   /** The Node program and sendall's. @default this process's */
   readonly program?: readonly [node: string, sendall: string];
 }
 
 /** Writes both units and returns their paths. */
-export function writeUnits({ folder = unitFolder(), words, program }: UnitOptions): string[] {
+export function writeUnits({ folder = unitFolder(), words, keeperLimits = {}, program }: UnitOptions): string[] {
   const [node, sendall] = program ?? [process.execPath, realpathSync(process.argv[1]!)];
   const units = systemdUnits({
     node,
@@ -112,6 +125,7 @@ export function writeUnits({ folder = unitFolder(), words, program }: UnitOption
     home: resolveHome(),
     env: process.env,
     words,
+    keeperLimits,
     user: isUserUnit(),
   });
   mkdirSync(folder, { recursive: true });

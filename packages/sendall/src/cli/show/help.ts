@@ -14,6 +14,8 @@ export function helpOf(command: Command): void {
     left: `${leftOf(name, option)}${valueOf(option)}`,
     help: option.help,
   }));
+  for (const [group, table] of Object.entries(command.tables ?? {}))
+    for (const [word, help] of Object.entries(table)) rows.push({ group, left: word, help });
   if (!rows.length) return;
   const width = Math.min(30, Math.max(...rows.map(({ left }) => left.length)));
   const indent = ' '.repeat(width + 4);

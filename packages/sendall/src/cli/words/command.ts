@@ -20,7 +20,9 @@ export interface Option {
     | 'run'
     | 'selection'
     | 'signal'
-    | 'limit';
+    | 'limit'
+    | 'agent-limit'
+    | 'principal';
   /** Its heading in the help and the manual. @default 'Options' */
   readonly group?: string;
 }
@@ -41,6 +43,8 @@ export interface Command {
   /** Whole command lines, as users type them. */
   readonly examples: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
+  /** Further tables of the help and the manual, by heading: values of options, and what each means. */
+  readonly tables?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Subcommand names, for completion and suggestions. */
   readonly subcommands?: readonly string[];
   readonly complete?: 'host' | 'destination' | 'run' | 'file' | 'place';
@@ -48,6 +52,8 @@ export interface Command {
   readonly completeAfter?: Readonly<Record<string, Option['complete']>>;
   /** It parses its words itself: they are all in `rest`. */
   readonly parsesItself?: boolean;
+  /** The same by place: for the first word after these subcommands, the second, and so on; nothing behind the last. */
+  readonly completePlaces?: Readonly<Record<string, readonly Option['complete'][]>>;
   /** How many words it takes before `--`; further ones were meant for another program. */
   readonly most?: number;
   /** Resolves to the process's exit code. */

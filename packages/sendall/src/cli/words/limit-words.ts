@@ -29,7 +29,8 @@ export function parseLimits(texts: readonly string[]): CommandLimits | undefined
   return limits;
 }
 
-function parseCount(text: string, option: string): number {
+/** A whole number. @throws UsageError */
+export function parseCount(text: string, option: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new UsageError(`${option}: "${text}" is not a whole number`);
   return Number(text);
 }

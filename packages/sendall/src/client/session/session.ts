@@ -124,7 +124,9 @@ export class Session {
   resumes = 0;
   /** The host's log, as this user has seen it. */
   log: HostLog | undefined;
-  readonly #dial: () => Promise<Dialled>;
+  readonly #dial: (stop: AbortSignal) => Promise<Dialled>;
+  /** Ends the dial that is under way. */
+  #stopDial: AbortController | undefined;
   readonly #options: Required<SessionOptions>;
   readonly #riders = new Map<number, Rider>();
   readonly #aliases = new Map<Rider, number>();
@@ -156,7 +158,7 @@ export class Session {
   #broken = 0;
   #linkedAt = 0;
 
-  constructor(first: Dialled, dial: () => Promise<Dialled>, options: SessionOptions) {
+  constructor(first: Dialled, dial: (stop: AbortSignal) => Promise<Dialled>, options: SessionOptions) {
     this.#dial = dial;
     this.#options = { retryFor: 0, firstPause: 100, longestPause: 10_000, ...options };
     this.ready = this.#adopt(first);
@@ -271,6 +273,7 @@ export class Session {
     if (this.#closed) return;
     this.#closed = new SendallError('CLOSED', 'the connection to the host was closed by this program');
     this.#wakeUp?.();
+    this.#stopDial?.abort(this.#closed);
     this.#abandon(this.#closed);
     this.#link?.close();
     this.#drop();
@@ -475,7 +478,9 @@ export class Session {
   async #linkWithin(ms: number): Promise<void> {
     let link: Link | undefined;
     let isLate = false;
-    const linking = this.#dial().then((dialled) => {
+    // A dial that nothing waits for must not keep this process alive.
+    const stop = (this.#stopDial = new AbortController());
+    const linking = this.#dial(stop.signal).then((dialled) => {
       ({ link } = dialled);
       if (!isLate && !this.#closed) return this.#adopt(dialled);
       dialled.greeting.catch(() => undefined);
@@ -493,8 +498,10 @@ export class Session {
       if (link) this.#turnAway(link, error as Error, false);
       link?.destroy();
       linking.catch(() => undefined);
+      stop.abort(error);
       throw error;
     } finally {
+      this.#stopDial = undefined;
       cease?.();
     }
   }

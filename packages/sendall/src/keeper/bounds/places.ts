@@ -60,9 +60,18 @@ export class Places {
 
   constructor(limits: KeeperLimits) {
     this.#limits = limits;
-    this.#opened = new FairShare(limits.maxRunning + limits.maxQueued);
-    this.#running = new FairShare(limits.maxRunning);
-    this.#specs = new FairShare(limits.specTotal);
+    this.#opened = new FairShare(0);
+    this.#running = new FairShare(0);
+    this.#specs = new FairShare(0);
+    this.resize();
+  }
+
+  /** Takes up the limits as they are now. */
+  resize(): void {
+    const { maxRunning, maxQueued, specTotal } = this.#limits;
+    this.#opened.resize(maxRunning + maxQueued);
+    this.#running.resize(maxRunning);
+    this.#specs.resize(specTotal);
   }
 
   /**

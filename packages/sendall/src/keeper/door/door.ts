@@ -14,7 +14,7 @@ import { Wire } from './wire.js';
 
 export { setAsideFolders } from '../journal/set-aside.js';
 export { SpoolReader, spoolFolder } from '../output/spool.js';
-export { DEFAULT_LIMITS, type KeeperLimits } from './limits.js';
+export { completeLimits, DEFAULT_LIMITS, type KeeperLimits } from './limits.js';
 
 /** A connection to the keeper. */
 export interface KeeperLink {
@@ -44,7 +44,7 @@ export interface KeeperLink {
 export interface KeeperOptions {
   /** For a keeper that has to be started: milliseconds without agents and runs after which it ends. @default 60000 */
   idleExitMs?: number;
-  /** For a keeper that has to be started; one that runs keeps its own. */
+  /** For a keeper that has to be started; one that runs learns them by ASK limits. */
   limits?: Partial<KeeperLimits>;
   /** Milliseconds for a start and the greeting. @default 10000 */
   timeoutMs?: number;

@@ -64,7 +64,18 @@ export const DEFAULT_LIMITS = {
   /** Bytes waiting for one agent before output is announced instead of sent along. */
   agentBacklog: 1 * MIB,
 };
+/** Limits of a keeper: times in milliseconds, sizes in bytes. */
 export type KeeperLimits = typeof DEFAULT_LIMITS;
+
+/**
+ * The limits among what an agent sends, which may be of another version: what is no limit here is left out.
+ */
+export function limitsFrom(sent: unknown): Partial<KeeperLimits> {
+  const known = Object.entries(sent ?? {}).filter(
+    ([name, value]) => Object.hasOwn(DEFAULT_LIMITS, name) && Number.isSafeInteger(value) && (value as number) >= 0,
+  );
+  return Object.fromEntries(known);
+}
 
 /**
  * Completes limits given by name.
@@ -72,7 +83,7 @@ export type KeeperLimits = typeof DEFAULT_LIMITS;
  */
 export function completeLimits(given: Partial<KeeperLimits> = {}): KeeperLimits {
   for (const [name, value] of Object.entries(given)) {
-    if (!(name in DEFAULT_LIMITS))
+    if (!Object.hasOwn(DEFAULT_LIMITS, name))
       throw new UsageError(`unknown keeper limit "${name}", known are ${Object.keys(DEFAULT_LIMITS).join(', ')}`);
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
       throw new UsageError(`the keeper limit ${name} must be a whole number, not ${String(value)}`);

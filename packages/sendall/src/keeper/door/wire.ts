@@ -32,7 +32,8 @@ export interface WireEvents {
 /** One peer. Frames sent in one tick go out in one write. */
 export class Wire {
   readonly #socket: Socket;
-  readonly #backlog: number;
+  /** Bytes that may wait before it counts as congested. */
+  backlog: number;
   readonly #leaving: (() => void) | undefined;
   readonly #encoder = FRAMING.encoder();
   #frames: Buffer[] = [];
@@ -46,7 +47,7 @@ export class Wire {
 
   constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
     this.#socket = socket;
-    this.#backlog = backlog;
+    this.backlog = backlog;
     this.#leaving = events.leaving?.bind(events);
     const decoder = FRAMING.decoder();
     const onFrame = (frame: Buffer): false | undefined => {
@@ -84,7 +85,7 @@ export class Wire {
 
   /** More waits for this peer than it should: send less until `roomy`. */
   get congested(): boolean {
-    return this.#socket.writableLength + this.#gathered + (this.#batch?.length ?? 0) > this.#backlog;
+    return this.#socket.writableLength + this.#gathered + (this.#batch?.length ?? 0) > this.backlog;
   }
 
   /** False when the message is too long for a frame: nothing was sent then. */

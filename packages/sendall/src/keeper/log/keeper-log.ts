@@ -43,7 +43,7 @@ export class KeeperLog {
   readonly #journal: Journal;
   readonly #files: LogFiles;
   readonly #id: Buffer;
-  readonly #keepBytes: number;
+  readonly #keepBytes: () => number;
   readonly #live: () => number;
   readonly #folding = new Folding((kind, record) => void this.note(kind, record));
   /** By principal: what it does with its runs. There are no more than have runs. */
@@ -76,7 +76,7 @@ export class KeeperLog {
       readonly bootId: string;
       readonly synced?: boolean;
     },
-    { live, keepBytes }: { live: () => number; keepBytes: number },
+    { live, keepBytes }: { live: () => number; keepBytes: () => number },
   ) {
     this.#journal = journal;
     this.#live = live;
@@ -279,7 +279,7 @@ export class KeeperLog {
    * log's word for it is on the disk.
    */
   compacted(): void {
-    const size = this.#files.dispensable(this.#keepBytes);
+    const size = this.#files.dispensable(this.#keepBytes());
     if (size === undefined || this.note('note', { what: 'pruned', size }) === undefined) return;
     this.#journal.sync((error) => {
       if (!error) this.#files.prune(size);

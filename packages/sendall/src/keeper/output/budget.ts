@@ -29,6 +29,13 @@ export class SpoolBudget {
     return this.used >= Math.min(this.total, this.#of.total - this.#of.used);
   }
 
+  /** Changes how much there is in all. */
+  resize(total: number): void {
+    this.total = total;
+    this.#wake();
+    if (this.used >= total) this.onFull('share');
+  }
+
   add(bytes: number): void {
     this.used += bytes;
     this.#of?.add(bytes);
@@ -47,6 +54,11 @@ export class SpoolBudget {
     if (bytes === 0) return;
     this.used -= bytes;
     this.#of?.free(bytes);
+    this.#wake();
+  }
+
+  /** Those that wait go on, when there is room. */
+  #wake(): void {
     if (this.full || this.#waiting.size === 0) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();

@@ -8,6 +8,8 @@ import type { KeeperRun } from './run.js';
 import { removeSpool } from '../output/spool.js';
 
 const SWEEP_MS = 30_000;
+/** Results that are dropped at one time. */
+const FEW_RESULTS = 32;
 /** A journal below this size is not worth rewriting. */
 const SMALL_JOURNAL = 4 * 1024 * 1024;
 
@@ -22,6 +24,7 @@ export class Retention {
   /** Keys of runs of which only the id is left. */
   readonly #ids = new Map<KeeperRun, string>();
   #compactedLength: number;
+  #isShrinking = false;
   readonly #timer: NodeJS.Timeout;
   /** OPENs whose notAfter is at or below this may be repeats of runs that are forgotten. */
   forgottenBeforeMs: number;
@@ -51,8 +54,20 @@ export class Retention {
   add(run: KeeperRun): void {
     this.#ended.add(run);
     this.#holdings.of(run.remembered.principal).ended.add(run);
-    if (this.#ended.size > this.#limits.maxEnded) this.#dropOne();
+    this.resize();
     this.#compactWhenLong();
+  }
+
+  /** Drops results of which there are more than there may be: a few at a time, as each has files. */
+  resize(): void {
+    const isTooMany = (): boolean => this.#ended.size > this.#limits.maxEnded;
+    for (let dropped = 0; dropped < FEW_RESULTS && isTooMany(); dropped++) this.#dropOne();
+    if (!isTooMany() || this.#isShrinking) return;
+    this.#isShrinking = true;
+    setImmediate(() => {
+      this.#isShrinking = false;
+      this.resize();
+    });
   }
 
   /** Only the id of this run is left, as the journal says. */

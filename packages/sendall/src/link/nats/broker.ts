@@ -7,6 +7,7 @@ import { UnreachableError, type SendallError } from '../../errors.js';
 import type { Engine } from '../../keys/engine.js';
 import { formatNatsUrl, parseNatsUrl } from '../../text/nats-address.js';
 import { printable } from '../../text/printable.js';
+import { after } from '../../timer.js';
 import { abortable } from './abortable.js';
 import { checkServer, connectTo, MIN_PAYLOAD, type Outage } from './connecting.js';
 import { newInbox, Subjects } from './subjects.js';
@@ -20,6 +21,8 @@ const MOST_UNREAD = 8 * 1024 * 1024;
 const PING_EVERY = 20_000;
 /** Milliseconds for the last messages of a connection: a server may be gone without a word. */
 const FAREWELL = 1000;
+/** Milliseconds for a message to the server and back. */
+const ROUND_TRIP = 5000;
 /** Milliseconds that a connection without links stays open for the next one. */
 const LINGER = 1000;
 
@@ -133,10 +136,20 @@ export class Broker {
     return { address: this.#nats.getServer(), version, name: printable(name, 64) };
   }
 
-  /** Milliseconds of a message to the server and back. */
-  async roundTrip(): Promise<number> {
+  /**
+   * Milliseconds of a message to the server and back.
+   * @throws UnreachableError when that takes longer than `timeoutMs`.
+   */
+  async roundTrip(timeoutMs = ROUND_TRIP): Promise<number> {
     const before = performance.now();
-    await this.#nats.flush();
+    const late = new AbortController();
+    const why = `the broker at ${this.url} did not answer within ${timeoutMs} ms`;
+    const cease = after(timeoutMs, () => late.abort(new UnreachableError(why)));
+    try {
+      await abortable(this.#nats.flush(), late.signal);
+    } finally {
+      cease();
+    }
     return performance.now() - before;
   }
 

@@ -7,6 +7,7 @@
 import type { Msg } from '@nats-io/transport-node';
 import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
 import { RefusedError, SendallError, UnreachableError } from '../../errors.js';
+import { FairShare } from '../../fair-share.js';
 import { completeEngine, type Engine } from '../../keys/engine.js';
 import type { Identity } from '../../keys/identity.js';
 import { idOfPin } from '../../text/nats-address.js';
@@ -19,10 +20,10 @@ import { knockAnswer, MAX_SKEW, readKnock } from './knock.js';
 import { isInbox, linkIn } from './subjects.js';
 import { MAX_LINKS } from './window-pool.js';
 
-/** Links of strangers at once; the oldest goes for a newcomer. */
-const MOST_STRANGERS = 8;
-/** Handshakes of known callers at once. */
-const MOST_HANDSHAKES = 256;
+/** Handshakes of one known key that others cannot take from it. */
+const FEW_HANDSHAKES = 2;
+/** Signatures that are checked of one known key: others of the broker's clients may write knocks in its name. */
+const CHECKS = { perSecond: 200, burst: 500 };
 /** Names of links that were knocked for: a repeated knock makes no second link. */
 const MOST_REMEMBERED = 20_000;
 /** The longest pause between two attempts to reach the broker. */
@@ -38,8 +39,12 @@ export interface NatsListenOptions {
   readonly identity: Identity;
   /** Milliseconds for the TLS handshake. */
   readonly handshakeTimeout: number;
-  /** Links at once. */
+  /** Links at once. When there are as many, one of a stranger goes for a newcomer, else one that is not yet shaken on. */
   readonly maxLinks: number;
+  /** Links of strangers at once; the oldest goes for a newcomer. */
+  readonly maxStrangers: number;
+  /** TLS handshakes of known callers at once. No key gets more than it leaves to others. */
+  readonly maxHandshakes: number;
   /** True for the keys of callers that may run commands here. */
   isKnown(spki: Uint8Array): boolean;
   card(): Promise<Omit<Card, 'pin' | 'serial'>>;
@@ -55,14 +60,18 @@ export class NatsListener {
   readonly #context: SecureContext;
   readonly #serial = Date.now();
   readonly #carriers = new Map<string, Carrier>();
-  readonly #strangers = new Set<Carrier>();
+  /** Links of strangers, the oldest first, each with what makes its place free. */
+  readonly #strangers = new Map<Carrier, () => void>();
   readonly #knocked = new Map<string, number>();
-  #shaking = 0;
+  /** The same for links of known callers whose handshakes are not done. */
+  readonly #shaking = new Map<Carrier, () => void>();
+  readonly #handshakes: FairShare;
+  /** By known key. There are no more than callers.json had since the start. */
+  readonly #keys = new Map<string, { readonly checks: Allowance; readonly handshakes: FairShare }>();
   #broker: Broker | undefined;
   #closed = false;
   #trouble: string | undefined;
   #wake: (() => void) | undefined;
-  readonly #known = new Allowance(500, 1000);
   readonly #unknown = new Allowance(5, 16);
   readonly #lost = new Allowance(50, 100);
   readonly #cards = new Allowance(5, 20);
@@ -72,6 +81,7 @@ export class NatsListener {
     this.#options = { ...options, engine };
     this.url = engine.url;
     this.#id = idOfPin(options.identity.fingerprint);
+    this.#handshakes = new FairShare(options.maxHandshakes);
     this.#context = createSecureContext(serverTls(options.identity));
   }
 
@@ -110,6 +120,15 @@ export class NatsListener {
 
   async #connect(): Promise<void> {
     const broker = await Broker.connect(this.#options.engine, { id: this.#id });
+    try {
+      await this.#listen(broker);
+    } catch (error) {
+      await broker.close();
+      throw error;
+    }
+  }
+
+  async #listen(broker: Broker): Promise<void> {
     if (this.#closed) return await broker.close();
     broker.hold(this);
     const { subjects } = broker;
@@ -156,8 +175,8 @@ export class NatsListener {
   #knock(broker: Broker, { data, reply }: Msg): void {
     if (!reply || !isInbox(reply)) return;
     const knock = readKnock(data);
-    const known = this.#options.isKnown(knock.spki);
-    if (!(known ? this.#known : this.#unknown).take()) return;
+    const key = this.#options.isKnown(knock.spki) ? this.#keyOf(knock.fingerprint) : undefined;
+    if (!(key?.checks ?? this.#unknown).take()) return;
     const answer = (refusal?: string): void => broker.publish(reply, knockAnswer(refusal));
     // Our answer may have been lost. A knock of long ago is a replay.
     if (this.#carriers.has(knock.link)) return answer();
@@ -169,11 +188,33 @@ export class NatsListener {
       return;
     }
     this.#remember(knock.link);
-    if (known && this.#shaking >= MOST_HANDSHAKES) return answer('it has too many handshakes to do: try again');
-    if (this.#carriers.size >= Math.min(this.#options.maxLinks, MAX_LINKS))
+    if (key && !key.handshakes.take()) return answer('it has too many handshakes to do: try again');
+    if (this.#carriers.size >= Math.min(this.#options.maxLinks, MAX_LINKS) && !this.#displace(key !== undefined)) {
+      key?.handshakes.give();
       return answer(`it has ${this.#carriers.size} links already`);
-    this.#begin(broker, knock.link, knock.fingerprint, known);
+    }
+    this.#begin(broker, knock.link, knock.fingerprint, key?.handshakes);
     answer();
+  }
+
+  #keyOf(fingerprint: string): { readonly checks: Allowance; readonly handshakes: FairShare } {
+    let key = this.#keys.get(fingerprint);
+    if (!key) {
+      const checks = new Allowance(CHECKS.perSecond, CHECKS.burst);
+      key = { checks, handshakes: new FairShare(this.#handshakes, FEW_HANDSHAKES) };
+      this.#keys.set(fingerprint, key);
+    }
+    return key;
+  }
+
+  /** Ends a link for a newcomer: one of a stranger; for a known caller also one whose handshake is not done. */
+  #displace(known: boolean): boolean {
+    const [oldest] = this.#strangers.size || !known ? this.#strangers : this.#shaking;
+    if (!oldest) return false;
+    const [carrier, free] = oldest;
+    free();
+    carrier.destroy(new UnreachableError('another caller came: try again'));
+    return true;
   }
 
   #remember(link: string): void {
@@ -196,29 +237,28 @@ export class NatsListener {
     else if (reply && isInbox(reply) && this.#lost.take()) broker.publish(reply, knockAnswer('unknown link'));
   }
 
-  #begin(broker: Broker, link: string, fingerprint: string, known: boolean): void {
-    const { handshakeTimeout } = this.#options;
-    if (!known && this.#strangers.size >= MOST_STRANGERS)
-      for (const oldest of this.#strangers) {
-        oldest.destroy(new UnreachableError('another stranger came: try again'));
-        break;
-      }
+  /** `handshakes`: where its handshake counts; undefined for a stranger. */
+  #begin(broker: Broker, link: string, fingerprint: string, handshakes: FairShare | undefined): void {
+    const { handshakeTimeout, maxStrangers } = this.#options;
+    if (!handshakes && this.#strangers.size >= maxStrangers) this.#displace(false);
     const out = broker.subjects.link(this.#id, link, 'd');
     const carrier = new Carrier({ broker, link, out, peer: 'the caller' }).start();
     this.#carriers.set(link, carrier);
-    if (!known) this.#strangers.add(carrier);
-    this.#shaking += 1;
+    const shaken = (): void => {
+      clearTimeout(timer);
+      if (this.#shaking.delete(carrier)) handshakes!.give();
+    };
+    const free = (): void => {
+      shaken();
+      this.#carriers.delete(link);
+      this.#strangers.delete(carrier);
+    };
+    (handshakes ? this.#shaking : this.#strangers).set(carrier, free);
     const socket = new TLSSocket(carrier, {
       ...serverTls(this.#options.identity),
       secureContext: this.#context,
       isServer: true,
     });
-    let shaking = true;
-    const shaken = (): void => {
-      clearTimeout(timer);
-      if (shaking) this.#shaking -= 1;
-      shaking = false;
-    };
     const timer = setTimeout(
       () => carrier.destroy(new UnreachableError('no TLS handshake came in time')),
       handshakeTimeout,
@@ -228,9 +268,7 @@ export class NatsListener {
     carrier.on('error', () => socket.destroy());
     socket.once('close', () => carrier.destroy());
     carrier.once('close', () => {
-      shaken();
-      this.#carriers.delete(link);
-      this.#strangers.delete(carrier);
+      free();
       socket.destroy();
     });
     socket.once('secure', () => {

@@ -20,7 +20,10 @@ export async function brokerFor(
   const list = shared.get(key) ?? [];
   shared.set(key, list);
   for (const each of list) {
-    const broker = await each.catch(() => undefined);
+    const broker = await abortable(
+      each.catch(() => undefined),
+      options.signal,
+    );
     if (broker?.hasRoom) return broker;
   }
   // Others may wait for it too: one caller's signal does not end it.

@@ -201,6 +201,12 @@ export class WarmLinksCaller implements LinkSharer {
     else this.link.close();
   }
 
+  /** The link ended. We pass on the reason, unless it is a broken rule of the protocol, which this caller did not break. */
+  linkLost(error: Error | undefined): void {
+    if (error instanceof SendallError && !(error instanceof ProtocolError)) this.link.fail(error);
+    else this.link.close();
+  }
+
   /** Answers questions to this process itself. */
   #onOwn(message: Message): void {
     if (message.type !== 'ASK') throw new ProtocolError(`${message.type} is for a host, and none was named`);

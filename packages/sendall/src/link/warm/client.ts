@@ -5,7 +5,7 @@
  * caller may use the time between the two for a first flight.
  */
 import { hostname } from 'node:os';
-import { RefusedError, UnreachableError } from '../../errors.js';
+import { RefusedError, UnreachableError, UsageError, type SendallError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { dial } from '../dial.js';
 import { greet, isLinkError, type Greeting, type Remembered } from '../handshake.js';
@@ -33,6 +33,13 @@ export interface WarmDialled {
   readonly greeting: Promise<Greeting>;
 }
 
+/** How the warm-links process is asked for a link. */
+export interface WarmDialling {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly recall?: () => Remembered | undefined;
+}
+
 /** The status of the warm-links process. Round-trip times are in milliseconds. */
 export interface WarmLinksStatus {
   readonly pid: number;
@@ -48,11 +55,14 @@ export interface WarmLinksStatus {
 export async function dialWarm(
   home: Home,
   wanted: Wanted | undefined,
-  timeoutMs: number,
-  recall?: () => Remembered | undefined,
+  { timeoutMs, signal, recall }: WarmDialling,
 ): Promise<WarmDialled | undefined> {
+  let stop: (() => void) | undefined;
   try {
     const link = await dial(`unix:${home.linksSocket}`, { timeoutMs });
+    stop = () => link.destroy(signal!.reason as Error);
+    if (signal?.aborted) stop();
+    signal?.addEventListener('abort', stop, { once: true });
     const proof = wanted && Buffer.from(JSON.stringify(wanted));
     let heard!: () => void;
     // The answers of a warm host come in one read: look at both before deciding.
@@ -64,9 +74,15 @@ export async function dialWarm(
     await greeting;
     return { link, isFresh: true, greeting };
   } catch (error) {
+    // What is wrong with our own files is our mistake, whichever process reads them.
+    if (isLinkError(error as SendallError) && codeIn(error) === 'USAGE')
+      throw new UsageError((error as Error).message, { cause: error });
     // Only statements about the host count. If the process is stuck, gone or of another version, we do without it.
-    if (error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error))) throw error;
+    if (signal?.aborted || error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error)))
+      throw error;
     return undefined;
+  } finally {
+    if (stop) signal?.removeEventListener('abort', stop);
   }
 }
 
@@ -82,7 +98,7 @@ export async function askWarmLinks(
   url: string,
 ): Promise<{ readonly closed: number } | undefined>;
 export async function askWarmLinks(home: Home, what: 'status' | 'stop' | 'close', url?: string): Promise<unknown> {
-  const dialled = await dialWarm(home, undefined, 5000);
+  const dialled = await dialWarm(home, undefined, { timeoutMs: 5000 });
   if (!dialled) return undefined;
   const { link } = dialled;
   return await new Promise((resolve) => {
@@ -97,3 +113,6 @@ export async function askWarmLinks(home: Home, what: 'status' | 'stop' | 'close'
     link.send({ type: 'ASK', alias: 0, opId: 1, what, body: url === undefined ? undefined : JSON.stringify(url) });
   });
 }
+
+/** The code of the LINK_ERROR behind an error. */
+const codeIn = (error: unknown): string | undefined => ((error as Error).cause as { code?: string } | undefined)?.code;

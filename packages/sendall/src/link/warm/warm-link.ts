@@ -2,11 +2,11 @@
  * One warm link to a host, shared by callers: it maps the run aliases and operation numbers of many callers to its own.
  * Until the host has let us in, it carries what its callers send as a first flight.
  */
-import { RefusedError, type SendallError } from '../../errors.js';
+import type { SendallError } from '../../errors.js';
 import { decode, isRefusal } from '../../protocol/codec.js';
 import type { Control, Message, MessageNamed } from '../../protocol/messages.js';
 import { FairShare } from '../../fair-share.js';
-import type { Greeting } from '../handshake.js';
+import { linkError, type Greeting } from '../handshake.js';
 import type { Link } from '../link.js';
 import type { WarmLinksStatus } from './client.js';
 
@@ -33,6 +33,8 @@ export interface LinkSharer {
   welcome(greeting: Greeting): void;
   /** The link ended before the host has let us in. */
   turnedAway(error: SendallError): void;
+  /** The link ended later. */
+  linkLost(error: Error | undefined): void;
   refused(alias: number, refusal: Refusal): void;
 }
 
@@ -72,9 +74,9 @@ export class WarmLink {
       forward: (alias, frame) => this.#toCaller(alias, frame),
       message: (message) => this.#message(message),
       roomy: () => this.#roomy(),
-      closed: () => {
+      closed: (error) => {
         gone();
-        for (const caller of this.#callers) caller.link.close();
+        for (const caller of this.#callers) caller.linkLost(error);
       },
     });
     this.link.keepAlive(PING_INTERVAL, PING_DEADLINE);
@@ -163,7 +165,7 @@ export class WarmLink {
       if (message.type !== 'RUNS' || message.last || message.next !== undefined) this.#questions.delete(message.opId);
       question.caller.answer({ ...message, opId: question.opId } as Answer);
       this.ask(question.caller);
-    } else if (message.type === 'LINK_ERROR') this.link.destroy(new RefusedError(message.message));
+    } else if (message.type === 'LINK_ERROR') this.link.destroy(linkError(message));
     else for (const caller of this.#callers) caller.link.send({ ...message, alias: 0 } as Control);
   }
 }

@@ -1,0 +1,77 @@
+/** Waits at a broker that are not endless: nothing that was given up goes on waiting for an answer. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { connect, pair } from 'sendall';
+import { UnreachableError } from '../../dist/errors.js';
+import { completeEngine } from '../../dist/keys/engine.js';
+import { Broker } from '../../dist/link/nats/broker.js';
+import { natsHostOf } from '../../dist/text/nats-address.js';
+import { until, within } from '../../../../test/support/waits.js';
+import { endKeeper } from '../remove-home.js';
+import { newCaller, newHome } from './machines.js';
+import { natsServer, type NatsServer } from '../dist/nats-server.js';
+
+const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../dist/gives-up.js', import.meta.url));
+
+let server: NatsServer;
+beforeAll(async () => void (server = await natsServer()));
+afterAll(async () => await server[Symbol.asyncDispose]());
+
+it('a message to a broker that stands still and back has its time', async () => {
+  const broker = await Broker.connect(completeEngine({ url: server.url }), { id: 'a'.repeat(26) });
+  onTestFinished(async () => await broker.close());
+  expect(await broker.roundTrip()).toBeLessThan(5000);
+  server.signal('SIGSTOP');
+  try {
+    const late = broker.roundTrip(100);
+    await expect(within(late, 'the end of the wait')).rejects.toThrow(
+      /^the broker at nats:.* did not answer within 100 ms$/,
+    );
+    await expect(late).rejects.toThrow(UnreachableError);
+  } finally {
+    server.signal('SIGCONT');
+  }
+  await until(async () => (await broker.roundTrip(30_000)) >= 0, 'the broker again');
+});
+
+it('a program ends when it has given a run up as lost, while its host does not answer', async () => {
+  const host = newHome();
+  const agent = spawn(process.execPath, [SENDALL, 'agent', '--listen', server.url], {
+    env: { ...process.env, SENDALL_HOME: host.state },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  onTestFinished(async () => {
+    agent.kill('SIGKILL');
+    if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'close');
+    await endKeeper(host.state);
+  });
+  const lines = createInterface(agent.stderr);
+  for await (const line of lines) if (line.includes('nats:')) break;
+  await using local = await connect('local', { home: host });
+  const { code } = await local.ask<{ code: string }>('pair-new', {});
+  const { fingerprint } = await local.ask<{ fingerprint: string }>('status');
+  const home = await newCaller(server.url);
+  await pair(home, natsHostOf(fingerprint), { code, name: 'far' });
+
+  const program = spawn(process.execPath, [PROGRAM], {
+    env: { ...process.env, SENDALL_HOME: home.state },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void program.kill('SIGKILL'));
+  const said: string[] = [];
+  createInterface(program.stdout).on('line', (line) => said.push(line));
+  await until(() => said.length === 1, 'the run to start');
+  const ended = once(program, 'close');
+  agent.kill('SIGSTOP');
+  try {
+    await until(() => said.length === 2, 'the run to be given up');
+    expect(said[1]).toBe('lost');
+    expect(await within(ended, 'the program to end')).toEqual([0, null]);
+  } finally {
+    agent.kill('SIGCONT');
+  }
+});
