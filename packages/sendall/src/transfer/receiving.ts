@@ -178,6 +178,8 @@ class Receiving {
   /** Folders of levels, until these are complete. */
   readonly #held = new Set<HeldFolder>();
   readonly #sourceName: Uint8Array | undefined;
+  /** The destination, made by this transfer or an unfinished one before. */
+  #marked: { readonly folder: HeldFolder; readonly properties: Properties } | undefined;
   #linksWaiting = 0;
   #count = 0;
   #settledCount = 0;
@@ -263,7 +265,9 @@ class Receiving {
         throw new SendallError('ENDED', 'the stream ended before the transfer did');
     }
     await this.#tally.pending;
+    await Promise.all(this.#ending);
     channel.check();
+    this.#unmark();
     const leftOut = this.#tally.leftOut.map(([what, count]) => ({ what, count }));
     channel.send(encodeMessage('done', { entries: this.#count, leftOut }));
   }
@@ -283,6 +287,7 @@ class Receiving {
 
   close(): void {
     this.#outflow?.close();
+    this.#marked?.folder.release();
     for (const folder of this.#held) folder.release();
     this.#held.clear();
   }
@@ -451,12 +456,32 @@ class Receiving {
       const child = folder.child(name);
       // The umask may have taken something away.
       if (fresh) chmodSync(child.self, mode);
-      if (fresh && parent.number < 0 && this.#landing.name) mark(child, this.#sourceName);
+      if (parent.number < 0 && this.#landing.name) this.#mark(child, fresh, properties);
       return { folder: child, fresh };
     } catch (error) {
       if (!failedWith(error, 'ENOTDIR', 'ELOOP')) throw error;
       throw new Problem('what is there is no folder; a link to one is not followed', 'ENOTDIR');
     }
+  }
+
+  /** Marks the destination as one that this transfer makes, or goes on making, and has not completed. */
+  #mark(folder: HeldFolder, fresh: boolean, properties: Properties): void {
+    if (this.#settings.dryRun || !this.#sourceName) return;
+    if (fresh) writeFileSync(folder.at(UNFINISHED), this.#sourceName, { flag: 'wx', mode: 0o600 });
+    else if (!folder.look(UNFINISHED)) return;
+    this.#marked = { folder: folder.hold(), properties };
+  }
+
+  /** The sender knows that all is there. */
+  #unmark(): void {
+    if (!this.#marked) return;
+    const { folder, properties } = this.#marked;
+    try {
+      unlinkSync(folder.at(UNFINISHED));
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+    }
+    setFolderProperties(folder, properties, this.#calls);
   }
 
   async #onLeave(complete: boolean): Promise<void> {
@@ -503,7 +528,6 @@ class Receiving {
     // Its failure was told when it was entered.
     if (level.problem) return;
     const event = { state: fresh ? 'placed' : 'same', path, kind: 'folder', bytes: 0 } as const;
-    if (folder && parent!.number < 0 && this.#landing.name && !this.#settings.dryRun) unmark(folder);
     if (!folder || !fresh || !parent?.folder) {
       this.#letGo(folder);
       this.#settle(number, parent!, event);
@@ -512,7 +536,9 @@ class Receiving {
     this.#groups.add({
       folder: parent.folder,
       fd: undefined,
-      place: () => setFolderProperties(folder, properties!, this.#calls),
+      place: () => {
+        if (folder !== this.#marked?.folder) setFolderProperties(folder, properties!, this.#calls);
+      },
       settled: (error) => {
         this.#letGo(folder);
         this.#settle(number, parent, event, error);
@@ -859,9 +885,18 @@ class Receiving {
     if (position < size) incoming.sum.hole(size - position);
     const digest = incoming.sum.digest();
     const sum = Buffer.from(message.sum);
-    const ending = this.#complete(incoming, size, digest, sum);
-    this.#ending.add(ending);
-    void ending.finally(() => this.#ending.delete(ending));
+    this.#untilOver(this.#complete(incoming, size, digest, sum));
+  }
+
+  /** The transfer does not end before this has. It does not fail. */
+  #untilOver(work: Promise<void>): void {
+    this.#ending.add(work);
+    void work.finally(() => this.#ending.delete(work));
+  }
+
+  async #discard(placing: Placing): Promise<void> {
+    await placing.written().catch(() => {});
+    placing.discard();
   }
 
   async #complete(incoming: Incoming, size: number, digest: Buffer, sum: Buffer): Promise<void> {
@@ -918,11 +953,7 @@ class Receiving {
   #drop(incoming: Incoming, problem: Problem, tell = true): void {
     const { number, level, path, placing, size = 0 } = incoming;
     if (!this.#files.delete(number)) return;
-    if (placing)
-      void placing
-        .written()
-        .catch(() => {})
-        .then(() => placing.discard());
+    if (placing) this.#untilOver(this.#discard(placing));
     this.#settle(number, level, { state: 'failed', path, kind: 'file', bytes: size }, problem, tell);
   }
 
@@ -992,19 +1023,6 @@ function setFolderProperties(folder: HeldFolder, { mode, seconds, nanoseconds }:
       closeSync(fd);
     }
   if ((mode | FILLING) !== mode) chmodSync(folder.self, mode);
-}
-
-/** Marks a folder as one that this transfer makes and has not completed. */
-function mark(folder: HeldFolder, name: Uint8Array | undefined): void {
-  if (name) writeFileSync(folder.at(UNFINISHED), name, { flag: 'wx', mode: 0o600 });
-}
-
-function unmark(folder: HeldFolder): void {
-  try {
-    unlinkSync(folder.at(UNFINISHED));
-  } catch {
-    // There is none.
-  }
 }
 
 /** Node sets the times of links to the microsecond only. */

@@ -78,17 +78,18 @@ export async function transfer(
   return { sent, received, into: sending.into, sentEvents: sentEvents.toSorted(), events: events.toSorted(), details };
 }
 
-/** The program at the host's end, over pipes. */
+/** The program at the host's end, over pipes. `through`: words before it, such as those of another program. */
 export function startHelper(
   verb: 'put' | 'get',
   operands: readonly string[],
-  env: NodeJS.ProcessEnv = { SENDALL_ROOTS: 'any' },
+  { env = { SENDALL_ROOTS: 'any' }, through = [] }: { env?: NodeJS.ProcessEnv; through?: readonly string[] } = {},
 ): {
   child: ChildProcess;
   streams: Pair;
   exited: Promise<{ code: number | null; stderr: string }>;
 } {
-  const child = spawn(process.execPath, [HELPER, verb, ...operands], { stdio: 'pipe', env });
+  const [program, ...words] = [...through, process.execPath, HELPER, verb, ...operands];
+  const child = spawn(program!, words, { stdio: 'pipe', env: { PATH: process.env.PATH, ...env } });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   const exited = new Promise<{ code: number | null; stderr: string }>((resolve) =>

@@ -1,5 +1,7 @@
 /** Why one file failed, in words for people and with the errno for programs. */
 
+import { errnoName } from '../../libc/system-error.js';
+
 /** A file failed; the transfer goes on. */
 export class Problem extends Error {
   readonly errno: string | undefined;
@@ -30,18 +32,24 @@ const words: Readonly<Record<string, string>> = {
   ETXTBSY: 'the program is running',
 };
 
+/** The errno's name of an error of a system call; undefined for another error. */
+export function errnoOf(error: unknown): string | undefined {
+  const { code, errno } = error as { code?: unknown; errno?: unknown };
+  // Node has no name for some, and a negative number for all; our own calls have the name there.
+  const name = typeof errno === 'number' ? errnoName(-errno) : (errno ?? code);
+  return typeof name === 'string' && /^E[A-Z0-9]+$/.test(name) ? name : undefined;
+}
+
 /** The problem that an error of a system call is. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  const { code, errno, syscall, message } = error as NodeJS.ErrnoException;
-  // Errors of Node have a number there, those of our own calls a name.
-  const name = typeof (errno as unknown) === 'string' ? (errno as unknown as string) : code;
-  if (name === undefined || !/^E[A-Z0-9]+$/.test(name)) return new Problem(message, undefined, { cause: error });
+  const { syscall, message } = error as NodeJS.ErrnoException;
+  const name = errnoOf(error);
+  if (name === undefined) return new Problem(message, undefined, { cause: error });
   const call = syscall ?? message.split(':')[0]!;
   const what = words[name];
   return new Problem(what ? `${what} (${call}: ${name})` : `${call}: ${name}`, name, { cause: error });
 }
 
 /** Whether a system call failed with this errno. */
-export const failedWith = (error: unknown, ...names: string[]): boolean =>
-  names.includes((error as NodeJS.ErrnoException).code ?? '');
+export const failedWith = (error: unknown, ...names: string[]): boolean => names.includes(errnoOf(error) ?? '');
