@@ -5,9 +5,10 @@ import { currentLanguage, setLanguage, t, translateDocument } from './words.js';
 import { workbench } from './workbench.js';
 import { phenomena } from './phenomena.js';
 import { inspect } from './inspect.js';
+import { goTo, here, keep, onPlace, type Tab } from './place.js';
 import { chaos } from './chaos.js';
 
-const views: { name: string; view: { translate(): void; shown?(): void } }[] = [
+const views: { name: Tab; view: { translate(): void; shown?(): void; item?(): string } }[] = [
   { name: 'workbench', view: workbench(byId('view-workbench')) },
   { name: 'phenomena', view: phenomena(byId('view-phenomena')) },
   { name: 'inspect', view: inspect(byId('view-inspect')) },
@@ -25,7 +26,9 @@ function select(index: number, focus = false) {
     byId(`view-${views[each]?.name}`).hidden = !chosen;
     if (chosen && focus) tab.focus();
   });
-  views[index]?.view.shown?.();
+  const chosen = views[index]!;
+  chosen.view.shown?.();
+  goTo(chosen.name, chosen.view.item?.());
 }
 tabs.forEach((tab, index) => {
   tab.addEventListener('click', () => select(index));
@@ -39,16 +42,26 @@ tabs.forEach((tab, index) => {
 
 // ---- language and colours
 const language = byId('language') as HTMLSelectElement;
-language.value = currentLanguage();
 language.addEventListener('change', () => {
-  setLanguage(language.value);
-  translate();
+  keep({ lang: language.value });
+  useLanguage();
 });
+function useLanguage() {
+  setLanguage(here().values.get('lang') ?? currentLanguage());
+  language.value = currentLanguage();
+  translate();
+}
 
 const theme = byId('theme') as HTMLSelectElement;
 theme.addEventListener('change', () => {
-  document.documentElement.dataset.theme = theme.value;
+  keep({ theme: theme.value === 'auto' ? undefined : theme.value });
+  useTheme();
 });
+function useTheme() {
+  const named = here().values.get('theme');
+  theme.value = named === 'light' || named === 'dark' ? named : 'auto';
+  document.documentElement.dataset.theme = theme.value;
+}
 
 let connected: boolean | undefined;
 let misunderstood: string | undefined;
@@ -74,5 +87,10 @@ onTrouble((what) => {
   showState();
 });
 
-translate();
-select(0);
+function show() {
+  useTheme();
+  useLanguage();
+  select(views.findIndex(({ name }) => name === here().tab));
+}
+onPlace(show);
+show();

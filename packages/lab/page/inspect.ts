@@ -3,7 +3,7 @@ import type { LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
 import { control, el, field } from './dom.js';
 import { buttons, closed, describeTraffic, lead, serverField } from './proxy-view.js';
-import { content } from './timeline.js';
+import { content } from './spans.js';
 import { t } from './words.js';
 
 const MOST_EVENTS = 300;

@@ -3,6 +3,8 @@ import { PHENOMENON_NAMES, type PhenomenonName } from '../dist/phenomena/names.j
 import type { Answer } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
 import { el } from './dom.js';
+import { goTo, here } from './place.js';
+import { requests } from './requests.js';
 import { timeline } from './timeline.js';
 import { currentLanguage, t, type Word } from './words.js';
 
@@ -53,6 +55,7 @@ export function phenomena(root: HTMLElement) {
                 'aria-current': name === current ? 'true' : undefined,
                 onclick: () => {
                   current = name;
+                  goTo('phenomena', name);
                   if (results.has(name)) draw();
                   else void run(name);
                 },
@@ -101,7 +104,9 @@ export function phenomena(root: HTMLElement) {
       shown.plot ? plot(shown.plot) : undefined,
       shown.table ? table(shown.table) : undefined,
       ...shown.observations.map((observation, index) => {
-        const drawn = timeline(observation, { play: play && index === 0 });
+        const drawn = observation.requests
+          ? { element: requests(observation.requests, observation.title), stop: () => undefined }
+          : timeline(observation, { play: play && index === 0, back: observation.back });
         playing.push(drawn);
         return el(
           'article',
@@ -116,7 +121,14 @@ export function phenomena(root: HTMLElement) {
 
   return {
     translate: () => draw(),
+    item: () => current,
     shown() {
+      const { tab, item } = here();
+      const named = tab === 'phenomena' && PHENOMENON_NAMES.find((name) => name === item);
+      if (named && named !== current) {
+        current = named;
+        draw();
+      }
       if (!results.has(current)) void run(current);
     },
   };

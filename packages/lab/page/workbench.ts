@@ -2,6 +2,7 @@
 import { MOST_MESSAGES, type Answer } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
 import { check, control, el, field } from './dom.js';
+import { here, keep } from './place.js';
 import { timeline } from './timeline.js';
 import { t, type Word } from './words.js';
 
@@ -36,9 +37,35 @@ const PRESETS: { word: Word; settings: Partial<Settings> }[] = [
   { word: 'presetCut', settings: { framing: 'i32le', slice: 3, noDelay: true } },
 ];
 
+const names = Object.keys(PLAIN) as (keyof Settings)[];
+const isSame = (a: Settings, b: Settings): boolean => names.every((name) => a[name] === b[name]);
+
+/** The settings that the address names; those that make no sense are as they are without it. */
+function fromPlace(): Settings {
+  const { values } = here();
+  const settings: Record<string, unknown> = { ...PLAIN };
+  for (const name of names) {
+    const value = values.get(name);
+    if (value === undefined) continue;
+    const plain = PLAIN[name];
+    if (typeof plain === 'string') settings[name] = value;
+    else if (typeof plain === 'boolean') settings[name] = value === 'yes';
+    else if (/^\d{1,5}$/.test(value)) settings[name] = Number(value);
+  }
+  return settings as unknown as Settings;
+}
+
+function keepSettings(settings: Settings): void {
+  const text = (value: Settings[keyof Settings]): string =>
+    typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value);
+  keep(
+    Object.fromEntries(names.map((name) => [name, settings[name] === PLAIN[name] ? undefined : text(settings[name])])),
+  );
+}
+
 export function workbench(root: HTMLElement) {
-  let settings: Settings = { ...PLAIN };
-  let chosen = 0;
+  let settings = fromPlace();
+  let chosen = PRESETS.findIndex(({ settings: preset }) => isSame(settings, { ...PLAIN, ...preset }));
   let runs = 0;
   let pending: ReturnType<typeof setTimeout> | undefined;
   let playing: { stop(): void } | undefined;
@@ -59,6 +86,7 @@ export function workbench(root: HTMLElement) {
 
   async function run() {
     const number = ++runs;
+    keepSettings(settings);
     result.setAttribute('aria-busy', 'true');
     const { slice, latency, messages, ...rest } = settings;
     try {

@@ -55,4 +55,4 @@ export { startProxy, type Proxy, type ProxyEvent, type ProxyOptions } from './pr
 export { readRecord, Recorder, type ReadRecord } from './proxy/record.js';
 export { Tap, type TapMessage, type TapRead } from './messages/tap.js';
 export { timeline } from './render/timeline.js';
-export { Trace, type Segments, type Span } from './wire/trace.js';
+export { Trace, type Acknowledgement, type Segments, type Span } from './wire/trace.js';

@@ -212,6 +212,62 @@ describe('the page', () => {
     ).toSatisfy(([now, all]: string[]) => now === all);
   });
 
+  it('draws time downwards: each write above its arrow, each arrow above its read', async () => {
+    await using page = await open();
+    await page.getByRole('button', { name: 'Nagle at work' }).click();
+    await page.waitForSelector('#view-workbench .ladder-break');
+    const middles = (kind: string) =>
+      page
+        .locator(`#view-workbench .ladder ${kind}`)
+        .evaluateAll((found) =>
+          found.map((each) => each.getBoundingClientRect()).map(({ top, bottom }) => (top + bottom) / 2),
+        );
+    const [writes, arrows, reads] = [
+      await middles('.rung.writes'),
+      await middles('.cargo'),
+      await middles('.rung.reads'),
+    ];
+    expect(writes.length).toBe(3);
+    expect(reads.length).toBe(2);
+    for (const heights of [writes, arrows, reads]) expect(heights).toEqual(heights.toSorted((a, b) => a - b));
+    expect(writes[0]).toBeLessThan(reads[0]!);
+    // What Nagle's algorithm waits for is drawn as what it is: the longest time of all.
+    const [pause] = await middles('.ladder-break');
+    expect(writes[2]).toBeLessThan(pause!);
+    expect(pause).toBeLessThan(reads[1]!);
+    expect(await page.locator('#view-workbench .ladder-break').first().textContent()).toMatch(
+      /^\d+\.\d+ ms without an event$/,
+    );
+  });
+
+  it('shows the same bytes over their offsets, as a second view', async () => {
+    await using page = await open();
+    expect(await page.locator('#view-workbench .lanes').isVisible()).toBe(false);
+    await page.locator('#view-workbench').getByRole('button', { name: 'Bytes' }).click();
+    expect(await page.locator('#view-workbench .lanes').isVisible()).toBe(true);
+    expect(await page.locator('#view-workbench .ladder').isVisible()).toBe(false);
+  });
+
+  it('has tab, phenomenon, settings, language and colours in its address', async () => {
+    await using page = await open();
+    await page.getByLabel('Framing', { exact: true }).selectOption('u32be');
+    await page.getByLabel('Colours').selectOption('dark');
+    await page.getByLabel('Language').selectOption('zh');
+    await page.locator('#tab-phenomena').click();
+    await page.locator('[data-name="empty"]').click();
+    await soon(() => page.evaluate('location.hash')).toBe('#phenomena/empty?framing=u32be&lang=zh&theme=dark');
+    await page.goBack();
+    expect(await page.locator('[data-name="sticky"]').getAttribute('aria-current')).toBe('true');
+    await page.goForward();
+    await page.reload();
+    await page.waitForSelector('#view-phenomena .measured');
+    expect(await page.locator('[data-name="empty"]').getAttribute('aria-current')).toBe('true');
+    expect(await page.locator('html').getAttribute('lang')).toBe('zh');
+    expect(await page.locator('html').getAttribute('data-theme')).toBe('dark');
+    await page.locator('#tab-workbench').click();
+    expect(await page.locator('#view-workbench select').inputValue()).toBe('u32be');
+  });
+
   it('speaks both languages', async () => {
     await using page = await open();
     await page.getByLabel('Language').selectOption('zh');

@@ -58,7 +58,9 @@ export async function openDialogue(
       const parts: Buffer[] = [];
       for await (const part of protocol.call(line, command, false)) parts.push(part);
       const whole = Buffer.concat(parts);
-      down.message(whole);
+      // What stands before it is the protocol's own.
+      const last = down.reads.at(-1);
+      down.message(whole, last && last.offset + last.length - whole.length);
       return whole;
     },
     restart,

@@ -110,7 +110,13 @@ const trace = {
   messages: list(span),
   segments: v.optional(
     v.variant('source', [
-      object({ source: v.literal('capture'), count: count(), spans: list(span), repeated: count() }),
+      object({
+        source: v.literal('capture'),
+        count: count(),
+        spans: list(span),
+        repeated: count(),
+        acknowledgements: list(object({ atMs: time(), offset: count() })),
+      }),
       object({ source: v.literal('kernel counters'), count: count() }),
       object({ source: v.literal('not seen'), reason: text() }),
     ]),
@@ -130,6 +136,8 @@ const shown = object({
       name: text(),
       title: text(),
       ...trace,
+      back: v.optional(object(trace)),
+      requests: v.optional(list(object({ fromMs: time(), toMs: time() }))),
       facts: v.optional(
         v.record(text(), v.union([v.string(), v.number(), v.boolean()], 'must be text, a number or a truth')),
       ),

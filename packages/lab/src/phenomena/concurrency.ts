@@ -4,9 +4,9 @@ import { connect } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { TCPServer, type ServerOptions } from '@sendall/socketserver';
 import { text, type Text } from '../lang.js';
-import { Trace } from '../wire/trace.js';
+import { milliseconds, Trace } from '../wire/trace.js';
 import { calibrate, ComputingHandler, WaitingHandler, WORK_MS } from './concurrency-handlers.js';
-import type { Phenomenon } from './phenomenon.js';
+import type { Phenomenon, Request } from './phenomenon.js';
 
 const CLIENTS = 6;
 const WORKERS = 3;
@@ -48,24 +48,25 @@ export const concurrency: Phenomenon = {
   async show() {
     const rows: (string | number)[][] = [];
     const question = `work ${calibrate()}\n`;
-    const traces: { way: Way; waiting: Trace }[] = [];
+    const served: { way: Way; waiting: Served }[] = [];
     for (const way of ways) {
       const waiting = await serveAll(way, WaitingHandler, question);
       const computing = await serveAll(way, ComputingHandler, question);
-      traces.push({ way, waiting: waiting.trace });
+      served.push({ way, waiting });
       rows.push([way.name, waiting.totalMs, computing.totalMs]);
     }
     const [alone, loop] = rows as [[string, number, number], [string, number, number]];
     const parallel = rows.slice(2) as [string, number, number][];
     const fastest = Math.min(...parallel.map((row) => row[2]));
     return {
-      observations: traces.map(({ way, waiting }) => ({
+      observations: served.map(({ way, waiting }) => ({
         name: way.name.replaceAll(' ', '-'),
         title: text(
           `${way.title.en}: when each of ${CLIENTS} clients was answered`,
           `${way.title.zh}：${CLIENTS} 个客户端各自何时得到回答`,
         ),
-        trace: waiting,
+        trace: waiting.trace,
+        requests: waiting.requests,
       })),
       table: {
         columns: [
@@ -99,12 +100,14 @@ export const concurrency: Phenomenon = {
   },
 };
 
+interface Served {
+  readonly totalMs: number;
+  readonly trace: Trace;
+  readonly requests: readonly Request[];
+}
+
 /** Starts a server, sends requests from all clients together, and records when each was answered. */
-async function serveAll(
-  way: Way,
-  handler: typeof WaitingHandler,
-  question: string,
-): Promise<{ totalMs: number; trace: Trace }> {
+async function serveAll(way: Way, handler: typeof WaitingHandler, question: string): Promise<Served> {
   const server = new TCPServer({ host: '127.0.0.1', port: 0 }, handler, { concurrency: way.concurrency });
   await server.listen();
   const state = { stopped: false };
@@ -116,20 +119,23 @@ async function serveAll(
   const { port } = server.serverAddress;
   await ask(port, question); // so that every way is warm
   const trace = new Trace();
-  await Promise.all(Array.from({ length: CLIENTS }, () => ask(port, question, trace)));
+  const requests = await Promise.all(Array.from({ length: CLIENTS }, () => ask(port, question, trace)));
   const totalMs = Math.round(performance.now() - trace.startedAt);
   state.stopped = true;
   await server.shutdown({ timeout: 1000 });
   await serving;
   await server.serverClose();
-  return { totalMs, trace };
+  return { totalMs, trace, requests };
 }
 
-async function ask(port: number, question: string, trace?: Trace): Promise<void> {
+async function ask(port: number, question: string, trace = new Trace()): Promise<Request> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
   await once(socket, 'connect');
-  trace?.write(Buffer.from(question));
+  const now = (): number => milliseconds(performance.now() - trace.startedAt);
+  const fromMs = now();
+  trace.write(Buffer.from(question));
   socket.write(question);
-  for await (const chunk of socket) trace?.read(chunk as Buffer);
-  trace?.message(Buffer.from('done'));
+  for await (const chunk of socket) trace.read(chunk as Buffer);
+  trace.message(Buffer.from('done'));
+  return { fromMs, toMs: now() };
 }

@@ -8,8 +8,18 @@ export interface Observation {
   readonly name: string;
   readonly title: Text;
   readonly trace: Trace;
+  /** The other direction of a dialogue. */
+  readonly back?: Trace;
+  /** Requests of several clients to one server, instead of one stream. */
+  readonly requests?: readonly Request[];
   /** Measurements besides the trace, under their names in the JSON. */
   readonly facts?: Readonly<Record<string, number | string | boolean>>;
+}
+
+/** One client's request: when it was sent, and when its answer was whole. In milliseconds since the trace began. */
+export interface Request {
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 /** Measured values, in rows. */

@@ -20,7 +20,13 @@ export const ready: Phenomenon = {
     const whole = got.toString() === answer;
     return {
       observations: [
-        { name: 'server-to-client', title: text('Server to client', '服务端到客户端'), trace: down, facts: { whole } },
+        {
+          name: 'server-to-client',
+          title: text('Server to client', '服务端到客户端'),
+          trace: down,
+          back: up,
+          facts: { whole },
+        },
         { name: 'client-to-server', title: text('Client to server', '客户端到服务端'), trace: up },
       ],
       explanation: text(

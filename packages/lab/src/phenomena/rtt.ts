@@ -22,11 +22,11 @@ export const rtt: Phenomenon = {
   ),
   async show() {
     const rows: number[][] = [];
-    let last: Trace | undefined;
+    let last: Measured | undefined;
     for (const roundTrip of ROUND_TRIPS) {
       const ready = await measure(lengthReady, roundTrip);
       const prefix = await measure(structI, roundTrip);
-      last = prefix.trace;
+      last = prefix;
       rows.push([roundTrip, ready.perMessage, prefix.perMessage, round(ready.perMessage / prefix.perMessage)]);
     }
     const [farRoundTrip, farReady, farPrefix] = rows.at(-1)! as [number, number, number];
@@ -38,7 +38,8 @@ export const rtt: Phenomenon = {
             `Length prefix at ${farRoundTrip} ms, server to client`,
             `往返 ${farRoundTrip} 毫秒时的长度前缀，服务端到客户端`,
           ),
-          trace: last!,
+          trace: last!.trace,
+          back: last!.back,
           facts: { messagesEach: MESSAGES },
         },
       ],
@@ -69,7 +70,13 @@ export const rtt: Phenomenon = {
   },
 };
 
-async function measure(protocol: Protocol, roundTrip: number): Promise<{ perMessage: number; trace: Trace }> {
+interface Measured {
+  readonly perMessage: number;
+  readonly trace: Trace;
+  readonly back: Trace;
+}
+
+async function measure(protocol: Protocol, roundTrip: number): Promise<Measured> {
   let proxy: Proxy | undefined;
   const via = async (port: number) => {
     if (roundTrip === 0) return port;
@@ -83,7 +90,8 @@ async function measure(protocol: Protocol, roundTrip: number): Promise<{ perMess
     dialogue.restart();
     const begin = performance.now();
     for (let index = 0; index < MESSAGES; index++) await dialogue.ask('ls');
-    return { perMessage: round((performance.now() - begin) / MESSAGES), trace: dialogue.down };
+    const perMessage = round((performance.now() - begin) / MESSAGES);
+    return { perMessage, trace: dialogue.down, back: dialogue.up };
   } finally {
     await proxy?.close();
   }

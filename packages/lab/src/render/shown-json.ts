@@ -1,7 +1,7 @@
 /** A phenomenon as JSON. */
 import type { Lang } from '../lang.js';
 import type { Observation, Phenomenon, Plot, Shown, Table } from '../phenomena/index.js';
-import { spanJson, type Segments, type SpanJson, type Trace } from '../wire/trace.js';
+import { spanJson, type Acknowledgement, type Segments, type SpanJson, type Trace } from '../wire/trace.js';
 
 export interface TraceJson {
   readonly writes: readonly SpanJson[];
@@ -14,6 +14,7 @@ export interface TraceJson {
         readonly count: number;
         readonly spans: readonly SpanJson[];
         readonly repeated: number;
+        readonly acknowledgements: readonly Acknowledgement[];
       };
 }
 
@@ -25,6 +26,8 @@ export interface ShownJson extends TraceJson {
   readonly observations: readonly (TraceJson & {
     readonly name: string;
     readonly title: string;
+    readonly back?: TraceJson;
+    readonly requests?: Observation['requests'];
     readonly facts?: Observation['facts'];
   })[];
   readonly table?: { readonly columns: readonly string[]; readonly rows: Table['rows'] };
@@ -44,10 +47,12 @@ export function shownJson(phenomenon: Phenomenon, shown: Shown, lang: Lang): Sho
     chapter: phenomenon.chapter[lang],
     ...traceJson(observations[0]?.trace),
     explanation: explanation[lang],
-    observations: observations.map(({ name, title, trace, facts }) => ({
+    observations: observations.map(({ name, title, trace, back, requests, facts }) => ({
       name,
       title: title[lang],
       ...traceJson(trace),
+      ...(back && { back: traceJson(back) }),
+      ...(requests && { requests }),
       ...(facts && { facts }),
     })),
     ...(table && { table: { columns: table.columns.map((column) => column[lang]), rows: table.rows } }),

@@ -3,6 +3,7 @@ import { text, type Lang } from '../lang.js';
 import type { Phenomenon, Shown } from '../phenomena/index.js';
 import { timeline } from './timeline.js';
 import { bars } from './bars.js';
+import { requestLines } from './requests.js';
 import { table } from './table.js';
 
 const words = {
@@ -17,8 +18,8 @@ export function renderShown(phenomenon: Phenomenon, shown: Shown, lang: Lang): s
     `== ${phenomenon.name}: ${phenomenon.title[lang]}`,
     `${words.chapter[lang]}: ${phenomenon.chapter[lang]}`,
   ];
-  for (const { title, trace, facts } of shown.observations) {
-    lines.push('', `-- ${title[lang]}`, ...timeline(trace, lang));
+  for (const { title, trace, requests, facts } of shown.observations) {
+    lines.push('', `-- ${title[lang]}`, ...(requests ? requestLines(requests, lang) : timeline(trace, lang)));
     if (facts)
       lines.push(
         Object.entries(facts)

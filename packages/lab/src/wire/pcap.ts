@@ -8,8 +8,10 @@ export interface CapturedSegment {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly sequence: number;
+  /** The next byte that its sender expects. */
+  readonly acknowledged: number;
   readonly payload: Buffer;
-  readonly flags: { readonly syn: boolean; readonly fin: boolean; readonly rst: boolean };
+  readonly flags: { readonly syn: boolean; readonly fin: boolean; readonly rst: boolean; readonly ack: boolean };
 }
 
 const FILE_HEADER_LENGTH = 24;
@@ -58,7 +60,8 @@ function segment(record: Buffer): CapturedSegment | undefined {
     sourcePort: tcp.readUInt16BE(0),
     destinationPort: tcp.readUInt16BE(2),
     sequence: tcp.readUInt32BE(4),
+    acknowledged: tcp.readUInt32BE(8),
     payload: Buffer.from(tcp.subarray((tcp[12]! >> 4) * 4)),
-    flags: { fin: (flags & 1) !== 0, syn: (flags & 2) !== 0, rst: (flags & 4) !== 0 },
+    flags: { fin: (flags & 1) !== 0, syn: (flags & 2) !== 0, rst: (flags & 4) !== 0, ack: (flags & 16) !== 0 },
   };
 }

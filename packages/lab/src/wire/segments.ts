@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { PcapReader, type CapturedSegment } from './pcap.js';
-import { milliseconds, type Segments, type Span, type Trace } from './trace.js';
+import { milliseconds, type Acknowledgement, type Segments, type Span, type Trace } from './trace.js';
 
 const run = promisify(execFile);
 
@@ -21,13 +21,9 @@ export async function watchSegments(port: number): Promise<SegmentWatch> {
 }
 
 async function capture(port: number): Promise<SegmentWatch | undefined> {
-  const dump = spawn(
-    'tcpdump',
-    ['-i', 'lo', '-U', '-w', '-', '--immediate-mode', '-Z', 'root', `tcp dst port ${port}`],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+  const dump = spawn('tcpdump', ['-i', 'lo', '-U', '-w', '-', '--immediate-mode', '-Z', 'root', `tcp port ${port}`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const reader = new PcapReader();
   const seen: CapturedSegment[] = [];
   let broken = false;
@@ -67,15 +63,17 @@ async function capture(port: number): Promise<SegmentWatch | undefined> {
       dump.kill('SIGTERM');
       await ended;
       if (broken) return { source: 'not seen', reason: 'the capture could not be read' };
-      return fromCapture(seen.slice(ignored), trace);
+      return fromCapture(seen.slice(ignored), port, trace);
     },
   };
 }
 
-function fromCapture(captured: CapturedSegment[], trace: Trace): Segments {
-  const data = captured.filter((segment) => segment.payload.length > 0);
+function fromCapture(captured: CapturedSegment[], port: number, trace: Trace): Segments {
+  const data = captured.filter(({ destinationPort, payload }) => destinationPort === port && payload.length > 0);
   const first = data[0];
-  if (!first) return { source: 'capture', count: 0, spans: [], repeated: 0 };
+  if (!first) return { source: 'capture', count: 0, spans: [], repeated: 0, acknowledgements: [] };
+  const timeOf = ({ time }: CapturedSegment): number =>
+    milliseconds(time * 1000 - performance.timeOrigin - trace.startedAt);
   const spans: Span[] = [];
   let end = 0;
   let repeated = 0;
@@ -83,10 +81,20 @@ function fromCapture(captured: CapturedSegment[], trace: Trace): Segments {
     const offset = (segment.sequence - first.sequence) >>> 0;
     if (offset < end) repeated++;
     end = Math.max(end, offset + segment.payload.length);
-    const atMs = segment.time * 1000 - performance.timeOrigin - trace.startedAt;
-    spans.push({ atMs: milliseconds(atMs), offset, length: segment.payload.length, bytes: segment.payload });
+    spans.push({ atMs: timeOf(segment), offset, length: segment.payload.length, bytes: segment.payload });
   }
-  return { source: 'capture', count: spans.length, spans, repeated };
+  const acknowledgements: Acknowledgement[] = [];
+  let told = 0;
+  for (const segment of captured) {
+    if (segment.sourcePort !== port || !segment.flags.ack) continue;
+    const beyond = (segment.acknowledged - first.sequence) >>> 0;
+    // The end of the stream counts as a byte; what was told before the first byte is far above that.
+    const offset = Math.min(beyond, end);
+    if (beyond > end + 1 || offset <= told) continue;
+    told = offset;
+    acknowledgements.push({ atMs: timeOf(segment), offset });
+  }
+  return { source: 'capture', count: spans.length, spans, repeated, acknowledgements };
 }
 
 /** TCP_INFO's count of data segments received, which any user may read through `ss` (iproute2). */

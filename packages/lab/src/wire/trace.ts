@@ -12,12 +12,25 @@ export interface Span {
   readonly bytes: Buffer;
 }
 
+/** The receiver's kernel has told the sender's that all bytes before `offset` have arrived. */
+export interface Acknowledgement {
+  readonly atMs: number;
+  readonly offset: number;
+}
+
 /**
  * The segments TCP really sent, and their source: a capture shows each segment, the kernel's counters only how
  * many.
  */
 export type Segments =
-  | { readonly source: 'capture'; readonly count: number; readonly spans: readonly Span[]; readonly repeated: number }
+  | {
+      readonly source: 'capture';
+      readonly count: number;
+      readonly spans: readonly Span[];
+      readonly repeated: number;
+      /** Those that say something new. */
+      readonly acknowledgements: readonly Acknowledgement[];
+    }
   | { readonly source: 'kernel counters'; readonly count: number }
   | { readonly source: 'not seen'; readonly reason: string };
 

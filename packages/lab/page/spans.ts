@@ -1,0 +1,83 @@
+/** What is shown of the bytes of a write, segment, read or message: their colours, letters and words. */
+import type { Answer } from '../dist/page/protocol.js';
+import { el } from './dom.js';
+import { t, type Word } from './words.js';
+
+export type TraceData = Pick<Answer<'experiment'>, 'writes' | 'segments' | 'reads' | 'messages'>;
+export type Span = TraceData['writes'][number];
+export type Lane = keyof TraceData;
+
+const COLOURS = 8;
+
+export const EVENT_WORDS: Record<Lane, Word> = {
+  writes: 'eventWrite',
+  segments: 'eventSegment',
+  reads: 'eventRead',
+  messages: 'eventMessage',
+};
+
+/** The segments that a capture saw. */
+export const captured = ({ segments }: TraceData): readonly Span[] =>
+  segments?.source === 'capture' ? segments.spans : [];
+
+/** Bytes that a trace covers. */
+export const lengthOf = (trace: TraceData): number =>
+  Math.max(
+    1,
+    ...[...trace.writes, ...trace.reads, ...trace.messages, ...captured(trace)].map(
+      (span) => span.offset + span.length,
+    ),
+  );
+
+/** A span in words. */
+export const saying = (lane: Lane, span: Span): string =>
+  `${t(EVENT_WORDS[lane], { n: span.length })}, ${milliseconds(span.atMs)}`;
+
+/** A time, as exact as it helps. */
+export const milliseconds = (ms: number): string => `${ms.toFixed(ms < 100 ? 2 : 1)} ms`;
+
+export interface CellStyle {
+  readonly letters: boolean;
+  /** Colours that another stream in the same picture has. */
+  readonly shift?: number;
+}
+
+/** The bytes of a block, coloured by their send. */
+export function cells(span: Span, writes: readonly Span[], { letters: hasLetters, shift = 0 }: CellStyle) {
+  const parts = [];
+  let at = span.offset;
+  const end = span.offset + span.length;
+  const letters = hasLetters ? characters(span) : undefined;
+  for (const [index, write] of writes.entries()) {
+    const from = Math.max(at, write.offset);
+    const to = Math.min(end, write.offset + write.length);
+    if (to <= from) continue;
+    const text = letters?.slice(from - span.offset, to - span.offset).join('');
+    parts.push(
+      el('span', { class: `cell c${(index + shift) % COLOURS}`, style: { 'flex-grow': to - from } }, text ?? ''),
+    );
+    at = to;
+  }
+  if (span.length > 0 && parts.length === 0)
+    parts.push(el('span', { class: `cell c${shift}`, style: { 'flex-grow': 1 } }, letters?.join('') ?? ''));
+  if (span.length === 0) parts.push(el('span', { class: 'cell void' }, '∅'));
+  return parts;
+}
+
+/** One letter for each byte; a dot replaces anything but printable ASCII. */
+function characters(span: Span) {
+  const bytes =
+    span.hex === undefined
+      ? new TextEncoder().encode(span.text ?? '')
+      : Uint8Array.from(span.hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  return [...bytes].map((byte) =>
+    byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0x20 ? '\u00a0' : '·',
+  );
+}
+
+export function content(span: Pick<Span, 'length' | 'text' | 'hex'>) {
+  const shown = span.text ?? span.hex ?? '';
+  const plain = span.text === undefined ? `0x${shown}` : JSON.stringify(shown);
+  if (span.length === 0) return t('emptyMessage');
+  return plain.length > 80 ? `${plain.slice(0, 80)}…` : plain;
+}
