@@ -103,6 +103,7 @@ export class Agent implements AsyncDisposable {
     this.#principals = new Principals(this.#settings);
     this.#gate = gate ?? new KeeperGate(home, { limits });
     this.#policy = policy ?? new PolicyFile(home.policyFile);
+    this.#policy.onChange = () => this.#reviewPolicy();
     this.#readmission = new Readmission({
       gate: this.#gate,
       policy: this.#policy,
@@ -158,6 +159,8 @@ export class Agent implements AsyncDisposable {
         unreachable: () => void this.#listenUnix().catch(() => undefined),
       });
       await this.#gate.open();
+      // What runs and waits is looked at by the rules that there are.
+      await this.#policy.settled();
       this.#watchFiles();
       this.#notes.tell('agent started', { version: VERSION, pid: process.pid });
       for (const url of this.#settings.listen)
@@ -288,6 +291,7 @@ export class Agent implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#unwatch?.();
+    this.#policy.close();
     for (const session of this.#sessions) session.goAway('the agent is stopping; commands go on');
     const stopped: Promise<unknown>[] = this.#servers.map((server) => server.shutdown({ timeout: 1000 }));
     stopped.push(...this.#brokers.map((broker) => broker.close()));
