@@ -105,6 +105,7 @@ export function absolutePath(text: string, what: string, line: number | undefine
   const parts = text.slice(1).split('/');
   if (text !== '/' && parts.some((part) => part === '' || part === '.' || part === '..'))
     throw new Mistake(line, `${what} "${text}" holds // or . or .., or ends with /`);
+  if (text.includes('\0')) throw new Mistake(line, `${what} holds a zero byte`);
   if (text.length > MAX_WORD) throw new Mistake(line, `${what} is longer than ${MAX_WORD} bytes`);
   return text;
 }

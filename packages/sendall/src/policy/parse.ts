@@ -115,7 +115,7 @@ function decoded(bytes: Uint8Array, file: string): string {
     throw new PolicyError(file, [{ line: 1, what: 'it is not UTF-8' }]);
   }
   // They hide or turn what a reader sees.
-  const unseen = /(?!\r?\n)[\p{C}\u2028\u2029]/u.exec(text);
+  const unseen = /(?!\r?\n)[\p{C}\p{Default_Ignorable_Code_Point}\u2028\u2029]|(?! )\p{Zs}/u.exec(text);
   if (!unseen) return text;
   const line = text.slice(0, unseen.index).split('\n').length;
   const [char] = unseen[0];

@@ -1,11 +1,13 @@
 /** A log of 10,000 records, altered in every way: what was done is named, against a head that was kept. */
 import {
   cpSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -14,7 +16,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { EMPTY, HASH_SIZE, type Hash } from '../../dist/log/hashes.js';
-import { firstOf } from '../../dist/log/layout.js';
+import { firstOf, HASHES } from '../../dist/log/layout.js';
 import { LogFiles, type Mark } from '../../dist/log/log-files.js';
 import { lineOf } from '../../dist/log/records.js';
 import { folderSource } from '../../dist/log/source.js';
@@ -183,6 +185,20 @@ describe('a log of 10,000 records', () => {
     renameSync(join(folder, 'first'), join(log, first!));
     rmSync(join(log, second!));
     expect((await named())[0]).toEqual({ index: firstOf(second!), kind: 'truncation' });
+  });
+
+  test('a link or a folder in the place of a file is an error in words', async () => {
+    for (const name of [HASHES, segments()[0]!]) {
+      const path = join(log, name);
+      for (const replace of [() => symlinkSync(join(whole, name), path), () => mkdirSync(path)]) {
+        rmSync(path, { recursive: true });
+        replace();
+        await expect(verify()).rejects.toMatchObject({ code: 'LOG', message: expect.stringContaining(path) });
+      }
+      rmSync(path, { recursive: true });
+      cpSync(join(whole, name), path);
+    }
+    expect(await named()).toEqual([]);
   });
 
   test('damaged hashes are told from damaged lines: the kept head decides', async () => {
