@@ -20,7 +20,7 @@ import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
 import type { Control } from '../protocol/messages.js';
 import { VERSION } from '../protocol/version.js';
 import { isOwner } from './admission/admission.js';
-import { Callers, type Rights } from './callers/callers.js';
+import { Callers, checkRights, forCallers, type Rights } from './callers/callers.js';
 import { setAsideFolders } from '../keeper/door/door.js';
 import { PolicyFile } from '../policy/policy-file.js';
 import { OWNER, type Policy } from '../policy/rules.js';
@@ -237,6 +237,7 @@ export class Agent implements AsyncDisposable {
    * @throws UsageError for wrong rights, and for other callers than owners where the agent is not root.
    */
   issueCode(options: { ttlMs?: number } & Rights = {}): IssuedCode {
+    checkRights(options);
     const { principal = OWNER, roles = this.#callers.rolesOf(principal) ?? [] } = options;
     if (principal !== OWNER && !roles.includes(OWNER) && !this.#policy.isRoot)
       throw new UsageError(
@@ -345,7 +346,7 @@ export class Agent implements AsyncDisposable {
       } catch (error) {
         if (!(error instanceof SendallError)) throw error;
         // Said on a link of its own: a peer without a key still learns why.
-        new Link(socket).start({ message: () => undefined, closed: () => undefined }).fail(error);
+        new Link(socket).start({ message: () => undefined, closed: () => undefined }).fail(forCallers(error));
       }
     };
     try {
@@ -381,7 +382,7 @@ export class Agent implements AsyncDisposable {
       maxLinks: maxConnections,
       maxStrangers: maxBrokerStrangers,
       maxHandshakes: maxBrokerHandshakes,
-      isKnown: (spki) => this.#callers.find(spki) !== undefined,
+      isKnown: (spki) => this.#isKnown(spki),
       card: async () => {
         const { epoch } = await this.#gate.open();
         return { name: this.name, version: VERSION, epoch: Buffer.from(epoch).toString('hex') };
@@ -391,6 +392,15 @@ export class Agent implements AsyncDisposable {
     });
     this.#brokers.push(listener);
     this.listening.push(listener.url);
+  }
+
+  /** Of a list that is wrong no key is known; its caller hears of that inside TLS. */
+  #isKnown(spki: Uint8Array): boolean {
+    try {
+      return this.#callers.find(spki) !== undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** Brokers that do not let callers reach us now, each with the reason. */

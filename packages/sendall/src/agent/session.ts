@@ -25,6 +25,7 @@ import { VERSION } from '../protocol/version.js';
 import { admit, admitRun, grantForKeeper, isOwner, isRefusal, type Refusal } from './admission/admission.js';
 import { AgentAttachment, type AgentAttachmentOwner } from './attachment.js';
 import type { KeeperGate, LinkShare } from './gate.js';
+import { forCallers, LIST_IS_WRONG } from './callers/callers.js';
 import { callerOf, type Origin, type Principal } from './callers/origin.js';
 import { Questions, type Asker } from './questions.js';
 import type { Membership, Principals } from './admission/principals.js';
@@ -206,8 +207,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       return decide(this.#who());
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      // Rights are never guessed. What is wrong is for the machine's own user to read.
-      return { code: 'policy', message: 'the list of callers cannot be read: "sendall doctor" on the host says why' };
+      // Rights are never guessed.
+      return { code: 'policy', message: LIST_IS_WRONG };
     }
   }
 
@@ -227,7 +228,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
       }
       return true;
     } catch (error) {
-      this.link.fail(error as SendallError);
+      this.link.fail(forCallers(error as SendallError));
       return false;
     }
   }
@@ -296,7 +297,7 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     const expected = this.origin.kind === 'tls' ? 'pin' : 'local';
     if (message.method !== expected)
       throw new RefusedError(`authentication by "${printable(message.method, 40)}" is not offered here`);
-    this.#principal = this.#services.identify(this.origin);
+    this.#principal = this.#identify();
     clearTimeout(this.#deadline);
     this.link.trust();
     const opened = this.gate.open();
@@ -311,10 +312,19 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     } else this.#admit(opened.epoch);
   }
 
+  /** Who calls, at the beginning of its link. @throws RefusedError */
+  #identify(): Principal {
+    try {
+      return this.#services.identify(this.origin);
+    } catch (error) {
+      throw forCallers(error as SendallError);
+    }
+  }
+
   /** Its key may have been removed, or its roles changed, while the keeper was started. */
   #admitLate(epoch: Uint8Array): void {
     try {
-      this.#principal = this.#services.identify(this.origin);
+      this.#principal = this.#identify();
     } catch (error) {
       return this.link.fail(error as SendallError);
     }

@@ -535,6 +535,7 @@ rootDescribe('when roles or rules have changed', () => {
 
   test('a list of callers that is wrong stops new runs of callers over the network, and no others', async () => {
     const owner = await Caller.with({});
+    const known = await Caller.with(ALICE);
     const text = JSON.stringify(
       Object.fromEntries([[agent.fingerprint, { name: 'x', principal: 'owner', roles: ['deploy'] }]]),
     );
@@ -546,6 +547,17 @@ rootDescribe('when roles or rules have changed', () => {
     });
     const local = await connect('local', { home: homeIn('host') });
     expect((await local.run(['echo', 'x'])).stdout).toBe('x\n');
+    // What is wrong with it is for this machine's user: it names files, and keys of others.
+    const stranger = homeIn('stranger');
+    await KnownHosts.of(stranger).add({ name: 'host', url, pin: agent.fingerprint });
+    await loadIdentity(stranger, { create: true });
+    await local.ask('callers-changed');
+    await until(() => known.ended, 'the end of the link');
+    const told = [await known.hears('LINK_ERROR'), await Caller.of(stranger).catch((error: unknown) => error as Error)];
+    for (const { message } of told as Error[]) {
+      expect(message).toContain('sendall doctor');
+      expect(message).not.toMatch(/callers\.json|SHA256/);
+    }
     await local.close();
     rmSync(homeIn('host').callersFile);
   });

@@ -2,7 +2,7 @@
  * The keys that may use this machine's agent over the network: callers.json. Without any, only its Unix socket runs
  * commands. A key belongs to a principal, and roles to the principal: keys that share runs share their rights too.
  */
-import { UsageError } from '../../errors.js';
+import { RefusedError, UsageError, type SendallError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { fingerprintOf, parseFingerprint } from '../../keys/fingerprint.js';
 import { RecordFile, type Json } from '../../files/record-file.js';
@@ -39,13 +39,14 @@ const MOST_ROLES = 16;
  * @throws UsageError when it is wrong
  */
 export function checkRights({ principal = OWNER, roles }: Rights): void {
-  const word = (what: string, text: string): void => {
-    if (!WORD.test(text))
+  const word = (what: string, text: unknown): void => {
+    if (typeof text !== 'string' || !WORD.test(text))
       throw new UsageError(
-        `${JSON.stringify(text.slice(0, 80))} is not a ${what}: 1 to 64 letters, digits and . _ @ -, the first a letter or digit`,
+        `${JSON.stringify(typeof text === 'string' ? text.slice(0, 80) : typeof text)} is not a ${what}: 1 to 64 letters, digits and . _ @ -, the first a letter or digit`,
       );
   };
   word('principal', principal);
+  if (roles !== undefined && !Array.isArray(roles)) throw new UsageError('roles are a list of words');
   for (const role of roles ?? []) word('role', role);
   if (roles && roles.length > MOST_ROLES)
     throw new UsageError(`${roles.length} roles, and a principal has at most ${MOST_ROLES}`);
@@ -65,6 +66,13 @@ function checkEntry(fingerprint: string, { name, principal, roles, pairedAt }: J
   checkRights({ principal, roles });
   return { name, principal, roles, pairedAt: typeof pairedAt === 'string' ? pairedAt : '' };
 }
+
+/** What callers are told of a list that is wrong. What exactly is wrong is for the machine's own user to read. */
+export const LIST_IS_WRONG = 'the list of callers cannot be read: "sendall doctor" on the host says why';
+
+/** An error as callers may read it, strangers among them: not with the names of our files and the keys of others. */
+export const forCallers = (error: SendallError): SendallError =>
+  error instanceof UsageError ? new RefusedError(LIST_IS_WRONG) : error;
 
 const sameWords = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((word) => b.includes(word));
