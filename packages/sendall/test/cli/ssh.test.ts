@@ -107,6 +107,25 @@ describe('a command', () => {
     expect(stderr.toString()).toBe('end\n');
   });
 
+  test('may share a socket on stdout: it stays open for others, and blocks them as before', () => {
+    const reader = `
+import fcntl, os, socket, subprocess, sys
+ours, theirs = socket.socketpair()
+line = os.environ['SENDALL_SSH'] + " web1 'head -c 3000000 /dev/zero'; echo $? after"
+child = subprocess.Popen(['sh', '-c', line], stdin=subprocess.DEVNULL, stdout=theirs)
+zeros, rest = 0, b''
+while not rest.endswith(b'after\\n'):
+    piece = ours.recv(30000)
+    if not piece: break
+    zeros += piece.count(b'\\0')
+    rest += piece.replace(b'\\0', b'')
+child.wait()
+print(zeros, rest.decode().strip(), bool(fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK))
+`;
+    const { stdout, stderr } = program('python3', ['-c', reader], { env: { SENDALL_SSH } });
+    expect([stdout.toString(), stderr.toString()]).toEqual(['3000000 0 after False\n', '']);
+  });
+
   test('may end its stdout while it still reads, and its stdin while it still writes', async () => {
     const file = join(folder, 'half-closed');
     const child = start('web1', `echo begun; exec >&-; cat > ${file}`);

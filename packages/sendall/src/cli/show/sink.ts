@@ -2,7 +2,7 @@
  * Our stdout and stderr as streams that never block the event loop: while a reader takes its time (`| less`), we must
  * still hear the host. Node's own process.stdout writes to pipes synchronously.
  */
-import { constants, fstatSync, openSync, write } from 'node:fs';
+import { constants, fstatSync, openSync, readFileSync, write } from 'node:fs';
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { Writable, type WritableOptions } from 'node:stream';
 import type { StreamName } from '../../index.js';
@@ -19,8 +19,9 @@ export interface Sinks {
   readonly err: Writable;
 }
 
-export function standardSinks(highWaterMark = HIGH_WATER): Sinks {
-  const out = descriptorSink(1, highWaterMark);
+/** `takesSocket`: a socket on stdout may become non-blocking for all that share it; see `socketSink`. */
+export function standardSinks(highWaterMark = HIGH_WATER, takesSocket = false): Sinks {
+  const out = (takesSocket ? socketSink(1, highWaterMark) : undefined) ?? descriptorSink(1, highWaterMark);
   return { out, err: leadToTheSame() ? out : descriptorSink(2, highWaterMark) };
 }
 
@@ -94,6 +95,51 @@ function pipeSink(fd: number, highWaterMark: number): Writable | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * A stream socket, as rsync, scp and sftp give one to their ssh. It cannot be reopened, so it is non-blocking for all that
+ * share it until our output has ended; OpenSSH does the same. A full one would otherwise cost a pause, and each write a
+ * thread. It is neither shut down nor closed here: others may still write there. Undefined for other kinds of descriptor.
+ */
+function socketSink(fd: number, highWaterMark: number): Writable | undefined {
+  let socket: Socket;
+  let restores: boolean;
+  try {
+    if (!fstatSync(fd).isSocket()) return undefined;
+    // While stdin reads there, Node restores it at our exit.
+    restores = isBlocking(fd) && fstatSync(0).ino !== fstatSync(fd).ino;
+    socket = new Socket({ fd, readable: false, writable: true });
+  } catch {
+    // A datagram socket.
+    return undefined;
+  }
+  const sink = new Writable({
+    highWaterMark,
+    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
+    writev: (chunks, done) => {
+      socket.cork();
+      for (const [i, { chunk }] of chunks.entries())
+        socket.write(chunk as Buffer, i === chunks.length - 1 ? done : undefined);
+      socket.uncork();
+    },
+    final: (done) => {
+      // oxlint-disable-next-line no-underscore-dangle -- the one way without native code; libuv has made it non-blocking
+      if (restores) (socket as WithHandle)._handle?.setBlocking?.(true);
+      done();
+    },
+  });
+  socket.on('error', (error) => sink.destroy(error));
+  return sink;
+}
+
+interface WithHandle {
+  readonly _handle?: { setBlocking?(blocking: boolean): void } | null;
+}
+
+function isBlocking(fd: number): boolean {
+  const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+  return flags !== undefined && (Number.parseInt(flags, 8) & constants.O_NONBLOCK) === 0;
 }
 
 /** Any other kind of descriptor: a thread waits for the write. */

@@ -19,7 +19,7 @@ export interface Carried {
 
 /** Carries both streams to their ends. */
 export async function carry(run: Run): Promise<Carried> {
-  const { out, err } = standardSinks();
+  const { out, err } = standardSinks(undefined, true);
   const together = out === err;
   let lost: LostOutput | undefined;
   let readerLeft = false;
