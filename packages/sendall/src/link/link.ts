@@ -34,7 +34,7 @@ const LARGE = 8 * 1024;
 export const PIECE = 64 * 1024 - DATA_ROOM;
 
 /** A frame this long indicates a stream. */
-const STREAMING = 32 * 1024;
+const STREAMING = 16 * 1024;
 
 /** Makes a socket read into memory of the caller's. False when that is not possible. */
 export type ReadInto = (socket: Socket, onread: OnReadOpts) => boolean;

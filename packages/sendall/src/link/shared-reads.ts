@@ -11,6 +11,8 @@ const RECORD = 16 * 1024;
 const FRAME = 64 * 1024;
 /** Memory shared by reads. A frame is a large enough part of it that keeping the frame wastes little. */
 const SLAB = 4 * FRAME;
+/** Memory of lent reads. A frame across its end is put together in memory of its own: the more room, the fewer are. */
+const LENT = 8 * FRAME;
 /** Smaller reads are copied unless they are inside a frame: keeping a few bytes must not keep a slab alive. */
 const SMALL = 4 * 1024;
 
@@ -45,8 +47,10 @@ export class SharedReads {
   readonly onread: OnReadOpts;
   readonly #lends: boolean;
   /** The memory for the next reads, and how much of it is left. */
-  #slab: Buffer = Buffer.allocUnsafeSlow(SLAB);
-  #room: Buffer = this.#slab;
+  #slab: Buffer;
+  #room: Buffer;
+  /** Lent memory for reads behind the slab's end, where a frame may have begun that is not used up. */
+  #other: Buffer | undefined;
   #insideFrame = false;
   #early: Buffer[] = [];
   #receive: ((chunk: Buffer) => void) | undefined;
@@ -57,6 +61,7 @@ export class SharedReads {
    */
   constructor(lends = false) {
     this.#lends = lends;
+    this.#slab = this.#room = Buffer.allocUnsafeSlow(lends ? LENT : SLAB);
     this.onread = {
       buffer: () => this.#room,
       callback: (length) => {
@@ -78,8 +83,11 @@ export class SharedReads {
   }
 
   #fresh(): Buffer {
-    this.#slab = Buffer.allocUnsafeSlow(SLAB);
-    return this.#slab;
+    if (!this.#lends) return (this.#slab = Buffer.allocUnsafeSlow(SLAB));
+    // What the decoder holds of the slab it copies at the next read, which goes elsewhere.
+    const next = this.#other ?? Buffer.allocUnsafeSlow(LENT);
+    this.#other = this.#slab;
+    return (this.#slab = next);
   }
 
   /** The next read continues a frame. */
