@@ -4,6 +4,7 @@ import {
   copyFileSync,
   cpSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
@@ -18,7 +19,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { Grant, Spec } from '../../dist/protocol/messages.js';
 import { rootDescribe } from '../../../../test/support/root.js';
-import { bytes, KeeperClient, type Attached } from './keeper-client.js';
+import { until } from '../../../../test/support/waits.js';
+import { bytes, KeeperClient, PRINCIPAL, type Attached } from './keeper-client.js';
 
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 
@@ -54,6 +56,15 @@ async function held(spec: Partial<Spec> = {}, by: KeeperClient = keeper): Promis
   onTestFinished(() => void socket.destroy());
   socket.on('error', () => undefined);
   return { run, proc: `/proc/${(await run.wait('STARTED')).pid}` };
+}
+
+/** Records of a kind in the keeper's log. */
+async function logged(kind: string): Promise<Record<string, unknown>[]> {
+  await (await keeper.ask({ type: 'ASK', what: 'log' })).wait('ANSWER');
+  const folder = join(keeper.home.state, 'log');
+  const files = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
+  const lines = files.flatMap((name) => readFileSync(join(folder, name), 'utf8').trim().split('\n'));
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>).filter((each) => each.kind === kind);
 }
 
 const end = (run: Attached, final: number): void => run.send({ type: 'EOS', stream: 0, final });
@@ -183,7 +194,64 @@ describe('our own program', () => {
     expect(new Set(names).size).toBe(4);
   });
 
-  test('starts at most once, and outlives its caller', async () => {
+  test('takes its operands as the bytes that they are, and never as options', async () => {
+    for (const operand of ['--version', '-e', '--', Buffer.from('/tmp/\xff\x0a', 'latin1')]) {
+      const run = keeper.open({ verb: 'put', argv: [Buffer.from(operand as string)], stdin: true });
+      const { pid } = await run.wait('STARTED');
+      // Between fork and exec a process may have none for a moment.
+      await until(() => wordsOf(`/proc/${pid}`).length, 'its words');
+      expect(wordsOf(`/proc/${pid}`).slice(-2)).toEqual([bytes('put'), Buffer.from(operand as string)]);
+      end(run, 0);
+      expect((await run.exit).code).toBe(2);
+      expect(await run.text(2)).toMatch(/^sendall: .*stream/);
+    }
+  });
+
+  test('reports what it did, and whatever comes instead is bounded and marked', async () => {
+    /** A transfer that waits for its caller, and the pipe of its report. */
+    const waiting = async () => {
+      const run = keeper.open({ verb: 'put', argv: [bytes('/tmp/x')], stdin: true });
+      return { run, pipe: `/proc/${(await run.wait('STARTED')).pid}/fd/3` };
+    };
+    const line = (path: string) => `{"path":"${path}","bytes":7,"sha256":"${'ab'.repeat(32)}"}\n`;
+    const forged = await waiting();
+    writeFileSync(forged.pipe, line('/forged') + line('/other'));
+    const broken = await waiting();
+    writeFileSync(broken.pipe, `${line('/first')}no JSON\n`);
+    const flooded = await waiting();
+    expect(() => writeFileSync(flooded.pipe, line('/much').repeat(200_000))).toThrow('EPIPE');
+    for (const { run } of [forged, broken, flooded]) {
+      end(run, 0);
+      await run.exit;
+    }
+    const records = await logged('put');
+    const named = { bytes: 7, sha256: 'ab'.repeat(32) };
+    expect(records).toMatchObject([
+      { principal: PRINCIPAL, reported: true, files: 2, bytes: 14, named: [{ path: '/forged', ...named }, {}] },
+      { reported: true, files: 1, named: [{ path: '/first', ...named }] },
+      { reported: true, files: 100, bytes: 700 },
+    ]);
+    expect(records[2]!.named).toHaveLength(100);
+  });
+
+  test('ends when its caller has left, as nothing can come of it', async () => {
+    const { run } = await held();
+    const watcher = keeper.attach(run.runId);
+    await watcher.wait('ATTACHED');
+    run.send({ type: 'DETACH', left: true });
+    expect(await watcher.exit).toMatchObject({ cause: 'cancelled', reason: 'its caller has left' });
+  });
+
+  test('starts without koffi too', async () => {
+    const plain = await KeeperClient.start({ plain: true });
+    onTestFinished(() => plain[Symbol.asyncDispose]());
+    const { run, proc } = await held({}, plain);
+    expect(variablesOf(proc)).toHaveLength(4);
+    expect(readlinkSync(`${proc}/fd/3`)).not.toBe(readlinkSync(`${proc}/fd/2`));
+    await run.operate({ type: 'CANCEL' });
+  });
+
+  test('starts at most once, and outlives a lost link', async () => {
     const { run, proc } = await held();
     const again = keeper.attach(run.runId, 'control');
     expect((await again.wait('ATTACHED')).state).toBe('running');

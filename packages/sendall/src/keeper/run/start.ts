@@ -45,7 +45,7 @@ export interface Surroundings {
 /** A command ready to start: descriptors open, program found, its place in a tree taken, the call laid out. */
 export class Launch {
   readonly #native: Native;
-  #name: Uint8Array;
+  readonly #name: Uint8Array;
   #argv: readonly Uint8Array[];
   #env: readonly Uint8Array[];
   readonly #becoming: Becoming | undefined;
@@ -54,6 +54,7 @@ export class Launch {
   readonly #grant: Grant | undefined;
   #cwd = -1;
   #path: Buffer = SHELL;
+  #ownFile: Buffer | undefined;
   /** Ends the child gets; closed here once it has them. */
   readonly #theirs: number[] = [];
   /** Those of them behind stderr, in their order. */
@@ -151,7 +152,7 @@ export class Launch {
     this.#pass(write);
     const { path, words } = ownProgram.start(this.#native, (fd) => this.#pass(fd));
     this.#path = path;
-    this.#name = Buffer.from(ownProgram.file);
+    this.#ownFile = Buffer.from(ownProgram.file);
     this.#argv = [...words, Buffer.from(verb), ...argv];
   }
 
@@ -220,9 +221,9 @@ export class Launch {
     this.outputs.push({ stream: STREAM.records, source: new RecordSource(this.#native, receiver, streams, longest) });
   }
 
-  /** The resolved program. */
+  /** The resolved program; of our own, its file and not Node's. */
   get program(): Buffer {
-    return this.#path.subarray(0, -1);
+    return this.#ownFile ?? this.#path.subarray(0, -1);
   }
 
   /**
