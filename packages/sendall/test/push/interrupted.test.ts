@@ -79,6 +79,17 @@ for (const direction of ['push', 'pull']) {
   });
 }
 
+test('a run that is lost with its keeper is followed by another one, which goes on where the file is', async () => {
+  const { ended } = await begun('push');
+  const [status] = machine.user.events(['agent', 'status', '--json']);
+  process.kill(Number(status!.keeperPid), 'SIGKILL');
+  const { code, said } = await within(ended, 'the end of the transfer', 60_000);
+  expect([code, said[0]]).toEqual([0, '']);
+  expect(said[1]).toMatch(/^sendall: web1: .+: another run goes on\n$/);
+  expect(readFileSync(join(to, 'file')).equals(readFileSync(source))).toBe(true);
+  expect(readdirSync(to)).toEqual(['file']);
+});
+
 rootTest('a full disk there fails the file with its reason, and leaves what was there', () => {
   const small = join(folder, 'small');
   mkdirSync(small);
