@@ -78,6 +78,7 @@ export async function openSshd(address = '127.0.0.1', names = '') {
       ),
       'PrintLastLog no',
       'UseDNS no',
+      'Subsystem sftp internal-sftp',
       'PermitRootLogin prohibit-password',
       'MaxSessions 1000',
       'MaxStartups 1000',

@@ -83,7 +83,9 @@ interface Cargo {
 }
 
 /** One transfer with many hosts. Read it once: as events, as results, or by awaiting it. */
-export class FleetTransfer implements AsyncIterable<HostTransferEvent>, PromiseLike<FleetTransferResult> {
+export class FleetTransfer
+  implements AsyncIterable<HostTransferEvent>, PromiseLike<FleetTransferResult>, AsyncDisposable
+{
   readonly runId: string;
   readonly #names: readonly string[];
   readonly #dialling: Dialling;
@@ -228,6 +230,11 @@ export class FleetTransfer implements AsyncIterable<HostTransferEvent>, PromiseL
     this.#rollout.stop(options.reason ?? 'cancelled');
     this.#dialling.stop();
     await Promise.all([...this.#active.values()].map((transfer) => transfer.cancel(options)));
+  }
+
+  /** Ends the transfers that have not ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cancel({ reason: 'the caller left' });
   }
 
   async #all(): Promise<FleetTransferResult> {

@@ -176,6 +176,27 @@ test('at a terminal: a line about the transfer, then what it came to', () => {
   const { code, screen } = user.atTerminal(['push', join(folder, 'a'), `web1:${folder}/b`], []);
   expect(code).toBe(0);
   expect(screen).toContain('web1: 1 file, 7 bytes');
+  const typed = user.atTerminal(
+    ['push', '-', `web1:${folder}/typed`],
+    [{ expect: 'web1: typed 0 bytes' }, { send: 'hello\r' }, { expect: 'hello' }, { send: '\u0004' }],
+  );
+  expect(typed.code).toBe(0);
+  expect(readFileSync(join(folder, 'typed'), 'utf8')).toBe('hello\n');
+});
+
+test('at a terminal a first Ctrl-C asks, and a second one stops the transfer', () => {
+  const { code, screen } = user.atTerminal(
+    ['push', '-', `web1:${folder}/never`],
+    [
+      { expect: 'web1: never 0 bytes' },
+      { send: '\u0003' },
+      { expect: 'Ctrl-C again stops the transfer' },
+      { send: '\u0003' },
+    ],
+  );
+  expect(code).toBe(204);
+  expect(screen).toContain('sendall: web1: cancelled with Ctrl-C');
+  expect(existsSync(join(folder, 'never'))).toBe(false);
 });
 
 test('a host that is not there, and one that refuses', () => {

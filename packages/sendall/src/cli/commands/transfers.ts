@@ -84,7 +84,7 @@ export const push: Command = {
       sources: isStream ? contentOfStdin() : words.map((word) => localPath(word, 'a source')),
       destination: place.path,
       toStdout: false,
-      only: !isStream && words.length === 1 ? textOf(words[0]!) : undefined,
+      only: words.length === 1 ? textOf(isStream ? place.path : words[0]!) : undefined,
     });
   },
 };
