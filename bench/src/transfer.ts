@@ -324,7 +324,9 @@ async function slow() {
   agent.stderr!.resume();
   const { code } = JSON.parse(await sendall(home, 'pair', '--new', '--json'));
   const inside = [...network.near, process.execPath, SENDALL];
-  await seconds([...inside, 'pair', url, '--code', code, '--name', 'slow'], env);
+  // The warm links of another home would be outside of the network.
+  const caller = envOf(join(site.folder, 'slow-caller'));
+  await seconds([...inside, 'pair', url, '--code', code, '--name', 'slow'], caller);
   const server = start([...network.far, process.execPath, TCP, 'serve', network.address]);
   const [port] = await once(createInterface({ input: server.stdout! }), 'line');
   const file = join(source, 'slow');
@@ -336,10 +338,11 @@ async function slow() {
     speeds.tcp!.push(
       amount / (await seconds([...network.near, process.execPath, TCP, 'send', network.address, port, file])),
     );
-    speeds.ours!.push(amount / (await seconds([...inside, 'push', file, `slow:${target}`], env)));
+    speeds.ours!.push(amount / (await seconds([...inside, 'push', file, `slow:${target}`], caller)));
     if (!readFileSync(target).equals(readFileSync(file))) throw new Error('the file differs');
   }
   row('slow-push', speeds.ours!, speeds.tcp!);
+  await sendall(join(site.folder, 'slow-caller'), 'links', 'stop');
   await sendall(home, 'agent', 'stop', '--runs');
 }
 
