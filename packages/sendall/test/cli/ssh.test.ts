@@ -192,6 +192,17 @@ describe('the exit code', () => {
     ]);
   });
 
+  test('is the command’s own with closed descriptors, and 255 when its output cannot be written', () => {
+    const bash = (text: string) =>
+      program('bash', ['-c', `"${SENDALL_SSH}" web1 'cat; echo a; echo b >&2; exit 3' ${text}`]);
+    expect([bash('<&- >&- 2>&-').status, bash('>&-').stderr.toString()]).toEqual([3, 'b\n']);
+    const full = bash('2>/dev/null >/dev/full');
+    expect([full.status, bash('>/dev/full').stderr.toString()]).toEqual([
+      255,
+      expect.stringContaining('sendall: cannot write to stdout: the disk is full') as string,
+    ]);
+  });
+
   test('words of our own go into the file of -E; -v says each step', () => {
     const log = join(folder, 'log');
     expect(ssh(['-E', log, 'web2', 'true'])).toEqual({ code: 255, stdout: '', stderr: '' });

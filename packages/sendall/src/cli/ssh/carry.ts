@@ -4,10 +4,12 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { Result, Run, StreamName } from '../../index.js';
+import { started } from '../../started.js';
 import { standardSinks, type LostOutput } from '../show/sink.js';
 import { letGo } from './descriptors.js';
 
 const STDOUT = 1;
+const STDERR = 2;
 
 export interface Carried {
   readonly result: Result;
@@ -27,13 +29,16 @@ export async function carry(run: Run): Promise<Carried> {
     if (error.code !== 'EPIPE') lost ??= { stream, error };
     else if (stream === 'stdout') readerLeft = true;
   };
-  const stdout = pour(run.stdout, out, failed('stdout')).then(async () => {
+  // As for ssh, a closed descriptor is the null device.
+  const { closed } = started();
+  const carried = closed.has(STDOUT) ? drop(run.stdout) : pour(run.stdout, out, failed('stdout'));
+  const stdout = carried.then(async () => {
     if (together) return;
     await ended(out);
     // stderr stays, for our own words.
     letGo(STDOUT);
   });
-  const stderr = pour(run.stderr, err, failed('stderr'));
+  const stderr = closed.has(STDERR) ? drop(run.stderr) : pour(run.stderr, err, failed('stderr'));
   const result = await run.nothrow();
   await Promise.all([stdout, stderr]);
   await Promise.all([ended(out), ended(err)]);
@@ -55,6 +60,15 @@ async function pour(source: Readable, sink: Writable, failed: (error: NodeJS.Err
       .on('end', resolve)
       .on('error', () => undefined)
       .on('close', resolve);
+  });
+}
+
+async function drop(source: Readable): Promise<void> {
+  await new Promise<void>((resolve) => {
+    source
+      .on('close', resolve)
+      .on('error', () => undefined)
+      .resume();
   });
 }
 

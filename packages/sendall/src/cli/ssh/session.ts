@@ -3,6 +3,7 @@ import { isatty } from 'node:tty';
 import type { Host, Run, RunOptions } from '../../index.js';
 import { AT_A_TERMINAL, reach, shareOf, wishesOf } from '../hosts/reach.js';
 import { onSignal } from '../leaving/signals.js';
+import { reasonOf } from '../show/print.js';
 import { isInForeground } from '../terminal/foreground.js';
 import { ownTerminal } from '../terminal/own-terminal.js';
 import { Arguments } from '../words/command.js';
@@ -63,7 +64,7 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
   stopTelling();
   const code = (forward === undefined ? codeOf : forwardCode)(first.result, voice, first.readerLeft);
   if (!first.lost) return code;
-  voice.fail(`cannot write to ${first.lost.stream}: ${first.lost.error.message}`);
+  voice.fail(`cannot write to ${first.lost.stream}: ${reasonOf(first.lost.error)}`);
   return FAILED;
 }
 
