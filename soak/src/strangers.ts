@@ -3,7 +3,7 @@
  * come in and run a command while strangers hold half-open connections, and while another known caller holds as many
  * links as it gets. `--of`: the package in another checkout, to compare with. Prints one line a situation.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect as dial, createServer, type AddressInfo } from 'node:net';
@@ -29,10 +29,15 @@ const folder = mkdtempSync(join(tmpdir(), 'sendall-strangers-'));
 const host = resolveHome({ SENDALL_HOME: join(folder, 'host') });
 const children: ChildProcess[] = [];
 
+const program = join(values.of, 'bin/sendall.js');
+/** An older package does not know all limits. */
+const known = spawnSync(process.execPath, [program, 'agent', '--help'], { encoding: 'utf8' }).stdout;
+const limits = ['connections=1024', 'connectionsPerSource=512'].filter((limit) => known.includes(limit.split('=')[0]!));
+
 /** The agent, with a small table so that a flood fills it. */
 const agent = spawn(
   process.execPath,
-  [join(values.of, 'bin/sendall.js'), 'agent', '--listen', 'tls://127.0.0.1:0', '--limit', 'connections=1024'],
+  [program, 'agent', '--listen', 'tls://127.0.0.1:0', ...limits.flatMap((limit) => ['--limit', limit])],
   { env: { ...process.env, SENDALL_HOME: host.state }, stdio: ['ignore', 'ignore', 'pipe'] },
 );
 let url = '';
