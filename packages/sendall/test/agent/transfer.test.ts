@@ -175,10 +175,16 @@ rootDescribe('files of a caller who is no owner', () => {
     symlinkSync(secret, join(drop, 'link'));
     symlinkSync(secret, join(drop, 'sub'));
     // The folder and the link take each other's place all the time.
-    const swap = `cd ${drop}; while :; do mv -T sub s1; mv -T real sub; mv -T sub real; mv -T s1 sub; done`;
-    const swapping = spawn('sh', ['-c', swap], { stdio: 'ignore' });
+    const swap = `
+import os, time
+os.chdir(${JSON.stringify(drop)})
+while True:
+    for old, new in ('sub', 's1'), ('real', 'sub'), ('sub', 'real'), ('s1', 'sub'):
+        os.rename(old, new)
+        time.sleep(0.0003)`;
+    const swapping = spawn('python3', ['-c', swap], { stdio: 'ignore' });
     const ended = once(swapping, 'exit');
-    for (let i = 0; i < 12; i++) await push(`${i}`, join(drop, `sub/new-${i}`));
+    for (let i = 0; i < 8; i++) await push(`${i}`, join(drop, `sub/new-${i}`));
     swapping.kill('SIGKILL');
     await ended;
     expect(readdirSync(secret)).toEqual(['old']);
