@@ -11,6 +11,7 @@ import { Reporter } from '../protocol/transfer-report.js';
 import type { FileEvent, FileTransfer } from './stream/events.js';
 import { forward } from './forward.js';
 import { receiveFiles } from './receiving.js';
+import { placedPath, sentPath } from './reported-path.js';
 import { sendFiles } from './sending.js';
 import type { Roots } from './files/roots.js';
 
@@ -75,9 +76,13 @@ function start(
   throw new StartError('put takes one operand, get at least one');
 }
 
-/** Tells the keeper's log. */
-function report(reporter: Reporter, { state, kind, path, bytes, sha256 }: FileEvent): void {
-  if (state === 'placed' && kind === 'file') reporter.placed(path, bytes, sha256?.toString('hex'));
+/** Tells the keeper's log. `placeOf`: where a file is on this host. */
+function report(
+  reporter: Reporter,
+  placeOf: (path: Buffer) => Buffer,
+  { state, kind, path, bytes, sha256 }: FileEvent,
+): void {
+  if (state === 'placed' && kind === 'file') reporter.placed(placeOf(path), bytes, sha256?.toString('hex'));
   else if (state === 'same') reporter.same();
   else if (state === 'failed') reporter.failed();
 }
@@ -89,8 +94,10 @@ async function main(): Promise<number> {
   delete process.env.SENDALL_ROOTS;
   const streams = standardStreams();
   const reporter = new Reporter();
-  const { result } = start(verb?.toString() ?? '', operands, env, streams, (event) => report(reporter, event));
-  const { failed } = await result.finally(() => reporter.end());
+  const placeOf = (path: Buffer): Buffer =>
+    verb?.toString() === 'put' ? placedPath(operands[0]!, transfer.into ?? false, path) : sentPath(operands, path);
+  const transfer = start(verb?.toString() ?? '', operands, env, streams, (event) => report(reporter, placeOf, event));
+  const { failed } = await transfer.result.finally(() => reporter.end());
   await new Promise<void>((resolve) => {
     if (streams.output.writableFinished || streams.output.destroyed) resolve();
     else streams.output.once('finish', resolve).once('close', resolve);

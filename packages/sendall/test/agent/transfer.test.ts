@@ -126,7 +126,16 @@ rootDescribe('files of a caller who is no owner', () => {
     expect(start).toMatchObject({ program: expect.stringContaining('transfer/helper'), as: ACCOUNT });
     expect(put).toMatchObject({ principal: 'alice', reported: true, files: 1, bytes: 11 });
     expect(put!.named).toEqual([
-      { path: expect.any(String), bytes: 11, sha256: expect.stringMatching(/^[\da-f]{64}$/) },
+      { path: join(drop, 'old'), bytes: 11, sha256: expect.stringMatching(/^[\da-f]{64}$/) },
+    ]);
+    const tree = mkdtempSync(join(folder, 'tree-'));
+    mkdirSync(join(tree, 'a'));
+    writeFileSync(join(tree, 'a/b'), 'b');
+    const named = async (transfer: Transfer) => (await logged((await transfer).runId)).find(({ named: n }) => n)?.named;
+    expect(await named(owner.push(tree, join(secret, 'new')))).toMatchObject([{ path: join(secret, 'new/a/b') }]);
+    expect(await named(owner.push(join(tree, 'a'), `${secret}/`))).toMatchObject([{ path: join(secret, 'a/b') }]);
+    expect(await named(owner.pull(join(secret, 'a'), join(folder, 'back')))).toMatchObject([
+      { path: join(secret, 'a/b') },
     ]);
     const pulled = await pull(join(shelf, 'old'));
     expect(pulled).toMatchObject({ ok: true, text: 'old' });

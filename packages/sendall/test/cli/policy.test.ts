@@ -111,6 +111,23 @@ test('test tells what is allowed, and by which rule', () => {
   );
 });
 
+rootTest('test decides on files', () => {
+  write("version: 1\nrules: [{id: drop, who: [alice], verbs: [put], paths: ['/srv/in/**'], run-as: bin}]\n");
+  expect(call('test', 'alice', 'put', 'local', '--', '/srv/in/x')).toEqual({
+    code: 0,
+    stdout: 'allowed: drop (policy.yaml:2) as bin\n',
+    stderr: '',
+  });
+  expect(call('test', 'alice', 'put', 'local', '--', '/srv/x')).toMatchObject({
+    code: 202,
+    stdout:
+      'denied: no rule lets alice put /srv/x\n' +
+      'nearest: drop (policy.yaml:2): the path "/srv/x" is not a path /srv/in/**\n',
+  });
+  expect(call('test', 'alice', 'put', 'local').stderr).toContain('put needs paths of the host');
+  expect(call('show').stdout).toContain('/srv/in/**');
+});
+
 rootTest('test decides on what a run would say', () => {
   const asked = (user: string, verb: string, ...words: string[]) =>
     machine.user.events(['policy', 'test', '--json', user, verb, 'local', ...words])[0]!;
