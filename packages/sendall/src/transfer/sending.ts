@@ -597,7 +597,7 @@ class Sending {
     const users = this.#inUse.get(frame)! - 1;
     if (users > 0) return void this.#inUse.set(frame, users);
     this.#inUse.delete(frame);
-    if (this.#spare.length < MOST_SPARE) this.#spare.push(frame);
+    if (this.#channel.returnsMemory && this.#spare.length < MOST_SPARE) this.#spare.push(frame);
   }
 
   /** Sends [start, to) of `frame`; the memory before it is the header's. */
@@ -619,7 +619,7 @@ class Sending {
   async #isUnwanted(entry: Unsettled): Promise<boolean> {
     const room = this.#channel.room();
     if (room) await room;
-    this.#channel.check();
+    this.#channel.mustGoOn();
     await this.#answers();
     return entry.settled === true;
   }

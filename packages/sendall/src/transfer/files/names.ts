@@ -28,6 +28,9 @@ const MARK_DIGITS = 16;
 export const isTemporary = (name: Buffer): boolean =>
   name.length > PREFIX.length && name[0] === DOT && TEMPORARY.test(name.toString('latin1'));
 
+/** Whether a temporary file is one that a later transfer may resume. */
+export const isMarked = (name: Buffer): boolean => name.at(-MARK_DIGITS - 1) === DOT;
+
 /** What the temporary files for a name end with, so that a later transfer finds them. */
 export const markOf = (name: Buffer): string =>
   `.${createHash('sha256').update(name).digest('hex').slice(0, MARK_DIGITS)}`;

@@ -2,7 +2,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, opendirSync, unlinkSync } from 'node:fs';
 import type { Calls } from '../files/calls.js';
 import type { HeldFolder } from '../files/held-folder.js';
-import { isTemporary, markOf } from '../files/names.js';
+import { isMarked, isTemporary, markOf } from '../files/names.js';
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
 const OWN = 0o600;
@@ -16,7 +16,13 @@ export interface PartialFile {
   readonly size: number;
 }
 
-/** The temporary files in a folder. Those of ours that are older than `partialAge` milliseconds are removed. */
+/** Milliseconds after which a temporary file without a mark is taken for left over, if no transfer has it. */
+const SMALL_AGE = 60_000;
+
+/**
+ * The temporary files in a folder that may be resumed. What is left over of ours is removed: those older than
+ * `partialAge` milliseconds, and of small files, which nothing resumes, sooner.
+ */
 export function temporariesIn(folder: HeldFolder, calls: Calls, partialAge: number): Buffer[] {
   const found: Buffer[] = [];
   const dir = opendirSync(folder.self as unknown as string, {
@@ -29,8 +35,11 @@ export function temporariesIn(folder: HeldFolder, calls: Calls, partialAge: numb
       if (!isTemporary(name)) continue;
       const stat = folder.look(name);
       if (!stat?.isFile() || stat.uid !== process.geteuid?.()) continue;
-      if (Date.now() - stat.mtimeMs < partialAge) found.push(name);
-      else removeDead(folder, name, calls);
+      const age = Date.now() - stat.mtimeMs;
+      if (isMarked(name)) {
+        if (age < partialAge) found.push(name);
+        else removeDead(folder, name, calls);
+      } else if (age > (calls.lock ? SMALL_AGE : partialAge)) removeDead(folder, name, calls);
     }
   } finally {
     dir.closeSync();
@@ -52,7 +61,7 @@ function removeDead(folder: HeldFolder, name: Buffer, calls: Calls): void {
 }
 
 /**
- * The longest partial file for `name`, opened and locked. One that another transfer is writing is left to it; so nothing
+ * The longest partial file for `name`, opened and locked; shorter ones are removed. One that another transfer is writing is left to it; so nothing
  * is resumed where locks are missing.
  */
 export function findPartial(
@@ -71,24 +80,29 @@ export function findPartial(
       continue;
     const fd = openOwn(folder, candidate);
     if (fd === undefined) continue;
-    const length = fstatSync(fd).size;
-    if (length <= (best?.size ?? 0) || length > size || !lock(fd) || !isStillThere(folder, candidate, fd))
+    if (!lock(fd) || !isStillThere(folder, candidate, fd)) {
       closeSync(fd);
-    else {
-      if (best) closeSync(best.fd);
-      best = { name: candidate, fd, size: length };
+      continue;
     }
+    const { size: length, mode } = fstatSync(fd);
+    // With other permissions it was complete, and others may have opened it.
+    const isPrivate = (mode & PERMISSIONS) === OWN;
+    const isBetter = isPrivate && length > (best?.size ?? 0) && length <= size;
+    const worse = isBetter ? best : { name: candidate, fd };
+    if (isBetter) best = { name: candidate, fd, size: length };
+    if (!worse) continue;
+    unlinkSync(folder.at(worse.name));
+    closeSync(worse.fd);
   }
   return best;
 }
 
-/** Only a file that no other user can have written or can still write. */
+/** Opens a file only if it is ours and has no other name. */
 function openOwn(folder: HeldFolder, name: Buffer): number | undefined {
   try {
     const fd = openSync(folder.at(name), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     const stat = fstatSync(fd);
-    if (stat.isFile() && stat.nlink === 1 && stat.uid === process.geteuid?.() && (stat.mode & PERMISSIONS) === OWN)
-      return fd;
+    if (stat.isFile() && stat.nlink === 1 && stat.uid === process.geteuid?.()) return fd;
     closeSync(fd);
   } catch {
     // It is gone, or not ours.

@@ -12,8 +12,8 @@ import {
   openSync,
   renameSync,
   unlinkSync,
-  write,
   writeSync,
+  writev,
 } from 'node:fs';
 import type { Calls } from '../files/calls.js';
 import type { HeldFolder } from '../files/held-folder.js';
@@ -26,6 +26,8 @@ const OWN = 0o600;
 const PERMISSIONS = 0o777;
 /** Bytes on their way to the disk above which a writer waits. */
 const IN_FLIGHT = 4 * 1024 * 1024;
+/** Pieces of one write. */
+const MOST_PARTS = 64;
 /** Bytes after which the disk is asked to begin. */
 const WRITE_BACK = 32 * 1024 * 1024;
 /** Tries to find a temporary name that is free. */
@@ -59,6 +61,8 @@ export class Placing {
   #temporary: Buffer | undefined;
   #inode: { readonly ino: number; readonly dev: number } | undefined;
   #size = 0;
+  readonly #queue: { readonly bytes: Buffer; readonly offset: number }[] = [];
+  #writing = false;
   #inFlight = 0;
   #written = 0;
   #failure: Error | undefined;
@@ -94,7 +98,7 @@ export class Placing {
       try {
         const fd = openSync(folder.at(temporary), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, OWN);
         const placing = new Placing(folder, name, properties, context, fd, temporary);
-        if (lasting) context.calls.lock?.(fd);
+        context.calls.lock?.(fd);
         return placing;
       } catch (error) {
         if (!failedWith(error, 'EEXIST') || tries === TRIES) throw error;
@@ -156,7 +160,8 @@ export class Placing {
     if (this.#failure) throw this.#failure;
     this.#inFlight += bytes.length;
     this.#size = Math.max(this.#size, offset + bytes.length);
-    this.#writeSome(bytes, offset);
+    this.#queue.push({ bytes, offset });
+    if (!this.#writing) this.#writeNext();
     this.#written += bytes.length;
     if (this.#context.writeBack && this.#written >= WRITE_BACK) {
       this.#written = 0;
@@ -165,21 +170,48 @@ export class Placing {
     return this.#inFlight > IN_FLIGHT ? this.#below(IN_FLIGHT / 2) : undefined;
   }
 
-  #writeSome(bytes: Buffer, offset: number): void {
-    write(this.#fd, bytes, 0, bytes.length, offset, (error, length) => {
-      if (!error && length < bytes.length) {
-        this.#inFlight -= length;
-        this.#writeSome(bytes.subarray(length), offset + length);
-        return;
-      }
-      this.#failure ??= error ?? undefined;
-      this.#inFlight -= bytes.length;
+  /** Writes what waits, one stretch after the other: so what is there after a kill is the content's beginning. */
+  #writeNext(): void {
+    const first = this.#queue[0];
+    if (!first || this.#failure) return this.#writeOver();
+    const parts = [first.bytes];
+    let end = first.offset + first.bytes.length;
+    for (const { bytes, offset } of this.#queue.slice(1, MOST_PARTS)) {
+      if (offset !== end) break;
+      parts.push(bytes);
+      end += bytes.length;
+    }
+    this.#writing = true;
+    writev(this.#fd, parts, first.offset, (error, length) => {
+      if (error) this.#failure ??= error;
+      else this.#wrote(length);
       for (const waiter of this.#waiters.splice(0)) waiter();
+      this.#writeNext();
     });
   }
 
+  #wrote(length: number): void {
+    this.#inFlight -= length;
+    for (let left = length; left > 0;) {
+      const { bytes, offset } = this.#queue[0]!;
+      if (bytes.length <= left) this.#queue.shift();
+      else this.#queue[0] = { bytes: bytes.subarray(left), offset: offset + left };
+      left -= Math.min(left, bytes.length);
+    }
+  }
+
+  #writeOver(): void {
+    this.#writing = false;
+    if (this.#failure) {
+      this.#queue.length = 0;
+      this.#inFlight = 0;
+    }
+    for (const waiter of this.#waiters.splice(0)) waiter();
+  }
+
   async #below(most: number): Promise<void> {
-    while (this.#inFlight > most) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    while (this.#inFlight > most || (most === 0 && this.#writing))
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
   }
 
   /** Resolves when all pieces are written. @throws what one failed with. */
@@ -198,7 +230,7 @@ export class Placing {
   finish(size: number): void {
     const { mode, seconds, nanoseconds } = this.#properties;
     if (this.#size < size) ftruncateSync(this.#fd, size);
-    fchmodSync(this.#fd, mode & PERMISSIONS);
+    if (!this.#temporary) fchmodSync(this.#fd, mode & PERMISSIONS);
     this.#context.calls.setTime(this.#fd, seconds, nanoseconds);
     if (!this.#temporary) return;
     const { ino, dev, nlink } = fstatSync(this.#fd);
@@ -211,6 +243,8 @@ export class Placing {
     const temporary = this.#temporary;
     if (!temporary) return;
     const at = this.folder.at(this.name);
+    // Until then it is private, and whoever finds it after a kill sees by that that it may be incomplete.
+    fchmodSync(this.#fd, this.#properties.mode & PERMISSIONS);
     renameSync(this.folder.at(temporary), at);
     this.#temporary = undefined;
     const { ino, dev } = lstatSync(at);
@@ -230,7 +264,7 @@ export class Placing {
   discard(keep = false): void {
     if (this.#fd < 0) return;
     try {
-      if (this.#temporary && !keep) unlinkSync(this.folder.at(this.#temporary));
+      if (this.#temporary && (!keep || this.#size === 0)) unlinkSync(this.folder.at(this.#temporary));
     } catch {
       // It is gone already, or the disk lets nothing go.
     }

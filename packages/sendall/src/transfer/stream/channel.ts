@@ -1,4 +1,5 @@
 /** The messages of a transfer over a pair of byte streams, pulled one by one, with back-pressure both ways. */
+import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing/length-prefixed';
 import { ProtocolError, SendallError } from '../../errors.js';
@@ -100,6 +101,12 @@ export class Channel {
     if (this.#failure) throw this.#failure;
   }
 
+  /** @throws SendallError when nothing will come any more. */
+  mustGoOn(): void {
+    this.check();
+    if (this.#ended && this.#chunks.length === 0 && this.#nextFrame === this.#frames.length) throw brokenStream();
+  }
+
   /** Makes the next wait fail. */
   fail(error: Error): void {
     this.#failure ??= error;
@@ -143,10 +150,20 @@ export class Channel {
   };
 
   #awake(): void {
+    // Who hears nothing more has no reason to wait until more can be said.
+    if (this.#ended || this.#failure) this.#makeRoom();
     for (const wake of this.#wakes.splice(0)) wake();
   }
 
   // --- Sending.
+
+  /**
+   * Whether memory is free once it was written. Only a socket of our own says when that is; another stream may pass on
+   * what it was given, or keep it for a resumed link.
+   */
+  get returnsMemory(): boolean {
+    return this.#output instanceof Socket;
+  }
 
   /** Sends a message, with bytes that follow it in the same frame. */
   send(message: Buffer, more?: Uint8Array): void {
@@ -167,7 +184,7 @@ export class Channel {
 
   /**
    * Sends a piece of a file: `length` bytes behind the first DATA_ROOM bytes of `frame`, which belong to the header.
-   * `written` is called when the memory is free again.
+   * `written` is called when it was written.
    */
   sendData(frame: Buffer, length: number, file: number, offset: number, written: () => void): void {
     frame.writeUInt32BE(DATA_HEADER + length, 0);
@@ -201,7 +218,8 @@ export class Channel {
 
   /** Resolves when there is room for more; undefined when there is room now. Also when nothing is read any more. */
   room(): Promise<void> | undefined {
-    if (this.#unwritten + this.#gatheredBytes < HIGH_OUTPUT || this.#deaf) return undefined;
+    if (this.#unwritten + this.#gatheredBytes < HIGH_OUTPUT || this.#deaf || this.#ended || this.#failure)
+      return undefined;
     this.flush();
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
