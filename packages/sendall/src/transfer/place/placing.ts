@@ -210,13 +210,16 @@ export class Placing {
   }
 
   async #below(most: number): Promise<void> {
-    while (this.#inFlight > most || (most === 0 && this.#writing))
-      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    while (this.#inFlight > most) await this.#change();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
   /** Resolves when all pieces are written. @throws what one failed with. */
   async written(): Promise<void> {
-    await this.#below(0);
+    while (this.#writing) await this.#change();
     if (this.#failure) throw this.#failure;
   }
 
