@@ -21,7 +21,8 @@ true 3>&2 || SENDALL_START="$SENDALL_START closed=2"
 }
 export SENDALL_START
 command -v node >/dev/null || { echo "sendall: there is no node on the PATH: install Node.js 20.19 or newer" >&2; exit 255; }
-exec node "$0" "$@"
+# It lives for one stream of short-lived chunks: threads that help to collect them cost more than they save.
+exec node --single-threaded-gc "$0" "$@"
 */
 'use strict';
 // Starts `sendall ssh` from a bundle of its own; see sendall.js.
