@@ -66,6 +66,7 @@ describe('help', () => {
     const headings = (text: string) => text.split('\n').filter((line) => /^[A-Z][\w ]+$/.test(line));
     expect(headings(user.call(['--help']).stdout)).toEqual([
       'Run a command',
+      'Files',
       'Runs',
       'Hosts',
       'This machine',
@@ -96,7 +97,7 @@ describe('help', () => {
       for (const example of examples) {
         // These block, need a terminal, a file or another machine, or change this one.
         if (
-          /^(rsync|GIT_SSH=|sftp)|^sendall (agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
+          /^(rsync|GIT_SSH=|sftp)|^sendall (push|pull|agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
             example,
           )
         )
