@@ -59,9 +59,8 @@ export class TwoMachines implements AsyncDisposable {
     for (const name of ['sendall', 'sendall-ssh'])
       symlinkSync(join(CHECKOUT, `packages/sendall/bin/${name}.js`), join(bin, name));
     const { PATH, LANG, LC_ALL } = process.env;
-    const common = { LANG, LC_ALL, SENDALL_NO_COMPILE_CACHE: undefined };
-    this.env = { ...common, PATH: bin + delimiter + PATH, HOME: this.here, USER: 'here', TERM: 'dumb' };
-    this.#envThere = { ...common, PATH, HOME: this.there, SENDALL_HOME: join(this.there, '.sendall') };
+    this.env = { LANG, LC_ALL, PATH: bin + delimiter + PATH, HOME: this.here, USER: 'here', TERM: 'dumb' };
+    this.#envThere = { LANG, LC_ALL, PATH, HOME: this.there, SENDALL_HOME: join(this.there, '.sendall') };
     chmodSync(this.#view, 0o755);
     mkdirSync(join(this.#view, 'checkout'));
     writeFileSync(join(this.#view, 'node'), '');
@@ -118,7 +117,7 @@ export class TwoMachines implements AsyncDisposable {
     await this.startAgent();
   }
 
-  /** Runs bash text here to its end, in the caller's home. It must end with 0, with nothing on stderr about sendall. */
+  /** Runs bash text here to its end, in the caller's home. It must end with 0. */
   async bash(text: string, env: NodeJS.ProcessEnv = {}): Promise<Output> {
     const output = await this.tryBash(text, env);
     if (output.code !== 0) throw new Error(`${text}\nended with ${output.code}: ${output.stdout}${output.stderr}`);
