@@ -40,6 +40,11 @@ export interface AgentStatus {
    */
   readonly cannotLimit: string | null | undefined;
   /**
+   * Why the host starts no transfers and forwards no connections; null if it does. Undefined when the keeper is too old to
+   * say.
+   */
+  readonly cannotTransfer: string | null | undefined;
+  /**
    * Names of limits and the like that commands get otherwise than the agent's starter has them: the keeper was started
    * before, and may not change them. Undefined when the keeper is too old to say.
    */
@@ -91,25 +96,33 @@ export type AgentLimits = { readonly [name in AgentLimitName]: number } & {
 /** The keeper's part of a status. */
 export type KeeperPart = Pick<
   AgentStatus,
-  'runs' | 'spooled' | 'native' | 'killProof' | 'keeperIsLastToGo' | 'cannotLimit' | 'notAdopted' | 'log'
+  | 'runs'
+  | 'spooled'
+  | 'native'
+  | 'killProof'
+  | 'keeperIsLastToGo'
+  | 'cannotLimit'
+  | 'cannotTransfer'
+  | 'notAdopted'
+  | 'log'
 > & { readonly limits: Pick<AgentLimits, KeeperLimitName> };
 
 /** Reads the keeper's answer to "status". It may be of another version: what it does not say is undefined. */
 export function keeperPartOf(answer: Control): KeeperPart {
-  const { running, queued, spoolBytes, native, proof, lastToGo, cannotLimit, different, log, limits } = (
-    answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}
-  ) as {
-    running?: number;
-    queued?: number;
-    spoolBytes?: number;
-    native?: boolean;
-    proof?: string;
-    lastToGo?: boolean;
-    cannotLimit?: string | null;
-    different?: string[];
-    log?: { size: number; held: number; failed?: string };
-    limits?: object;
-  };
+  const { running, queued, spoolBytes, native, proof, lastToGo, cannotLimit, cannotTransfer, different, log, limits } =
+    (answer.type === 'ANSWER' && answer.body ? JSON.parse(answer.body) : {}) as {
+      running?: number;
+      queued?: number;
+      spoolBytes?: number;
+      native?: boolean;
+      proof?: string;
+      lastToGo?: boolean;
+      cannotLimit?: string | null;
+      cannotTransfer?: string | null;
+      different?: string[];
+      log?: { size: number; held: number; failed?: string };
+      limits?: object;
+    };
   return {
     runs: (running ?? 0) + (queued ?? 0),
     spooled: spoolBytes,
@@ -117,6 +130,7 @@ export function keeperPartOf(answer: Control): KeeperPart {
     killProof: proof,
     keeperIsLastToGo: lastToGo,
     cannotLimit,
+    cannotTransfer,
     notAdopted: different,
     log: log && { records: log.size, held: log.held, problem: log.failed },
     limits: limitsByName('keeper', limits ?? {}) as Pick<AgentLimits, KeeperLimitName>,

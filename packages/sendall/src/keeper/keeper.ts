@@ -274,6 +274,7 @@ export class Keeper implements Desk, OpeningDesk {
       proof: this.cgroups ? 'cgroup' : 'unproven',
       lastToGo: this.native.isLastToGo,
       cannotLimit: this.limitGroups.lack ?? null,
+      cannotTransfer: this.ownProgram.problem ?? null,
       different: this.#different,
       draining: this.#draining,
       agents: this.#agents.size,

@@ -315,6 +315,8 @@ rootDescribe('our own program of another user', () => {
     const { code, message } = await forward('127.0.0.1:1', {}, other).wait('REFUSED');
     expect([code, message]).toEqual(['policy', expect.stringContaining('can be changed by other users')]);
     expect(await other.sh('echo fine').text()).toBe('fine\n');
+    expect((await other.status()).cannotTransfer).toBe(message);
+    expect((await keeper.status()).cannotTransfer).toBeNull();
   });
 
   test('a grant starts what it is for, and never as root', async () => {

@@ -105,6 +105,7 @@ async function* examine(target: string, args: Arguments): AsyncGenerator<Finding
   yield roomFinding(status);
   yield nativeFinding(status);
   if (status.cannotLimit !== undefined) yield commandLimitsFinding(status.cannotLimit);
+  if (status.cannotTransfer) yield transferFinding(status.cannotTransfer);
   if (status.notAdopted?.length) yield starterFinding(status.notAdopted);
   yield await commandFinding(host);
 }
@@ -264,6 +265,16 @@ function nativeFinding({ native, killProof, keeperIsLastToGo }: AgentStatus): Fi
 function commandLimitsFinding(lack: string | null): Finding {
   const found = lack ?? 'memory, processor time, files and processes of a command can be limited';
   return { check: '--limit', ok: true, found };
+}
+
+/** The keeper of root starts no program of ours that others could change. */
+function transferFinding(problem: string): Finding {
+  return {
+    check: 'transfers',
+    ok: false,
+    found: `push, pull and ssh -W are refused: ${problem}`,
+    mend: 'mend that, end the commands there (sendall agent stop --runs) and start the agent again',
+  };
 }
 
 /** A keeper without permission to change its limits keeps those of the agent that started it. */

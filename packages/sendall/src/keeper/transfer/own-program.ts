@@ -32,8 +32,8 @@ export class OwnProgram {
   readonly #file: Opened | undefined = open(this.file);
   readonly #node: Opened | undefined = open(process.execPath);
   #text: Buffer | undefined;
-  /** Why it cannot be started. */
-  readonly #problem = this.#whyNot();
+  /** Why it cannot be started; undefined: it can. */
+  readonly problem = this.#whyNot();
 
   #whyNot(): string | undefined {
     if (!this.#file || !this.#node) return `this host's sendall lacks ${this.file}: install it again`;
@@ -54,7 +54,7 @@ export class OwnProgram {
    * @throws StartFailure
    */
   start(native: Native, pass: (fd: number) => number): OwnStart {
-    if (this.#problem !== undefined) throw new StartFailure('policy', this.#problem);
+    if (this.problem !== undefined) throw new StartFailure('policy', this.problem);
     const { file, node } = { file: this.#file!, node: this.#node! };
     const script =
       !native.subreaper || canRead(file)
