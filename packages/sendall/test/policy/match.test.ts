@@ -76,6 +76,16 @@ test('root is for owners only, by whatever name, unless the rule trusts its prog
     expect(isAllowed(decide(new Policy([aRule({ runAs })]), asks(['true']), aMachine))).toBe(false);
 });
 
+test('a program that is trusted has no limits of the caller', () => {
+  const limited = { memory: 1e9, cpuMs: 1e6, files: 99, processes: 99 };
+  for (const limits of [limited, { files: 3 }, {}]) {
+    const asked = asks(['true'], { limits });
+    const trusted = aRule({ runAs: 'root', trustsProgram: true, limits: limited });
+    expect(isAllowed(decide(new Policy([trusted]), asked, aMachine))).toBe(false);
+    expect(isAllowed(decide(new Policy([aRule({ limits: limited })]), asked, aMachine))).toBe(true);
+  }
+});
+
 test.each(['MODE', '=x', '', '\0=x', 'A B=c', '1A=x'])(
   'the malformed variable %j is denied, whatever the rule',
   (pair) => {
