@@ -9,6 +9,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -81,7 +82,11 @@ export class LogFiles {
    */
   static open(folder: string, mark: Mark, step: (step: LogStep) => void = () => {}): LogFiles {
     const damaged = (what: string): SendallError => new SendallError('LOG', `the log in ${folder} is damaged: ${what}`);
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) throw damaged('it is not a folder');
     if (mark.size === 0) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    for (const name of [HASHES, segmentName(mark.first)])
+      if (lstatSync(join(folder, name), { throwIfNoEntry: false })?.isFile() === false)
+        throw damaged(`${name} is not a plain file`);
     const size = (name: string): number => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? -1;
     if (mark.size > 0 && size(HASHES) < storedCount(mark.size) * HASH_SIZE) throw damaged('hashes are missing');
     if (mark.bytes > 0 && size(segmentName(mark.first)) < mark.bytes) throw damaged('lines are missing');

@@ -147,6 +147,17 @@ test('it signs no head that does not continue the last one, and says so', async 
   }
 });
 
+test('it makes a damaged certificate anew, and says in words what is wrong with a damaged key', async () => {
+  await using host = await connect('local', { home });
+  const first = await headOf(host);
+  for (const text of ['{', 'null', '7', '']) {
+    writeFileSync(join(logFolder(home), 'certificate.json'), text);
+    expect(openCertificate((await headOf(host)).certificate).key.text).toBe(first.certificate.key);
+  }
+  writeFileSync(join(logFolder(home), 'key.pem'), 'x');
+  await expect(headOf(host)).rejects.toThrow(/key\.pem is no private key: put it back from a copy/);
+});
+
 test('its questions about the log are checked: no other file is read, and no wrong number taken', async () => {
   await using host = await connect('local', { home });
   for (const [what, body] of [

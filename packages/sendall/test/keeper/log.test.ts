@@ -12,6 +12,7 @@ import {
   statSync,
   truncateSync,
   writeFileSync,
+  symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -159,6 +160,11 @@ function losePower(disk: string, from: number): void {
   mkdirSync(join(home.state, 'spool'), { recursive: true });
 }
 
+const replace = (path: string, by: (path: string) => unknown): void => {
+  rmSync(path, { recursive: true });
+  by(path);
+};
+
 describe('damage', () => {
   const written = async (): Promise<{ id: string; size: number; root: string }> => {
     const { heads } = write('boot', 7);
@@ -186,6 +192,8 @@ describe('damage', () => {
 
   test.each([
     ['a missing folder', (log: string) => rmSync(log, { recursive: true })],
+    ['a folder in the place of the hashes', (log: string) => replace(join(log, 'hashes'), mkdirSync)],
+    ['a link in the place of the log', (log: string) => replace(log, (path) => symlinkSync('/dev/null', path))],
     ['cut hashes', (log: string) => truncateSync(join(log, 'hashes'), 3200)],
     [
       'changed hashes',

@@ -10,7 +10,7 @@ import { placePrivateFile, readPrivateFile, replacePrivateFile } from '../../fil
 import type { Home } from '../../home.js';
 import type { Identity } from '../../keys/identity.js';
 import { certify, type Certificate } from '../../log/certificate.js';
-import { logKeyOf, newLogKey, openCheckpoint, signCheckpoint } from '../../log/checkpoint.js';
+import { logKeyOf, newLogKey, openCheckpoint, signCheckpoint, type LogKey } from '../../log/checkpoint.js';
 import { hashBase64, hashFromBase64 } from '../../log/hashes.js';
 import { CERTIFICATE, CHECKPOINT, LOG_KEY, logFolder } from '../../log/layout.js';
 import { openHashes } from '../../log/log-files.js';
@@ -78,7 +78,7 @@ export class LogDesk {
     const { id, size, root } = await this.#settle();
     const origin = `sendall-log/${this.#identity.fingerprint.slice('SHA256:'.length)}/${id}`;
     const pem = this.#privateKey();
-    const key = logKeyOf(origin, pem);
+    const key = this.#keyOf(origin, pem);
     const file = join(this.#folder, CHECKPOINT);
     const head: Head = { size, root: hashFromBase64(root)! };
     const last = readPrivateFile(file);
@@ -122,12 +122,21 @@ export class LogDesk {
     return readPrivateFile(path)!;
   }
 
-  #certificate(key: ReturnType<typeof logKeyOf>): Certificate {
+  #keyOf(origin: string, pem: string): LogKey {
+    try {
+      return logKeyOf(origin, pem);
+    } catch (cause) {
+      throw new SendallError('LOG', `${join(this.#folder, LOG_KEY)} is no private key: put it back from a copy`, {
+        cause,
+      });
+    }
+  }
+
+  #certificate(key: LogKey): Certificate {
     const path = join(this.#folder, CERTIFICATE);
-    const text = readPrivateFile(path);
-    const known = text === undefined ? undefined : (JSON.parse(text) as Certificate);
+    const known = certificateIn(readPrivateFile(path));
     const identity = this.#identity.spki.toString('base64');
-    if (known?.key === key.text && known.identity === identity) return known;
+    if (known?.key === key.text && known.identity === identity) return known as Certificate;
     const certificate = certify(key, this.#identity);
     replacePrivateFile(path, `${JSON.stringify(certificate)}\n`);
     return certificate;
@@ -180,6 +189,15 @@ export class LogDesk {
     } finally {
       hashes.close();
     }
+  }
+}
+
+/** A certificate as its file has it; one that cannot be read is made anew. */
+function certificateIn(text: string | undefined): Partial<Certificate> | undefined {
+  try {
+    return text === undefined ? undefined : ((JSON.parse(text) ?? undefined) as Partial<Certificate> | undefined);
+  } catch {
+    return undefined;
   }
 }
 

@@ -4,14 +4,13 @@
  * or the journal itself was damaged, a new log begins, and its first line names the head of the old one.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, renameSync } from 'node:fs';
+import { lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { SendallError } from '../../errors.js';
 import type { Home } from '../../home.js';
 import { EMPTY, hashBase64, hashFrom } from '../../log/hashes.js';
 import { logFolder } from '../../log/layout.js';
 import { holdsLog, LogFiles, openHashes, type LogStep, type Mark } from '../../log/log-files.js';
-import type { Head } from '../../log/proofs.js';
 import { rootAt, sizeOfStored } from '../../log/stored-hashes.js';
 import type { EntryOf, JournalEntry } from '../journal/entries.js';
 import { setAsideFolder, setAsideFolders } from '../journal/set-aside.js';
@@ -108,13 +107,19 @@ export function recoverLog(
 
 /** The head of a log that no journal knows, as far as its hashes can be read. */
 function headIn(folder: string): { size: number; root: string | undefined } {
-  if (!holdsLog(folder)) return { size: 0, root: undefined };
-  const hashes = openHashes(folder);
+  const unknown = { size: 0, root: undefined };
+  if (!holdsLog(folder)) return unknown;
   try {
-    const head: Head = { size: sizeOfStored(hashes.count), root: '' };
-    return { size: head.size, root: hashBase64(rootAt(head.size, (place) => hashes.read(place))) };
-  } finally {
-    hashes.close();
+    const hashes = openHashes(folder);
+    try {
+      const size = sizeOfStored(hashes.count);
+      return { size, root: hashBase64(rootAt(size, (place) => hashes.read(place))) };
+    } finally {
+      hashes.close();
+    }
+  } catch {
+    // Such as a folder in its place.
+    return unknown;
   }
 }
 
@@ -125,7 +130,7 @@ function beginLog(
 ): Recovered {
   const folder = logFolder(home);
   let aside: string | undefined;
-  if (old && holdsLog(folder)) {
+  if (old && lstatSync(folder, { throwIfNoEntry: false })) {
     // Beside the journal, if that was set aside just now.
     aside = join((damaged && setAsideFolders(home).at(-1)) || setAsideFolder(home), 'log');
     mkdirSync(join(aside, '..'), { recursive: true, mode: 0o700 });
