@@ -1,7 +1,7 @@
 /**
  * The program at the host's end of a transfer: `put DST` receives, `get SRC…` sends, `forward HOST:PORT` connects, over
- * stdin and stdout. It runs as the run's user. SENDALL_ROOTS says which files it may touch, and must be there: `any`, or a JSON list of paths with one
- * character a byte.
+ * stdin and stdout. It runs as the run's user. SENDALL_ROOTS says which files it may touch, and must be there: `any`, or
+ * a JSON list of paths with one character a byte.
  */
 import { Socket } from 'node:net';
 import { createReadStream, createWriteStream, fstatSync } from 'node:fs';

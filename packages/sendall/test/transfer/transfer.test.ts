@@ -1,6 +1,18 @@
-import { mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync, existsSync, chmodSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+  existsSync,
+  chmodSync,
+} from 'node:fs';
 import { PassThrough, Readable } from 'node:stream';
 import { expect, test } from 'vitest';
+import { Temporaries } from '../../dist/transfer/files/names.js';
+import { noise } from '../dist/chatter.js';
 import { receiveFiles } from '../../dist/transfer/receiving.js';
 import { within } from '../../../../test/support/waits.js';
 import { sendFiles } from '../../dist/transfer/sending.js';
@@ -107,3 +119,23 @@ test('a transfer that is repeated after it was cut off lands where the first one
 });
 
 const withoutFolderTimes = (line: string): string => line.replace(/\/ \d+$/, '/');
+
+test.runIf(process.platform === 'linux')('of a file that is there to 90 % at most 11 % is sent', async () => {
+  const place = folder();
+  const SIZE = 3_000_000;
+  const content = noise('resumed', SIZE);
+  writeFileSync(`${place}/file`, content);
+  mkdirSync(`${place}/to`);
+  const partial = new Temporaries('earlier').next(Buffer.from('file')).toString();
+  writeFileSync(`${place}/to/${partial}`, content.subarray(0, 0.9 * SIZE), { mode: 0o600 });
+  const { received } = await transfer([`${place}/file`], `${place}/to/`);
+  expect(received.sent / SIZE).toBeLessThan(0.11);
+  expect(readFileSync(`${place}/to/file`).equals(content)).toBe(true);
+  expect(readdirSync(`${place}/to`)).toEqual(['file']);
+  // With other first bytes it comes from the start.
+  rmSync(`${place}/to/file`);
+  writeFileSync(`${place}/to/${partial}`, noise('another', 0.9 * SIZE), { mode: 0o600 });
+  const afresh = await transfer([`${place}/file`], `${place}/to/`);
+  expect(afresh.received.sent).toBe(SIZE);
+  expect(readFileSync(`${place}/to/file`).equals(content)).toBe(true);
+});
