@@ -69,6 +69,11 @@ test('exit codes: 1 when a file failed and all were tried, and 2xx as for comman
   const many = user.call(['push', 'a', 'b', `web1,web2:${folder}/to`], { cwd: folder });
   expect(many.code).toBe(1);
   expect(many.stderr).toContain('sendall: web2: one file failed');
+  const missing = user.call(['push', 'nothere', 'b', `web1:${folder}/to`], { cwd: folder });
+  expect(missing).toMatchObject({ code: 1, stdout: '' });
+  expect(missing.stderr).toMatch(/^sendall: web1: nothere: there is no such file or folder/);
+  const nameless = user.call(['push', '-', `web1:${folder}/to`], { input: 'content' });
+  expect(nameless).toMatchObject({ code: 1, stderr: 'sendall: web1: to: a stream has no name: name the file\n' });
   const refused = (words: string[], text: string, code = 200) => {
     const ended = user.call(words, { cwd: folder });
     expect(ended.stderr).toContain(text);

@@ -35,6 +35,8 @@ export class Movement {
   /** What did not travel, by kind. */
   leftOut: Readonly<Record<string, number>> = {};
   #path: string | undefined;
+  /** What content without a name becomes. */
+  readonly #name: Buffer;
 
   constructor(
     { direction, sources, content, destination, placing }: PreparedTransfer,
@@ -42,6 +44,8 @@ export class Movement {
     { onFile, signal, reads, into }: MovementOptions,
   ) {
     const { mode, ...settings } = placing;
+    const named = destination instanceof Uint8Array ? Buffer.from(destination) : Buffer.alloc(0);
+    this.#name = named.subarray(named.lastIndexOf(SLASH) + 1);
     const options = {
       settings: { ...settings, ...(mode !== undefined && { mode }), ...(into !== undefined && { into }) },
       onFile: async (event: FileEvent) => await onFile(this.#count(event)),
@@ -49,9 +53,9 @@ export class Movement {
     };
     const sending = reads === undefined ? options : { ...options, reads };
     if (direction === 'push')
-      this.#files = sendFiles(content ? [asSource(content)] : sources.map(fromOwnFolder), streams, sending);
+      this.#files = sendFiles(content ? [asSource(content)] : sources.map(ownPath), streams, sending);
     else {
-      const target = destination instanceof Uint8Array ? fromOwnFolder(destination) : destination;
+      const target = destination instanceof Uint8Array ? ownPath(destination) : destination;
       this.#files = receiveFiles(target, streams, options);
     }
   }
@@ -77,7 +81,8 @@ export class Movement {
   }
 
   #count({ state, path, kind, bytes, sha256, reason }: FileEvent): TransferFile {
-    const file = { path: path.toString(), rawPath: path, kind, bytes, sha256: sha256?.toString('hex'), state, reason };
+    const rawPath = path.length ? path : this.#name;
+    const file = { path: rawPath.toString(), rawPath, kind, bytes, sha256: sha256?.toString('hex'), state, reason };
     this.#path = file.path;
     if (state === 'failed') this.failed += 1;
     if (state === 'deleted') this.deleted += 1;
@@ -88,6 +93,15 @@ export class Movement {
     if (state === 'same') this.same += 1;
     return file;
   }
+}
+
+const SLASH = 0x2f;
+
+/** A path here as it was given, for messages; from a folder whose name is no text, in full. */
+function ownPath(path: Uint8Array): Uint8Array {
+  if (path[0] === SLASH) return path;
+  const whole = fromOwnFolder(path);
+  return process.cwd().includes('\ufffd') ? whole : path;
 }
 
 /** The content of a file without a name. */
