@@ -15,9 +15,6 @@ import { tmpdir, userInfo } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Where Debian, Fedora and Alpine have it. */
-const SFTP_SERVERS = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server'];
-
 function find(name: string) {
   for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'])
     try {
@@ -83,7 +80,6 @@ export async function openSshd(address = '127.0.0.1', names = '') {
       'MaxSessions 1000',
       'MaxStartups 1000',
       'LogLevel QUIET',
-      `Subsystem sftp ${SFTP_SERVERS.find((path) => existsSync(path)) ?? 'internal-sftp'}`,
       '',
     ].join('\n'),
   );
