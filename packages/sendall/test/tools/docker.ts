@@ -22,14 +22,7 @@ export async function startDocker(group: string): Promise<Docker> {
   const daemon = spawn('dockerd', words, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   daemon.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-2000)));
-  const isUp = (): boolean => {
-    if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${said}`);
-    return said.includes('API listen on');
-  };
-  await until(isUp, () => `dockerd: ${said}`);
-  const image = "tar -ch $(ldd /bin/sh /bin/cat | grep -o '/[^ :]*' | sort -u) | docker import - tiny";
-  execFileSync('bash', ['-c', image], { cwd: '/', env: { ...process.env, DOCKER_HOST: url }, stdio: 'pipe' });
-  return {
+  const docker: Docker = {
     url,
     async [Symbol.asyncDispose]() {
       daemon.kill('SIGTERM');
@@ -37,4 +30,17 @@ export async function startDocker(group: string): Promise<Docker> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+  const isUp = (): boolean => {
+    if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${said}`);
+    return said.includes('API listen on');
+  };
+  const image = "tar -ch $(ldd /bin/sh /bin/cat | grep -o '/[^ :]*' | sort -u) | docker import - tiny";
+  try {
+    await until(isUp, () => `dockerd: ${said}`);
+    execFileSync('bash', ['-c', image], { cwd: '/', env: { ...process.env, DOCKER_HOST: url }, stdio: 'pipe' });
+  } catch (error) {
+    await docker[Symbol.asyncDispose]();
+    throw error;
+  }
+  return docker;
 }
