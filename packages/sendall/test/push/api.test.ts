@@ -67,7 +67,7 @@ test('a file that fails leaves the others alone, and the error names it', async 
   expect(message).toMatch(/^one file failed \(test-1\)\ntree\/plain: /);
   expect(result).toMatchObject({ ok: false, outcome: 'failed', files: 57, failed: 1 });
   expect(result.problems.map(({ path }) => path)).toEqual(['tree/plain']);
-  expect(readFileSync(join(there, 'tree/large'))).toEqual(readFileSync(join(tree, 'large')));
+  expect(readFileSync(join(there, 'tree/large')).equals(readFileSync(join(tree, 'large')))).toBe(true);
   expect(await hosts.hosts[0]!.push(tree, `${there}/`, { reject: false })).toMatchObject({ ok: false, failed: 1 });
 });
 
@@ -88,7 +88,7 @@ test('streams: content from one becomes a file, and a file becomes content', asy
     for (let at = 0; at < content.length; at += 70_001) yield content.subarray(at, at + 70_001);
   }
   expect(await host!.push(pieces(), file, { mode: 0o600 })).toMatchObject({ files: 1, bytes: content.length });
-  expect(readFileSync(file)).toEqual(content);
+  expect(readFileSync(file).equals(content)).toBe(true);
   await host!.push(Readable.from(['text']), file);
   expect(readFileSync(file, 'utf8')).toBe('text');
   const got: Buffer[] = [];
@@ -99,7 +99,7 @@ test('streams: content from one becomes a file, and a file becomes content', asy
     },
   });
   expect(await host!.pull(join(tree, 'large'), sink)).toMatchObject({ files: 1, bytes: 1_000_000 });
-  expect(Buffer.concat(got)).toEqual(readFileSync(join(tree, 'large')));
+  expect(Buffer.concat(got).equals(readFileSync(join(tree, 'large')))).toBe(true);
 });
 
 test('options: exclude, delete, dryRun, mode and checksum', async () => {

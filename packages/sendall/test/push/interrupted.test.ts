@@ -52,6 +52,14 @@ async function begun(direction: string) {
   return { child, ended };
 }
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 const sentAgain = (direction: string) => {
   const result = user.events([...words(direction), '--json']).at(-1)!;
   expect(result).toMatchObject({ event: 'result', outcome: 'ok', files: 1, bytes: SIZE });
@@ -63,7 +71,9 @@ const sentAgain = (direction: string) => {
 for (const direction of ['push', 'pull']) {
   test(`${direction}: an agent that is killed in the middle costs nothing`, async () => {
     const { ended } = await begun(direction);
-    process.kill(machine.agentPid!, 'SIGKILL');
+    const pid = machine.agentPid!;
+    process.kill(pid, 'SIGKILL');
+    await until(() => !isAlive(pid), 'the end of the agent');
     await machine.startAgent('--listen', machine.url);
     expect(await within(ended, 'the end of the transfer', 60_000)).toEqual({ code: 0, said: ['', ''] });
     expect(readFileSync(join(to, 'file')).equals(readFileSync(source))).toBe(true);
