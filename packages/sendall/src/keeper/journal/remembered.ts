@@ -29,6 +29,8 @@ export class Remembered {
   readonly principal: string;
   readonly keepMs: number;
   readonly notAfterMs: number;
+  /** Nothing is kept of it once its caller has its end. */
+  readonly passes: boolean;
   isAcked: boolean;
   /** The command has ended and all was stored that it wrote before, or it never began. */
   isOver: boolean;
@@ -42,11 +44,12 @@ export class Remembered {
 
   /** `frame`: the intent, when nothing else is known. */
   constructor(facts: Facts, frame?: Buffer) {
-    const { no, principal, keepMs, notAfterMs, openedMs } = facts.intent;
+    const { no, principal, keepMs, notAfterMs, openedMs, passing = false } = facts.intent;
     this.no = no;
     this.principal = principal;
     this.keepMs = keepMs;
     this.notAfterMs = notAfterMs;
+    this.passes = passing;
     this.isAcked = facts.acked;
     this.isOver = facts.dropped || facts.refused !== undefined || facts.exit?.stored === true;
     this.isDropped = facts.dropped;

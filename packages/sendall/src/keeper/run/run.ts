@@ -398,7 +398,7 @@ export class KeeperRun implements OutputsEvents {
   changed(): void {
     const { blocked } = this;
     if (blocked !== undefined) for (const attachment of this.audience.attachments) attachment.waits(blocked);
-    if (blocked !== undefined && this.#passes) this.#watchAlone();
+    if (blocked !== undefined && this.remembered.passes) this.#watchAlone();
     if (this.facts.exit && !this.exit) this.#conclude();
   }
 
@@ -461,21 +461,17 @@ export class KeeperRun implements OutputsEvents {
   acknowledgeExit(): void {
     if (this.remembered.isAcked || !this.exit) return;
     this.#enter({ kind: 'acked', no: this.no });
-    if (!this.#passes) return;
+    if (!this.remembered.passes) return;
     this.#outputs?.disclaim();
     this.#passWhenDone();
   }
 
-  /** Nothing of it is kept once its caller has its end. */
-  get #passes(): boolean {
-    return this.identity.passing ?? false;
-  }
-
   /** Its caller has its end, and nothing is read or watched of it any more: there is nothing to keep it for. */
   get hasPassed(): boolean {
-    const { isAcked, isDropped } = this.remembered;
-    const isSettled = this.#isLeftOver || (this.treeEnded && !this.#outputs);
-    return isAcked && !isDropped && isSettled && this.#passes && this.audience.attachments.size === 0;
+    const { passes, isAcked, isDropped } = this.remembered;
+    // The facts last: of a run that is over they must be unpacked.
+    if (!passes || !isAcked || isDropped || this.audience.attachments.size > 0) return false;
+    return this.#isLeftOver || (!this.#outputs && this.treeEnded);
   }
 
   #passWhenDone(): void {
@@ -804,7 +800,7 @@ export class KeeperRun implements OutputsEvents {
     if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
     else if (this.#stdin?.input.open)
       this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
-    else if (this.blocked !== undefined && this.#passes)
+    else if (this.blocked !== undefined && this.remembered.passes)
       this.#deadlines?.away(keepMs, `no caller came to take its output for ${keepMs} ms`);
   }
 
