@@ -4,7 +4,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Approximate seconds on a quiet machine with two processors; other files take less. */
 const seconds: Record<string, number> = {
-  'packages/sendall/test/exact/cuts.test.ts': 50,
+  'packages/sendall/test/exact/cuts.test.ts': 20,
+  'packages/lab/test/probe.test.ts': 80,
+  'packages/sendall/test/cli/console-pages.test.ts': 40,
+  'packages/sendall/test/transfer/kills.test.ts': 20,
+  'packages/sendall/test/cli/ssh.test.ts': 25,
+  'packages/sendall/test/cli/starter.test.ts': 35,
+  'packages/sendall/test/nats/carrier.test.ts': 25,
   'packages/sendall/test/install/bare-root.test.ts': 120,
   'packages/sendall/test/install/install.test.ts': 60,
   'packages/sendall/test/cli/terminal.test.ts': 40,

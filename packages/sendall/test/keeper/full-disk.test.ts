@@ -271,9 +271,12 @@ rootDescribe('a full disk', () => {
     const filler = fill();
     const heldNow = async () => ((await keeper.status()).log as unknown as { held: number }).held;
     let attached = 0;
-    // A megabyte is preallocated: it takes thousands of lines to use it up.
+    // A megabyte is preallocated: it takes many long lines to use it up. Of one caller they would be folded.
+    const callerNo = (no: number) => `${'c'.repeat(400)} ${no}`;
     while ((await heldNow()) === 0) {
-      const batch = Array.from({ length: 500 }, () => keeper.attach(runs[0]!.runId));
+      const batch = Array.from({ length: 500 }, (_, i) =>
+        keeper.attach(runs[0]!.runId, 'observe', { caller: callerNo(attached + i) }),
+      );
       await Promise.all(batch.map((each) => each.wait('ATTACHED')));
       attached += batch.length;
     }

@@ -3,7 +3,7 @@ import { killedTransfer } from '../dist/transfer-kills.js';
 import { drawSeed } from '../../../../test/support/seed.js';
 import { patience, within } from '../../../../test/support/waits.js';
 
-const KILLS = 25;
+const KILLS = 12;
 
 test(
   'after a SIGKILL of either end at any byte each file is old or new, and the next transfer brings the rest',
