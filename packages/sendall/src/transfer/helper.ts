@@ -22,7 +22,7 @@ const STDIN = 0;
 const STDOUT = 1;
 const SLASH = 0x2f;
 
-/** A mistake of whoever started this program. */
+/** A mistake in how this program was started. */
 class StartError extends Error {}
 
 function rootsOf(env: NodeJS.ProcessEnv): Roots | undefined {

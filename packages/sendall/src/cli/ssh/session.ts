@@ -48,9 +48,11 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
     // What a terminal shows is its present; a command that waits for us would not be.
     ...(joined ? { stdin: 'pipe', overflow: 'drop-old' } : { stdin: stdinOf(call) }),
   };
+  // Loaded first: the run's echo must be asked for as soon as the run is made.
+  const converse = joined ? await conversation() : undefined;
   const run = forward === undefined ? host.accountShell(script, options) : forwardFrom(host, forward, options);
   run.started.then(({ pid }) => voice.tell(`${host.id}: the command runs as process ${pid}`)).catch(() => undefined);
-  if (joined) {
+  if (converse) {
     signals.off();
     return await converse(call, host, run, args, voice);
   }
@@ -121,18 +123,19 @@ function argumentsOf({ shares, identity, via, connectTimeout, quiet }: Call): Ar
   return new Arguments(new Map(values), [], undefined);
 }
 
-/** Joins our terminal to the command's. What it escapes to ends the command: it is nothing without us. */
-async function converse(call: Call, host: Host, run: Run, args: Arguments, voice: Voice): Promise<number> {
-  const { converse: joinTerminal } = await import('../runs/terminal.js');
+/** Loads what joins our terminal to a command's. What it escapes to ends the command: it is nothing without us. */
+async function conversation() {
+  const { converse } = await import('../runs/terminal.js');
   const { showWaiting } = await import('../show/waiting.js');
-  return await joinTerminal(run, args, {
-    typed: showWaiting(host, run, args),
-    own: {
-      escapes: { key: call.escapeKey, without: ['detach'] },
-      ended: ({ result }) => codeOf(result, voice),
-      left: () => FAILED,
-    },
-  });
+  return (call: Call, host: Host, run: Run, args: Arguments, voice: Voice): Promise<number> =>
+    converse(run, args, {
+      typed: showWaiting(host, run, args),
+      own: {
+        escapes: { key: call.escapeKey, without: ['detach'] },
+        ended: ({ result }) => codeOf(result, voice),
+        left: () => FAILED,
+      },
+    });
 }
 
 async function cancel(run: Run, signal: NodeJS.Signals, carried: Promise<unknown>): Promise<void> {

@@ -176,7 +176,7 @@ export interface Native {
   apartFromKeys<T>(act: () => T): T;
   duplicate(fd: number): number;
   /**
-   * A file in memory with these bytes, which nobody can change any more; its position is at its first byte. It closes
+   * A file in memory with these bytes, sealed against any change; its position is at its first byte. It closes
    * on exec.
    * @throws SystemError
    */

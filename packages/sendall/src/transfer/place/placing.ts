@@ -21,7 +21,7 @@ import type { Temporaries } from '../files/names.js';
 import { failedWith, Problem } from '../files/problem.js';
 
 const { O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
-/** Until it is in its place, nobody else may read it. */
+/** Until it is in its place, only its owner may read it. */
 const OWN = 0o600;
 const PERMISSIONS = 0o777;
 /** Bytes on their way to the disk above which a writer waits. */
@@ -246,7 +246,7 @@ export class Placing {
     const temporary = this.#temporary;
     if (!temporary) return;
     const at = this.folder.at(this.name);
-    // Until then it is private, and whoever finds it after a kill sees by that that it may be incomplete.
+    // Until then it is private. A private file that a kill has left may be incomplete.
     fchmodSync(this.#fd, this.#properties.mode & PERMISSIONS);
     renameSync(this.folder.at(temporary), at);
     this.#temporary = undefined;
