@@ -9,6 +9,6 @@ export default defineConfig({
     setupFiles: 'test/support/bounds.js',
     sequence: { sequencer: LongFirst },
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
   },
 });

@@ -107,11 +107,11 @@ export async function until<T>(
   condition: () => T | PromiseLike<T>,
   what: string | (() => string),
   ms: number = 30_000,
-): Promise<T> {
+): Promise<Exclude<T, undefined | null | false>> {
   const over = clock(what, ms);
   for (;;) {
     const said = await condition();
-    if (said) return said;
+    if (said) return said as Exclude<T, undefined | null | false>;
     const error = over();
     if (error) throw error;
     await new Promise((resolve) => setTimeout(resolve, REST));

@@ -20,8 +20,8 @@ async function pair(): Promise<[Socket, Socket]> {
   await once(server, 'listening');
   const address = server.address() as { port: number };
   const client = connect({ port: address.port, host: '127.0.0.1', allowHalfOpen: true });
-  const [peer] = (await once(server, 'connection')) as [Socket];
-  await once(client, 'connect').catch(() => {});
+  // Either side may hear of it first.
+  const [[peer]] = (await Promise.all([once(server, 'connection'), once(client, 'connect')])) as [[Socket], unknown];
   client.on('error', () => {});
   peer.on('error', () => {});
   open.push(server, client, peer);

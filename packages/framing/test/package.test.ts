@@ -35,7 +35,7 @@ beforeAll(() => {
   const [tarball] = pack(repository, project, 'framing');
   rmSync(repository, { recursive: true });
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
-  inProject('npm', 'install', '--silent', '--offline', `./${tarball}`);
+  inProject('npm', 'install', '--silent', '--offline', '--no-audit', `./${tarball}`);
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 

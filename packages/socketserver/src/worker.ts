@@ -93,6 +93,8 @@ let server: BaseServer | undefined;
 let side: WorkerSide | undefined;
 /** What comes early waits until the server is there. */
 let begun: Promise<void> = Promise.resolve();
+/** Options that were changed while the handler's module was loaded. */
+let changed: Record<string, unknown> = {};
 let wanted = false;
 let wasted = false;
 
@@ -146,7 +148,7 @@ async function begin(start: WorkerStart): Promise<void> {
     const Server = serverClass as new (address: unknown, handler: unknown, options: object) => BaseServer;
     // A thread that ends still accepts until its loop is gone, and what it accepts then would stay open for ever.
     process.on('exit', () => void server?.transport.close());
-    server = new Server(start.address, handlerClass, { ...start.options, concurrency: 'inline' });
+    server = new Server(start.address, handlerClass, { ...start.options, ...changed, concurrency: 'inline' });
     const places = start.places === undefined ? undefined : new SharedPlaces(start.places, start.worker);
     side = server.becomeWorker(relayFor(start), start.address, places);
     await accept(start.acceptance);
@@ -250,7 +252,8 @@ function heard(message: ToWorker, socket?: Socket): void {
       verifications.answer(message.call, message.ok);
       break;
     case 'options':
-      server?.setOptions(message.options);
+      if (server === undefined) changed = { ...changed, ...message.options };
+      else server.setOptions(message.options);
       break;
     case 'wanted':
       wanted = message.events;

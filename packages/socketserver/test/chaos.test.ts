@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { chaos } from './dist/chaos.js';
+import { chaos, ENOUGH } from './dist/chaos.js';
 import { drawSeed } from '../../../test/support/seed.js';
 
 test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(
@@ -9,7 +9,7 @@ test.each(['inline', 'threads', 'threads on one socket', 'processes'] as const)(
     const result = await chaos({ mode, ms: 3_000, seed });
     const told = `seed ${seed}: ${JSON.stringify(result)}`;
     expect(result.wrong, told).toEqual([]);
-    expect(result.echoed, told).toBeGreaterThan(50);
+    expect(result.echoed, told).toBeGreaterThan(ENOUGH);
     expect(result.answers, told).toBe(true);
     expect(result.connections, told).toBe(0);
     expect(result.closed, told).toBe(result.opened);

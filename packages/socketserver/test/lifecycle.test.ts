@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { linkSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import * as socketserver from '@sendall/socketserver';
 import {
   BaseRequestHandler,
@@ -10,9 +12,10 @@ import {
   StreamRequestHandler,
   TCPServer,
   TLSServer,
+  UnixStreamServer,
   type ServerOptions,
 } from '@sendall/socketserver';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Obedient } from './dist/handlers.js';
 import { closing, descriptors, dial, eventually, folder, make, start } from './support/rows.js';
 
@@ -157,6 +160,91 @@ test('handleRequest() with a timeout and no client calls handleTimeout(), and th
   expect(await client.ask('hello')).toBe('hello');
   client.socket.end();
   await handled;
+});
+
+test('of two calls of handleRequest(), the one that is late takes no client from the other', async () => {
+  const server = make({ transport: 'tcp' }, Obedient);
+  await server.listen();
+  const late = server.handleRequest(20);
+  const handled = server.handleRequest(0);
+  await late;
+  const client = dial(server);
+  expect(await client.ask('hello')).toBe('hello');
+  client.socket.end();
+  await handled;
+});
+
+test("handleRequest() serves a client that came in time, also when the server's getRequest() takes longer", async () => {
+  let came!: () => void;
+  let goOn!: () => void;
+  const arrival = new Promise<void>((resolve) => (came = resolve));
+  const permission = new Promise<void>((resolve) => (goOn = resolve));
+  class Slow extends TCPServer {
+    override async getRequest() {
+      const got = await super.getRequest();
+      came();
+      await permission;
+      return got;
+    }
+  }
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const server = closing(new Slow(local, Obedient));
+  await server.listen();
+  const handled = server.handleRequest(20);
+  const client = dial(server);
+  await arrival;
+  vi.advanceTimersByTime(20);
+  goOn();
+  expect(await client.ask('hello')).toBe('hello');
+  client.socket.end();
+  await handled;
+});
+
+test('a server that was suspended again and again calls serviceActions() as often as before', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const server = await start({ transport: 'tcp' }, Obedient);
+  for (let i = 0; i < 3; i++) {
+    await server.suspend();
+    await server.resume();
+  }
+  let calls = 0;
+  server.serviceActions = () => void calls++;
+  vi.advanceTimersByTime(500);
+  expect(calls).toBe(1);
+});
+
+test('shutdown() while the server resumes: it opens no door again', async () => {
+  const server = await start({ transport: 'tcp' }, Obedient);
+  const client = dial(server);
+  await client.ask('hello');
+  await server.suspend();
+  const resumed = server.resume();
+  const down = server.shutdown({ timeout: Infinity });
+  await expect(resumed).rejects.toMatchObject({ code: 'SERVER_CLOSED' });
+  expect(server.status).toBe('draining');
+  const late = dial(server);
+  await late.closed;
+  expect(late.failure?.code).toBe('ECONNREFUSED');
+  client.socket.end();
+  await down;
+});
+
+test('of two servers that find the same left socket file, one listens and the other is told', async () => {
+  const [bound, path] = ['bound', 'left'].map((name) => join(folder(), name)) as [string, string];
+  const left = createServer().listen(bound);
+  await once(left, 'listening');
+  // Its own name goes with it.
+  linkSync(bound, path);
+  left.close();
+  await once(left, 'close');
+  const servers = [1, 2].map(() => closing(new UnixStreamServer({ path }, Obedient)));
+  const listening = await Promise.allSettled(servers.map((server) => server.listen()));
+  expect(listening.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  const one = servers[listening.findIndex(({ status }) => status === 'fulfilled')]!;
+  void one.serveForever();
+  expect(await dial(one).ask('hello')).toBe('hello');
 });
 
 test('status and info tell what the server does', async () => {

@@ -99,14 +99,16 @@ test('a reader that is slow but reads is not ended by writeTimeout', async () =>
       this.wfile.write(Buffer.alloc(24 << 20)).catch(() => {});
     }
   }
-  const server = await start(tcp, Big, { writeTimeout: patience(250) });
+  // It takes longer for all of it than the timeout, and for no piece of it anything near that.
+  const writeTimeout = patience(1_000);
+  const server = await start(tcp, Big, { writeTimeout });
   const client = dial(server);
   client.socket.removeAllListeners('data');
   let length = 0;
   client.socket.on('data', (text: string) => {
     length += text.length;
     client.socket.pause();
-    setTimeout(() => client.socket.resume(), 1);
+    setTimeout(() => client.socket.resume(), writeTimeout / 350);
   });
   await client.closed;
   expect(length).toBe(24 << 20);

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { lengthPrefixed } from '@sendall/framing';
 import {
@@ -437,6 +438,42 @@ describe('STARTTLS and PROXY', () => {
     secure.write('hidden\n');
     expect(String((await once(secure, 'data'))[0])).toBe('secret hidden\n');
     secure.end();
+  });
+
+  test('upgradeTls() takes for TLS what comes while the client takes the last plain bytes', async () => {
+    const plain = Buffer.alloc(8 * 1024 * 1024, 'plain');
+    let upgrading!: () => void;
+    const began = new Promise<void>((resolve) => (upgrading = resolve));
+    const server = await serving(async (connection) => {
+      await connection.reader.readLine();
+      connection.write(plain);
+      const upgraded = connection.upgradeTls(certificate);
+      upgrading();
+      await upgraded;
+      connection.write(`secret ${String(await connection.reader.readLine())}`);
+    });
+    const { socket } = dial(server);
+    socket.removeAllListeners('data').pause();
+    // TLS is told nothing of the plain bytes before its own.
+    let left = plain.length;
+    const under = new Duplex({
+      read: () => undefined,
+      write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
+    });
+    socket.write('STARTTLS\n');
+    await began;
+    const secure = connectTls({ socket: under, rejectUnauthorized: false });
+    await new Promise((sent) => socket.write('', sent));
+    socket.on('data', (text: string) => {
+      const bytes = Buffer.from(text, 'latin1');
+      const rest = bytes.subarray(Math.min(left, bytes.length));
+      left -= bytes.length - rest.length;
+      if (rest.length > 0) under.push(rest);
+    });
+    socket.resume();
+    secure.write('hidden\n');
+    expect(String((await once(secure, 'data'))[0])).toBe('secret hidden\n');
+    secure.destroy();
   });
 
   test('a failing upgrade closes the connection with its reason', async () => {

@@ -124,7 +124,6 @@ describe.each(streamRows)('$name', (row) => {
     const errors: Error[] = [];
     server.on('close', (info) => closes.push(info));
     server.on('error', (error) => errors.push(error));
-    await new Promise((resolve) => setTimeout(resolve, 50));
     const client = dial(server);
     await client.ask('hello');
     client.socket.write('after 20\n');

@@ -5,9 +5,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { TCPServer, isWorker, serve, type ServerEvents, type ServerOptions } from '@sendall/socketserver';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { answerWho, Echo, Obedient, StampingServer } from './dist/handlers.js';
+import { LoadedLate } from './dist/loaded-late.js';
+import { patience } from '../../../test/support/waits.js';
 import { ask, closing, dial, eventually, folder, make, start, type Client } from './support/rows.js';
 
 const tcp = { transport: 'tcp' } as const;
@@ -62,6 +65,9 @@ test('all children dead: clients wait and are served by their successors', async
 });
 
 test('children that die again and again are replaced more slowly, which is an error to hear of, and no fork bomb', async () => {
+  // They all die at one time, however long that takes.
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => void vi.useRealTimers());
   const server = await start(tcp, Obedient, { concurrency: { mode: 'processes', workers: 1 } });
   const events = workerEvents(server);
   const errors: string[] = [];
@@ -98,7 +104,11 @@ test('no child is left after shutdown, and children of others are never touched'
 });
 
 test.each(['stray', 'memory', 'loop'])('a thread that ends by "%s" is replaced; the others go on', async (order) => {
-  const server = await start(tcp, Obedient, { concurrency: { ...threads, hangTimeout: 300 } });
+  // Of threads that start from now on: it takes long to fill all of a machine's memory.
+  setFlagsFromString('--max-old-space-size=100');
+  onTestFinished(() => setFlagsFromString('--max-old-space-size=0'));
+  const hangTimeout = order === 'loop' ? patience(1_000) : 0;
+  const server = await start(tcp, Obedient, { concurrency: { ...threads, hangTimeout } });
   const events = workerEvents(server);
   const other = dial(server);
   const mine = await other.ask('who');
@@ -112,6 +122,26 @@ test.each(['stray', 'memory', 'loop'])('a thread that ends by "%s" is replaced; 
   if (order === 'stray') expect(exit.error?.message).toBe('a stray throw');
   if (order === 'loop') expect(events.some(({ state }) => state === 'hung')).toBe(true);
   expect(await dial(server).ask('new')).toBe('new');
+});
+
+test('a thread is not taken for hung because the loop that watches it stood still', async () => {
+  const hangTimeout = 400;
+  const server = await start(tcp, Obedient, { concurrency: { ...threads, hangTimeout } });
+  const events = workerEvents(server);
+  const client = dial(server);
+  await client.ask('hello');
+  let blocks = 0;
+  // The loop asks for signs of life at the same times, just before this.
+  const blocking = setInterval(() => {
+    setImmediate(() => {
+      for (const until = performance.now() + 1.2 * hangTimeout; performance.now() < until;);
+      blocks++;
+    });
+  }, hangTimeout / 4);
+  await eventually(() => blocks === 3);
+  clearInterval(blocking);
+  expect(await client.ask('still')).toBe('still');
+  expect(events).toEqual([]);
 });
 
 test('requestsPerChild 1: a process for each request, warm ones kept ready, at most maxChildren at a time', async () => {
@@ -147,7 +177,8 @@ test('bytes sent before the hand-over are seen by the child, 2,000 hand-overs le
 });
 
 test.each<[string, ServerOptions]>([
-  ['threads', { concurrency: { mode: 'threads', workers: 4 } }],
+  // With SO_REUSEPORT the kernel chooses by chance.
+  ['threads', { concurrency: { mode: 'threads', workers: 4, balance: 'round-robin' } }],
   ['threads, least connections', { concurrency: { mode: 'threads', workers: 4, balance: 'least-connections' } }],
   ['processes', { concurrency: { mode: 'processes', workers: 4 } }],
 ])('200 long-lived connections spread evenly over four workers: %s', async (_name, options) => {
@@ -258,4 +289,30 @@ test('an option changed while it runs reaches the workers', async () => {
   const server = await start(tcp, Obedient, { concurrency: processes, handlerOptions: 'old' });
   server.setOptions({ handlerOptions: 'new' });
   expect(await dial(server).ask('who')).toContain('"new"');
+});
+
+test('options that change while a worker is loaded are those it begins with', async () => {
+  const worker = new BroadcastChannel('loaded-late');
+  onTestFinished(() => worker.close());
+  const loading = new Promise((resolve) => worker.addEventListener('message', resolve, { once: true }));
+  const concurrency = { mode: 'threads', workers: 1 } as const;
+  const server = make(tcp, LoadedLate, { concurrency, handlerOptions: 'old' });
+  const listening = server.listen();
+  await loading;
+  server.setOptions({ handlerOptions: 'new' });
+  // Behind the message with the options.
+  worker.postMessage('go on');
+  await listening;
+  void server.serveForever();
+  expect(await dial(server).ask('who')).toContain('"new"');
+});
+
+test('resume() in the middle of suspend() opens the door again, and both are done', async () => {
+  const server = await start(tcp, Obedient, { concurrency: { ...threads, balance: 'kernel' } });
+  for (const queue of [true, false]) {
+    const suspended = server.suspend({ queue });
+    await server.resume();
+    await suspended;
+    expect(await dial(server).ask('open')).toBe('open');
+  }
 });

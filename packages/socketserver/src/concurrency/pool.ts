@@ -22,6 +22,9 @@ import {
   type WorkerStart,
 } from './worker-messages.js';
 
+/** How often it is looked, within `hangTimeout`, whether a worker has answered. */
+const LOOKS = 4;
+
 export interface PoolRules {
   /** Workers that are kept. */
   workers: number;
@@ -73,7 +76,8 @@ interface Member {
   /** Connections that it accepted by itself and told of. */
   told: Map<number, RequestNote>;
   served: number;
-  pinged: number | undefined;
+  /** Looks since it was asked for a sign of life; undefined: it has answered. */
+  unanswered: number | undefined;
   hung: boolean;
   startError?: Error;
 }
@@ -121,8 +125,11 @@ export class Pool implements Workers {
     const ready = new Promise<void>((resolve, reject) => (this.#started = { resolve, reject }));
     for (let i = 0; i < this.#wanted(); i++) this.#spawn();
     const { hangTimeout } = this.#rules;
-    if (hangTimeout > 0)
-      this.#heartbeat = setInterval(() => this.#listenForHearts(), Math.max(10, hangTimeout / 4)).unref();
+    if (hangTimeout > 0) {
+      // Behind the loop's reading: an answer may have come while this loop stood still.
+      const look = (): void => void setImmediate(() => this.#listenForHearts());
+      this.#heartbeat = setInterval(look, Math.max(10, hangTimeout / LOOKS)).unref();
+    }
     return ready;
   }
 
@@ -146,7 +153,7 @@ export class Pool implements Workers {
       active: new Map(),
       told: new Map(),
       served: 0,
-      pinged: undefined,
+      unanswered: undefined,
       hung: false,
     };
     this.#members.add(member);
@@ -254,17 +261,20 @@ export class Pool implements Workers {
     );
   }
 
-  /** A loop that stands still does not answer. A worker without requests is not asked. */
+  /**
+   * A loop that stands still does not answer. A worker without requests is not asked. Looks count, and not the time
+   * between them: while this process stood still, it could hear no answer.
+   */
   #listenForHearts(): void {
-    const now = performance.now();
     for (const member of this.#members) {
-      const { active, pinged, link, state, hung } = member;
-      if (pinged !== undefined && now - pinged >= this.#rules.hangTimeout && !hung) {
+      const { active, link, state, hung } = member;
+      if (member.unanswered !== undefined) {
+        if (++member.unanswered < LOOKS || hung) continue;
         member.hung = true;
         this.#host.event('worker', { state: 'hung', worker: member.number, ...idOf(link) });
         link.kill();
-      } else if (pinged === undefined && state !== 'starting' && (active.size > 0 || this.accept)) {
-        member.pinged = now;
+      } else if (state !== 'starting' && (active.size > 0 || this.accept)) {
+        member.unanswered = 0;
         link.post({ type: 'ping' });
       }
     }
@@ -458,7 +468,7 @@ export class Pool implements Workers {
         break;
       }
       case 'pong':
-        member.pinged = undefined;
+        member.unanswered = undefined;
         break;
     }
   }

@@ -91,7 +91,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
   #messages: Messages | undefined;
   #counted = true;
   #established = true;
-  #goodbyes = 0;
+  #goodbye: 'pending' | 'said' | undefined;
   #reading = false;
   /** Whether the connection may go on in a socket that reads into the loop's buffer; how many chunks came so far. */
   #mayRelay = true;
@@ -488,11 +488,13 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
   async upgradeTls(options?: TlsOptions): Promise<void> {
     const { wire: socket, sink } = this;
     if (this.#state !== 'open') await this.#gone();
-    const ahead = sink instanceof Reader ? sink.takeAll() : undefined;
-    await this.flush();
+    // Before the flush: what comes while the client takes the last plain bytes is for the TLS layer, too.
     this.#stopReading();
-    this.#deadlines.restart();
+    const ahead = sink instanceof Reader ? sink.takeAll() : undefined;
     if (ahead !== undefined && ahead.length > 0) socket.unshift(ahead);
+    await this.flush();
+    if (this.#state !== 'open') await this.#gone();
+    this.#deadlines.restart();
     try {
       await this.handshake(options);
     } catch (error) {
@@ -631,16 +633,16 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable, Watch
     if (this.hooks?.onClose !== undefined) void this.#callHook(() => this.hooks!.onClose!(this));
   }
 
-  /** @internal The server shuts down: the handler may say goodbye before an idle connection is closed. */
+  /** @internal The server shuts down: the handler may say goodbye, once, before an idle connection is closed. */
   sayGoodbye(): void {
-    if (this.hooks?.onShutdown === undefined || this.#state !== 'open') return;
-    this.#goodbyes++;
-    void this.#callHook(() => this.hooks!.onShutdown!(this)).finally(() => this.#goodbyes--);
+    if (this.#goodbye !== undefined || this.hooks?.onShutdown === undefined || this.#state !== 'open') return;
+    this.#goodbye = 'pending';
+    void this.#callHook(() => this.hooks!.onShutdown!(this)).finally(() => (this.#goodbye = 'said'));
   }
 
   /** @internal Whether it could be closed with nothing of the handler's lost: no call of it is pending. */
   get idle(): boolean {
-    return this.#state === 'open' && this.#goodbyes === 0 && this.sink?.idle === true;
+    return this.#state === 'open' && this.#goodbye !== 'pending' && this.sink?.idle === true;
   }
 
   async #callHook(call: () => unknown): Promise<void> {

@@ -74,6 +74,11 @@ export class MessagePush extends Push {
     return this.#handler.onSpan !== undefined;
   }
 
+  /** The rest of a message that has begun to come is on its way. */
+  override get idle(): boolean {
+    return super.idle && this.#decoder.state !== 'partial';
+  }
+
   /** The handler returned something. False: it shall get no more for now. */
   #look(result: unknown): false | undefined {
     if (result === CLOSE || typeof (result as PromiseLike<unknown> | null)?.then === 'function') {

@@ -46,9 +46,13 @@ async function closeIdle(
   over: () => Promise<unknown>,
 ): Promise<number> {
   let idle = 0;
+  let isOver = false;
   for (const connection of connections) connection.sayGoodbye();
   const sweep = (): void => {
+    if (isOver) return;
     for (const connection of connections) {
+      // One that was in its handshake, or waited for a place, has its handler only now.
+      connection.sayGoodbye();
       if (!isIdle(connection)) continue;
       idle++;
       connection.beginClose('drain');
@@ -57,8 +61,10 @@ async function closeIdle(
   // What the clients sent before is read within a few turns: it is a request, not idleness.
   await emptyAcceptQueue(arrivals);
   sweep();
-  const sweeper = setInterval(sweep, 20);
+  // Behind the loop's reading: a request may have arrived while the loop stood still.
+  const sweeper = setInterval(() => void setImmediate(sweep), 20);
   await over();
+  isOver = true;
   clearInterval(sweeper);
   return idle;
 }

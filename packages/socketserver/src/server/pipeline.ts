@@ -33,6 +33,7 @@ export class Pipeline {
   #ready: Request[] = [];
   #callers: ((request: Request) => void)[] = [];
   #direct: boolean | undefined;
+  #pulling = false;
 
   constructor(server: ServerInside, base: Steps, acceptor: Acceptor, counts: Condition, host: PipelineHost) {
     this.#server = server;
@@ -74,6 +75,9 @@ export class Pipeline {
   }
 
   async #pull(): Promise<void> {
+    // One that was suspended asks still.
+    if (this.#pulling) return;
+    this.#pulling = true;
     const server = this.#server;
     while (server.status === 'running' || server.status === 'suspended') {
       try {
@@ -89,17 +93,23 @@ export class Pipeline {
   async handleOne(timeout: number): Promise<void> {
     const { admission } = this.#acceptor;
     admission.permits++;
+    const others = this.#callers.length;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
       if (timeout > 0 && timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, undefined);
     });
     const getting = this.#server.getRequest();
+    const own = this.#callers[others];
     const got = await Promise.race([getting, late]);
     clearTimeout(timer);
     if (got !== undefined) return this.#handle(...got);
+    const at = own === undefined ? -1 : this.#callers.indexOf(own);
+    // Its request has come: the server's own getRequest() has it.
+    if (own !== undefined && at < 0) return this.#handle(...(await getting));
     admission.permits = Math.max(0, admission.permits - 1);
-    const next = this.#callers.pop();
-    if (next !== undefined) void getting.catch(() => {});
+    if (at >= 0) this.#callers.splice(at, 1);
+    else this.#callers.pop();
+    void getting.catch(() => {});
     return this.#server.handleTimeout();
   }
 

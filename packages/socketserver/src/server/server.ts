@@ -91,6 +91,8 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   #serviceTimer: NodeJS.Timeout | undefined;
   /** Suspended, and nothing listens. */
   #doorClosed = false;
+  /** Resolves when the door was closed or opened. */
+  #doorTurned: Promise<unknown> = Promise.resolve();
 
   /** @throws OptionError for a wrong option; SocketServerError for a wrong address or handler class */
   constructor(address: Address, RequestHandlerClass: HandlerClass, options: ServerOptions, transport: AnyTransport) {
@@ -274,6 +276,7 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
   #goOn(): void {
     if (this.#status !== 'listening' || this.#serving === undefined) return;
     this.#status = 'running';
+    clearInterval(this.#serviceTimer);
     this.#serviceTimer = setInterval(() => this.#service(), SERVICE_INTERVAL).unref();
     this.#pipeline.begin();
     this.#crew?.serve();
@@ -436,10 +439,13 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
       throw new SocketServerError('NOT_RUNNING', `suspend(): the server is ${this.#status}`);
     this.#status = 'suspended';
     this.#admission.permits = 0;
-    this.#doorClosed = options.queue !== true;
-    const closing = this.#crew?.suspend(!this.#doorClosed);
-    if (this.#doorClosed) await this.#closeEndpoint();
-    await closing;
+    const close = options.queue !== true;
+    await this.#turnDoor(async () => {
+      this.#doorClosed = close;
+      const closing = this.#crew?.suspend(!close);
+      if (close) await this.#closeEndpoint();
+      await closing;
+    });
   }
 
   /**
@@ -447,16 +453,33 @@ export abstract class BaseServer<Bound extends BoundAddress = BoundAddress>
    * @throws ListenError where it cannot listen; SocketServerError `NOT_RUNNING` where it is not suspended
    */
   async resume(): Promise<void> {
+    this.#mustBeSuspended();
+    await this.#turnDoor(async () => {
+      this.#mustBeSuspended();
+      if (this.relay === undefined) {
+        const reopen = this.#doorClosed;
+        if (reopen) await this.serverBind();
+        this.#doorClosed = false;
+        await this.#crew?.resume(reopen);
+      }
+      // A shutdown that came meanwhile has closed the door, and it stays closed.
+      if (this.#draining !== undefined) await this.#closeEndpoint();
+      this.#refuseWhenOver();
+      this.#status = 'listening';
+      this.#goOn();
+    });
+  }
+
+  #mustBeSuspended(): void {
     if (this.#status !== 'suspended')
       throw new SocketServerError('NOT_RUNNING', `resume(): the server is ${this.#status}`);
-    if (this.relay === undefined) {
-      const reopen = this.#doorClosed;
-      if (reopen) await this.serverBind();
-      this.#doorClosed = false;
-      await this.#crew?.resume(reopen);
-    }
-    this.#status = 'listening';
-    this.#goOn();
+  }
+
+  /** The door is closed and opened in the order of the calls, each when the one before is done. */
+  #turnDoor(turn: () => Promise<void>): Promise<void> {
+    const turned = this.#doorTurned.then(turn);
+    this.#doorTurned = turned.catch(() => {});
+    return turned;
   }
 
   /** It has its place: a worker gets it, or this loop. */

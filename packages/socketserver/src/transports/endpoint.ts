@@ -1,5 +1,5 @@
 /** What transports share: Unix paths, permission bits, listening. */
-import { lstatSync, linkSync, renameSync, statSync, unlinkSync, chmodSync } from 'node:fs';
+import { lstatSync, linkSync, renameSync, statSync, unlinkSync, chmodSync, type BigIntStats } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import type { Address, BoundAddress, DescriptorAddress, PathAddress } from '../address.js';
@@ -35,15 +35,23 @@ export async function clearPath(
   if (isAbstract(path)) return;
   const inUse = (why: string): ListenError =>
     new ListenError('EADDRINUSE', address, `cannot listen on ${path}: ${why}`);
-  const file = lstatSync(path, { throwIfNoEntry: false });
-  if (file === undefined) return;
-  if (!file.isSocket()) throw inUse('there is a file of that name which is not a socket');
-  const state = await probe(path);
-  if (state === 'free') return;
-  if (state === 'alive') throw inUse('another server answers there');
-  if (stale === 'fail') throw inUse('a socket file without a server is left there, and stale is "fail"');
-  unlinkSync(path);
+  for (;;) {
+    const file = fileAt(path);
+    if (file === undefined) return;
+    if (!file.isSocket()) throw inUse('there is a file of that name which is not a socket');
+    const state = await probe(path);
+    if (state === 'free') return;
+    if (state === 'alive') throw inUse('another server answers there');
+    if (stale === 'fail') throw inUse('a socket file without a server is left there, and stale is "fail"');
+    const now = fileAt(path);
+    // Another server that starts just now may have put its own file there. Numbers of files are given again.
+    if (now?.ino !== file.ino || now.ctimeNs !== file.ctimeNs) continue;
+    unlinkSync(path);
+    return;
+  }
 }
+
+const fileAt = (path: string): BigIntStats | undefined => lstatSync(path, { throwIfNoEntry: false, bigint: true });
 
 /** Whether a stream socket's file has a server behind it. Only "connection refused" says that it has none. */
 export function probeStream(path: string): Promise<'alive' | 'stale' | 'free'> {

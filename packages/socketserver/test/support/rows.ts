@@ -25,7 +25,7 @@ import {
   type Server,
   type ServerOptions,
 } from '@sendall/socketserver';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
 import { certificate } from './certificate.js';
 import { patience, until } from '../../../../test/support/waits.js';
 
@@ -85,15 +85,38 @@ export function optionsFor(transport: Transport): ServerOptions {
   return transport === 'tls' ? { tls: certificate } : {};
 }
 
+/** No deadline but those that a test asks for: on a busy machine the usual ones pass without a fault. */
+const patient: ServerOptions = {
+  readTimeout: 0,
+  writeTimeout: 0,
+  handshakeTimeout: 0,
+  pendingTimeout: 0,
+  drainTimeout: 0,
+};
+
 /** A server of the row's kind that is closed with the test. */
 export function make<T extends Transport>(
   row: { transport: T } & Partial<Row>,
   handler: HandlerClass,
   options: ServerOptions = {},
 ): BaseServer<BoundOf<T>> {
-  const own = { ...optionsFor(row.transport), ...(row.concurrency && { concurrency: row.concurrency }), ...options };
-  const server: BaseServer = new classes[row.transport](addressFor(row.transport), handler, own);
-  return closing(server as BaseServer<BoundOf<T>>);
+  return closing(makeAt(addressFor(row.transport), row, handler, options));
+}
+
+function makeAt<T extends Transport>(
+  address: Address,
+  row: { transport: T } & Partial<Row>,
+  handler: HandlerClass,
+  options: ServerOptions,
+): BaseServer<BoundOf<T>> {
+  const own = {
+    ...patient,
+    ...optionsFor(row.transport),
+    ...(row.concurrency && { concurrency: row.concurrency }),
+    ...options,
+  };
+  const server: BaseServer = new classes[row.transport](address, handler, own);
+  return server as BaseServer<BoundOf<T>>;
 }
 
 export function closing<S extends Pick<Server, 'shutdown'>>(server: S): S {
@@ -111,6 +134,28 @@ export async function start<T extends Transport>(
   await server.listen();
   void server.serveForever();
   return server;
+}
+
+/** The same, serving all tests of a suite that leave it as it was: workers take long to start. */
+export function startOnce<T extends Transport>(
+  row: { transport: T } & Partial<Row>,
+  handler: HandlerClass,
+  options: ServerOptions = {},
+): () => BaseServer<BoundOf<T>> {
+  let server: BaseServer<BoundOf<T>>;
+  let path: string | undefined;
+  beforeAll(async () => {
+    if (row.transport.startsWith('unix')) path = mkdtempSync(join(tmpdir(), 'ss-'));
+    const address = path === undefined ? { host: '127.0.0.1', port: 0 } : { path: join(path, 'socket') };
+    server = makeAt(address, row, handler, options);
+    await server.listen();
+    void server.serveForever();
+  });
+  afterAll(async () => {
+    await server.shutdown({ timeout: 0 });
+    if (path !== undefined) rmSync(path, { recursive: true, force: true });
+  });
+  return () => server;
 }
 
 export function connectable(address: BoundAddress): BoundHost | BoundPath {
