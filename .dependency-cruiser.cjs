@@ -16,7 +16,7 @@ const room = (from, ...allowed) => ({
   to: {
     path: src('sendall'),
     pathNot: [
-      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts|timer\\.ts)`,
+      `${src('sendall')}(${[from, ...allowed].map((name) => `${name}/`).join('|')}|errors\\.ts|home\\.ts|fair-share\\.ts|started\\.ts|timer\\.ts|turns\\.ts)`,
     ],
   },
 });
@@ -127,8 +127,31 @@ module.exports = {
       from: { path: `${src('sendall')}cli/` },
       to: {
         path: src('sendall'),
-        pathNot: [`${src('sendall')}(cli/|errors\\.ts|home\\.ts|started\\.ts|index\\.ts|internal\\.ts)`],
+        pathNot: [
+          `${src('sendall')}(cli/|console/server\\.ts|errors\\.ts|home\\.ts|started\\.ts|index\\.ts|internal\\.ts)`,
+        ],
       },
+    },
+    {
+      name: 'the console uses the API as a program does',
+      severity: 'error',
+      from: { path: `${src('sendall')}console/` },
+      to: {
+        path: src('sendall'),
+        pathNot: [`${src('sendall')}(console/|errors\\.ts|home\\.ts|index\\.ts|internal\\.ts|turns\\.ts)`],
+      },
+    },
+    {
+      name: 'what the console and its page share imports nothing of Node',
+      severity: 'error',
+      from: { path: `${src('sendall')}console/messages(/|\\.ts)` },
+      to: { pathNot: [`${src('sendall')}console/messages/`, 'node_modules/valibot/'] },
+    },
+    {
+      name: 'only the command of the console loads it',
+      severity: 'error',
+      from: { path: '^packages/[^/]+/src/', pathNot: `${src('sendall')}(console/|cli/commands/console\\.ts)` },
+      to: { path: `${src('sendall')}console/` },
     },
     // Rooms of the caller's half, from the lowest to the highest. What lies at its root connects them.
     ...client('result'),
@@ -141,7 +164,7 @@ module.exports = {
     // Rooms of transfers, from the lowest to the highest. What lies at its root connects them.
     ...transfer('files'),
     ...transfer('stream', 'files'),
-    ...transfer('source', 'files'),
+    ...transfer('source', 'files', 'stream'),
     ...transfer('place', 'files', 'stream'),
     // Rooms of the agent, from the lowest to the highest. What lies at its root connects them, or is shared by all.
     ...agent('streams'),
@@ -164,21 +187,23 @@ module.exports = {
     ...servers('admission', 'connection', 'transports'),
     ...servers('concurrency', 'admission', 'handler', 'transports'),
     // Rooms of the lab, from the lowest to the highest; its command line may import all of them.
-    ...lab('wire'),
+    ...lab('capture'),
+    ...lab('wire', 'capture'),
     ...lab('messages'),
     ...lab('faults'),
     ...lab('historical', 'wire'),
     ...lab('chat', 'wire'),
-    ...lab('proxy', 'wire', 'messages', 'faults'),
+    ...lab('proxy', 'capture', 'wire', 'messages', 'faults'),
+    ...lab('control', 'wire', 'faults', 'proxy'),
     ...lab('probe', 'wire', 'messages'),
     ...lab('experiment', 'wire', 'messages', 'historical'),
     ...lab('phenomena', 'wire', 'messages', 'faults', 'historical', 'proxy', 'experiment'),
-    ...lab('render', 'wire', 'messages', 'proxy', 'probe', 'phenomena'),
-    ...lab('page', 'messages', 'faults', 'proxy', 'experiment', 'phenomena', 'render'),
+    ...lab('render', 'capture', 'wire', 'messages', 'proxy', 'probe', 'phenomena'),
+    ...lab('page', 'messages', 'faults', 'proxy', 'experiment', 'phenomena', 'capture', 'render'),
     {
       name: 'what runs in the browser too imports nothing of Node',
       severity: 'error',
-      from: { path: `${src('lab')}(page/protocol|phenomena/names)\\.ts` },
+      from: { path: `${src('lab')}(page/protocol|phenomena/names|messages/filter)\\.ts` },
       to: { pathNot: [`${src('lab')}phenomena/names\\.ts`, 'node_modules/valibot/'] },
     },
   ],

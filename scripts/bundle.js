@@ -23,10 +23,20 @@ const serversStayOutside = {
   },
 };
 
+/**
+ * Writes our version into a bundle, which elsewhere is read from package.json by a loader that takes a millisecond.
+ * @type {import('rolldown').Plugin}
+ */
+const knowsItsVersion = {
+  name: 'knows-its-version',
+  load: (id) =>
+    id.endsWith('/dist/protocol/version.js') ? `export const VERSION = ${JSON.stringify(version)};` : null,
+};
+
 /** What every call to a host needs. */
 const toCall = [
   /\/framing\/dist\//,
-  /\/dist\/(protocol|client|text)\/(?!(pair|audit|transfer\/movement)\.)/,
+  /\/dist\/(protocol|client|text)\/(?!(pair|audit|login-shell|transfer\/movement)\.)/,
   /\/dist\/(errors|home|started|files\/record-log|fleet\/history\/(note|folder))\.js$/,
   /\/dist\/link\/(link|batch|shared-reads|dial|handshake|warm\/client)\.js$/,
 ];
@@ -43,6 +53,26 @@ const forSsh = [
   /\/dist\/cli\/(version|ssh\/(?!(settings|master)\.)|words\/(command|closest|own-words|stdin|units)\.|leaving\/(exit|signals)\.|terminal\/(foreground|own-terminal)\.|show\/(columns|control-characters|print|progress|scarce|sink|status-line)\.|hosts\/reach\.)/,
 ];
 
+/** Modules of Node that take longest to load. A short command needs them late or never. */
+const onFirstUse = ['crypto', 'zlib', 'child_process'];
+
+/**
+ * Code that loads these modules on their first use.
+ * @param {string} text
+ */
+function loadingOnFirstUse(text) {
+  let late = text;
+  for (const module of onFirstUse) {
+    const name = `node_${module}`;
+    const atOnce = `let ${name}=require("node:${module}");`;
+    if (!late.includes(atOnce)) throw new Error(`the bundle does not say ${atOnce}`);
+    late = late
+      .replaceAll(new RegExp(`\\b${name}\\.`, 'g'), `${name}().`)
+      .replace(atOnce, `let loaded_${module};const ${name}=()=>loaded_${module}??=require("node:${module}");`);
+  }
+  return late;
+}
+
 /**
  * Bundles a program into a folder of dist: main.cjs, core.cjs with what it needs at once, and the rest.
  * @param {string} program
@@ -56,7 +86,7 @@ async function bundleInto(name, program, atOnce) {
     platform: 'node',
     // Loads a binary beside it.
     external: ['@node-rs/crc32'],
-    plugins: [serversStayOutside],
+    plugins: [serversStayOutside, knowsItsVersion],
     // Except for the entry, loading our modules has no side effects.
     treeshake: { moduleSideEffects: false },
     logLevel: 'silent',
@@ -74,7 +104,7 @@ async function bundleInto(name, program, atOnce) {
 
   // bin/compiled.js keys its cache by this line.
   const core = `${folder}/core.cjs`;
-  const text = readFileSync(core, 'utf8');
+  const text = loadingOnFirstUse(readFileSync(core, 'utf8'));
   writeFileSync(core, `// sendall ${version} ${createHash('sha256').update(text).digest('hex').slice(0, 16)}\n${text}`);
 }
 

@@ -13,7 +13,7 @@ try {
   npm('pack', '--silent', '--workspaces', '--pack-destination', folder);
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
   // All in one command: they need each other, and no registry has them yet.
-  npm('install', '--global', '--silent', '--prefer-offline', ...options, ...tarballs);
+  npm('install', '--global', '--silent', '--prefer-offline', '--no-audit', ...options, ...tarballs);
   const bin = join(npm('prefix', '--global', ...options).trim(), 'bin');
   console.log(`installed ${join(bin, 'sendall')} and ${join(bin, 'wirelab')}`);
   if (!(process.env.PATH ?? '').split(delimiter).includes(bin))

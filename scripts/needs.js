@@ -9,6 +9,7 @@ export const needs = [
   { command: 'chromium', package: 'chromium', wantedBy: "the lab's page in a browser" },
   { command: 'nft', package: 'nftables', wantedBy: 'paths that lose packets' },
   { command: 'ip', package: 'iproute2', wantedBy: 'network namespaces' },
+  { command: 'tcpdump', package: 'tcpdump', wantedBy: 'captures' },
   { command: 'erl', package: 'erlang-base', wantedBy: "the socket server's Erlang peer" },
   { command: 'socat', package: 'socat', wantedBy: "the socket server's peers" },
   { command: 'gcc', package: 'gcc', wantedBy: "the load generator of the socket server's benchmark" },

@@ -19,7 +19,7 @@ beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'sendall-pack-'));
   const tarballs = pack(repository, project, ...names).map((file) => `./${file}`);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }));
-  inProject('npm', 'install', '--silent', '--ignore-scripts', '--prefer-offline', ...tarballs);
+  inProject('npm', 'install', '--silent', '--ignore-scripts', '--prefer-offline', '--no-audit', ...tarballs);
 });
 afterAll(() => {
   for (const folder of [repository, project]) rmSync(folder, { recursive: true, force: true });

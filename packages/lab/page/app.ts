@@ -1,6 +1,6 @@
 /** Puts the page together: tabs, language, colours, and the four views. */
 import { onState, onTrouble } from './connection.js';
-import { byId } from './dom.js';
+import { byId, el } from './dom.js';
 import { currentLanguage, setLanguage, t, translateDocument } from './words.js';
 import { workbench } from './workbench.js';
 import { phenomena } from './phenomena.js';
@@ -63,6 +63,17 @@ function useTheme() {
   document.documentElement.dataset.theme = theme.value;
 }
 
+const text = byId('text') as HTMLSelectElement;
+text.addEventListener('change', () => {
+  keep({ text: text.value === 'normal' ? undefined : text.value });
+  useText();
+});
+function useText() {
+  const named = here().values.get('text');
+  text.value = named === 'large' || named === 'projector' ? named : 'normal';
+  document.documentElement.dataset.text = text.value;
+}
+
 let connected: boolean | undefined;
 let misunderstood: string | undefined;
 function translate() {
@@ -74,7 +85,7 @@ function translate() {
 function showState() {
   const link = byId('link');
   const state = connected === undefined ? '' : t(connected ? 'connected' : 'disconnected');
-  link.textContent = connected && misunderstood ? misunderstood : state;
+  link.replaceChildren(el('span', {}, connected && misunderstood ? misunderstood : state));
   link.dataset.state = connected === undefined ? '' : connected ? 'open' : 'closed';
 }
 onState((open) => {
@@ -89,6 +100,7 @@ onTrouble((what) => {
 
 function show() {
   useTheme();
+  useText();
   useLanguage();
   select(views.findIndex(({ name }) => name === here().tab));
 }

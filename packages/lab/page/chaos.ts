@@ -1,47 +1,66 @@
-/** A proxy that does to bytes what networks do. */
-import type { Asked, LabEvent } from '../dist/page/protocol.js';
+/** A proxy that does to bytes what networks do: its faults on one side, the bytes before and after them on the other. */
+import type { Answer, Asked } from '../dist/page/protocol.js';
+import { bench, chips } from './bench.js';
 import { ask, onEvent } from './connection.js';
-import { check, control, el, field } from './dom.js';
-import { buttons, closed, describeTraffic, lead, serverField } from './proxy-view.js';
-import { currentLanguage, t, type Word } from './words.js';
+import { choice } from './controls.js';
+import { control, el, field } from './dom.js';
+import { beforeAfter, struckAt } from './draw/before-after.js';
+import { Flows, sumOf, type ChaosEvent, type Flow } from './draw/flows.js';
+import { milliseconds } from './draw/spans.js';
+import { exportBar } from './export.js';
+import { faultControls, faultsInPlace, faultsOf, isSame, type Faults } from './fault-controls.js';
+import { here, keep } from './place.js';
+import { buttons, closed, lead, serverField, summary } from './proxy-view.js';
+import { t, type Word } from './words.js';
 
 const MOST_EVENTS = 300;
+/** Milliseconds between two drawings while bytes pass. */
+const REDRAW_MS = 100;
+/** Milliseconds after the last change of a setting. */
+const SETTLED_MS = 300;
 
-type ChaosEvent = Extract<LabEvent, { type: 'chaos' }>;
+const USUAL: { readonly to: string; readonly seed: number; readonly faults: Faults } = {
+  to: 'demo',
+  seed: 42,
+  faults: { slice: 3, jitter: 5 },
+};
 
-/** A fault with a number. */
-interface Knob {
-  name: Exclude<keyof Asked<'chaos'>['faults'], 'halfClose'>;
-  word: Word;
-  unit?: Word;
-  most: number;
-  step?: number;
-}
-
-const KNOBS: Knob[] = [
-  { name: 'slice', word: 'slice', unit: 'bytes', most: 65_536 },
-  { name: 'coalesce', word: 'coalesce', unit: 'ms', most: 5000 },
-  { name: 'latency', word: 'latency', unit: 'ms', most: 5000 },
-  { name: 'jitter', word: 'jitter', unit: 'ms', most: 5000 },
-  { name: 'throttle', word: 'throttle', unit: 'bytesPerSecond', most: 1e9 },
-  { name: 'stall', word: 'stall', unit: 'ms', most: 5000 },
-  { name: 'corrupt', word: 'corrupt', most: 1, step: 0.001 },
-  { name: 'cutEvery', word: 'cutEvery', unit: 'bytes', most: 1e9 },
-  { name: 'resetAfter', word: 'resetAfter', unit: 'bytes', most: 1e9 },
+const PRESETS: readonly { readonly word: Word; readonly faults: Faults }[] = [
+  { word: 'chaosSlices', faults: USUAL.faults },
+  { word: 'chaosGlue', faults: { coalesce: 200 } },
+  { word: 'chaosBits', faults: { corrupt: 0.02 } },
+  { word: 'chaosStall', faults: { latency: 20, stall: 100 } },
+  { word: 'chaosCut', faults: { cutEvery: 60 } },
 ];
 
 export function chaos(root: HTMLElement) {
-  let to = 'demo';
-  let seed = 42;
-  let halfClose = false;
-  const values: Partial<Record<Knob['name'], number>> = { slice: 3, jitter: 5 };
+  const { values } = here();
+  let to = values.get('chaos-to') ?? USUAL.to;
+  let seed = seedOf(values.get('seed'));
+  let faults = faultsOf(values) ?? USUAL.faults;
+  let way = wayOf(values.get('chaos-way'));
   let address: string | undefined;
   let problem: string | undefined;
-  let outcome: string | undefined;
-  let faults: readonly { en: string; zh: string }[] = [];
+  let outcome: Answer<'traffic'> | undefined;
+  let isSending = false;
   let events: ChaosEvent[] = [];
+  let flows = new Flows();
   let running = false;
+  let settled: ReturnType<typeof setTimeout> | undefined;
+  let redraw: ReturnType<typeof setTimeout> | undefined;
+  /** Runs; an answer to an earlier one is not shown. */
+  let runs = 0;
+
+  let form = el('form');
+  let presets: ReturnType<typeof chips> | undefined;
+  const result = el('div', { class: 'result', role: 'region' });
+  const head = summary();
+  const picture = el('div', { class: 'flows' });
+  const shown = el('div', { class: 'outcome' }, head.element, picture);
   let list = el('ol', { class: 'events' });
+  let drawnWidth = 0;
+
+  const isDemo = (): boolean => to.trim() === 'demo';
 
   onEvent((message) => {
     if (message.type !== 'chaos') return;
@@ -50,131 +69,228 @@ export function chaos(root: HTMLElement) {
       events.shift();
       list.firstElementChild?.remove();
     }
-    root.querySelector('.waiting')?.remove();
     list.append(row(message));
-    list.scrollTop = list.scrollHeight;
+    flows.see(message);
+    redraw ??= setTimeout(() => {
+      redraw = undefined;
+      drawPicture();
+    }, REDRAW_MS);
   });
 
-  async function start() {
-    events = [];
-    problem = outcome = undefined;
-    const chosen = Object.fromEntries(Object.entries(values).filter(([, value]) => value > 0));
+  new ResizeObserver(() => {
+    if (Math.abs(picture.clientWidth - drawnWidth) > 1) drawPicture();
+  }).observe(picture);
+
+  function changed(): void {
+    markPreset();
+    keep({
+      ...faultsInPlace(faults, USUAL.faults),
+      seed: seed === USUAL.seed ? undefined : String(seed),
+      'chaos-to': to === USUAL.to ? undefined : to,
+      'chaos-way': way === 'both' ? undefined : way,
+    });
+    clearTimeout(settled);
+    if (running) settled = setTimeout(() => void (isDemo() ? start() : change()), SETTLED_MS);
+  }
+
+  const asked = (): Asked<'chaos'>['faults'] => (way === 'both' ? faults : { [way]: faults });
+
+  /** Another's connections go on; the faults change under way. */
+  async function change(): Promise<void> {
     try {
-      const started = await ask('chaos', { to, seed, faults: { ...chosen, halfClose } });
-      ({ address, faults = [] } = started);
-      running = true;
+      await ask('change', { faults: asked() });
+      problem = undefined;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
-    draw();
+    drawHead();
   }
 
-  async function stop() {
+  /** Starts the proxy, or starts it again with other faults. The lab's own server gets traffic at once. */
+  async function start(): Promise<void> {
+    const number = ++runs;
+    events = [];
+    flows = new Flows();
+    problem = outcome = undefined;
+    const wasRunning = running;
+    try {
+      const started = await ask('chaos', { to, seed, faults: asked() });
+      if (number !== runs) return;
+      // What the proxy before it did to connections that it ended.
+      events = [];
+      flows = new Flows();
+      ({ address } = started);
+      running = true;
+    } catch (error) {
+      if (number !== runs) return;
+      running = false;
+      address = undefined;
+      problem = error instanceof Error ? error.message : String(error);
+    }
+    if (running !== wasRunning) drawForm();
+    drawResult();
+    if (running && isDemo()) await traffic();
+  }
+
+  async function stop(): Promise<void> {
+    runs += 1;
+    clearTimeout(settled);
     await ask('stop', { view: 'chaos' }).catch(() => {});
     running = false;
     address = undefined;
-    draw();
+    drawForm();
+    drawResult();
   }
 
-  async function traffic() {
-    outcome = t('running');
-    draw();
+  async function traffic(): Promise<void> {
+    const number = runs;
+    isSending = true;
+    drawHead();
     try {
-      outcome = describeTraffic(await ask('traffic', { view: 'chaos' }));
+      const answer = await ask('traffic', { view: 'chaos' });
+      if (number === runs) outcome = answer;
     } catch (error) {
-      outcome = undefined;
-      problem = error instanceof Error ? error.message : String(error);
+      if (number === runs) problem = error instanceof Error ? error.message : String(error);
     }
-    draw();
+    if (number !== runs) return;
+    isSending = false;
+    drawPicture();
   }
 
-  function draw() {
+  function drawForm(): void {
     const focused = document.activeElement?.getAttribute('data-name');
-    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(row));
-    root.replaceChildren(
-      el('p', { class: 'intro' }, t('chaosIntro')),
-      el(
-        'form',
-        {
-          class: 'controls chaos-form',
-          onsubmit: (event: Event) => {
-            event.preventDefault();
-            void (running ? stop() : start());
-          },
+    const made = el(
+      'form',
+      {
+        class: 'controls',
+        id: 'chaos-settings',
+        onsubmit: (event: Event) => {
+          event.preventDefault();
+          void (running ? stop() : start());
         },
-        el(
-          'div',
-          { class: 'row' },
-          serverField(to, running, (value) => (to = value)),
-          field(
-            t('seed'),
-            el('input', {
-              type: 'number',
-              min: '0',
-              max: '4294967295',
-              value: String(seed),
-              disabled: running,
-              oninput: (event: Event) => (seed = Number(control(event).value)),
-            }),
-          ),
+      },
+      buttons(to, running, () => void traffic()),
+      serverField(to, running, (value) => {
+        to = value;
+        changed();
+      }),
+      ...faultControls(faults, (now) => {
+        faults = now;
+        changed();
+      }),
+      field(
+        t('strike'),
+        choice(
+          way,
+          [
+            ['both', t('bothWays')],
+            ['up', t('toServer')],
+            ['down', t('toClient')],
+          ],
+          (chosen) => {
+            way = wayOf(chosen);
+            changed();
+          },
         ),
-        el(
-          'fieldset',
-          {},
-          el('legend', {}, t('faults')),
-          el(
-            'div',
-            { class: 'knobs' },
-            ...KNOBS.map(({ name, word, unit, most, step }) =>
-              field(
-                unit ? `${t(word)} (${t(unit)})` : t(word),
-                el('input', {
-                  type: 'number',
-                  min: '0',
-                  max: String(most),
-                  step: String(step ?? 1),
-                  value: String(values[name] ?? 0),
-                  disabled: running,
-                  oninput: (event: Event) => (values[name] = Number(control(event).value)),
-                }),
-              ),
-            ),
-          ),
-          el('p', { class: 'hint' }, t('off')),
-          check(
-            t('halfClose'),
-            el('input', {
-              type: 'checkbox',
-              checked: halfClose,
-              disabled: running,
-              onchange: (event: Event) => (halfClose = control(event).checked),
-            }),
-          ),
-        ),
-        buttons(to, running, () => void traffic()),
       ),
-      el(
-        'div',
-        { role: 'status', class: 'state' },
-        problem ? el('p', { class: 'error' }, problem) : undefined,
-        address ? el('p', { class: 'listening' }, t('listening', { address })) : undefined,
-        running && faults.length > 0
-          ? el(
-              'p',
-              { class: 'facts' },
-              ...faults.map((fault) => el('span', { class: 'fact' }, fault[currentLanguage()])),
-            )
-          : undefined,
-        outcome ? el('p', {}, outcome) : undefined,
+      field(
+        t('seed'),
+        el('input', {
+          type: 'number',
+          min: '0',
+          max: '4294967295',
+          value: String(seed),
+          disabled: running && !isDemo(),
+          oninput: (event: Event) => {
+            seed = seedOf(control(event).value);
+            changed();
+          },
+        }),
+        t('seedHint'),
       ),
-      running && events.length === 0 ? el('p', { class: 'quiet waiting' }, t('nothingYet')) : el('span'),
-      list,
     );
-    if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
-    list.scrollTop = list.scrollHeight;
+    form.replaceWith(made);
+    form = made;
+    if (focused) (form.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
   }
 
-  return { translate: draw };
+  function drawHead(): void {
+    const sum = sumOf(flows.all);
+    head.show({
+      headline:
+        sum.reads > 0 ? t('chaosHeadline', { r: sum.reads, w: sum.writes }) : t(running ? 'nothingYet' : 'chaosIdle'),
+      facts: [
+        sum.cuts > 0 ? t('nCuts', { n: sum.cuts }) : undefined,
+        sum.joins > 0 ? t('nJoins', { n: sum.joins }) : undefined,
+        sum.flips > 0 ? t('nFlips', { n: sum.flips }) : undefined,
+        sum.heldMs >= 1 ? t('heldUpTo', { ms: milliseconds(sum.heldMs) }) : undefined,
+        sum.lost > 0 ? t('lostBytes', { n: sum.lost }) : undefined,
+      ],
+      outcome,
+      isSending,
+      problem,
+      address,
+    });
+  }
+
+  function drawPicture(): void {
+    drawHead();
+    drawnWidth = picture.clientWidth;
+    if (drawnWidth === 0) return;
+    const room = drawnWidth - PADDING;
+    picture.replaceChildren(...flows.all.filter(hasBytes).map((flow) => beforeAfter(flow, room)));
+  }
+
+  function drawResult(): void {
+    result.setAttribute('aria-label', t('measured'));
+    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(row));
+    result.replaceChildren(
+      shown,
+      el('details', { class: 'as-table' }, el('summary', {}, t('allEvents')), list),
+      exportBar({
+        name: 'chaos',
+        pcap: 'chaos',
+        picture: () => shown,
+        data: () => ({ wirelab: 'chaos', settings: { to, seed, faults: asked() }, events, traffic: outcome }),
+      }),
+    );
+    drawPicture();
+  }
+
+  function draw(): void {
+    drawForm();
+    presets = chips(
+      PRESETS.map(({ word }) => t(word)),
+      (index) => {
+        faults = PRESETS[index]!.faults;
+        drawForm();
+        changed();
+        if (!running) void start();
+      },
+    );
+    root.replaceChildren(el('p', { class: 'intro' }, t('chaosIntro')), presets.element, bench(form, result));
+    markPreset();
+    drawResult();
+  }
+
+  function markPreset(): void {
+    presets?.mark(PRESETS.findIndex((preset) => isSame(preset.faults, faults)));
+  }
+
+  return { translate: draw, shown: drawPicture };
+}
+
+type Way = 'both' | 'up' | 'down';
+const wayOf = (text: string | undefined): Way => (text === 'up' || text === 'down' ? text : 'both');
+
+/** Of a flow's card, left and right. */
+const PADDING = 36;
+
+const hasBytes = (flow: Flow): boolean => flow.came > 0;
+
+function seedOf(text: string | undefined): number {
+  const seed = Number(text ?? USUAL.seed);
+  return Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32 ? seed : USUAL.seed;
 }
 
 const row = (event: ChaosEvent) => el('li', { class: `event ${event.event}` }, ...lead(event), says(event));
@@ -187,8 +303,10 @@ function says(event: ChaosEvent) {
       return closed(event);
     case 'read':
       return el('span', {}, t('readOf', { n: event.length }));
+    case 'write':
+      return el('span', {}, t('writeOf', { n: event.length }));
     case 'fault':
-      return el('span', {}, el('span', { class: 'tag fault' }, t('tagFault')), ` ${event.what} @ ${event.afterBytes}`);
+      return el('span', {}, el('span', { class: 'tag fault' }, t('tagFault')), ` ${struckAt(event)}`);
     case 'end':
       return el('span', {}, t('ended'));
     default:

@@ -7,10 +7,12 @@ import {
   type LabEvent,
   type LabMessage,
   type PageRequest,
+  type Progress,
 } from '../dist/page/protocol.js';
 
 interface Waiting {
   resolve: (message: LabMessage) => void;
+  progress: ((step: Progress) => void) | undefined;
   reject: (error: Error) => void;
 }
 
@@ -47,6 +49,7 @@ socket.addEventListener('message', (event: MessageEvent<string>) => {
 
 function answered(message: Exclude<LabMessage, LabEvent>): void {
   const asked = waiting.get(message.id);
+  if (message.type === 'progress') return asked?.progress?.(message);
   waiting.delete(message.id);
   if (message.type === 'error') {
     if (asked) asked.reject(new Error(message.message));
@@ -67,14 +70,18 @@ function trouble(what: string): void {
   for (const tell of troubles) tell(what);
 }
 
-/** Sends a request and resolves with its answer. */
-export async function ask<K extends PageRequest['type']>(type: K, request: Asked<K>): Promise<Answer<K>> {
+/** Sends a request and resolves with its answer. `progress` hears how far it has come. */
+export async function ask<K extends PageRequest['type']>(
+  type: K,
+  request: Asked<K>,
+  progress?: (step: Progress) => void,
+): Promise<Answer<K>> {
   await opened;
   lastId += 1;
   const id = lastId;
   const message = await new Promise<LabMessage>((resolve, reject) => {
     if (socket.readyState !== WebSocket.OPEN) reject(new Error('the lab has ended'));
-    waiting.set(id, { resolve, reject });
+    waiting.set(id, { resolve, reject, progress });
     socket.send(JSON.stringify({ type, id, ...request }));
   });
   if (message.type !== ANSWERS[type]) throw new Error(`the lab answered "${type}" with "${message.type}"`);

@@ -1,9 +1,11 @@
 /** A proxy that shows which reads carried which messages. */
-import type { LabEvent } from '../dist/page/protocol.js';
+import type { Answer, LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
-import { control, el, field } from './dom.js';
-import { buttons, closed, describeTraffic, lead, serverField } from './proxy-view.js';
-import { content } from './spans.js';
+import { check, control, el, field } from './dom.js';
+import { eventFilter } from './event-filter.js';
+import { exportBar } from './export.js';
+import { buttons, closed, lead, serverField, summary } from './proxy-view.js';
+import { content, milliseconds } from './draw/spans.js';
 import { t } from './words.js';
 
 const MOST_EVENTS = 300;
@@ -15,36 +17,59 @@ export function inspect(root: HTMLElement) {
   let to = 'demo';
   let framing = 'u32be';
   let framingBack = 'u32be';
+  let pairs = false;
   let address: string | undefined;
   let problem: string | undefined;
   let events: InspectEvent[] = [];
-  let outcome: string | undefined;
+  let outcome: Answer<'traffic'> | undefined;
+  let isSending = false;
   let running = false;
   let list = el('ol', { class: 'events' });
+  /** All that were seen, also those that have left the list. */
+  const seen = { reads: 0, messages: 0, glued: 0, split: 0 };
+  const head = summary();
+  const filter = eventFilter(() => {
+    for (const [index, event] of events.entries()) {
+      (list.children[index] as HTMLElement | undefined)?.toggleAttribute('hidden', !filter.fits(event));
+    }
+  });
+  const shownRow = (event: InspectEvent): HTMLElement => {
+    const made = row(event);
+    made.toggleAttribute('hidden', !filter.fits(event));
+    return made;
+  };
 
   onEvent((message) => {
     if (message.type !== 'inspected') return;
     events.push(message);
+    if (message.event === 'read') {
+      seen.reads += 1;
+      seen.messages += message.messages.length;
+      if (message.glued) seen.glued += 1;
+      if (message.split) seen.split += 1;
+    }
     if (events.length > MOST_EVENTS) {
       events.shift();
       list.firstElementChild?.remove();
     }
-    root.querySelector('.waiting')?.remove();
+    drawHead();
     const following = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
-    list.append(row(message));
+    list.append(shownRow(message));
     if (following) list.scrollTop = list.scrollHeight;
   });
 
   async function start() {
     events = [];
+    Object.assign(seen, { reads: 0, messages: 0, glued: 0, split: 0 });
     problem = outcome = undefined;
     try {
-      ({ address } = await ask('inspect', { to, framing, framingBack }));
+      ({ address } = await ask('inspect', { to, framing, framingBack, pairs }));
       running = true;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
     draw();
+    if (running && to.trim() === 'demo') await traffic();
   }
 
   async function stop() {
@@ -55,17 +80,38 @@ export function inspect(root: HTMLElement) {
   }
 
   async function traffic() {
+    isSending = true;
+    drawHead();
     try {
-      outcome = describeTraffic(await ask('traffic', { view: 'inspect' }));
+      outcome = await ask('traffic', { view: 'inspect' });
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
+    isSending = false;
     draw();
+  }
+
+  function drawHead() {
+    head.show({
+      headline:
+        seen.reads > 0
+          ? t('inspectHeadline', { r: seen.reads, m: seen.messages })
+          : t(running ? 'nothingYet' : 'inspectIdle'),
+      facts: [
+        seen.glued > 0 ? t('nGlued', { n: seen.glued }) : undefined,
+        seen.split > 0 ? t('nSplit', { n: seen.split }) : undefined,
+      ],
+      outcome,
+      isSending,
+      problem,
+      address,
+    });
   }
 
   function draw() {
     const focused = document.activeElement?.getAttribute('data-name');
-    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(row));
+    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(shownRow));
+    const shown = el('div', { class: 'outcome' }, head.element, list);
     root.replaceChildren(
       el('p', { class: 'intro' }, t('inspectIntro')),
       el(
@@ -97,18 +143,31 @@ export function inspect(root: HTMLElement) {
             oninput: (event: Event) => (framingBack = control(event).value),
           }),
         ),
-        buttons(to, running, () => void traffic()),
+        el(
+          'div',
+          { class: 'row-end' },
+          check(
+            t('pairs'),
+            el('input', {
+              type: 'checkbox',
+              checked: pairs,
+              disabled: running,
+              onchange: (event: Event) => (pairs = control(event).checked),
+            }),
+          ),
+          buttons(to, running, () => void traffic()),
+        ),
       ),
-      el(
-        'div',
-        { role: 'status', class: 'state' },
-        problem ? el('p', { class: 'error' }, problem) : undefined,
-        address ? el('p', { class: 'listening' }, t('listening', { address })) : undefined,
-        outcome ? el('p', {}, outcome) : undefined,
-      ),
-      running && events.length === 0 ? el('p', { class: 'quiet waiting' }, t('nothingYet')) : el('span'),
-      list,
+      filter.element(),
+      shown,
+      exportBar({
+        name: 'inspect',
+        pcap: 'inspect',
+        picture: () => shown,
+        data: () => ({ wirelab: 'inspect', settings: { to, framing, framingBack }, events, traffic: outcome }),
+      }),
     );
+    drawHead();
     if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
     list.scrollTop = list.scrollHeight;
   }
@@ -135,10 +194,28 @@ function body(event: InspectEvent): HTMLElement[] {
       ];
     case 'guess':
       return [el('strong', {}, t('guessed', { list: guesses(event.guesses) }))];
+    case 'pair':
+      return [
+        el('strong', {}, t('answered', { n: event.request.index, ms: milliseconds(event.tookMs) })),
+        el('span', { class: 'payloads' }, payload(event.request), payload(event.answer)),
+      ];
+    case 'unanswered':
+      return [
+        el('strong', { class: 'bad' }, t('unanswered', { n: event.request.index, ms: milliseconds(event.waitedMs) })),
+        el('span', { class: 'payloads' }, payload(event.request)),
+      ];
+    case 'unasked':
+      return [el('strong', {}, t('unasked')), el('span', { class: 'payloads' }, payload(event.answer))];
+    case 'wire':
+      return [el('span', {}, `${event.what} ${event.offset}–${event.offset + event.length}`)];
     default:
       return [el('span', {}, event.reason)];
   }
 }
+
+type Message = Extract<InspectEvent, { event: 'unasked' }>['answer'];
+
+const payload = (message: Message) => el('span', { class: `payload c${message.index % 8}` }, content(message));
 
 function readBody(event: ReadEvent) {
   const tags = [];

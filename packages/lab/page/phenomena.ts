@@ -1,31 +1,40 @@
 /** The nine phenomena of the chapter, each run on demand. */
 import { PHENOMENON_NAMES, type PhenomenonName } from '../dist/phenomena/names.js';
-import type { Answer } from '../dist/page/protocol.js';
+import type { Answer, Progress } from '../dist/page/protocol.js';
 import { ask } from './connection.js';
+import { choice } from './controls.js';
 import { el } from './dom.js';
+import { lastOf, requests } from './draw/requests.js';
+import { stories } from './draw/stories.js';
+import { exportBar } from './export.js';
 import { goTo, here } from './place.js';
-import { requests } from './requests.js';
-import { timeline } from './timeline.js';
+import { progressBar } from './progress.js';
 import { currentLanguage, t, type Word } from './words.js';
 
 /** The findings of a phenomenon, or why it failed. */
 type Result = Answer<'show'> | { failed: string };
 type ShownPhenomenon = Answer<'show'>['en'];
+type Observation = ShownPhenomenon['observations'][number];
 
 export function phenomena(root: HTMLElement) {
   let current: PhenomenonName = 'sticky';
   /** Measurements, by name. */
   const results = new Map<PhenomenonName, Result>();
   /** Phenomena running or waiting for their turn. */
-  const busy: Set<PhenomenonName> = new Set();
-  let playing: { stop(): void }[] = [];
+  const busy = new Map<PhenomenonName, { last?: Progress; update?: (step: Progress) => void }>();
+  let playing: { stop(): void } | undefined;
 
   async function run(name: PhenomenonName) {
     if (busy.has(name)) return;
-    busy.add(name);
+    const progress: { last?: Progress; update?: (step: Progress) => void } = {};
+    busy.set(name, progress);
     draw();
     try {
-      results.set(name, await ask('show', { name }));
+      const answer = await ask('show', { name }, (step) => {
+        progress.last = step;
+        progress.update?.(step);
+      });
+      results.set(name, answer);
     } catch (error) {
       results.set(name, { failed: error instanceof Error ? error.message : String(error) });
     }
@@ -33,13 +42,20 @@ export function phenomena(root: HTMLElement) {
     if (name === current) draw(true);
   }
 
+  function chooseOne(name: PhenomenonName): void {
+    current = name;
+    goTo('phenomena', name);
+    if (results.has(name)) draw();
+    else void run(name);
+  }
+
   function draw(play: boolean = false) {
-    for (const each of playing) each.stop();
-    playing = [];
+    playing?.stop();
+    playing = undefined;
     const focused = document.activeElement?.getAttribute('data-name');
     const list = el(
       'nav',
-      { class: 'list', 'aria-label': t('choose') },
+      { 'aria-label': t('choose') },
       el(
         'ul',
         {},
@@ -53,12 +69,7 @@ export function phenomena(root: HTMLElement) {
                 type: 'button',
                 'data-name': name,
                 'aria-current': name === current ? 'true' : undefined,
-                onclick: () => {
-                  current = name;
-                  goTo('phenomena', name);
-                  if (results.has(name)) draw();
-                  else void run(name);
-                },
+                onclick: () => chooseOne(name),
               },
               el('span', { class: 'code' }, name),
               t(`p_${name}` as Word),
@@ -67,12 +78,20 @@ export function phenomena(root: HTMLElement) {
         ),
       ),
     );
+    // On a phone, instead of the list.
+    const picker = choice(
+      current,
+      PHENOMENON_NAMES.map((name) => [name, t(`p_${name}` as Word)]),
+      (name) => chooseOne(name as PhenomenonName),
+    );
+    picker.setAttribute('aria-label', t('choose'));
+    picker.setAttribute('data-name', 'picker');
     const result = results.get(current);
     root.replaceChildren(
       el(
         'div',
         { class: 'split' },
-        list,
+        el('div', { class: 'list' }, list, picker),
         el('div', { class: 'result', 'aria-busy': busy.has(current) ? 'true' : 'false' }, ...detail(result, play)),
       ),
     );
@@ -93,30 +112,67 @@ export function phenomena(root: HTMLElement) {
       t(result ? 'runAgain' : 'run'),
     );
     const heading = el('div', { class: 'heading' }, el('h2', {}, shown?.title ?? t(`p_${current}` as Word)), button);
-    if (busy.has(current)) return [heading, el('p', { class: 'quiet', role: 'status' }, t('running'))];
+    const progress = busy.get(current);
+    if (progress) {
+      const bar = progressBar(progress.last);
+      progress.update = bar.update;
+      return [heading, el('p', { class: 'sr', role: 'status' }, t('running')), bar.element];
+    }
     if (result && 'failed' in result) return [heading, el('p', { class: 'error', role: 'alert' }, result.failed)];
-    if (!shown) return [heading];
-    return [
+    if (!result || !shown) return [heading];
+    const picture = el(
+      'div',
+      { class: 'outcome' },
       heading,
-      el('p', { class: 'claim' }, el('strong', {}, `${t('chapterSays')}: `), shown.chapter),
-      el('p', { class: 'measured', role: 'status' }, el('strong', {}, `${t('measured')}: `), shown.explanation),
+      el('p', { class: 'headline', role: 'status' }, shown.verdict),
       shown.notShown ? el('p', { class: 'error' }, el('strong', {}, `${t('notShown')}: `), shown.notShown) : undefined,
       shown.plot ? plot(shown.plot) : undefined,
-      shown.table ? table(shown.table) : undefined,
-      ...shown.observations.map((observation, index) => {
-        const drawn = observation.requests
-          ? { element: requests(observation.requests, observation.title), stop: () => undefined }
-          : timeline(observation, { play: play && index === 0, back: observation.back });
-        playing.push(drawn);
-        return el(
-          'article',
-          { class: 'card' },
-          el('h3', {}, observation.title),
-          facts(observation.facts),
-          drawn.element,
-        );
+      observed(shown.observations, play),
+      el(
+        'dl',
+        { class: 'sayings' },
+        el('div', {}, el('dt', {}, t('chapterSays')), el('dd', { class: 'claim' }, shown.chapter)),
+        el('div', {}, el('dt', {}, t('measured')), el('dd', { class: 'measured' }, shown.explanation)),
+      ),
+    );
+    return [
+      picture,
+      shown.table
+        ? el('details', { class: 'as-table' }, el('summary', {}, t('numbersAsTable')), table(shown.table))
+        : undefined,
+      exportBar({
+        name: current,
+        ...(shown.observations.length > 0 && { pcap: current }),
+        picture: () => picture,
+        data: () => ({ wirelab: 'phenomenon', en: result.en, zh: result.zh }),
       }),
     ].filter((each) => each !== undefined);
+  }
+
+  /** The observations side by side. */
+  function observed(all: readonly Observation[], play: boolean) {
+    if (all.length === 0) return undefined;
+    const asRequests = all.flatMap(({ requests: each }) => (each ? [each] : []));
+    if (asRequests.length > 0)
+      return el(
+        'div',
+        { class: 'multiples of-requests' },
+        ...all.map(({ title, requests: each = [] }) =>
+          el('article', { class: 'story' }, el('h3', {}, title), requests(each, title, lastOf(asRequests))),
+        ),
+      );
+    const drawn = stories(
+      all
+        .filter((each) => !isShownAsBack(each, all))
+        .map(({ title, facts: values, ...streams }) => ({
+          head: [el('h3', {}, title), facts(values)].filter((each) => each !== undefined),
+          trace: streams,
+          back: streams.back,
+        })),
+      { play },
+    );
+    playing = drawn;
+    return drawn.element;
   }
 
   return {
@@ -134,7 +190,11 @@ export function phenomena(root: HTMLElement) {
   };
 }
 
-function facts(values: ShownPhenomenon['observations'][number]['facts']) {
+/** A dialogue is drawn whole, with its other direction. */
+const isShownAsBack = ({ writes, reads }: Observation, all: readonly Observation[]): boolean =>
+  all.some(({ back }) => back && JSON.stringify([back.writes, back.reads]) === JSON.stringify([writes, reads]));
+
+function facts(values: Observation['facts']) {
   if (!values) return undefined;
   return el(
     'p',

@@ -1,9 +1,12 @@
 /** One sender, one receiver, and all their settings. Each change runs the experiment again. */
 import { MOST_MESSAGES, type Answer } from '../dist/page/protocol.js';
+import { bench, chips } from './bench.js';
 import { ask } from './connection.js';
+import { choice, slider } from './controls.js';
 import { check, control, el, field } from './dom.js';
+import { stories } from './draw/stories.js';
+import { exportBar } from './export.js';
 import { here, keep } from './place.js';
-import { timeline } from './timeline.js';
 import { t, type Word } from './words.js';
 
 /** The values of the controls. */
@@ -99,16 +102,26 @@ export function workbench(root: HTMLElement) {
       last = message;
       show(message, true);
     } catch (error) {
-      if (number === runs) showError(error);
+      if (number !== runs) return;
+      showError(error);
     }
     result.removeAttribute('aria-busy');
   }
 
   function show(message: Answer<'experiment'>, play: boolean) {
     playing?.stop();
-    const drawn = timeline(message, { play });
+    const drawn = stories([{ trace: message }], { play });
     playing = drawn;
-    result.replaceChildren(verdict(message, settings), drawn.element);
+    const shown = el('div', { class: 'outcome' }, verdict(message, settings), drawn.element);
+    result.replaceChildren(
+      shown,
+      exportBar({
+        name: 'experiment',
+        pcap: 'experiment',
+        picture: () => shown,
+        data: () => ({ wirelab: 'experiment', settings, ...message }),
+      }),
+    );
   }
 
   function showError(error: unknown) {
@@ -118,33 +131,24 @@ export function workbench(root: HTMLElement) {
     );
   }
 
-  let presetButtons: HTMLElement[] = [];
-  function markPreset() {
-    presetButtons.forEach((button, index) => button.setAttribute('aria-pressed', String(index === chosen)));
-  }
+  let presets: ReturnType<typeof chips> | undefined;
+  const markPreset = (): void => presets?.mark(chosen);
 
   function draw() {
-    presetButtons = PRESETS.map(({ word, settings: preset }, index) =>
-      el(
-        'button',
-        {
-          type: 'button',
-          class: 'chip',
-          onclick: () => {
-            settings = { ...PLAIN, ...preset };
-            chosen = index;
-            draw();
-            presetButtons[index]?.focus();
-            void run();
-          },
-        },
-        t(word),
-      ),
+    presets = chips(
+      PRESETS.map(({ word }) => t(word)),
+      (index) => {
+        settings = { ...PLAIN, ...PRESETS[index]!.settings };
+        chosen = index;
+        draw();
+        presets?.focus(index);
+        void run();
+      },
     );
     markPreset();
     const controls = el(
       'form',
-      { class: 'controls', onsubmit: (event: Event) => event.preventDefault() },
+      { class: 'controls', id: 'bench-settings', onsubmit: (event: Event) => event.preventDefault() },
       el(
         'fieldset',
         {},
@@ -159,15 +163,15 @@ export function workbench(root: HTMLElement) {
           }),
           t('messagesHint'),
         ),
-        slider(
-          t('delay'),
-          settings.delayMs,
-          0,
-          100,
-          5,
-          (value) => `${value} ${t('ms')}`,
-          (delayMs) => set({ delayMs }),
-        ),
+        slider({
+          label: t('delay'),
+          value: settings.delayMs,
+          least: 0,
+          most: 100,
+          step: 5,
+          say: milliseconds,
+          change: (delayMs) => set({ delayMs }),
+        }),
         check(
           t('noDelay'),
           el('input', {
@@ -190,38 +194,36 @@ export function workbench(root: HTMLElement) {
         'fieldset',
         {},
         el('legend', {}, t('path')),
-        slider(
-          t('slice'),
-          settings.slice,
-          0,
-          16,
-          1,
-          (value) => (value === 0 ? t('sliceOff') : `${value} ${t('bytes')}`),
-          (slice) => set({ slice }),
-        ),
-        slider(
-          t('latency'),
-          settings.latency,
-          0,
-          200,
-          10,
-          (value) => `${value} ${t('ms')}`,
-          (latency) => set({ latency }),
-        ),
+        slider({
+          label: t('slice'),
+          value: settings.slice,
+          least: 0,
+          most: 16,
+          say: (n) => (n === 0 ? t('sliceOff') : t('nBytes', { n })),
+          change: (slice) => set({ slice }),
+        }),
+        slider({
+          label: t('latency'),
+          value: settings.latency,
+          least: 0,
+          most: 200,
+          step: 10,
+          say: milliseconds,
+          change: (latency) => set({ latency }),
+        }),
       ),
       el(
         'fieldset',
         {},
         el('legend', {}, t('receiver')),
-        slider(
-          t('readSize'),
-          Math.log2(settings.readSize),
-          0,
-          10,
-          1,
-          (value) => `${2 ** value} ${t('bytes')}`,
-          (value) => set({ readSize: 2 ** value }),
-        ),
+        slider({
+          label: t('readSize'),
+          value: Math.log2(settings.readSize),
+          least: 0,
+          most: 10,
+          say: (power) => t('nBytes', { n: 2 ** power }),
+          change: (power) => set({ readSize: 2 ** power }),
+        }),
         field(
           t('framing'),
           choice(
@@ -241,11 +243,7 @@ export function workbench(root: HTMLElement) {
     );
     const old = result;
     result = el('div', { class: 'result', 'aria-label': t('measured'), role: 'region' }, ...old.childNodes);
-    root.replaceChildren(
-      el('p', { class: 'intro' }, t('benchIntro')),
-      el('div', { class: 'chips', role: 'group', 'aria-label': t('presets') }, ...presetButtons),
-      el('div', { class: 'bench' }, controls, result),
-    );
+    root.replaceChildren(el('p', { class: 'intro' }, t('benchIntro')), presets.element, bench(controls, result));
   }
 
   return {
@@ -276,40 +274,4 @@ function verdict(message: Answer<'experiment'>, settings: Settings) {
   );
 }
 
-export function slider(
-  label: string,
-  value: number,
-  least: number,
-  most: number,
-  step: number,
-  say: (value: number) => string,
-  change: (value: number) => void,
-) {
-  const shown = el('output', {}, say(value));
-  const input = el('input', {
-    type: 'range',
-    min: String(least),
-    max: String(most),
-    step: String(step),
-    'aria-valuetext': say(value),
-    oninput: () => {
-      shown.textContent = say(Number(input.value));
-      input.setAttribute('aria-valuetext', shown.textContent);
-      change(Number(input.value));
-    },
-  });
-  input.value = String(value);
-  const made = field(label, input);
-  made.querySelector('label')?.append(' ', shown);
-  return made;
-}
-
-function choice(value: string, options: [string, string][], change: (value: string) => void) {
-  const select = el(
-    'select',
-    { onchange: () => change(select.value) },
-    ...options.map(([each, label]) => el('option', { value: each }, label)),
-  );
-  select.value = value;
-  return select;
-}
+const milliseconds = (n: number): string => `${n} ${t('ms')}`;

@@ -1,47 +1,85 @@
 /** Takes the pictures of the lab's page in docs/lab/images: `npm run build`, then `node packages/lab/scripts/pictures.js`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { smallPng } from '../../../scripts/small-png.js';
 
 const root = new URL('../../../', import.meta.url);
 const images = fileURLToPath(new URL('docs/lab/images/', root));
-const WIDE = { width: 1280, height: 900 };
-const NARROW = { width: 390, height: 844 };
+const DESK = { width: 1200, height: 800 };
+/** A story on its own, or two side by side. */
+const COLUMN = { width: 860, height: 900 };
+const TWO = { width: 1280, height: 900 };
+const PHONE = { width: 390, height: 844 };
 
 /**
- * Each picture: its place in the page's address, what to press there, and what to wait for.
- * @type {{ name: string, place: string, viewport?: typeof WIDE, theme?: string, press?: string[], until: string }[]}
+ * Each picture: its place in the page's address, what to press there, what to wait for, and the part of the page that it
+ * shows (without one: the window). In both languages, the Chinese ones end in `-zh`.
+ * @type {{ name: string, place: string, values?: Record<string, string>, viewport?: typeof DESK, press?: string[], until: string, of?: string, languages?: string[] }[]}
  */
 const pictures = [
-  { name: 'workbench', place: 'workbench', until: '#view-workbench .ladder' },
+  { name: 'workbench', place: 'workbench', viewport: DESK, until: '#view-workbench .ladder' },
   {
-    name: 'nagle-dark',
-    place: 'workbench?lateAck=yes&theme=dark',
-    until: '#view-workbench .ladder-break',
+    name: 'nagle',
+    place: 'workbench',
+    values: { lateAck: 'yes' },
+    viewport: COLUMN,
+    until: '#view-workbench .ladder-break:has-text("9 bytes wait")',
+    of: '#view-workbench .outcome',
   },
-  { name: 'rtt-dark', place: 'phenomena/rtt?theme=dark', until: '#view-phenomena .ladder' },
-  { name: 'ready', place: 'phenomena/ready', until: '#view-phenomena .ladder' },
-  { name: 'concurrency', place: 'phenomena/concurrency', until: '#view-phenomena .requests' },
-  { name: 'loss-zh', place: 'phenomena/loss?lang=zh', until: '#view-phenomena .measured' },
   {
-    name: 'narrow-zh-dark',
-    place: 'phenomena/sticky?lang=zh&theme=dark',
-    viewport: NARROW,
-    until: '#view-phenomena .ladder',
+    name: 'sticky',
+    place: 'phenomena/sticky',
+    until: '#view-phenomena .ladder-break:has-text("9 bytes wait")',
+    of: '#view-phenomena .outcome',
+  },
+  {
+    name: 'ready',
+    place: 'phenomena/ready',
+    viewport: COLUMN,
+    until: '#view-phenomena .story',
+    of: '#view-phenomena .outcome',
+  },
+  { name: 'rtt', place: 'phenomena/rtt', until: '#view-phenomena .story', of: '#view-phenomena .multiples' },
+  {
+    name: 'concurrency',
+    place: 'phenomena/concurrency',
+    until: '#view-phenomena .requests',
+    of: '#view-phenomena .outcome',
+  },
+  {
+    name: 'loss',
+    place: 'phenomena/loss',
+    values: { theme: 'dark' },
+    viewport: COLUMN,
+    until: '#view-phenomena .cargo.again',
+    of: '#view-phenomena .story:first-child',
   },
   {
     name: 'inspect',
     place: 'inspect',
-    press: ['#view-inspect button.primary', '#view-inspect [data-name="traffic"]'],
-    until: '#view-inspect .tag.split-tag',
+    viewport: COLUMN,
+    press: ['#view-inspect .primary'],
+    until: '#view-inspect .good',
+    of: '#view-inspect .outcome',
   },
   {
-    name: 'chaos-zh',
-    place: 'chaos?lang=zh',
-    press: ['#view-chaos button.primary', '#view-chaos [data-name="traffic"]'],
-    until: '#view-chaos .event',
+    name: 'chaos',
+    place: 'chaos',
+    values: { 'chaos-corrupt': '0.02', 'chaos-slice': '16', 'chaos-jitter': '20', 'chaos-cutevery': '80' },
+    press: ['#view-chaos .primary'],
+    of: '#view-chaos .outcome',
+    until: '#view-chaos .bad',
+  },
+  {
+    name: 'phone',
+    place: 'workbench',
+    values: { theme: 'dark' },
+    viewport: PHONE,
+    until: '#view-workbench .ladder',
   },
 ];
 
@@ -53,13 +91,34 @@ const [said] = await once(createInterface({ input: lab.stdout }), 'line');
 const address = /listening (http:\S+)/.exec(said)?.[1];
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
-  for (const { name, place, viewport = WIDE, press = [], until } of pictures) {
+  for (const { name, place, values = {}, viewport = TWO, press = [], until, of } of pictures) {
     if (wanted.length > 0 && !wanted.includes(name)) continue;
     const page = await browser.newPage({ viewport, reducedMotion: 'reduce' });
-    await page.goto(`${address}#${place}`);
+    const at = (/** @type {string} */ lang) => `${address}#${place}?${new URLSearchParams({ ...values, lang })}`;
+    await page.goto(at('en'));
     for (const button of press) await page.locator(button).first().click();
-    await page.locator(until).first().waitFor({ timeout: 60_000 });
-    await page.screenshot({ path: `${images}${name}.png` });
+    // What a busy machine does not show at once is tried again.
+    for (let tries = 10; ; tries--) {
+      const shown = page
+        .locator(until)
+        .first()
+        .waitFor({ timeout: tries > 1 ? 20_000 : 60_000 });
+      if (
+        await shown.then(
+          () => true,
+          () => false,
+        )
+      )
+        break;
+      if (tries === 0) throw new Error(`${name}: no ${until}`);
+      await page.reload();
+    }
+    for (const lang of ['en', 'zh']) {
+      await page.goto(at(lang));
+      await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+      const png = of ? await page.locator(of).screenshot() : await page.screenshot();
+      writeFileSync(`${images}${name}${lang === 'zh' ? '-zh' : ''}.png`, smallPng(png));
+    }
     await page.close();
   }
 } finally {

@@ -23,7 +23,10 @@ export { joinChat, type ChatClient } from './chat/client.js';
 export { detectEncoding, textDecoder, type Encoding, type TextDecoderStream } from './encoding.js';
 export { experiment, type Experiment, type ExperimentOptions } from './experiment/experiment.js';
 export {
+  directedFaults,
   faults,
+  type DirectedFaultOptions,
+  type DirectedFaults,
   type Direction,
   type Fault,
   type FaultContext,
@@ -40,6 +43,12 @@ export {
 } from './historical/server.js';
 export { Inspector, type Framings, type InspectEvent, type InspectRead } from './proxy/inspector.js';
 export type { Lang, Text } from './lang.js';
+export { CaptureError, type CaptureLimits } from './capture/packet.js';
+export { FilterError, parseFilter, type Filter, type Filterable } from './messages/filter.js';
+export { byBytes, IDENTITIES, parseIdentify, type Identify, type Role } from './messages/identities.js';
+export { Pairs, type PairedMessage, type PairEvent, type PairOptions } from './proxy/pairs.js';
+export { PcapExport } from './proxy/pcap-export.js';
+export { readCapture, type ReadCapture } from './proxy/captured.js';
 export { phenomena, type Observation, type Phenomenon, type Plot, type Shown, type Table } from './phenomena/index.js';
 export {
   NoAnswerError,

@@ -1,11 +1,15 @@
 /** The historical protocols, with the tutorial's Python programs on the other side. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { serveCommands, type CommandEvent } from '@sendall/lab';
-import { finished, portOf, Program, python, soon, wirelab } from './programs.js';
+import { bin, finished, portOf, Program, python, soon, wirelab } from './programs.js';
 import { rootDescribe, rootTest } from '../../../test/support/root.js';
+import { until } from '../../../test/support/waits.js';
 
 const streams = ['recv', 'length-ready', 'struct-i'] as const;
 const all = [...streams, 'udp'] as const;
@@ -21,7 +25,8 @@ async function exchange(port: number, ...pieces: (string | Buffer)[]): Promise<B
   socket.on('data', (bytes: Buffer) => heard.push(bytes)).on('error', () => {});
   await once(socket, 'connect');
   for (const piece of pieces) socket.write(piece);
-  if (!socket.closed) await once(socket, 'close');
+  // A reset is an end as well.
+  await until(() => socket.closed, 'the end of the connection');
   return Buffer.concat(heard);
 }
 
@@ -55,8 +60,8 @@ describe.each(all)('the tutorial’s %s', (name) => {
   });
 });
 
-async function ask(program: Program, ...words: string[]): Promise<string> {
-  return (await finished(wirelab('call', 'length-ready', `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
+async function ask(program: Program, protocol: string, ...words: string[]): Promise<string> {
+  return (await finished(wirelab('call', protocol, `127.0.0.1:${await portOf(program)}`, ...words))).stdout;
 }
 
 describe('the differences between them', () => {
@@ -90,9 +95,9 @@ describe('the differences between them', () => {
   it('--encoding utf-8 answers in UTF-8, --encoding gbk converts command output', async () => {
     await using utf8 = wirelab('serve', 'length-ready', '--encoding', 'utf-8');
     await using gbk = wirelab('serve', 'length-ready', '--encoding', 'gbk');
-    expect(await ask(utf8, '--encoding', 'utf-8', 'true')).toBe('执行成功');
-    expect(await ask(gbk, '--encoding', 'gbk', 'echo 你好，世界')).toBe('你好，世界\n');
-    expect(await ask(gbk, '--encoding', 'gbk', String.raw`printf '\326\320\316\304'`)).toBe('中文');
+    expect(await ask(utf8, 'length-ready', '--encoding', 'utf-8', 'true')).toBe('执行成功');
+    expect(await ask(gbk, 'length-ready', '--encoding', 'gbk', 'echo 你好，世界')).toBe('你好，世界\n');
+    expect(await ask(gbk, 'length-ready', '--encoding', 'gbk', String.raw`printf '\326\320\316\304'`)).toBe('中文');
   });
 
   it('a datagram reports an answer that did not fit', async () => {
@@ -106,7 +111,7 @@ describe('the differences between them', () => {
   it('reports a datagram without an answer, and exits with 1', async () => {
     await using server = wirelab('serve', 'udp');
     const target = `127.0.0.1:${await portOf(server)}`;
-    const client = await finished(wirelab('call', 'udp', target, '--timeout', '0.3', 'sleep 5'));
+    const client = await finished(wirelab('call', 'udp', target, '--timeout', '0.3', 'sleep 30'));
     expect(client.code).toBe(1);
     expect(client.stderr).toContain('no answer');
   });
@@ -146,6 +151,16 @@ describe('the known faults are gone', () => {
     const { stdout } = await finished(wirelab('call', name, `127.0.0.1:${server.port}`, 'echo free'));
     blocker.destroy();
     expect(stdout).toBe('free\n');
+  });
+
+  it('an answer is whole, however late the system copies it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'wirelab-late-'));
+    // It begins when the command has ended long ago.
+    writeFileSync(join(folder, 'cat'), '#!/bin/sh\nsleep 1.5\nexec /bin/cat "$@"\n', { mode: 0o755 });
+    const env = { ...process.env, PATH: `${folder}:${process.env['PATH']}` };
+    await using server = new Program(process.execPath, [bin, 'serve', 'struct-i'], { env });
+    expect(await ask(server, 'struct-i', 'echo whole; echo there >&2')).toBe('whole\nthere\n');
+    rmSync(folder, { recursive: true });
   });
 
   it('a child left in the background does not hold the answer back', async () => {
@@ -193,7 +208,7 @@ describe('access to commands', () => {
       wirelab('call', 'udp', `127.0.0.1:${server.port}`, '--timeout', '0.3', 'GET / HTTP/1.1'),
     );
     expect(client.code).toBe(1);
-    expect(events.map((event) => event.type)).toEqual(['refused']);
+    await soon(() => events.map((event) => event.type)).toEqual(['refused']);
   });
 
   rootTest('not another user: neither over TCP nor over UDP', async () => {
@@ -207,7 +222,7 @@ describe('access to commands', () => {
     await using stranger = new Program('/bin/bash', ['-c', script], { uid: nobody });
     await stranger.ended;
     expect(stranger.stdout).toBe('');
-    expect(events.map((event) => event.type)).toEqual(['refused', 'refused']);
+    await soon(() => events.map((event) => event.type)).toEqual(['refused', 'refused']);
   });
 });
 

@@ -315,7 +315,8 @@ describe('wirelab inspect', () => {
       ).toEqual(plain(events.slice(1)));
       expect((await finished(wirelab('replay', file))).stdout).toContain('2 messages, and 5 of 8 bytes of the next');
 
-      const again = await finished(wirelab('replay', file, '--to', `127.0.0.1:${port}`, '--json', '--speed', '100'));
+      const to = ['--to', `127.0.0.1:${port}`, '--patience', '60'];
+      const again = await finished(wirelab('replay', file, ...to, '--json', '--speed', '100'));
       const down = again.stdout
         .split('\n')
         .filter(Boolean)

@@ -85,5 +85,5 @@ export async function finished(program: Program): Promise<{ code: number | null;
 
 /** Polls until a condition holds, long enough for a busy machine. */
 export function soon<T>(read: () => T) {
-  return expect.poll(read, { timeout: patience(15_000) });
+  return expect.poll(read, { timeout: patience(30_000) });
 }

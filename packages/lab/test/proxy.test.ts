@@ -6,7 +6,6 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { faults, startProxy, type FaultOptions, type ProxyEvent } from '@sendall/lab';
 import { finished, portOf, Program, wirelab, soon } from './programs.js';
-import { patience } from '../../../test/support/waits.js';
 
 const loopback = { host: '127.0.0.1', port: 0 };
 
@@ -59,6 +58,20 @@ async function through(port: number, bytes: Buffer): Promise<{ bytes: Buffer; er
 }
 
 describe('a proxy without faults', () => {
+  it('has told the end of each connection when it is closed', async () => {
+    await using server = await listening(echo);
+    const proxy = await proxied(server.port);
+    const clients = [1, 2].map(() => connect(proxy.port, '127.0.0.1').on('error', () => {}));
+    for (const client of clients) {
+      client.write('hello');
+      await once(client, 'data');
+    }
+    await proxy[Symbol.asyncDispose]();
+    const ends = proxy.events.flatMap((event) => (event.type === 'close' ? [event.connection] : []));
+    expect(new Set(ends)).toEqual(new Set([1, 2]));
+    for (const client of clients) client.destroy();
+  });
+
   it('passes 4 MB both ways unaltered, with a half-close', async () => {
     await using server = await listening(echo);
     await using proxy = await proxied(server.port);
@@ -99,6 +112,25 @@ describe('a proxy without faults', () => {
     await using proxy = await proxied(server.port, options);
     await through(proxy.port, Buffer.alloc(1000));
     await soon(() => proxy.events.at(-1)).toMatchObject({ type: 'close', up, down });
+  });
+
+  it('reports what it wrote, byte for byte, and each fault at its byte', async () => {
+    await using server = await listening(echo);
+    await using proxy = await proxied(server.port, { corrupt: 0.05, slice: 7 });
+    const { bytes: back } = await through(proxy.port, Buffer.alloc(500));
+    await soon(() => proxy.events.at(-1)).toMatchObject({ type: 'close' });
+    for (const direction of ['up', 'down']) {
+      const own = proxy.events.filter((event) => 'direction' in event && event.direction === direction);
+      const bytesOf = (type: string) =>
+        Buffer.concat(own.flatMap((event) => (event.type === type && 'bytes' in event ? [event.bytes] : [])));
+      const [before, after] = [bytesOf('read'), bytesOf('write')];
+      const flipped = own.flatMap((event) => (event.type === 'fault' ? [event.afterBytes] : []));
+      expect(flipped.length).toBeGreaterThan(0);
+      expect([...before.keys()].filter((at) => before[at] !== after[at])).toEqual(flipped);
+      if (direction === 'down') expect(after).toEqual(back);
+    }
+    const lengths = proxy.events.flatMap((event) => (event.type === 'write' ? [event.bytes.length] : []));
+    expect(Math.max(...lengths)).toBe(7);
   });
 
   it('reports an unreachable server', async () => {
@@ -153,7 +185,8 @@ describe('faults', () => {
     await using server = await listening((socket) => {
       socket.on('data', (chunk) => seen.push(chunk.toString())).on('end', () => socket.end());
     });
-    await using proxy = await proxied(server.port, { coalesce: patience(300) });
+    // Until the end of what is sent.
+    await using proxy = await proxied(server.port, { coalesce: 3_600_000 });
     const socket = connect({ port: proxy.port, host: '127.0.0.1', noDelay: true });
     for (const word of ['a', 'b', 'c']) {
       socket.write(word);

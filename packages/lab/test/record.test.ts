@@ -5,7 +5,10 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ProxyEvent } from '@sendall/lab';
+import { replayTo } from '../dist/proxy/replay.js';
 import { finished, portOf, Program, wirelab } from './programs.js';
 
 const bin = fileURLToPath(new URL('../bin/wirelab.js', import.meta.url));
@@ -68,29 +71,73 @@ describe('wirelab replay --to', () => {
           socket.end('thank you');
         });
     });
-    const replay = wirelab('replay', await recordOf(size, ends), '--to', `127.0.0.1:${server.port}`);
+    const to = `127.0.0.1:${server.port}`;
+    const replay = wirelab('replay', await recordOf(size, ends), '--to', to, '--patience', '60');
     const { code, stdout, stderr } = await finished(replay);
     expect({ code, stderr, got, ended }).toEqual({ code: 0, stderr: '', got: size, ended: true });
     expect(stdout).toContain(`closed after ${size} bytes there and 9 back`);
   });
 
-  it.each<[string, (socket: Socket) => void, RegExp]>([
-    [
-      'reads nothing',
-      (socket) => socket.pause(),
-      /of 16777216 bytes were taken: the server took nothing more for 0.3 s/,
-    ],
-    ['resets', (socket) => void socket.once('data', () => socket.resetAndDestroy()), /ECONNRESET|EPIPE/],
-    ['does not end', (socket) => void socket.resume(), /16777216 of 16777216 .* did not end for 0.3 s/],
-  ])('gives up on a server that %s, reports the bytes taken and exits with 1', async (_name, handle, why) => {
-    await using server = await listening(handle);
-    const to = `127.0.0.1:${server.port}`;
-    const { code, stderr } = await finished(wirelab('replay', await recordOf(size), '--to', to, '--patience', '0.3'));
-    expect(stderr).toMatch(/^wirelab: connection 1: \d+ of 16777216 bytes were taken: /);
-    expect(stderr).toMatch(why);
-    expect(code).toBe(1);
+  /** As much as the system takes at once. */
+  const little = 65_536;
+  it.each<[string, (socket: Socket) => void, number, string, RegExp]>([
+    ['reads nothing', (socket) => socket.pause(), size, '0.3', /the server took nothing more for 0.3 s/],
+    ['resets', (socket) => void socket.once('data', () => socket.resetAndDestroy()), size, '60', /ECONNRESET|EPIPE/],
+    ['does not end', (socket) => void socket.resume(), little, '0.3', /1: 65536 of 65536 .* did not end for 0.3 s/],
+  ])(
+    'gives up on a server that %s, reports the bytes taken and exits with 1',
+    async (_name, handle, bytes, patience, why) => {
+      await using server = await listening(handle);
+      const words = ['--to', `127.0.0.1:${server.port}`, '--patience', patience];
+      const { code, stderr } = await finished(wirelab('replay', await recordOf(bytes), ...words));
+      expect(stderr).toMatch(new RegExp(`^wirelab: connection 1: \\d+ of ${bytes} bytes were taken: `));
+      expect(stderr).toMatch(why);
+      expect(code).toBe(1);
+    },
+  );
+});
+
+describe('a replay whose process stands still', () => {
+  it('sees the end of a server that came meanwhile', async () => {
+    const patienceMs = 200;
+    const step = new Int32Array(new SharedArrayBuffer(4));
+    const server = new Worker(SERVER, { eval: true, workerData: step });
+    const [port] = (await once(server, 'message')) as [number];
+    const events = async function* () {
+      const at = { atMs: 0, connection: 1 } as const;
+      yield { atMs: 0, event: { type: 'open', client: 'x', ...at } as ProxyEvent };
+      yield { atMs: 0, event: { type: 'read', direction: 'up', bytes: Buffer.from('x'), ...at } as ProxyEvent };
+      yield { atMs: 0, event: { type: 'end', direction: 'up', ...at } as ProxyEvent };
+    };
+    const stand = () => {
+      Atomics.store(step, 0, 1);
+      Atomics.notify(step, 0);
+      // Until the server has ended, and then for longer than it may be silent.
+      Atomics.wait(step, 0, 1);
+      Atomics.wait(step, 0, 2, 2 * patienceMs);
+    };
+    const troubles = await replayTo({ host: '127.0.0.1', port }, events(), {
+      patienceMs,
+      onEvent: ({ type }) => type === 'end' && setImmediate(stand),
+    });
+    await server.terminate();
+    expect(troubles).toEqual([]);
   });
 });
+
+/** Ends each connection while the loop of its client stands still. */
+const SERVER = `
+  const { createServer } = require('node:net');
+  const { parentPort, workerData: step } = require('node:worker_threads');
+  const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {}).once('data', () => {
+    Atomics.wait(step, 0, 0);
+    socket.end('bye', () => {
+      Atomics.store(step, 0, 2);
+      Atomics.notify(step, 0);
+    });
+  }).resume());
+  server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+`;
 
 describe('wirelab inspect --record, when the file is full', () => {
   const total = 3_000_000;

@@ -1,6 +1,6 @@
 /** The phenomena, as they are measured on this machine. */
-import { describe, expect, it } from 'vitest';
-import { phenomena } from '@sendall/lab';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { experiment, phenomena } from '@sendall/lab';
 import { finished, wirelab } from './programs.js';
 
 interface Span {
@@ -126,4 +126,22 @@ describe('wirelab show', () => {
       for (const each of [title, chapter]) expect(each.zh).toMatch(/[\u4e00-\u9fff]|recv/);
     }
   });
+});
+
+describe('the times of segments', () => {
+  it.each([-10_000, -0.7, 0, 0.7, 10_000])(
+    'lie between write and read, though the system clock is %s ms away',
+    async (away) => {
+      vi.spyOn(performance, 'timeOrigin', 'get').mockReturnValue(performance.timeOrigin - away);
+      onTestFinished(() => void vi.restoreAllMocks());
+      const { trace } = await experiment({ messages: ['hello', 'world'], noDelay: true, delayMs: 30 });
+      // Without a capture there are no times.
+      if (trace.segments?.source !== 'capture') return;
+      expect(trace.segments.spans).toHaveLength(2);
+      for (const [index, { atMs }] of trace.segments.spans.entries()) {
+        expect(atMs).toBeGreaterThanOrEqual(trace.writes[index]!.atMs);
+        expect(atMs).toBeLessThanOrEqual(trace.reads[index]!.atMs);
+      }
+    },
+  );
 });

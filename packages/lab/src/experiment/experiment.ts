@@ -54,7 +54,7 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
     receiver.socket.write('!');
     await new Promise((resolve) => sender.once('data', resolve));
   }
-  await watch?.mark();
+  await watch?.mark(warmUp);
 
   const trace = new Trace();
   const tap = new Tap(options.framing ?? 'raw');

@@ -1,10 +1,9 @@
 /** The common part of the faults that delay pieces. */
-import { setTimeout } from 'node:timers/promises';
 import { Buffered } from './buffered.js';
-import type { Stage } from './fault.js';
+import type { FaultContext, Stage } from './fault.js';
 
 /** Delays each piece by a number of milliseconds and keeps the order of the pieces. */
-export function delay(milliseconds: () => number): Stage {
+export function delay(milliseconds: () => number, wait: FaultContext['wait']): Stage {
   return async function* (pieces) {
     const buffered = new Buffered(pieces);
     try {
@@ -13,8 +12,8 @@ export function delay(milliseconds: () => number): Stage {
         const item = await buffered.next();
         if (!item) return;
         free = Math.max(free, item.arrivedAt + milliseconds());
-        const wait = free - performance.now();
-        if (wait > 0) await setTimeout(wait);
+        const left = free - performance.now();
+        if (left > 0) await wait(left);
         yield item.bytes;
       }
     } finally {

@@ -16,6 +16,8 @@ export interface FaultContext {
   readonly cut: () => void;
   /** Ends the connection on both sides with a RST. */
   readonly reset: () => void;
+  /** Resolves after this many milliseconds, or at once when other faults take over. */
+  readonly wait: (ms: number) => Promise<void>;
 }
 
 /** Turns the pieces of one direction into other pieces: delayed, cut differently, dropped or altered. */
@@ -28,5 +30,7 @@ export interface Fault {
   readonly name: string;
   /** Its effect, with its numbers, in one line. */
   readonly description: Text;
+  /** The share of connections that have it, 0 to 1. @default 1 */
+  readonly share?: number;
   stage(context: FaultContext): Stage;
 }

@@ -8,6 +8,6 @@ export function jitter(ms: number): Fault {
   return {
     name: 'jitter',
     description: text(`up to ${ms} ms later, by chance`, `随机晚到，最多 ${ms} 毫秒`),
-    stage: ({ random }) => delay(() => random() * ms),
+    stage: ({ random, wait }) => delay(() => random() * ms, wait),
   };
 }

@@ -1,6 +1,5 @@
 /** The fault `stall`: pauses now and then. */
 import { text } from '../lang.js';
-import { setTimeout } from 'node:timers/promises';
 import type { Fault } from './fault.js';
 
 /** Average number of bytes between two stalls. */
@@ -14,7 +13,7 @@ export function stall(ms: number): Fault {
       `a pause of ${ms} ms after the first byte and every ${BETWEEN} bytes or so`,
       `第一个字节之后停 ${ms} 毫秒，此后大约每 ${BETWEEN} 字节一次`,
     ),
-    stage: ({ random, note }) =>
+    stage: ({ random, note, wait }) =>
       async function* (pieces) {
         let passed = 0;
         let next = 1;
@@ -24,7 +23,7 @@ export function stall(ms: number): Fault {
             yield piece.subarray(at, next - passed);
             at = next - passed;
             note(`stalled for ${ms} ms`, next);
-            await setTimeout(ms);
+            await wait(ms);
             next += 1 + Math.floor(random() * 2 * BETWEEN);
           }
           passed += piece.length;

@@ -1,7 +1,7 @@
 /** Tells whether a datagram comes from a process of this user. */
 import { createSocket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
-import { type End, whoseDatagram } from './same-user.js';
+import { type End, whoseDatagram } from '../wire/same-user.js';
 
 // A datagram gives only an address and a port, and its sender may be gone by the time we read it. Linux reports who
 // owns the sockets on that port now, and a port can be shared: by sockets that all use SO_REUSEADDR, or with one for

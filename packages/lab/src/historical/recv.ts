@@ -5,8 +5,8 @@ import { NOTHING_SAID, type Protocol } from './protocol.js';
 
 /** Milliseconds of silence after which an answer is shown, as nothing marks its end. */
 export const QUIET_MS = 200;
-/** The same after the last command, when the server's end of stream will mark the end. */
-const QUIET_AT_THE_END_MS = 2000;
+/** The same after the last command, when the server's end of stream will mark the end. A silence is no end then. */
+const QUIET_AT_THE_END_MS = 10_000;
 
 /**
  * No framing at all, like the chapter's first program: `recv`, run, `send`. Output that takes longer than the client

@@ -15,7 +15,7 @@ import type { Protocol, Run } from './protocol.js';
 import { recv } from './recv.js';
 import { whyRefuse } from './refuse.js';
 import { whyNotOurs } from './datagram-sender.js';
-import { canTellUsers, isSameUser } from './same-user.js';
+import { canTellUsers, isSameUser } from '../wire/same-user.js';
 import { runShell } from './shell.js';
 import { LARGEST_LENGTH, structI } from './struct-i.js';
 import { transcode } from './transcode.js';

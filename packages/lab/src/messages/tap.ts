@@ -34,13 +34,18 @@ const EMPTY = Buffer.alloc(0);
 export class Tap {
   readonly #decoder: Decoder | undefined;
   readonly #encoder: Encoder | undefined;
-  #total = 0;
-  #frameEnd = 0;
-  #index = 0;
+  #total: number;
+  #frameEnd: number;
+  #index: number;
   #failed = false;
 
-  /** @param framing a spec of `parseFraming`, or `raw` for none */
-  constructor(framing: string) {
+  /**
+   * @param framing a spec of `parseFraming`, or `raw` for none
+   * @param from where the first byte lies in the stream, if not at its beginning, and the number of the first message
+   */
+  constructor(framing: string, from: { readonly offset: number; readonly index: number } = { offset: 0, index: 0 }) {
+    this.#total = this.#frameEnd = from.offset;
+    this.#index = from.index;
     if (framing === 'raw') return;
     const parsed = parseFraming(framing);
     this.#decoder = parsed.decoder();
@@ -94,6 +99,11 @@ export class Tap {
     } catch {
       return 0; // a framing whose header does not follow from the length alone
     }
+  }
+
+  /** The number of the next message. */
+  get index(): number {
+    return this.#index;
   }
 
   /** Ends the direction. Returns the error if it ended inside a message. */

@@ -41,7 +41,7 @@ const view = oneOf(['inspect', 'chaos']);
 /** `demo`, or the address of a server. */
 const to = word();
 
-const faults = object({
+const ofOneWay = {
   slice: v.optional(number(1, 65_536)),
   coalesce: v.optional(number(1, 5000)),
   latency: v.optional(number(1, 5000)),
@@ -52,7 +52,9 @@ const faults = object({
   cutEvery: v.optional(number(1, 1e9)),
   resetAfter: v.optional(number(1, 1e9)),
   halfClose: v.optional(truth()),
-});
+};
+/** Faults of both directions, and those of one, which take their place there. */
+const faults = object({ ...ofOneWay, up: v.optional(object(ofOneWay)), down: v.optional(object(ofOneWay)) });
 
 const message = v.pipe(
   v.string('must be text'),
@@ -82,8 +84,20 @@ const pageRequest = v.variant(
       framing: word(),
       faults,
     }),
-    object({ type: v.literal('inspect'), id, to, framing: word(), framingBack: word() }),
+    object({
+      type: v.literal('inspect'),
+      id,
+      to,
+      framing: word(),
+      framingBack: word(),
+      /** Shows requests with their answers, too. */
+      pairs: v.optional(truth()),
+    }),
     object({ type: v.literal('chaos'), id, to, faults, seed: whole(0, 2 ** 32 - 1) }),
+    /** Other faults for the proxy of chaos, which goes on running. */
+    object({ type: v.literal('change'), id, faults }),
+    /** The last run of it, or what passed through the proxy of a view, as a capture. */
+    object({ type: v.literal('pcap'), id, name: oneOf(['experiment', 'inspect', 'chaos', ...PHENOMENON_NAMES]) }),
     object({ type: v.literal('traffic'), id, view }),
     object({ type: v.literal('stop'), id, view }),
   ],
@@ -129,6 +143,8 @@ const shown = object({
   title: text(),
   /** The chapter's statement about it. */
   chapter: text(),
+  /** The result in a sentence. */
+  verdict: text(),
   explanation: text(),
   ...trace,
   observations: list(
@@ -150,7 +166,15 @@ const shown = object({
 
 const connection = count();
 /** The events of connections through a proxy. */
-const opened = { event: v.literal('open'), atMs: time(), connection, client: text() };
+const opened = {
+  event: v.literal('open'),
+  atMs: time(),
+  connection,
+  client: text(),
+  server: v.optional(text()),
+  protocol: v.optional(oneOf(['tcp', 'udp'])),
+  midway: v.optional(v.literal(true)),
+};
 const ended = { event: v.literal('end'), atMs: time(), connection, direction };
 const closed = {
   event: v.literal('close'),
@@ -159,9 +183,30 @@ const closed = {
   up: count(),
   down: count(),
   error: v.optional(text()),
+  reset: v.optional(direction),
 };
 const refused = { event: v.literal('refused'), atMs: time(), client: text(), reason: text() };
-const read = { event: v.literal('read'), atMs: time(), connection, direction, length: count() };
+const piece = {
+  atMs: time(),
+  connection,
+  direction,
+  offset: count(),
+  length: count(),
+  ...content,
+  seen: v.optional(oneOf(['segment', 'datagram'])),
+};
+/** In a capture: bytes that came again or early, or that are missing. */
+const wire = {
+  event: v.literal('wire'),
+  atMs: time(),
+  connection,
+  direction,
+  what: oneOf(['repeated', 'early', 'gap']),
+  offset: count(),
+  length: count(),
+  reason: v.optional(text()),
+};
+const paired = object({ direction, index: count(), atMs: time(), length: count(), ...content });
 
 const guesses = list(
   object({ framing: text(), protocol: v.optional(text()), score: v.number('must be a number'), messages: count() }),
@@ -174,6 +219,8 @@ const labMessage = v.variant(
   [
     object({ type: v.literal('shown'), id, en: shown, zh: shown }),
     object({ type: v.literal('experiment'), id, ...trace, error: v.optional(text()) }),
+    /** How far a request has come that is not answered yet. */
+    object({ type: v.literal('progress'), id, done: count(), of: count(), what: bothLanguages }),
     object({ type: v.literal('started'), id, address: text(), faults: v.optional(list(bothLanguages)) }),
     object({
       type: v.literal('traffic'),
@@ -183,6 +230,9 @@ const labMessage = v.variant(
       reads: count(),
       trouble: v.optional(text()),
     }),
+    /** Without segments that were seen, each send, or each read of a proxy, stands for one. `cut`: the beginning. */
+    object({ type: v.literal('pcap'), id, base64: text(), segmentsSeen: truth(), cut: v.optional(v.literal(true)) }),
+    object({ type: v.literal('changed'), id, faults: list(bothLanguages) }),
     object({ type: v.literal('stopped'), id }),
     /** A request failed; the id is 0 when none could be read. */
     object({ type: v.literal('error'), id, message: text() }),
@@ -190,9 +240,8 @@ const labMessage = v.variant(
       object({ ...inspected, ...opened }),
       object({
         ...inspected,
-        ...read,
-        ...content,
-        offset: count(),
+        event: v.literal('read'),
+        ...piece,
         glued: truth(),
         split: truth(),
         messages: list(
@@ -219,13 +268,36 @@ const labMessage = v.variant(
         framing: text(),
         guesses,
       }),
+      object({
+        ...inspected,
+        event: v.literal('pair'),
+        atMs: time(),
+        connection,
+        request: paired,
+        answer: paired,
+        answers: count(),
+        tookMs: time(),
+      }),
+      object({
+        ...inspected,
+        event: v.literal('unanswered'),
+        atMs: time(),
+        connection,
+        request: paired,
+        answers: count(),
+        waitedMs: time(),
+        reason: text(),
+      }),
+      object({ ...inspected, event: v.literal('unasked'), atMs: time(), connection, answer: paired }),
+      object({ ...inspected, ...wire }),
       object({ ...inspected, ...ended, truncated: v.optional(text()) }),
       object({ ...inspected, ...closed }),
       object({ ...inspected, ...refused }),
     ]),
     v.variant('event', [
       object({ ...chaos, ...opened }),
-      object({ ...chaos, ...read }),
+      /** Bytes as they came, and as they went on. */
+      object({ ...chaos, event: oneOf(['read', 'write']), ...piece }),
       object({
         ...chaos,
         event: v.literal('fault'),
@@ -238,6 +310,7 @@ const labMessage = v.variant(
       }),
       object({ ...chaos, ...ended }),
       object({ ...chaos, ...closed }),
+      object({ ...chaos, ...wire }),
       object({ ...chaos, ...refused }),
     ]),
   ],
@@ -249,12 +322,16 @@ export type LabMessage = v.InferOutput<typeof labMessage>;
 /** A report, which answers no request. */
 export type LabEvent = Extract<LabMessage, { event: string }>;
 
+export type Progress = Extract<LabMessage, { type: 'progress' }>;
+
 /** The answer to each request; any of them may get an `error` instead. */
 export const ANSWERS = {
   show: 'shown',
   experiment: 'experiment',
   inspect: 'started',
   chaos: 'started',
+  change: 'changed',
+  pcap: 'pcap',
   traffic: 'traffic',
   stop: 'stopped',
 } as const satisfies Record<PageRequest['type'], LabMessage['type']>;

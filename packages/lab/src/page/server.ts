@@ -85,7 +85,8 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => {});
     if (permitted(request, true) !== 'socket' || sockets.clients.size >= maxPages) {
-      socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      // A client that keeps its side open must not keep the connection.
+      socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', () => socket.destroy());
       return;
     }
     sockets.handleUpgrade(request, socket, head, (page) => attend(page, sessions));
@@ -104,7 +105,9 @@ export async function servePage({ port = 0, lang = 'en', maxPages = 8 }: PageOpt
 /** One page: its requests go to a session, which ends with it. */
 function attend(page: WebSocket, sessions: Set<PageSession>): void {
   const session = new PageSession((message) => {
-    if (page.readyState !== page.OPEN || page.bufferedAmount > MOST_BUFFERED) return false;
+    // An answer is waited for: only live events are skipped.
+    const isSkipped = !('id' in message) && page.bufferedAmount > MOST_BUFFERED;
+    if (page.readyState !== page.OPEN || isSkipped) return false;
     page.send(JSON.stringify(message));
     return true;
   });

@@ -13,22 +13,28 @@ const WORKERS = 3;
 
 interface Way {
   readonly name: string;
+  /** Its name in tables, and with the number of its workers. */
+  readonly kind: Text;
   readonly title: Text;
   readonly concurrency: NonNullable<ServerOptions['concurrency']>;
   /** Serves one request, then takes the next: Python's TCPServer. */
   readonly oneAtATime?: boolean;
 }
 
+const oneAtATime = text('one at a time', '一次一个');
+const eventLoop = text('event loop', '事件循环');
 const ways: readonly Way[] = [
-  { name: 'one at a time', title: text('one at a time', '一次一个'), concurrency: 'inline', oneAtATime: true },
-  { name: 'event loop', title: text('event loop', '事件循环'), concurrency: 'inline' },
+  { name: 'one-at-a-time', kind: oneAtATime, title: oneAtATime, concurrency: 'inline', oneAtATime: true },
+  { name: 'event-loop', kind: eventLoop, title: eventLoop, concurrency: 'inline' },
   {
     name: 'threads',
+    kind: text('threads', '线程'),
     title: text(`${WORKERS} threads`, `${WORKERS} 个线程`),
     concurrency: { mode: 'threads', workers: WORKERS, balance: 'round-robin' },
   },
   {
     name: 'processes',
+    kind: text('processes', '进程'),
     title: text(`${WORKERS} processes`, `${WORKERS} 个进程`),
     concurrency: { mode: 'processes', workers: WORKERS, balance: 'round-robin' },
   },
@@ -45,22 +51,33 @@ export const concurrency: Phenomenon = {
     'The four classes work synchronously; ThreadingMixIn and ForkingMixIn make them serve clients at once.',
     '这 4 个类是同步进行处理的，另外通过 ForkingMixIn 和 ThreadingMixIn 类来支持异步。',
   ),
-  async show() {
-    const rows: (string | number)[][] = [];
+  async show({ onProgress }) {
+    const rows: [Text, number, number][] = [];
     const question = `work ${calibrate()}\n`;
     const served: { way: Way; waiting: Served }[] = [];
-    for (const way of ways) {
+    const kinds = {
+      wait: text('clients that wait', '等待的请求'),
+      compute: text('clients that compute', '计算的请求'),
+    };
+    const begin = (way: Way, kind: Text, done: number) =>
+      onProgress?.({
+        done,
+        of: 2 * ways.length,
+        what: text(`${way.title.en}, ${kind.en}`, `${way.title.zh}，${kind.zh}`),
+      });
+    for (const [index, way] of ways.entries()) {
+      begin(way, kinds.wait, 2 * index);
       const waiting = await serveAll(way, WaitingHandler, question);
+      begin(way, kinds.compute, 2 * index + 1);
       const computing = await serveAll(way, ComputingHandler, question);
       served.push({ way, waiting });
-      rows.push([way.name, waiting.totalMs, computing.totalMs]);
+      rows.push([way.kind, waiting.totalMs, computing.totalMs]);
     }
-    const [alone, loop] = rows as [[string, number, number], [string, number, number]];
-    const parallel = rows.slice(2) as [string, number, number][];
+    const [alone, loop, ...parallel] = rows as [(typeof rows)[0], (typeof rows)[0], ...typeof rows];
     const fastest = Math.min(...parallel.map((row) => row[2]));
     return {
       observations: served.map(({ way, waiting }) => ({
-        name: way.name.replaceAll(' ', '-'),
+        name: way.name,
         title: text(
           `${way.title.en}: when each of ${CLIENTS} clients was answered`,
           `${way.title.zh}：${CLIENTS} 个客户端各自何时得到回答`,
@@ -85,11 +102,15 @@ export const concurrency: Phenomenon = {
           `全部 ${CLIENTS} 个客户端得到回答所用的毫秒数`,
         ),
         unit: 'ms',
-        bars: rows.flatMap(([name, waiting, computing]) => [
-          { label: `${name}, waiting`, value: Number(waiting) },
-          { label: `${name}, computing`, value: Number(computing) },
+        bars: rows.flatMap(([kind, waiting, computing]) => [
+          { label: text(`${kind.en}, waiting`, `${kind.zh}，等待`), value: waiting },
+          { label: text(`${kind.en}, computing`, `${kind.zh}，计算`), value: computing },
         ]),
       },
+      verdict: text(
+        `${CLIENTS} clients that wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop`,
+        `${CLIENTS} 个只等待的客户端，一次一个要 ${alone[1]} 毫秒，一个事件循环只要 ${loop[1]} 毫秒`,
+      ),
       explanation: text(
         `${CLIENTS} requests that only wait took ${alone[1]} ms one at a time and ${loop[1]} ms on one event loop, without any thread: while one waits the others go on. ` +
           `Requests that compute took ${alone[2]} ms one at a time and ${loop[2]} ms on the loop, which has one processor to give them, and ${fastest} ms on threads or processes, as far as the ${availableParallelism()} cores of this machine and what else runs on them allow.`,

@@ -20,10 +20,19 @@ export const empty: Phenomenon = {
     const framed = (await experiment({ messages: [''], framing: 'u32be', segments })).trace;
     return {
       observations: [
-        { name: 'udp', title: text('UDP: one empty datagram', 'UDP：一个空数据报'), trace: udp.trace },
+        {
+          name: 'udp',
+          title: text('UDP: one empty datagram', 'UDP：一个空数据报'),
+          trace: udp.trace,
+          transport: 'udp',
+        },
         { name: 'tcp', title: text('TCP: a send of nothing', 'TCP：发送空内容'), trace: tcp },
         { name: 'framed', title: text('TCP with a length prefix (u32be)', 'TCP 加长度前缀（u32be）'), trace: framed },
       ],
+      verdict: text(
+        `An empty send brought ${reads(udp.trace.reads.length)} on UDP and ${reads(tcp.reads.length)} on TCP`,
+        `空的发送在 UDP 上带来 ${udp.trace.reads.length} 次读取，在 TCP 上 ${tcp.reads.length} 次`,
+      ),
       explanation: text(
         `The empty datagram arrived as ${reads(udp.trace.reads.length)} of 0 bytes, while the empty send on TCP brought ${reads(tcp.reads.length)} and a program waiting for it would wait on. ` +
           `With a length prefix the same empty message is ${framed.writes[0]!.length} bytes on the wire and comes out as ${framed.messages.length} message of ${framed.messages[0]?.length ?? 0} bytes.`,

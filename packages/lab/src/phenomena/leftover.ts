@@ -24,6 +24,10 @@ export const leftover: Phenomenon = {
           trace,
         },
       ],
+      verdict: text(
+        `One send of ${trace.writes[0]!.length} bytes came out as ${trace.reads.length} reads`,
+        `一次发送的 ${trace.writes[0]!.length} 个字节分 ${trace.reads.length} 次读出`,
+      ),
       explanation: text(
         `One send of ${trace.writes[0]!.length} bytes came out as ${trace.reads.length} reads: ${parts}. ` +
           `The first read left ${rest} bytes in the kernel's buffer; nothing is lost, but no read ends where a message ends.`,

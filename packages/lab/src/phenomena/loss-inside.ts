@@ -15,6 +15,9 @@ import { LOSS_PERCENT, TCP_MESSAGES, UDP_MESSAGES, type LossReport } from './los
 const run = promisify(execFile);
 const nft = (...words: string[]) => run('nft', words);
 
+/** Says how far it is, a number a line. */
+const arrived = (messages: number) => process.stderr.write(`${messages}\n`);
+
 /** Randomly drops packets to and from a port, and counts them. */
 async function drop(protocol: 'tcp' | 'udp', port: number): Promise<() => Promise<number>> {
   for (const end of ['dport', 'sport']) {
@@ -53,13 +56,14 @@ async function overTcp(): Promise<LossReport['tcp']> {
   await using pair = await openPair({ noDelay: true });
   const watch = await watchSegments(pair.port);
   const dropped = await drop('tcp', pair.port); // from here on: the connection itself was made without losses
-  await watch.mark();
+  await watch.mark(0);
   const trace = new Trace();
   const tap = new Tap('lines');
   const reading = (async () => {
     for (let bytes = await pair.receiver.recv(); bytes.length > 0; bytes = await pair.receiver.recv()) {
       trace.read(bytes);
       for (const message of tap.read(bytes).messages) trace.message(message.payload, message.payloadAt);
+      arrived(trace.messages.length);
     }
   })();
   for (let index = 1; index <= TCP_MESSAGES; index++) {
@@ -85,6 +89,7 @@ async function overUdp(): Promise<LossReport['udp']> {
   const dropped = await drop('udp', pair.port);
   for (let index = 1; index <= UDP_MESSAGES; index++) {
     await pair.send(Buffer.from(`message ${String(index).padStart(3)}\n`));
+    arrived(TCP_MESSAGES + index);
   }
   await pair.received(UDP_MESSAGES);
   const { trace } = pair;

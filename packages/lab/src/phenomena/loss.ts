@@ -4,12 +4,13 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { text, type Text } from '../lang.js';
 import type { Trace } from '../wire/trace.js';
-import { LOSS_PERCENT, type LossReport } from './loss-report.js';
+import { LOSS_PERCENT, TCP_MESSAGES, UDP_MESSAGES, type LossReport } from './loss-report.js';
 import type { Phenomenon, Shown } from './phenomenon.js';
 
 const run = promisify(execFile);
 const inside = fileURLToPath(new URL('./loss-inside.js', import.meta.url));
 const LONGEST_MS = 60_000;
+const arrived = text('messages that have arrived or are lost', '已到达或丢失的消息');
 
 /** A path that loses packets: TCP retransmits unacknowledged data, UDP is silent. */
 export const loss: Phenomenon = {
@@ -19,20 +20,26 @@ export const loss: Phenomenon = {
     'TCP keeps data in its buffer until the peer answers ack=1, and sends it again on ack=0; UDP gets no confirmation.',
     'tcp：对端返回 ack=1，发送端清理缓存，返回 ack=0 则重新发送；udp：对端不会返回确认信息。',
   ),
-  async show({ signal }) {
+  async show({ signal, onProgress }) {
     const namespace = await usableNamespace();
     if ('reason' in namespace) return notShown(namespace.reason);
     try {
       const [command, ...words] = namespace.words;
-      const { stdout } = await run(command!, [...words, process.execPath, inside], {
+      const running = run(command!, [...words, process.execPath, inside], {
         timeout: LONGEST_MS,
         maxBuffer: 1 << 26,
         ...(signal && { signal }),
       });
+      // The program says on stderr how many messages have arrived.
+      running.child.stderr?.on('data', (said: string) => {
+        const done = said.match(/^\d+$/gm)?.at(-1);
+        if (done !== undefined) onProgress?.({ done: Number(done), of: TCP_MESSAGES + UDP_MESSAGES, what: arrived });
+      });
+      const { stdout } = await running;
       return shown(JSON.parse(stdout, reviveBuffers) as LossReport);
     } catch (error) {
       const { stderr } = error as { stderr?: string };
-      const why = stderr?.trim().split('\n')[0] ?? String(error);
+      const why = stderr?.split('\n').find((line) => /\D/.test(line)) ?? String(error);
       return notShown(
         text(`the experiment in the network namespace failed: ${why}`, `网络命名空间里的实验失败：${why}`),
       );
@@ -66,6 +73,7 @@ function notShown(reason: Text): Shown {
   return {
     observations: [],
     notShown: reason,
+    verdict: text('Nothing was lost here, so nothing is shown', '这里没有丢包，所以什么也没有展示'),
     explanation: text(
       'Nothing was lost here, so nothing is shown: a path without losses cannot show what happens to them. Loopback itself loses nothing.',
       '这里没有丢包，所以什么也没有展示：不丢包的路径看不到丢包之后的事。本机回环自己不会丢包。',
@@ -93,9 +101,14 @@ function shown({ tcp, udp }: LossReport): Shown {
         name: 'udp',
         title: text(`UDP, ${LOSS_PERCENT} % of the packets dropped`, `UDP，丢弃 ${LOSS_PERCENT}% 的包`),
         trace: udp.trace,
+        transport: 'udp',
         facts: { droppedPackets: udp.dropped, lostMessages: lost },
       },
     ],
+    verdict: text(
+      `${tcp.whole ? 'TCP lost nothing' : 'TCP’s bytes arrived damaged'} and sent ${tcp.retransmitted} segments again; UDP lost ${lost} of ${udp.trace.writes.length} datagrams`,
+      `TCP ${tcp.whole ? '什么也没丢' : '的字节到达时已损坏'}，重发了 ${tcp.retransmitted} 个报文段；UDP 的 ${udp.trace.writes.length} 个数据报丢了 ${lost} 个`,
+    ),
     explanation: text(
       `Of TCP's packets ${tcp.dropped} were dropped, its kernel sent ${tcp.retransmitted} segments again without being asked by the program, and ${tcp.whole ? 'every byte arrived in order' : 'the bytes that arrived differ'} (the longest wait was ${longest} ms). ` +
         `Of ${udp.trace.writes.length} datagrams ${lost} were lost, and every send had reported success.`,

@@ -8,6 +8,8 @@ export interface Observation {
   readonly name: string;
   readonly title: Text;
   readonly trace: Trace;
+  /** How the bytes travelled. @default 'tcp' */
+  readonly transport?: 'udp';
   /** The other direction of a dialogue. */
   readonly back?: Trace;
   /** Requests of several clients to one server, instead of one stream. */
@@ -25,19 +27,21 @@ export interface Request {
 /** Measured values, in rows. */
 export interface Table {
   readonly columns: readonly Text[];
-  readonly rows: readonly (readonly (string | number)[])[];
+  readonly rows: readonly (readonly (Text | number)[])[];
 }
 
 /** Measured values, for a plot. */
 export interface Plot {
   readonly title: Text;
   readonly unit: string;
-  readonly bars: readonly { readonly label: string; readonly value: number }[];
+  readonly bars: readonly { readonly label: Text; readonly value: number }[];
 }
 
 /** The findings of a phenomenon. Its sentences are made from measurements, so they cannot claim what did not happen. */
 export interface Shown {
   readonly observations: readonly Observation[];
+  /** The result in a sentence, without a full stop. */
+  readonly verdict: Text;
   readonly explanation: Text;
   readonly table?: Table;
   readonly plot?: Plot;
@@ -58,4 +62,14 @@ export interface ShowOptions {
   /** Watches segments as well, with a capture or the kernel's counters. @default true */
   readonly segments?: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** Called before each step of a long run. */
+  readonly onProgress?: ((step: Step) => void) | undefined;
+}
+
+/** A step of a long run that begins. */
+export interface Step {
+  /** Steps before it. */
+  readonly done: number;
+  readonly of: number;
+  readonly what: Text;
 }

@@ -25,6 +25,14 @@ export const prefix: Phenomenon = {
         { name: 'glued', title: text('All three in one read', '三条在一次读取里'), trace: glued },
         { name: 'cut', title: text('Reads of three bytes', '每次只读三个字节'), trace: cut },
       ],
+      verdict: text(
+        right
+          ? `The same ${glued.messages.length} messages came out of ${glued.reads.length} read${glued.reads.length === 1 ? '' : 's'} and of ${cut.reads.length}`
+          : 'The messages that came out differ from those that were sent',
+        right
+          ? `${glued.reads.length} 次读取和 ${cut.reads.length} 次读取得到同样的 ${glued.messages.length} 条消息`
+          : '得到的消息和发送的不一样',
+      ),
       explanation: text(
         `${glued.writes.length} messages came in ${glued.reads.length} read${glued.reads.length === 1 ? '' : 's'} once and in ${cut.reads.length} reads the other time, and ${right ? 'both times the same messages came out' : 'the messages that came out differ'}. ` +
           'The length travels with the message, so no read has to end where a message ends and no answer has to be waited for.',

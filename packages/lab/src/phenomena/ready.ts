@@ -29,6 +29,10 @@ export const ready: Phenomenon = {
         },
         { name: 'client-to-server', title: text('Client to server', '客户端到服务端'), trace: up },
       ],
+      verdict: text(
+        `An answer of ${got.length} bytes came out ${whole ? 'whole' : 'damaged'}, after ${down.writes.length} sends there and ${up.writes.length} back`,
+        `${got.length} 字节的结果${whole ? '完整' : '不完整'}地收到，服务端发了 ${down.writes.length} 次，客户端 ${up.writes.length} 次`,
+      ),
       explanation: text(
         `The client knew from “${down.writes[0]!.bytes.toString()}” how much to read, and the answer of ${got.length} bytes came out ${whole ? 'whole' : 'damaged'}. ` +
           `It took ${down.writes.length} sends there and ${up.writes.length} back, each waiting for the one before, so every message crosses the network twice there and twice back.`,

@@ -15,16 +15,16 @@ export const sticky: Phenomenon = {
     'Small sends shortly after each other are joined by Nagle’s algorithm, so the receiver gets them glued.',
     '间隔短、数据小的多次发送会被 Nagle 算法合到一起，接收方收到的就是粘包。',
   ),
-  async show({ segments = true }) {
+  async show({ segments = true, onProgress }) {
+    let done = 0;
     const observe = async (
       name: string,
       title: Observation['title'],
       options: Partial<ExperimentOptions>,
-    ): Promise<Observation> => ({
-      name,
-      title,
-      trace: (await experiment({ messages: MESSAGES, segments, ...options })).trace,
-    });
+    ): Promise<Observation> => {
+      onProgress?.({ done: done++, of: 4, what: title });
+      return { name, title, trace: (await experiment({ messages: MESSAGES, segments, ...options })).trace };
+    };
     const nagle = await observe('nagle', text('Nagle on, a fresh connection', '启用 Nagle，新连接'), {});
     const noDelay = await observe('no-delay', text('Nagle off (TCP_NODELAY)', '关闭 Nagle（TCP_NODELAY）'), {
       noDelay: true,
@@ -39,10 +39,21 @@ export const sticky: Phenomenon = {
     });
     return {
       observations: [nagle, noDelay, lateAck, spaced],
+      verdict: conclude(nagle.trace),
       explanation: explain(nagle.trace, noDelay.trace, lateAck.trace),
     };
   },
 };
+
+function conclude(nagle: Trace) {
+  const seen = crossed(nagle);
+  return text(
+    `${count(nagle.writes.length, 'send')} came out as ${count(nagle.reads.length, 'read')}` +
+      (seen === undefined ? '' : `, though ${count(seen, 'segment')} crossed`),
+    `${nagle.writes.length} 次发送由 ${nagle.reads.length} 次读取收完` +
+      (seen === undefined ? '' : `，而线路上有 ${seen} 个报文段`),
+  );
+}
 
 function explain(nagle: Trace, noDelay: Trace, lateAck: Trace) {
   const seen = crossed(nagle) ?? crossed(noDelay);

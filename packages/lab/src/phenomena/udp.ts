@@ -21,14 +21,24 @@ export const udp: Phenomenon = {
     const whole = large.trace.reads[0]?.length === largest;
     return {
       observations: [
-        { name: 'three-datagrams', title: text('Three datagrams in a row', '连续三个数据报'), trace: small.trace },
+        {
+          name: 'three-datagrams',
+          title: text('Three datagrams in a row', '连续三个数据报'),
+          trace: small.trace,
+          transport: 'udp',
+        },
         {
           name: 'largest-datagram',
           title: text('The largest datagram that is accepted', '能够发送的最大数据报'),
           trace: large.trace,
+          transport: 'udp',
           facts: { largest, tooLarge: largest + 1, error },
         },
       ],
+      verdict: text(
+        `${small.trace.writes.length} sends came out as ${small.trace.reads.length} reads of ${sizes(small.trace)} bytes`,
+        `${small.trace.writes.length} 次发送得到 ${small.trace.reads.length} 次读取，长度分别是 ${sizes(small.trace)} 字节`,
+      ),
       explanation: text(
         `${small.trace.writes.length} sends came out as ${small.trace.reads.length} reads of ${sizes(small.trace)} bytes: each datagram carries its own length, and a read returns exactly one. ` +
           `A datagram of ${largest} bytes ${whole ? 'arrived whole' : 'was sent but did not arrive whole'}; one byte more is refused with ${error}, so a larger message needs a protocol of its own.`,

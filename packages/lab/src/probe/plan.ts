@@ -46,15 +46,15 @@ export interface Family {
   readonly plans: readonly Plan[];
 }
 
-/** Long enough for a waiting server to read the bytes before the cut. */
+/** Milliseconds in which a waiting server reads the bytes before the cut: more for one that answers slowly, up to a limit. */
 const PAUSE_MS = 20;
-const SLOW_PAUSE_MS = 400;
+const LONGEST_PAUSE_MS = 400;
 const MOST_OFFSETS = 192;
 /** Usual sizes of read buffers: programs often mistake a request for whole at these. */
 const BUFFER_SIZES = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
-const single = (cuts: number[], pause = PAUSE_MS): Plan => ({ copies: 1, cuts, pauseMs: pause });
-const many = (copies: number, cuts: number[], pause = 0): Plan => ({ copies, cuts, pauseMs: pause });
+const single = (cuts: number[], pauseMs: number): Plan => ({ copies: 1, cuts, pauseMs });
+const many = (copies: number, cuts: number[], pauseMs = 0): Plan => ({ copies, cuts, pauseMs });
 
 /** Something not tried, and why. */
 export interface NotTried {
@@ -84,16 +84,20 @@ export function leftOut(length: number, repeatable: boolean, greeting: boolean):
   return list;
 }
 
-/** All cases for a request of this length. */
-export function families(length: number, repeatable: boolean): Family[] {
+/**
+ * All cases for a request of this length.
+ * @param answerMs how long the server takes to answer
+ */
+export function families(length: number, repeatable: boolean, answerMs: number): Family[] {
   const list: Family[] = [];
+  const pause = Math.min(LONGEST_PAUSE_MS, Math.max(PAUSE_MS, 2 * answerMs));
   if (length > 1) {
     const step = stepOf(length);
     const bytewise = everyByte(length).filter((offset) => offset % step === 0);
-    list.push({ name: 'split at every offset', plans: offsets(length).map((offset) => single([offset])) });
+    list.push({ name: 'split at every offset', plans: offsets(length).map((offset) => single([offset], pause)) });
     list.push({ name: step === 1 ? 'byte by byte' : `every ${step} bytes`, plans: [single(bytewise, 2)] });
     const slow = [...new Set([Math.ceil(length / 3), Math.ceil((2 * length) / 3)])].filter((offset) => offset < length);
-    list.push({ name: 'slow', plans: [single(slow, SLOW_PAUSE_MS)] });
+    list.push({ name: 'slow', plans: [single(slow, LONGEST_PAUSE_MS)] });
   }
   if (!repeatable) return list;
   const middle = Math.max(1, length >> 1);
@@ -102,7 +106,7 @@ export function families(length: number, repeatable: boolean): Family[] {
     name: 'glued and split',
     plans: [...new Set([length - 1, length + 1, length + middle, 2 * length - 1])]
       .filter((cut) => cut > 0 && cut < 2 * length && cut !== length)
-      .map((cut) => many(2, [cut], PAUSE_MS)),
+      .map((cut) => many(2, [cut], pause)),
   });
   const between = Array.from({ length: 9 }, (_, index) => (index + 1) * length);
   list.push({ name: 'pipelined', plans: [many(10, between), many(10, [])] });

@@ -330,7 +330,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeReport> {
   const cases: ProbeCase[] = [];
   const failures: ProbeFailure[] = [];
   let skipped = 0;
-  for (const { name, plans } of families(request.length, repeatable)) {
+  for (const { name, plans } of families(request.length, repeatable, answerMs)) {
     let failed = 0;
     for (const [index, plan] of plans.entries()) {
       options.signal?.throwIfAborted();

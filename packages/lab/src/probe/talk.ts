@@ -80,7 +80,8 @@ export class Talk {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        timer = setTimeout(resolve, left);
+        // Behind the loop's reading: bytes may have come while this process stood still.
+        timer = setTimeout(() => void setImmediate(resolve), left);
       });
       clearTimeout(timer);
     }

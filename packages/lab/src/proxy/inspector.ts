@@ -8,8 +8,28 @@ import { milliseconds } from '../wire/trace.js';
 
 /** What an inspector reports, in order. Times are milliseconds since it began. */
 export type InspectEvent =
-  | { readonly event: 'open'; readonly atMs: number; readonly connection: number; readonly client: string }
+  | {
+      readonly event: 'open';
+      readonly atMs: number;
+      readonly connection: number;
+      readonly client: string;
+      /** What follows is of connections in a capture. */
+      readonly server?: string;
+      readonly protocol?: 'tcp' | 'udp';
+      readonly midway?: true;
+    }
   | InspectRead
+  | {
+      /** In a capture: bytes that came once more, that wait for bytes before them, or that are missing. */
+      readonly event: 'wire';
+      readonly atMs: number;
+      readonly connection: number;
+      readonly direction: Direction;
+      readonly what: 'repeated' | 'early' | 'gap';
+      readonly offset: number;
+      readonly length: number;
+      readonly reason?: string;
+    }
   | {
       /** The given framing is wrong, or probably wrong. */
       readonly event: 'misfit';
@@ -44,6 +64,8 @@ export type InspectEvent =
       readonly up: number;
       readonly down: number;
       readonly error?: string;
+      /** In a capture: who reset it. */
+      readonly reset?: Direction;
     }
   | { readonly event: 'refused'; readonly atMs: number; readonly client: string; readonly reason: string };
 
@@ -54,6 +76,8 @@ export interface InspectRead extends Omit<TapRead, 'error'> {
   readonly connection: number;
   readonly direction: Direction;
   readonly bytes: Buffer;
+  /** In a capture: a piece that TCP sent, or a datagram, instead of a read. */
+  readonly seen?: 'segment' | 'datagram';
   /** More than one message ended in it. */
   readonly glued: boolean;
   /** Its first message had begun in an earlier read. */
@@ -82,8 +106,9 @@ const JUDGED_SINGLY = 8;
 interface Follower {
   framing: string;
   tap: Tap;
-  /** The first reads, for guesses. */
+  /** The first reads, for guesses; behind a gap, the first ones behind it. */
   readonly first: Buffer[];
+  from: { readonly offset: number; readonly index: number } | undefined;
   firstBytes: number;
   /** The number of bytes at the last judgement. */
   judgedBytes: number;
@@ -108,12 +133,21 @@ export class Inspector {
   see(event: ProxyEvent, atMs: number): void {
     const at = { atMs: milliseconds(atMs) };
     switch (event.type) {
-      case 'open':
-        this.#onEvent({ event: 'open', ...at, connection: event.connection, client: event.client });
+      case 'open': {
+        const { type, ...rest } = event;
+        this.#onEvent({ event: type, ...at, ...rest });
         return;
+      }
       case 'read':
-        this.#read(event.connection, event.direction, event.bytes, at.atMs);
+        if (event.seen === 'datagram') this.#datagram(event.connection, event.direction, event.bytes, at.atMs);
+        else this.#read(event.connection, event.direction, event.bytes, at.atMs, event.seen);
         return;
+      case 'wire': {
+        const { type, ...rest } = event;
+        if (event.what === 'gap') this.#gap(event.connection, event.direction, event.offset + event.length);
+        this.#onEvent({ event: type, ...at, ...rest });
+        return;
+      }
       case 'end': {
         const { connection, direction } = event;
         const error = this.#followers.get(`${connection} ${direction}`)?.tap.end();
@@ -129,11 +163,45 @@ export class Inspector {
       case 'refused':
         this.#onEvent({ event: 'refused', ...at, client: event.client, reason: event.reason });
         return;
+      case 'write':
       case 'fault':
     }
   }
 
-  #read(connection: number, direction: Direction, bytes: Buffer, atMs: number): void {
+  /** Each datagram is a message. */
+  #datagram(connection: number, direction: Direction, bytes: Buffer, atMs: number): void {
+    const follower = this.#follower(connection, direction);
+    if (follower.messages === 0) follower.tap = new Tap('raw');
+    const index = follower.messages++;
+    const { offset } = follower.tap.read(bytes);
+    const message = { index, start: offset, end: offset + bytes.length, payload: bytes, payloadAt: offset };
+    this.#onEvent({
+      event: 'read',
+      atMs,
+      connection,
+      direction,
+      offset,
+      length: bytes.length,
+      messages: [message],
+      bytes,
+      seen: 'datagram',
+      glued: false,
+      split: false,
+    });
+  }
+
+  /** Bytes are missing: the framing begins again behind them, as if a message began there. */
+  #gap(connection: number, direction: Direction, offset: number): void {
+    const follower = this.#follower(connection, direction);
+    const framing = follower.framing.replace(/,preface=\d+/, '');
+    const from = { offset, index: follower.tap.index };
+    follower.tap = new Tap(framing, from);
+    follower.from = from;
+    follower.first.length = follower.firstBytes = follower.judgedBytes = 0;
+    follower.warned = true; // what is wrong from here on may be the gap's doing
+  }
+
+  #read(connection: number, direction: Direction, bytes: Buffer, atMs: number, seen?: 'segment'): void {
     const follower = this.#follower(connection, direction);
     const where = { atMs, connection, direction };
     if (follower.firstBytes < GUESS_BYTES && this.#framings[direction] !== 'raw') {
@@ -147,6 +215,7 @@ export class Inspector {
       ...where,
       ...read,
       bytes,
+      ...(seen && { seen }),
       glued: read.messages.length > 1,
       split: (read.messages[0]?.start ?? read.offset) < read.offset,
     });
@@ -165,6 +234,7 @@ export class Inspector {
         framing,
         tap: new Tap(framing),
         first: [],
+        from: undefined,
         firstBytes: 0,
         judgedBytes: 0,
         messages: 0,
@@ -199,7 +269,7 @@ export class Inspector {
     if (!best || best.score < CONFIDENT) return;
     follower.framing = best.framing;
     if (!best.framing.includes('preface=')) this.#settled[where.direction] = best.framing;
-    follower.tap = new Tap(best.framing);
+    follower.tap = new Tap(best.framing, follower.from);
     for (const chunk of follower.first) follower.tap.read(chunk); // what has passed already
     this.#onEvent({ event: 'guess', ...where, framing: best.framing, guesses });
   }

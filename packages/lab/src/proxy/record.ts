@@ -1,9 +1,10 @@
 /** Writes the events of a proxy to a file, and reads them back. */
-import { createReadStream, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { decodeAsync, lines } from '@sendall/framing';
 import type { Direction } from '../faults/fault.js';
 import type { Framings } from './inspector.js';
 import type { ProxyEvent } from './proxy.js';
+import { WholeFile } from './whole-file.js';
 
 /** A line of a record: an event of the proxy, and its time. The first line describes the record. */
 interface Recorded {
@@ -21,82 +22,44 @@ const LONGEST_LINE = 1 << 18;
 
 /** Writes the events of a proxy into a file: one JSON object a line, the bytes of each read in base64. */
 export class Recorder {
-  readonly #path: string;
-  readonly #onStop: (sentence: string) => void;
-  /** Undefined when recording has stopped. */
-  #file: number | undefined;
-  /** Bytes of whole lines. */
-  #length = 0;
+  readonly #file: WholeFile;
 
   /**
    * @param onStop called once when the file cannot take more: recording ends, the file keeps whole lines of earlier
    * events, and the traffic continues
+   * @param to the server, for those who read the record
    * @throws Error when the file cannot be created
    */
-  constructor(path: string, framings: Framings, onStop: (sentence: string) => void = () => {}) {
-    this.#path = path;
-    this.#onStop = onStop;
-    try {
-      this.#file = openSync(path, 'w', 0o600);
-      this.#write({ wirelab: VERSION, ...framings, begunAt: new Date().toISOString() });
-    } catch (error) {
-      this.close();
-      throw new Error(`cannot record into ${path}: ${reason(error)}`, { cause: error });
-    }
+  constructor(path: string, framings: Framings, onStop: (sentence: string) => void = () => {}, to?: string) {
+    const head = { wirelab: VERSION, ...framings, ...(to !== undefined && { to }), begunAt: new Date().toISOString() };
+    this.#file = new WholeFile(path, line(head), onStop, '; the traffic goes on');
   }
 
-  /** Writes synchronously, so that unwritten events cannot pile up in memory. */
   see(event: ProxyEvent, atMs: number): void {
-    if (event.type === 'fault' || event.type === 'refused') return;
+    if (event.type !== 'open' && event.type !== 'read' && event.type !== 'end' && event.type !== 'close') return;
     const { type, ...rest } = event;
     if ('bytes' in rest) {
       const { bytes, ...where } = rest;
-      this.#line({ atMs, event: type, ...where, base64: bytes.toString('base64') });
-    } else this.#line({ atMs, event: type, ...rest });
+      this.#file.append(line({ atMs, event: type, ...where, base64: bytes.toString('base64') }));
+    } else this.#file.append(line({ atMs, event: type, ...rest }));
   }
 
   close(): void {
-    const file = this.#file;
-    this.#file = undefined;
-    if (file === undefined) return;
-    try {
-      closeSync(file);
-    } catch (error) {
-      this.#onStop(`the record ${this.#path} may not be whole: ${reason(error)}`);
-    }
-  }
-
-  #line(value: object): void {
-    const file = this.#file;
-    if (file === undefined) return;
-    try {
-      this.#write(value);
-    } catch (error) {
-      try {
-        ftruncateSync(file, this.#length); // a partial line is not part of a record
-      } catch {
-        // a file that cannot be truncated (a device, a pipe)
-      }
-      this.close();
-      this.#onStop(`recording into ${this.#path} has stopped: ${reason(error)}; the traffic goes on`);
-    }
-  }
-
-  #write(value: object): void {
-    const line = Buffer.from(`${JSON.stringify(value)}\n`);
-    // A disk that is nearly full accepts only a part.
-    for (let at = 0; at < line.length;) at += writeSync(this.#file!, line, at);
-    this.#length += line.length;
+    this.#file.close();
   }
 }
 
-function reason(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? String(error);
+function line(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
 }
 
 /** A recording, as it is read. */
 export interface ReadRecord {
   readonly framings: Framings;
+  /** The server that the proxy passed the bytes on to. */
+  readonly to?: string;
+  /** When recording began, in milliseconds since 1970. */
+  readonly begunAt: number;
   readonly events: AsyncIterable<{ readonly event: ProxyEvent; readonly atMs: number }>;
 }
 
@@ -123,7 +86,8 @@ export async function readRecord(path: string): Promise<ReadRecord> {
   if (head?.['wirelab'] !== VERSION || typeof head['framing'] !== 'string') {
     throw new Error(`${path} is not a record of wirelab inspect (version ${VERSION})`);
   }
-  const back = head['framingBack'];
+  const { framingBack: back, to } = head;
+  const begunAt = Date.parse(String(head['begunAt']));
   const events = async function* () {
     for (let line = await next(); line; line = await next()) {
       const event = toEvent(line as unknown as Recorded);
@@ -133,6 +97,8 @@ export async function readRecord(path: string): Promise<ReadRecord> {
   };
   return {
     framings: { framing: head['framing'], ...(typeof back === 'string' && { framingBack: back }) },
+    ...(typeof to === 'string' && { to }),
+    begunAt: Number.isFinite(begunAt) ? begunAt : 0,
     events: events(),
   };
 }

@@ -24,6 +24,8 @@ export interface ReplayOptions {
  * Sends a record's client bytes to a server again, cut and timed as recorded. The server's new answers are reported
  * beside it. Each connection continues until the server has taken everything and ended.
  *
+ * Bytes that a capture lacks are not sent, nor any behind them: a server would take them for others.
+ *
  * @returns a sentence for each connection that did not deliver everything or whose end was not seen
  * @throws Error when the server cannot be reached
  */
@@ -35,10 +37,20 @@ export async function replayTo(
   const begun = performance.now();
   const now = () => performance.now() - begun;
   const flows = new Map<number, Flow>();
+  const datagrams = new Set<number>();
   try {
     for await (const { event, atMs } of events) {
       if (!('connection' in event)) continue;
       if (event.type !== 'open' && !('direction' in event && event.direction === 'up')) continue;
+      if (event.type === 'open' && event.protocol === 'udp') {
+        datagrams.add(event.connection);
+        continue;
+      }
+      if (datagrams.has(event.connection)) continue;
+      if (event.type === 'wire') {
+        if (event.what === 'gap') flows.get(event.connection)?.lack(event.offset, event.length);
+        continue;
+      }
       const wait = atMs / speed - now();
       if (wait > 0) await sleep(wait);
       const { connection } = event;
@@ -47,6 +59,7 @@ export async function replayTo(
         flows.get(connection)?.destroy();
         onEvent(event, now());
         flows.set(connection, new Flow(connection, socket, (told) => onEvent(told, now())));
+        if (event.midway) flows.get(connection)!.lack(0);
         continue;
       }
       const flow = flows.get(connection);
@@ -56,7 +69,8 @@ export async function replayTo(
       onEvent(event, now());
     }
     const troubles = await Promise.all([...flows.values()].map((flow) => flow.finish(patienceMs)));
-    return troubles.filter((trouble) => trouble !== undefined);
+    const udp = datagrams.size === 0 ? undefined : `${datagrams.size} flows of datagrams were not sent: only TCP is`;
+    return [...troubles, udp].filter((trouble) => trouble !== undefined);
   } finally {
     for (const flow of flows.values()) flow.destroy();
   }
@@ -73,6 +87,8 @@ class Flow {
   #ended = false;
   #heardEnd = false;
   #failure: string | undefined;
+  /** Why nothing more is sent. */
+  #lacking: string | undefined;
   #lastMoved = performance.now();
   #moved = () => {};
   readonly #listening: Promise<void>;
@@ -87,6 +103,7 @@ class Flow {
 
   /** Writes one recorded read; waits while too many written bytes wait for the server. */
   async send(bytes: Buffer, patienceMs: number): Promise<void> {
+    if (this.#lacking !== undefined) return;
     this.#sent += bytes.length;
     if (this.#failure !== undefined || this.#socket.destroyed) return;
     if (this.#socket.writableLength === 0) this.#lastMoved = performance.now();
@@ -96,6 +113,12 @@ class Flow {
       this.#move();
     });
     await this.#until(() => this.#socket.writableLength < MOST_WAITING, patienceMs);
+  }
+
+  /** The client sent bytes that are not known: nothing behind them is sent. */
+  lack(offset: number, length?: number): void {
+    const what = length === undefined ? 'its beginning is' : `bytes ${offset} to ${offset + length} of the client are`;
+    this.#lacking ??= `${what} not in the capture`;
   }
 
   end(): void {
@@ -121,8 +144,8 @@ class Flow {
     }
     this.#socket.destroy();
     await this.#listening;
-    if (this.#failure === undefined && this.#taken === this.#sent) return undefined;
-    const why = this.#failure ?? 'the server ended before';
+    const why = this.#lacking ?? this.#failure ?? (this.#taken < this.#sent ? 'the server ended before' : undefined);
+    if (why === undefined) return undefined;
     return `connection ${this.#connection}: ${this.#taken} of ${this.#sent} bytes were taken: ${why}`;
   }
 
@@ -135,7 +158,8 @@ class Flow {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#moved = resolve;
-        timer = setTimeout(resolve, left);
+        // What came in time is read first, even if this process stood still meanwhile.
+        timer = setTimeout(() => setImmediate(resolve), left);
       });
       clearTimeout(timer);
     }

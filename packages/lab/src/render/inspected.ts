@@ -16,9 +16,11 @@ export function renderInspected(event: InspectEvent): string[] {
   const time = `${event.atMs.toFixed(1)} ms`.padStart(11);
   switch (event.event) {
     case 'open':
-      return [`${time}  #${event.connection} opened by ${event.client}`];
+      return [`${time}  #${event.connection} opened by ${event.client}${openedInCapture(event)}`];
     case 'read':
       return [`${time}  #${event.connection} ${ARROWS[event.direction]} ${describeRead(event)}`, ...readDetails(event)];
+    case 'wire':
+      return [`${time}  #${event.connection} ${ARROWS[event.direction]} ${describeWire(event)}`];
     case 'misfit':
       return [
         `${time}  #${event.connection} ${ARROWS[event.direction]} the framing ${event.framing} cannot be right: ${event.reason}`,
@@ -41,6 +43,18 @@ export function renderInspected(event: InspectEvent): string[] {
   }
 }
 
+function openedInCapture({ server, protocol, midway }: Extract<InspectEvent, { event: 'open' }>): string {
+  if (server === undefined) return '';
+  return ` to ${server}${protocol === 'udp' ? ' over UDP' : ''}${midway ? ', before the capture began' : ''}`;
+}
+
+function describeWire({ what, offset, length, reason }: Extract<InspectEvent, { event: 'wire' }>): string {
+  const bytes = `${length === 1 ? 'byte' : 'bytes'} ${offset}${length === 1 ? '' : ` to ${offset + length}`}`;
+  if (what === 'repeated') return `${bytes} came again`;
+  if (what === 'early') return `${bytes} came early, before those in front of ${length === 1 ? 'it' : 'them'}`;
+  return `${bytes} ${length === 1 ? 'is' : 'are'} missing: ${reason}`;
+}
+
 /** "read of 57 bytes at 0: 3 messages, and 12 of 40 bytes of the next". */
 export function describeRead(read: InspectRead): string {
   const { messages, partial, split, offset, length } = read;
@@ -60,7 +74,7 @@ export function describeRead(read: InspectRead): string {
         : `${have} of ${have + missing} bytes of the next`,
     );
   }
-  return `read of ${length} bytes at ${offset}${parts.length > 0 ? `: ${parts.join(', and ')}` : ''}`;
+  return `${read.seen ?? 'read'} of ${length} bytes at ${offset}${parts.length > 0 ? `: ${parts.join(', and ')}` : ''}`;
 }
 
 function readDetails(read: InspectRead): string[] {
@@ -73,10 +87,11 @@ function readDetails(read: InspectRead): string[] {
   ];
 }
 
-function preview(payload: Buffer): string {
+/** The beginning of a message, on one line. */
+export function preview(payload: Buffer, length = payload.length): string {
   if (payload.length === 0) return '(empty)';
   const shown = payload.subarray(0, SHOWN_BYTES);
-  const more = payload.length > SHOWN_BYTES ? ` … (${payload.length} bytes)` : '';
+  const more = length > shown.length ? ` … (${length} bytes)` : '';
   return `${isUtf8(shown) ? oneLine(shown.toString()) : shown.toString('hex')}${more}`;
 }
 

@@ -22,6 +22,7 @@ export interface ShownJson extends TraceJson {
   readonly phenomenon: Phenomenon['name'];
   readonly title: string;
   readonly chapter: string;
+  readonly verdict: string;
   readonly explanation: string;
   readonly observations: readonly (TraceJson & {
     readonly name: string;
@@ -30,8 +31,12 @@ export interface ShownJson extends TraceJson {
     readonly requests?: Observation['requests'];
     readonly facts?: Observation['facts'];
   })[];
-  readonly table?: { readonly columns: readonly string[]; readonly rows: Table['rows'] };
-  readonly plot?: { readonly title: string; readonly unit: string; readonly bars: Plot['bars'] };
+  readonly table?: { readonly columns: readonly string[]; readonly rows: readonly (readonly (string | number)[])[] };
+  readonly plot?: {
+    readonly title: string;
+    readonly unit: string;
+    readonly bars: readonly { readonly label: string; readonly value: number }[];
+  };
   readonly notShown?: string;
 }
 
@@ -40,12 +45,13 @@ export interface ShownJson extends TraceJson {
  * them, each with its name, title and facts.
  */
 export function shownJson(phenomenon: Phenomenon, shown: Shown, lang: Lang): ShownJson {
-  const { observations, table, plot, notShown, explanation } = shown;
+  const { observations, table, plot, notShown, verdict, explanation } = shown;
   return {
     phenomenon: phenomenon.name,
     title: phenomenon.title[lang],
     chapter: phenomenon.chapter[lang],
     ...traceJson(observations[0]?.trace),
+    verdict: verdict[lang],
     explanation: explanation[lang],
     observations: observations.map(({ name, title, trace, back, requests, facts }) => ({
       name,
@@ -55,11 +61,17 @@ export function shownJson(phenomenon: Phenomenon, shown: Shown, lang: Lang): Sho
       ...(requests && { requests }),
       ...(facts && { facts }),
     })),
-    ...(table && { table: { columns: table.columns.map((column) => column[lang]), rows: table.rows } }),
-    ...(plot && { plot: { title: plot.title[lang], unit: plot.unit, bars: plot.bars } }),
+    ...(table && { table: { columns: table.columns.map((column) => column[lang]), rows: rowsOf(table, lang) } }),
+    ...(plot && { plot: { title: plot.title[lang], unit: plot.unit, bars: barsOf(plot, lang) } }),
     ...(notShown && { notShown: notShown[lang] }),
   };
 }
+
+export const rowsOf = ({ rows }: Table, lang: Lang): (string | number)[][] =>
+  rows.map((row) => row.map((cell) => (typeof cell === 'number' ? cell : cell[lang])));
+
+export const barsOf = ({ bars }: Plot, lang: Lang): { label: string; value: number }[] =>
+  bars.map(({ label, value }) => ({ label: label[lang], value }));
 
 export function traceJson(trace: Trace | undefined): TraceJson {
   if (!trace) return { writes: [], reads: [], messages: [] };

@@ -3,6 +3,7 @@ import { text, type Lang } from '../lang.js';
 import type { Phenomenon, Shown } from '../phenomena/index.js';
 import { timeline } from './timeline.js';
 import { bars } from './bars.js';
+import { barsOf, rowsOf } from './shown-json.js';
 import { requestLines } from './requests.js';
 import { table } from './table.js';
 
@@ -32,11 +33,11 @@ export function renderShown(phenomenon: Phenomenon, shown: Shown, lang: Lang): s
       '',
       ...table(
         shown.table.columns.map((column) => column[lang]),
-        shown.table.rows,
+        rowsOf(shown.table, lang),
       ),
     );
   }
-  if (shown.plot) lines.push('', shown.plot.title[lang], ...bars(shown.plot.bars, shown.plot.unit));
+  if (shown.plot) lines.push('', shown.plot.title[lang], ...bars(barsOf(shown.plot, lang), shown.plot.unit));
   if (shown.notShown) lines.push('', `${words.notShown[lang]}: ${shown.notShown[lang]}`);
   lines.push('', `${words.measured[lang]}: ${shown.explanation[lang]}`);
   return lines;

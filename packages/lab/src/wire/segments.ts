@@ -2,17 +2,25 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
-import { PcapReader, type CapturedSegment } from './pcap.js';
+import { networkPacket } from '../capture/frame.js';
+import { CaptureReader } from '../capture/reader.js';
+import { transportOf, type TcpSegment } from '../capture/transport.js';
 import { milliseconds, type Acknowledgement, type Segments, type Span, type Trace } from './trace.js';
 
 const run = promisify(execFile);
+
+/** Most milliseconds to wait for what the capture has not told yet. */
+const LONGEST_WAIT_MS = 3000;
+
+/** A segment, and its time in milliseconds since 1970. */
+type CapturedSegment = TcpSegment & { readonly time: number };
 
 /** Watches the segments that arrive at a port of 127.0.0.1 until `stop`. */
 export interface SegmentWatch {
   /** The segments since the watch began, or since `mark()`, as far as this machine reveals them. */
   stop(trace: Trace): Promise<Segments>;
-  /** Ignores the segments so far (a dialogue before the experiment). */
-  mark(): Promise<void>;
+  /** Ignores the segments so far: a dialogue before the experiment, in which the port got this many bytes. */
+  mark(bytes: number): Promise<void>;
 }
 
 /** Captures with tcpdump if installed and permitted; otherwise reads the kernel's counters with `ss`. */
@@ -24,12 +32,17 @@ async function capture(port: number): Promise<SegmentWatch | undefined> {
   const dump = spawn('tcpdump', ['-i', 'lo', '-U', '-w', '-', '--immediate-mode', '-Z', 'root', `tcp port ${port}`], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const reader = new PcapReader();
+  const reader = new CaptureReader();
   const seen: CapturedSegment[] = [];
   let broken = false;
   dump.stdout.on('data', (chunk: Buffer) => {
     try {
-      seen.push(...reader.push(chunk));
+      for (const packet of reader.push(chunk)) {
+        const ip = networkPacket(packet);
+        const segment = typeof ip === 'string' ? ip : transportOf(ip);
+        if (typeof segment === 'string' || segment.protocol !== 'tcp') continue;
+        seen.push({ ...segment, payload: Buffer.from(segment.payload), time: Number(packet.ns) / 1e6 });
+      }
     } catch {
       broken = true;
     }
@@ -45,40 +58,53 @@ async function capture(port: number): Promise<SegmentWatch | undefined> {
   });
   if (!listening) return undefined;
   let ignored = 0;
-  const settle = async () => {
-    // The capture is another process: it is complete when nothing more arrives for a moment.
-    for (let before = -1; before !== seen.length;) {
+  /** The capture is another process: it is complete when it has so many bytes, and nothing more arrives for a moment. */
+  const settle = async (bytes: number): Promise<boolean> => {
+    const until = performance.now() + LONGEST_WAIT_MS;
+    const isComplete = () => bytesSeen(seen.slice(ignored), port) >= bytes;
+    for (let before = -1; before !== seen.length || (!isComplete() && performance.now() < until);) {
       before = seen.length;
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
+    return isComplete();
   };
   return {
-    async mark() {
-      await settle();
+    async mark(bytes) {
+      await settle(bytes);
       ignored = seen.length;
     },
     async stop(trace) {
-      await settle();
+      const isComplete = await settle(trace.reads.reduce((sum, { length }) => sum + length, 0));
       const ended = once(dump, 'exit');
       dump.kill('SIGTERM');
       await ended;
       if (broken) return { source: 'not seen', reason: 'the capture could not be read' };
+      if (!isComplete) return { source: 'not seen', reason: 'the capture lacks some of the bytes' };
       return fromCapture(seen.slice(ignored), port, trace);
     },
   };
+}
+
+/** How many bytes of the stream to the port the segments have, each once. */
+function bytesSeen(captured: readonly CapturedSegment[], port: number): number {
+  const data = captured.filter(({ destinationPort, payload }) => destinationPort === port && payload.length > 0);
+  return Math.max(0, ...data.map(({ sequence, payload }) => ((sequence - data[0]!.sequence) >>> 0) + payload.length));
 }
 
 function fromCapture(captured: CapturedSegment[], port: number, trace: Trace): Segments {
   const data = captured.filter(({ destinationPort, payload }) => destinationPort === port && payload.length > 0);
   const first = data[0];
   if (!first) return { source: 'capture', count: 0, spans: [], repeated: 0, acknowledgements: [] };
-  const timeOf = ({ time }: CapturedSegment): number =>
-    milliseconds(time * 1000 - performance.timeOrigin - trace.startedAt);
+  const offsetOf = ({ sequence }: CapturedSegment): number => (sequence - first.sequence) >>> 0;
+  const onOurClock = ({ time }: CapturedSegment): number => time - performance.timeOrigin - trace.startedAt;
+  const arrivals = data.map((segment) => ({ offset: offsetOf(segment), atMs: onOurClock(segment) }));
+  const ahead = clockAhead(arrivals, trace);
+  const timeOf = (segment: CapturedSegment): number => milliseconds(onOurClock(segment) - ahead);
   const spans: Span[] = [];
   let end = 0;
   let repeated = 0;
   for (const segment of data) {
-    const offset = (segment.sequence - first.sequence) >>> 0;
+    const offset = offsetOf(segment);
     if (offset < end) repeated++;
     end = Math.max(end, offset + segment.payload.length);
     spans.push({ atMs: timeOf(segment), offset, length: segment.payload.length, bytes: segment.payload });
@@ -95,6 +121,23 @@ function fromCapture(captured: CapturedSegment[], port: number, trace: Trace): S
     acknowledgements.push({ atMs: timeOf(segment), offset });
   }
   return { source: 'capture', count: spans.length, spans, repeated, acknowledgements };
+}
+
+/**
+ * Milliseconds by which the capture's clock is ahead of the trace's: as few as put no segment before the write of its
+ * first byte, nor its first arrival after the read of that byte. The system's clock may be set at any time, and Node
+ * takes its own origin from it with an error.
+ */
+function clockAhead(arrivals: readonly { offset: number; atMs: number }[], { writes, reads }: Trace): number {
+  let [least, most] = [-Infinity, Infinity];
+  let end = -1;
+  for (const { offset, atMs } of arrivals) {
+    const holds = (span: Span): boolean => offset >= span.offset && offset < span.offset + span.length;
+    most = Math.min(most, atMs - (writes.find(holds)?.atMs ?? -Infinity));
+    if (offset > end) least = Math.max(least, atMs - (reads.find(holds)?.atMs ?? Infinity));
+    end = Math.max(end, offset);
+  }
+  return Math.min(Math.max(0, least), most);
 }
 
 /** TCP_INFO's count of data segments received, which any user may read through `ss` (iproute2). */

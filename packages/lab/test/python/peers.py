@@ -119,7 +119,7 @@ def struct_i_client(port, *commands):
 
 def udp_client(port, *commands):
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    client.settimeout(10)
+    client.settimeout(300)
     for command in commands:
         client.sendto(command.encode('utf-8'), ('127.0.0.1', int(port)))
         show(client.recvfrom(65536)[0])

@@ -1,8 +1,8 @@
 /** The bytes of one stream in four lanes. A block stands over the bytes it holds. */
-import { el } from './dom.js';
+import { el } from '../dom.js';
 import { captured, cells, content, lengthOf, milliseconds, saying } from './spans.js';
 import type { Lane, Span, TraceData } from './spans.js';
-import { t } from './words.js';
+import { t } from '../words.js';
 
 /** A block shows its time below only if the next one begins at least this part of the width further on. */
 const LABEL_ROOM = 0.085;

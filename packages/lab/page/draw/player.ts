@@ -1,6 +1,6 @@
 /** Plays the events of a story in proportion to their times, and steps through them. */
-import { el } from './dom.js';
-import { t } from './words.js';
+import { el } from '../dom.js';
+import { t } from '../words.js';
 
 export interface Event {
   readonly atMs: number;
@@ -51,6 +51,7 @@ export function player(events: readonly Event[], go: (count: number) => void) {
     go(count);
     slider.value = String(count);
     const what = events[count - 1]?.text ?? t('begin');
+    says.classList.toggle('at-end', count === events.length);
     says.textContent = t('eventOf', { n: count, all: events.length, what });
     slider.setAttribute('aria-valuetext', says.textContent);
   }

@@ -1,7 +1,7 @@
 /** What is shown of the bytes of a write, segment, read or message: their colours, letters and words. */
-import type { Answer } from '../dist/page/protocol.js';
-import { el } from './dom.js';
-import { t, type Word } from './words.js';
+import type { Answer } from '../../dist/page/protocol.js';
+import { el } from '../dom.js';
+import { t, type Word } from '../words.js';
 
 export type TraceData = Pick<Answer<'experiment'>, 'writes' | 'segments' | 'reads' | 'messages'>;
 export type Span = TraceData['writes'][number];
@@ -38,13 +38,19 @@ export const milliseconds = (ms: number): string => `${ms.toFixed(ms < 100 ? 2 :
 
 export interface CellStyle {
   readonly letters: boolean;
+  /** Without letters, the first part says how many bytes there are. */
+  readonly size?: boolean;
   /** Colours that another stream in the same picture has. */
   readonly shift?: number;
 }
 
 /** The bytes of a block, coloured by their send. */
-export function cells(span: Span, writes: readonly Span[], { letters: hasLetters, shift = 0 }: CellStyle) {
-  const parts = [];
+export function cells(
+  span: Span,
+  writes: readonly Span[],
+  { letters: hasLetters, size = false, shift = 0 }: CellStyle,
+) {
+  const parts: HTMLElement[] = [];
   let at = span.offset;
   const end = span.offset + span.length;
   const letters = hasLetters ? characters(span) : undefined;
@@ -52,28 +58,34 @@ export function cells(span: Span, writes: readonly Span[], { letters: hasLetters
     const from = Math.max(at, write.offset);
     const to = Math.min(end, write.offset + write.length);
     if (to <= from) continue;
-    const text = letters?.slice(from - span.offset, to - span.offset).join('');
-    parts.push(
-      el('span', { class: `cell c${(index + shift) % COLOURS}`, style: { 'flex-grow': to - from } }, text ?? ''),
-    );
+    const sizeHere: string = size && parts.length === 0 ? `${span.length} B` : '';
+    const text: string = letters?.slice(from - span.offset, to - span.offset).join('') ?? sizeHere;
+    parts.push(el('span', { class: `cell c${(index + shift) % COLOURS}`, style: { 'flex-grow': to - from } }, text));
     at = to;
   }
   if (span.length > 0 && parts.length === 0)
-    parts.push(el('span', { class: `cell c${shift}`, style: { 'flex-grow': 1 } }, letters?.join('') ?? ''));
+    parts.push(
+      el(
+        'span',
+        { class: `cell c${shift}`, style: { 'flex-grow': 1 } },
+        letters?.join('') ?? (size ? `${span.length} B` : ''),
+      ),
+    );
   if (span.length === 0) parts.push(el('span', { class: 'cell void' }, '∅'));
   return parts;
 }
 
-/** One letter for each byte; a dot replaces anything but printable ASCII. */
-function characters(span: Span) {
-  const bytes =
-    span.hex === undefined
-      ? new TextEncoder().encode(span.text ?? '')
-      : Uint8Array.from(span.hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
-  return [...bytes].map((byte) =>
-    byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0x20 ? '\u00a0' : '·',
-  );
-}
+const characters = (span: Span): string[] => Array.from(bytesOf(span), visible);
+
+/** The bytes that a message carried; a long piece's are its first ones. */
+export const bytesOf = ({ text, hex }: Pick<Span, 'text' | 'hex'>): Uint8Array =>
+  hex === undefined
+    ? new TextEncoder().encode(text ?? '')
+    : Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+
+/** A letter for a byte; a dot replaces anything but printable ASCII. */
+export const visible = (byte: number): string =>
+  byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0x20 ? '\u00a0' : '·';
 
 export function content(span: Pick<Span, 'length' | 'text' | 'hex'>) {
   const shown = span.text ?? span.hex ?? '';
