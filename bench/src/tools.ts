@@ -2,8 +2,9 @@
  * npm run bench -- tools [--only ROW,…] [--rounds N] [--mib N] [--files N]
  *
  * rsync, git, sftp, scp and ansible through sendall-ssh against the same tools through OpenSSH over a warm master, in
- * turns, both on loopback. A row is left out when its tool is not installed. `--mib`: size of the file that sftp moves;
- * `--files`: how many files rsync moves (scp: a quarter of them). `--only` takes beginnings of row names.
+ * turns, both on loopback. Commands of both have the same shell, the same empty HOME and the same sftp-server, so neither
+ * runs start-up files that the other lacks. A row is left out when its tool is not installed. `--mib`: size of the file
+ * that sftp moves; `--files`: how many files rsync moves (scp: a quarter of them). `--only` takes beginnings of row names.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { median, print, type Row } from './exec/figures.js';
 import { openSite } from './exec/site.js';
 import { openSshd } from './exec/sshd.js';
-import { overMaster, overSendall, timed, type Carrier } from './tools/carriers.js';
+import { overMaster, overSendall, surroundingsOf, timed, type Carrier } from './tools/carriers.js';
 import { jobsIn, missing } from './tools/jobs.js';
 
 const { values } = parseArgs({
@@ -52,7 +53,7 @@ if (absent.length) console.log(`without ${absent.join(', ')}: not installed`);
 const endings: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
 
 async function main() {
-  const sshd = await openSshd();
+  const sshd = await openSshd({ sftp: 'program' });
   if ('missing' in sshd) {
     console.error(sshd.missing);
     process.exitCode = 1;
@@ -63,10 +64,12 @@ async function main() {
   endings.push(site.close);
   const carriers: Record<string, Carrier> = {
     ssh: overMaster(folder, sshd),
-    sendall: overSendall(folder, site.near),
+    sendall: overSendall(folder, site.near, sshd.home),
   };
   // The first command that needs the warm-links process starts it.
-  for (const { program, host, env } of Object.values(carriers)) await timed([program, host, 'true'], env, folder);
+  const surroundings = Object.values(carriers).map(surroundingsOf);
+  if (new Set(surroundings).size > 1) throw new Error(`the far sides differ: ${surroundings.join(' against ')}`);
+  console.log(`commands of both have ${surroundings[0]}, sftp ${sshd.sftpServer}\n`);
   const rows: Row[] = [];
   for (const [name, { program, setUp, before, call, times = 1, bytes }] of Object.entries(jobs)) {
     if (!wanted(name) || absent.includes(program)) continue;

@@ -2,7 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -40,7 +40,7 @@ const agentFlags = (home: string) =>
     ? [
         '--cpu-prof',
         `--cpu-prof-dir=${process.env.BENCH_PROFILE}`,
-        `--cpu-prof-name=agent-${home.slice(-4)}.cpuprofile`,
+        `--cpu-prof-name=agent-${basename(home)}.cpuprofile`,
       ]
     : [];
 
@@ -51,8 +51,8 @@ export async function openSite(listen = 'tls://127.0.0.1:0', ...more: readonly s
   const far = join(folder, 'far');
   const agents: Awaited<ReturnType<typeof startAgent>>[] = [];
   async function close() {
-    for (const [home, { agent, pids }] of [near, far].map((home, i) => [home, agents[i]] as const)) {
-      if (!agent) continue;
+    for (const [i, { agent, pids }] of agents.entries()) {
+      const home = [near, far][i];
       const ended = new Promise((resolve) => agent.once('exit', resolve));
       await sendall(home, 'agent', 'stop', '--runs').catch(() => agent.kill('SIGTERM'));
       await ended;

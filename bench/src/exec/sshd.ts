@@ -49,12 +49,28 @@ async function answers(port: number) {
   throw new Error('sshd does not answer');
 }
 
-/** Starts it, or returns why it is missing. It accepts generated keys only. `names`: further names of it in ssh_config. */
-export async function openSshd(address = '127.0.0.1', names = '') {
+/** OpenSSH's program for sftp, as distributions start it; without it, sshd itself serves sftp. */
+const SFTP_SERVERS = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server'];
+
+/** What the benchmark's own sshd does otherwise than by default. */
+interface SshdOptions {
+  readonly address?: string;
+  /** Further names of it in ssh_config. */
+  readonly names?: string;
+  /**
+   * Where sftp is served: inside sshd, or by the program that sendall-ssh starts too.
+   * @default 'inside'
+   */
+  readonly sftp?: 'inside' | 'program';
+}
+
+/** Starts it, or returns why it is missing. It accepts generated keys only. */
+export async function openSshd({ address = '127.0.0.1', names = '', sftp = 'inside' }: SshdOptions = {}) {
   const [sshd, ssh, keygen] = ['sshd', 'ssh', 'ssh-keygen'].map(find);
   if (!sshd || !ssh || !keygen)
     return { missing: 'OpenSSH (Debian packages openssh-server, openssh-client) is not installed' };
   const folder = mkdtempSync(join(tmpdir(), 'sendall-bench-sshd-'));
+  const sftpServer = (sftp === 'program' && SFTP_SERVERS.find((path) => existsSync(path))) || 'internal-sftp';
   // sshd requires it. A login shell's rc files would be measured too, so its home is empty.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
   mkdirSync(`${folder}/home`);
@@ -75,7 +91,7 @@ export async function openSshd(address = '127.0.0.1', names = '') {
       ),
       'PrintLastLog no',
       'UseDNS no',
-      'Subsystem sftp internal-sftp',
+      `Subsystem sftp ${sftpServer}`,
       'PermitRootLogin prohibit-password',
       'MaxSessions 1000',
       'MaxStartups 1000',
@@ -130,6 +146,9 @@ export async function openSshd(address = '127.0.0.1', names = '') {
       port,
       user,
       key: `${folder}/user`,
+      /** HOME of its commands. */
+      home: `${folder}/home`,
+      sftpServer,
       /** A new connection for each command. */
       cold: [...client],
       /** Over the master connection. */

@@ -99,7 +99,7 @@ async function timed(words: readonly string[], env: NodeJS.ProcessEnv, servers: 
 /** Starts the servers. `missing` names the peers that are not installed. */
 async function openLoopback() {
   const site = await openSite('tls://0.0.0.0:0');
-  const sshd = await openSshd('0.0.0.0', '127.0.1.*');
+  const sshd = await openSshd({ address: '0.0.0.0', names: '127.0.1.*' });
   const missing = 'missing' in sshd ? [sshd.missing] : [];
   const { port } = new URL(site.url);
   const entry = (host: number) => ({

@@ -25,13 +25,23 @@ export function overMaster(folder: string, { config, control }: { config: string
   return { program, host: 'bench', env: process.env };
 }
 
-/** `near`: the caller's home. */
-export function overSendall(folder: string, near: string): Carrier {
+/**
+ * `near`: the caller's home. `home`: HOME of the far commands, so that the account's shell reads the start-up files that it
+ * reads behind sshd, which are none.
+ */
+export function overSendall(folder: string, near: string, home: string): Carrier {
   const program = `${folder}/sendall-ssh`;
-  writeFileSync(program, `#!/bin/sh\nexec ${DOOR} "$@"\n`);
+  writeFileSync(program, `#!/bin/sh\nexec ${DOOR} -o SetEnv=HOME=${home} "$@"\n`);
   chmodSync(program, 0o755);
   return { program, host: 'web1', env: envOf(near) };
 }
+
+/** What decides how long the far shell takes to start: which one it is, and the files that it reads. */
+export const surroundingsOf = ({ program, host, env }: Carrier): string =>
+  execFileSync(program, [host, 'echo "shell $0, home $HOME with $(ls -A "$HOME" | wc -l) files"'], {
+    env,
+    encoding: 'utf8',
+  }).trim();
 
 /** Milliseconds of one run of a tool, which must end with 0. */
 export function timed(words: readonly string[], env: NodeJS.ProcessEnv, folder: string): Promise<number> {

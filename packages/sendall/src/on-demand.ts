@@ -72,6 +72,15 @@ export async function discover(home: Home, engine: Engine, waitMs: number): Prom
 }
 
 /**
+ * Asks the keeper of `home` to end as soon as it has no command. Resolves to whether it ends now.
+ * @throws SendallError when its socket cannot be used.
+ */
+export async function retireKeeper(home: Home): Promise<boolean> {
+  const door = await import('./keeper/door/door.js');
+  return await door.retireKeeper(home);
+}
+
+/**
  * Starts holding warm links for the user of `home`, in this process.
  * @throws UsageError when another process already does.
  */

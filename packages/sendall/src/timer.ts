@@ -12,3 +12,15 @@ export function after(ms: number, act: () => void): () => void {
   wait(ms);
   return () => clearTimeout(timer);
 }
+
+/**
+ * As `after`, behind the loop's reading: of a process that stood still, the timers come before what arrived in time. `act`
+ * looks whether it is still late.
+ */
+export function afterReading(ms: number, act: () => void): () => void {
+  let stop = after(ms, () => {
+    const look = setImmediate(act);
+    stop = () => clearImmediate(look);
+  });
+  return () => stop();
+}

@@ -11,9 +11,11 @@ import { RefusedError, SendallError, UnreachableError, UsageError } from '../err
 import { MAX_SOCKET_PATH, ensurePrivateFolder, type Home } from '../home.js';
 import { parseFingerprint } from '../keys/fingerprint.js';
 import { loadIdentity, type Identity } from '../keys/identity.js';
+import { connectionOf } from '../link/ends.js';
 import { Link } from '../link/link.js';
 import { Presence } from '../files/presence.js';
 import { printable } from '../text/printable.js';
+import { after } from '../timer.js';
 import { acceptPeer, exportBinding, serverTls } from '../link/tls.js';
 import type { NatsListener } from '../link/nats/listen.js';
 import { formatTlsUrl, parseTlsUrl } from '../text/address.js';
@@ -29,7 +31,7 @@ import { limitsByName, type AgentLimitName } from './limits.js';
 import { LogDesk } from './log/log-desk.js';
 import { Notes } from './log/notes.js';
 import { completeAgentOptions, givenLimits, type AgentOptions, type AgentSettings } from './options.js';
-import { connectionOf, type Origin, type Principal } from './callers/origin.js';
+import type { Origin, Principal } from './callers/origin.js';
 import { KnownSources } from './callers/known-sources.js';
 import { PairingDesk, type IssuedCode } from './callers/pairing.js';
 import { Principals } from './admission/principals.js';
@@ -42,6 +44,8 @@ import { watchFiles } from './callers/watch-files.js';
 
 /** Milliseconds that `stop` with the runs waits for their ends: the usual grace and some more. */
 const END_PATIENCE = 8000;
+/** Milliseconds for the last head when the agent ends. */
+const LAST_HEAD = 2000;
 /** File descriptors that local callers leave to the rest of the agent. Links over the network leave more. */
 const LOCAL_RESERVE = 16;
 
@@ -303,11 +307,18 @@ export class Agent implements AsyncDisposable {
     // Before it is ready, nothing has started.
     if (this.#gate.pid !== undefined) {
       this.#notes.tell('agent stopped', { pid: process.pid });
-      // The newest head is on the disk, signed, while no agent runs.
-      await this.#log.head().catch(() => undefined);
+      await this.#signLast();
     }
     await this.#gate.close();
     this.#stopped();
+  }
+
+  /** The newest head is on the disk, signed, while no agent runs. A keeper that stands still keeps no agent from ending. */
+  async #signLast(): Promise<void> {
+    let stop: (() => void) | undefined;
+    const late = new Promise<void>((resolve) => (stop = after(LAST_HEAD, resolve)));
+    await Promise.race([this.#log.head(), late]).catch(() => undefined);
+    stop?.();
   }
 
   async #listenUnix(): Promise<void> {
@@ -542,17 +553,20 @@ export class Agent implements AsyncDisposable {
 
   async #stop(endRuns: boolean): Promise<unknown> {
     const { runs } = await this.#status();
-    if (endRuns) await this.#endRuns();
+    const left = endRuns ? await this.#endRuns() : runs;
     setImmediate(() => void this.close());
-    return { runs: endRuns ? 0 : runs, ended: endRuns ? runs : 0 };
+    return { runs: left, ended: Math.max(0, runs - left) };
   }
 
-  /** Ends the commands and waits, within bounds, until their callers can hear of it. */
-  async #endRuns(): Promise<void> {
+  /** Ends the commands, waits, within bounds, until their callers can hear of it, and says how many run still. */
+  async #endRuns(): Promise<number> {
     await this.#gate.ask((opId) => ({ type: 'ASK', alias: 0, opId, what: 'end-runs' }));
     const until = performance.now() + END_PATIENCE;
-    while ((await this.#status()).runs && performance.now() < until)
+    for (;;) {
+      const { runs } = await this.#status();
+      if (!runs || performance.now() >= until) return runs;
       await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   async #status(): Promise<AgentStatus> {

@@ -70,6 +70,8 @@ export class AgentAttachment implements Listener {
   /** What to say to the keeper: the caller's own words until they are answered, then ATTACH to the same run. */
   #beginning: Beginning;
   #next = 0;
+  /** Why its caller may hold it no more, while the keeper has not answered an OPEN. */
+  #dismissal: Refusal | undefined;
 
   /** `grant`: what an OPEN was granted; none for owners. */
   constructor(owner: AgentAttachmentOwner, message: Beginning, grant?: Grant) {
@@ -194,6 +196,7 @@ export class AgentAttachment implements Listener {
       default:
     }
     link.send(message, this.alias);
+    if (message.type === 'OPENED' && this.#dismissal) this.dismiss(this.#dismissal);
   }
 
   /** There is a keeper again: says where this attachment belongs, and repeats what may have been lost on the way. */
@@ -235,20 +238,25 @@ export class AgentAttachment implements Listener {
     return flows.some((flow) => flow.ready);
   }
 
-  /** Its caller may hold it no more. */
-  dismiss({ code, message }: Refusal): void {
+  /** Its caller may hold it no more. It is told so when the keeper has said whether the run began. */
+  dismiss(refusal: Refusal): void {
+    if (this.#beginning.type === 'OPEN') {
+      this.#dismissal = refusal;
+      return;
+    }
+    const { code, message } = refusal;
     this.close();
     this.#owner.ended(this);
     this.#owner.link.send({ type: 'ATTACH_REFUSED', alias: this.alias, runId: this.runId, code, message });
   }
 
-  /** The caller has left, or its link was lost. */
-  close(lost = false): void {
+  /** The caller has left, or its link was `lost`; `gone`: its process has closed it. */
+  close(lost = false, gone = false): void {
     const { holder } = this.#beginning;
     if (lost && holder)
       this.#owner.resumes.left(holder, new Map([...this.#outflows].map(([stream, { sent }]) => [stream, sent])));
     this.#stop();
-    this.#owner.gate.leave(this.#keeperAlias, !lost);
+    this.#owner.gate.leave(this.#keeperAlias, !lost, lost && gone);
   }
 
   #stop(): void {

@@ -40,6 +40,8 @@ interface Question {
  * ended. A question that ends its keeper shall not end many.
  */
 const MOST_ASKED = 3;
+/** What may be told and not known to have been read; more is dropped. */
+const MOST_TOLD = 10_000;
 /** Milliseconds before a keeper is started again that has died twice within this time. */
 const CRASH_PAUSE = 1000;
 const LARGEST_ALIAS = 0xffff_ffff;
@@ -53,6 +55,9 @@ export class KeeperGate {
   #connecting: Promise<KeeperLink> | undefined;
   #listeners = new Map<number, Listener>();
   #questions = new Map<number, Question>();
+  /** What was told and may not have been read yet, the oldest first, and how much was told in all. */
+  readonly #told: Control[] = [];
+  #toldInAll = 0;
   readonly #waitForRoom = new Set<() => void>();
   #lastAlias = 0;
   #nextOp = 1;
@@ -115,10 +120,10 @@ export class KeeperGate {
     return this.#lastAlias;
   }
 
-  /** `left`: for good. */
-  leave(alias: number, left: boolean): void {
+  /** `left`: for good. `gone`: perhaps, see DETACH. */
+  leave(alias: number, left: boolean, gone: boolean): void {
     if (!this.#listeners.delete(alias)) return;
-    this.#link?.send({ type: 'DETACH', alias, left: left || undefined });
+    this.#link?.send({ type: 'DETACH', alias, left: left || undefined, gone: gone || undefined });
   }
 
   /** Forgets the alias without a word to the keeper, which has refused it. */
@@ -160,14 +165,22 @@ export class KeeperGate {
     });
   }
 
-  /** Tells the keeper something that has no answer; one that has to be started hears it then. */
+  /**
+   * Tells the keeper something that has no answer. One that has to be started hears it then, and one that follows a keeper
+   * which ended before it had read it, as one does that makes room for a newer one.
+   */
   tell(message: Control): void {
-    if (this.#link) this.#link.send(message);
-    else if (!this.#closed)
-      void Promise.resolve(this.open()).then(
-        (link) => link.send(message),
-        () => undefined,
-      );
+    if (this.#closed || this.#told.length >= MOST_TOLD) return;
+    this.#told.push(message);
+    this.#toldInAll++;
+    if (this.#link) this.#sendTold(this.#link, [message]);
+    else void Promise.resolve(this.open()).catch(() => undefined);
+  }
+
+  /** Its answer to the PING says that it has read all that was told so far. */
+  #sendTold(link: KeeperLink, told: readonly Control[]): void {
+    for (const message of told) link.send(message);
+    link.send({ type: 'PING', alias: 0, token: this.#toldInAll });
   }
 
   async close(): Promise<void> {
@@ -192,6 +205,7 @@ export class KeeperGate {
     const limits = JSON.stringify(this.#options.limits ?? {});
     link.send({ type: 'ASK', alias: 0, opId: this.#nextOp++, what: 'limits', body: limits });
     void link.closed.then((error) => this.#lost(link, error));
+    if (this.#told.length) this.#sendTold(link, this.#told);
     // At once: a listener that enters after this speaks to this link already.
     for (const listener of this.#listeners.values()) listener.keeperBack();
     for (const question of this.#questions.values()) {
@@ -209,6 +223,7 @@ export class KeeperGate {
 
   #message(message: Message): void {
     if (message.alias) this.#listeners.get(message.alias)?.fromKeeper(message);
+    else if (message.type === 'PONG') this.#told.splice(0, this.#told.length - (this.#toldInAll - message.token));
     else if ('opId' in message) this.#answer(message);
   }
 

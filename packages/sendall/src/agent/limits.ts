@@ -68,6 +68,7 @@ const keeper = {
     'run ids of one principal that is no owner; at most as many as it leaves to others',
   ],
   maxNotAfterMs: ['notAfter', 'TIME', "how far ahead a run's last moment to start may lie"],
+  callerGraceMs: ['callerGrace', 'TIME', 'how long a command of ssh waits for a caller that seems to have ended'],
   killGraceMs: ['killGrace', 'TIME', 'time from SIGTERM to SIGKILL, unless the run says otherwise'],
   stdinWindow: ['stdinWindow', 'SIZE', 'input taken ahead of a command'],
   stdinWindowMax: ['stdinWindowMax', 'SIZE', 'the same for a command that keeps up with a fast caller'],

@@ -11,6 +11,7 @@ import type { RecordOf } from '../log/records.js';
 import type { PolicyFile } from '../policy/policy-file.js';
 import type { Verb } from '../policy/rules.js';
 import { printable } from '../text/printable.js';
+import { afterReading } from '../timer.js';
 import {
   FIRST_FLIGHT,
   MAX_FRAME,
@@ -85,7 +86,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly origin: Origin;
   readonly #attachments = new Map<number, AgentAttachment>();
   readonly #ready = new Set<AgentAttachment>();
-  readonly #deadline: NodeJS.Timeout;
+  /** Stops the wait for HELLO and AUTH. */
+  readonly #endWait: () => void;
   #state: State = 'hello';
   #principal: Principal = { name: '', roles: [] };
   /** Its part of the runs that all callers may hold together. */
@@ -97,6 +99,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   readonly #joining = new Set<AgentAttachment>();
   /** Several callers use this link: what is wrong with one run ends that run. */
   #shared = false;
+  /** Its caller's process is at the other end of the socket itself. */
+  #direct = false;
   /** Who calls was looked up by the code that runs now, without waiting. */
   #isFresh = false;
   /** The keeper is asked about a run before this caller may have it. */
@@ -115,9 +119,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     this.#services = services;
     this.origin = origin;
     this.#questions = new Questions(this, services.limits.maxQuestions);
-    this.#deadline = setTimeout(
-      () => link.fail(new ProtocolError('no valid HELLO and AUTH came in time')),
-      services.limits.authTimeout,
+    this.#endWait = afterReading(services.limits.authTimeout, () =>
+      link.fail(new ProtocolError('no valid HELLO and AUTH came in time')),
     );
     this.closed = new Promise((resolve) => {
       link.start({
@@ -167,8 +170,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
    * what a link may take of the agent was settled when it began
    */
   #who(): Principal {
-    // What came in one read is judged by one look.
-    if (this.#isFresh) return this.#principal;
+    // What came in one read is judged by one look, and behind our own socket is one principal for ever.
+    if (this.#isFresh || this.origin.kind === 'local') return this.#principal;
     const now = this.#services.identify(this.origin);
     if (now.name !== this.#principal.name)
       throw new SendallError('CLOSED', `this key belongs to ${now.name} now, and to ${this.#principal.name} no more`);
@@ -298,7 +301,8 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
     if (message.method !== expected)
       throw new RefusedError(`authentication by "${printable(message.method, 40)}" is not offered here`);
     this.#principal = this.#identify();
-    clearTimeout(this.#deadline);
+    this.#direct = message.ends !== undefined && message.ends === this.connection;
+    this.#endWait();
     this.link.trust();
     const opened = this.gate.open();
     if (opened instanceof Promise) {
@@ -508,10 +512,11 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
 
   #close(): void {
     this.#state = 'closed';
-    clearTimeout(this.#deadline);
+    this.#endWait();
     // On this machine there is no network that could lose a link: its caller has closed it, or has died.
-    const lost = this.origin.kind !== 'local' || !this.link.endedByPeer;
-    for (const attachment of this.#attachments.values()) attachment.close(lost);
+    const { endedByPeer } = this.link;
+    const lost = this.origin.kind !== 'local' || !endedByPeer;
+    for (const attachment of this.#attachments.values()) attachment.close(lost, endedByPeer && this.#direct);
     this.#attachments.clear();
     this.#joining.clear();
     this.#ready.clear();

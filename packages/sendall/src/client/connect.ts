@@ -1,6 +1,7 @@
 /** From a name to a host. The modules that dial and run commands load with the first connection, not before. */
 import { resolveHome, type Home } from '../home.js';
 import { readDuration, type Duration } from '../text/duration.js';
+import type { Link } from '../link/link.js';
 import type { Host } from './host.js';
 import { checkResolved, inventoryRule, VIAS, type Inventory, type ResolvedHost, type Via } from './inventory.js';
 import { AllHosts } from './inventories/all-hosts.js';
@@ -69,7 +70,7 @@ export interface ConnectOptions {
    * @default false
    */
   early?: boolean;
-  /** Aborting ends the dial. */
+  /** Aborting ends the dial. It does not keep a link that is lost later from being restored. */
   signal?: AbortSignal;
   /**
    * Use the warm link that another process of this user holds to a tls:// host. Called when no such process runs, to
@@ -136,7 +137,9 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
   ]);
   const { early = false, signal, share, identity, via } = options;
   const timeoutMs = readDuration(options.timeout) ?? DIAL_TIMEOUT;
-  const dialHost = dialler(target, { home, inventory: inventoryOf(options), timeoutMs, signal, share, identity, via });
+  const dialling = { home, inventory: inventoryOf(options), timeoutMs, signal, share, identity, via };
+  const dialHost = dialler(target, dialling);
+  const dialOwn = share && dialler(target, { ...dialling, share: undefined, signal: undefined, byTls: true });
   const retryFor = readDuration(options.retryFor) ?? 0;
   const begin = async (limitMs: number) => {
     const first = await dialHost(early, { ms: limitMs });
@@ -146,12 +149,28 @@ export async function connect(target: string | ResolvedHost, options: ConnectOpt
       pingInterval: readDuration(options.pingInterval) ?? 15_000,
       pingDeadline: readDuration(options.pingDeadline) ?? 45_000,
       longestPause: readDuration(options.longestPause) ?? 10_000,
+      dialOwn: dialOwn && ((stop) => dialOwn(false, { stop })),
     });
-    if (!first.remembered) await session.ready;
+    if (!first.remembered) await letIn(session.ready, first.link, signal);
     return session;
   };
   const patience = { forMs: retryFor, attemptMs: timeoutMs, signal };
   const session = await (retryFor ? (await import('./keep-trying.js')).keepTrying(begin, patience) : begin(timeoutMs));
   const { fromOwnFolder } = target === 'local' ? await import('./own-folder.js') : {};
   return new Host(typeof target === 'string' ? target : target.name, session, fromOwnFolder);
+}
+
+/** Waits until the host has let us in. @throws the signal's reason when it is aborted first. */
+async function letIn(ready: Promise<void>, link: Link, signal: AbortSignal | undefined): Promise<void> {
+  const abort = (): void => link.destroy();
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    await ready;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
 }

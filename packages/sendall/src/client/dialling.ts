@@ -1,7 +1,7 @@
 /** Dials a host: finds its address and pin, makes a link, says who is calling, and remembers who answered. */
 import { channel } from 'node:diagnostics_channel';
 import { hostname } from 'node:os';
-import { RefusedError, UsageError } from '../errors.js';
+import { RefusedError, UnreachableError, UsageError } from '../errors.js';
 import type { Home } from '../home.js';
 import { dial } from '../link/dial.js';
 import { greet, type Greeting } from '../link/handshake.js';
@@ -26,6 +26,8 @@ export interface Dialling {
   readonly share?: (() => void) | undefined;
   readonly identity?: string | undefined;
   readonly via?: Via | undefined;
+  /** Only by TLS to the host itself: a further link through a broker would cost more than it saves. */
+  readonly byTls?: boolean;
 }
 
 const dialEvents = channel('sendall:dial');
@@ -47,7 +49,9 @@ export function dialler(
   };
   return async (early, { ms: timeoutMs = options.timeoutMs, stop } = {}) => {
     dialEvents.publish({ host, state: 'dialling' } satisfies DialEvent);
-    const signal = options.signal && stop ? AbortSignal.any([options.signal, stop]) : (stop ?? options.signal);
+    // It ends the connecting. What is dialled later replaces a link that was lost.
+    const abort = again ? undefined : options.signal;
+    const signal = abort && stop ? AbortSignal.any([abort, stop]) : (stop ?? abort);
     const dialling = dialOnce(target, { ...options, timeoutMs, signal }, early, again);
     const { greeting, ...dialled } = await dialling.catch(failed);
     const greeted = greeting.then((greeted) => {
@@ -70,6 +74,7 @@ async function dialOnce(
   // A name is looked up at each dial: the host may have been paired again and have a new pin.
   const host = typeof target === 'string' ? target : target.name;
   const { url, pin } = hostVia(typeof target === 'string' ? lookUp(target, home, inventory) : target, via);
+  if (options.byTls && !url.startsWith('tls:')) throw new UnreachableError(`${url} is not reached by TLS alone`);
   const name = pin === undefined ? undefined : calledAs(options.identity);
   if (pin === undefined && options.identity !== undefined)
     throw new UsageError(

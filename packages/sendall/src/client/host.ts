@@ -48,10 +48,16 @@ export interface AttachOptions extends Pick<
   | 'giveUpAfter'
 > {
   /**
-   * Where stdout begins: at the "start" or "end" of the kept output, at an offset, or this many bytes before the end.
+   * Where stdout begins: at the "start" or "end" of the kept output, at an offset, or this many bytes before the end; or
+   * an offset for each stream, as a run's `offsets` has them.
    * @default 'start'
    */
-  from?: 'start' | 'end' | number | { tail: number };
+  from?: 'start' | 'end' | number | { tail: number } | { stdout?: number; stderr?: number };
+  /**
+   * Bytes of each stream that the host may send before they are read, at least 4096.
+   * @default 1_048_576, and up to 67_108_864 while output is read quickly
+   */
+  readAhead?: number;
   /**
    * "control" writes stdin and trims the spool; "observe" only reads.
    * @default 'control'
@@ -84,7 +90,13 @@ const ATTACH_RULES = {
   signal,
   sha256,
   giveUpAfter,
-  from: either(oneOf('start', 'end'), whole('bytes'), objectOf({ tail: whole('bytes') }, 'tail')),
+  from: either(
+    oneOf('start', 'end'),
+    whole('bytes'),
+    objectOf({ tail: whole('bytes') }, 'tail'),
+    objectOf({ stdout: whole('bytes'), stderr: whole('bytes') }),
+  ),
+  readAhead: whole('bytes', 4096),
   mode: oneOf('observe', 'control'),
 };
 
@@ -230,7 +242,8 @@ export class Host implements AsyncDisposable {
       const words = this.#folderFrom ? argv.map((word) => this.#folderFrom!(toBytes(word))) : argv;
       return this.#begin(prepareRun({ verb, argv: words }, runOptions), { kind: 'open' });
     };
-    return new Transfer(this.id, prepared, begin, shared);
+    const muchTravels = () => void this.#session.moveToOwnLink();
+    return new Transfer(this.id, prepared, begin, { ...shared, muchTravels });
   }
 
   /** On this machine a command starts in our folder; elsewhere the host chooses. */
@@ -247,10 +260,10 @@ export class Host implements AsyncDisposable {
   attach(runId: string, options: AttachOptions = {}): Run {
     checkOptions<AttachOptions>('attach', options, ATTACH_RULES);
     check('the run to attach to', runId ?? null, RUN_RULES.runId);
-    const { from = 'start', mode = 'control', ...rest } = options;
+    const { from = 'start', mode = 'control', readAhead, ...rest } = options;
     // The words are not sent; the host knows them.
     const prepared = prepareRun({ verb: 'exec', argv: ['attach'] }, { ...rest, runId, stdin: 'pipe' });
-    return this.#begin(prepared, { kind: 'attach', mode, from });
+    return this.#begin(prepared, { kind: 'attach', mode, from, readAhead });
   }
 
   /** This identity's runs on the host: the unfinished ones or, with `all`, every run still kept. */

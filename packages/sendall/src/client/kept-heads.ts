@@ -60,15 +60,19 @@ export class KeptHeads {
 
   /** The newest head of the host with this pin; a local agent's key is its address. */
   get(key: string): KeptHead | undefined {
-    this.#heads ??= headsIn(this.#path);
-    return this.#heads.get(wordOf(key));
+    return this.newest(wordOf(key));
   }
 
-  /** Keeps a head, if it is newer than the one before. */
-  keep(key: string, size: number, root: string): void {
-    const before = this.get(key);
+  /** As `get`, of a key as a word. */
+  newest(word: string): KeptHead | undefined {
+    this.#heads ??= headsIn(this.#path);
+    return this.#heads.get(word);
+  }
+
+  /** Keeps a head of this key, as a word, if it is newer than the one before. */
+  keep(word: string, size: number, root: string): void {
+    const before = this.newest(word);
     if (before && before.size >= size) return;
-    const word = wordOf(key);
     this.#heads!.set(word, { size, root, atMs: Date.now() });
     this.#unwritten.add(word);
     if (this.#timer !== undefined) return;
@@ -80,10 +84,22 @@ export class KeptHeads {
   /** Takes a head in place of one that it does not continue: a person has decided so. */
   accept(key: string, size: number, root: string): void {
     const word = wordOf(key);
-    this.get(key);
+    this.newest(word);
     this.#heads!.set(word, { size, root, atMs: Date.now() });
     this.#unwritten.delete(word);
     this.#append(this.#line(word, ACCEPTED));
+  }
+
+  /**
+   * The head that a person has accepted, in another process, since ours was seen: from now on it counts, and what
+   * followed it.
+   */
+  acceptedSince(word: string): KeptHead | undefined {
+    const [ours, accepted] = [this.newest(word), acceptedIn(this.#path, word)];
+    if (!ours || !accepted || accepted.atMs <= ours.atMs) return undefined;
+    this.#heads!.set(word, headsIn(this.#path).get(word)!);
+    this.#unwritten.delete(word);
+    return accepted;
   }
 
   #line(word: string, mark = ''): string {
@@ -131,13 +147,28 @@ export class KeptHeads {
  */
 function headsIn(path: string): Map<string, KeptHead> {
   const heads = new Map<string, KeptHead>();
+  for (const { word, head, accepted } of linesIn(path))
+    if (accepted || head.size > (heads.get(word)?.size ?? -1)) heads.set(word, head);
+  return heads;
+}
+
+/** The head of a key that a person has accepted last. */
+function acceptedIn(path: string, key: string): KeptHead | undefined {
+  let last: KeptHead | undefined;
+  try {
+    for (const { word, head, accepted } of linesIn(path)) if (accepted && word === key) last = head;
+  } catch {
+    // What is wrong with the file is told by the next dial.
+  }
+  return last;
+}
+
+function* linesIn(path: string): Generator<{ word: string; head: KeptHead; accepted: boolean }, void, undefined> {
   for (const line of textOf(path).split('\n')) {
     const [, word, size, root, atMs, accepted] = LINE.exec(line) ?? [];
     if (word === undefined) continue;
-    const head = { size: Number(size), root: root!, atMs: Number(atMs) };
-    if (accepted !== undefined || head.size > (heads.get(word)?.size ?? -1)) heads.set(word, head);
+    yield { word, head: { size: Number(size), root: root!, atMs: Number(atMs) }, accepted: accepted !== undefined };
   }
-  return heads;
 }
 
 /** Where a part of the path is a file there are no heads. What is wrong with the folder is told by the dial. */
@@ -154,27 +185,36 @@ function textOf(path: string): string {
 export class HostLog {
   readonly key: string;
   readonly #heads: KeptHeads;
+  /** Its key in the file. Each run asks for it. */
+  readonly #word: string;
   readonly #name: string;
 
   /** @throws UsageError when the file of heads is not private. */
   constructor(heads: KeptHeads, key: string, name: string) {
     this.#heads = heads;
     this.key = key;
+    this.#word = wordOf(key);
     this.#name = name;
     // Not when a run is about to be sent.
-    heads.get(key);
+    heads.newest(this.#word);
   }
 
   /** The newest head seen so far. A head that the host tells from now on has at least as many records. */
   get seen(): KeptHead | undefined {
-    return this.#heads.get(this.key);
+    return this.#heads.newest(this.#word);
   }
 
   /**
    * Looks at the head that came with an exit. `seen`: what was seen before the run was sent. Returns a sentence if the
    * log was cut or rewritten, and keeps the old head then.
    */
-  judge({ cause, log }: Exit, seen: KeptHead | undefined): string | undefined {
+  judge(exit: Exit, seen: KeptHead | undefined): string | undefined {
+    const complaint = this.#compare(exit, seen);
+    const accepted = complaint === undefined ? undefined : this.#heads.acceptedSince(this.#word);
+    return accepted ? this.#compare(exit, accepted) : complaint;
+  }
+
+  #compare({ cause, log }: Exit, seen: KeptHead | undefined): string | undefined {
     const was = (head: KeptHead): string =>
       `the log of ${this.#name} was cut or rewritten: ${head.size} records seen on ${timeOf(head.atMs)}`;
     if (!log) return seen && cause !== 'lost' ? `${was(seen)}, and it tells no head now` : undefined;
@@ -183,7 +223,7 @@ export class HostLog {
     if (seen && size < seen.size) return `${was(seen)}, ${size} now`;
     for (const head of [seen, this.seen])
       if (head?.size === size && head.root !== root) return `${was(head)}, and now they are others`;
-    this.#heads.keep(this.key, size, root);
+    this.#heads.keep(this.#word, size, root);
     return undefined;
   }
 }

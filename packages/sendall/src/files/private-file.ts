@@ -66,13 +66,13 @@ export function readPrivateBytes(path: string, most: number): Buffer | undefined
 }
 
 /** Writes `text` to a temporary file beside `path`, calls `place` to move it there, and cleans up. */
-function write(path: string, text: string, place: (beside: string) => void): void {
+function write(path: string, text: string, place: (beside: string) => void, isDurable = true): void {
   const beside = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
   try {
     const fd = openSync(beside, 'wx', 0o600);
     try {
       writeFileSync(fd, text);
-      fsyncSync(fd);
+      if (isDurable) fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
@@ -82,7 +82,7 @@ function write(path: string, text: string, place: (beside: string) => void): voi
   } finally {
     rmSync(beside, { force: true });
   }
-  syncFolder(path);
+  if (isDurable) syncFolder(path);
 }
 
 /** Makes a new name durable, if the file system can. */
@@ -112,6 +112,11 @@ export function createPrivateFile(path: string, text: string): boolean {
 /** Replaces the file, or creates it, in a folder that exists. */
 export function replacePrivateFile(path: string, text: string): void {
   write(path, text, (beside) => renameSync(beside, path));
+}
+
+/** The same without waiting for the disk: after a crash of the machine the file may be damaged. For what can be lost. */
+export function replacePrivateCache(path: string, text: string): void {
+  write(path, text, (beside) => renameSync(beside, path), false);
 }
 
 /** Like createPrivateFile, in a folder that exists. */

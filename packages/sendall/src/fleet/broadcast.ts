@@ -1,5 +1,4 @@
 /** One stdin for many hosts: each reads all of it, at its own pace, however late it begins. */
-import type { RunOptions } from '../client/options/options.js';
 import { UsageError } from '../errors.js';
 
 type Source = AsyncIterable<Uint8Array | string>;
@@ -7,18 +6,14 @@ type Source = AsyncIterable<Uint8Array | string>;
 /** Bytes of a shared stream that are kept for hosts that begin later. */
 export const MAX_SHARED_STDIN = 64 * 1024 * 1024;
 
-/** A stream or a generator that only one host could read from its beginning. */
-export function isReadOnce(stdin: RunOptions['stdin']): stdin is Source {
-  if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
-  return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
-}
-
 export class Broadcast {
   readonly #source: AsyncIterator<Uint8Array | string>;
   readonly #limit: number;
   #chunks: (Uint8Array | string)[] = [];
   #size = 0;
   #done = false;
+  /** Why not all of it can be read: for every host, since a source that has failed seems to end. */
+  #failure: { readonly error: unknown } | undefined;
   #reading: Promise<void> | undefined;
 
   /** `limit`: bytes kept for hosts that begin later. */
@@ -30,8 +25,9 @@ export class Broadcast {
   /** Everything from the beginning. The source is read only as fast as the fastest reader asks. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     for (let at = 0; ; at++) {
-      while (at >= this.#chunks.length && !this.#done) await (this.#reading ??= this.#read());
+      while (at >= this.#chunks.length && !this.#done && !this.#failure) await (this.#reading ??= this.#read());
       const chunk = this.#chunks[at];
+      if (chunk === undefined && this.#failure) throw this.#failure.error;
       if (chunk === undefined) return;
       yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     }
@@ -50,6 +46,8 @@ export class Broadcast {
           `stdin for several hosts is kept in memory, and it exceeds ${this.#limit} bytes: use a file, --stdin=FILE`,
         );
       this.#chunks.push(value);
+    } catch (error) {
+      this.#failure = { error };
     } finally {
       this.#reading = undefined;
     }

@@ -16,6 +16,10 @@ export class Dialling {
     this.#reach = reach;
   }
 
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   /** Waits for no further link. */
   stop(): void {
     this.#stopped = true;
@@ -24,6 +28,8 @@ export class Dialling {
 
   /** The host, or undefined if it is stopped first; a link that is ready later is closed. */
   async hostUnlessStopped(name: string, turn: Turn): Promise<Host | undefined> {
+    // Since its turn came.
+    if (this.#stopped) return undefined;
     const dialling = this.#reach(name, turn);
     const stopped = new Promise<undefined>((resolve) => this.#waiting.set(name, () => resolve(undefined)));
     const host = await Promise.race([dialling, stopped]).finally(() => this.#waiting.delete(name));

@@ -2,8 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 import { checkOptions, whole, type Rules } from '../client/options/check.js';
 import type { Host } from '../client/host.js';
-import { toBytes, type Word } from '../client/options/options.js';
-import { Meeting } from '../client/streams/meeting.js';
+import { isReadOnce, toBytes, type Word } from '../client/options/options.js';
+import type { Meeting } from '../client/streams/meeting.js';
 import {
   prepareTransfer,
   TRANSFER_RULES,
@@ -17,14 +17,13 @@ import {
   type TransferResult,
 } from '../client/transfer/result.js';
 import type { Transfer } from '../client/transfer/transfer.js';
-import { Turn } from '../client/turn.js';
+import type { Turn } from '../client/turn.js';
 import { UsageError, type SendallError } from '../errors.js';
 import { NodeSet } from '../sets/node-set.js';
-import { Broadcast, isReadOnce, MAX_SHARED_STDIN } from './broadcast.js';
-import { Dialling, reachError, type Reach } from './dialling.js';
+import type { Dialling, Reach } from './dialling.js';
 import { progressOf, type Progress } from './progress.js';
 import { Rollout, ROLLOUT_RULES, type RolloutOptions, type RolloutPlan } from './rollout.js';
-import { SharedReads } from './shared-reads.js';
+import type { SharedReads } from './shared-reads.js';
 import { HostStates, type HostStateEvent, type HostStatus } from './states.js';
 
 /** Hosts at a time. */
@@ -88,13 +87,16 @@ export class FleetTransfer
 {
   readonly runId: string;
   readonly #names: readonly string[];
-  readonly #dialling: Dialling;
-  readonly #cargo: Cargo;
+  readonly #reach: Reach;
+  /** From the beginning of its work on. */
+  #dialling: Dialling | undefined;
+  #cargo: Cargo;
   readonly #options: TransferOptions;
   readonly #destinations: ReadonlyMap<string, Word>;
   readonly #rollout: Rollout;
   readonly #ids: ReadonlyMap<string, string>;
-  readonly #reads: SharedReads;
+  readonly #sharedReads: number;
+  #reads: SharedReads | undefined;
   readonly #active = new Map<string, Transfer>();
   readonly #states: HostStates;
   /** Sums over the hosts that have ended. */
@@ -118,13 +120,11 @@ export class FleetTransfer
     // Report what is wrong now and once, not for each host.
     prepareTransfer(cargo.direction, cargo.sources, cargo.destination, this.#options);
     this.#names = names;
-    this.#dialling = new Dialling(reach);
+    this.#reach = reach;
     this.#destinations = destinationsFor(names, cargo);
-    this.#cargo = isReadOnce(cargo.sources as never)
-      ? { ...cargo, sources: new Broadcast(cargo.sources as AsyncIterable<Uint8Array>, MAX_SHARED_STDIN) }
-      : cargo;
+    this.#cargo = cargo;
     this.#rollout = new Rollout(names, { ...options, window: options.window ?? WINDOW });
-    this.#reads = new SharedReads(options.sharedReads ?? SHARED_READS);
+    this.#sharedReads = options.sharedReads ?? SHARED_READS;
     this.runId = options.runId!;
     this.#ids = ids;
     this.#states = new HostStates(names);
@@ -181,7 +181,8 @@ export class FleetTransfer
    * slows the transfers.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<HostTransferEvent, void, undefined> {
-    const meeting = new Meeting<HostTransferEvent>();
+    const { Meeting: MeetingOfEvents } = await import('./at-work.js');
+    const meeting = new MeetingOfEvents<HostTransferEvent>();
     const tell = (host: string, { begun: _begun, since: _since, ...status }: HostStatus) =>
       void meeting.offer({ event: 'host', host, runId: this.idOn(host), ...status });
     for (const [host, status] of this.#states.all) tell(host, status);
@@ -204,7 +205,8 @@ export class FleetTransfer
 
   /** Each host's result as it ends. */
   async *results(): AsyncGenerator<TransferResult, void, undefined> {
-    const meeting = new Meeting<TransferResult>();
+    const { Meeting: MeetingOfResults } = await import('./at-work.js');
+    const meeting = new MeetingOfResults<TransferResult>();
     const ended = async (result: TransferResult) => await meeting.offer(result);
     const rolled = this.#roll(meeting, {
       follow: async (transfer) => {
@@ -228,7 +230,7 @@ export class FleetTransfer
   /** Starts no further host and ends the transfers with the others. */
   async cancel(options: { reason?: string } = {}): Promise<void> {
     this.#rollout.stop(options.reason ?? 'cancelled');
-    this.#dialling.stop();
+    this.#dialling?.stop();
     await Promise.all([...this.#active.values()].map((transfer) => transfer.cancel(options)));
   }
 
@@ -261,7 +263,15 @@ export class FleetTransfer
     try {
       if (this.#begun) throw new UsageError('a fleet transfer is read once: as events, or as results, or awaited');
       this.#begun = true;
-      await this.#rollout.run(async (name) => await this.#withHost(name, reader));
+      const work = await import('./at-work.js');
+      const dialling = (this.#dialling = new work.Dialling(this.#reach));
+      this.#reads = new work.SharedReads(this.#sharedReads);
+      const { sources } = this.#cargo;
+      if (isReadOnce(sources as never)) {
+        const shared = new work.Broadcast(sources as AsyncIterable<Uint8Array>, work.MAX_SHARED_STDIN);
+        this.#cargo = { ...this.#cargo, sources: shared };
+      }
+      await this.#rollout.run(async (name) => await this.#withHost(name, dialling, reader));
       const why = this.#rollout.stopped ?? '';
       for (const name of this.#states.hostsIn('waiting')) this.#states.skip(name, why);
     } finally {
@@ -270,13 +280,14 @@ export class FleetTransfer
   }
 
   /** Resolves to false when the host counts as failed. */
-  async #withHost(name: string, reader: Reader): Promise<boolean> {
+  async #withHost(name: string, dialling: Dialling, reader: Reader): Promise<boolean> {
     const states = this.#states;
-    const turn = new Turn(this.#options.deadline);
+    const { Turn: TurnOfHost } = await import('./at-work.js');
+    const turn = new TurnOfHost(this.#options.deadline);
     let host: Host | undefined;
     states.reach(name, 'connecting');
     try {
-      const transfer = await this.#begin(name, turn);
+      const transfer = await this.#begin(name, dialling, turn);
       if (!transfer) {
         states.skip(name, this.#rollout.stopped ?? '');
         return true;
@@ -295,29 +306,39 @@ export class FleetTransfer
   }
 
   /** The transfer with a host, or the result when it is not reached; undefined when it is stopped first. */
-  async #begin(name: string, turn: Turn): Promise<{ host: Host; transfer: Transfer } | TransferResult | undefined> {
+  async #begin(
+    name: string,
+    dialling: Dialling,
+    turn: Turn,
+  ): Promise<{ host: Host; transfer: Transfer } | TransferResult | undefined> {
     const runId = this.idOn(name);
     let host: Host | undefined;
     try {
-      host = await this.#dialling.hostUnlessStopped(name, turn);
+      host = await dialling.hostUnlessStopped(name, turn);
       if (!host) return undefined;
       const { direction, sources } = this.#cargo;
       const destination = this.#destinations.get(name)!;
       if (direction === 'pull' && !this.#options.dryRun) await makeParent(destination);
+      if (dialling.stopped) {
+        // While the folder was made.
+        await host.close();
+        return undefined;
+      }
       const options = { ...this.#options, ...turn.runOptions(), runId };
       const transfer = host.transfer(direction, sources, destination, options, {
-        reads: this.#reads,
+        reads: this.#reads!,
       });
+      this.#active.set(name, transfer);
       return { host, transfer };
     } catch (error) {
       await host?.close();
+      const { reachError } = await import('./at-work.js');
       return unreached(name, runId, reachError(error as Error));
     }
   }
 
   async #follow(name: string, transfer: Transfer, reader: Reader): Promise<boolean> {
     const states = this.#states;
-    this.#active.set(name, transfer);
     transfer.attached.then(
       () => states.reach(name, 'queued'),
       () => undefined,

@@ -2,20 +2,19 @@
 import { checkOptions, flag, type Rules } from '../client/options/check.js';
 import { connect, CONNECT_RULES, inventoryOf, type ConnectOptions } from '../client/connect.js';
 import type { AttachOptions, Host } from '../client/host.js';
-import { newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
+import { isReadOnce, newRunId, prepareRun, RUN_RULES, type RunOptions, type Word } from '../client/options/options.js';
 import type { Result } from '../client/result/result.js';
 import type { TransferSource } from '../client/transfer/options.js';
-import { Turn } from '../client/turn.js';
 import type { RunEvent } from '../client/streams/events.js';
-import { Meeting } from '../client/streams/meeting.js';
+import type { Meeting } from '../client/streams/meeting.js';
 import type { StreamName } from '../client/streams/output.js';
 import type { Run } from '../client/run/run.js';
-import { SharedOutputs } from '../client/run/shared-outputs.js';
+import type { SharedOutputs } from '../client/run/shared-outputs.js';
 import { SendallError, UsageError } from '../errors.js';
-import { Broadcast, isReadOnce, MAX_SHARED_STDIN } from './broadcast.js';
-import { Dialling, reachError, type Reach } from './dialling.js';
+import type { Broadcast } from './broadcast.js';
+import type { Dialling, Reach } from './dialling.js';
 import { FleetTransfer, type FleetTransferOptions } from './fleet-transfer.js';
-import { Gatherer, type Group, type OutputDiff } from './gather.js';
+import type { Group, OutputDiff } from './gather.js';
 import { idsFor } from './ids.js';
 import { NodeSet } from '../sets/node-set.js';
 import { progressOf, type Progress } from './progress.js';
@@ -160,12 +159,15 @@ export class Fleet {
 export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResult> {
   readonly runId: string;
   readonly #names: readonly string[];
-  readonly #dialling: Dialling;
+  readonly #reach: Reach;
+  /** From the beginning of its work on. */
+  #dialling: Dialling | undefined;
   readonly #begin: (host: Host, options: RunOptions) => Run;
   readonly #runOptions: RunOptions;
   readonly #rollout: Rollout;
   readonly #ids: ReadonlyMap<string, string>;
-  readonly #stdin: Broadcast | undefined;
+  #stdin: Broadcast | undefined;
+  #gathers: boolean;
   #shared: SharedOutputs | undefined;
   readonly #active = new Map<string, Run>();
   readonly #states: HostStates;
@@ -184,16 +186,14 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   ) {
     const runOptions = Object.fromEntries(Object.entries(options).filter(([name]) => name in RUN_RULES));
     this.#names = names;
-    this.#dialling = new Dialling(reach);
+    this.#reach = reach;
     this.#begin = begin;
     this.#rollout = new Rollout(names, options);
     this.#runOptions = { ...runOptions, reject: false };
     this.runId = options.runId ?? newRunId();
     this.#ids = ids;
     this.#states = new HostStates(names);
-    if (options.gather) this.#shared = new SharedOutputs();
-    const { stdin } = options;
-    if (isReadOnce(stdin)) this.#stdin = new Broadcast(stdin, MAX_SHARED_STDIN);
+    this.#gathers = options.gather ?? false;
     // Report wrong options now and once, not for each host.
     prepareRun({ verb: 'exec', argv: ['check'] }, { ...this.#runOptions, runId: this.runId, stdin: 'none' });
   }
@@ -237,7 +237,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
    * the commands.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = this.#meetingWithStates();
+    const meeting = await this.#meetingWithStates();
     const rolled = this.#roll(async (run) => {
       let result: Result | undefined;
       for await (const event of run.events()) {
@@ -254,7 +254,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
    * each host, or the result of a run that never started.
    */
   async *launch(): AsyncGenerator<HostEvent, void, undefined> {
-    const meeting = this.#meetingWithStates();
+    const meeting = await this.#meetingWithStates();
     const rolled = this.#roll(async (run) => {
       const { host, runId } = run;
       try {
@@ -273,7 +273,8 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
 
   /** Each host's result as it ends. */
   async *results(): AsyncGenerator<Result, void, undefined> {
-    const meeting = new Meeting<Result>();
+    const { Meeting: MeetingOfResults } = await import('./at-work.js');
+    const meeting = new MeetingOfResults<Result>();
     const rolled = this.#roll(async (run) => {
       const result = await run;
       await meeting.offer(result);
@@ -292,7 +293,8 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
 
   /** Hosts with equal results, grouped; the largest group first. */
   async gather(): Promise<Group[]> {
-    this.#shared ??= new SharedOutputs();
+    this.#gathers = true;
+    const { Gatherer } = await import('./at-work.js');
     const gatherer = new Gatherer();
     for await (const result of this.results()) gatherer.add(result);
     return gatherer.groups();
@@ -310,13 +312,13 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
 
   /** Starts no further host and cancels the running commands. A host to which a link is being made is not started. */
   async cancel(options: { reason?: string } = {}): Promise<void> {
-    this.#stop(options.reason ?? 'cancelled');
+    this.stop(options.reason ?? 'cancelled');
     await Promise.allSettled([...this.#active.values()].map((run) => run.cancel(options)));
   }
 
   /** Starts no further host and disconnects from the running commands. */
   async detach(): Promise<void> {
-    this.#stop('the caller left');
+    this.stop('the caller left');
     await Promise.allSettled(
       [...this.#active].map(async ([host, run]) => {
         this.#left.add(host);
@@ -326,9 +328,10 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     );
   }
 
-  #stop(why: string): void {
+  /** Starts no further host. @internal */
+  stop(why: string): void {
     this.#rollout.stop(why);
-    this.#dialling.stop();
+    this.#dialling?.stop();
   }
 
   /** Stops reading this stream on all hosts; output on its way is dropped. */
@@ -358,8 +361,9 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   }
 
   /** A meeting that hears of each new state; first, of all hosts that wait. */
-  #meetingWithStates(): Meeting<HostEvent> {
-    const meeting = new Meeting<HostEvent>();
+  async #meetingWithStates(): Promise<Meeting<HostEvent>> {
+    const { Meeting: MeetingOfEvents } = await import('./at-work.js');
+    const meeting = new MeetingOfEvents<HostEvent>();
     const tell = (host: string, { begun: _begun, since: _since, ...status }: HostStatus) =>
       void meeting.offer({ event: 'host', host, runId: this.idOn(host), ...status });
     for (const [host, status] of this.#states.all) tell(host, status);
@@ -371,14 +375,20 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
   async #roll(follow: (run: Run) => Promise<Result | undefined>): Promise<void> {
     if (this.#begun) throw new UsageError('a fleet run is read once: as events, or as results, or awaited');
     this.#begun = true;
-    await this.#rollout.run(async (name) => await this.#onHost(name, follow));
+    const work = await import('./at-work.js');
+    const dialling = (this.#dialling = new work.Dialling(this.#reach));
+    if (this.#gathers) this.#shared = new work.SharedOutputs();
+    const { stdin } = this.#runOptions;
+    if (isReadOnce(stdin)) this.#stdin = new work.Broadcast(stdin, work.MAX_SHARED_STDIN);
+    await this.#rollout.run(async (name) => await this.#onHost(name, dialling, follow));
     const why = this.#rollout.stopped ?? '';
     for (const name of this.#states.hostsIn('waiting')) this.#states.skip(name, why);
   }
 
   /** Resolves to false when the host counts as failed. */
-  async #onHost(name: string, follow: (run: Run) => Promise<Result | undefined>): Promise<boolean> {
+  async #onHost(name: string, dialling: Dialling, follow: (run: Run) => Promise<Result | undefined>): Promise<boolean> {
     const states = this.#states;
+    const { reachError, Turn } = await import('./at-work.js');
     const turn = new Turn(this.#runOptions.deadline);
     const options: RunOptions = {
       ...this.#runOptions,
@@ -390,7 +400,7 @@ export class FleetRun implements AsyncIterable<HostEvent>, PromiseLike<FleetResu
     let run: Run;
     states.reach(name, 'connecting');
     try {
-      host = await this.#dialling.hostUnlessStopped(name, turn);
+      host = await dialling.hostUnlessStopped(name, turn);
       if (!host) {
         states.skip(name, this.#rollout.stopped ?? '');
         return true;

@@ -1,6 +1,5 @@
 /** Runs work on hosts in order: window, batches, and when to stop. */
 import { UsageError } from '../errors.js';
-import { after } from '../timer.js';
 import {
   duration,
   either,
@@ -170,8 +169,10 @@ export class Rollout {
       this.stop(`${this.#failures} of ${this.#names.length} hosts had failed before`);
   }
 
-  #sleep(): Promise<void> {
-    return new Promise((resolve) => {
+  async #sleep(): Promise<void> {
+    const { after } = await import('../timer.js');
+    if (this.#stopped !== undefined) return;
+    await new Promise<void>((resolve) => {
       const end = after(this.#pause, resolve);
       this.#wake = () => {
         end();

@@ -336,7 +336,7 @@ export class AgentConnection implements KeeperAttachmentOwner {
         this.#attached.delete(attachment.alias);
         // After its end every caller leaves.
         if (!run.over) this.#keeper.log.deed('detach', { run: formatRunId(run.identity.runId), ...attachment.by });
-        return run.detach(attachment, message.left);
+        return run.detach(attachment, message);
       case 'SIGNAL':
       case 'CANCEL':
         return run.operate(attachment, message);

@@ -145,13 +145,13 @@ export class Opening {
     };
     fault('before-intent');
     const frame = this.#keeper.journal.append(intent);
-    this.#keeper.log.append('allow', allowed(message, spec));
     const run = new KeeperRun(
       this.#keeper,
       this.#keeper,
       { intent, treeEnded: false, acked: false, dropped: false },
       frame,
     );
+    this.#keeper.log.append('allow', allowed(run, message, spec));
     run.specify(raw, spec, { grant, secrets, connection: message.connection });
     run.endWithin(message.leftMs);
     run.syncsLog = message.syncLog ?? false;
@@ -160,7 +160,7 @@ export class Opening {
     publish({ what: 'intent', no: intent.no });
     this.#runs.set(keyOf(principal, runId), run);
     this.#keeper.holdings.of(principal).known++;
-    agent.attach(run, true, { ...message, again: false });
+    run.opener = agent.attach(run, true, { ...message, again: false });
     const immediate = this.#starting < BURST && this.waiting.size === 0 && place.begin();
     this.#keeper.journal.sync((error) => this.#intentSynced(run, error));
     this.#keeper.native.expectRuns(this.#keeper.live);
@@ -334,11 +334,11 @@ export class Opening {
 }
 
 /** What the log has of a run that was let in. */
-function allowed(message: MessageNamed<'OPEN'>, spec: Spec): RecordOf<'allow'> {
-  const { runId, principal, caller, grant } = message;
+function allowed({ idText }: KeeperRun, message: MessageNamed<'OPEN'>, spec: Spec): RecordOf<'allow'> {
+  const { principal, caller, grant } = message;
   const { verb, argv, script, cwd, pty, name } = spec;
   return {
-    run: formatRunId(runId),
+    run: idText,
     principal,
     caller,
     source: grant?.source,

@@ -2,10 +2,11 @@
  * The first messages on a link: the protocol version, and who is calling. The caller's half. A caller that knows the host
  * sends its first commands along with them, in one flight.
  */
-import { randomBytes } from 'node:crypto';
 import { ProtocolError, RefusedError, SendallError, UnreachableError } from '../errors.js';
 import { PROTOCOL_VERSION, type MessageNamed } from '../protocol/messages.js';
+import { randomPiece } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
+import { callerEndsOf } from './ends.js';
 import type { Link } from './link.js';
 import { after } from '../timer.js';
 
@@ -40,7 +41,7 @@ export function helloMessage(name: string, features: readonly string[] = []): Me
     protoMin: PROTOCOL_VERSION,
     protoMax: PROTOCOL_VERSION,
     name,
-    nonce: randomBytes(16),
+    nonce: randomPiece(16),
     features,
     clockMs: Date.now(),
     version: VERSION,
@@ -98,7 +99,9 @@ export function greet(
         ),
     });
     link.send(helloMessage(options.name, options.features));
-    link.send({ type: 'AUTH', alias: 0, method: options.method, proof: options.proof });
+    // Of several callers, each comes back by itself.
+    const ends = options.features?.includes(SHARED) ? undefined : callerEndsOf(link.stream);
+    link.send({ type: 'AUTH', alias: 0, method: options.method, proof: options.proof, ends });
   });
 }
 

@@ -42,6 +42,11 @@ function keepMemory(length: number, lends: boolean): void {
   if (!lends) ballast.push(new Array<number>(BALLAST).fill(0.5));
 }
 
+/** This process lives long and is to stay small: from now on it keeps no memory for the speed of its reads. */
+export function keepNoMemory(): void {
+  read = MUCH;
+}
+
 export class SharedReads {
   /** For the socket's options. */
   readonly onread: OnReadOpts;

@@ -123,6 +123,13 @@ export function encodeSpec(spec: Spec): Uint8Array {
 }
 
 const NUL = 0;
+
+function mustBeWord(word: Uint8Array | undefined, where: string, i?: number): void {
+  if (!word?.includes(NUL)) return;
+  const place = i === undefined ? where : `${where}[${i}]`;
+  throw new ProtocolError(`${place} holds a NUL byte, which no command can receive`);
+}
+
 /** A terminal's name, which becomes TERM. Programs find files by it. */
 export const TERMINAL_NAME = /^[A-Za-z0-9._+-]{1,64}$/;
 const VERBS = new Set<string>(['exec', 'sh', ...OWN_VERBS]);
@@ -131,6 +138,12 @@ export const CHOICES = {
   capture: ['split', 'merged', 'exact', 'ordered'],
   overflow: ['block', 'stop', 'drop-old'],
 } as const satisfies { [name in keyof Spec]?: readonly string[] };
+
+function mustBeChoice(name: keyof typeof CHOICES, value: string | undefined): void {
+  const allowed: readonly string[] = CHOICES[name];
+  if (value !== undefined && !allowed.includes(value))
+    throw new ProtocolError(`spec.${name} must be one of ${allowed.join(', ')}`);
+}
 
 /**
  * Decodes and checks a spec.
@@ -142,21 +155,14 @@ export function decodeSpec(raw: Uint8Array): Spec {
   if (spec.verb === 'exec' && !spec.argv.length) throw new ProtocolError('spec.argv is empty');
   if (spec.verb === 'sh' && spec.script === undefined) throw new ProtocolError('spec.script is missing');
   if (spec.accountShell && spec.verb !== 'sh') throw new ProtocolError('spec.accountShell is for the verb sh');
-  for (const [name, allowed] of Object.entries(CHOICES)) {
-    const value = spec[name as keyof typeof CHOICES];
-    if (value !== undefined && !(allowed as readonly string[]).includes(value))
-      throw new ProtocolError(`spec.${name} must be one of ${allowed.join(', ')}`);
-  }
+  mustBeChoice('capture', spec.capture);
+  mustBeChoice('overflow', spec.overflow);
   if (spec.pty?.term !== undefined && !TERMINAL_NAME.test(spec.pty.term))
     throw new ProtocolError('spec.pty.term is not the name of a terminal: 1 to 64 letters, digits and . _ + -');
-  const words: [string, Uint8Array | undefined][] = [
-    ...spec.argv.map((word, i): [string, Uint8Array] => [`argv[${i}]`, word]),
-    ...spec.env.map((pair, i): [string, Uint8Array] => [`env[${i}]`, pair]),
-    ['cwd', spec.cwd],
-    ['script', spec.script],
-  ];
-  for (const [where, word] of words)
-    if (word?.includes(NUL)) throw new ProtocolError(`${where} holds a NUL byte, which no command can receive`);
+  spec.argv.forEach((word, i) => mustBeWord(word, 'argv', i));
+  spec.env.forEach((pair, i) => mustBeWord(pair, 'env', i));
+  mustBeWord(spec.cwd, 'cwd');
+  mustBeWord(spec.script, 'script');
   for (const pair of spec.env) if (pair.indexOf(0x3d) < 1) throw new ProtocolError('an env entry is not NAME=VALUE');
   if (spec.verb === 'exec' && spec.argv[0]!.length === 0) throw new ProtocolError('argv[0] is empty');
   const wrong = startsOwnProgram(spec) ? wrongOwnRun(spec) : wrongSecrets(spec);

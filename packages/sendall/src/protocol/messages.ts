@@ -185,6 +185,8 @@ const EXIT_FIELDS = {
   reason: opt(text(13)),
   /** Where the host's log has this end, and the log's last head that is on disk. */
   log: opt(message(14, { index: uint(1), size: uint(2), head: bytes(3) })),
+  /** Of a run whose capture is "exact" or "ordered": bytes of output in its records, without what stands before them. */
+  recorded: opt(message(15, { stdout: uint(1), stderr: uint(2) })),
 } satisfies Fields;
 
 const RUN_INFO = {
@@ -239,7 +241,15 @@ export const MESSAGES = {
   ],
   /** The version alone: its reader may be a stranger. */
   HELLO_OK: [0x02, { proto: uint(1) }],
-  AUTH: [0x03, { method: text(1), proof: opt(bytes(2)) }],
+  AUTH: [
+    0x03,
+    {
+      method: text(1),
+      proof: opt(bytes(2)),
+      /** Both ends of the caller's socket, in the form and order of OPEN's `connection`. Absent: not TCP, or shared. */
+      ends: opt(text(3)),
+    },
+  ],
   AUTH_OK: [
     0x04,
     {
@@ -355,6 +365,8 @@ export const MESSAGES = {
     {
       /** The caller has left for good. Absent: its link was lost, and it may come back. */
       left: agentOnly(opt(bool(1))),
+      /** Its process has closed the connection, with no other between: it may be back soon, or never. */
+      gone: agentOnly(opt(bool(2))),
     },
   ],
   CANCEL: [0x17, { opId: uint(1), graceMs: opt(uint(2)), reason: opt(text(3)) }],

@@ -1,17 +1,42 @@
 /** Run ids: UUIDv7, made by the caller. Source: RFC 9562 section 5.7. */
 import { randomFillSync } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 
 // Asking the system for a few bytes takes as long as for many.
 const pool = Buffer.allocUnsafeSlow(4096);
 let drawn = pool.length;
+let isFirst = true;
+/** Major 1 and minor 9, which only this device has on Linux. */
+const URANDOM = 0x109;
+
+/**
+ * Fills the pool. The first time the kernel's own device is read, as a short command needs nothing else of node:crypto,
+ * which takes longer to load than all that the command does with it.
+ */
+function fill(): void {
+  if (!isFirst || !readUrandom()) randomFillSync(pool);
+  isFirst = false;
+  drawn = 0;
+}
+
+/** False where there is no such device. */
+function readUrandom(): boolean {
+  let fd: number | undefined;
+  try {
+    fd = openSync('/dev/urandom', 'r');
+    const info = fstatSync(fd);
+    return info.isCharacterDevice() && info.rdev === URANDOM && readSync(fd, pool) === pool.length;
+  } catch {
+    return false;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
 
 /** Random bytes, each handed out once; at most 4096. */
 export function randomPiece(length: number): Buffer {
-  if (drawn + length > pool.length) {
-    randomFillSync(pool);
-    drawn = 0;
-  }
+  if (drawn + length > pool.length) fill();
   const piece = Buffer.from(pool.subarray(drawn, drawn + length));
   drawn += length;
   return piece;

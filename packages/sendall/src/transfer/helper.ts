@@ -11,6 +11,7 @@ import { Reporter } from '../protocol/transfer-report.js';
 import type { FileEvent, FileTransfer } from './stream/events.js';
 import { forward } from './forward.js';
 import { receiveFiles } from './receiving.js';
+import { PipeInput } from './stream/pipe-input.js';
 import { placedPath, sentPath } from './reported-path.js';
 import { sendFiles } from './sending.js';
 import type { Roots } from './files/roots.js';
@@ -53,9 +54,7 @@ function rootsOf(env: NodeJS.ProcessEnv): Roots | undefined {
 function standardStreams(): { input: Readable; output: Writable } {
   const isFile = (fd: number): boolean => fstatSync(fd).isFile();
   return {
-    input: isFile(STDIN)
-      ? createReadStream('', { fd: STDIN })
-      : new Socket({ fd: STDIN, readable: true, writable: false }),
+    input: isFile(STDIN) ? createReadStream('', { fd: STDIN }) : new PipeInput(STDIN),
     output: isFile(STDOUT)
       ? createWriteStream('', { fd: STDOUT })
       : new Socket({ fd: STDOUT, readable: false, writable: true }),

@@ -2,24 +2,25 @@
  * The sender of a transfer: walks the sources, announces what it finds, and sends what the receiver wants. Small files
  * go with their entry; larger ones wait for the receiver's word while others flow.
  */
-import { createHash, hash } from 'node:crypto';
-import { closeSync, fstatSync, readSync, type BigIntStats } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { hash } from 'node:crypto';
+import { closeSync } from 'node:fs';
 import { ProtocolError, SendallError } from '../errors.js';
 import { loadCalls, type Calls } from './files/calls.js';
-import { Channel, DATA_ROOM, type Streams } from './stream/channel.js';
-import { ContentSum } from './stream/content-sum.js';
-import type { EntryKind, FileTransfer, TransferResult } from './stream/events.js';
 import { Exclusion } from './files/exclusion.js';
-import { segments } from './source/holes.js';
-import { CARRIED, PIECE, type TransferLimits } from './stream/limits.js';
+import { Problem, problemOf } from './files/problem.js';
+import { Content } from './source/content.js';
+import { fieldsOf, KIND, lossesOf } from './source/fields.js';
+import { plainReads, type Reads } from './source/reads.js';
+import { SmallFiles } from './source/small-files.js';
+import type { Unsettled } from './source/unsettled.js';
+import { lastName, Walk, type Found, type Source } from './source/walk.js';
+import { Channel, type Streams } from './stream/channel.js';
+import type { EntryKind, FileTransfer, TransferResult } from './stream/events.js';
+import { CARRIED, type TransferLimits } from './stream/limits.js';
 import { encodeEntry, encodeMessage, type Body, type TransferMessage } from './stream/messages.js';
 import { conduct, ended, nextMessage, prepare, sendBegin, settingsOf, type TransferOptions } from './stream/options.js';
-import { Problem, problemOf } from './files/problem.js';
-import { plainReads, type Reads } from './source/reads.js';
 import type { CheckedSettings } from './stream/settings.js';
 import { Tally } from './stream/tally.js';
-import { lastName, Walk, type Found, type Source, type WalkedFolder } from './source/walk.js';
 
 /** Options of a sender. */
 export interface SendOptions extends TransferOptions {
@@ -34,7 +35,7 @@ export interface SendOptions extends TransferOptions {
 export function sendFiles(sources: readonly Source[], streams: Streams, options: SendOptions = {}): FileTransfer {
   const { limits, own } = prepare(options);
   const channel = new Channel(streams, limits.maxFrame);
-  const tally = new Tally(options.onFile);
+  const tally = new Tally(options.onFile, options.onMuch);
   const transfer: Opened = { progress: tally.progress, into: own?.into };
   const run = async (): Promise<TransferResult> => {
     const calls = await loadCalls();
@@ -89,39 +90,9 @@ async function headerOf(channel: Channel): Promise<Body<'begin'>> {
 }
 
 const kinds = ['file', 'folder', 'link'] as const satisfies readonly EntryKind[];
-const NANO = 1_000_000_000n;
 /** Things that are announced in a row before the streams get a turn. */
 const IN_A_ROW = 32;
-/** How often a small file that changes under our hands is read again. */
-const ATTEMPTS = 3;
-/** Buffers for pieces of files that are kept for the next piece. */
-const MOST_SPARE = 8;
-const SLAB = 512 * 1024;
-const PERMISSIONS = 0o777n;
-const SPECIAL_BITS = 0o7000n;
 const BLOCK = 512n;
-
-/** An entry that is announced and not settled. */
-interface Unsettled {
-  readonly kind: EntryKind;
-  readonly path: Buffer;
-  size: number;
-  sha256?: Buffer | undefined;
-  readonly walked?: WalkedFolder;
-  /** Of a file whose content has not been sent. */
-  file?: OpenFile | undefined;
-  settled?: boolean;
-}
-
-interface OpenFile {
-  readonly number: number;
-  readonly fd: number;
-  readonly stat: BigIntStats | undefined;
-  readonly stream?: Readable;
-  /** Bytes that the receiver has, and their hash. */
-  offset: number;
-  prefix?: Buffer;
-}
 
 class Sending {
   readonly #channel: Channel;
@@ -130,8 +101,8 @@ class Sending {
   readonly #limits: TransferLimits;
   readonly #tally: Tally;
   readonly #walk: Walk;
-  readonly #reads: Reads;
-  readonly #shared: boolean;
+  readonly #content: Content;
+  readonly #small: SmallFiles;
   readonly #unsettled = new Map<number, Unsettled>();
   readonly #wanted: Unsettled[] = [];
   #waiting = 0;
@@ -140,10 +111,8 @@ class Sending {
   #begun: boolean;
   readonly #onInto: (into: boolean) => void;
   #over: Body<'done'> | undefined;
-  #spare: Buffer[] = [];
-  #slab = Buffer.alloc(0);
-  /** A read that is under way; its descriptor stays open until it has ended. */
-  #reading: Promise<unknown> = Promise.resolve();
+  /** The one whose content is being sent. */
+  #now: Unsettled | undefined;
 
   constructor(
     channel: Channel,
@@ -161,8 +130,14 @@ class Sending {
     this.#settings = settings;
     this.#limits = limits;
     this.#tally = tally;
-    this.#reads = options.reads ?? plainReads;
-    this.#shared = options.reads !== undefined;
+    this.#small = new SmallFiles(options.reads);
+    this.#content = new Content({
+      channel,
+      calls,
+      tally,
+      reads: options.reads ?? plainReads,
+      answers: () => this.#answers(),
+    });
     this.#begun = begun;
     this.#onInto = onInto;
     const exclusion = new Exclusion(settings.exclude);
@@ -201,7 +176,7 @@ class Sending {
   /** Lets go of all files. */
   async close(): Promise<void> {
     this.#walk.close();
-    await this.#reading.catch(() => {});
+    await this.#content.quiet();
     for (const entry of this.#unsettled.values()) this.#closeFile(entry);
   }
 
@@ -273,7 +248,7 @@ class Sending {
     entry.settled = true;
     if (why && entry.walked) entry.walked.unwanted = true;
     const { kind, path, size, sha256 } = entry;
-    if (entry.file && !this.#sendingNow(entry)) this.#closeFile(entry);
+    if (entry.file && entry !== this.#now) this.#closeFile(entry);
     if (state === 'same' && kind === 'file') this.#tally.progress.bytes += size;
     return this.#tally.report({
       state,
@@ -325,7 +300,7 @@ class Sending {
       case 'folder': {
         const { path, walked, stat, name, contents } = found;
         this.#sendEntry(
-          { ...this.#fields(name, 1, stat), nameless: contents || undefined },
+          { ...fieldsOf(name, 'folder', stat), nameless: contents || undefined },
           { kind: 'folder', path, size: 0, walked },
         );
         return;
@@ -333,7 +308,7 @@ class Sending {
       case 'link': {
         const { name, path, stat, target } = found;
         if (target.length > this.#limits.maxLinkTarget) return this.#failed(path, new Problem('the link is too long'));
-        this.#sendEntry({ ...this.#fields(name, 2, stat), target }, { kind: 'link', path, size: 0 });
+        this.#sendEntry({ ...fieldsOf(name, 'link', stat), target }, { kind: 'link', path, size: 0 });
         return;
       }
       case 'stream':
@@ -351,22 +326,6 @@ class Sending {
     await this.#tally.pending;
   }
 
-  #fields(name: Buffer, kind: number, stat: BigIntStats): Body<'entry'> {
-    const { mtimeNs } = stat;
-    const nanoseconds = ((mtimeNs % NANO) + NANO) % NANO;
-    const seconds = Number((mtimeNs - nanoseconds) / NANO);
-    if (stat.mode & SPECIAL_BITS && kind === 0) this.#tally.leaveOut('setuid');
-    return {
-      name,
-      kind,
-      mode: Number(stat.mode & PERMISSIONS),
-      seconds: seconds < 0 ? -2 * seconds - 1 : 2 * seconds,
-      nanoseconds: Number(nanoseconds),
-      uid: Number(stat.uid),
-      gid: Number(stat.gid),
-    };
-  }
-
   #sendEntry(fields: Body<'entry'>, entry: Unsettled, content?: Uint8Array): number {
     const number = this.#count++;
     if (number >= this.#limits.maxEntries)
@@ -382,7 +341,7 @@ class Sending {
     const fields = {
       name: name.length ? name : Buffer.from('-'),
       nameless: name.length ? undefined : true,
-      kind: 0,
+      kind: KIND.file,
       mode,
       seconds: 2 * Math.floor(now / 1000),
       nanoseconds: (now % 1000) * 1_000_000,
@@ -399,15 +358,15 @@ class Sending {
     try {
       if (size > this.#limits.maxFileBytes)
         throw new Problem(`its ${size} bytes are more than ${this.#limits.maxFileBytes} (maxFileBytes)`, 'EFBIG');
-      this.#noteLosses(fd, stat);
-      const fields = { ...this.#fields(name, 0, stat), size };
+      for (const loss of lossesOf(fd, stat, this.#calls)) this.#tally.leaveOut(loss);
+      const fields = { ...fieldsOf(name, 'file', stat), size };
       const { checksum, dryRun } = this.#settings;
       if (size <= CARRIED && !dryRun) {
-        const small = await this.#readSmall(fd, stat);
+        const small = await this.#small.read(fd, stat);
         if (small) {
           const { content, changed } = small;
           const sha256 = sha256Of(content);
-          const now = changed ? { ...this.#fields(name, 0, changed), size: content.length } : fields;
+          const now = changed ? { ...fieldsOf(name, 'file', changed), size: content.length } : fields;
           const entry: Unsettled = { kind: 'file', path, size: content.length, sha256 };
           this.#sendEntry({ ...now, carried: true, sha256 }, entry, content);
           this.#tally.moved(content.length);
@@ -421,7 +380,7 @@ class Sending {
         const entry: Unsettled = { kind: 'file', path, size };
         const taken = stat.blocks * BLOCK;
         const holes = taken < stat.size ? Number(stat.size - taken) : undefined;
-        const sha256 = checksum ? await this.#sumOf(fd, stat) : undefined;
+        const sha256 = checksum ? await this.#content.sumOf(fd, stat) : undefined;
         const number = this.#sendEntry({ ...fields, holes, sha256 }, entry);
         entry.file = { number, fd, stat, offset: -1 };
       }
@@ -434,93 +393,15 @@ class Sending {
     }
   }
 
-  /** Counts what does not travel. */
-  #noteLosses(fd: number, stat: BigIntStats): void {
-    if (stat.nlink > 1n) this.#tally.leaveOut('hardLink');
-    const names = this.#calls.attributes?.(fd) ?? [];
-    if (names.some((name) => name.startsWith('system.posix_acl'))) this.#tally.leaveOut('acl');
-    if (names.some((name) => name.startsWith('user.') || name === 'security.capability')) this.#tally.leaveOut('xattr');
-  }
-
-  /** The whole of a small file, as it was at one moment; undefined for one whose size says nothing. */
-  async #readSmall(fd: number, stat: BigIntStats): Promise<{ content: Buffer; changed?: BigIntStats } | undefined> {
-    let now = stat;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const size = Number(now.size);
-      if (size > CARRIED) break;
-      const into = this.#room(size + 1);
-      let length = 0;
-      for (let more = -1; more !== 0 && length <= size; length += more) {
-        const rest = into.subarray(length);
-        more = this.#shared
-          ? await this.#reads.read(fd, idOf(now), length, rest)
-          : readSync(fd, rest, 0, rest.length, length);
-        if (length + more === size && size > 0) {
-          length = size;
-          break;
-        }
-      }
-      if (size === 0 && length > 0 && now.blocks === 0n) return undefined;
-      const then = fstatSync(fd, { bigint: true });
-      if (length === size && then.size === now.size && then.mtimeNs === now.mtimeNs) {
-        const content = into.subarray(0, length);
-        return now === stat ? { content } : { content, changed: now };
-      }
-      now = then;
-    }
-    throw changedProblem();
-  }
-
-  /** Memory for a small file, behind that of the last one. */
-  #room(size: number): Buffer {
-    if (this.#slab.length < size) this.#slab = Buffer.allocUnsafeSlow(SLAB);
-    const room = this.#slab.subarray(0, size);
-    this.#slab = this.#slab.subarray(size);
-    return room;
-  }
-
-  async #sumOf(fd: number, stat: BigIntStats): Promise<Buffer> {
-    const id = idOf(stat);
-    const known = this.#reads.sum?.(id);
-    if (known) return known;
-    const sum = createHash('sha256');
-    const piece = Buffer.allocUnsafe(PIECE);
-    for (let at = 0; ;) {
-      const length = await this.#read(fd, id, at, piece);
-      if (length === 0) break;
-      sum.update(piece.subarray(0, length));
-      at += length;
-    }
-    const sha256 = sum.digest();
-    this.#reads.keepSum?.(id, sha256);
-    return sha256;
-  }
-
-  #read(fd: number, id: string, position: number, into: Buffer): Promise<number> {
-    const reading = this.#reads.read(fd, id, position, into);
-    this.#reading = reading;
-    return reading;
-  }
-
   // --- Content of larger files.
-
-  #now: Unsettled | undefined;
-  #sendingNow = (entry: Unsettled): boolean => entry === this.#now;
 
   async #sendContent(entry: Unsettled): Promise<void> {
     const { file } = entry;
     // It failed at the receiver meanwhile.
     if (!file || entry.settled) return;
     this.#now = entry;
-    const { progress } = this.#tally;
-    Object.assign(progress, { path: entry.path, size: entry.size, at: file.offset });
     try {
-      const sum = file.stat ? await this.#sendFile(entry, file, file.stat) : await this.#sendUnsized(entry, file);
-      if (!sum || entry.settled) return;
-      const digest = sum.digest();
-      if (sum.exact) entry.sha256 = digest;
-      if (sum.exact && file.stat) this.#reads.keepSum?.(idOf(file.stat), digest);
-      this.#channel.send(encodeMessage('end', { file: file.number, size: entry.size, sum: digest }));
+      await this.#content.send(entry, file);
     } catch (error) {
       if (error instanceof SendallError) throw error;
       const { message: reason, errno } = problemOf(error);
@@ -528,7 +409,7 @@ class Sending {
       if (!entry.settled) this.#settle(file.number, 'failed', { reason, errno });
     } finally {
       this.#now = undefined;
-      await this.#reading.catch(() => {});
+      await this.#content.quiet();
       this.#closeFile(entry);
     }
   }
@@ -540,185 +421,12 @@ class Sending {
     this.#waiting--;
     if (file.fd >= 0) closeSync(file.fd);
   }
-
-  /** Sends a file whose size is known. Undefined when the receiver lost interest. */
-  async #sendFile(entry: Unsettled, file: OpenFile, stat: BigIntStats): Promise<ContentSum | undefined> {
-    const { fd, number } = file;
-    const { size } = entry;
-    const id = idOf(stat);
-    let sum = new ContentSum();
-    let from = file.offset;
-    if (from > 0) {
-      await this.#addPrefix(fd, id, from, sum);
-      if (!sum.soFar().equals(file.prefix!)) {
-        this.#channel.send(encodeMessage('afresh', { file: number }));
-        sum = new ContentSum();
-        from = 0;
-      } else this.#tally.progress.bytes += from;
-    }
-    const isSparse = stat.blocks * BLOCK < stat.size;
-    let position = from;
-    // One piece is read while the one before it is hashed and sent.
-    const parts = segments(fd, from, size, isSparse ? this.#calls : {}, PIECE);
-    const readNext = () => {
-      const part = parts.next();
-      if (part.done) return undefined;
-      const frame = this.#spare.pop() ?? Buffer.allocUnsafeSlow(DATA_ROOM + PIECE);
-      this.#inUse.set(frame, 1);
-      const { at, length } = part.value;
-      return { at, frame, length, arrived: this.#readFully(fd, id, at, frame.subarray(DATA_ROOM, DATA_ROOM + length)) };
-    };
-    for (let next = readNext(); next;) {
-      const { at, frame, length, arrived } = next;
-      await arrived;
-      next = readNext();
-      // Its failure is seen when its turn comes.
-      next?.arrived.catch(() => {});
-      for (const { from: start, to } of dataIn(frame, length, isSparse && !this.#calls.nextData)) {
-        const place = at + start - DATA_ROOM;
-        if (place > position) sum.hole(place - position);
-        position = at + to - DATA_ROOM;
-        sum.update(frame.subarray(start, to));
-        this.#sendPiece(frame, start, to, number, place);
-      }
-      this.#release(frame);
-      if (await this.#isUnwanted(entry)) return undefined;
-    }
-    if (position < size) sum.hole(size - position);
-    const then = fstatSync(fd, { bigint: true });
-    if (then.size !== stat.size || then.mtimeNs !== stat.mtimeNs) throw changedProblem();
-    return sum;
-  }
-
-  /** How many uses of a frame's memory are not over. */
-  readonly #inUse = new Map<Buffer, number>();
-
-  #release(frame: Buffer): void {
-    const users = this.#inUse.get(frame)! - 1;
-    if (users > 0) return void this.#inUse.set(frame, users);
-    this.#inUse.delete(frame);
-    if (this.#channel.returnsMemory && this.#spare.length < MOST_SPARE) this.#spare.push(frame);
-  }
-
-  /** Sends [start, to) of `frame`; the memory before it is the header's. */
-  #sendPiece(frame: Buffer, start: number, to: number, file: number, offset: number): void {
-    this.#tally.moved(to - start);
-    // Only the first stretch of a frame has room for a header before it.
-    if (start !== DATA_ROOM) return this.#sendCopy(frame.subarray(start, to), file, offset);
-    this.#inUse.set(frame, this.#inUse.get(frame)! + 1);
-    this.#channel.sendData(frame, to - start, file, offset, () => this.#release(frame));
-  }
-
-  #sendCopy(bytes: Buffer, file: number, offset: number): void {
-    const frame = Buffer.allocUnsafe(DATA_ROOM + bytes.length);
-    bytes.copy(frame, DATA_ROOM);
-    this.#channel.sendData(frame, bytes.length, file, offset, () => {});
-  }
-
-  /** Waits until there is room for more. Says whether the receiver lost interest in this file meanwhile. */
-  async #isUnwanted(entry: Unsettled): Promise<boolean> {
-    const room = this.#channel.room();
-    if (room) await room;
-    this.#channel.mustGoOn();
-    await this.#answers();
-    return entry.settled === true;
-  }
-
-  async #readFully(fd: number, id: string, position: number, into: Buffer): Promise<void> {
-    for (let done = 0; done < into.length;) {
-      const length = await this.#read(fd, id, position + done, into.subarray(done));
-      if (length === 0) throw changedProblem();
-      done += length;
-    }
-  }
-
-  async #addPrefix(fd: number, id: string, length: number, sum: ContentSum): Promise<void> {
-    const piece = Buffer.allocUnsafe(PIECE);
-    for (let at = 0; at < length;) {
-      const part = piece.subarray(0, Math.min(PIECE, length - at));
-      await this.#readFully(fd, id, at, part);
-      sum.update(part);
-      at += part.length;
-    }
-  }
-
-  /** Sends bytes until they end. */
-  async #sendUnsized(entry: Unsettled, file: OpenFile): Promise<ContentSum | undefined> {
-    const sum = new ContentSum();
-    const { stream } = file;
-    const pieces = stream ? stream[Symbol.asyncIterator]() : this.#piecesOf(file.fd);
-    let at = 0;
-    try {
-      for (;;) {
-        const next = await this.#unlessUnwanted(entry, pieces.next() as Promise<IteratorResult<Buffer, undefined>>);
-        if (!next) return undefined;
-        if (next.done) break;
-        for (let from = 0; from < next.value.length; from += PIECE) {
-          const part = next.value.subarray(from, from + PIECE);
-          sum.update(part);
-          this.#tally.moved(part.length);
-          this.#sendCopy(part, file.number, at);
-          at += part.length;
-          if (await this.#isUnwanted(entry)) return undefined;
-        }
-      }
-    } finally {
-      stream?.destroy();
-    }
-    entry.size = at;
-    this.#tally.progress.expected += at;
-    return sum;
-  }
-
-  /** What `coming` brings; undefined when the receiver loses interest before. */
-  async #unlessUnwanted<T>(entry: Unsettled, coming: Promise<T>): Promise<T | undefined> {
-    const arrived = coming.then((value) => ({ value }));
-    for (;;) {
-      const first = await Promise.race([arrived, this.#channel.arrival()]);
-      if (typeof first === 'object') return first.value;
-      if (!first) throw ended();
-      await this.#answers();
-      if (entry.settled) return undefined;
-    }
-  }
-
-  async *#piecesOf(fd: number): AsyncGenerator<Buffer> {
-    for (let at = 0; ;) {
-      const piece = Buffer.allocUnsafe(CARRIED);
-      const length = await this.#read(fd, '', at, piece);
-      if (length === 0) return;
-      yield piece.subarray(0, length);
-      at += length;
-    }
-  }
 }
 
 /** Kinds of losses that the other side may name. */
 const MOST_KINDS = 16;
 
-const changedProblem = (): Problem => new Problem('it changed while it was read: try it again');
-const idOf = (stat: BigIntStats): string => `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}`;
 const cut = (reason: string, { maxReason }: TransferLimits): string => reason.slice(0, maxReason);
 const errnoOf = (errno: string | undefined): string | undefined => errno?.slice(0, 32);
 
 const sha256Of = (bytes: Uint8Array): Buffer => hash('sha256', bytes, 'buffer');
-
-const ZERO_BLOCK = 64 * 1024;
-const zeros = Buffer.alloc(ZERO_BLOCK);
-
-/** The stretches of a read piece that are to be sent: all of it, or what is not blocks of zeros. */
-function* dataIn(frame: Buffer, length: number, skipZeros: boolean): Generator<{ from: number; to: number }> {
-  const end = DATA_ROOM + length;
-  if (!skipZeros) {
-    yield { from: DATA_ROOM, to: end };
-    return;
-  }
-  let from = DATA_ROOM;
-  for (let at = DATA_ROOM; at < end; at += ZERO_BLOCK) {
-    const to = Math.min(end, at + ZERO_BLOCK);
-    if (frame.compare(zeros, 0, to - at, at, to) !== 0) continue;
-    if (at > from) yield { from, to: at };
-    from = to;
-  }
-  if (end > from) yield { from, to: end };
-}

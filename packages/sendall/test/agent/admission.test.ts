@@ -23,6 +23,8 @@ import { rootDescribe } from '../../../../test/support/root.js';
 import { until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 
+/** An address of the loopback that no other process uses: an agent that starts again gets its port back. */
+const LOOPBACK = `127.${64 + ((process.pid >> 16) & 63)}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 /** An account other than root's, with a home that is there. */
 const ACCOUNT = 'bin';
 const programOf = (name: string): string =>
@@ -70,7 +72,7 @@ const homeIn = (name: string): Home => resolveHome({ SENDALL_HOME: join(folder, 
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sendall-admission-'));
-  const options = { home: homeIn('host'), listen: ['tls://127.0.0.1:0'], keeperIdleExit: 200 };
+  const options = { home: homeIn('host'), listen: [`tls://${LOOPBACK}:0`], keeperIdleExit: 200 };
   agent = new Agent(options, new KeeperGate(options.home, { idleExitMs: 200, limits: { maxRunning: 4 } }));
   await agent.open();
   url = agent.listening.find((each) => each.startsWith('tls:'))!;
@@ -298,9 +300,8 @@ rootDescribe('a caller who is no owner', () => {
     const host = await hostOf(ALICE);
     const run = host.run(['cat'], { stdin: 'pipe' });
     await run.started;
-    const { port } = new URL(url.replace('tls:', 'http:'));
     await agent.close();
-    agent = new Agent({ home: homeIn('host'), listen: [`tls://127.0.0.1:${port}`], keeperIdleExit: 200 }, undefined);
+    agent = new Agent({ home: homeIn('host'), listen: [url], keeperIdleExit: 200 }, undefined);
     await agent.open();
     run.stdin.end('kept');
     expect((await run).stdout).toBe('kept');
@@ -388,6 +389,28 @@ rootDescribe('when roles or rules have changed', () => {
     expect(await owner.hears('ATTACHED', 1)).toMatchObject({ state: 'running' });
     owner.ask({ type: 'SIGNAL', alias: 1, opId: 1, signal: 15, scope: 'leader' });
     expect(await owner.hears('EXIT', 1)).toMatchObject({ signal: 'SIGTERM' });
+  });
+
+  test('a caller that loses its rights while the keeper has not answered learns that its run began', async () => {
+    writePolicy({ verbs: ['exec'] });
+    const alice = await Caller.with(ALICE);
+    alice.open(1, ['cat'], { stdin: true });
+    await alice.hears('STARTED', 1);
+    const { keeperPid } = await agent.status;
+    process.kill(keeperPid!, 'SIGSTOP');
+    try {
+      alice.open(2, ['cat'], { stdin: true });
+      // The agent refuses this one itself, so it has read the one before it.
+      alice.open(3, ['ls']);
+      await alice.hears('REFUSED', 3);
+      await pairAgain({ principal: 'alice', roles: ['guest'] });
+      await alice.hears('ATTACH_REFUSED', 1);
+    } finally {
+      process.kill(keeperPid!, 'SIGCONT');
+    }
+    await alice.hears('ATTACH_REFUSED', 2);
+    // A refusal alone would say that it did not begin.
+    expect(alice.heard.find(({ alias }) => alias === 2)!.type).toBe('OPENED');
   });
 
   test('rules that change count at once, for what is held and for what waits', async () => {

@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { lengthPrefixed } from '@sendall/framing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { until } from '../../../../test/support/waits.js';
 import {
   connect,
   KnownHosts,
@@ -32,6 +33,7 @@ import {
 import { decode, encode } from '../../src/protocol/codec.js';
 import type { Message } from '../../src/protocol/messages.js';
 import { removeHome } from '../remove-home.js';
+import { patiently } from './patiently.js';
 
 let folder: string;
 const homeIn = (name: string): Home => resolveHome({ SENDALL_HOME: join(folder, name) });
@@ -51,12 +53,7 @@ describe('over TLS', () => {
   const newHome = (): Home => homeIn(`caller${++count}`);
 
   beforeAll(async () => {
-    agent = await openAgent({
-      home: homeIn('tls'),
-      listen: ['tls://127.0.0.1:0'],
-      handshakeTimeout: 400,
-      keeperIdleExit: 200,
-    });
+    agent = await openAgent({ home: homeIn('tls'), listen: ['tls://127.0.0.1:0'], keeperIdleExit: 200 });
     url = agent.listening.find((each) => each.startsWith('tls:'))!;
   });
   afterAll(async () => await agent.close());
@@ -115,7 +112,14 @@ describe('over TLS', () => {
   });
 
   test('a TLS client that stalls, before or after its handshake, is ended; others are served', async () => {
-    const { port } = new URL(url.replace('tls:', 'http:'));
+    await using hasty = await openAgent({
+      home: homeIn('hasty'),
+      listen: ['tls://127.0.0.1:0'],
+      handshakeTimeout: 400,
+      keeperIdleExit: 200,
+    });
+    const address = hasty.listening.find((each) => each.startsWith('tls:'))!;
+    const { port } = new URL(address.replace('tls:', 'http:'));
     const silent = connectSocket(Number(port), '127.0.0.1');
     const half = connectTls({
       port: Number(port),
@@ -125,10 +129,11 @@ describe('over TLS', () => {
     });
     for (const socket of [silent, half]) socket.on('error', () => undefined).resume();
     const home = newHome();
-    await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
-    await using host = await connect('web1', { home });
+    await patiently(async () => await pair(home, address, { code: hasty.issueCode().code, name: 'web1' }));
+    await using host = await patiently(async () => await connect('web1', { home }));
     expect((await host.run(['true'])).ok).toBe(true);
-    await Promise.all([silent, half].map(async (socket) => socket.destroyed || (await once(socket, 'close'))));
+    // A reset is an end as well.
+    await until(() => silent.closed && half.closed, 'the end of the two');
     expect((await host.run(['true'])).ok).toBe(true);
   });
 
@@ -181,18 +186,20 @@ describe('raw bytes on its socket', () => {
   const encoder = framing.encoder();
   const messages: Message[] = [];
 
-  beforeAll(async () => {
-    agent = await openAgent({ home: homeIn('raw'), handshakeTimeout: 300, maxRunsPerLink: 20, keeperIdleExit: 200 });
-  });
-  afterAll(async () => await agent.close());
-  beforeEach(async () => {
+  const dial = async (path: string): Promise<void> => {
     messages.length = 0;
     const decoder = framing.decoder();
-    socket = connectSocket(agent.home.agentSocket);
+    socket = connectSocket(path);
     socket.on('error', () => undefined);
     socket.on('data', (chunk) => decoder.push(chunk, (frame) => void messages.push(decode(Buffer.from(frame)))));
     await once(socket, 'connect');
+  };
+
+  beforeAll(async () => {
+    agent = await openAgent({ home: homeIn('raw'), maxRunsPerLink: 20, keeperIdleExit: 200 });
   });
+  afterAll(async () => await agent.close());
+  beforeEach(async () => await dial(agent.home.agentSocket));
   afterEach(async () => {
     socket.destroy();
     await using host = await connect('local', { home: agent.home });
@@ -233,6 +240,9 @@ describe('raw bytes on its socket', () => {
   });
 
   test('silence ends the link', async () => {
+    socket.destroy();
+    await using hasty = await openAgent({ home: homeIn('hasty-raw'), handshakeTimeout: 300, keeperIdleExit: 200 });
+    await dial(hasty.home.agentSocket);
     expect(await closed()).toMatch(/in time/);
   });
 
@@ -393,6 +403,33 @@ describe('its folder', () => {
     expect((await host.run(['true'])).ok).toBe(true);
     expect(second.listening).toEqual([`unix:${home.agentSocket}`]);
   });
+});
+
+test('a keeper that stands still does not keep its agent from ending', async () => {
+  const home = homeIn('still');
+  const agent = await openAgent({ home, keeperIdleExit: 200 });
+  const { keeperPid } = await agent.status;
+  process.kill(keeperPid!, 'SIGSTOP');
+  onTestFinished(() => void process.kill(keeperPid!, 'SIGCONT'));
+  await agent.close();
+});
+
+test('told to end its commands, it says of those that have not ended in time that they go on', async () => {
+  const home = homeIn('stubborn');
+  const agent = await openAgent({ home, keeperIdleExit: 200 });
+  await using host = await connect('local', { home });
+  const script = "trap 'echo told' TERM; echo $$; while :; do sleep 0.1; done";
+  const run = host.run(['sh', '-c', script], { killGrace: '1h', reject: false });
+  const lines = run.lines();
+  const pid = Number((await lines.next()).value);
+  onTestFinished(() => void process.kill(pid, 'SIGKILL'));
+  const said = host.ask('stop', { runs: true });
+  expect((await lines.next()).value).toBe('told');
+  const now = performance.now.bind(performance);
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + 60_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  expect(await said).toEqual({ runs: 1, ended: 0 });
+  await agent.stopped;
 });
 
 test('a long-absent host is dialled with pauses no longer than requested', async () => {

@@ -15,8 +15,10 @@ import {
   type Host,
 } from 'sendall';
 import { Callers } from 'sendall/agent';
-import type { KeeperGate } from '../../dist/agent/gate.js';
+import { KeeperGate } from '../../dist/agent/gate.js';
+import { LogDesk } from '../../dist/agent/log/log-desk.js';
 import { Notes } from '../../dist/agent/log/notes.js';
+import { loadIdentity } from '../../dist/keys/identity.js';
 import { openCertificate, type Certificate } from '../../dist/log/certificate.js';
 import { openCheckpoint, signCheckpoint } from '../../dist/log/checkpoint.js';
 import { hashBase64, leafHash } from '../../dist/log/hashes.js';
@@ -145,6 +147,27 @@ test('it signs no head that does not continue the last one, and says so', async 
     expect((await agent.status).log!.problem).toContain('it was cut or rewritten');
     expect(readFileSync(join(logFolder(home), 'checkpoint'), 'utf8')).toBe(signed);
   }
+});
+
+test('a newer head that another agent signs meanwhile is no sign of a log that was cut', async () => {
+  await using host = await connect('local', { home });
+  // As an agent that comes has it, while the one before it signs its last head.
+  const gate = new KeeperGate(home);
+  let newer: Head | undefined;
+  const overtaken = {
+    async ask(make: Parameters<KeeperGate['ask']>[0]) {
+      const answer = await gate.ask(make);
+      if (!newer) {
+        await host.run(['true']);
+        newer = await headOf(host);
+      }
+      return answer;
+    },
+  } as KeeperGate;
+  const desk = new LogDesk(home, await loadIdentity(home), overtaken);
+  expect((await desk.head()).size).toBe(newer!.size);
+  expect(desk.problem).toBeUndefined();
+  await gate.close();
 });
 
 test('it makes a damaged certificate anew, and says in words what is wrong with a damaged key', async () => {

@@ -20,6 +20,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolveHome } from '../../dist/home.js';
 import { rootDescribe } from '../../../../test/support/root.js';
 import { patience, until } from '../../../../test/support/waits.js';
+import { changeAccounts } from '../accounts.js';
 import { removeHome } from '../remove-home.js';
 
 const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
@@ -167,14 +168,14 @@ rootDescribe('a user whose primary group has another name', () => {
   const name = `places${process.pid}`;
   const group = `g${name}`;
   afterEach(() => {
-    spawnSync('userdel', ['-f', name]);
-    spawnSync('userdel', ['-f', `${name}b`]);
+    for (const each of [name, `${name}b`])
+      if (spawnSync('id', ['-u', each]).status === 0) changeAccounts('userdel', '-f', each);
     spawnSync('groupdel', [group]);
   });
 
   test('may use folders writable for it, unless it has another member', async () => {
-    expect(spawnSync('groupadd', [group]).status).toBe(0);
-    expect(spawnSync('useradd', ['-M', '-N', '-g', group, name]).status).toBe(0);
+    changeAccounts('groupadd', group);
+    changeAccounts('useradd', '-M', '-N', '-g', group, name);
     const id = (flag: string) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
     const ids: [number, number] = [id('-u'), id('-g')];
     const shared = join(folder, 'shared');
@@ -188,7 +189,7 @@ rootDescribe('a user whose primary group has another name', () => {
       return spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
     };
     expect(check()).toMatchObject({ status: 0, stderr: '' });
-    expect(spawnSync('useradd', ['-M', '-N', '-G', group, `${name}b`]).status).toBe(0);
+    changeAccounts('useradd', '-M', '-N', '-G', group, `${name}b`);
     expect(check().stderr).toContain('can be changed by other users');
   });
 });

@@ -138,6 +138,9 @@ rootDescribe('a principal that is no owner', () => {
     try {
       ask(first, 1);
       ask(second, 1);
+      // The agent reads in order: it has both questions when it has answered both pings.
+      for (const link of [first, second]) link.ping();
+      for (const link of [first, second]) await until(() => link.rttMs !== undefined, 'the questions to be read');
       for (const link of [first, second]) {
         ask(link, 2);
         const refused = await until(() => answersTo(link)[0], 'the refusal');

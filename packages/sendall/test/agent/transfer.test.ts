@@ -230,7 +230,7 @@ while True:
       expect(await push('x', join(mount, 'new'))).toMatchObject({ ok: false });
       expect(readdirSync(mount)).toEqual([]);
     } finally {
-      execFileSync('umount', [mount]);
+      execFileSync('umount', ['-l', mount]);
     }
   });
 

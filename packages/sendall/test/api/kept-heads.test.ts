@@ -81,14 +81,19 @@ describe('the file of heads', () => {
     }, 'the head to be written');
   };
 
-  /** What another process reads there. */
-  const elsewhere = (key = KEY): KeptHead | undefined => {
+  /** What another process says that does this. */
+  const inProcess = (text: string): string => {
     const module = fileURLToPath(new URL('../../dist/client/kept-heads.js', import.meta.url));
     const program = `
       import { KeptHeads } from ${JSON.stringify(module)};
-      const head = KeptHeads.of({ config: ${JSON.stringify(folder)} }).get(${JSON.stringify(key)});
-      console.log(JSON.stringify(head ?? null));`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+      const home = { config: ${JSON.stringify(folder)} };
+      ${text}`;
+    return execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+  };
+
+  /** What another process reads there. */
+  const elsewhere = (key = KEY): KeptHead | undefined => {
+    const said = inProcess(`console.log(JSON.stringify(KeptHeads.of(home).get(${JSON.stringify(key)}) ?? null));`);
     return (JSON.parse(said) as KeptHead | null) ?? undefined;
   };
 
@@ -121,6 +126,18 @@ describe('the file of heads', () => {
     expect(judge(4, 'c')).toBeUndefined();
     await written(' accepted');
     expect(elsewhere()!.size).toBeLessThan(9);
+  });
+
+  test('takes a smaller head that a person accepts in another process meanwhile', async () => {
+    judge(9, 'a');
+    await written(' 9 ');
+    const host = log();
+    const before = host.seen;
+    expect(host.judge(exitOf(4, 'c'), before)).toMatch(/9 records seen on .*, 4 now$/);
+    inProcess(`KeptHeads.of(home).accept(${JSON.stringify(KEY)}, 3, ${JSON.stringify(textOf('b'))});`);
+    expect(host.judge(exitOf(4, 'c'), before)).toBeUndefined();
+    expect(host.seen).toMatchObject({ size: 4 });
+    expect(judge(3, 'b')).toMatch(/4 records seen on .*, 3 now$/);
   });
 
   test('that others may read is an error before anything is sent', () => {

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, fleet, RunError, UsageError, type Host, type Result } from 'sendall';
+import { connect, fleet, RunError, testHosts, UsageError, type Host, type Result } from 'sendall';
+import { within } from '../../../../test/support/waits.js';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
 let own: OwnAgent;
@@ -69,6 +70,33 @@ describe('a run that was started', () => {
     const seen: string[] = [];
     for await (const line of run.lines()) seen.push(line);
     expect([seen, (await run).ok, lines(file)]).toEqual([['out 0'], false, 1]);
+  });
+
+  test('is not tried again once its caller has left it in the pause', async () => {
+    const when = (): boolean => {
+      void run.detach();
+      return true;
+    };
+    const run = host.run(['false'], { idempotent: true, retry: { times: 5, delay: '1h', when }, reject: false });
+    const { outcome, reason } = await within(run, 'its end');
+    expect([outcome, reason]).toEqual(['cancelled', 'detached before the next try']);
+  });
+
+  test('takes no signal between two tries', async () => {
+    await using one = await testHosts(1, { agent: { maxRunsPerLink: 1 } });
+    const [busy] = one.hosts;
+    const holder = busy!.run(['cat'], { stdin: 'pipe' });
+    await holder.started;
+    let report: Awaited<ReturnType<typeof holder.kill>> | undefined;
+    // The host has refused the first try, and knows nothing of it.
+    const when = async (): Promise<boolean> => {
+      report = await within(run.kill(), 'the report');
+      holder.stdin.end();
+      return (await holder).ok;
+    };
+    const run = busy!.run(['echo', 'here'], { retry: { times: 1, when } });
+    expect((await run).stdout).toBe('here\n');
+    expect(report).toMatchObject({ result: 'it waits for its next try', signalled: [] });
   });
 
   test('is not tried again after cancelling, or aborting during the pause', async () => {

@@ -341,8 +341,12 @@ describe('output', () => {
 
   test('of several runs goes into one stream likewise', async () => {
     const sink = new PassThrough();
-    host.sh('sleep 0.2; echo late').pipe(sink);
-    host.sh('echo early').pipe(sink);
+    const late = host.sh('read _; echo late', { stdin: 'pipe' });
+    late.pipe(sink);
+    const early = host.sh('echo early');
+    early.pipe(sink);
+    await early;
+    late.stdin.end('now\n');
     expect(await text(sink)).toBe('early\nlate\n');
   });
 
@@ -416,9 +420,9 @@ describe('output', () => {
 
 describe('ends', () => {
   test('a background child that keeps stdout open does not hang the run', async () => {
-    const result = await host.sh('sleep 30 & echo started');
-    expect(result.stdout).toBe('started\n');
-    await host.sh(`kill $(pgrep -f 'sleep 30' -P 1) 2>/dev/null || true`);
+    const { stdout } = await host.sh('sleep 30 & echo started $!');
+    expect(stdout).toMatch(/^started \d+\n$/);
+    await host.run(['kill', stdout.trim().split(' ')[1]!], { reject: false });
   });
 
   test('waitFor eof waits for the background child too', async () => {
@@ -440,10 +444,11 @@ describe('ends', () => {
   });
 
   test('an idle timeout counts silence only', async () => {
-    const { result } = await failure(
-      host.sh('for i in 1 2 3; do echo $i; sleep 0.1; done; sleep 60', { idleTimeout: 1000 }),
-    );
-    expect(result).toMatchObject({ outcome: 'idle', stdout: '1\n2\n3\n' });
+    const talking = 'import time\nfor i in range(80): print(i, flush=True); time.sleep(0.05)';
+    const talks = host.run(['python3', '-c', talking], { idleTimeout: 3000 });
+    const { result } = await failure(host.sh('echo said; sleep 60', { idleTimeout: 100 }));
+    expect(result.outcome).toBe('idle');
+    expect((await talks).stdout).toMatch(/\n79\n$/);
   });
 
   test('an abort signal cancels on the host', async () => {

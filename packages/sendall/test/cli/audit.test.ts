@@ -117,7 +117,7 @@ describe('a log that was cut', () => {
     for (let i = 0; i < 3; i++) expect(caller.call(['run', 'web1', '--', 'true']).code).toBe(0);
     const heads = join(caller.home, 'heads');
     expect(readFileSync(heads, 'utf8')).toMatch(/^SHA256:\S+ \d+ \S{44} \d+$/m);
-    other.user.call(['agent', 'stop']);
+    await other.stopAgent();
     await endKeeper(other.user.home);
     for (const name of ['log', 'journal', 'spool']) rmSync(join(other.user.home, name), { recursive: true });
     await other.startAgent('--listen', other.url);

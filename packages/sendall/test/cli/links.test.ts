@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, resolveHome } from 'sendall';
 import { natsHostOf } from '../../dist/text/nats-address.js';
-import { within } from '../../../../test/support/waits.js';
+import { until, within } from '../../../../test/support/waits.js';
 import { Machine, said, type User } from './support.js';
 
 let machine: Machine;
@@ -57,12 +59,17 @@ test('many commands at once share it, and every byte is where it belongs', () =>
 
 test('killing it in the middle of a command loses nothing', async () => {
   const { pid } = warm();
-  const child = user.start(['run', '-n', 'web1', '--json', '--', 'sh', '-c', 'echo go; sleep 0.5; seq 50000; exit 4']);
+  const flag = join(user.home, 'resumed');
+  const script = `echo go; until [ -e "${flag}" ]; do sleep 0.02; done; seq 50000; exit 4`;
+  const child = user.start(['run', '-n', 'web1', '--json', '--', 'sh', '-c', script]);
   await said(child, 'go');
   process.kill(pid, 'SIGKILL');
   let text = '';
   child.stdout!.on('data', (chunk: string) => (text += chunk));
-  expect(await once(child, 'close')).toEqual([4, null]);
+  const closed = once(child, 'close');
+  await until(() => text.includes('"resumed"'), 'another link');
+  writeFileSync(flag, '');
+  expect(await closed).toEqual([4, null]);
   const events = text
     .split('\n')
     .flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as { event: string }] : []));
@@ -144,13 +151,15 @@ test('a question on a warm link that ends learns why', async () => {
 
 test('it ends when idle, and only one runs', async () => {
   user.call(['links', 'stop']);
-  const holder = user.start(['links', 'serve', '--idle', '5s']);
+  const holder = user.start(['links', 'serve', '--idle', '1h']);
   user.bash('until sendall links | grep -q ^process; do :; done');
   expect(user.call(['links', 'serve'])).toMatchObject({
     code: 200,
     stderr: expect.stringContaining('another process'),
   });
+  user.call(['links', 'stop']);
   expect(await once(holder, 'exit')).toEqual([0, null]);
+  expect(user.call(['links', 'serve', '--idle', '100ms'])).toMatchObject({ code: 0 });
 });
 
 test('a command goes on when no process can be started to hold its link', () => {

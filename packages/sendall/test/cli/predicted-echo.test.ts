@@ -137,7 +137,7 @@ describe('keys shown before their echo', () => {
   });
 
   test('begin after two unchanged echoes, and end with anything else', () => {
-    const echo = new PredictedEcho(50);
+    const echo = new PredictedEcho(50, () => 0);
     echo.terminal(EDITED);
     const type = (key: string): string => echo.typed(Buffer.from(key)).toString();
     const draw = (text: string): string => echo.drawn(Buffer.from(text)).toString();
@@ -167,7 +167,7 @@ describe('keys shown before their echo', () => {
   });
 
   test('are not shown when the host does not report its terminal', () => {
-    const echo = new PredictedEcho(50);
+    const echo = new PredictedEcho(50, () => 0);
     for (const key of 'abcd') {
       expect(echo.typed(Buffer.from(key)).toString()).toBe('');
       expect(echo.drawn(Buffer.from(key)).toString()).toBe(key);
@@ -196,7 +196,7 @@ describe('keys shown before their echo', () => {
   });
 
   test('are not shown after echoes that a mask would produce too', () => {
-    const echo = new PredictedEcho(50);
+    const echo = new PredictedEcho(50, () => 0);
     echo.terminal(EDITED);
     for (const key of '****') {
       expect(echo.typed(Buffer.from(key)).toString()).toBe('');

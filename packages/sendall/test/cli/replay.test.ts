@@ -5,7 +5,19 @@ import { Replay } from '../../dist/cli/terminal/replay.js';
 /** The output drawn for a session whose past begins at `start`; `cut`: characters that arrive at a time. */
 function drawn(past: string, { start = 100, screen = '', present = '', cut = Infinity } = {}): string {
   const end = start + past.length;
-  const replay = new Replay({ past: { start, end, screen } }, new ScreenModes());
+  const replay = new Replay(
+    {
+      past: {
+        start,
+        end,
+        starts: { stdout: start, stderr: 0 },
+        ends: { stdout: end, stderr: 0 },
+        endsKnown: true,
+        screen,
+      },
+    },
+    new ScreenModes(),
+  );
   const all = past + present;
   let shown = replay.begin();
   for (let at = 0; at < all.length; at += cut)

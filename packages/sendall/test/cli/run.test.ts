@@ -240,9 +240,13 @@ describe('our own stdout', () => {
   });
 
   test('stdout and stderr in one file keep their order', () => {
-    const text = 'for i in 1 2 3; do echo o$i; sleep 0.05; echo e$i >&2; sleep 0.05; done';
-    const ended = user.bash(`sendall sh web1 -c '${text}' 2>&1`);
-    expect(ended.stdout.split('\n').filter(Boolean)).toEqual(['o1', 'e1', 'o2', 'e2', 'o3', 'e3']);
+    // The next line is written when the one before has arrived.
+    const arrived = (line: string) => `until grep -qs ${line} "$0"; do sleep 0.02; done`;
+    const text = `for i in 1 2 3; do echo o$i; ${arrived('o$i')}; echo e$i >&2; ${arrived('e$i')}; done`;
+    const { stdout } = user.bash('sendall run web1 -- sh -c "$TEXT" "$FILE" > "$FILE" 2>&1; cat "$FILE"', {
+      env: { TEXT: text, FILE: join(user.home, 'both') },
+    });
+    expect(stdout.split('\n').filter(Boolean)).toEqual(['o1', 'e1', 'o2', 'e2', 'o3', 'e3']);
   });
 });
 
@@ -255,20 +259,13 @@ describe('signals without a terminal', () => {
   });
 
   test('SIGHUP detaches: the command goes on', async () => {
-    const child = user.start([
-      'run',
-      '-n',
-      '--name',
-      'hung-up',
-      'web1',
-      '--',
-      'sh',
-      '-c',
-      'echo go; sleep 0.5; exit 9',
-    ]);
+    const flag = join(user.home, 'left');
+    const script = `echo go; until [ -e "${flag}" ]; do sleep 0.02; done; exit 9`;
+    const child = user.start(['run', '-n', '--name', 'hung-up', 'web1', '--', 'sh', '-c', script]);
     await said(child, 'go');
     child.kill('SIGHUP');
     expect(await once(child, 'exit')).toEqual([129, null]);
+    writeFileSync(flag, '');
     expect(user.call(['wait', 'hung-up']).code).toBe(9);
   });
 });

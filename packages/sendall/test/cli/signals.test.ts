@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readStart } from '../../src/started.js';
 import { Machine, said, SENDALL, type User } from './support.js';
-import { within } from '../../../../test/support/waits.js';
+import { until, within } from '../../../../test/support/waits.js';
 
 let machine: Machine;
 let user: User;
@@ -59,9 +59,9 @@ describe('a signal that was ignored at the start', () => {
     expect(await once(child, 'exit')).toEqual([204, null]);
     // A shell without job control starts "&" with SIGINT and SIGQUIT ignored.
     const script = `
-      "$SENDALL" run web1 -- sh -c 'echo go; sleep 0.5; exit 9' > "$SENDALL_HOME/job" & job=$!
+      "$SENDALL" run web1 -- sh -c 'echo go; until [ -e "$0" ]; do sleep 0.02; done; exit 9' "$SENDALL_HOME/sent" > "$SENDALL_HOME/job" & job=$!
       until grep -q go "$SENDALL_HOME/job"; do sleep 0.02; done
-      kill -INT $job; wait $job; echo "code $?"`;
+      kill -INT $job; touch "$SENDALL_HOME/sent"; wait $job; echo "code $?"`;
     expect(spawnSync('sh', ['-c', script], { env: installed() }).stdout.toString()).toBe('code 9\n');
   });
 
@@ -119,9 +119,27 @@ describe('SIGHUP leaves an unfinished run with 129 and the run’s id', () => {
 
   test('while logs without -f of a run that goes on ends with 0', () => {
     start('so-far');
+    user.bash('until sendall logs so-far | grep -q go; do :; done');
     expect(user.call(['logs', 'so-far'])).toEqual({ code: 0, stdout: 'go\n', stderr: '' });
     user.call(['kill', 'so-far']);
   });
+});
+
+test('a window that closes sends several signals, and a run on many hosts still says how it is found again', async () => {
+  using caller = machine.pairedUser('a1', 'a2');
+  // Nobody reads its output, so that leaving takes its time.
+  const words = ['sh', '-c', 'echo go >&2; head -c 4000000 /dev/zero; exec sleep 60'];
+  const child = caller.start(['run', '-n', 'a[1-2]', '--', ...words]);
+  let heard = '';
+  child.stderr!.setEncoding('utf8').on('data', (more: string) => (heard += more));
+  const over = once(child, 'close');
+  await until(() => heard.includes(': go'), 'a host to run it');
+  await until(() => !child.kill('SIGHUP') || child.exitCode !== null || child.signalCode !== null, 'the end');
+  child.stdout!.resume();
+  await over;
+  expect([child.exitCode, child.signalCode]).toEqual([129, null]);
+  const [, runId = ''] = /sendall attach (\S+)/.exec(heard) ?? [];
+  expect(caller.call(['kill', runId]).code).toBe(0);
 });
 
 describe('one signal is enough when the host is away', () => {

@@ -3,12 +3,15 @@ import { spawn, spawnSync, type ChildProcess, type SpawnSyncReturns } from 'node
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
 import { patience, until, within } from '../../../../test/support/waits.js';
+import { removeFolder } from '../remove-home.js';
+import { heldPort } from '../dist/held-port.js';
 import { Machine, said, type User } from './support.js';
 
 const SENDALL_SSH = fileURLToPath(new URL('../../bin/sendall-ssh.js', import.meta.url));
@@ -18,14 +21,14 @@ let machine: Machine;
 let user: User;
 let folder: string;
 beforeAll(async () => {
-  machine = await Machine.start();
+  machine = await Machine.start('--limit', 'callerGrace=1s');
   user = machine.pairedUser('web1');
   folder = mkdtempSync(join(tmpdir(), 'sendall-ssh-'));
 });
 afterAll(async () => {
   user[Symbol.dispose]();
   await machine[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true, force: true });
+  await removeFolder(folder);
 });
 
 interface Given {
@@ -311,9 +314,13 @@ describe('a terminal', () => {
 
 describe('a caller that leaves', () => {
   /** A command that says its pid; what becomes of it. */
-  async function begun(at = 'web1', as = user): Promise<{ child: ChildProcess; pid: number; file: string }> {
+  async function begun(
+    at = 'web1',
+    as = user,
+    ...options: string[]
+  ): Promise<{ child: ChildProcess; pid: number; file: string }> {
     const file = join(folder, `written-${randomBytes(4).toString('hex')}`);
-    const words = [at, `echo $$; cat > ${file}; touch ${file}.finished`];
+    const words = [...options, at, `echo $$; cat > ${file}; touch ${file}.finished`];
     const child = spawn(SENDALL_SSH, words, { env: as.env(), stdio: ['pipe', 'pipe', 'pipe'] });
     child.stdin!.on('error', () => undefined).write('half');
     const [chunk] = (await within(once(child.stdout!, 'data'), 'its pid')) as [Buffer];
@@ -340,6 +347,36 @@ describe('a caller that leaves', () => {
       expect(existsSync(`${file}.finished`)).toBe(false);
     },
   );
+
+  test('and was killed ends its command on a link of its own, but not where another process may have closed the link', async () => {
+    const { port } = new URL(machine.url.replace('tls:', 'https:'));
+    const carried = new Set<Socket>();
+    const proxy = createServer((near) => {
+      const far = connect(Number(port), '127.0.0.1');
+      for (const socket of [near, far]) carried.add(socket.on('error', () => undefined));
+      near.pipe(far).pipe(near);
+    });
+    const behind = await heldPort();
+    await once(proxy.listen(behind, '127.0.0.1'), 'listening');
+    const pin = String(machine.user.events(['agent', 'status', '--json'])[0]!.fingerprint);
+    expect(user.call(['hosts', 'add', 'behind', `tls://127.0.0.1:${behind}`, '--pin', pin]).code).toBe(0);
+    const waiting = await begun('behind', user, '--no-share');
+    const killed = await begun('web1', user, '--no-share');
+    const closed = new Promise((resolve) => proxy.close(resolve));
+    for (const socket of carried) socket.destroy();
+    await closed;
+    killed.child.kill('SIGKILL');
+    await until(() => isGone(killed.pid), 'the command to end');
+    expect(existsSync(`${killed.file}.finished`)).toBe(false);
+    // Its connection closed earlier, so that its command would have ended by now.
+    expect(isGone(waiting.pid)).toBe(false);
+    await once(proxy.listen(behind, '127.0.0.1'), 'listening');
+    waiting.child.stdin!.end('-done');
+    expect(await codeOf(waiting.child)).toBe(0);
+    expect(readFileSync(waiting.file, 'utf8')).toBe('half-done');
+    expect(existsSync(`${waiting.file}.finished`)).toBe(true);
+    proxy.close();
+  });
 
   test('ends its command on the same machine too, and with the window of a terminal', async () => {
     const { child, pid, file } = await begun('local', machine.user);

@@ -1,20 +1,21 @@
 /** The command line as users run it: the real program, a real agent, a home for each side. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { patience } from '../../../../test/support/waits.js';
-import { endKeeper } from '../remove-home.js';
+import { heldPort } from '../dist/held-port.js';
+import { endKeeper, removeFolderNow } from '../remove-home.js';
 
 export const SENDALL = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
 /** Drives a program in a new terminal; reads a script of steps as JSON. */
 const TERMINAL = fileURLToPath(new URL('../fixtures/terminal.py', import.meta.url));
-/** Milliseconds for one command line on a quiet machine. */
-const DEADLINE = 20_000;
+/** Milliseconds after which a command line counts as stuck, on a quiet machine. */
+const DEADLINE = 60_000;
 
 export interface Ended {
   readonly code: number | null;
@@ -29,8 +30,18 @@ export interface CallOptions {
   readonly cwd?: string;
 }
 
-/** One step of a terminal's user: wait for this text, send these keys, change the size, or close the window. */
-export type Step = { expect: string } | { send: string } | { resize: [cols: number, rows: number] } | { hangup: true };
+/**
+ * One step of a terminal's user: wait for this text, send these keys, send the keys that make a program ask and answer its
+ * question, change the size, create a file, or close the window.
+ */
+export type Step =
+  | { expect: string }
+  | { send: string }
+  | { ask: string; question: string; answer: string }
+  | { resize: [cols: number, rows: number] }
+  | { touch: string }
+  | { exists: string }
+  | { hangup: true };
 
 /** A user's home. */
 export class User implements Disposable {
@@ -117,8 +128,10 @@ export class User implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.call(['links', 'stop']);
-    rmSync(this.home, { recursive: true, force: true });
+    // Without a host there was no link that could be warm.
+    const files = ['hosts.json', 'hosts.d', 'links.sock'];
+    if (files.some((name) => existsSync(join(this.home, name)))) this.call(['links', 'stop']);
+    removeFolderNow(this.home);
   }
 }
 
@@ -130,7 +143,8 @@ export class Machine implements AsyncDisposable {
 
   static async start(...options: string[]): Promise<Machine> {
     const machine = new Machine();
-    await machine.startAgent('--listen', 'tls://127.0.0.1:0', ...options);
+    // Some tests start it again there.
+    await machine.startAgent('--listen', `tls://127.0.0.1:${await heldPort()}`, ...options);
     return machine;
   }
 
@@ -142,6 +156,13 @@ export class Machine implements AsyncDisposable {
   async killAgent(): Promise<void> {
     const agent = this.#agent!;
     agent.kill('SIGKILL');
+    if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit');
+  }
+
+  /** Resolves when the agent has ended: it answers before, and then signs the log's last head. */
+  async stopAgent(...options: string[]): Promise<void> {
+    this.user.call(['agent', 'stop', ...options]);
+    const agent = this.#agent!;
     if (agent.exitCode === null && agent.signalCode === null) await once(agent, 'exit');
   }
 

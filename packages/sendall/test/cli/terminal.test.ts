@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Machine, type User } from './support.js';
@@ -18,17 +18,14 @@ afterAll(async () => {
 });
 
 const CTRL_C = '\u0003';
+/** Ctrl-C, and what is typed when it asks. */
+const answered = (answer: string) => ({ ask: CTRL_C, question: 'd detaches', answer });
 
 describe('Ctrl-C on a terminal', () => {
   const words = ['run', 'web1', '--', 'sh', '-c', 'echo go; sleep 60'];
 
   test('asks first, and the second within two seconds cancels', () => {
-    const { code, screen, sane } = user.atTerminal(words, [
-      { expect: 'go' },
-      { send: CTRL_C },
-      { expect: 'd detaches' },
-      { send: CTRL_C },
-    ]);
+    const { code, screen, sane } = user.atTerminal(words, [{ expect: 'go' }, answered(CTRL_C)]);
     expect(code).toBe(204);
     expect(screen).toContain('cancelled with Ctrl-C');
     expect(sane).toBe(true);
@@ -37,7 +34,7 @@ describe('Ctrl-C on a terminal', () => {
   test('d detaches: the command goes on', () => {
     const { code, screen, sane } = user.atTerminal(
       ['run', '--name', 'left', 'web1', '--', 'sh', '-c', 'printf go; sleep 60'],
-      [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
+      [{ expect: 'go' }, answered('d')],
     );
     expect(screen).toMatch(/^go\^C\r\nsendall: Ctrl-C again/);
     expect(code).toBe(0);
@@ -50,10 +47,22 @@ describe('Ctrl-C on a terminal', () => {
   test('is answered from the terminal while stdin is another file', () => {
     const { code } = user.bashAtTerminal(
       'sendall run --name piped web1 -- sh -c "echo go; exec sleep 60" < <(sleep 60)',
-      [{ expect: 'go' }, { send: CTRL_C }, { expect: 'd detaches' }, { send: 'd' }],
+      [{ expect: 'go' }, answered('d')],
     );
     expect(code).toBe(0);
     expect(user.call(['kill', 'piped']).code).toBe(0);
+  });
+
+  test.each(['--stdin', '--stdin=/dev/tty'])('takes its answer itself, not the command that reads %s', (option) => {
+    const { code, screen } = user.atTerminal(
+      ['run', '--name', 'reader', option, 'web1', '--', 'sh', '-c', 'echo go; exec cat'],
+      [{ expect: 'go' }, { send: 'mine\r' }, { expect: 'mine\r\nmine' }, answered('d')],
+    );
+    expect(screen).toContain('sendall attach');
+    expect(code).toBe(0);
+    expect(user.call(['logs', 'reader']).stdout).toBe('go\nmine\n');
+    expect(user.call(['kill', 'reader']).code).toBe(0);
+    expect(user.call(['forget', 'reader']).code).toBe(0);
   });
 });
 
@@ -61,10 +70,10 @@ test.each([
   ['a command', []],
   ['a terminal', ['--pty']],
 ])('the end of output %s is reported on a line of its own', (_what, options) => {
-  const command = ['--timeout', `${patience(500)}ms`, 'web1', '--', 'sh', '-c', 'printf half; sleep 60'];
+  const command = ['--max-output', '1k', 'web1', '--', 'sh', '-c', 'printf %2000s | tr " " x; sleep 600'];
   const { code, screen } = user.atTerminal(['run', ...options, ...command], []);
-  expect(code).toBe(203);
-  expect(screen).toMatch(/half\r\nsendall: web1: the command was ended \(timeout\).*\r\n$/);
+  expect(code).toBe(206);
+  expect(screen).toMatch(/x\r\nsendall: web1: the command was ended \(limits\).*\r\n$/);
 });
 
 // Only root may mount a disk small enough to be filled.
@@ -81,9 +90,7 @@ rootTest(
     try {
       const { code, screen } = user.atTerminal(flood, [
         { expect: 'the disk of web1 is full: the command waits' },
-        { send: CTRL_C },
-        { expect: 'd detaches' },
-        { send: CTRL_C },
+        answered(CTRL_C),
         { expect: 'the last output of the ended command waits' },
         { send: CTRL_C },
       ]);
@@ -183,6 +190,19 @@ describe('a shell', () => {
     expect(again.sane).toBe(true);
   });
 
+  test.each([
+    ['~d', 'keys', 0],
+    ['~.', 'late', 204],
+  ])('gets nothing of what is typed behind %s', (escape, name, left) => {
+    const { code } = user.atTerminal(
+      ['shell', '--name', name, 'web1'],
+      [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { send: `${escape}echo beh""ind\r` }],
+    );
+    expect(code).toBe(left);
+    if (left === 0) expect(user.call(['kill', name]).code).toBe(0);
+    expect(user.call(['logs', name]).stdout).not.toContain('beh""ind');
+  });
+
   test('goes on when its window is closed, and takes keys again', () => {
     const closed = user.atTerminal(
       ['shell', '--name', 'closed', 'web1'],
@@ -252,11 +272,13 @@ describe('a shell', () => {
       [{ send: 'echo a$((1+1))b\r' }, { expect: 'a2b' }, { expect: 'has taken over' }, { send: '\r~.' }],
     );
     await expect.poll(() => user.call(['logs', 'shared']).stdout, { timeout: patience(10_000) }).toContain('a2b');
+    const flag = join(user.home, 'left');
     const second = user.alsoAtTerminal(
       ['attach', 'shared'],
-      [{ expect: 'a2b' }, { send: 'read x\r' }, { expect: 'read x' }, { send: 'gone\r' }, { send: 'exit $((4+4))\r' }],
+      [{ expect: 'a2b' }, { exists: flag }, { send: 'exit $((4+4))\r' }],
     );
     expect(await first).toMatchObject({ code: 0, screen: expect.stringContaining('left it to the other terminal') });
+    writeFileSync(flag, '');
     expect((await second).code).toBe(8);
   });
 
@@ -278,11 +300,15 @@ describe('a shell', () => {
   });
 
   test('whose host does not answer says so, below its output, and goes on when it does', () => {
+    const flag = join(user.home, 'answer');
     const { code, screen } = user.atTerminal(
       ['shell', 'web1'],
       [
-        { send: `PS1=; kill -STOP ${machine.agentPid}; sleep 6; kill -CONT ${machine.agentPid}; echo ba""ck\r` },
+        {
+          send: `PS1=; kill -STOP ${machine.agentPid}; until [ -e ${flag} ]; do sleep 0.1; done; kill -CONT ${machine.agentPid}; echo ba""ck\r`,
+        },
         { expect: '\u001b7\u001b[999;1H\u001b[Ksendall: no answer from web1… ' },
+        { touch: flag },
         { expect: 'back\r\n' },
         { send: 'exit 6\r' },
       ],

@@ -4,7 +4,7 @@ import { trafficOver } from '../dist/traffic.js';
 import { patience } from '../../../../test/support/waits.js';
 
 // As many as fit into a test run. `npm run soak -- exact` makes a million.
-const CUTS = 20_000;
+const CUTS = 6_000;
 
 const fleet = await testHosts(40, { faults: { cutEvery: 4000, seed: 20 }, firstPause: 1, giveUpAfter: 120_000 });
 afterAll(() => fleet.close());

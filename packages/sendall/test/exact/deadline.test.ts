@@ -1,7 +1,8 @@
 /** A deadline runs from the call to the result: the host ends the command by itself, and an unknown end is lost. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { newRunId, type Host, type Run, type RunListing, type TestFleet } from 'sendall';
 import { patience, until, within } from '../../../../test/support/waits.js';
+import { watchDeadline } from '../../dist/client/run/deadline.js';
 import { oneHost } from './support.js';
 
 const FOREVER = ['sleep', '600'];
@@ -56,27 +57,47 @@ describe('without a link', () => {
     expect(await listed(host, result.runId)).toBeUndefined();
   });
 
-  test('a run that was aborted before it was sent does not start later', async () => {
+  test.each(['aborted', 'cancelled'])('a run that was %s before it was sent does not start later', async (how) => {
     const { fleet, host } = await oneHost({ firstPause: '1h' });
     await unplugged(fleet, host.run(FOREVER, { reject: false }));
     const abort = new AbortController();
     const run = host.run(['true'], { signal: abort.signal, reject: false });
     // By now it waits for the next link.
     await new Promise((resolve) => setImmediate(resolve));
-    abort.abort();
-    expect(await run).toMatchObject({ outcome: 'cancelled' });
+    if (how === 'aborted') abort.abort();
+    else await within(run.cancel(), 'the end of the cancelling');
+    const reason = `${how} by the caller before it was sent`;
+    expect(await within(run, 'its end')).toMatchObject({ outcome: 'cancelled', reason });
     fleet.unplug(false);
     await host.run(['true']);
     expect(await listed(host, run.runId)).toBeUndefined();
   });
 
   test('a run whose end cannot be learned is lost, never a timeout', async () => {
-    const { fleet, host } = await oneHost();
+    const { fleet, host } = await oneHost({ giveUpAfter: '10m' });
     const run = host.run(FOREVER, { deadline: patience(2000), killGrace: 0, reject: false });
     await unplugged(fleet, run);
     const result = await within(run, 'the end of the wait');
     expect(result).toMatchObject({ outcome: 'lost', reason: expect.stringMatching(/^its deadline has passed, and/) });
     fleet.unplug(false);
-    expect(await listed(await fleet.connect(0), run.runId)).toMatchObject({ cause: 'timeout' });
+    const heir = await fleet.connect(0);
+    await until(async () => (await listed(heir, run.runId))?.cause === 'timeout', 'the end of the run');
   });
+});
+
+test('an end that came while the process stood still is read before the run is given up', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const said: string[] = [];
+  const stop = watchDeadline(performance.now(), 0, {
+    passed: () => said.push('passed'),
+    unheard: () => said.push('unheard'),
+    unknown: () => said.push('unknown'),
+  });
+  // As after a pause of the whole process: the loop reads behind the timers.
+  const read = new Promise<void>((resolve) => setImmediate(() => (stop(), resolve())));
+  vi.advanceTimersByTime(60_000);
+  await read;
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(said).toEqual(['passed', 'unheard']);
 });

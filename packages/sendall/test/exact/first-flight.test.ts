@@ -89,7 +89,7 @@ describe('a first flight', () => {
     const seen = host.attach(old.runId, { mode: 'observe', from: 'start' });
     const taken = host.attach(old.runId, { mode: 'control', reject: false });
     const listed = host.runs().next();
-    await until(() => relay.types.includes('ATTACH'), 'the flight');
+    await until(() => ['ATTACH', 'LIST'].every((type) => relay.types.includes(type)), 'the flight');
     void ended.cancel();
     expect(() => host.info).toThrow(/wait for ready/);
     expect(relay.types.toSorted()).toEqual(['ATTACH', 'AUTH', 'HELLO', 'LIST', 'OPEN', 'OPEN']);
@@ -462,7 +462,7 @@ describe('what is remembered of a host', () => {
       'a newer line that is damaged': put(line + line.replace(words[1]!, 'f'.repeat(32))),
       'no text': put(Buffer.from([0, 255, 10, 13, 128])),
       'a line of yesterday': summed((each) => (each[4] = String(Number(each[4]) - 90_000_000))),
-      'a line of the future': summed((each) => (each[4] = String(Number(each[4]) + 60_000))),
+      'a line of the future': summed((each) => (each[4] = String(Number(each[4]) + 3_600_000))),
       'a line from before the clock was set': summed((each) => (each[3] = String(Number(each[3]) + 5000))),
       'a folder': (path) => mkdirSync(path),
       'a link': (path) => {

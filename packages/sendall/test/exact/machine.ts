@@ -9,19 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { connect, resolveHome, type AgentStatus, type ConnectOptions, type Home, type Host } from 'sendall';
 import { ensureKeeper } from '../../dist/keeper/door/door.js';
+import { alive } from '../../../../test/support/alive.js';
 import { until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 
 export const cli = fileURLToPath(new URL('../../bin/sendall.js', import.meta.url));
-
-/** True while a process lives; a zombie does not. */
-export function alive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(execFileSync('cat', [`/proc/${pid}/status`], { encoding: 'utf8', stdio: 'pipe' }));
-  } catch {
-    return false;
-  }
-}
 
 export class Machine {
   readonly home: Home;
@@ -155,9 +147,7 @@ export class Machine {
 
 function hasChildren(pid: number): boolean {
   try {
-    return (
-      execFileSync('cat', [`/proc/${pid}/task/${pid}/children`], { encoding: 'utf8', stdio: 'pipe' }).trim() !== ''
-    );
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim() !== '';
   } catch {
     return false;
   }

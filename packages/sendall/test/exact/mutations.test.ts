@@ -200,7 +200,7 @@ describe('an agent', () => {
       expect((await bystander).stdout).toBe('undisturbed');
       expect(host.resumes).toBe(0);
     },
-    60_000,
+    600_000,
   );
 });
 
@@ -243,4 +243,4 @@ test('a keeper refuses an invalid message for one run, and goes on with the othe
   keeper.send({ type: 'ASK', alias: 0, opId: 2, what: 'drain' });
   await keeper.closed;
   await removeHome(home.state);
-}, 60_000);
+}, 600_000);

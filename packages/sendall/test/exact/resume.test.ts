@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { RunError, type AgentStatus } from 'sendall';
-import { fleetOf, oneHost, sha256, watch } from './support.js';
-import { until } from '../../../../test/support/waits.js';
+import { fleetOf, oneHost, passTime, sha256, watch } from './support.js';
+import { patience, until } from '../../../../test/support/waits.js';
 
 describe('a lost link', () => {
   test('is restored, and the run goes on at the next byte with one resumed event', async () => {
@@ -44,13 +44,14 @@ describe('a lost link', () => {
   });
 
   test('that only goes silent is given up and replaced', async () => {
-    const { fleet, host } = await oneHost({ pingDeadline: 300 });
+    const { fleet, host } = await oneHost({ pingDeadline: patience(300) });
     const run = host.run(['cat'], { stdin: 'pipe' });
     await run.started;
     fleet.stall();
     run.stdin.end('through the silence');
     expect((await run).stdout).toBe('through the silence');
-    expect(host.resumes).toBe(1);
+    // A busy machine may make a link seem silent once more.
+    expect(host.resumes).toBeGreaterThanOrEqual(1);
   });
 
   test('while a command ends does not lose its code', async () => {
@@ -116,6 +117,19 @@ describe('a lost link', () => {
     fleet.unplug(false);
     patient.stdin.end('still here');
     expect((await patient).stdout).toBe('still here');
+  });
+
+  test('is awaited for as long as any other, however long ago the run had to wait for its first one', async () => {
+    const { fleet, host } = await oneHost({ giveUpAfter: '10m' });
+    fleet.cut();
+    // The loss is noticed in a later turn; then the run asks for another link.
+    await new Promise((resolve) => setImmediate(resolve));
+    const run = host.run(['cat'], { stdin: 'pipe', reject: false });
+    await run.started;
+    passTime(11 * 60_000);
+    fleet.cut();
+    run.stdin.end('still here');
+    expect(await run).toMatchObject({ outcome: 'ok', stdout: 'still here' });
   });
 
   test('fails a run the host does not know, and nothing is started', async () => {

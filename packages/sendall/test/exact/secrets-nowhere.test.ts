@@ -12,9 +12,11 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect, fleet, resolveHome, secret, type RunEvent } from 'sendall';
+import { alive } from '../../../../test/support/alive.js';
 import { patience, until, within } from '../../../../test/support/waits.js';
-import { endKeeper } from '../remove-home.js';
-import { alive, cli } from './machine.js';
+import { heldPort } from '../dist/held-port.js';
+import { endKeeper, removeFolder } from '../remove-home.js';
+import { cli } from './machine.js';
 
 /** A value that stands nowhere else. */
 const value = (): string => `s3cret${randomBytes(20).toString('hex')}`;
@@ -128,7 +130,7 @@ class Site {
   }
 
   async startAgent(): Promise<void> {
-    const listen = this.url || 'tls://127.0.0.1:0';
+    const listen = this.url || `tls://127.0.0.1:${await heldPort()}`;
     this.agent = this.start('host', ['agent', '--listen', listen]);
     let text = '';
     this.agent.stderr!.on('data', (bytes: Buffer) => (text += bytes.toString()));
@@ -148,7 +150,7 @@ class Site {
     await this.onHost('agent', 'stop', '--runs');
     this.agent.kill('SIGKILL');
     await endKeeper(this.at('host'));
-    rmSync(this.folder, { recursive: true, force: true });
+    await removeFolder(this.folder);
   }
 }
 
@@ -284,9 +286,9 @@ test(
     expect((await site.call(['kill', second, '-s', 'KILL', '--on', 'web1'])).code).toBe(0);
     const keeper = (await site.status()).keeperPid;
     expect(keeper).toBe(keeperPid);
+    const lost = Promise.all([through, waiting].map(async (child) => await once(child, 'close')));
     await killed(keeper);
-    const lost = await Promise.all([through, waiting].map(async (child) => await once(child, 'close')));
-    expect(lost).toEqual([
+    expect(await lost).toEqual([
       [205, null],
       [205, null],
     ]);
@@ -323,6 +325,7 @@ test(
 
     // Would it be found? A value on a command line, one that a command prints, and one in a file.
     const control = value();
+    const go = join(own, 'go');
     const seen = site.start('caller', [
       'run',
       '-n',
@@ -332,10 +335,12 @@ test(
       '--',
       'sh',
       '-c',
-      'cat <&$DB_FD; sleep 0.2',
+      `cat <&$DB_FD; until [ -e ${go} ]; do sleep 0.05; done`,
     ]);
+    const closed = once(seen, 'close');
     await until(() => processesWith(control).some((each) => each.where === 'cmdline' && each.pid === seen.pid), 'ps');
-    await once(seen, 'close');
+    writeFileSync(go, '');
+    await closed;
     expect(site.printed.some(({ bytes }) => holds(bytes, control))).toBe(true);
     const files = filesWith(control, site.folder);
     expect(files.some((path) => path.startsWith(site.at('host')))).toBe(true);

@@ -1,6 +1,6 @@
 /** Shared by the tests of exactness: fleets that end with the test, digests, events. */
 import { createHash } from 'node:crypto';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { testHosts, type Host, type RunEvent, type Run, type TestFleet, type TestHostsOptions } from 'sendall';
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -29,4 +29,11 @@ export function watch(run: Run): { seen: RunEvent[]; stdout: () => Buffer; over:
       seen.flatMap((event) => (event.event === 'output' && event.stream === 'stdout' ? [event.bytes] : [])),
     );
   return { seen, stdout, over };
+}
+
+/** Puts this process's steady clock forward, until the test ends. Its timers do not notice. */
+export function passTime(ms: number): void {
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + ms);
+  onTestFinished(() => clock.mockRestore());
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { alive, Machine, otherVersion, output } from './machine.js';
+import { Machine, otherVersion, output } from './machine.js';
+import { alive } from '../../../../test/support/alive.js';
 import { until } from '../../../../test/support/waits.js';
 
 const OLD = '0.0.9';
@@ -12,7 +13,7 @@ test('an old keeper without commands makes room for the new one at once', async 
   const before = await host.sh('echo before; exit 3', { reject: false });
   expect((await output(machine.spawn('agent', 'restart'))).code).toBe(0);
   await until(async () => (await machine.status()).keeperVersion !== OLD, 'the new keeper', 40_000);
-  expect(alive(old.keeperPid!)).toBe(false);
+  await until(() => !alive(old.keeperPid!), 'the end of the old one');
   expect((await host.run(['echo', 'new'])).stdout).toBe('new\n');
   expect(await host.attach(before.runId).nothrow()).toMatchObject({ code: 3, stdout: 'before\n' });
 });
@@ -37,7 +38,7 @@ test('one with commands goes on with them, takes new ones, and makes room when t
   expect((await sleeper).outcome).toBe('cancelled');
   // It ends with its last command, and the next one takes over its knowledge.
   await until(async () => (await machine.status()).keeperVersion === status.version, 'the new keeper', 40_000);
-  expect(alive(old!)).toBe(false);
+  await until(() => !alive(old!), 'the end of the old one');
   expect(await host.attach(late.runId).nothrow()).toMatchObject({ code: 7, stdout: 'late\n' });
   expect(await host.attach(cat.runId).nothrow()).toMatchObject({ code: 0, stdout: 'over the upgrade' });
   expect((await host.run(['echo', 'new'])).stdout).toBe('new\n');

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { connect, KnownHosts, openAgent, resolveHome, type Agent, type Home, type Host } from 'sendall';
 import { openWarmLinks } from '../../dist/internal.js';
 import { loadIdentity } from '../../dist/keys/identity.js';
-import { until } from '../../../../test/support/waits.js';
+import { dialWarm } from '../../dist/link/warm/client.js';
+import { patience, until } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { asLocal, Relay } from './relay.js';
 
@@ -132,6 +133,27 @@ test('the process may end before the host has let it in: the command starts once
   relay.release();
   expect((await run).stdout).toBe('direct\n');
   expect(await starts(run.runId)).toBe(1);
+});
+
+test('the end of a link that was closed leaves the next one in its place', async () => {
+  const { home, warm } = await site();
+  const { url, pin } = KnownHosts.of(home).get('web1')!;
+  const closed = await warm.linkTo({ url, pin });
+  expect(await warm.closeLinksTo(url)).toBe(1);
+  // Before the first one has ended.
+  const next = warm.linkTo({ url, pin });
+  await until(() => closed.link.closed, 'the end of the first link');
+  expect(await warm.linkTo({ url, pin })).toBe(await next);
+  expect(await warm.closeLinksTo(url)).toBe(1);
+});
+
+test('a caller that comes while the process ends gets none of its links', async () => {
+  const { home, warm } = await site();
+  const { url, pin } = KnownHosts.of(home).get('web1')!;
+  await warm.linkTo({ url, pin });
+  const dialled = dialWarm(home, { url, pin }, { timeoutMs: patience(5000) });
+  await warm.close();
+  expect(await dialled).toBeUndefined();
 });
 
 test('behind a refused AUTH the run is refused, and nothing starts', async () => {

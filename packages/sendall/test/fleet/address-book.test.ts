@@ -1,7 +1,6 @@
 /** Names and keys of hosts: read once a process, looked up at each dial, or brought along by the caller. */
 import { execFile } from 'node:child_process';
 import fs, { mkdtempSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,14 +46,8 @@ afterAll(async () => {
   await removeHome(folder);
 });
 
-/** A port of the loopback at which nothing listens. */
-async function closedPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+/** An address of the loopback at which nothing listens. */
+const NOTHING = 'tls://127.0.0.1:1';
 
 /** Counts how often files whose name ends so are opened in this process, until `stop`. */
 function countOpens(ending: string): { readonly count: number; stop: () => void } {
@@ -74,7 +67,7 @@ function countOpens(ending: string): { readonly count: number; stop: () => void 
 describe('the list of known hosts', () => {
   test('is read once for ten thousand names and hundreds of dials', { timeout: patience(60_000) }, async () => {
     const home = newHome();
-    const entry = { url: `tls://127.0.0.1:${await closedPort()}`, pin: PIN, tags: {}, addedAt: '' };
+    const entry = { url: NOTHING, pin: PIN, tags: {}, addedAt: '' };
     const names = Array.from({ length: 10_000 }, (_, i) => `web${i + 1}`);
     writeFileSync(home.hostsFile, JSON.stringify(Object.fromEntries(names.map((name) => [name, entry]))), {
       mode: 0o600,
@@ -102,7 +95,7 @@ describe('the list of known hosts', () => {
     expect(KnownHosts.of({ ...home })).toBe(known);
     expect(KnownHosts.of(newHome())).not.toBe(known);
     await expect(connect('web1', { home })).rejects.toThrow(/there is no host "web1"/);
-    await known.add({ name: 'web1', url: `tls://127.0.0.1:${await closedPort()}`, pin: PIN });
+    await known.add({ name: 'web1', url: NOTHING, pin: PIN });
     await expect(connect('web1', { home })).rejects.toThrow(UnreachableError);
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
     await using host = await connect('web1', { home });
@@ -122,10 +115,9 @@ describe('the list of known hosts', () => {
 
   test('is looked at for each host of a fleet when its turn comes', async () => {
     const home = newHome();
-    const closed = `tls://127.0.0.1:${await closedPort()}`;
     await pair(home, url, { code: agent.issueCode().code, name: 'web1' });
     const { pin } = KnownHosts.of(home).get('web1')!;
-    await KnownHosts.of(home).add({ name: 'web2', url: closed, pin: PIN });
+    await KnownHosts.of(home).add({ name: 'web2', url: NOTHING, pin: PIN });
     const outcomes: Record<string, string> = {};
     for await (const { host, outcome } of fleet('web[1-2]', { home }).run(['true'], { batch: 1 }).results()) {
       outcomes[host] = outcome;

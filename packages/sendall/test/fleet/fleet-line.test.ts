@@ -1,7 +1,7 @@
 /** The line on a terminal about many hosts: counts, who is late, and its width. */
 import { expect, test } from 'vitest';
 import type { HostStatus, Progress } from 'sendall';
-import { fleetLine } from '../../dist/cli/show/fleet-line.js';
+import { fleetLine } from '../../dist/cli/show/fleet/fleet-line.js';
 
 const name = (i: number) => `web${String(i).padStart(3, '0')}`;
 

@@ -1,6 +1,6 @@
 import { NodeSet } from 'sendall';
 import { describe, expect, test } from 'vitest';
-import { fleetLine } from '../../dist/cli/show/fleet-line.js';
+import { fleetLine } from '../../dist/cli/show/fleet/fleet-line.js';
 import { PrefixedLines } from '../../dist/cli/show/prefixed-lines.js';
 import { HostStates } from '../../dist/fleet/states.js';
 import { Fifo } from '../../dist/client/streams/fifo.js';

@@ -70,7 +70,8 @@ beforeAll(async () => {
   await known.remove(stranger!);
   await known.add({ name: stranger!, url: agents.get(stranger!)!.url, pin });
   await agents.get(absent!)!.end();
-  const [timeout, pingDeadline, giveUpAfter] = [5000, 3000, 2000].map(patience);
+  // A dial to the stopped one ends when its run is given up.
+  const [timeout, pingDeadline, giveUpAfter] = [60_000, 3000, 2000].map(patience);
   options = { home, timeout: timeout!, pingInterval: 300, pingDeadline: pingDeadline!, giveUpAfter: giveUpAfter! };
 }, 600_000);
 

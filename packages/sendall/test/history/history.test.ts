@@ -1,5 +1,6 @@
 /** The history of real runs on seven names of one machine, and what becomes of it with time and on a bad disk. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   chmodSync,
@@ -14,6 +15,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -165,7 +167,9 @@ describe('a run on many hosts', () => {
   });
 
   test('that was left goes on, and its ends are recorded by the next who joins it', async () => {
-    const run = fleet(names.slice(0, 3), options).sh('echo begun; sleep 0.2; echo done; exit 4');
+    const gate = join(host.state, 'gate');
+    const text = `echo begun; until test -e ${gate}; do sleep 0.1; done; echo done; exit 4`;
+    const run = fleet(names.slice(0, 3), options).sh(text);
     const history = new History(home);
     const recording = history.begin(
       { runId: run.runId, hosts: names.slice(0, 3), idOn: (name) => run.idOn(name), program: 'sh', words: 2 },
@@ -181,6 +185,7 @@ describe('a run on many hosts', () => {
       { mode: 'observe', reject: false },
     );
     const later = history.join(past, ignore);
+    writeFileSync(gate, '');
     for await (const _ of later.watch(joined.results())) void _;
     await later.close();
     expect(only().stage).toBe('ended');
@@ -341,6 +346,26 @@ test('a run that is forgotten leaves its place, and neither results nor output t
   expect(history.find('two')!.run.isKept('a1')).toBe(true);
   expect(blobs()).toHaveLength(1);
   expect(() => selectHosts('failed:one', history)).toThrow('there is no run "one"');
+});
+
+test('output that another run stores again while a run is forgotten stays', async () => {
+  const text = 'head -c 1000 /dev/zero';
+  await record(names, text, { name: 'one' });
+  // The files of all runs are looked at. At this one it has to wait.
+  const gate = join(fleetFolder(), `${idOf(1)}.jsonl`);
+  spawnSync('mkfifo', [gate]);
+  const module = new URL('../../dist/fleet/history/history.js', import.meta.url).href;
+  const script = `import { History } from ${JSON.stringify(module)};
+    const history = new History(${JSON.stringify(home)});
+    history.forget(history.find('one').run);`;
+  const forgetting = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
+  const ended = once(forgetting, 'exit');
+  const looked = await Promise.race([open(gate, 'w'), ended.then(([code]) => Promise.reject(new Error(`${code}`)))]);
+  await record(names, text, { name: 'two' });
+  await looked.close();
+  expect(await ended).toEqual([0, null]);
+  expect(new History(home).find('one')!.run.forgotten).toBe(true);
+  expect(new History(home).find('two')!.run.isKept('a1')).toBe(true);
 });
 
 describe('a damaged history', () => {

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, readlinkSync, rmSync, writeFileSyn
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { rootDescribe } from '../../../../test/support/root.js';
-import { patience, until } from '../../../../test/support/waits.js';
+import { patience, until, within } from '../../../../test/support/waits.js';
 import { SENDALL, User } from '../cli/support.js';
 import { otherVersion } from '../exact/machine.js';
 import { boot, debianRoot, insideOf, shutDown, USER } from './debian.js';
@@ -192,6 +192,11 @@ rootDescribe('a Debian without Node.js', () => {
     });
 
     test('a user gets services of its own, and hears that they end at logout where lingering is not allowed', async () => {
+      // The services end some seconds after the last login has: this one lasts until all has been looked at.
+      const [program, ...words] = [...insideOf(machine!), ...site.ssh.split(' '), 'person', 'echo in; exec cat'];
+      const login = spawn(program!, words);
+      const over = ended(login);
+      await within(once(login.stdout, 'readable'), 'the login');
       const said = await hosts('install', 'person', '--port', '0', '--no-share');
       expect([said.code, said.stderr]).toEqual([0, '']);
       expect(said.stdout).toContain('the agent ends when this user logs out');
@@ -200,6 +205,8 @@ rootDescribe('a Debian without Node.js', () => {
       expect((await run('person', 'id', '-un')).stdout).toBe(`${USER}\n`);
       expect(await hosts('uninstall', 'person', '--purge')).toMatchObject({ code: 0, stderr: '' });
       expect(existsSync(unit)).toBe(false);
+      login.stdin.end();
+      expect((await over).code).toBe(0);
     });
   });
 });

@@ -1,7 +1,7 @@
 /** A Debian without Node.js, made by debootstrap, and booted with systemd in namespaces of its own. Needs root. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { until, within } from '../../../../test/support/waits.js';
@@ -19,21 +19,49 @@ const BOOTSTRAP_WITHIN = 240_000;
 export async function debianRoot(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), `sendall-${SUITE}-`));
   const root = join(folder, 'root');
-  // The packages stay in the user's cache, as another Node.js does: the tests' HOME is a temporary one.
+  mkdirSync(root);
+  // Packages and root stay in the user's cache, as another Node.js does: the tests' HOME is a temporary one.
   const cache = join(userInfo().homedir, '.cache/sendall-tests', `debian-${SUITE}`);
   mkdirSync(cache, { recursive: true });
+  // Names what is in it: with other packages it is another one.
+  const kept = join(cache, `${[process.arch, ...PACKAGES].join('-')}.tar`);
+  if (existsSync(kept)) {
+    const words = ['--extract', '--numeric-owner', '--preserve-permissions', '--directory', root, '--file', kept];
+    execFileSync('tar', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+  } else {
+    await bootstrap(root, cache);
+    const beside = `${kept}.${process.pid}`;
+    execFileSync('tar', [
+      '--create',
+      '--numeric-owner',
+      '--one-file-system',
+      '--directory',
+      root,
+      '--file',
+      beside,
+      '.',
+    ]);
+    renameSync(beside, kept);
+  }
+  execFileSync('chroot', [root, 'useradd', '--create-home', '--shell', '/bin/bash', '--password', '*', USER]);
+  // Without it dbus and systemd have no id of their machine.
+  writeFileSync(join(root, 'etc/machine-id'), 'uninitialized\n');
+  return root;
+}
+
+async function bootstrap(root: string, cache: string): Promise<void> {
+  // A root for tests need not survive a power failure, so dpkg syncs none of its files.
+  const settings = join(root, 'etc/dpkg/dpkg.cfg.d');
+  mkdirSync(settings, { recursive: true });
+  writeFileSync(join(settings, 'no-sync'), 'force-unsafe-io\n');
   const options = ['--variant=minbase', `--include=${PACKAGES.join(',')}`, `--cache-dir=${cache}`];
-  const words = [...options, SUITE, root, MIRROR];
-  const child = spawn('debootstrap', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('debootstrap', [...options, SUITE, root, MIRROR], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-2000)));
   const [code] = (await within(once(child, 'exit'), () => `debootstrap: ${said}`, BOOTSTRAP_WITHIN)) as [number];
   if (code !== 0) throw new Error(`debootstrap: ${said}`);
-  execFileSync('chroot', [root, 'useradd', '--create-home', '--shell', '/bin/bash', '--password', '*', USER]);
-  // Without it dbus and systemd have no id of their machine.
-  writeFileSync(join(root, 'etc/machine-id'), 'uninitialized\n');
-  return root;
+  rmSync(join(settings, 'no-sync'));
 }
 
 /** Becomes the root's first process, in a cgroup and namespaces of its own; the kernel's settings are read-only. */

@@ -1,7 +1,7 @@
 /** `hosts install` against a real sshd, as another user than the caller. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
@@ -13,7 +13,6 @@ import {
   addAccount,
   endAgent,
   ended,
-  freePort,
   linkAt,
   removeAccount,
   removeCaller,
@@ -25,6 +24,8 @@ import {
 } from './site.js';
 
 const OLD = '0.0.9';
+/** An address where nothing listens: the port of a service that is not in use. One that was just free may be another test's. */
+const CLOSED = 'tls://127.0.0.1:1';
 
 /** Everything below a folder. */
 const contentOf = (folder: string): string[] =>
@@ -213,8 +214,7 @@ console.log((await loadIdentity(resolveHome())).fingerprint);`;
       stderr: '',
     });
     const before = knownTo(caller);
-    const closed = await freePort();
-    const failed = await hosts('install', 'web1', '--upgrade', '--address', `tls://127.0.0.1:${closed}`);
+    const failed = await hosts('install', 'web1', '--upgrade', '--address', CLOSED);
     expect(failed.code).toBe(201);
     expect(failed.stderr).toMatch(
       /^sendall: web1: .*does not answer .*; the version from before \(0\.0\.9-\w+\) runs there again: open TCP port/,
@@ -248,6 +248,31 @@ console.log((await loadIdentity(resolveHome())).fingerprint);`;
     expect(leftovers(account).filter((path) => path.includes('sendall'))).toEqual([]);
   });
 
+  test.each([
+    ['the folder itself', '.'],
+    ['a folder in it', 'many/deep'],
+  ])('a purge succeeds though a file comes into %s while it is removed', async (_what, late) => {
+    expect(await install('web1')).toMatchObject({ code: 0, stderr: '' });
+    const many = join(stateOf(account), 'many');
+    mkdirSync(join(many, 'deep'), { recursive: true });
+    for (let i = 0; i < 3000; i++) writeFileSync(join(many, `${i}`), '');
+    execFileSync('chown', ['-R', account.name, many]);
+    // As a command that the keeper left behind notes its end.
+    const watcher = watch(many, () => {
+      watcher.close();
+      for (let i = 0; i < 20; i++) {
+        try {
+          writeFileSync(join(stateOf(account), late, `late${i}`), '');
+        } catch {
+          // It has gone.
+        }
+      }
+    });
+    onTestFinished(() => watcher.close());
+    expect(await hosts('uninstall', 'web1', '--purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(leftovers(account).filter((path) => path.includes('sendall'))).toEqual([]);
+  });
+
   describe('what fails is taken back:', () => {
     /** Does it while the folder is a disk of its own, which must be empty in the end. */
     async function onDisk<T>(folder: string, options: string, act: () => Promise<T>): Promise<T> {
@@ -277,8 +302,7 @@ console.log((await loadIdentity(resolveHome())).fingerprint);`;
     });
 
     test('an agent that does not answer this machine', async () => {
-      const closed = await freePort();
-      const failed = await install('web1', '--address', `tls://127.0.0.1:${closed}`);
+      const failed = await install('web1', '--address', CLOSED);
       expect(failed.code).toBe(201);
       expect(failed.stderr).toMatch(
         /the agent ran, but does not answer this machine at .*; nothing was left there: open TCP port \d+/,
@@ -427,7 +451,7 @@ process.stdin.on('data', (chunk) => {
       code: 202,
       stderr: expect.stringMatching(/ssh does not trust the host’s key \(.*\): type ".*" once and check it\n$/),
     });
-    expect(await with_(`-p ${await freePort()}`)).toMatchObject({
+    expect(await with_('-p 1')).toMatchObject({
       code: 201,
       stderr: expect.stringMatching(/ssh does not get there \(.*refused.*\): see that ".*" works\n$/),
     });

@@ -13,22 +13,15 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { alive } from '../../../../test/support/alive.js';
 import { until } from '../../../../test/support/waits.js';
+import { changeAccounts } from '../accounts.js';
 import { SENDALL, User, type Ended } from '../cli/support.js';
-
-/** A port that was free a moment ago: sshd cannot say which one it took. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+import { heldPort } from '../dist/held-port.js';
 
 /** Whether an SSH server speaks there. */
 export async function answers(port: number): Promise<boolean> {
@@ -57,7 +50,7 @@ export function addAccount(shell = '/bin/bash'): Account {
   const home = mkdtempSync(join(tmpdir(), 'sendall-account-'));
   const name = `sendall-${process.pid}-${++accounts}`;
   // "*": no password, and yet not locked.
-  execFileSync('useradd', ['--no-create-home', '--home-dir', home, '--shell', shell, '--password', '*', name]);
+  changeAccounts('useradd', '--no-create-home', '--home-dir', home, '--shell', shell, '--password', '*', name);
   execFileSync('chown', [`${name}:`, home]);
   return { name, home };
 }
@@ -82,7 +75,7 @@ export async function resetAccount({ name, home }: Account): Promise<void> {
 export async function removeAccount(account: Account): Promise<void> {
   await resetAccount(account);
   rmSync(account.home, { recursive: true });
-  execFileSync('userdel', [account.name], { stdio: 'ignore' });
+  changeAccounts('userdel', account.name);
 }
 
 /** Removes a caller's home; a process that holds warm links may just be starting there. */
@@ -106,7 +99,7 @@ function processesOf(uid: string): number[] {
     .filter((pid) => {
       try {
         const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-        return new RegExp(`^Uid:\\s+${uid}\\s`, 'm').test(status) && isAlive(pid);
+        return new RegExp(`^Uid:\\s+${uid}\\s`, 'm').test(status) && alive(pid);
       } catch {
         return false;
       }
@@ -119,7 +112,7 @@ export async function endAgent(account: Account): Promise<void> {
   if (!linkAt(owner)) return;
   const pid = Number(linkAt(owner)!.split('.')[0]);
   if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
-  await until(() => !isAlive(pid), 'the agent to end');
+  await until(() => !alive(pid), 'the agent to end');
 }
 
 export function linkAt(path: string): string | undefined {
@@ -127,14 +120,6 @@ export function linkAt(path: string): string | undefined {
     return readlinkSync(path);
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
   }
 }
 
@@ -172,7 +157,7 @@ export class Site implements AsyncDisposable {
     copyFileSync(join(folder, 'user.pub'), join(folder, 'authorized_keys'));
     chmodSync(join(folder, 'authorized_keys'), 0o644);
     const ports = new Map<string, number>();
-    for (const name of Object.keys(entries)) ports.set(name, await freePort());
+    for (const name of Object.keys(entries)) ports.set(name, await heldPort());
     const usual = `${dirname(process.execPath)}:/usr/bin:/bin`;
     const server = [
       ...[...ports.values()].map((port) => `ListenAddress 127.0.0.1:${port}`),

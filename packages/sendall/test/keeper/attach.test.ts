@@ -63,15 +63,29 @@ describe('attaching', () => {
   });
 
   test('a thousand finished runs are listed page by page', async () => {
-    const runs = Array.from({ length: 1000 }, () =>
-      keeper.open({ argv: ['true', 'x'.repeat(1500)].map(bytes), keepMs: 1 }),
-    );
+    const runs = Array.from({ length: 1000 }, () => keeper.open({ argv: ['true', 'x'.repeat(1500)].map(bytes) }));
     await Promise.all(runs.map((run) => run.exit));
     expect((await keeper.list()).length).toBeGreaterThanOrEqual(1000);
   });
 });
 
 describe('one controller at a time', () => {
+  test('who comes before a run was opened is told of a run that is there, and its opener of a new one', async () => {
+    const spec = { argv: [bytes('cat')], stdin: true };
+    const run = keeper.open(spec);
+    // In the same write: the run's intent is not on the disk yet.
+    const again = keeper.open(spec, { runId: run.runId });
+    const next = keeper.attach(run.runId, 'control');
+    await next.wait('STARTED');
+    const opened = [run, again, next].map(({ messages }) =>
+      messages.flatMap((each) => (each.type === 'OPENED' ? [[each.state, each.controlEpoch]] : [])),
+    );
+    expect(opened).toEqual([[['new', undefined]], [['existing', 2]], []]);
+    next.input(0, bytes('taken'));
+    next.send({ type: 'EOS', stream: 0, final: 5 });
+    expect(await next.text()).toBe('taken');
+  });
+
   test('a new one takes over and the old one hears of it', async () => {
     const run = keeper.sh('cat', { stdin: true });
     const { controlEpoch } = await run.wait('OPENED');
@@ -129,6 +143,21 @@ describe('one controller at a time', () => {
     lost.watcher.send({ type: 'DETACH', left: true });
     again.send({ type: 'EOS', stream: 0, final: 0 });
     expect(await again.exit).toMatchObject({ code: 3 });
+  });
+
+  test('who is gone has one grace to come back, whoever watches meanwhile, and also from before the start', async () => {
+    await using own = await KeeperClient.start({ limits: { callerGraceMs: 100 } });
+    const spec = { accountShell: true, termAfterMs: 1_000_000 };
+    const end = { cause: 'cancelled', reason: 'its caller has gone, and did not come back for 100 ms' };
+    const run = own.sh('sleep 100', spec);
+    const watcher = own.attach(run.runId);
+    await Promise.all([run.wait('STARTED'), watcher.wait('ATTACHED')]);
+    run.send({ type: 'DETACH', gone: true });
+    own.attach(run.runId).send({ type: 'DETACH' });
+    expect(await watcher.exit).toMatchObject(end);
+    const early = own.sh('sleep 100', spec);
+    early.send({ type: 'DETACH', gone: true });
+    expect(await own.attach(early.runId).exit).toMatchObject(end);
   });
 
   test('otherwise it goes on alone, even without an agent', async () => {

@@ -211,6 +211,24 @@ describe('exact capture', () => {
   });
 });
 
+test('the list counts the bytes of both streams, also after a restart of the keeper', async () => {
+  await using own = await KeeperClient.start();
+  const runs = ['exact', 'ordered'].map((capture) => own.sh('printf 123456; printf abc >&2', { capture }));
+  const bare = own.sh(':', { capture: 'exact' });
+  for (const run of [...runs, bare]) await run.wait('TREE_END');
+  const counts = async () => {
+    const listed = await own.list();
+    return [...runs, bare].map(({ runId }) => {
+      const info = listed.find((each) => Buffer.compare(each.runId, runId) === 0)!;
+      return [info.stdoutBytes, info.stderrBytes];
+    });
+  };
+  const expected = [...runs.map(() => [6, 3]), [undefined, undefined]];
+  expect(await counts()).toEqual(expected);
+  await own.crash();
+  expect(await counts()).toEqual(expected);
+});
+
 describe('ordered capture is refused for programs whose output it would lose', () => {
   const refused = async (...argv: string[]) =>
     await keeper.open({ argv: argv.map(bytes), capture: 'ordered', cwd: bytes(folder) }).wait('REFUSED');

@@ -9,12 +9,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lengthPrefixed } from '@sendall/framing';
-import { ensureKeeper } from '../../dist/keeper/door/door.js';
+import { ensureKeeper, retireKeeper } from '../../dist/keeper/door/door.js';
 import { resolveHome } from '../../dist/home.js';
 import { encodeEntries } from '../../dist/keeper/journal/entries.js';
 import { encode } from '../../dist/protocol/codec.js';
@@ -51,8 +51,11 @@ describe('two keepers of one folder', () => {
 
   test('if the second one cannot see the first, the first ends with a sentence', async () => {
     const first = await KeeperClient.start({}, folder);
+    // It would take its place again before a slow start of the second one.
+    process.kill(first.link.pid, 'SIGSTOP');
     for (const name of readdirSync(folder)) if (name.startsWith('keeper.')) rmSync(join(folder, name));
     await using second = await KeeperClient.start({}, folder);
+    process.kill(first.link.pid, 'SIGCONT');
     expect(second.link.pid).not.toBe(first.link.pid);
     expect((await first.link.closed)?.message ?? readFileSync(join(folder, 'keeper.log'), 'utf8')).toMatch(
       /another keeper writes in/,
@@ -70,6 +73,25 @@ describe('two keepers of one folder', () => {
   });
 });
 
+describe('a keeper that is to end when it has no command', () => {
+  test('goes on for a command, and ends with it', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    const command = keeper.sh(`until test -e ${join(folder, 'go')}; do sleep 0.05; done; exit 3`);
+    await command.wait('STARTED');
+    expect(await retireKeeper(keeper.home)).toBe(false);
+    writeFileSync(join(folder, 'go'), '');
+    expect(await command.exit).toMatchObject({ code: 3 });
+    await keeper.link.closed;
+  });
+
+  test('ends at once without one, and is none then', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    expect(await retireKeeper(keeper.home)).toBe(true);
+    await keeper.link.closed;
+    expect(await retireKeeper(keeper.home)).toBe(true);
+  });
+});
+
 describe('the door', () => {
   test('ten agents at once end with one keeper', async () => {
     const home = resolveHome({ SENDALL_HOME: folder });
@@ -78,6 +100,20 @@ describe('the door', () => {
     expect(new Set(links.map(({ epoch }) => epoch.toString('hex'))).size).toBe(1);
     for (const link of links.slice(1)) link.close();
     const keeper = await KeeperClient.start({}, folder);
+    await keeper.end();
+  });
+
+  test('a keeper that is just ending is no obstacle: its successor is started', async () => {
+    const { keeperSocket } = resolveHome({ SENDALL_HOME: folder });
+    writeFileSync(join(folder, '.sendall'), '');
+    // It listens no more, and closes what had come in by then.
+    const ending = createServer((socket) => {
+      socket.destroy();
+      ending.close();
+    });
+    await new Promise<void>((resolve) => ending.listen(keeperSocket, resolve));
+    const keeper = await KeeperClient.start({}, folder);
+    expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
     await keeper.end();
   });
 
@@ -113,10 +149,11 @@ describe('the door', () => {
 
   test('a draining keeper takes no new runs and ends with its last one', async () => {
     const keeper = await KeeperClient.start({}, folder);
-    const run = keeper.sh('sleep 0.2; exit 4');
+    const run = keeper.sh('read x; exit 4', { stdin: true });
     await run.wait('STARTED');
     await keeper.ask({ type: 'ASK', what: 'drain' });
     expect(await keeper.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+    run.send({ type: 'EOS', stream: 0, final: 0 });
     expect(await run.exit).toMatchObject({ code: 4 });
     await keeper.link.closed;
   });
@@ -170,7 +207,7 @@ describe('an agent that violates the protocol', () => {
 
 test('an agent of a newer protocol gets an error, and the old keeper ends with its last command', async () => {
   const keeper = await KeeperClient.start({}, folder);
-  const run = keeper.sh('sleep 0.3; exit 9');
+  const run = keeper.sh('read x; exit 9', { stdin: true });
   await run.wait('STARTED');
   const hello = encode({
     type: 'HELLO',
@@ -186,6 +223,7 @@ test('an agent of a newer protocol gets an error, and the old keeper ends with i
   const answer = await talk(keeper.home.keeperSocket, lengthPrefixed().encoder().encode(hello));
   expect(answer.toString('latin1')).toContain('1 commands) speaks protocol 1');
   expect(await keeper.exec('true').wait('REFUSED')).toMatchObject({ code: 'busy' });
+  run.send({ type: 'EOS', stream: 0, final: 0 });
   expect(await run.exit).toMatchObject({ code: 9 });
   await keeper.link.closed;
 });

@@ -173,11 +173,13 @@ describe('stdin', () => {
   });
 
   test('a command that closes it is no error: the rest is taken and dropped', async () => {
-    const run = keeper.sh('exec <&-; echo closed; sleep 0.3', { stdin: true });
+    const script = 'trap "exit 0" USR1; exec <&-; echo closed; while :; do sleep 0.01; done';
+    const run = keeper.sh(script, { stdin: true });
     await run.reaches(1, 7);
     run.input(0, Buffer.alloc(200_000));
     await run.wait('STOP');
     await run.wait('ACK', ({ durable }) => durable === 200_000);
+    await run.operate({ type: 'SIGNAL', signal: 10, scope: 'leader' });
     expect(await run.exit).toMatchObject({ code: 0 });
   });
 

@@ -1,5 +1,5 @@
 /** The tests' agent: has a keeper of its own in a temp folder, and keeps all its messages. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -14,7 +14,7 @@ import { resolveHome, type Home } from '../../dist/home.js';
 import { encodeSpec } from '../../dist/protocol/codec.js';
 import type { Control, Exit, Message, MessageNamed, RunInfo, Spec } from '../../dist/protocol/messages.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
-import { within } from '../../../../test/support/waits.js';
+import { patience, within } from '../../../../test/support/waits.js';
 
 export const bytes = (text: string): Buffer => Buffer.from(text);
 export const PRINCIPAL = 'tester';
@@ -160,6 +160,7 @@ export class KeeperClient implements AsyncDisposable {
   async connect(options: KeeperOptions = {}): Promise<void> {
     this.#attached.clear();
     this.link = await ensureKeeper(this.home, {
+      timeoutMs: patience(60_000),
       ...options,
       onMessage: (message) => this.#attached.get(message.alias)?.take(message),
     });
@@ -247,14 +248,5 @@ export class KeeperClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end();
     if (this.#owns) rmSync(this.home.state, { recursive: true, force: true });
-  }
-}
-
-/** Whether a process lives; a zombie does not. */
-export function alive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
   }
 }

@@ -276,6 +276,25 @@ describe('a keeper', () => {
     expect(again.exit!.log!.size).toBeGreaterThan(exit.log!.size);
   });
 
+  test('tells who comes while a run waits for its head first where the run stands, and then its end', async () => {
+    const hold = join(folder, 'hold');
+    const program = fileURLToPath(new URL('../dist/held-sync-keeper.js', import.meta.url));
+    await using keeper = await KeeperClient.start({ program, env: { HOLD_SYNC: hold } });
+    const run = keeper.sh('read x; echo out', { stdin: true }, { syncLog: true });
+    await run.wait('STARTED');
+    writeFileSync(hold, '');
+    run.input(0, bytes('\n'));
+    await run.wait('TREE_END');
+    const late = keeper.attach(run.runId);
+    // Its answer comes behind the keeper's look at the newcomer.
+    await keeper.status();
+    rmSync(hold);
+    const exit = await late.exit;
+    expect(exit.log!.size).toBeGreaterThan(exit.log!.index);
+    expect(late.types.filter((type) => type !== 'SPOOLED')).toEqual(['ATTACHED', 'EXIT']);
+    expect(await late.text()).toBe('out\n');
+  });
+
   test('adds no sync to runs one after the other', async () => {
     await using keeper = await KeeperClient.start();
     await keeper.exec('true').exit;

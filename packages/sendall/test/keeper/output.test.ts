@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { spoolFolder, SpoolReader } from '../../dist/keeper/door/door.js';
 import { bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
@@ -74,10 +75,13 @@ describe('output', () => {
 
 describe('exit, end of output and end of the tree are three events', () => {
   test('a background child that holds stdout does not hold the exit', async () => {
-    const run = keeper.sh('(sleep 0.3; echo late) & echo now');
+    // In a folder of this keeper's, which is removed with it.
+    const go = join(keeper.home.state, 'go');
+    const run = keeper.sh(`(while [ ! -e ${go} ]; do sleep 0.01; done; echo late) & echo now`);
     const exit = await run.exit;
     expect(exit.upto[0]).toMatchObject({ stream: 1, offset: 4, open: true });
     expect(run.find('EOS', ({ stream }) => stream === 1)).toBeUndefined();
+    writeFileSync(go, '');
     expect(await run.wait('EOS', ({ stream }) => stream === 1)).toMatchObject({ final: 9 });
     await run.wait('TREE_END');
     expect((await run.read(1, 0, 9)).toString()).toBe('now\nlate\n');
@@ -235,11 +239,12 @@ describe('a reader that has gone', () => {
   });
 
   test('an observer stops nothing', async () => {
-    const run = keeper.sh('sleep 0.1; echo done');
+    const run = keeper.sh('read x; echo done', { stdin: true });
     const observer = keeper.attach(run.runId);
     await observer.wait('ATTACHED');
     observer.send({ type: 'STOP', stream: 1 });
     await observer.wait('CONTROL_LOST');
+    run.send({ type: 'EOS', stream: 0, final: 0 });
     expect(await run.text()).toBe('done\n');
   });
 });
@@ -263,4 +268,14 @@ describe('the spool reader', () => {
     run.send({ type: 'EOS', stream: 0, final: 11 });
     await run.exit;
   });
+});
+
+test('a keeper that lets little wait for its agent goes on when that is gone', async () => {
+  await using own = await KeeperClient.start({ limits: { agentBacklog: 100 } });
+  const runs = Array.from({ length: 10 }, () => own.sh('head -c 100000 /dev/zero; read x; exit 4', { stdin: true }));
+  for (const run of runs) {
+    await run.reaches(1, 100_000);
+    run.input(0, bytes('\n'));
+    expect((await run.exit).code).toBe(4);
+  }
 });

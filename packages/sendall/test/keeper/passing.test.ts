@@ -185,7 +185,7 @@ test('a keeper that dies while it runs leaves what was not acknowledged, at its 
   expect(stdout.first).toBeGreaterThan(0);
   expect(stdout.first).toBeLessThanOrEqual(taken);
   expect((await again.read(1, taken, all.length)).equals(all.subarray(taken))).toBe(true);
-  process.kill(-exit!.survivors[0]!.pid, 'SIGKILL');
+  process.kill(-(await run.wait('STARTED')).pid, 'SIGKILL');
   leaveWell(again);
   await forgotten(keeper, again);
 });
@@ -194,10 +194,11 @@ test('a caller that does not come back finds its command ended after keep, and n
   const keeper = await keeperOf({ limits: { passingSpool: 2 * SEGMENT } });
   const run = keeper.sh('head -c 50000000 /dev/zero', { passing: true, keepMs: 300 });
   await run.wait('STARTED');
+  // One that only watches takes nothing.
+  const watcher = keeper.attach(run.runId);
+  await watcher.wait('ATTACHED');
   run.send({ type: 'DETACH' });
-  await until(async () => (await infoOf(keeper, run))?.state === 'exited', 'the command to be ended');
-  const info = await infoOf(keeper, run);
-  expect(info).toMatchObject({
+  expect(await watcher.exit).toMatchObject({
     cause: 'cancelled',
     reason: expect.stringContaining('no caller came to take its output'),
   });

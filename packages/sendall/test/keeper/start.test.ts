@@ -1,6 +1,7 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeSpec } from '../../dist/protocol/codec.js';
 import type { Spec } from '../../dist/protocol/messages.js';
@@ -42,6 +43,22 @@ describe('a command starts', () => {
     const exit = await keeper.sh('kill -SEGV $$').exit;
     expect(exit).toMatchObject({ signal: 'SIGSEGV' });
     expect(exit.code).toBeUndefined();
+  });
+
+  test('and that is told before its end, also of one that ends at once and has no reader', async () => {
+    const program = fileURLToPath(new URL('../dist/late-looks-keeper.js', import.meta.url));
+    await using late = await KeeperClient.start({ program });
+    const descriptors = (): number => readdirSync(`/proc/${late.link.pid}/fd`).length;
+    const counts: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const run = late.open({ argv: [bytes('true')], stdin: true });
+      for (const stream of [1, 2]) run.send({ type: 'STOP', stream });
+      await run.wait('TREE_END');
+      await late.status();
+      expect(run.types.filter((type) => type === 'STARTED' || type === 'EXIT')).toEqual(['STARTED', 'EXIT']);
+      counts.push(descriptors());
+    }
+    expect(counts[2]).toBe(counts[1]);
   });
 
   test('with words that are not UTF-8, empty, or look like options', async () => {
@@ -244,10 +261,11 @@ describe('limits', () => {
   test('more commands than may run wait for their turn, in order', async () => {
     await using small = await KeeperClient.start({ limits: { maxRunning: 1, maxQueued: 4 } });
     const order = join(folder, 'order');
-    const runs = ['a', 'b', 'c'].map((name) => small.sh(`echo ${name} >> ${order}; sleep 0.05`));
+    const runs = ['a', 'b', 'c'].map((name) => small.sh(`read x; echo ${name} >> ${order}`, { stdin: true }));
     // The rest is for other callers.
     const { code, message } = await small.exec('true').wait('REFUSED');
     expect([code, message]).toEqual(['busy', expect.stringContaining('3 runs of yours run or wait already')]);
+    for (const run of runs) run.send({ type: 'EOS', stream: 0, final: 0 });
     await Promise.all(runs.map((run) => run.exit));
     expect(readFileSync(order, 'utf8')).toBe('a\nb\nc\n');
   });

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { spoolFolder } from '../../dist/keeper/door/door.js';
 import { newRunId } from '../../dist/protocol/run-id.js';
-import { alive, bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
+import { alive } from '../../../../test/support/alive.js';
+import { bytes, KeeperClient, PRINCIPAL } from './keeper-client.js';
 import { until } from '../../../../test/support/waits.js';
 
 let folder: string;
@@ -132,7 +133,6 @@ describe('the death of the keeper', () => {
 });
 
 describe('at most once', () => {
-  // The seventh flush is the one with the exit of the second command.
   const points = [
     'before-intent:2',
     'after-intent:2',
@@ -141,12 +141,13 @@ describe('at most once', () => {
     'after-started:2',
     'before-exit:2',
   ];
-  points.push('after-flush:7');
+  // The flush with the exit of the second command.
+  points.push('before-exit:2,after-flush');
 
   test.each(points)(
     'a crash %s: the command ran once or not at all, and the journal tells the truth',
     async (fault) => {
-      const point = fault.split(':')[0]!;
+      const point = fault.split(',').at(-1)!.split(':')[0]!;
       const marks = mkdtempSync(join(folder, 'marks-'));
       await using keeper = await KeeperClient.start({ env: { SENDALL_FAULT: fault } });
       const spec = { verb: 'sh', script: bytes(`mkdir ${marks}/$SENDALL_RUN || echo twice >> ${marks}/twice; exit 6`) };

@@ -79,6 +79,12 @@ describe('a terminal', () => {
     await run.operate({ type: 'CANCEL', graceMs: 0 });
   });
 
+  test('whose reader has gone before the start hangs up, as one whose reader goes later', async () => {
+    const run = keeper.sh('head -c 1000000 /dev/zero; sleep 300', { pty });
+    run.send({ type: 'STOP', stream: PTY });
+    expect(await run.exit).toMatchObject({ signal: 'SIGHUP' });
+  });
+
   test('the stream ends although a daemon outlives the command', async () => {
     const run = keeper.sh('setsid sleep 0.2 < /dev/null > /dev/null 2>&1 & echo out', { pty });
     await run.exit;

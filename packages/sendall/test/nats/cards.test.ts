@@ -6,6 +6,7 @@ import { Broker } from '../../dist/link/nats/broker.js';
 import { readCard, writeCard } from '../../dist/link/nats/card.js';
 import { discover } from '../../dist/link/nats/discover.js';
 import { idOfPin, isNatsHost, natsHostOf, parseNatsHost, parseNatsUrl } from '../../dist/text/nats-address.js';
+import { until } from '../../../../test/support/waits.js';
 import { natsServer, type NatsServer } from '../dist/nats-server.js';
 import { newAgent, newCaller, newHome, newHost } from './machines.js';
 
@@ -62,7 +63,12 @@ describe('discovery', () => {
       broker.publish(reply!, writeCard(other, 'another question', { ...told, name: 'false' }));
     });
     await broker.roundTrip();
-    const { cards } = await discover(completeEngine({ url: server.url }), await identityOf(), 1500);
+    const asker = await identityOf();
+    let cards: Awaited<ReturnType<typeof discover>>['cards'] = [];
+    await until(async () => {
+      ({ cards } = await discover(completeEngine({ url: server.url }), asker, 500));
+      return cards.length >= 2;
+    }, 'both cards');
     const seen = cards.map(({ name, pin }) => `${name} ${pin}`).sort();
     expect(seen).toEqual([`web1 ${made.fingerprint}`, `web1 ${other.fingerprint}`].sort());
     await expect(connect('web1', { home })).rejects.toThrow(/is not connected to the broker/);

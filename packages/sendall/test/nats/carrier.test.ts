@@ -7,6 +7,7 @@ import { nkeys } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Broker } from '../../dist/link/nats/broker.js';
 import { Carrier } from '../../dist/link/nats/carrier.js';
+import { HEADER } from '../../dist/link/nats/carrier-message.js';
 import { newLinkName } from '../../dist/link/nats/subjects.js';
 import { MAX_LINKS } from '../../dist/link/nats/window-pool.js';
 import { until, within } from '../../../../test/support/waits.js';
@@ -21,6 +22,9 @@ interface Ends extends AsyncDisposable {
   readonly nearBroker: Broker;
   readonly farBroker: Broker;
 }
+
+/** Bytes behind the header of a beat that gives a window back. */
+const GIVES_BACK = 12;
 
 const straight: Way = (bytes, pass) => pass(bytes);
 
@@ -184,6 +188,25 @@ describe('a carrier', () => {
     expect(chunk.toString()).toBe('after');
   });
 
+  it('says nothing before the other side knows it, also when the broker comes back meanwhile', async () => {
+    const [near, far] = await Promise.all(
+      ['a', 'b'].map((id) => Broker.connect({ url: server.url }, { id: id.repeat(26) })),
+    );
+    onTestFinished(async () => void (await Promise.all([near!.close(), far!.close()])));
+    const heard: Uint8Array[] = [];
+    const [link, out] = [newLinkName(), 'a-link-that-is-knocked-for'];
+    far!.subscribe(out, ({ data }) => heard.push(data));
+    await far!.roundTrip();
+    const carrier = new Carrier({ broker: near!, link, out, peer: 'far' });
+    carrier.on('error', () => undefined).reconnected();
+    await near!.roundTrip();
+    await far!.roundTrip();
+    expect(heard).toEqual([]);
+    carrier.start().reconnected();
+    await until(() => heard.length, 'its question whether the other side is there');
+    carrier.destroy();
+  });
+
   it('gives an idle link’s window back to the others', async () => {
     await using pair = await ends(server.url);
     const { free } = pair.farBroker.windows;
@@ -196,6 +219,33 @@ describe('a carrier', () => {
     pair.near.destroy();
     pair.far.destroy();
     await until(() => pair.farBroker.windows.free > free, 'the reserve to come back');
+  });
+
+  it('sends no more than it may when a message with the old window crosses the one that gives it back', async () => {
+    const crossed: string[] = [];
+    let pair: Ends | undefined;
+    const up: Way = (bytes, pass) => {
+      // What the other side says before it hears of it comes after we have given the window back.
+      if (bytes.length === HEADER + GIVES_BACK && !crossed.length) crossed.push(String(pair?.far.write('crossing')));
+      pass(bytes);
+    };
+    pair = await ends(server.url, { up });
+    await using closing = pair;
+    const { near, far, farBroker } = closing;
+    const { free } = farBroker.windows;
+    let received = 0;
+    far.on('data', (chunk: Buffer) => (received += chunk.length));
+    const crossing = once(near, 'data');
+    near.write(randomBytes(2_000_000));
+    await until(() => farBroker.windows.free < free, 'the window to grow');
+    await until(() => crossed.length && farBroker.windows.free === free, 'the window to shrink');
+    await within(crossing, 'the message that crosses');
+    near.write(randomBytes(1_000_000));
+    await until(
+      () => received === 3_000_000 || near.destroyed || far.destroyed,
+      () => `all bytes; ${received} came`,
+    );
+    expect([near.errored, far.errored, received]).toEqual([null, null, 3_000_000]);
   });
 
   it('has a limit on the links of one connection', async () => {

@@ -14,7 +14,7 @@ import { idOfPin, natsHostOf } from '../../dist/text/nats-address.js';
 import { until, within } from '../../../../test/support/waits.js';
 import { removeHome } from '../remove-home.js';
 import { newHome } from './machines.js';
-import { freePort } from './three-nodes.js';
+import { heldPort } from '../dist/held-port.js';
 import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
 const CONFIG = fileURLToPath(new URL('../../../../docs/sendall/nats/', import.meta.url));
@@ -68,7 +68,7 @@ beforeAll(async () => {
   [agentHome, callerHome] = homes as [Home, Home];
   const [host, caller] = await Promise.all(homes.map((home) => loadIdentity(home, { create: true })));
   const ids = { HOST1: idOfPin(host!.fingerprint), CALLER1: idOfPin(caller!.fingerprint) };
-  const ports = [await freePort(), await freePort(), await freePort()];
+  const ports = [await heldPort(), await heldPort(), await heldPort()];
   for (const name of ['n1', 'n2', 'n3']) servers.push(await natsServer({ config: configOf(name, ids, ports) }));
   // The host knows the first two servers, the caller the third: the way leads across the cluster.
   const { url, ...broker } = engineAt('web1', 0, 1);

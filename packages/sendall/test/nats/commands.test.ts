@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from '../../../../test/support/waits.js';
 import { Machine, User } from '../cli/support.js';
 import { natsServer, type NatsServer } from '../dist/nats-server.js';
 
@@ -30,9 +31,13 @@ describe('the command line and a broker', () => {
     const creds = credsFile('me', 'me:m-secret');
 
     expect(near.call(['engine']).stdout).toContain('no broker is set up');
-    const set = near.call(['engine', server.url, '--creds', creds]);
-    expect(set.stderr).toBe('');
-    expect(set.stdout).toMatch(
+    // A busy host may answer too late to be seen the first time.
+    const set = await until(() => {
+      const { stdout, stderr } = near.call(['engine', server.url, '--creds', creds]);
+      expect(stderr).toBe('');
+      return stdout.includes('1 host seen') && stdout;
+    }, 'the host to be seen');
+    expect(set).toMatch(
       /^engine nats:\/\/127.*nats-server 2\.[\d.]+\nyour id [a-z2-7]{26}\nround trip [\d.]+ ms, 1 host seen\n$/,
     );
 
@@ -54,11 +59,18 @@ describe('the command line and a broker', () => {
     expect(both).toContainEqual(expect.objectContaining({ event: 'result', host: 'web1', outcome: 'ok' }));
 
     near.call(['hosts', 'add', 'lost', `nats:${'a'.repeat(26)}`, '--pin', `SHA256:${'A'.repeat(42)}A`]);
-    const found = near.call(['hosts', 'discover', '--wait', '2s']);
-    expect(found.stdout).toMatch(
+    const found = await until(() => {
+      const { stdout } = near.call(['hosts', 'discover', '--wait', '2s']);
+      return /^web1 /m.test(stdout) && stdout;
+    }, 'the answer of web1');
+    expect(found).toMatch(
       /^NAME +CALLS ITSELF +ADDRESS +KEY +VERSION\nweb1 +web1 +nats:[a-z2-7]{26} +SHA256:\S+ +0\.1\.0\nsilent: lost\n$/,
     );
-    expect(near.events(['hosts', 'discover', '--wait', '1s', '--json'])).toEqual([
+    const events = await until(() => {
+      const told = near.events(['hosts', 'discover', '--wait', '1s', '--json']);
+      return told.some(({ event }) => event === 'card') && told;
+    }, 'the answer of web1');
+    expect(events).toEqual([
       expect.objectContaining({ event: 'card', host: 'web1', says: 'web1' }),
       { event: 'silent', host: 'lost' },
     ]);

@@ -20,8 +20,8 @@ it('gives no wrong result and starts nothing twice, whatever the broker does to 
   const home = await newCaller(broker.url);
   await newHost(agent, home);
   const hosts = await Promise.all([
-    connect('far', { home, timeout: 3000, longestPause: 500, giveUpAfter: 600_000 }),
-    connect('far', { home, timeout: 3000, longestPause: 500, giveUpAfter: 600_000 }),
+    connect('far', { home, retryFor: '10m', timeout: 3000, longestPause: 500, giveUpAfter: 600_000 }),
+    connect('far', { home, retryFor: '10m', timeout: 3000, longestPause: 500, giveUpAfter: 600_000 }),
   ]);
   onTestFinished(async () => {
     await Promise.all(hosts.map((host) => host.close()));

@@ -173,7 +173,7 @@ describe('an agent behind a broker', () => {
     ask('junk', Buffer.from('{"link":'));
     await until(() => answers.length >= 3, 'the answers');
     await other.roundTrip();
-    expect(answers).toEqual(['+', '+', expect.stringMatching(/clock is 3600 s behind/)]);
+    expect(answers).toEqual(['+', '+', expect.stringMatching(/clock is 36\d\d s behind/)]);
     expect(heard).toEqual([]);
     await other.close();
   });

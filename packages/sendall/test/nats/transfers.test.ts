@@ -20,7 +20,13 @@ it('moves a tree there and back, whatever the broker does to messages', async ()
   const agent = await openShared(broker.url);
   const home = await newCaller(broker.url);
   await newHost(agent, home);
-  const host = await connect('far', { home, timeout: 3000, longestPause: 500, giveUpAfter: 600_000 });
+  const host = await connect('far', {
+    home,
+    retryFor: '10m',
+    timeout: 3000,
+    longestPause: 500,
+    giveUpAfter: 600_000,
+  });
   const folder = mkdtempSync(join(tmpdir(), 'sendall-push-'));
   onTestFinished(async () => {
     await host.close();

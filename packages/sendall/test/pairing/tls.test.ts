@@ -1,7 +1,7 @@
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { connect, createServer as createTlsServer, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { formatTlsUrl, parseTlsUrl } from '../../dist/text/address.js';
 import { acceptPeer, dialTls, exportBinding, serverTls } from '../../dist/link/tls.js';
 import type { Identity } from '../../dist/keys/identity.js';
@@ -135,13 +135,10 @@ describe('the agent’s side refuses', () => {
 
 describe('dialling fails in one sentence', () => {
   test('when nothing listens', async () => {
-    const identity = await newIdentity();
-    const server = createTcpServer();
-    const port = await listen(server);
-    await new Promise((resolve) => server.close(resolve));
-    const dial = dialTls({ host, port, identity });
+    // The port of a service that is not in use: one that was just free may be another test's by now.
+    const dial = dialTls({ host, port: 1, identity: await newIdentity() });
     await expect(dial).rejects.toMatchObject({ code: 'UNREACHABLE' });
-    await expect(dial).rejects.toThrow(`tls://127.0.0.1:${port} cannot be reached: nothing listens there; check`);
+    await expect(dial).rejects.toThrow('tls://127.0.0.1:1 cannot be reached: nothing listens there; check');
   });
 
   test('when the name does not exist', async () => {
@@ -152,10 +149,13 @@ describe('dialling fails in one sentence', () => {
   });
 
   test('when the other side stalls in the handshake', async () => {
-    const port = await listen(createTcpServer(() => {}));
-    const dial = dialTls({ host, port, identity: await newIdentity(), timeoutMs: 50 });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    // Its time is over when the handshake has begun.
+    const port = await listen(createTcpServer((socket) => socket.once('data', () => vi.advanceTimersByTime(5000))));
+    const dial = dialTls({ host, port, identity: await newIdentity(), timeoutMs: 5000 });
     await expect(dial).rejects.toMatchObject({ code: 'UNREACHABLE' });
-    await expect(dial).rejects.toThrow(/connected, but did not finish the TLS handshake within 50 ms/);
+    await expect(dial).rejects.toThrow(/connected, but did not finish the TLS handshake within 5000 ms/);
   });
 
   test('when the answer is not TLS', async () => {

@@ -111,6 +111,7 @@ describe('control messages', () => {
       'ATTACH principal',
       'ATTACH caller',
       'DETACH left',
+      'DETACH gone',
       'FORGET principal',
       'LIST principal',
     ]);

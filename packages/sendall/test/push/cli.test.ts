@@ -194,9 +194,7 @@ test('at a terminal a first Ctrl-C asks, and a second one stops the transfer', (
     ['push', '-', `web1:${folder}/never`],
     [
       { expect: 'web1: never 0 bytes' },
-      { send: '\u0003' },
-      { expect: 'Ctrl-C again stops the transfer' },
-      { send: '\u0003' },
+      { ask: '\u0003', question: 'Ctrl-C again stops the transfer', answer: '\u0003' },
     ],
   );
   expect(code).toBe(204);

@@ -9,21 +9,27 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
 import { until, within } from '../../../../test/support/waits.js';
-import { Machine, type User } from '../cli/support.js';
+import { Machine, User } from '../cli/support.js';
+import { HeldWay } from './held-way.js';
 
 const SIZE = 48 * 1024 * 1024;
 
 let machine: Machine;
+let way: HeldWay;
 let user: User;
 let folder: string;
 let source: string;
 let to: string;
 beforeAll(async () => {
   machine = await Machine.start();
-  user = machine.pairedUser('web1');
+  way = await HeldWay.to(machine.url);
+  user = new User();
+  const [made] = machine.user.events(['pair', '--new', '--json']);
+  expect(user.call(['pair', way.url, '--code', String(made!.code), '--name', 'web1'])).toMatchObject({ code: 0 });
 }, 120_000);
 afterAll(async () => {
   user?.[Symbol.dispose]();
+  await way?.[Symbol.asyncDispose]();
   await machine?.[Symbol.asyncDispose]();
 }, 120_000);
 beforeEach(() => {
@@ -43,8 +49,9 @@ const words = (direction: string) =>
 const arrived = () =>
   readdirSync(to).reduce((sum, name) => sum + (statSync(join(to, name), { throwIfNoEntry: false })?.size ?? 0), 0);
 
-/** Starts it; resolves when a part of the file has arrived. */
+/** Starts it; resolves when a part of the file has arrived. The rest cannot arrive before the way to the host is released. */
 async function begun(direction: string) {
+  await way.hold(SIZE / 4);
   const child = user.start(words(direction));
   const said = Promise.all([text(child.stdout!), text(child.stderr!)]);
   const ended = once(child, 'exit').then(async ([code]) => ({ code: code as number | null, said: await said }));
@@ -75,6 +82,7 @@ for (const direction of ['push', 'pull']) {
     process.kill(pid, 'SIGKILL');
     await until(() => !isAlive(pid), 'the end of the agent');
     await machine.startAgent('--listen', machine.url);
+    await way.release();
     expect(await within(ended, 'the end of the transfer', 60_000)).toEqual({ code: 0, said: ['', ''] });
     expect(readFileSync(join(to, 'file')).equals(readFileSync(source))).toBe(true);
     expect(readdirSync(to)).toEqual(['file']);
@@ -83,8 +91,26 @@ for (const direction of ['push', 'pull']) {
   test(`${direction}: after a signal or the caller's death, the next one sends the rest only`, async () => {
     const first = await begun(direction);
     first.child.kill('SIGINT');
+    await way.release();
     expect(await within(first.ended, 'the end of the transfer')).toMatchObject({ code: 204 });
     expect(readdirSync(to)).not.toContain('file');
+    expect(sentAgain(direction)).toBeLessThan(SIZE);
+  });
+
+  test(`${direction}: a run that is killed ends its caller with the reason, and keeps the part that came`, async () => {
+    const { child, ended } = await begun(direction);
+    // So that it stays in the middle.
+    child.kill('SIGSTOP');
+    await way.release();
+    const [run] = user.events(['ps', 'web1', '--json']);
+    expect(user.call(['kill', String(run!.runId)]).code).toBe(0);
+    child.kill('SIGCONT');
+    const { code, said } = await within(ended, 'the end of the transfer');
+    expect([code, said[0]]).toEqual([1, '']);
+    expect(said[1]).toMatch(/^sendall: web1: .*: sendall kill\n$/);
+    const parts = readdirSync(to);
+    expect(parts).toHaveLength(1);
+    expect(parts[0]).toMatch(/^\.sendall-[^.]+\.[0-9a-f]{16}$/);
     expect(sentAgain(direction)).toBeLessThan(SIZE);
   });
 }
@@ -93,6 +119,7 @@ test('a run that is lost with its keeper is followed by another one, which goes 
   const { ended } = await begun('push');
   const [status] = machine.user.events(['agent', 'status', '--json']);
   process.kill(Number(status!.keeperPid), 'SIGKILL');
+  await way.release();
   const { code, said } = await within(ended, 'the end of the transfer', 60_000);
   expect([code, said[0]]).toEqual([0, '']);
   expect(said[1]).toMatch(/^sendall: web1: .+: another run goes on\n$/);

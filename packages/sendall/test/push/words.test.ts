@@ -2,7 +2,7 @@ import { assert, property, uint8Array } from 'fast-check';
 import { expect, test } from 'vitest';
 import { localPath, placeOf } from '../../dist/cli/words/places.js';
 import { formatRate, formatTime, Rate } from '../../dist/cli/show/rate.js';
-import { transferLine } from '../../dist/cli/show/transfer-line.js';
+import { transferLine } from '../../dist/cli/show/transfer/transfer-line.js';
 import { drawSeed } from '../../../../test/support/seed.js';
 
 const place = (word: string) => {

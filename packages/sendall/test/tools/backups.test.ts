@@ -3,12 +3,10 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { drawSeed } from '../../../../test/support/seed.js';
-import { patience } from '../../../../test/support/waits.js';
-import { whileFilling } from './moments.js';
+import { whilePassing } from './moments.js';
 import { contentOf, makeTree, MiB } from './trees.js';
-import { isFull, TwoMachines } from './two-machines.js';
+import { isFull, LIMIT, TwoMachines } from './two-machines.js';
 
-const LIMIT = patience(isFull ? 1_800_000 : 90_000);
 const BIG = isFull ? 512 * MiB : 24 * MiB;
 
 let machines: TwoMachines;
@@ -40,9 +38,9 @@ test('borg: create, check and extract', { timeout: LIMIT }, async () => {
     BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'yes',
   };
   await machines.bash('borg init -e none', env);
-  await machines.bashWithKills('cd site && borg create -C none ::monday .', whileFilling(there, BIG, seed), env);
+  await machines.bashWithKills('cd site && borg create -C none ::monday .', whilePassing(BIG, seed), env);
   const extract = 'cd restored && borg extract --sparse ::monday';
-  await machines.bashWithKills(extract, whileFilling(restored, BIG, seed + 1), env);
+  await machines.bashWithKills(extract, whilePassing(BIG, seed + 1), env);
   expect(exact(restored)).toEqual(exact(join(machines.here, 'site')));
   await machines.bash('borg check --verify-data', env);
 });
@@ -54,9 +52,9 @@ test('restic: backup, check and restore by sftp', { timeout: LIMIT }, async () =
   const env = { RESTIC_REPOSITORY: `sftp:web1:${there}`, RESTIC_PASSWORD: 'secret' };
   const restic = `restic -q -o sftp.command='sendall-ssh web1 -s sftp'`;
   await machines.bash(`${restic} init`, env);
-  await machines.bashWithKills(`cd site && ${restic} backup .`, whileFilling(there, BIG, seed), env);
+  await machines.bashWithKills(`cd site && ${restic} backup .`, whilePassing(BIG, seed), env);
   const restore = `${restic} restore latest --target restored`;
-  await machines.bashWithKills(restore, whileFilling(restored, BIG, seed + 1), env);
+  await machines.bashWithKills(restore, whilePassing(BIG, seed + 1), env);
   expect(withoutHoles(exact(restored))).toEqual(withoutHoles(exact(join(machines.here, 'site'))));
   await machines.bash(`${restic} check --read-data`, env);
 });

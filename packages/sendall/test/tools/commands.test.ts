@@ -3,12 +3,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { drawSeed } from '../../../../test/support/seed.js';
-import { patience } from '../../../../test/support/waits.js';
-import { gate, whileFilling } from './moments.js';
+import { gate, whilePassing } from './moments.js';
 import { makeTree, MiB, writeRandom } from './trees.js';
-import { isFull, TwoMachines } from './two-machines.js';
+import { isFull, LIMIT, TwoMachines } from './two-machines.js';
 
-const LIMIT = patience(isFull ? 600_000 : 90_000);
 const BIG = isFull ? 64 * MiB : 8 * MiB;
 
 let machines: TwoMachines;
@@ -54,7 +52,7 @@ test('ansible: ping, command, copy and template', { timeout: LIMIT }, async () =
       },
     ]),
   );
-  const moments = [stop, ...whileFilling(`${there}/.ansible`, BIG, seed, 1)];
+  const moments = [stop, ...whilePassing(BIG, seed, { times: 1 })];
   const { stdout } = await machines.bashWithKills('ansible-playbook -i web1, play.yml', moments, env);
   expect(stdout).toMatch(/web1 +: ok=4 +changed=3 +unreachable=0 +failed=0/);
   expect(readFileSync(`${there}/copied`).equals(readFileSync(join(here, 'big')))).toBe(true);

@@ -3,12 +3,10 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { drawSeed } from '../../../../test/support/seed.js';
-import { patience } from '../../../../test/support/waits.js';
-import { whileFilling } from './moments.js';
+import { whilePassing } from './moments.js';
 import { contentOf, makeTree, MiB, type TreeOptions } from './trees.js';
-import { isFull, TwoMachines } from './two-machines.js';
+import { isFull, LIMIT, TwoMachines } from './two-machines.js';
 
-const LIMIT = patience(isFull ? 1_800_000 : 90_000);
 const FILES = isFull ? 5000 : 150;
 const BIG = isFull ? 1024 * MiB : 24 * MiB;
 
@@ -42,9 +40,9 @@ test(
     const { here, there, back } = foldersOf('rsync', { files: FILES, big: BIG, isOdd: true, isSpecial: true });
     const rsync = 'rsync -aHS --delete -e sendall-ssh';
     const exact = (folder: string) => contentOf(folder, { isExact: true });
-    await machines.bashWithKills(`${rsync} rsync/ web1:${there}/`, whileFilling(there, BIG, seed));
+    await machines.bashWithKills(`${rsync} rsync/ web1:${there}/`, whilePassing(BIG, seed));
     expect(exact(there)).toEqual(exact(here));
-    await machines.bashWithKills(`${rsync} web1:${there}/ rsync-back/`, whileFilling(back, BIG, seed + 1));
+    await machines.bashWithKills(`${rsync} web1:${there}/ rsync-back/`, whilePassing(BIG, seed + 1));
     expect(exact(back)).toEqual(exact(here));
 
     rmSync(join(here, 'odd/line\nfeed'));
@@ -60,9 +58,9 @@ test('scp: a tree, there by its newer protocol and back by its older one', { tim
   const { here, there, back } = foldersOf('scp', { files: FILES, big: BIG, isOdd: true });
   // The older protocol has no way to say a newline.
   rmSync(join(here, 'odd/line\nfeed'));
-  await machines.bashWithKills(`scp -q -r -S sendall-ssh scp/. web1:${there}`, whileFilling(there, BIG, seed));
+  await machines.bashWithKills(`scp -q -r -S sendall-ssh scp/. web1:${there}`, whilePassing(BIG, seed));
   expect(contentOf(there)).toEqual(contentOf(here));
-  await machines.bashWithKills(`scp -q -O -r -S sendall-ssh web1:${there} scp-back`, whileFilling(back, BIG, seed + 1));
+  await machines.bashWithKills(`scp -q -O -r -S sendall-ssh web1:${there} scp-back`, whilePassing(BIG, seed + 1));
   expect(contentOf(join(back, 'scp'))).toEqual(contentOf(here));
 });
 
@@ -70,9 +68,9 @@ test('sftp: a tree, there and back', { timeout: LIMIT }, async () => {
   const seed = drawSeed();
   const { here, there, back } = foldersOf('sftp', { files: FILES, big: BIG });
   const sftp = (line: string) => `echo '${line}' | sftp -q -b - -S sendall-ssh web1`;
-  await machines.bashWithKills(sftp(`put -r sftp/. ${there}`), whileFilling(there, BIG, seed));
+  await machines.bashWithKills(sftp(`put -r sftp/. ${there}`), whilePassing(BIG, seed));
   expect(contentOf(there)).toEqual(contentOf(here));
-  await machines.bashWithKills(sftp(`get -r ${there}/. sftp-back`), whileFilling(back, BIG, seed + 1));
+  await machines.bashWithKills(sftp(`get -r ${there}/. sftp-back`), whilePassing(BIG, seed + 1));
   expect(contentOf(back)).toEqual(contentOf(here));
 });
 
@@ -83,9 +81,9 @@ test('sshfs: files written to a mounted folder and read from it', { timeout: LIM
   mkdirSync(mounted);
   await machines.bash(`sshfs -o ssh_command=sendall-ssh web1:${there} mounted`);
   onTestFinished(async () => void (await machines.tryBash('fusermount3 -u mounted')));
-  await machines.bashWithKills('cp -r sshfs/. mounted', whileFilling(there, BIG, seed));
+  await machines.bashWithKills('cp -r sshfs/. mounted', whilePassing(BIG, seed));
   expect(contentOf(there)).toEqual(contentOf(here));
-  await machines.bashWithKills('cp -r mounted/. sshfs-back', whileFilling(back, BIG, seed + 1));
+  await machines.bashWithKills('cp -r mounted/. sshfs-back', whilePassing(BIG, seed + 1));
   expect(contentOf(back)).toEqual(contentOf(here));
 });
 
@@ -95,7 +93,7 @@ test('unison: what changed on either side is on both', { timeout: LIMIT }, async
   const server = `env UNISON=${there}-state unison`;
   onTestFinished(() => rmSync(`${there}-state`, { recursive: true, force: true }));
   const unison = `unison unison ssh://web1/${there} -sshcmd sendall-ssh -servercmd '${server}' -batch -ui text -silent -times`;
-  await machines.bashWithKills(unison, whileFilling(there, BIG, seed));
+  await machines.bashWithKills(unison, whilePassing(BIG, seed));
   expect(contentOf(there)).toEqual(contentOf(here));
   writeFileSync(join(here, 'from here'), 'a');
   rmSync(join(here, 'folder 0/1'));

@@ -4,12 +4,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { drawSeed } from '../../../../test/support/seed.js';
-import { patience } from '../../../../test/support/waits.js';
-import { whileFilling } from './moments.js';
+import { whilePassing } from './moments.js';
 import { contentOf, makeTree, MiB, writeRandom } from './trees.js';
-import { isFull, TwoMachines } from './two-machines.js';
+import { isFull, LIMIT, TwoMachines } from './two-machines.js';
 
-const LIMIT = patience(isFull ? 1_800_000 : 90_000);
 const BIG = isFull ? 48 * MiB : 12 * MiB;
 
 let machines: TwoMachines;
@@ -41,15 +39,15 @@ test('git: push, clone, fetch and push again of a repository', { timeout: LIMIT 
   await machines.bash(
     `sendall-ssh web1 git init -q -b main --bare ${there} && git -C one remote add origin web1:${there}`,
   );
-  await machines.bashWithKills('git -C one push -q -u origin main', whileFilling(there, BIG, seed));
-  await machines.bashWithKills(`git clone -q web1:${there} two`, whileFilling(machines.here, BIG, seed + 1));
+  await machines.bashWithKills('git -C one push -q -u origin main', whilePassing(BIG, seed));
+  await machines.bashWithKills(`git clone -q web1:${there} two`, whilePassing(BIG, seed + 1));
   expect(filesOf('two')).toEqual(filesOf('one'));
 
   writeRandom(join(machines.here, 'two/second'), BIG);
   rmSync(join(machines.here, 'two/folder 0'), { recursive: true });
   await commit('two', 'second');
-  await machines.bashWithKills('git -C two push -q', whileFilling(there, BIG, seed + 2, 1));
-  await machines.bashWithKills('git -C one fetch -q', whileFilling(machines.here, BIG, seed + 3, 1));
+  await machines.bashWithKills('git -C two push -q', whilePassing(BIG, seed + 2, { times: 1 }));
+  await machines.bashWithKills('git -C one fetch -q', whilePassing(BIG, seed + 3, { times: 1 }));
   await machines.bash('git -C one fetch -q && git -C one merge -q --ff-only');
   expect(filesOf('one')).toEqual(filesOf('two'));
   for (const folder of ['one', 'two']) {

@@ -6,9 +6,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
-import { patience } from '../../../../test/support/waits.js';
 import { startDocker } from './docker.js';
-import { TwoMachines } from './two-machines.js';
+import { LIMIT, TwoMachines } from './two-machines.js';
 
 const textOf = (page: string) => readFileSync(new URL(`../../../../docs/${page}`, import.meta.url), 'utf8');
 
@@ -30,7 +29,7 @@ beforeAll(async () => {
 afterAll(async () => await machines?.[Symbol.asyncDispose]());
 
 // As root the host's account has a home of its own, where the page's relative paths begin.
-rootTest('each command line prints what stands below it', { timeout: patience(180_000) }, async () => {
+rootTest('each command line prints what stands below it', { timeout: LIMIT }, async () => {
   await using docker = await startDocker(machines.account!.name);
   writeFileSync(join(machines.there, '.bashrc'), `export DOCKER_HOST=${docker.url}\n`);
   writeFileSync(join(machines.here, '.gitconfig'), '[user]\nname = Me\nemail = me@example.org\n');

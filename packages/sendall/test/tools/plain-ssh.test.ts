@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
 import { drawSeed } from '../../../../test/support/seed.js';
-import { patience } from '../../../../test/support/waits.js';
 import { Site } from '../install/site.js';
-import { whileFilling } from './moments.js';
+import { whilePassing } from './moments.js';
 import { MiB, writeRandom } from './trees.js';
-import { isFull, TwoMachines } from './two-machines.js';
+import { isFull, LIMIT, TwoMachines } from './two-machines.js';
 
 const BIG = isFull ? 1024 * MiB : 24 * MiB;
 
@@ -18,13 +17,13 @@ beforeAll(async () => {
 });
 afterAll(async () => await machines?.[Symbol.asyncDispose]());
 
-rootTest('ssh with a ProxyCommand stays connected', { timeout: patience(isFull ? 600_000 : 90_000) }, async () => {
+rootTest('ssh with a ProxyCommand stays connected', { timeout: LIMIT }, async () => {
   const seed = drawSeed();
   const { here, there } = machines;
   await using site = await Site.start({ web1: { user: machines.account!.name } });
   const ssh = `${site.ssh} -o ProxyCommand='sendall-ssh -W %h:%p web1' web1`;
   writeRandom(join(here, 'big'), BIG);
-  const moments = [...whileFilling(there, BIG, seed), ...whileFilling(here, BIG, seed + 1)];
+  const moments = [...whilePassing(BIG, seed), ...whilePassing(BIG, seed + 1, { before: BIG })];
   await machines.bashWithKills(`${ssh} 'cat > copy; cat copy' < big > back`, moments);
   const wanted = readFileSync(join(here, 'big'));
   for (const copy of [join(there, 'copy'), join(here, 'back')]) expect(readFileSync(copy).equals(wanted)).toBe(true);

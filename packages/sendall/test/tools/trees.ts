@@ -126,18 +126,3 @@ export function contentOf(folder: string, { isExact = false } = {}): string[] {
   walk(Buffer.from(folder), '');
   return lines;
 }
-
-/** The bytes of all files below a folder. */
-export function bytesBelow(folder: string | Buffer): number {
-  let sum = 0;
-  try {
-    for (const name of readdirSync(folder, { encoding: 'buffer' })) {
-      const path = below(Buffer.from(folder), name);
-      const stat = lstatSync(path);
-      sum += stat.isDirectory() ? bytesBelow(path) : stat.size;
-    }
-  } catch {
-    // Something there is just being renamed or removed.
-  }
-  return sum;
-}

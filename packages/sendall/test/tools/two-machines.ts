@@ -4,15 +4,16 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { patience, until, within } from '../../../../test/support/waits.js';
+import { until, within } from '../../../../test/support/waits.js';
 import { ended, addAccount, removeAccount, type Account } from '../install/site.js';
-import { removeHome } from '../remove-home.js';
+import { removeFolder, removeHome } from '../remove-home.js';
 import type { Moment } from './moments.js';
+import { Way } from './way.js';
 
 const CHECKOUT = fileURLToPath(new URL('../../../..', import.meta.url));
 const PROGRAM = 'packages/sendall/bin/sendall.js';
@@ -32,6 +33,8 @@ export const isFull = process.env.TOOLS_SIZES === 'full';
 
 /** Milliseconds that one program may take on a quiet machine. */
 const PROGRAM_WITHIN = isFull ? 900_000 : 60_000;
+/** Milliseconds that a test may take, on a busy machine too. */
+export const LIMIT = isFull ? 3_600_000 : 1_200_000;
 
 export interface Output {
   readonly code: number | null;
@@ -48,10 +51,11 @@ export class TwoMachines implements AsyncDisposable {
   readonly account: Account | undefined;
   readonly #view = mkdtempSync(join(tmpdir(), 'sendall-view-'));
   readonly #envThere: NodeJS.ProcessEnv;
-  #url = 'tls://127.0.0.1:0';
+  readonly #way: Way;
   #agent: ChildProcess | undefined;
 
-  private constructor() {
+  private constructor(way: Way) {
+    this.#way = way;
     this.account = process.getuid?.() === 0 ? addAccount() : undefined;
     this.there = this.account?.home ?? mkdtempSync(join(tmpdir(), 'sendall-there-'));
     const bin = join(this.here, 'bin');
@@ -67,10 +71,10 @@ export class TwoMachines implements AsyncDisposable {
   }
 
   static async start(): Promise<TwoMachines> {
-    const machines = new TwoMachines();
+    const machines = new TwoMachines(await Way.open());
     await machines.startAgent();
     const [, code] = /"code":"([^"]+)"/.exec(await machines.#askThere('pair', '--new', '--json'))!;
-    await machines.bash(`sendall pair ${machines.#url} --code ${code} --name web1`);
+    await machines.bash(`sendall pair ${machines.#way.url} --code ${code} --name web1`);
     return machines;
   }
 
@@ -89,18 +93,17 @@ export class TwoMachines implements AsyncDisposable {
   }
 
   async startAgent(): Promise<void> {
-    const agent = this.#spawnThere('agent', '--listen', this.#url);
+    const agent = this.#spawnThere('agent', '--listen', this.#way.agentUrl);
     this.#agent = agent;
     const heard = async () => {
       let said = '';
       for await (const line of createInterface({ input: agent.stderr! })) {
-        const url = /^listening (tls:.*)$/.exec(line)?.[1];
-        if (url !== undefined) return url;
+        if (line.startsWith('listening tls:')) return;
         said += `${line}\n`;
       }
       throw new Error(`the agent ended: ${said}`);
     };
-    this.#url = await within(heard(), 'the agent to listen');
+    await within(heard(), 'the agent to listen');
     agent.stderr!.resume();
   }
 
@@ -115,6 +118,7 @@ export class TwoMachines implements AsyncDisposable {
   async replaceAgent(): Promise<void> {
     await this.killAgent();
     await this.startAgent();
+    this.#way.reopen();
   }
 
   /** Runs bash text here to its end, in the caller's home. It must end with 0. */
@@ -130,23 +134,26 @@ export class TwoMachines implements AsyncDisposable {
       env: { ...this.env, ...env },
       cwd: this.here,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: patience(PROGRAM_WITHIN),
+      timeout: 10 * PROGRAM_WITHIN,
     });
     return await ended(child);
   }
 
   /**
    * Like `bash`, while the agent there is killed at each of these moments and comes back. The text must not have ended
-   * by then.
+   * by then: it has to move more bytes, or to pass the gate.
    */
   async bashWithKills(text: string, moments: readonly Moment[], env: NodeJS.ProcessEnv = {}): Promise<Output> {
     let isOver = false;
     const running = this.bash(text, env).finally(() => (isOver = true));
     // An error of the program itself goes first.
     running.catch(() => undefined);
+    const { passed } = this.#way;
     for (const [i, moment] of moments.entries()) {
+      const isGate = 'isNow' in moment;
+      if (!isGate) this.#way.shutAt(passed + moment.passed);
       await until(
-        () => isOver || moment.isNow(),
+        () => isOver || (isGate ? moment.isNow() : this.#way.isShut),
         () => `moment ${i} of: ${text}`,
         PROGRAM_WITHIN,
       );
@@ -155,7 +162,7 @@ export class TwoMachines implements AsyncDisposable {
         throw new Error(`this ended before the agent was killed ${i === 0 ? 'at all' : 'again'}: ${text}`);
       }
       await this.replaceAgent();
-      moment.afterwards?.();
+      if (isGate) moment.open();
     }
     return await running;
   }
@@ -172,20 +179,11 @@ export class TwoMachines implements AsyncDisposable {
       this.#agent.kill('SIGTERM');
       await once(this.#agent, 'exit');
     }
+    this.#way[Symbol.dispose]();
     await removeHome(join(this.there, '.sendall'), 0);
     if (this.account) await removeAccount(this.account);
     else rmSync(this.there, { recursive: true, force: true });
     rmSync(this.#view, { recursive: true, force: true });
-    await until(() => isRemoved(this.here), 'the home of the caller to be left alone');
+    await removeFolder(this.here);
   }
-}
-
-/** A process that holds warm links may still be ending there. */
-function isRemoved(folder: string): boolean {
-  try {
-    rmSync(folder, { recursive: true, force: true });
-  } catch {
-    return false;
-  }
-  return !existsSync(folder);
 }

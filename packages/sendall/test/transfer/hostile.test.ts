@@ -12,6 +12,7 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { execFileSync } from 'node:child_process';
@@ -224,6 +225,8 @@ describe('a source that changes while it is read', () => {
   test.each(changes)('%s: a problem that leaves the target alone', async (_how, change) => {
     const place = folder();
     writeFileSync(`${place}/file`, Buffer.alloc(LARGE, 1));
+    // Longer ago than a tick of the disk's clock: within one, a change of the content alone cannot be seen.
+    utimesSync(`${place}/file`, 1e9, 1e9);
     writeFileSync(`${place}/target`, 'old');
     let changed = false;
     const reads = {

@@ -1,5 +1,4 @@
 /** Where a link comes from, and who that makes its caller. */
-import type { Socket } from 'node:net';
 import type { Peer } from '../../link/tls.js';
 
 /** How a link came in. */
@@ -19,15 +18,6 @@ export type Origin =
 export interface Principal {
   readonly name: string;
   readonly roles: readonly string[];
-}
-
-/** Both ends of a socket as SSH_CONNECTION has them. An IPv4 address is written as one, also on a socket for IPv6. */
-export function connectionOf(
-  socket: Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>,
-): string | undefined {
-  const ends = [socket.remoteAddress, socket.remotePort, socket.localAddress, socket.localPort];
-  if (ends.includes(undefined)) return undefined;
-  return ends.map((each) => String(each).replace(/^::ffff:(?=[\d.]+$)/, '')).join(' ');
 }
 
 /** Who shares what a link has: the links of one key belong together. */

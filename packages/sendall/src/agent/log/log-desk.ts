@@ -75,20 +75,37 @@ export class LogDesk {
   }
 
   async #sign(): Promise<SignedHead> {
+    let found = await this.#look();
+    // Since the keeper was asked, an agent that makes room for this one may have signed a newer head.
+    if (found.last && found.last.size > found.head.size) found = await this.#look();
+    const { origin, head, pem, key, last } = found;
+    let { checkpoint } = found;
+    if (!last || !this.#follows(last, head)) {
+      checkpoint = signCheckpoint({ origin, ...head }, pem);
+      replacePrivateFile(join(this.#folder, CHECKPOINT), checkpoint);
+    }
+    const isolation = process.getuid?.() === 0 ? 'root' : 'none';
+    const { size, root } = head;
+    return {
+      origin,
+      size,
+      root: hashBase64(root),
+      checkpoint: checkpoint!,
+      certificate: this.#certificate(key),
+      isolation,
+    };
+  }
+
+  /** The log as the keeper has it, and then what was signed last. */
+  async #look() {
     const { id, size, root } = await this.#settle();
     const origin = `sendall-log/${this.#identity.fingerprint.slice('SHA256:'.length)}/${id}`;
     const pem = this.#privateKey();
     const key = this.#keyOf(origin, pem);
-    const file = join(this.#folder, CHECKPOINT);
+    const checkpoint = readPrivateFile(join(this.#folder, CHECKPOINT));
+    const last: Head | undefined = checkpoint === undefined ? undefined : openCheckpoint(checkpoint, key);
     const head: Head = { size, root: hashFromBase64(root)! };
-    const last = readPrivateFile(file);
-    let checkpoint = last;
-    if (last === undefined || !this.#follows(openCheckpoint(last, key), head)) {
-      checkpoint = signCheckpoint({ origin, ...head }, pem);
-      replacePrivateFile(file, checkpoint);
-    }
-    const isolation = process.getuid?.() === 0 ? 'root' : 'none';
-    return { origin, size, root, checkpoint: checkpoint!, certificate: this.#certificate(key), isolation };
+    return { origin, head, pem, key, checkpoint, last };
   }
 
   /**

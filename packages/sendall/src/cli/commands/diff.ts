@@ -5,7 +5,7 @@ import type { Command } from '../words/command.js';
 import { findOptions, findRun, oneWord } from '../hosts/find-run.js';
 import { joinRecording } from '../hosts/history.js';
 import { say } from '../show/print.js';
-import { printDiff } from '../show/print-groups.js';
+import { printDiff } from '../show/fleet/print-groups.js';
 import { reachOptions, shareOf } from '../hosts/reach.js';
 import { finish, standardSinks } from '../show/sink.js';
 

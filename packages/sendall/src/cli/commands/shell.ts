@@ -1,7 +1,7 @@
 /** The command that opens a login shell on a host. */
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { noteRun } from '../../internal.js';
+import { LOGIN_SHELL, noteRun } from '../../internal.js';
 import type { Command } from '../words/command.js';
 import { isInForeground } from '../terminal/foreground.js';
 import { hasTerminal, ownTerminal } from '../terminal/own-terminal.js';
@@ -12,15 +12,6 @@ import { isOneTarget } from '../words/targets.js';
 import { secretsOf, surroundings } from '../runs/run-options.js';
 import { converse } from '../runs/terminal.js';
 import { showWaiting } from '../show/waiting.js';
-
-/**
- * The account's own shell, started as a login shell: its name begins with a dash ("-bash"), which profiles and people
- * look for. POSIX /bin/sh cannot start a program under another name than its file's; if no shell on the host can, `-l`
- * must do.
- */
-const LOGIN_SHELL =
-  's=${SHELL:-/bin/sh}; h=$(command -v bash || command -v zsh) && ' +
-  'exec "$h" -c \'exec -a "-${0##*/}" "$0"\' "$s"; exec "$s" -l';
 
 export const shell: Command = {
   name: 'shell',

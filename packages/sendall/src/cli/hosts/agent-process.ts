@@ -3,8 +3,8 @@ import { SendallError, UnreachableError } from '../../errors.js';
 import { connect, type AgentStatus } from '../../index.js';
 import { startInBackground } from './background.js';
 
-/** Milliseconds for an old agent to end and a new one to answer. */
-const WITHIN = 60_000;
+/** Milliseconds for an old agent to end, and for a new one to answer, whose keeper may take two minutes to start. */
+const WITHIN = 150_000;
 
 /** What the running agent says of itself; undefined when none answers. */
 export async function agentStatus(): Promise<AgentStatus | undefined> {
@@ -63,7 +63,7 @@ export async function startAgent(words: readonly string[], program?: [node: stri
 
 /**
  * Looks again and again.
- * @throws UnreachableError when `done` is not so within a minute.
+ * @throws UnreachableError when `done` is not so in time.
  */
 export async function until(done: () => Promise<boolean>, failure: string): Promise<void> {
   const deadline = performance.now() + WITHIN;

@@ -6,6 +6,7 @@ import { userInfo } from 'node:os';
 import { SendallError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import type { AgentStatus } from '../../index.js';
+import { retireKeeper } from '../../internal.js';
 import { engineWords } from '../words/engine-options.js';
 import { agentStatus, startAgent, stopAgent, until } from '../hosts/agent-process.js';
 import type { Installation, Layout } from './layout.js';
@@ -30,8 +31,11 @@ export interface Service {
   start(installation: Words & Program): Promise<AgentStatus>;
   /** Replaces the agent by one of this version. Running commands go on in the keeper. */
   restart(installation: Words & Program): Promise<AgentStatus>;
-  /** Stops the agent for good, and its keeper, unless commands run and `runs` does not say that they end. */
-  remove(options: { runs: boolean }): Promise<void>;
+  /**
+   * Stops the agent for good, and its keeper, unless commands run and `runs` does not say that they end. False: one has
+   * begun since the agent was asked, and the keeper ends with it.
+   */
+  remove(options: { runs: boolean }): Promise<boolean>;
 }
 
 /**
@@ -74,11 +78,14 @@ class Background implements Service {
     return await this.start(installation);
   }
 
-  async remove({ runs }: { runs: boolean }): Promise<void> {
+  async remove({ runs }: { runs: boolean }): Promise<boolean> {
     const before = await this.#stop(runs);
-    if (!before) return;
-    // Without commands it has nothing to lose, and would only wait for another agent.
-    if (before.keeperPid !== undefined && (runs || before.runs === 0)) await kill(before.keeperPid);
+    if (before?.keeperPid === undefined) return true;
+    // Without commands it would only wait for another agent.
+    const isOver = runs || (await retireKeeper(resolveHome()));
+    if (runs) await kill(before.keeperPid);
+    else if (isOver) await ended(before.keeperPid);
+    return isOver;
   }
 
   /** An agent may stop to answer before it has given its place free: its process must end. */
@@ -117,19 +124,21 @@ class Systemd implements Service {
   }
 
   async restart(installation: Words & Program): Promise<AgentStatus> {
-    const runs = (await agentStatus())?.runs ?? 0;
     systemctl('stop', AGENT);
     // A keeper with commands goes on with them, in its old version.
-    if (runs === 0) stopKeeper();
+    if (await retireKeeper(resolveHome())) stopKeeper();
     return await this.start(installation);
   }
 
-  async remove({ runs }: { runs: boolean }): Promise<void> {
-    const before = (await agentStatus()) && (await stopAgent({ runs }));
-    if (runs || !before?.runs) stopKeeper();
-    systemctl('disable', '--now', ...UNITS);
+  async remove({ runs }: { runs: boolean }): Promise<boolean> {
+    if (await agentStatus()) await stopAgent({ runs });
+    const isOver = runs || (await retireKeeper(resolveHome()));
+    if (isOver) stopKeeper();
+    systemctl('disable', ...UNITS);
+    systemctl('stop', AGENT);
     for (const path of this.files) rmSync(path, { force: true });
     systemctl('daemon-reload');
+    return isOver;
   }
 
   #write({ version, node, ...words }: Words & Program): void {
@@ -174,7 +183,7 @@ function systemctl(...words: string[]): void {
   run('systemctl', ...(isUserUnit() ? ['--user'] : []), ...words);
 }
 
-/** It ignores SIGTERM, for its commands' sake; this one has none. */
+/** It ignores SIGTERM, for its commands' sake; this one has none, or they are to end. */
 function stopKeeper(): void {
   try {
     systemctl('kill', '--signal=KILL', KEEPER);

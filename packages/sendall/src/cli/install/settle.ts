@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { SendallError } from '../../errors.js';
 import { resolveHome, type Home } from '../../home.js';
 import type { AgentStatus } from '../../index.js';
@@ -19,6 +20,8 @@ import { agentWords, linger, serviceOf, type Service } from './service.js';
 
 /** Milliseconds to wait for the caller's word. */
 const VERDICT_WITHIN = 120_000;
+/** Milliseconds in which what the keeper left behind has noted the ends of its commands. */
+const NOTING_WITHIN = 10_000;
 
 /** What is to be done at each end. */
 interface Change {
@@ -234,17 +237,35 @@ async function uninstall(
     );
   return {
     async commit() {
-      await service.remove({ runs });
+      const isOver = await service.remove({ runs });
       if (before?.link) layout.unlink(before.link);
       if (before?.lingers) linger(false);
       const home = resolveHome();
       const folders = [...new Set([home.config, home.state, home.runtime])].filter((folder) => existsSync(folder));
-      if (purge) for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+      const isPurged = purge && isOver;
+      if (isPurged) for (const folder of folders) await removeFolder(folder);
       layout.forget();
-      return { notes: purge || !folders.length ? [] : [kept(home)] };
+      return {
+        notes: [
+          ...(isOver ? [] : ['a command has begun there meanwhile and goes on; its keeper ends with it']),
+          ...(isPurged || !folders.length ? [] : [kept(home)]),
+        ],
+      };
     },
     undo: async () => 'nothing was done',
   };
+}
+
+/** Removes a folder in which what the keeper left behind may still be noting the end of a command. */
+async function removeFolder(folder: string): Promise<void> {
+  for (const last = Date.now() + NOTING_WITHIN; ;) {
+    try {
+      return rmSync(folder, { recursive: true, force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY' || Date.now() > last) throw error;
+      await pause(50);
+    }
+  }
 }
 
 function kept({ config, state }: Home): string {

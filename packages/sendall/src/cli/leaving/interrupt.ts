@@ -3,6 +3,7 @@ import { openSync } from 'node:fs';
 import { isatty, ReadStream } from 'node:tty';
 import { say } from '../show/print.js';
 import { isInForeground } from '../terminal/foreground.js';
+import { answerWith } from '../words/terminal-input.js';
 import { onSignal } from './signals.js';
 import { endLine } from '../show/status-line.js';
 
@@ -50,40 +51,59 @@ export interface SignalWatch {
  * host that does not answer. `grace`: milliseconds for the command between TERM and KILL.
  */
 export function watchSignals(run: Interruptible, grace = GRACE, { words, detaches } = FOR_A_COMMAND): SignalWatch {
-  let depart!: (how: Departure) => void;
-  const departed = new Promise<Departure>((resolve) => (depart = resolve));
+  let settle!: (how: Departure) => void;
+  const departed = new Promise<Departure>((resolve) => (settle = resolve));
+  let left = false;
   let cancelling = false;
   let askedAt = -Infinity;
   let question: OpenQuestion | undefined;
   let pause: NodeJS.Timeout | undefined;
 
+  const depart = (how: Departure) => {
+    left = true;
+    // What is typed now is for the shell.
+    question?.close();
+    settle(how);
+  };
   const cancel = (reason: string) => {
+    // What was left goes on, whatever else comes: the end of a session sends several signals.
+    if (left) return;
     if (cancelling) {
       depart('abandoned');
       return;
     }
     cancelling = true;
-    const late = setTimeout(() => depart('abandoned'), grace + ANSWER_WITHIN).unref();
+    let answered = false;
+    // An answer that came in time is read first, even if this process stood still meanwhile.
+    const giveUp = () => setImmediate(() => answered || depart('abandoned'));
+    const late = setTimeout(giveUp, grace + ANSWER_WITHIN).unref();
     leaveWithoutLink();
     // A run that has ended meanwhile needs no cancelling.
     void run
       .cancel({ reason })
       .catch(() => undefined)
-      .finally(() => clearTimeout(late));
+      .finally(() => {
+        answered = true;
+        clearTimeout(late);
+      });
   };
   const leaveWithoutLink = (waited = 0) => {
     if (waited >= LINK_WITHIN) depart('abandoned');
     else pause = setTimeout(() => leaveWithoutLink(run.linked ? 0 : waited + LINK_WITHIN / 4), LINK_WITHIN / 4);
   };
+  const again = () => {
+    question?.close();
+    cancel('cancelled with Ctrl-C');
+  };
   const interrupt = () => {
+    if (left) return;
     if (!isatty(2) || !isInForeground()) {
       cancel('interrupted by SIGINT');
       return;
     }
     const now = performance.now();
     if (cancelling || now - askedAt < TWICE_WITHIN) {
-      question?.close();
-      cancel('cancelled with Ctrl-C');
+      again();
       return;
     }
     askedAt = now;
@@ -91,7 +111,7 @@ export function watchSignals(run: Interruptible, grace = GRACE, { words, detache
     endLine(true);
     say(`sendall: ${words}`);
     question?.close();
-    question = ask({ interrupt, detach: () => detaches && depart('detached') });
+    question = ask({ again, detach: () => detaches && depart('detached') });
   };
   const terminate = () => cancel('ended by SIGTERM');
   const watched = [
@@ -131,33 +151,31 @@ interface OpenQuestion {
   close(): void;
 }
 
-/**
- * Listens for two seconds to single keys of the terminal, regardless of our stdin. If stdin is this terminal, reading
- * it pauses meanwhile, so that the answer does not go to the command.
- */
-function ask(answers: { interrupt: () => void; detach: () => void }): OpenQuestion {
+/** Listens for two seconds to single keys of the terminal, regardless of our stdin. */
+function ask(answers: { again: () => void; detach: () => void }): OpenQuestion {
   let keys: ReadStream;
   try {
     keys = new ReadStream(openSync('/dev/tty', 'r+'));
   } catch {
     return { close: () => undefined };
   }
-  const paused = isatty(0) && process.stdin.listenerCount('data') > 0;
-  if (paused) process.stdin.pause();
-  keys.setRawMode(true).on('data', (chunk: Buffer) => {
+  const take = (chunk: Buffer) => {
     for (const byte of chunk) {
-      if (byte === 3) answers.interrupt();
+      if (byte === 3) answers.again();
       else if (byte === 0x64 || byte === 0x44) answers.detach();
       else continue;
       return;
     }
-  });
+  };
+  // If the terminal is the command's stdin as well, either reader may get the answer.
+  const end = answerWith(take);
+  keys.setRawMode(true).on('data', take);
   const close = () => {
     clearTimeout(timer);
-    if (keys.destroyed) return;
-    keys.setRawMode(false).destroy();
-    if (paused) process.stdin.resume();
+    end();
+    if (!keys.destroyed) keys.setRawMode(false).destroy();
   };
-  const timer = setTimeout(close, TWICE_WITHIN).unref();
+  // An answer that came in time is read first, even if this process stood still meanwhile.
+  const timer = setTimeout(() => setImmediate(close), TWICE_WITHIN).unref();
   return { close };
 }

@@ -7,7 +7,7 @@ import { EXIT, exitCodeOf } from '../words/exit-codes.js';
 import type { Found, Place } from '../hosts/find-run.js';
 import { joinRecording } from '../hosts/history.js';
 import { reach } from '../hosts/reach.js';
-import { summaryJson } from '../show/summary-json.js';
+import { summaryJson } from '../show/fleet/summary-json.js';
 import { showWaiting } from '../show/waiting.js';
 
 /** The ends of one run, or of several. */

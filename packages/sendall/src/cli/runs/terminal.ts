@@ -10,6 +10,7 @@ import { CODES, detach, isDeparture } from '../leaving/departure.js';
 import { EscapeReader, type Escape, type EscapeKeys } from '../terminal/escapes.js';
 import { EXIT } from '../words/exit-codes.js';
 import { isInForeground } from '../terminal/foreground.js';
+import { withoutAnswers } from '../words/terminal-input.js';
 import { screenSize } from '../terminal/own-terminal.js';
 import { conclude, type Followed } from '../show/follow.js';
 import { watchLeaving, watchSignals, type Departure } from '../leaving/interrupt.js';
@@ -83,7 +84,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     process.kill(process.pid, 'SIGSTOP');
   };
   const onEscape = (escape: Exclude<Escape, 'help'>) => (escape === 'suspend' ? suspend() : escaped(escape));
-  const onKeys = readKeys(new EscapeReader(own?.escapes), onEscape, (keys) => {
+  const onTyped = readKeys(new EscapeReader(own?.escapes), onEscape, (keys) => {
     if (watching) {
       if (keys.includes(CTRL_C)) left('interrupted');
       else tellTaken();
@@ -93,6 +94,7 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       typed?.();
     }
   });
+  const onKeys = withoutAnswers(onTyped);
   // The terminal itself is gone; the user has not ended the shell.
   const gone = () => left('hungUp');
   try {
@@ -109,6 +111,8 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
       });
     if (joined) nudge();
     const first = await Promise.race([shown, departed, escape]);
+    // What is typed now is for the shell here.
+    process.stdin.off('data', onKeys).pause();
     echo?.stop();
     if (typeof first === 'object') {
       // A program that ended by itself has restored the modes.
@@ -129,7 +133,6 @@ export async function converse(run: Run, args: Arguments, seat: Seat = {}): Prom
     return end.code;
   } finally {
     watch.off();
-    process.stdin.off('data', onKeys).pause();
     terminal.restore('');
   }
 }
@@ -233,7 +236,7 @@ function type(run: Run, keys: Buffer): void {
   process.stdin.pause();
   const goOn = (): void => {
     stdin.off('drain', goOn).off('close', goOn);
-    process.stdin.resume();
+    if (process.stdin.listenerCount('data')) process.stdin.resume();
   };
   stdin.on('drain', goOn).on('close', goOn);
 }
@@ -251,6 +254,8 @@ function readKeys(
       keys = rest;
       if (escape === 'help') process.stderr.write(['', ...HELP, ''].join('\r\n'));
       else if (escape) escaped(escape);
+      // Without us, what is behind it must not be typed into the program that was left.
+      if (escape === 'leave' || escape === 'detach') return;
     }
   };
 }

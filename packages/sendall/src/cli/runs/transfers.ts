@@ -19,9 +19,9 @@ import { reach, shareOf } from '../hosts/reach.js';
 import { CODES } from '../leaving/departure.js';
 import { watchSignals, type Departure, type Interruptible } from '../leaving/interrupt.js';
 import { json, lastWords } from '../show/print.js';
-import { showFleetTransferLine, showTransferLine } from '../show/transfer-line.js';
-import { transferSummaryJson, unreachedTransferJson } from '../show/transfer-json.js';
-import { TransferView } from '../show/transfer-view.js';
+import { showFleetTransferLine, showTransferLine } from '../show/transfer/transfer-line.js';
+import { transferSummaryJson, unreachedTransferJson } from '../show/transfer/transfer-json.js';
+import { TransferView } from '../show/transfer/transfer-view.js';
 import type { Arguments } from '../words/command.js';
 import { EXIT } from '../words/exit-codes.js';
 import { rolloutFor } from '../words/rollout-options.js';
@@ -79,9 +79,10 @@ export async function transferWithOne(args: Arguments, errand: Errand): Promise<
   const endLine = showTransferLine(transfer, errand.only, args);
   const watch = watchSignals(transfer, undefined, STOPPING);
   const first = await Promise.race([view.show(ofOne(transfer)), watch.departed]);
-  watch.off();
   endLine();
-  return first === undefined ? await view.conclude() : await depart(transfer, transfer.runId, first);
+  if (first !== undefined) return await depart(transfer, transfer.runId, first);
+  watch.off();
+  return await view.conclude();
 }
 
 /** Resolves to the process's exit code. */
@@ -106,7 +107,6 @@ export async function transferWithMany(args: Arguments, errand: Errand): Promise
   const endLine = showFleetTransferLine(transfer, args);
   const watch = watchSignals(transfer, undefined, STOPPING);
   const first = await Promise.race([view.show(recorded(transfer, recording)), watch.departed]);
-  watch.off();
   endLine();
   if (first !== undefined) {
     recording.leave();
@@ -114,6 +114,7 @@ export async function transferWithMany(args: Arguments, errand: Errand): Promise
     await recording.close(transfer.notStarted);
     return code;
   }
+  watch.off();
   await recording.close(transfer.notStarted);
   if (args.on('json')) await view.line(transferSummaryJson(transfer, view.results, performance.now() - begunAt));
   return await view.conclude(transfer.notStarted.size);
@@ -133,7 +134,7 @@ async function* ofOne(transfer: Transfer): AsyncGenerator<HostTransferEvent, voi
   for await (const event of transfer) yield { ...event, host: transfer.host, runId: transfer.runId };
 }
 
-/** Without us nothing goes on: the host is told, within bounds. */
+/** Without us nothing goes on: the host is told, within bounds. Signals are still watched, so that none ends us before. */
 async function depart(transfer: Interruptible, runId: string, how: Departure): Promise<number> {
   let timer: NodeJS.Timeout | undefined;
   if (how !== 'abandoned')

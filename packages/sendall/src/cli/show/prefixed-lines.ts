@@ -4,7 +4,7 @@
  */
 import type { StreamName } from '../../index.js';
 import type { Decoders } from './event-json.js';
-import { inItsColour } from './host-colour.js';
+import { inItsColour } from './fleet/host-colour.js';
 
 /** Bytes of an unfinished line that are held back; a longer line is printed in pieces. */
 const LONGEST_LINE = 64 * 1024;

@@ -48,11 +48,12 @@ class Watch {
   soon(): void {
     if (this.#pause === PATIENCE || this.#over) return;
     this.#pause = PATIENCE;
-    clearTimeout(this.#timer);
     this.#wait();
   }
 
   #wait(): void {
+    // Keys may have asked for a look while another one was under way: one chain of looks goes on.
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#look(), this.#pause).unref();
   }
 

@@ -49,7 +49,8 @@ export async function runCall(call: Call, voice: Voice): Promise<number> {
     ...(joined ? { stdin: 'pipe', overflow: 'drop-old' } : { stdin: stdinOf(call) }),
   };
   // Loaded first: the run's echo must be asked for as soon as the run is made.
-  const converse = joined ? await conversation() : undefined;
+  const converse = joined ? await signals.or(conversation()) : undefined;
+  if (typeof converse === 'string') return killed(converse, voice);
   const run = forward === undefined ? host.accountShell(script, options) : forwardFrom(host, forward, options);
   run.started.then(({ pid }) => voice.tell(`${host.id}: the command runs as process ${pid}`)).catch(() => undefined);
   if (converse) {

@@ -6,6 +6,7 @@ import { isatty, ReadStream } from 'node:tty';
 import { UsageError } from '../../errors.js';
 import type { RunOptions } from '../../index.js';
 import { started } from '../../started.js';
+import { TerminalInput } from './terminal-input.js';
 import type { Arguments } from './command.js';
 
 /** Bytes of one read of a file. */
@@ -45,7 +46,7 @@ const isFromStdin = (word: Uint8Array): boolean => word.at(-1) === 0x2d && word.
  */
 export function ownStdin(terminal: boolean, way: string): Source {
   if (started().closed.has(0)) return 'none';
-  if (isatty(0)) return terminal ? process.stdin : 'none';
+  if (isatty(0)) return terminal ? new TerminalInput(process.stdin) : 'none';
   const info = fstatSync(0);
   if (info.isDirectory()) throw new UsageError(`our stdin is a folder, which cannot be read: ${way}`);
   if (isForWriting()) throw new UsageError(`our stdin is open for writing only: ${way}`);
@@ -95,7 +96,7 @@ function fromFile(path: Buffer): Source {
   const info = fstatSync(fd);
   const isTerminal = isatty(fd);
   if (info.isFIFO()) return new Socket({ fd, readable: true, writable: false });
-  if (isTerminal) return new ReadStream(fd);
+  if (isTerminal) return new TerminalInput(new ReadStream(fd));
   closeSync(fd);
   if (info.isDirectory()) throw new UsageError(`--stdin: the file "${name}" is a folder`);
   // All readers of a device share one stream.

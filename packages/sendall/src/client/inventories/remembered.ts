@@ -4,7 +4,7 @@
  */
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { readPrivateFile, replacePrivateFile } from '../../files/private-file.js';
+import { readPrivateFile, replacePrivateCache } from '../../files/private-file.js';
 import { ensurePrivateFolder } from '../../home.js';
 import { VERSION } from '../../protocol/version.js';
 import type { GroupEntry, HostEntry, Listing } from './listing.js';
@@ -86,7 +86,7 @@ export function remember(path: string, key: string, { hosts, groups }: Listing, 
     const text = JSON.stringify(kept);
     if (readPrivateFile(path) === text) return;
     ensurePrivateFolder(dirname(path));
-    replacePrivateFile(path, text);
+    replacePrivateCache(path, text);
   } catch {
     // It is only slower without.
   }

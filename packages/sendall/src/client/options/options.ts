@@ -291,6 +291,8 @@ const MAX_SPEC = 1024 * 1024 - 4096;
 /** A run's options with every default in place. */
 export interface PreparedRun {
   readonly runId: Buffer;
+  /** Its id was made for it: no host knows it before it is sent. */
+  readonly isNew: boolean;
   readonly spec: Spec;
   readonly rawSpec: Uint8Array;
   /** The values of the spec's secrets. */
@@ -358,6 +360,12 @@ function isEncoding(label: unknown): boolean {
   } catch {
     return false;
   }
+}
+
+/** A stream or a generator that only one run could read from its beginning. */
+export function isReadOnce(stdin: RunOptions['stdin']): stdin is AsyncIterable<Uint8Array | string> {
+  if (typeof stdin !== 'object' || stdin instanceof Uint8Array) return false;
+  return 'pipe' in stdin || 'getReader' in stdin || 'next' in stdin;
 }
 
 /** The same run, with stdin as a pipe. */
@@ -444,6 +452,7 @@ export function prepareRun(
     );
   return {
     runId: options.runId === undefined ? makeRunId() : parseRunId(options.runId),
+    isNew: options.runId === undefined,
     spec,
     rawSpec,
     secrets,

@@ -18,7 +18,7 @@ import {
   type StreamState,
 } from '../../protocol/messages.js';
 import { FIRST_WINDOW, TERMINAL_WINDOW, type Inbound } from '../streams/inbound.js';
-import { lackOf, neededFeatures } from '../session/needed-features.js';
+import { lackOf, neededFeatures, type Need } from '../session/needed-features.js';
 import { newOpId, Operations, type Operation } from '../session/operations.js';
 import { withStdin, type PreparedRun } from '../options/options.js';
 import { revealed } from '../options/secret.js';
@@ -31,8 +31,12 @@ export type Beginning =
   | {
       readonly kind: 'attach';
       readonly mode: 'observe' | 'control';
-      readonly from: 'start' | 'end' | number | { tail: number };
+      readonly from: Start | { readonly stdout?: number; readonly stderr?: number };
+      /** Bytes of each stream that may come before they are read. */
+      readonly readAhead?: number | undefined;
     };
+
+type Start = 'start' | 'end' | number | { readonly tail: number };
 
 /** How a terminal treats typed keys. */
 export interface TerminalEcho {
@@ -137,8 +141,12 @@ export class ClientAttachment implements Rider {
   /** The host's log was cut or rewritten, in a sentence. */
   logComplaint: string | undefined;
 
+  /** What the host must be able to do before the run is sent to it. */
+  readonly #needs: readonly Need[];
+
   constructor(prepared: PreparedRun, beginning: Beginning, owner: AttachmentOwner) {
     this.#prepared = prepared;
+    this.#needs = neededFeatures(prepared.spec, prepared.syncLog);
     this.#beginning = beginning;
     this.#owner = owner;
     this.#mode = beginning.kind === 'attach' ? beginning.mode : 'control';
@@ -172,8 +180,7 @@ export class ClientAttachment implements Rider {
    * an older host would take for another one.
    */
   get flight(): number | undefined {
-    const { spec, rawSpec, syncLog } = this.#prepared;
-    if (this.#opens) return neededFeatures(spec, syncLog).length ? undefined : rawSpec.length + SHORT;
+    if (this.#opens) return this.#needs.length ? undefined : this.#prepared.rawSpec.length + SHORT;
     return this.#mode === 'observe' ? SHORT : undefined;
   }
 
@@ -263,6 +270,11 @@ export class ClientAttachment implements Rider {
     this.#leave();
   }
 
+  /** Its caller has its result, or gave up, and every request its answer. */
+  get needsNoLink(): boolean {
+    return this.#ended && this.#operations.size === 0;
+  }
+
   /** Waits for the host no longer. */
   giveUp(why: string): void {
     const session = this.#session;
@@ -300,13 +312,13 @@ export class ClientAttachment implements Rider {
   // -- the session's side
 
   board(session: Session, alias: number): void {
-    // Its caller gave up while there was no link.
-    if (this.#ended && !this.#operations.size) {
+    // Its caller gave up before a link was there.
+    if (this.needsNoLink) {
       session.leave(this);
       return;
     }
     const { spec, runId, rawSpec, secrets, syncLog } = this.#prepared;
-    const lack = this.#opens ? lackOf(spec, syncLog, session.greeting?.auth.features ?? []) : undefined;
+    const lack = this.#opens ? lackOf(this.#needs, session.greeting?.auth.features ?? []) : undefined;
     if (lack !== undefined) {
       session.leave(this);
       this.#operations.end(lack);
@@ -531,18 +543,19 @@ export class ClientAttachment implements Rider {
         limit: abandoned ? next : limit,
       }));
     // ATTACHED names the streams the run has; credit for all possible ones saves a round trip.
-    const { from } = begin;
-    const first = this.#held ? FIRST_BYTES : FIRST_WINDOW;
-    const at = (wanted: typeof from, window = first): Omit<From, 'stream'> => {
+    const { from, readAhead = Infinity } = begin;
+    const first = Math.min(this.#held ? FIRST_BYTES : FIRST_WINDOW, readAhead);
+    const at = (wanted: Start, window = first): Omit<From, 'stream'> => {
       if (wanted === 'start') return { offset: 0, limit: window };
       if (typeof wanted === 'number') return { offset: wanted, limit: wanted + window };
       return { tail: wanted === 'end' ? 0 : wanted.tail, limit: window };
     };
+    const [stdout, stderr] = startsOf(from);
     this.#wanted = [
-      { stream: STREAM.stdout, ...at(from) },
-      { stream: STREAM.stderr, ...at(typeof from === 'number' ? 'start' : from) },
-      { stream: STREAM.pty, ...at(from, TERMINAL_WINDOW) },
-      { stream: STREAM.records, ...at('start', FIRST_WINDOW) },
+      { stream: STREAM.stdout, ...at(stdout) },
+      { stream: STREAM.stderr, ...at(stderr) },
+      { stream: STREAM.pty, ...at(stdout, Math.min(TERMINAL_WINDOW, readAhead)) },
+      { stream: STREAM.records, ...at('start', Math.min(FIRST_WINDOW, readAhead)) },
     ];
     return this.#wanted;
   }
@@ -585,6 +598,7 @@ export class ClientAttachment implements Rider {
     if (state !== 'new') return;
     this.#opened = true;
     this.#stdinPlaced = true;
+    this.#session?.reached();
     this.stdin.rewind(0, false);
     this.#owner.attached(false);
   }
@@ -623,10 +637,12 @@ export class ClientAttachment implements Rider {
     const known = spec && decodeSpec(spec);
     this.streams = this.#owner.shape(sent.length ? sent : known ? shapeOf(known) : shapeOf(this.#prepared.spec));
     if (known) this.#keepUp(known);
+    const { readAhead } = this.#beginning as Extract<Beginning, { kind: 'attach' }>;
     for (const [stream, inbound] of this.streams) {
       const state = streams.find((each) => each.stream === stream) ?? { stream, first: 0, next: 0 };
       const wanted = this.#wanted.find((each) => each.stream === stream);
       inbound.pool = this.#session?.credit;
+      if (readAhead !== undefined) inbound.narrow(readAhead);
       inbound.startAt(startOffset(wanted, state));
       inbound.limit = startLimit(wanted, state);
     }
@@ -720,6 +736,14 @@ export class ClientAttachment implements Rider {
     const most = passing ? Math.min(spoolMax, PASSING) : spoolMax;
     if (most !== Infinity) for (const inbound of this.streams.values()) inbound.spoolMax = most;
   }
+}
+
+/** Where stdout and stderr begin. */
+function startsOf(from: Extract<Beginning, { kind: 'attach' }>['from']): readonly [stdout: Start, stderr: Start] {
+  if (typeof from === 'number') return [from, 'start'];
+  if (typeof from === 'string' || 'tail' in from) return [from, from];
+  const { stdout = 'start', stderr = 'start' } = from as { stdout?: number; stderr?: number };
+  return [stdout, stderr];
 }
 
 const dropsUnread = ({ overflow = 'block' }: Spec): boolean => overflow !== 'block';

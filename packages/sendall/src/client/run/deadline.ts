@@ -31,7 +31,8 @@ export function watchDeadline(at: number, killGrace = GRACE, overdue: Overdue): 
     overdue.passed();
     then(REPORT_WITHIN, () => {
       overdue.unheard();
-      then(killGrace + ANSWER_WITHIN, () => overdue.unknown());
+      // An end that came in time is read first, even if this process stood still meanwhile.
+      then(killGrace + ANSWER_WITHIN, () => setImmediate(() => !stopped && overdue.unknown()));
     });
   });
   return () => {

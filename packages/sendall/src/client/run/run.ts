@@ -75,6 +75,24 @@ export interface KillReport {
   readonly proof: string | undefined;
 }
 
+/** For a run that is cancelled while no process of it is there. */
+const NO_PROCESS: KillReport = { result: 'done', signalled: [], survivors: [], proof: undefined };
+
+/** What an attached run had written before. */
+interface Past {
+  /** Offsets of stdout between which all output is old. */
+  readonly start: number;
+  readonly end: number;
+  /** Offsets of the first bytes of each stream that come. */
+  readonly starts: { readonly stdout: number; readonly stderr: number };
+  /** Where each stream's old output ends; 0 with `capture: 'exact'` or `'ordered'`, where that is not told. */
+  readonly ends: { readonly stdout: number; readonly stderr: number };
+  /** `ends` are told. */
+  readonly endsKnown: boolean;
+  /** For a terminal: the sequences that put another terminal into its current modes. */
+  readonly screen: string;
+}
+
 /** One command on one host. Awaiting it gives its result, iterating it its lines. */
 export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   readonly host: string;
@@ -129,7 +147,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   #state: RunState = 'queued';
   #events: EventQueue | undefined;
   #startedInfo: Started | undefined;
-  #past: { readonly start: number; readonly end: number; readonly screen: string } | undefined;
+  #past: Past | undefined;
   /** The offsets of its streams at the time of attaching. */
   #found: readonly StreamState[] = [];
   readonly #joins: boolean;
@@ -211,11 +229,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     return this.#attachment.streams.has(STREAM.pty);
   }
 
-  /**
-   * For an attached run, once `attached` has resolved: the offsets of stdout between which all output is old and, for a
-   * terminal, the sequences that put another terminal into its current modes.
-   */
-  get past(): { readonly start: number; readonly end: number; readonly screen: string } | undefined {
+  /** For an attached run, what there was before, once `attached` has resolved. */
+  get past(): Past | undefined {
     return this.#past;
   }
 
@@ -466,21 +481,26 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   /**
-   * Ends the run and its process tree: TERM, `grace` milliseconds, KILL. The outcome is then cancelled.
+   * Ends the run and its process tree: TERM, `grace` milliseconds, KILL. The outcome is then cancelled. A run that was
+   * not sent never starts, unless its option `runId` names one that the host may know.
    * @throws UsageError for a wrong option.
    */
   async cancel(options: { grace?: Duration; reason?: string } = {}): Promise<KillReport> {
     checkOptions('cancel()', options, CANCEL_RULES);
     if (this.#pause) {
       this.#pause.stop('cancelled by the caller before the next try');
-      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+      return NO_PROCESS;
     }
     this.#cancelAsked = true;
     if (this.#ended && !this.#result.settled) {
       this.#settle(CANCELLED_WHILE_WRITING);
-      return { result: 'done', signalled: [], survivors: [], proof: undefined };
+      return NO_PROCESS;
     }
     const reason = options.reason?.slice(0, LONGEST_REASON);
+    if (!this.#ended && this.#prepared.isNew && !this.#attachment.boarded) {
+      this.#end(['cancelled', `${reason ?? 'cancelled by the caller'} before it was sent`]);
+      return NO_PROCESS;
+    }
     return await this.#operate({ type: 'CANCEL', graceMs: readDuration(options.grace), reason });
   }
 
@@ -505,6 +525,7 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   /** Disconnects from the run. It goes on; `host.attach(runId)` finds it again. */
   async detach(): Promise<{ runId: string; host: string; offsets: { stdout: number; stderr: number } }> {
     await (this.#joins ? this.attached : this.started);
+    this.#pause?.stop('detached before the next try');
     const { runId, host, offsets } = this;
     this.#attachment.end(false);
     this.#end(['cancelled', 'detached: the command goes on']);
@@ -539,7 +560,12 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
       joined: (streams, screen = '') => {
         this.#found = streams;
         const { stream, start } = this.#outputs.stdout.inbound;
-        this.#past = { start, end: streams.find((each) => each.stream === stream)?.next ?? 0, screen };
+        const next = (wanted: number) => streams.find((each) => each.stream === wanted)?.next ?? 0;
+        const end = next(stream);
+        const starts = { stdout: start, stderr: this.#outputs.stderr.inbound.start };
+        const ends = { stdout: end, stderr: next(STREAM.stderr) };
+        const endsKnown = !streams.some((each) => each.stream === STREAM.records);
+        this.#past = { start, end, starts, ends, endsKnown, screen };
       },
       echo: (bits) => this.#echo?.(bits),
       controlLost: () => this.#controlLost.resolve(),
@@ -681,6 +707,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
     this.#sharing?.end();
     const result = this.#resultOf(conclusion, failure);
     this.#attachment.end(true);
+    // Also while there is no link: none is dialled for it any more.
+    if (this.#attachment.needsNoLink) this.#session?.leave(this.#attachment);
     this.#outputs.finish();
     this.#outputs.records?.end();
     let error: RunError | undefined;
@@ -734,6 +762,8 @@ export class Run implements PromiseLike<Result>, AsyncIterable<string> {
   }
 
   async #operate(request: Request): Promise<KillReport> {
+    // The host may know nothing of the last one: it would give no answer.
+    if (this.#pause) return { ...NO_PROCESS, result: 'it waits for its next try' };
     const { result, signalled, survivors, proof } = await this.#attachment.operate(request);
     return { result, signalled, survivors: survivorsOf(survivors), proof };
   }

@@ -13,7 +13,8 @@ import {
   type Spec,
 } from '../../protocol/messages.js';
 
-interface Need {
+/** Something that not every host can do. */
+export interface Need {
   /** As AUTH_OK names it. */
   readonly feature: string;
   /** Completes "the host's sendall". */
@@ -34,9 +35,10 @@ export function neededFeatures(spec: Spec, syncLog: boolean): readonly Need[] {
   return needs;
 }
 
-/** Why a host with these features cannot have this run; undefined when it can. */
-export function lackOf(spec: Spec, syncLog: boolean, features: readonly string[]): string | undefined {
-  const lacks = neededFeatures(spec, syncLog).filter(({ feature }) => !features.includes(feature));
+/** Why a host with these features cannot have a run with these needs; undefined when it can. */
+export function lackOf(needs: readonly Need[], features: readonly string[]): string | undefined {
+  if (needs.length === 0) return undefined;
+  const lacks = needs.filter(({ feature }) => !features.includes(feature));
   if (lacks.length === 0) return undefined;
   return `the host's sendall ${lacks.map(({ lack }) => lack).join(' and ')}: upgrade it there, then sendall agent restart`;
 }

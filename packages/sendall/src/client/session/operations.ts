@@ -2,17 +2,18 @@
  * Requests about a run that await an answer: signals, cancelling, a new terminal size. Each has a number, so the next
  * link can repeat it and the host still acts once.
  */
-import { randomInt } from 'node:crypto';
 import type { MessageNamed } from '../../protocol/messages.js';
+import { randomPiece } from '../../protocol/run-id.js';
 
 export type Operation = MessageNamed<'SIGNAL'> | MessageNamed<'CANCEL'> | MessageNamed<'RESIZE'>;
 type Answer = MessageNamed<'OP_OK'>;
 
 /** Numbers start at random: other callers of the same run number their operations too. */
-let lastOp = randomInt(2 ** 47) * 32;
+let lastOp: number | undefined;
 
 /** A number no other operation has. */
 export function newOpId(): number {
+  lastOp ??= Math.floor(randomPiece(6).readUIntBE(0, 6) / 2) * 32;
   return ++lastOp;
 }
 

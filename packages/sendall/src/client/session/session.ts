@@ -97,6 +97,8 @@ export interface SessionOptions {
    * @default 10_000
    */
   longestPause?: number;
+  /** Makes a link that no other caller uses, where links are shared. */
+  dialOwn?: ((stop: AbortSignal) => Promise<Dialled>) | undefined;
 }
 
 /** Bytes that all runs of one link together may have in flight, beyond a megabyte each. */
@@ -124,12 +126,18 @@ export class Session {
   resumes = 0;
   /** The host's log, as this user has seen it. */
   log: HostLog | undefined;
-  readonly #dial: (stop: AbortSignal) => Promise<Dialled>;
+  #dial: (stop: AbortSignal) => Promise<Dialled>;
   /** Ends the dial that is under way. */
   #stopDial: AbortController | undefined;
-  readonly #options: Required<SessionOptions>;
+  /** Ends the move to a link of its own; undefined before the only try. */
+  #stopMove: AbortController | undefined;
+  /** The shared link that was left. It stays until the host has the run on its own one: else its caller would be gone. */
+  #left: Link | undefined;
+  readonly #options: Required<Omit<SessionOptions, 'dialOwn'>> & Pick<SessionOptions, 'dialOwn'>;
   readonly #riders = new Map<number, Rider>();
   readonly #aliases = new Map<Rider, number>();
+  /** When each run has come: it may have come long after the link was lost. */
+  readonly #joinedAt = new WeakMap<Rider, number>();
   readonly #ready = new Set<Rider>();
   readonly #questions = new Map<number, Question>();
   /** Resolves when the host has let us in for the first time; rejects if the first link ends before. */
@@ -198,6 +206,7 @@ export class Session {
     }
     // No run has waited so far.
     if (!this.#aliases.size) this.#troubleSince = undefined;
+    this.#joinedAt.set(rider, performance.now());
     this.#seat(rider);
     this.#ref();
     if (this.#link) this.#board(rider);
@@ -218,6 +227,7 @@ export class Session {
     const hasBegun = !this.#grounded.has(rider);
     this.#unseat(rider, alias);
     if (hasBegun) this.sendLater({ type: 'DETACH', alias });
+    if (!this.#aliases.size) this.#wakeUp?.();
     this.#ref();
   }
 
@@ -241,6 +251,8 @@ export class Session {
   /** The host has answered a run, so no run waits for a link any more. */
   reached(): void {
     this.#troubleSince = undefined;
+    this.#left?.close();
+    this.#left = undefined;
   }
 
   /** The link has achieved something: if it is lost, the next dial need not wait. */
@@ -269,13 +281,44 @@ export class Session {
     this.#fill();
   }
 
+  /**
+   * Moves its only run from a shared link to one of its own, on which it goes on at its next byte: where much travels,
+   * each process on the way costs as much as ours. Where there is no such link, it stays.
+   */
+  async moveToOwnLink(): Promise<void> {
+    const { dialOwn } = this.#options;
+    const shared = this.link;
+    if (!dialOwn || !shared || this.#stopMove) return;
+    this.#stopMove = new AbortController();
+    try {
+      const dialled = await dialOwn(this.#stopMove.signal);
+      const greeting = await dialled.greeting;
+      if (this.link !== shared || this.#closed || this.#questions.size || this.#aliases.size !== 1) {
+        dialled.link.close();
+        return;
+      }
+      this.#dial = dialOwn;
+      for (const rider of this.#aliases.keys()) rider.linkLost();
+      this.#drop();
+      this.#left = shared;
+      (shared.stream as { unref?: () => void }).unref?.();
+      // It is not counted as a loss.
+      this.resumes -= 1;
+      await this.#adopt({ ...dialled, greeting: Promise.resolve(greeting) });
+    } catch {
+      // The shared one does as well.
+    }
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = new SendallError('CLOSED', 'the connection to the host was closed by this program');
     this.#wakeUp?.();
     this.#stopDial?.abort(this.#closed);
+    this.#stopMove?.abort(this.#closed);
     this.#abandon(this.#closed);
     this.#link?.close();
+    this.#left?.close();
     this.#drop();
   }
 
@@ -358,7 +401,10 @@ export class Session {
     }
     for (const rider of grounded) this.#board(rider);
     link.handOver({
-      message: (message) => this.#message(message),
+      message: (message) => {
+        // Nothing of a link that was left counts.
+        if (link === this.#link) this.#message(message);
+      },
       roomy: () => this.#fill(),
       closed: (error) => this.#lost(link, error ?? new UnreachableError('the host closed the link')),
     });
@@ -467,8 +513,9 @@ export class Session {
           this.#abandon(this.#lastError);
           return;
         }
-        if (tries + 1 >= FIRST_TRIES && performance.now() - since >= this.#options.retryFor)
-          for (const [rider, alias] of this.#aliases) if (!rider.boarded) this.#dismiss(rider, alias);
+        if (tries + 1 >= FIRST_TRIES)
+          for (const [rider, alias] of this.#aliases)
+            if (!rider.boarded && this.#waited(rider, since) >= this.#options.retryFor) this.#dismiss(rider, alias);
         if (this.#closed || this.#giveUp(since)) return;
       }
     }
@@ -508,17 +555,24 @@ export class Session {
 
   /** Milliseconds until the first run gives up. */
   #nextDeadline(since: number): number {
-    let shortest = Infinity;
-    for (const { giveUpAfter } of this.#aliases.keys())
-      shortest = Math.min(shortest, giveUpAfter ?? this.#options.giveUpAfter);
-    return Math.max(0, since + shortest - performance.now());
+    let left = Infinity;
+    for (const rider of this.#aliases.keys()) left = Math.min(left, this.#patience(rider) - this.#waited(rider, since));
+    return Math.max(0, left);
+  }
+
+  #patience({ giveUpAfter = this.#options.giveUpAfter }: Rider): number {
+    return giveUpAfter;
+  }
+
+  /** Milliseconds that a run has waited for a link. `since`: when the link was lost. */
+  #waited(rider: Rider, since: number): number {
+    return performance.now() - Math.max(since, this.#joinedAt.get(rider)!);
   }
 
   /** Gives up runs that have waited long enough. True when no waiting run is left. */
   #giveUp(since: number): boolean {
-    const waited = performance.now() - since;
     for (const [rider, alias] of this.#aliases)
-      if (waited >= (rider.giveUpAfter ?? this.#options.giveUpAfter)) this.#dismiss(rider, alias);
+      if (this.#waited(rider, since) >= this.#patience(rider)) this.#dismiss(rider, alias);
     if (this.#aliases.size) return false;
     // The next run's wait starts afresh.
     this.#troubleSince = undefined;

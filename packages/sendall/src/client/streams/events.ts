@@ -13,6 +13,8 @@ export type RunEvent =
       readonly bytes: Buffer;
       /** With `capture: 'exact'` or `'ordered'`, each such event is one write: see `OutputRecord`. */
       readonly order?: 'read' | 'written';
+      /** The same: microseconds since the command's start. Undefined for a write that came before events were read. */
+      readonly timeUs?: number | undefined;
     }
   | { readonly event: 'resumed'; readonly offsets: { readonly stdout: number; readonly stderr: number } }
   | ({ readonly event: 'gap' } & Gap)

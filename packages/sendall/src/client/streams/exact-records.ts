@@ -40,6 +40,8 @@ export class ExactRecords {
   #wake: (() => void) | undefined;
   #ended = false;
   #order: OutputRecord['order'] = 'written';
+  /** The time of the record that is being delivered. */
+  #timeUs: number | undefined;
 
   /** Feeds the records of the log into the two streams. */
   constructor(log: Inbound, stdout: Inbound, stderr: Inbound) {
@@ -64,9 +66,9 @@ export class ExactRecords {
     this.log.deliver = (bytes) => this.log.consumed(bytes.length);
   }
 
-  /** The fields common to all records. */
-  get mark(): Pick<OutputRecord, 'order'> {
-    return { order: this.#order };
+  /** The fields of the record that is being delivered; its time is unknown when none is. */
+  get mark(): { readonly order: OutputRecord['order']; readonly timeUs: number | undefined } {
+    return { order: this.#order, timeUs: this.#timeUs };
   }
 
   /** No more records will arrive. */
@@ -102,12 +104,14 @@ export class ExactRecords {
     this.#order = frame[0]! & AS_READ ? 'read' : 'written';
     const inbound = stream === 'stderr' ? this.#stderr : this.#stdout;
     const bytes = frame.subarray(HEADER);
+    const timeUs = frame.readUIntBE(1, 6);
     if (this.#queue) {
-      const timeUs = frame.readUIntBE(1, 6);
       this.#queue.push({ stream, offset: inbound.next, timeUs, bytes: Buffer.from(bytes), order: this.#order });
       this.#queued += bytes.length;
     }
+    this.#timeUs = timeUs;
     inbound.receive(inbound.next, bytes);
+    this.#timeUs = undefined;
   }
 
   #signal(): void {

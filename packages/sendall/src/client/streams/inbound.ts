@@ -79,6 +79,12 @@ export class Inbound {
     this.#ackEvery = TERMINAL_WINDOW / 4;
   }
 
+  /** At most so many bytes are under way or unread. */
+  narrow(bytes: number): void {
+    this.#window = Math.min(this.#window, bytes);
+    this.#largest = Math.min(this.#largest, bytes);
+  }
+
   /** The most unacknowledged bytes the host may keep: acknowledge in time. */
   set spoolMax(bytes: number) {
     this.#ackEvery = Math.max(1, Math.min(this.#ackEvery, Math.floor(bytes / 4)));

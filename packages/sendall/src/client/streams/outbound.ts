@@ -7,7 +7,7 @@ import { ProtocolError } from '../../errors.js';
 import { PIECE } from '../../link/link.js';
 import { MAX_DATA } from '../../protocol/messages.js';
 
-/** Bytes kept for a resume before the writer must wait; more, if the host allows more. */
+/** Bytes kept for a resume before the writer must wait; more, if the host allows more and the link would run dry. */
 const KEPT = 1024 * 1024;
 const MOST_KEPT = 16 * 1024 * 1024;
 const SMALLEST_BLOCK = 4 * 1024;
@@ -34,6 +34,8 @@ export class Outbound extends Writable {
   #burst = Infinity;
   /** Offset of the next byte to be written. */
   #next = 0;
+  /** Bytes kept at most while the writer need not wait. */
+  #most = KEPT;
   #blocks: Block[] = [];
   /** Memory of acknowledged blocks, for reuse. */
   #spare: Buffer[] = [];
@@ -95,6 +97,8 @@ export class Outbound extends Writable {
   acknowledge(offset: number, ended: boolean): boolean {
     const news = offset > this.#acked;
     if (news) {
+      // All was sent, and the writer waited for the host to say so: more has to be on its way at once.
+      if (this.#waiting && this.#sent === this.#next) this.#most = Math.min(this.#most * 2, MOST_KEPT);
       this.#acked = offset;
       this.#burst = this.#burst >= KEPT ? Infinity : this.#burst * 2;
       if (this.#burst !== Infinity) this.wake();
@@ -179,7 +183,7 @@ export class Outbound extends Writable {
 
   /** Whether the writer may go on. */
   get #roomy(): boolean {
-    return this.#next - this.#acked < Math.min(Math.max(KEPT, this.#limit - this.#acked), MOST_KEPT);
+    return this.#next - this.#acked < Math.min(Math.max(KEPT, this.#limit - this.#acked), this.#most);
   }
 
   #keep(bytes: Buffer): void {

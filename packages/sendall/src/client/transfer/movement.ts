@@ -15,6 +15,8 @@ export interface SharedBySiblings {
 }
 
 export interface MovementOptions extends SharedBySiblings {
+  /** Called once, when much has travelled. */
+  readonly muchTravels?: (() => void) | undefined;
   /** Called with each file as it comes to its end; the transfer waits for it. */
   readonly onFile: (file: TransferFile) => Promise<void>;
   readonly signal: AbortSignal;
@@ -40,8 +42,8 @@ export class Movement {
 
   constructor(
     { direction, sources, content, destination, placing }: PreparedTransfer,
-    streams: { readonly input: Readable; readonly output: Writable },
-    { onFile, signal, reads, into }: MovementOptions,
+    streams: { readonly input: Readable; readonly output: Writable; readonly copies: boolean },
+    { onFile, signal, reads, into, muchTravels }: MovementOptions,
   ) {
     const { mode, ...settings } = placing;
     const named = destination instanceof Uint8Array ? Buffer.from(destination) : Buffer.alloc(0);
@@ -50,6 +52,7 @@ export class Movement {
       settings: { ...settings, ...(mode !== undefined && { mode }), ...(into !== undefined && { into }) },
       onFile: async (event: FileEvent) => await onFile(this.#count(event)),
       signal,
+      onMuch: muchTravels,
     };
     const sending = reads === undefined ? options : { ...options, reads };
     if (direction === 'push')

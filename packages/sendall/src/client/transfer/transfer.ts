@@ -23,7 +23,7 @@ import {
   type TransferProgress,
   type TransferResult,
 } from './result.js';
-import type { Movement, SharedBySiblings } from './movement.js';
+import type { Movement, MovementOptions } from './movement.js';
 
 /** Milliseconds between two progress events. */
 const PERIOD = 250;
@@ -58,7 +58,7 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
   readonly host: string;
   readonly #prepared: PreparedTransfer;
   readonly #begin: BeginTransfer;
-  readonly #shared: SharedBySiblings;
+  readonly #shared: Pick<MovementOptions, 'reads' | 'muchTravels'>;
   readonly #result = new Deferred<TransferResult>();
   readonly #begunAt = performance.now();
   readonly #problems: TransferProblem[] = [];
@@ -83,7 +83,12 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
   #telling = false;
 
   /** @internal Use Host.push and Host.pull. */
-  constructor(host: string, prepared: PreparedTransfer, begin: BeginTransfer, shared: SharedBySiblings = {}) {
+  constructor(
+    host: string,
+    prepared: PreparedTransfer,
+    begin: BeginTransfer,
+    shared: Pick<MovementOptions, 'reads' | 'muchTravels'> = {},
+  ) {
     this.host = host;
     this.#prepared = prepared;
     this.#begin = begin;
@@ -235,7 +240,8 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
   /** Moves the files over the run's streams. Resolves to the reason why that ended early. */
   async #move(run: Run): Promise<Error | undefined> {
     // These exist from the run's first turn on, whatever loads meanwhile.
-    const streams = { input: run.stdout, output: run.stdin };
+    // Our stdin keeps what is not acknowledged in memory of its own.
+    const streams = { input: run.stdout, output: run.stdin, copies: true };
     try {
       const { Movement: MovementOfFiles } = await import('./movement.js');
       this.#problems.length = 0;
@@ -262,7 +268,7 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
       () => true,
       () => true,
     );
-    if ((error as { code?: unknown }).code === 'ENDED') {
+    if (codeOf(error) === 'ENDED') {
       let stop: () => void = () => undefined;
       const late = new Promise<boolean>((resolve) => (stop = after(LAST_MOMENTS, () => resolve(false))));
       const ended = await Promise.race([isOver, late]);
@@ -277,7 +283,9 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
     const isOwn = result.outcome === 'ok' || result.outcome === 'failed';
     if (failure && (isOwn || result.outcome === 'cancelled')) {
       this.#cause ??= failure;
-      return ['failed', lastLine(result) ?? failure.message];
+      // That its stream ended says less than how the program did.
+      const own = codeOf(failure) === 'ENDED' && !result.ok ? result.reason : failure.message;
+      return ['failed', lastLine(result) ?? own];
     }
     if (!isOwn) return [result.outcome, result.reason];
     const { failed, files } = this.#counts;
@@ -345,6 +353,8 @@ export class Transfer implements PromiseLike<TransferResult>, AsyncIterable<Tran
     }
   }
 }
+
+const codeOf = (error: Error): unknown => (error as { code?: unknown }).code;
 
 /** The last line that the program there wrote on stderr. */
 function lastLine({ stderr }: Result): string | undefined {

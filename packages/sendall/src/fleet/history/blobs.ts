@@ -89,8 +89,23 @@ export class Blobs {
     }
   }
 
-  /** Removes blobs; those that are gone already are no fault. */
-  remove(digests: Iterable<string>): void {
-    for (const sha256 of digests) rmSync(join(this.#path, sha256), { force: true });
+  /** When each of these was used last. Those that are not there are left out. */
+  uses(digests: Iterable<string>): Map<string, number> {
+    const uses = new Map<string, number>();
+    for (const sha256 of digests) {
+      const usedMs = this.#usedMs(sha256);
+      if (usedMs !== undefined) uses.set(sha256, usedMs);
+    }
+    return uses;
+  }
+
+  /** Removes blobs, unless they were used since; those that are gone already are no fault. */
+  remove(uses: Iterable<readonly [sha256: string, usedMs: number]>): void {
+    for (const [sha256, usedMs] of uses)
+      if (this.#usedMs(sha256) === usedMs) rmSync(join(this.#path, sha256), { force: true });
+  }
+
+  #usedMs(sha256: string): number | undefined {
+    return lstatSync(join(this.#path, sha256), { throwIfNoEntry: false })?.mtimeMs;
   }
 }

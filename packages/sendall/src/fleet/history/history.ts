@@ -159,12 +159,14 @@ export class History {
     index.append({ run: runId, at: this.#now(), forgotten: true });
     index.close();
     const own = runFile(this.#folder, runId);
-    const unused = digestsIn(own);
+    const blobs = new Blobs(this.#folder);
+    // A run that uses one from now on may record that in a file that was looked at before.
+    const unused = blobs.uses(digestsIn(own));
     rmSync(own, { force: true });
     if (!unused.size) return;
     for (const name of readdirSync(this.#folder.path))
       if (RUN_FILE.test(name)) for (const sha256 of digestsIn(join(this.#folder.path, name))) unused.delete(sha256);
-    new Blobs(this.#folder).remove(unused);
+    blobs.remove(unused);
   }
 }
 

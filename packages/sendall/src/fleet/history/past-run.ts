@@ -37,7 +37,7 @@ export class PastRun {
   readonly #closed: Closed | undefined;
   readonly #folder: HistoryFolder;
   readonly #blobs: Blobs;
-  #hosts: { turns: ReadonlySet<string>; ends: ReadonlyMap<string, HostEnd>; damaged: number } | undefined;
+  #hosts: { turns: ReadonlyMap<string, number>; ends: ReadonlyMap<string, HostEnd>; damaged: number } | undefined;
 
   /** @internal Use History. `begun`: all records of its begin, oldest first. */
   constructor(begun: readonly Begun[], closed: Closed | undefined, forgotten: boolean, folder: HistoryFolder) {
@@ -144,6 +144,16 @@ export class PastRun {
     return all.filter(({ host }) => !['waiting', 'neverStarted', 'unreachable'].includes(states.get(host)!));
   }
 
+  /** When the host had its turn, in milliseconds since the epoch; undefined when that was not seen. */
+  turnOn(host: string): number | undefined {
+    return this.#file.turns.get(host);
+  }
+
+  /** How the command ended on a host, without its output; undefined while it is not known here. */
+  endOn(host: string): Pick<HostEnd, 'at' | 'outcome' | 'code' | 'reason' | 'durationMs'> | undefined {
+    return this.#file.ends.get(host);
+  }
+
   /** The result on a host; undefined while it is not known here. `digests`: with those of its output in any case. */
   resultOn(host: string, { digests = false } = {}): Result | undefined {
     const end = this.#file.ends.get(host);
@@ -194,13 +204,13 @@ export class PastRun {
 
 function readHosts(path: string) {
   const { records, damaged } = new RecordLog(path).read();
-  const turns = new Set<string>();
+  const turns = new Map<string, number>();
   const ends = new Map<string, HostEnd>();
   let wrong = damaged;
   for (const value of records) {
     const record = hostRecord(value);
     if (!record) wrong++;
-    else if ('turn' in record) turns.add(record.host);
+    else if ('turn' in record) turns.set(record.host, record.turn);
     else ends.set(record.host, record);
   }
   return { turns, ends, damaged: wrong };

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SendallError } from '../../errors.js';
 import { ensurePrivateFolder, MAX_SOCKET_PATH, type Home } from '../../home.js';
@@ -46,7 +47,7 @@ export interface KeeperOptions {
   idleExitMs?: number;
   /** For a keeper that has to be started; one that runs learns them by ASK limits. */
   limits?: Partial<KeeperLimits>;
-  /** Milliseconds for a start and the greeting. @default 10000 */
+  /** Milliseconds for a start and the greeting; a machine at work may need many seconds. @default 120000 */
   timeoutMs?: number;
   /** The keeper's program. @default main.js beside this file */
   program?: string;
@@ -71,6 +72,12 @@ export interface KeeperEvents {
 /** Its heap is small: threads that help to collect garbage cost more, woken for each little lot, than they save. */
 const FLAGS = ['--single-threaded-gc'];
 
+/** A keeper that cannot start says so, or ends: this is for one that hangs. */
+const START_WITHIN = 120_000;
+/** Milliseconds before a keeper that was just ending is looked for again, and for which its end may be waited for. */
+const ENDING_PAUSE = 20;
+const ENDING_WITHIN = 10_000;
+
 /** What the keeper gets of the agent's environment: commands get a rebuilt one anyway. */
 const PASSED_ON = ['HOME', 'LANG', 'LC_ALL', 'LC_CTYPE', 'PATH', 'TZ', 'USER', 'LOGNAME', 'SENDALL_FAULT'];
 
@@ -90,13 +97,46 @@ export async function ensureKeeper(home: Home, options: KeeperOptions & KeeperEv
     );
   ensurePrivateFolder(home.state);
   ensurePrivateFolder(home.runtime);
-  const deadline = performance.now() + (options.timeoutMs ?? 10_000);
+  const deadline = performance.now() + (options.timeoutMs ?? START_WITHIN);
+  let endsBy = Infinity;
   for (;;) {
     const socket = await dial(home.keeperSocket);
-    if (socket) return greet(socket, options, deadline);
-    await startKeeper(home, limits, options, deadline);
+    if (socket) {
+      const link = await greet(socket, options, deadline);
+      if (link) return link;
+      // A keeper that is ending serves no more agents, and another one can start when it has gone.
+      const now = performance.now();
+      if (now > endsBy) throw new SendallError('KEEPER', 'the keeper closed the connection');
+      endsBy = Math.min(endsBy, now + ENDING_WITHIN);
+      await pause(ENDING_PAUSE);
+    } else await startKeeper(home, limits, options, deadline);
     if (performance.now() > deadline) throw new SendallError('KEEPER', 'the keeper did not come up in time');
   }
+}
+
+/**
+ * Asks this home's keeper to end as soon as it has no command. True: it ends now, or there was none. False: it goes on for
+ * commands, also for one that has just begun.
+ * @throws SendallError KEEPER when its socket cannot be used.
+ */
+export async function retireKeeper(home: Home): Promise<boolean> {
+  const socket = await dial(home.keeperSocket);
+  if (!socket) return true;
+  const [RETIRE, STATUS] = [1, 2];
+  let goOn!: (isOver: false) => void;
+  const goesOn = new Promise<false>((resolve) => (goOn = resolve));
+  const onMessage = (message: Message): void => {
+    if (message.type === 'ANSWER' && message.opId === STATUS) goOn(false);
+  };
+  // One of another protocol goes on for its commands: without any, it ends at this greeting.
+  const link = await greet(socket, { onMessage }, performance.now() + START_WITHIN).catch(() => false as const);
+  if (!link) return link === undefined;
+  link.send({ type: 'ASK', alias: 0, opId: RETIRE, what: 'retire' });
+  // One that ends does not come to answer this.
+  link.send({ type: 'ASK', alias: 0, opId: STATUS, what: 'status' });
+  const isOver = await Promise.race([link.closed.then(() => true), goesOn]);
+  link.close();
+  return isOver;
 }
 
 /** A connected socket; undefined when no keeper listens there. */
@@ -164,8 +204,10 @@ async function startKeeper(
   });
 }
 
-function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise<KeeperLink> {
+/** Greets the keeper; undefined when it closes the connection without a word, as one that ends does. */
+function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise<KeeperLink | undefined> {
   return new Promise((resolve, reject) => {
+    let heard = false;
     let greeted = false;
     let linked = false;
     let close: (error: Error | undefined) => void;
@@ -181,6 +223,7 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       ...(options.onForward ? { forward: options.onForward.bind(options) } : {}),
       message(message) {
         if (linked) return options.onMessage(message);
+        heard = true;
         if (message.type === 'HELLO_OK') greeted = true;
         else if (message.type === 'LINK_ERROR')
           reject(new SendallError('KEEPER', `the keeper does not agree: ${message.message}`));
@@ -195,7 +238,9 @@ function greet(socket: Socket, options: KeeperEvents, deadline: number): Promise
       closed(error) {
         clearTimeout(timer);
         close(error);
-        reject(new SendallError('KEEPER', 'the keeper closed the connection', { cause: error }));
+        const code = (error as NodeJS.ErrnoException | undefined)?.code;
+        if (!heard && (!error || code === 'ECONNRESET' || code === 'EPIPE')) return resolve(undefined);
+        return reject(new SendallError('KEEPER', 'the keeper closed the connection', { cause: error }));
       },
     });
     wire.send({

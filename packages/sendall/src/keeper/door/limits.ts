@@ -48,6 +48,11 @@ export const DEFAULT_LIMITS = {
   keepMs: 24 * HOUR,
   /** How far in the future a run's notAfter may lie. */
   maxNotAfterMs: 31 * 24 * HOUR,
+  /**
+   * How long a command that is nothing without its caller waits for one whose process has closed the connection: it may be
+   * on its way back.
+   */
+  callerGraceMs: 30_000,
   /** TERM to KILL, unless the spec says otherwise. */
   killGraceMs: 5000,
   /** stdin bytes taken from the caller ahead of the command. */

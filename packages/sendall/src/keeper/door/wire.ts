@@ -10,6 +10,7 @@ const LONGEST = MAX_FRAME + 64 * 1024;
 const FRAMING = lengthPrefixed({ maxFrameLength: LONGEST });
 /** Pieces from this size on are put together in memory that is used again. */
 const LARGE = 8 * 1024;
+const NOTHING = Buffer.alloc(0);
 
 /** What the owner of a Wire hears. `message` is called once a frame, synchronously for all frames of a chunk. */
 export interface WireEvents {
@@ -35,6 +36,8 @@ export class Wire {
   /** Bytes that may wait before it counts as congested. */
   backlog: number;
   readonly #leaving: (() => void) | undefined;
+  /** What waited has gone out. */
+  readonly #drained: () => void;
   readonly #encoder = FRAMING.encoder();
   #frames: Buffer[] = [];
   /** Bytes in `#frames`. */
@@ -43,6 +46,8 @@ export class Wire {
   #batch: Batch | undefined;
   #held = false;
   #scheduled = false;
+  /** It will be flushed in a moment. */
+  #isDue = false;
   #error: Error | undefined;
 
   constructor(socket: Socket, events: WireEvents, backlog = 1024 * 1024) {
@@ -64,13 +69,14 @@ export class Wire {
       }
     };
     socket.on('data', (chunk) => decoding(() => decoder.push(chunk, onFrame)));
-    socket.on('drain', () => {
+    this.#drained = () => {
       events.roomy();
       if (!this.#held || this.congested) return;
       this.#held = false;
       decoding(() => decoder.resume(onFrame));
       if (!this.#held) socket.resume();
-    });
+    };
+    socket.on('drain', this.#drained);
     socket.on('error', (error) => (this.#error ??= error));
     socket.on('end', () => {
       try {
@@ -94,6 +100,19 @@ export class Wire {
     if (frame.length > LONGEST) return false;
     this.#gather(frame);
     return true;
+  }
+
+  /** As `send`, for what is not urgent: it leaves with the next message, at the latest after a millisecond. */
+  sendLater(message: Control, alias = message.alias): void {
+    const frame = encodeFor(alias, message);
+    this.#frames.push(frame);
+    this.#gathered += frame.length;
+    if (this.#scheduled || this.#isDue) return;
+    this.#isDue = true;
+    setTimeout(() => {
+      this.#isDue = false;
+      this.flush();
+    }, 1);
   }
 
   /** Sends a piece of a stream; the bytes are copied. */
@@ -136,15 +155,24 @@ export class Wire {
     const batch = this.#batch;
     if (!batch && this.#frames.length === 0) return;
     this.#leaving?.();
+    const waited = this.congested;
     if (batch) {
       this.#batch = undefined;
       if (!this.#socket.destroyed) batch.writeTo(this.#socket);
     }
-    if (this.#frames.length === 0) return;
-    const bytes = this.#encoder.encodeAll(this.#frames);
-    this.#frames = [];
-    this.#gathered = 0;
-    if (!this.#socket.destroyed) this.#socket.write(bytes);
+    if (this.#frames.length > 0) {
+      const bytes = this.#encoder.encodeAll(this.#frames);
+      this.#frames = [];
+      this.#gathered = 0;
+      if (!this.#socket.destroyed) this.#socket.write(bytes);
+    }
+    if (waited || this.congested) this.#awaitDrain();
+  }
+
+  /** A socket tells of a drain only behind more than it holds by itself, and a backlog may be smaller. */
+  #awaitDrain(): void {
+    const { writable, writableNeedDrain } = this.#socket;
+    if (writable && !writableNeedDrain) this.#socket.write(NOTHING, (error) => void (error ?? this.#drained()));
   }
 
   /** Says why, then closes. */

@@ -197,11 +197,6 @@ export class KeeperLog {
     return { index, size, head: hashBytes(root) };
   }
 
-  /** Whether the last durable head covers a record. */
-  covers(index: number): boolean {
-    return index < this.#durable;
-  }
-
   #syncing(): () => void {
     const { size } = this;
     return () => {

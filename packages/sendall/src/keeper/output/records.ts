@@ -28,17 +28,23 @@ class Log {
   }
 }
 
-/** How many bytes of a piece of the log are whole records with at most `most` bytes of output, and how many that is. */
-export function fitRecords(log: Buffer, most: number): { length: number; output: number } {
-  let length = 0;
-  let output = 0;
-  while (length < log.length) {
-    const size = 4 + log.readUInt32BE(length);
-    if (output + size - RECORD_HEADER > most) break;
-    output += size - RECORD_HEADER;
-    length += size;
+/** Bytes of both streams that stand in records. */
+export interface Recorded {
+  stdout: number;
+  stderr: number;
+}
+
+/** How many bytes of a piece of the log are whole records with at most `most` bytes of output, and how many those are. */
+export function fitRecords(log: Buffer, most: number): Recorded & { length: number } {
+  const fit = { length: 0, stdout: 0, stderr: 0 };
+  while (fit.length < log.length) {
+    const size = 4 + log.readUInt32BE(fit.length);
+    const output = size - RECORD_HEADER;
+    if (fit.stdout + fit.stderr + output > most) break;
+    fit[(log[fit.length + 4]! & ~AS_READ) === STREAM.stderr ? 'stderr' : 'stdout'] += output;
+    fit.length += size;
   }
-  return { length, output };
+  return fit;
 }
 
 interface End {

@@ -1,9 +1,12 @@
 /**
  * Fault points for tests: `SENDALL_FAULT=NAME[:N]` in the keeper's environment kills it (SIGKILL, as a crash would be)
- * the N-th time it comes to that point. Read once at start; without it `fault` does nothing.
+ * the N-th time it comes to that point; of several, with commas between, each counts from the one before it on. Read once
+ * at start; without it `fault` does nothing.
  */
-const [name, count] = (process.env.SENDALL_FAULT ?? '').split(':');
-let left = Number(count ?? 1);
+const steps = (process.env.SENDALL_FAULT ?? '').split(',').map((step) => {
+  const [name = '', count = '1'] = step.split(':');
+  return { name, left: Number(count) };
+});
 
 export type FaultPoint =
   | 'before-intent'
@@ -23,8 +26,11 @@ export type FaultPoint =
   | 'before-compaction-rename'
   | 'after-compaction-rename';
 
-export const fault: (point: FaultPoint) => void = name
+export const fault: (point: FaultPoint) => void = steps[0]?.name
   ? (point) => {
-      if (point === name && --left === 0) process.kill(process.pid, 'SIGKILL');
+      const [step] = steps;
+      if (point !== step?.name || --step.left > 0) return;
+      steps.shift();
+      if (!steps.length) process.kill(process.pid, 'SIGKILL');
     }
   : () => {};

@@ -56,6 +56,18 @@ export class KeeperAttachment {
     this.#owner.wire.send({ type: 'OP_OK', alias: this.alias, opId, result, signalled: [], survivors: [] });
   }
 
+  /** Sends what was said so far now, instead of at the end of what this process does at this moment. */
+  hurry(): void {
+    this.flush();
+    this.#owner.wire.flush();
+  }
+
+  /** Sends a message that callers seldom wait for. */
+  sendLater(message: ToAttachment): void {
+    this.flush();
+    this.#owner.wire.sendLater(message as Control, this.alias);
+  }
+
   /** The command waits for room. Told once: a slow reader may make it wait again and again. */
   waits(what: string): void {
     if (this.#followsBlocked) this.send({ type: 'BLOCKED', what });

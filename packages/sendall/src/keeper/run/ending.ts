@@ -1,6 +1,6 @@
 /** Ends a whole tree: TERM, a grace, then KILL; and says what it could not end. */
 import type { ProcessInfo } from '../../protocol/messages.js';
-import { describeAll } from '../system/processes.js';
+import { describeAll, isAlive } from '../system/processes.js';
 import type { Native } from '../system/native.js';
 import { signalAll, type Tree } from '../system/tree.js';
 
@@ -49,6 +49,8 @@ export class Ending {
   /** A process may have ended: perhaps it was the last. */
   check(): void {
     if (this.#killing || this.#over || this.#tree.alive()) return;
+    // Before a process has ended for good, its children are not ours to be found.
+    if (this.#signalled.some(isAlive)) return;
     // The second look goes another way.
     const members = this.#tree.members();
     if (members.length === 0) this.#finish();

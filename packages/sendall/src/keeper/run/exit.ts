@@ -7,6 +7,8 @@ import type { EndReport } from './ending.js';
 /** What a run knows of its end beside the status that its leader left. */
 export interface End {
   readonly upto: Exit['upto'];
+  /** Without pipes of their own, how much the streams have in the records. */
+  readonly recorded: Exit['recorded'];
   readonly startMs: number;
   readonly endMs: number;
   /** Why the keeper ended it. */
@@ -16,7 +18,7 @@ export interface End {
 }
 
 /** The exit of a command that has left `status`. */
-export function exitOf(status: Status, { upto, startMs, endMs, cause, reason, report }: End): Exit {
+export function exitOf(status: Status, { upto, recorded, startMs, endMs, cause, reason, report }: End): Exit {
   const maxRssKb = status.maxRssKb ?? 0;
   return {
     code: status.code,
@@ -25,6 +27,7 @@ export function exitOf(status: Status, { upto, startMs, endMs, cause, reason, re
     cause,
     reason,
     upto,
+    recorded,
     startMs,
     endMs,
     userUs: status.userUs,

@@ -7,7 +7,7 @@ import { listedWords } from './shown-words.js';
 /** What LIST tells of a run. */
 export function infoOf(run: KeeperRun): RunInfo {
   const { runId, name, openedMs, tags, principal } = run.identity;
-  const { started, exit, audience } = run;
+  const { started, exit, audience, recorded } = run;
   const streams = run.streams();
   const length = (stream: number): number | undefined => streams.find((state) => state.stream === stream)?.next;
   return {
@@ -25,8 +25,8 @@ export function infoOf(run: KeeperRun): RunInfo {
     blocked: run.blocked,
     attached: audience.attachments.size,
     controlled: audience.controller !== undefined || undefined,
-    stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty),
-    stderrBytes: length(STREAM.stderr),
+    stdoutBytes: length(STREAM.stdout) ?? length(STREAM.pty) ?? recorded?.stdout,
+    stderrBytes: length(STREAM.stderr) ?? recorded?.stderr,
     principal,
     tags,
     reason: exit?.reason ?? run.facts.refused?.message,

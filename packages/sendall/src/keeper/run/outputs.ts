@@ -2,7 +2,7 @@
 import { STREAM, type Exit, type Spec, type StreamState } from '../../protocol/messages.js';
 import type { SpoolBudget } from '../output/budget.js';
 import { Output, type OutputEvents, type Overflow } from '../output/output.js';
-import { fitRecords } from '../output/records.js';
+import { fitRecords, type Recorded } from '../output/records.js';
 import type { OpenedStream } from './start.js';
 import type { RunServices } from './services.js';
 
@@ -41,6 +41,7 @@ export class Outputs implements OutputEvents {
   #gseq = 0;
   /** Bytes of output that count against `maxOutput`. */
   #written = 0;
+  #recorded: Recorded | undefined;
 
   constructor(services: RunServices, principal: string, events: OutputsEvents) {
     this.#services = services;
@@ -123,6 +124,11 @@ export class Outputs implements OutputEvents {
     else if (stream <= STREAM.records) this.#unread.add(stream);
   }
 
+  /** Whether its reader went before the start. */
+  isUnread(stream: number): boolean {
+    return this.#unread.has(stream);
+  }
+
   /** Whether a caller is in control. */
   set attended(attended: boolean) {
     for (const output of this.#outputs) output.attended = attended;
@@ -170,17 +176,27 @@ export class Outputs implements OutputEvents {
     }));
   }
 
+  /** With `capture` "exact" or "ordered": how much each stream has in the records that were read. */
+  get recorded(): Readonly<Recorded> | undefined {
+    return this.#recorded;
+  }
+
   // -- what each tells
 
   allowed({ stream }: Output, bytes: Buffer): number {
     const max = this.#spec?.maxOutput;
-    if (max === undefined) return bytes.length;
-    // Records are not cut in two, and what stands before their bytes is not the command's.
-    const left = max - this.#written;
-    const fit = stream === STREAM.records ? fitRecords(bytes, left) : undefined;
-    const length = fit?.length ?? Math.min(bytes.length, left);
-    this.#written += fit?.output ?? length;
-    if (length === bytes.length) return length;
+    if (max === undefined && stream !== STREAM.records) return bytes.length;
+    const left = max === undefined ? Infinity : max - this.#written;
+    let length = Math.min(bytes.length, left);
+    if (stream === STREAM.records) {
+      // Records are not cut in two, and what stands before their bytes is not the command's.
+      const fit = fitRecords(bytes, left);
+      const { stdout, stderr } = this.#recorded ?? { stdout: 0, stderr: 0 };
+      this.#recorded = { stdout: stdout + fit.stdout, stderr: stderr + fit.stderr };
+      this.#written += fit.stdout + fit.stderr;
+      ({ length } = fit);
+    } else this.#written += length;
+    if (max === undefined || length === bytes.length) return length;
     this.#events.exceeded(`it wrote more than ${max} bytes`);
     // Nor is what comes behind one that was too long.
     this.#written = max;

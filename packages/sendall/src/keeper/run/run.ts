@@ -110,6 +110,7 @@ export class KeeperRun implements OutputsEvents {
   #report: ReportPipe | undefined;
   /** Streams of a run whose outputs are closed for good. */
   #streams: StreamState[] = [];
+  #recorded: Exit['recorded'];
   #status: Status | undefined;
   #endedMs = 0;
   #startedAt = 0;
@@ -121,9 +122,14 @@ export class KeeperRun implements OutputsEvents {
   #operations: Operations | undefined;
   #afterStart: (() => void)[] = [];
   #deadlines: Deadlines | undefined;
-  #openedTold = false;
+  /** Its caller, without whom it is nothing, has gone: perhaps it comes back. */
+  #isDeserted = false;
+  /** The attachment of its OPEN, until OPENED is sent. Other attachments hear ATTACHED. */
+  opener: KeeperAttachment | undefined;
   /** EXIT waits until the log's record of it is on the disk. */
   syncsLog = false;
+  /** It waits for that now. */
+  #isExitDue = false;
   /** Processes of it were left behind its exit. */
   #outlived = false;
   /** It is an earlier keeper's: nothing of it is read or watched here. */
@@ -205,7 +211,7 @@ export class KeeperRun implements OutputsEvents {
   }
 
   /** Its id as the log has it. */
-  get #idText(): string {
+  get idText(): string {
     return (this.#text ??= formatRunId(this.identity.runId));
   }
 
@@ -254,7 +260,7 @@ export class KeeperRun implements OutputsEvents {
   prepare(): void {
     this.#phase = 'starting';
     const { native, children, cgroups, limitGroups } = this.#services;
-    const id = formatRunId(this.identity.runId);
+    const id = this.idText;
     const spec = this.#spec!;
     const { memory, processes } = spec.limits ?? {};
     let group: LimitGroup | undefined;
@@ -321,7 +327,7 @@ export class KeeperRun implements OutputsEvents {
       ...(tree.cgroup === undefined ? { ticks: statOf(pid)?.ticks } : { cgroup: tree.cgroup }),
     });
     this.#services.log.append('start', {
-      run: this.#idText,
+      run: this.idText,
       pid,
       program: launch.program.toString(),
       device: this.#grant?.device,
@@ -336,15 +342,18 @@ export class KeeperRun implements OutputsEvents {
       for (const attachment of this.audience.attachments) this.#screen.follow(attachment);
     }
     this.#outputs ??= new Outputs(this.#services, this.remembered.principal, this);
-    this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
     if (launch.input >= 0) this.#input.start(launch.input, launch.terminal !== undefined);
     else this.#input.discard();
     this.audience.tell({ type: 'STARTED', ...this.started! });
     this.#doAfterStart();
     this.#deadlines = new Deadlines((cause, reason) => this.end(cause, undefined, reason));
     this.#deadlines.start(spec, this.#endBy);
-    this.#watchAlone();
     if (tooMuch) this.end(tooMuch.cause, 0, tooMuch.reason);
+    // Last: with every stream ignored, this checks for the command's end and may find it.
+    const isTerminalUnread = this.#outputs.isUnread(STREAM.pty);
+    this.#outputs.start(launch.outputs, spec, this.folder, crowd && !spec.stdin && !spec.pty);
+    if (isTerminalUnread) this.#hangUp();
+    this.#watchAlone();
   }
 
   /** The command did not start, and never will. */
@@ -356,7 +365,7 @@ export class KeeperRun implements OutputsEvents {
     this.#enter({ kind: 'refused', no: this.no, code, message });
     const { rule } = this;
     const { principal } = this.remembered;
-    this.#services.log.append('refuse', { run: this.#idText, principal, rule, code, reason: message });
+    this.#services.log.append('refuse', { run: this.idText, principal, rule, code, reason: message });
     this.audience.tell({ type: 'REFUSED', runId: this.identity.runId, code, message, rule });
     this.#doAfterStart();
     for (const attachment of this.audience.attachments) attachment.release();
@@ -398,7 +407,7 @@ export class KeeperRun implements OutputsEvents {
   changed(): void {
     const { blocked } = this;
     if (blocked !== undefined) for (const attachment of this.audience.attachments) attachment.waits(blocked);
-    if (blocked !== undefined && this.remembered.passes) this.#watchAlone();
+    if (this.remembered.passes) this.#watchAlone();
     if (this.facts.exit && !this.exit) this.#conclude();
   }
 
@@ -453,7 +462,11 @@ export class KeeperRun implements OutputsEvents {
   stopStream(stream: number): void {
     if (!this.started && !this.over) this.#outputs ??= new Outputs(this.#services, this.remembered.principal, this);
     this.#outputs?.stop(stream);
-    if (stream !== STREAM.pty) return;
+    if (stream === STREAM.pty) this.#hangUp();
+  }
+
+  /** Its terminal has no reader any more: lets go of all of our ends, so that the command hears of it. */
+  #hangUp(): void {
     this.#stdin?.input.discard();
     this.#screen?.release();
   }
@@ -495,10 +508,10 @@ export class KeeperRun implements OutputsEvents {
     const { log } = this.#services;
     if (operation.type === 'SIGNAL') {
       const { signal, scope } = operation;
-      log.deed('signal', { run: this.#idText, ...by, signal: signalName(signal), scope });
+      log.deed('signal', { run: this.idText, ...by, signal: signalName(signal), scope });
     } else if (operation.type === 'CANCEL') {
       const { graceMs, reason } = operation;
-      log.deed('cancel', { run: this.#idText, ...by, graceMs, reason });
+      log.deed('cancel', { run: this.idText, ...by, graceMs, reason });
     }
   }
 
@@ -602,6 +615,7 @@ export class KeeperRun implements OutputsEvents {
     }
     const exit = exitOf(status, {
       upto: outputs.upto,
+      recorded: outputs.recorded,
       startMs: this.started!.startMs,
       endMs: this.#endedMs,
       cause: this.#cause,
@@ -622,11 +636,22 @@ export class KeeperRun implements OutputsEvents {
     this.#enter({ kind: 'exit', no: this.no, exit, stored: true, logIndex });
     publish({ what: 'exit', no: this.no });
     this.#phase = 'over';
-    if (this.syncsLog) this.#services.journal.sync(() => this.audience.tell({ type: 'EXIT', ...this.#toldExit! }));
-    else this.audience.tell({ type: 'EXIT', ...this.#toldExit! });
+    // With many runs, one write for several of them counts for more.
+    const isAlone = !this.syncsLog && this.#owner.live === 1;
+    if (this.syncsLog) {
+      this.#isExitDue = true;
+      this.#services.journal.sync(() => {
+        this.#isExitDue = false;
+        this.audience.tell({ type: 'EXIT', ...this.#toldExit! });
+      });
+    } else {
+      this.audience.tell({ type: 'EXIT', ...this.#toldExit! });
+      // Its caller waits for this; what is left to do here takes as long as the way there.
+      if (isAlone) for (const attachment of this.audience.attachments) attachment.hurry();
+    }
     this.#owner.exited(this);
-    if (!this.checkTree()) return;
-    log.append('tree', { run: this.#idText, state: 'outlives' });
+    if (!this.checkTree(isAlone)) return;
+    log.append('tree', { run: this.idText, state: 'outlives' });
     this.#outlived = true;
     this.#owner.watchTree(this);
     this.#boundTree();
@@ -646,18 +671,17 @@ export class KeeperRun implements OutputsEvents {
     const { verb } = this.#spec!;
     if (!reported || (verb !== 'put' && verb !== 'get')) return;
     const { principal } = this.remembered;
-    this.#services.log.note(verb, { run: this.#idText, principal, ...fileRecord(reported) });
+    this.#services.log.note(verb, { run: this.idText, principal, ...fileRecord(reported) });
   }
 
-  #exitRecord({ code, signal, cause, reason, upto, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
-    let stdout: number | undefined;
-    let stderr: number | undefined;
-    for (const { stream, offset } of upto) {
+  #exitRecord({ code, signal, cause, reason, upto, recorded, startMs, endMs, survivors }: Exit): RecordOf<'exit'> {
+    let { stdout, stderr }: Partial<NonNullable<Exit['recorded']>> = recorded ?? {};
+    for (const { stream, offset } of recorded ? [] : upto) {
       if (stream === STREAM.stderr) stderr = offset;
       else if (stream !== STREAM.stdin) stdout = offset;
     }
     return {
-      run: this.#idText,
+      run: this.idText,
       code,
       signal,
       cause,
@@ -669,8 +693,11 @@ export class KeeperRun implements OutputsEvents {
     };
   }
 
-  /** A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for. */
-  checkTree(): boolean {
+  /**
+   * A process has ended somewhere: perhaps it was the last of this tree. False when there is nothing to wait for.
+   * `exitWasSent`: just now, in a write of its own.
+   */
+  checkTree(exitWasSent = false): boolean {
     if (!this.#tree) return false;
     if (this.#ending) {
       this.#ending.check();
@@ -686,8 +713,10 @@ export class KeeperRun implements OutputsEvents {
     this.#stdin?.input.discard();
     this.#outputs?.finish();
     this.#enter({ kind: 'treeEnd', no: this.no });
-    if (this.#outlived) this.#services.log.note('tree', { run: this.#idText, state: 'ended' });
-    this.audience.tell({ type: 'TREE_END', survivors: [] });
+    if (this.#outlived) this.#services.log.note('tree', { run: this.idText, state: 'ended' });
+    for (const attachment of this.audience.attachments)
+      if (exitWasSent) attachment.sendLater({ type: 'TREE_END', survivors: [] });
+      else attachment.send({ type: 'TREE_END', survivors: [] });
     this.#settleWhenOver();
     return false;
   }
@@ -696,6 +725,7 @@ export class KeeperRun implements OutputsEvents {
   #settleWhenOver(): void {
     if (!this.treeEnded || this.#outputs?.allEnded === false) return;
     this.#streams = this.streams();
+    this.#recorded = this.recorded;
     this.#letGo();
     this.#owner.settled(this);
     this.#passWhenDone();
@@ -712,6 +742,7 @@ export class KeeperRun implements OutputsEvents {
     this.#spec = undefined;
     this.#grant = undefined;
     this.#secrets = [];
+    this.opener = undefined;
     this.#screen = undefined;
     this.audience.forgetHolder();
     const raw = this.#rawSpec;
@@ -771,12 +802,16 @@ export class KeeperRun implements OutputsEvents {
     this.#watchAlone();
   }
 
-  /** `left`: its caller will not come back, so a run that is nothing without its caller ends. */
-  detach(attachment: KeeperAttachment, left = false): void {
+  /**
+   * A run that is nothing without its caller ends if it has `left`, and ends soon if it is `gone` and does not come back.
+   */
+  detach(attachment: KeeperAttachment, { left, gone }: Pick<MessageNamed<'DETACH'>, 'left' | 'gone'> = {}): void {
     this.audience.leave(attachment);
     this.#screen?.leave(attachment);
+    const isNothing = attachment.control && isNothingAlone(this.#spec) && !this.audience.controller;
+    if (isNothing && gone) this.#isDeserted = true;
     this.#watchAlone();
-    if (left && attachment.control && isNothingAlone(this.#spec) && !this.audience.controller) this.#endAlone();
+    if (isNothing && left) this.#endAlone();
     this.#passWhenDone();
   }
 
@@ -791,41 +826,43 @@ export class KeeperRun implements OutputsEvents {
 
   /** Without a controller a command may be ended after a while: when its spec says so, or when it waits for input. */
   #watchAlone(): void {
-    this.#deadlines?.back();
     const attended = this.audience.controller !== undefined;
     if (this.#outputs) this.#outputs.attended = attended;
-    if (!this.#spec || this.over || attended) return;
-    const { termAfterMs } = this.#spec;
-    const { keepMs } = this.remembered;
-    if (termAfterMs !== undefined) this.#deadlines?.away(termAfterMs, `its caller was away for ${termAfterMs} ms`);
-    else if (this.#stdin?.input.open)
-      this.#deadlines?.away(keepMs, `no caller came to finish its input for ${keepMs} ms`);
-    else if (this.blocked !== undefined && this.remembered.passes)
-      this.#deadlines?.away(keepMs, `no caller came to take its output for ${keepMs} ms`);
+    if (attended) this.#isDeserted = false;
+    const wait = attended || this.over || this.#status ? undefined : this.#mayBeAlone;
+    if (wait) this.#deadlines?.away(...wait);
+    else this.#deadlines?.back();
   }
 
-  /** Tells a caller that has just attached where everything stands. */
+  /** How long it may be without a controller, and the reason of its end then; undefined: as long as it takes. */
+  get #mayBeAlone(): [ms: number, reason: string] | undefined {
+    if (!this.#spec) return undefined;
+    const { termAfterMs } = this.#spec;
+    const { keepMs } = this.remembered;
+    const { callerGraceMs } = this.#services.limits;
+    if (this.#isDeserted && callerGraceMs < (termAfterMs ?? Infinity))
+      return [callerGraceMs, `its caller has gone, and did not come back for ${callerGraceMs} ms`];
+    if (termAfterMs !== undefined) return [termAfterMs, `its caller was away for ${termAfterMs} ms`];
+    if (this.#stdin?.input.open) return [keepMs, `no caller came to finish its input for ${keepMs} ms`];
+    if (this.blocked !== undefined && this.remembered.passes)
+      return [keepMs, `no caller came to take its output for ${keepMs} ms`];
+    return undefined;
+  }
+
+  /** Tells a caller that has just attached where everything stands. An exit that is due comes to it as to the others. */
   welcome(attachment: KeeperAttachment): void {
-    const { log, journal } = this.#services;
-    const logIndex = this.facts.exit?.logIndex;
-    if (this.syncsLog && logIndex !== undefined && !log.covers(logIndex) && !journal.failed) {
-      journal.sync(() => {
-        if (!attachment.gone) this.welcome(attachment);
-      });
-      return;
-    }
     const streams = this.streams();
     attachment.send({
       type: 'ATTACHED',
       runId: this.identity.runId,
-      state: this.state,
+      state: this.#isExitDue ? 'running' : this.state,
       streams,
       controlEpoch: attachment.control ? this.audience.controlEpoch : undefined,
       started: this.started,
-      exit: this.#toldExit,
+      exit: this.#isExitDue ? undefined : this.#toldExit,
       treeEnded: this.treeEnded || undefined,
       spec: this.rawSpec,
-      reason: this.exit?.reason,
+      reason: this.#isExitDue ? undefined : this.exit?.reason,
       screen: this.over ? undefined : this.#screen?.modes,
     });
     if (attachment.control && !this.over) this.#openStdin().report(attachment);
@@ -840,13 +877,19 @@ export class KeeperRun implements OutputsEvents {
     return [this.#openStdin().state, ...(this.#outputs?.states ?? [])];
   }
 
-  /** Tells once that the run is new and will start: its intent is on the disk. */
+  /** Bytes of stdout and stderr that stand in records; undefined for other captures, and when they were not counted. */
+  get recorded(): Exit['recorded'] {
+    return this.#outputs?.recorded ?? this.#recorded ?? this.exit?.recorded;
+  }
+
+  /** Tells its opener, once, that the run is new and will start: its intent is on the disk. */
   opened(): void {
-    if (this.#openedTold) return;
-    this.#openedTold = true;
+    const { opener } = this;
+    this.opener = undefined;
+    if (!opener || opener.gone) return;
     const { runId, specHash } = this.identity;
-    const { controlEpoch } = this.audience;
-    this.audience.tell({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch, policyRule: this.rule });
+    const controlEpoch = opener.control ? this.audience.controlEpoch : undefined;
+    opener.send({ type: 'OPENED', runId, specHash, state: 'new', controlEpoch, policyRule: this.rule });
   }
 }
 

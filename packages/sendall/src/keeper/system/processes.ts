@@ -43,6 +43,12 @@ export function statOf(pid: number): ProcessStat | undefined {
 /** Zombies and the dead do nothing any more. */
 export const isLive = (stat: ProcessStat): boolean => stat.state !== 'Z' && stat.state !== 'X';
 
+/** Whether there is such a process, or thread, that still does something. */
+export function isAlive(pid: number): boolean {
+  const stat = statOf(pid);
+  return stat !== undefined && isLive(stat);
+}
+
 /** All processes. */
 export function allProcesses(): ProcessStat[] {
   const found: ProcessStat[] = [];

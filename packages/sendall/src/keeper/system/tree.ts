@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { LeftCgroup, type Cgroup, type Cgroups, type Killable } from './cgroup.js';
 import type { Children } from './children.js';
 import { RUN_MARK } from './environment.js';
-import { allProcesses, isLive, processOfThread, statOf, variableOf, type ProcessStat } from './processes.js';
+import { allProcesses, isAlive, isLive, processOfThread, statOf, variableOf, type ProcessStat } from './processes.js';
 import type { Native } from './native.js';
 
 export const SIGKILL = 9;
@@ -75,6 +75,7 @@ export class CgroupTree implements Tree {
   readonly #mark: string;
   readonly #alone: () => boolean;
   #begun = 0;
+  #leader = 0;
   #escaped = false;
 
   /**
@@ -112,7 +113,8 @@ export class CgroupTree implements Tree {
     return this.#group.seat;
   }
 
-  lead(): void {
+  lead(pid: number): void {
+    this.#leader = pid;
     this.#begun = performance.now();
   }
 
@@ -129,8 +131,8 @@ export class CgroupTree implements Tree {
   }
 
   /** Orphans outside of the group, known by their mark where they have one: the certain ones, or those in doubt. */
-  #outside(certain: boolean): number[] {
-    const found = this.#children.orphans().filter((pid) => {
+  #outside(certain: boolean, orphans = this.#children.orphans()): number[] {
+    const found = orphans.filter((pid) => {
       const group = this.#groups.groupOf(pid);
       if (group === this.cgroup) return false;
       const stat = statOf(pid);
@@ -151,13 +153,21 @@ export class CgroupTree implements Tree {
   }
 
   async kill(): Promise<void> {
-    await killGroup(this.#native, this.#group);
+    const known = await killGroup(this.#native, this.#group);
+    if (this.#children.isLeader(this.#leader)) known.add(this.#leader);
+    // With a parent dead its children come to the keeper. A look counts only behind the ends of all that is known.
+    let ending = [...known];
     const end = performance.now() + KILL_PATIENCE_MS;
     for (let pause = 1; performance.now() < end; pause = Math.min(pause * 2, 50)) {
-      // With a parent dead its children come to the keeper, and are found next.
-      const outside = this.#outside(true);
-      if (outside.length === 0) return;
+      ending = ending.filter(isAlive);
+      const orphans = this.#children.orphans();
+      const outside = this.#outside(true, orphans);
+      const ended = orphans.filter((pid) => !known.has(pid) && !isAlive(pid));
+      if (ending.length === 0 && outside.length === 0 && ended.length === 0) return;
+      for (const pid of ended) known.add(pid);
       for (const pid of outside) {
+        if (!known.has(pid)) ending.push(pid);
+        known.add(pid);
         const ticks = statOf(pid)?.ticks;
         this.#native.signalExactly(pid, SIGKILL, () => statOf(pid)?.ticks === ticks);
       }
@@ -174,18 +184,24 @@ const processesOf = (group: Killable): number[] => [
   ...new Set(group.threads().map((tid) => processOfThread(tid) ?? tid)),
 ];
 
-async function killGroup(native: Native, group: Killable): Promise<void> {
+/** Resolves to what was killed, by thread. */
+async function killGroup(native: Native, group: Killable): Promise<Set<number>> {
+  const killed = new Set<number>();
   const end = performance.now() + KILL_PATIENCE_MS;
   // Frozen processes start nothing new, and SIGKILL reaches them all the same.
   group.freeze(true);
   try {
     for (let pause = 1; group.populated && performance.now() < end; pause = Math.min(pause * 2, 50)) {
-      for (const tid of group.threads()) native.kill(tid, SIGKILL);
+      for (const tid of group.threads()) {
+        native.kill(tid, SIGKILL);
+        killed.add(tid);
+      }
       if (group.populated) await delay(pause);
     }
   } finally {
     group.freeze(false);
   }
+  return killed;
 }
 
 /** What is left of a command whose keeper died, where it had a cgroup. What left that is found by its mark. */

@@ -5,6 +5,7 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | un
   if (!signal) return await promise;
   return await new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });

@@ -63,6 +63,8 @@ export class Carrier extends Duplex {
   /** Bytes sent, and bytes that may be sent. */
   #spent = 0;
   #limit = RESERVED;
+  /** The limit that we have given back. A message with it was on its way meanwhile. */
+  #returned: number | undefined;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #written: ((error?: Error | null) => void) | undefined;
@@ -84,6 +86,8 @@ export class Carrier extends Duplex {
   #noReceiver = 0;
   #patientUntil = 0;
   #released = false;
+  /** The other side knows the link. */
+  #started = false;
   /** The connection was lost, and the other side has not answered since. */
   #apart = false;
   #finish: (() => void) | undefined;
@@ -100,6 +104,7 @@ export class Carrier extends Duplex {
 
   /** Begins to send beats: the other side knows the link. */
   start(): this {
+    this.#started = true;
     this.#heardAt = this.#sentAt = now();
     this.#arm();
     return this;
@@ -139,6 +144,8 @@ export class Carrier extends Duplex {
 
   /** The broker is there again. The other side may not be: nothing is sent before it answers. */
   reconnected(): void {
+    // Nothing was sent that could be lost; what does not know the link would end it.
+    if (!this.#started) return;
     this.#heardAt = now();
     if (this.#unansweredSince !== undefined) this.#unansweredSince = this.#heardAt;
     this.#patientUntil = this.#heardAt + PATIENCE;
@@ -263,7 +270,10 @@ export class Carrier extends Duplex {
     const back = Buffer.alloc(12);
     back.writeUIntBE(this.#limit, 0, 6);
     back.writeUIntBE(kept, 6, 6);
-    if (this.#broker.connected) this.#limit = kept;
+    if (this.#broker.connected) {
+      this.#returned = this.#limit;
+      this.#limit = kept;
+    }
     this.#publish('beat', back);
   }
 
@@ -278,7 +288,10 @@ export class Carrier extends Duplex {
     this.#arrived = number;
     this.#heardAt = now();
     this.#noReceiver = 0;
-    this.#limit = grant;
+    if (grant !== this.#returned) {
+      this.#limit = grant;
+      this.#returned = undefined;
+    }
     if (arrived > this.#acknowledged) {
       this.#acknowledged = arrived;
       this.#unansweredSince = arrived < this.#sent ? this.#heardAt : undefined;

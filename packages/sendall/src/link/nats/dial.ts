@@ -7,12 +7,13 @@ import type { Identity } from '../../keys/identity.js';
 import { idOfPin, parseNatsHost } from '../../text/nats-address.js';
 import { printable } from '../../text/printable.js';
 import { dialTls, type Peer } from '../tls.js';
+import { abortable } from './abortable.js';
 import { isNoResponders, type Broker } from './broker.js';
 import { Carrier } from './carrier.js';
 import { refusalIn, writeKnock } from './knock.js';
 import { brokerFor } from './shared-brokers.js';
 import { newLinkName } from './subjects.js';
-import { Turns } from './turns.js';
+import { Turns } from '../../turns.js';
 import { after } from '../../timer.js';
 
 /** Handshakes at once: after an outage of the broker, many links want to come back. */
@@ -50,7 +51,7 @@ export async function dialNats(options: NatsDialOptions): Promise<{ socket: TLSS
   const url = `nats:${host}`;
   if (pin !== undefined && idOfPin(pin) !== host)
     throw new RefusedError(`the key pinned for ${url} is another host's: pair with it again`);
-  const done = await turns.take(urgent);
+  const done = await nextTurn(urgent, signal);
   // Waiting for a turn is not the host's fault.
   const started = performance.now();
   const left = (): number => timeoutMs && Math.max(1, timeoutMs - (performance.now() - started));
@@ -88,6 +89,15 @@ export async function dialNats(options: NatsDialOptions): Promise<{ socket: TLSS
   } finally {
     done();
   }
+}
+
+/** @throws the signal's reason when it is aborted first: the turn passes on. */
+async function nextTurn(urgent: boolean, signal: AbortSignal | undefined): Promise<() => void> {
+  const coming = turns.take(urgent);
+  return await abortable(coming, signal).catch((reason: unknown) => {
+    void coming.then((done) => done());
+    throw reason;
+  });
 }
 
 /** A TLS socket over a stream does not know what keeps a process alive. */

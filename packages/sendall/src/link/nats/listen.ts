@@ -129,7 +129,6 @@ export class NatsListener {
   }
 
   async #listen(broker: Broker): Promise<void> {
-    if (this.#closed) return await broker.close();
     broker.hold(this);
     const { subjects } = broker;
     broker.addWatcher({ denied: (subject) => (this.#trouble = `the broker forbids us the subject ${subject}`) });
@@ -137,6 +136,7 @@ export class NatsListener {
     broker.subscribe(subjects.link(this.#id, '*', 'u'), (message) => this.#message(broker, message));
     broker.subscribe(subjects.discovery, (message) => this.#asked(broker, message));
     await broker.roundTrip();
+    if (this.#closed) return await broker.close();
     this.#broker = broker;
     this.#trouble = undefined;
   }

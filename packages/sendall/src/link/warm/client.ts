@@ -74,12 +74,12 @@ export async function dialWarm(
     await greeting;
     return { link, isFresh: true, greeting };
   } catch (error) {
+    if (signal?.aborted) throw signal.reason;
     // What is wrong with our own files is our mistake, whichever process reads them.
     if (isLinkError(error as SendallError) && codeIn(error) === 'USAGE')
       throw new UsageError((error as Error).message, { cause: error });
     // Only statements about the host count. If the process is stuck, gone or of another version, we do without it.
-    if (signal?.aborted || error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error)))
-      throw error;
+    if (error instanceof RefusedError || (error instanceof UnreachableError && isLinkError(error))) throw error;
     return undefined;
   } finally {
     if (stop) signal?.removeEventListener('abort', stop);

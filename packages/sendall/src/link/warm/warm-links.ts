@@ -56,6 +56,7 @@ export class WarmLinks implements WarmLinksProcess {
   readonly #callers = new Set<WarmLinksCaller>();
   #server: Awaited<ReturnType<typeof serve>> | undefined;
   #idle: NodeJS.Timeout | undefined;
+  #closing = false;
   #stopped!: () => void;
 
   /** @internal Use openWarmLinks. */
@@ -86,6 +87,7 @@ export class WarmLinks implements WarmLinksProcess {
 
   /** Closes every link. Callers dial again by themselves. */
   async close(): Promise<void> {
+    this.#closing = true;
     clearTimeout(this.#idle);
     for (const link of this.#links.values()) void link.then((each) => each.link.close()).catch(() => undefined);
     for (const caller of this.#callers) caller.link.close();
@@ -104,7 +106,7 @@ export class WarmLinks implements WarmLinksProcess {
     for (const [key, linking] of this.#links) {
       const warm = await linking.catch(() => undefined);
       if (!warm || warm.status.url !== url) continue;
-      this.#links.delete(key);
+      this.#drop(key, linking);
       warm.link.close();
       closed++;
     }
@@ -116,14 +118,19 @@ export class WarmLinks implements WarmLinksProcess {
     const key = `${wanted.url} ${wanted.pin} ${own} ${wanted.identity ?? ''}`;
     const known = this.#links.get(key);
     if (known) return await known;
-    const fresh = this.#dial(wanted, () => this.#links.delete(key));
+    const fresh: Promise<WarmLink> = this.#dial(wanted, () => this.#drop(key, fresh));
     this.#links.set(key, fresh);
     try {
       return await fresh;
     } catch (error) {
-      this.#links.delete(key);
+      this.#drop(key, fresh);
       throw error;
     }
+  }
+
+  /** The link is gone. Another one may have its place by now. */
+  #drop(key: string, linking: Promise<WarmLink>): void {
+    if (this.#links.get(key) === linking) this.#links.delete(key);
   }
 
   async #dial({ url, pin, identity: name }: Wanted, gone: () => void): Promise<WarmLink> {
@@ -136,12 +143,14 @@ export class WarmLinks implements WarmLinksProcess {
   }
 
   async #accept(connection: Connection): Promise<void> {
+    // Our links are ending: a caller that comes now does without us.
+    if (this.#closing) return;
     clearTimeout(this.#idle);
     const caller = new WarmLinksCaller(new Link(connection.socket, readInto), this);
     this.#callers.add(caller);
     await caller.closed;
     this.#callers.delete(caller);
-    if (!this.#callers.size) this.#rest();
+    if (!this.#callers.size && !this.#closing) this.#rest();
   }
 
   #rest(): void {

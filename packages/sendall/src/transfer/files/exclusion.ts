@@ -73,6 +73,7 @@ function matches(glob: Buffer, text: Buffer): boolean {
     else if (deep >= 0 && deepText < text.length) {
       deepText++;
       if (atNames) while (deepText < text.length && text[deepText - 1] !== SLASH) deepText++;
+      if (atNames && text[deepText - 1] !== SLASH) return false;
       [g, t, star] = [deep, deepText, -1];
     } else return false;
   }

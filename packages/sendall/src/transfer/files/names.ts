@@ -4,6 +4,10 @@ import { ProtocolError } from '../../errors.js';
 
 const SLASH = 0x2f;
 const DOT = 0x2e;
+const BETWEEN = Buffer.from('/');
+
+/** The path of a name in a folder. */
+export const joined = (folder: Buffer, name: Buffer): Buffer => Buffer.concat([folder, BETWEEN, name]);
 
 /**
  * A name from the other side must be one component of a path.

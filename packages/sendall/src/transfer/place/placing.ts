@@ -49,6 +49,8 @@ export interface PlacingContext {
   readonly strict: boolean;
   /** Whether the disk is asked to begin early. */
   readonly writeBack: boolean;
+  /** The memory of a piece serves the next one as soon as it was taken: pieces are written at once. */
+  readonly lent: boolean;
 }
 
 export class Placing {
@@ -147,8 +149,12 @@ export class Placing {
 
   /** Writes all of a small file. */
   writeAll(content: Buffer): void {
-    for (let at = 0; at < content.length;) at += writeSync(this.#fd, content, at, content.length - at, at);
+    this.#writeNow(content, 0);
     this.#size = content.length;
+  }
+
+  #writeNow(bytes: Buffer, offset: number): void {
+    for (let at = 0; at < bytes.length;) at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
   }
 
   /**
@@ -158,10 +164,13 @@ export class Placing {
    */
   write(bytes: Buffer, offset: number): Promise<void> | undefined {
     if (this.#failure) throw this.#failure;
-    this.#inFlight += bytes.length;
     this.#size = Math.max(this.#size, offset + bytes.length);
-    this.#queue.push({ bytes, offset });
-    if (!this.#writing) this.#writeNext();
+    if (this.#context.lent) this.#writeNow(bytes, offset);
+    else {
+      this.#inFlight += bytes.length;
+      this.#queue.push({ bytes, offset });
+      if (!this.#writing) this.#writeNext();
+    }
     this.#written += bytes.length;
     if (this.#context.writeBack && this.#written >= WRITE_BACK) {
       this.#written = 0;

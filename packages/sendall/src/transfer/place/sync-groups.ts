@@ -1,14 +1,15 @@
 /**
  * Files that are written and wait to be placed: each is on the disk before it takes its place, and groups of them share
- * the waiting. While one group is being synced the next one gathers, so its size follows the disk's speed.
+ * the waiting. While one group is being synced the next one gathers, so its size follows the disk's speed. The contents
+ * of a group and the names of the one before it are synced together.
  */
 import { closeSync, fsync } from 'node:fs';
 import type { Calls } from '../files/calls.js';
 import type { HeldFolder } from '../files/held-folder.js';
 import { openToSync } from './landing.js';
 
-/** Members of one group. */
-const MOST = 256;
+/** Members of one group; each file holds a descriptor. */
+const MOST = 512;
 /** Members from which one sync of the whole file system is cheaper than theirs. */
 const MANY = 16;
 
@@ -59,59 +60,45 @@ export class SyncGroups {
   }
 
   async #run(): Promise<void> {
+    /** Those in their places whose names may not last yet. */
+    let placed: readonly Waiting[] = [];
+    const failed = new Map<Waiting, unknown>();
     for (;;) {
       // What has arrived already is of this group.
       await new Promise(setImmediate);
       const group = this.#gathering.splice(0, this.#mode === 'each' ? 1 : MOST);
-      if (group.length === 0) break;
-      await this.#settle(group);
+      if (group.length === 0 && placed.length === 0) break;
+      await this.#sync(group, placed, failed);
+      for (const waiting of placed) settle(waiting, failed);
+      placed = group.filter((waiting) => place(waiting, failed));
+      for (const waiting of group) if (failed.has(waiting)) settle(waiting, failed);
       for (const wake of this.#waiters.splice(0)) wake();
     }
     this.#running = false;
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
-  async #settle(group: readonly Waiting[]): Promise<void> {
-    const failed = new Map<Waiting, unknown>();
-    await this.#syncFiles(group, failed);
-    for (const waiting of group) {
-      if (failed.has(waiting)) continue;
-      try {
-        waiting.place();
-      } catch (error) {
-        failed.set(waiting, error);
-      }
-    }
-    await this.#syncFolders(group, failed);
-    for (const waiting of group) waiting.settled(failed.get(waiting));
-  }
-
-  async #syncFiles(group: readonly Waiting[], failed: Map<Waiting, unknown>): Promise<void> {
+  /** Makes the contents of `group` last, and the names of `placed`. */
+  async #sync(group: readonly Waiting[], placed: readonly Waiting[], failed: Map<Waiting, unknown>): Promise<void> {
     const files = group.filter(({ fd }) => fd !== undefined);
-    if (files.length >= MANY && (await this.#syncSystems(files.map(({ fd, folder }) => [fd!, folder])))) return;
-    await Promise.all(
-      files.map(async (waiting) => {
-        const error = await syncOne(waiting.fd!);
-        if (error) failed.set(waiting, error);
-      }),
-    );
-  }
-
-  /** Makes the new names last. */
-  async #syncFolders(group: readonly Waiting[], failed: Map<Waiting, unknown>): Promise<void> {
     const folders = new Map<number, HeldFolder>();
-    for (const { folder } of group) folders.set(folder.fd, folder);
+    for (const { folder } of placed) folders.set(folder.fd, folder);
     const opened = [...folders.values()].map((folder) => ({ folder, fd: openToSync(folder) }));
+    const readable = opened.filter(({ fd }) => fd !== undefined);
     try {
-      const readable = opened.filter(({ fd }) => fd !== undefined);
-      if (readable.length >= MANY && (await this.#syncSystems(readable.map(({ fd, folder }) => [fd!, folder])))) return;
-      await Promise.all(
-        readable.map(async ({ fd, folder }) => {
+      const all = [...files, ...readable].map(({ fd, folder }) => [fd!, folder] as const);
+      if (all.length >= MANY && (await this.#syncSystems(all))) return;
+      await Promise.all([
+        ...files.map(async (waiting) => {
+          const error = await syncOne(waiting.fd!);
+          if (error) failed.set(waiting, error);
+        }),
+        ...readable.map(async ({ fd, folder }) => {
           const error = await syncOne(fd!);
           if (!error) return;
-          for (const waiting of group) if (waiting.folder.fd === folder.fd) failed.set(waiting, error);
+          for (const waiting of placed) if (waiting.folder.fd === folder.fd) failed.set(waiting, error);
         }),
-      );
+      ]);
     } finally {
       for (const { fd } of opened) if (fd !== undefined) closeSync(fd);
     }
@@ -122,9 +109,28 @@ export class SyncGroups {
     const { syncFileSystem } = this.#calls;
     if (!syncFileSystem) return false;
     const systems = new Map<number, number>();
-    for (const [fd, folder] of members) systems.set(folder.device, fd);
+    // The first one tells of all that failed since it was opened.
+    for (const [fd, { device }] of members) if (!systems.has(device)) systems.set(device, fd);
     for (const fd of systems.values()) if (!(await syncFileSystem(fd))) return false;
     return true;
+  }
+}
+
+function settle(waiting: Waiting, failed: Map<Waiting, unknown>): void {
+  const error = failed.get(waiting);
+  failed.delete(waiting);
+  waiting.settled(error);
+}
+
+/** False when it failed, now or before. */
+function place(waiting: Waiting, failed: Map<Waiting, unknown>): boolean {
+  if (failed.has(waiting)) return false;
+  try {
+    waiting.place();
+    return true;
+  } catch (error) {
+    failed.set(waiting, error);
+    return false;
   }
 }
 

@@ -1,5 +1,5 @@
 /** How a sender reads its files: alone, or through what several senders of the same files share. */
-import { read } from 'node:fs';
+import { readAt } from '../files/read-at.js';
 
 /** Reads files for senders. One that is shared lets many of them read each block once. */
 export interface Reads {
@@ -15,9 +15,4 @@ export interface Reads {
   keepSum?(id: string, sha256: Buffer): void;
 }
 
-export const plainReads: Reads = {
-  read: (fd, _id, position, into) =>
-    new Promise((resolve, reject) =>
-      read(fd, into, 0, into.length, position, (error, length) => (error ? reject(error) : resolve(length))),
-    ),
-};
+export const plainReads: Reads = { read: (fd, _id, position, into) => readAt(fd, into, position) };

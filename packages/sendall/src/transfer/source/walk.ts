@@ -17,7 +17,7 @@ import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Exclusion } from '../files/exclusion.js';
 import { byDescriptor, HeldFolder, O_PATH } from '../files/held-folder.js';
-import { isTemporary } from '../files/names.js';
+import { isTemporary, joined } from '../files/names.js';
 import { Problem, problemOf } from '../files/problem.js';
 import { openBelow, type Roots } from '../files/roots.js';
 
@@ -273,8 +273,6 @@ export function lastName(source: string | Uint8Array): Buffer | undefined {
   const name = path.subarray(path.lastIndexOf(SLASH_BYTE, end - 1) + 1, end);
   return name.every((byte) => byte === DOT) && name.length <= 2 ? undefined : name;
 }
-
-const joined = (folder: Buffer, name: Buffer): Buffer => Buffer.concat([folder, SLASH, name]);
 
 type Kinds = Pick<
   BigIntStats,

@@ -3,10 +3,25 @@ import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { lengthPrefixed, type Decoder, type Encoder } from '@sendall/framing/length-prefixed';
 import { ProtocolError, SendallError } from '../../errors.js';
-import { DATA_HEADER, decodeMessage, writeDataHeader, type TransferMessage } from './messages.js';
+import {
+  DATA_HEADER,
+  decodeMessage,
+  isData,
+  writeDataHeader,
+  type DataMessage,
+  type TransferMessage,
+} from './messages.js';
+import { PipeInput } from './pipe-input.js';
 
 /** Where a transfer travels: a duplex stream, or one for each direction. */
-export type Streams = (Readable & Writable) | { readonly input: Readable; readonly output: Writable };
+export type Streams =
+  | (Readable & Writable)
+  | {
+      readonly input: Readable;
+      readonly output: Writable;
+      /** Whether the output needs what it was given no more once a write is over. A socket of our own does not. */
+      readonly copies?: boolean;
+    };
 
 /** Bytes read and not looked at above which reading pauses. */
 const HIGH_INPUT = 1024 * 1024;
@@ -37,11 +52,22 @@ export class Channel {
   readonly #output: Writable;
   readonly #decoder: Decoder;
   readonly #encoder: Encoder;
+  readonly #pipe: PipeInput | undefined;
+  /**
+   * Whether memory is free once it was written. Another stream may pass on what it was given, or keep it for a resumed
+   * link.
+   */
+  readonly returnsMemory: boolean;
 
   #chunks: Buffer[] = [];
   #held = 0;
-  #frames: Buffer[] = [];
+  /** Frames, and parts of pieces of files, which are passed on as they come: no piece is put together first. */
+  #frames: (Buffer | DataMessage)[] = [];
   #nextFrame = 0;
+  /** What is missing of a piece of a file whose first part has come. */
+  #piece: { readonly file: number; offset: number; left: number } | undefined;
+  /** The frames stand in memory of the pipe, which reads no more until they were used. */
+  #lent = false;
   #ended = false;
   #failure: Error | undefined;
   #wakes: (() => void)[] = [];
@@ -54,14 +80,18 @@ export class Channel {
   #roomWaiters: (() => void)[] = [];
 
   constructor(streams: Streams, maxFrame: number) {
-    const { input, output } = 'input' in streams ? streams : { input: streams, output: streams };
+    const { input, output, copies = false } = 'input' in streams ? streams : { input: streams, output: streams };
     this.#input = input;
     this.#output = output;
+    this.#pipe = input instanceof PipeInput ? input : undefined;
+    this.returnsMemory = copies || output instanceof Socket;
     const framing = lengthPrefixed({ maxFrameLength: maxFrame });
     // What was read is never written to again, so frames may be views of it.
     this.#decoder = framing.decoder({ copy: 'never' });
     this.#encoder = framing.encoder();
-    input.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
+    if (this.#pipe) this.#pipe.deliver(this.#onRead);
+    else input.on('data', this.#onData);
+    input.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
     output.on('error', this.#onWriteError).on('close', this.#onOutputClose);
     if (input.readableEnded) this.#onEnd();
     else if (input.destroyed) this.#onClose();
@@ -69,17 +99,29 @@ export class Channel {
 
   // --- Receiving.
 
+  /**
+   * Whether the bytes of a message are there only until the next one is taken: the memory of reads is used again. Only a
+   * pipe of our own does that.
+   */
+  get lendsMemory(): boolean {
+    return this.#pipe !== undefined;
+  }
+
   /** The next message if it is there already. @throws ProtocolError for one that is none. */
   take(): TransferMessage | undefined {
     while (this.#nextFrame === this.#frames.length) {
       const chunk = this.#chunks.shift();
-      if (!chunk) return undefined;
+      if (!chunk) {
+        this.#goOn();
+        return undefined;
+      }
       this.#held -= chunk.length;
       if (this.#input.isPaused() && this.#held < HIGH_INPUT / 2) this.#input.resume();
       this.#frames = this.#decode(chunk);
       this.#nextFrame = 0;
     }
-    return decodeMessage(this.#frames[this.#nextFrame++]!);
+    const frame = this.#frames[this.#nextFrame++]!;
+    return 'type' in frame ? frame : decodeMessage(frame);
   }
 
   /**
@@ -92,8 +134,16 @@ export class Channel {
       if (this.#nextFrame < this.#frames.length || this.#chunks.length) return true;
       if (this.#failure) throw this.#failure;
       if (this.#ended) return false;
+      this.#goOn();
       await new Promise<void>((resolve) => this.#wakes.push(resolve));
     }
+  }
+
+  /** All of the last read was used. */
+  #goOn(): void {
+    if (!this.#lent) return;
+    this.#lent = false;
+    this.#pipe!.goOn();
   }
 
   /** @throws SendallError when the stream failed. */
@@ -113,7 +163,44 @@ export class Channel {
     this.#awake();
   }
 
-  #decode(chunk: Buffer): Buffer[] {
+  #decode(chunk: Buffer): (Buffer | DataMessage)[] {
+    const frames: (Buffer | DataMessage)[] = [];
+    const rest = this.#piece ? this.#goOnWithPiece(this.#piece, chunk, frames) : chunk;
+    if (rest.length === 0 && chunk.length > 0) return frames;
+    for (const frame of this.#decodeFrames(rest)) frames.push(frame);
+    const { state, missing } = this.#decoder;
+    if (state === 'partial' && missing !== undefined) this.#beginPiece(frames);
+    return frames;
+  }
+
+  /** What has come of a frame, if it is a piece of a file. */
+  #beginPiece(frames: (Buffer | DataMessage)[]): void {
+    const frame = this.#decoder.takeRest();
+    if (frame.length <= DATA_ROOM || !isData(frame.subarray(LENGTH))) {
+      this.#decoder.push(frame, () => {});
+      return;
+    }
+    const part = decodeMessage(frame.subarray(LENGTH)) as DataMessage;
+    frames.push(part);
+    const { file, offset, bytes } = part;
+    this.#piece = { file, offset: offset + bytes.length, left: LENGTH + frame.readUInt32BE(0) - frame.length };
+  }
+
+  /** Returns what stands behind the piece. */
+  #goOnWithPiece(
+    piece: { readonly file: number; offset: number; left: number },
+    chunk: Buffer,
+    frames: (Buffer | DataMessage)[],
+  ): Buffer {
+    const bytes = chunk.subarray(0, piece.left);
+    if (bytes.length > 0) frames.push({ type: 'data', file: piece.file, offset: piece.offset, bytes });
+    piece.offset += bytes.length;
+    piece.left -= bytes.length;
+    if (piece.left === 0) this.#piece = undefined;
+    return chunk.subarray(bytes.length);
+  }
+
+  #decodeFrames(chunk: Buffer): Buffer[] {
     try {
       return this.#decoder.decode(chunk);
     } catch (cause) {
@@ -132,10 +219,25 @@ export class Channel {
     this.#awake();
   };
 
+  /** The frames of a read, which stay as they are until all of them were taken. */
+  readonly #onRead = (chunk: Buffer): boolean => {
+    try {
+      this.#frames = this.#decode(chunk);
+    } catch (error) {
+      this.#frames = [];
+      this.#failure ??= error as Error;
+    }
+    this.#nextFrame = 0;
+    this.#lent = true;
+    this.#awake();
+    return this.#decoder.state === 'partial';
+  };
+
   readonly #onEnd = (): void => {
     if (this.#ended) return;
     this.#ended = true;
-    if (this.#decoder.missing !== undefined && this.#chunks.length === 0) this.#failure ??= brokenStream();
+    const isInside = this.#piece !== undefined || this.#decoder.missing !== undefined;
+    if (isInside && this.#chunks.length === 0) this.#failure ??= brokenStream();
     this.#awake();
   };
 
@@ -156,14 +258,6 @@ export class Channel {
   }
 
   // --- Sending.
-
-  /**
-   * Whether memory is free once it was written. Only a socket of our own says when that is; another stream may pass on
-   * what it was given, or keep it for a resumed link.
-   */
-  get returnsMemory(): boolean {
-    return this.#output instanceof Socket;
-  }
 
   /** Sends a message, with bytes that follow it in the same frame. */
   send(message: Buffer, more?: Uint8Array): void {

@@ -12,7 +12,7 @@ export interface TransferLimits {
   maxDepth: number;
   /** Entries of one transfer. @default 1_000_000_000 */
   maxEntries: number;
-  /** Entries that the sender has announced and the receiver has not settled. @default 1_024 */
+  /** Entries that the sender has announced and the receiver has not settled. @default 2_048 */
   maxUnsettled: number;
   /** Large files among them that wait for their content; each holds a descriptor or two. @default 64 */
   maxOpenFiles: number;
@@ -34,7 +34,7 @@ export const limitsOf = (limits: Partial<TransferLimits> = {}): TransferLimits =
   maxLinkTarget: 4096,
   maxDepth: 256,
   maxEntries: 1_000_000_000,
-  maxUnsettled: 1024,
+  maxUnsettled: 2048,
   maxOpenFiles: 64,
   maxFileBytes: Number.MAX_SAFE_INTEGER,
   maxExcludes: 1000,

@@ -149,6 +149,9 @@ export function encodeEntry(body: Body<'entry'>): Buffer {
   return frame;
 }
 
+/** Whether a frame is a piece of a larger file. */
+export const isData = (frame: Buffer): boolean => frame[0] === DATA_TYPE;
+
 /** Writes the header of a data frame at `at`. */
 export function writeDataHeader(frame: Buffer, at: number, file: number, offset: number): void {
   frame[at] = DATA_TYPE;

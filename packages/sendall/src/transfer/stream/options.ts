@@ -13,6 +13,8 @@ export interface TransferOptions {
   settings?: TransferSettings;
   /** Called for each file. A promise that it returns is awaited before the next call, and holds the transfer. */
   onFile?: OnFile;
+  /** Called once, if so much has travelled so fast that a better way would pay. */
+  onMuch?: (() => void) | undefined;
   /** Ends the transfer. Partial files stay for the next one. */
   signal?: AbortSignal;
   /** Limits on what the other side sends. */

@@ -4,15 +4,22 @@ import type { FileEvent, LeftOut, Progress, TransferResult } from './events.js';
 /** Called for each file; a promise that it returns is awaited before the next. */
 export type OnFile = (event: FileEvent) => void | Promise<void>;
 
+/** Bytes, and milliseconds in which they have to travel. On a slower link the processor does not count. */
+const MUCH = 8 * 1024 * 1024;
+const QUICK = 1000;
+
 export class Tally {
   readonly progress: Progress = { settled: 0, entries: 0, expected: 0, bytes: 0, sent: 0, complete: false };
   readonly #leftOut: Record<string, number> = {};
   readonly #counts = { placed: 0, same: 0, failed: 0, skipped: 0, deleted: 0 };
   readonly #onFile: OnFile | undefined;
+  #onMuch: (() => void) | undefined;
+  #movingSince: number | undefined;
   #bytes = 0;
 
-  constructor(onFile: OnFile | undefined) {
+  constructor(onFile: OnFile | undefined, onMuch?: () => void) {
     this.#onFile = onFile;
+    this.#onMuch = onMuch;
   }
 
   announced(size: number): void {
@@ -24,6 +31,12 @@ export class Tally {
   moved(bytes: number): void {
     this.progress.sent += bytes;
     this.progress.bytes += bytes;
+    if (!this.#onMuch) return;
+    const now = performance.now();
+    this.#movingSince ??= now;
+    if (this.progress.sent < MUCH) return;
+    if (now - this.#movingSince < QUICK) this.#onMuch();
+    this.#onMuch = undefined;
   }
 
   /** To be awaited before more is done: a caller that is slow to take events holds the transfer. */
