@@ -101,7 +101,8 @@ describe('the agent', () => {
   test('stopped counts as a dead link, and the run goes on when it wakes', async () => {
     const machine = await Machine.start();
     const pingDeadline = patience(400);
-    const host = await machine.connect({ pingInterval: 100, pingDeadline, timeout: pingDeadline });
+    // So little time may be over before the first answer too.
+    const host = await machine.connect({ pingInterval: 100, pingDeadline, timeout: pingDeadline, retryFor: '10m' });
     const run = host.run(['cat'], { stdin: 'pipe' });
     await run.started;
     process.kill(machine.agentPid, 'SIGSTOP');
