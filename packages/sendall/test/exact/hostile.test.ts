@@ -154,7 +154,7 @@ describe('an authenticated caller loses its link, and nothing else, when it send
 
   test('stdin beyond its credit', async () => {
     const rogue = await Rogue.authenticated(home.agentSocket);
-    rogue.open(1, ['sleep', '5'], true);
+    rogue.open(1, ['sleep', '600'], true);
     await rogue.hears('CREDIT');
     for (let at = 0; at < 40; at++) rogue.frame(data(1, 0, at * 65_536, Buffer.alloc(65_536)));
     expect(await rogue.lastWords()).toMatch(/beyond the credit/);
