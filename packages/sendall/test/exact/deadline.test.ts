@@ -1,11 +1,28 @@
 /** A deadline runs from the call to the result: the host ends the command by itself, and an unknown end is lost. */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { newRunId, type Host, type Run, type RunListing, type TestFleet } from 'sendall';
-import { patience, until, within } from '../../../../test/support/waits.js';
+import { newRunId, type Host, type Run, type RunListing, type RunOptions, type TestFleet } from 'sendall';
+import { until, within } from '../../../../test/support/waits.js';
 import { watchDeadline } from '../../dist/client/run/deadline.js';
 import { oneHost } from './support.js';
 
 const FOREVER = ['sleep', '600'];
+
+/** A run that its host has started before its deadline, which is as soon as the machine allows, and `isFit` then. */
+async function overdue(
+  host: Host,
+  options: RunOptions = {},
+  isFit: (run: Run) => Promise<boolean> = async () => true,
+): Promise<{ run: Run }> {
+  for (let deadline = 500; ; deadline *= 2) {
+    const run = host.run(FOREVER, { ...options, deadline, reject: false });
+    const hasStarted = await run.started.then(
+      () => true,
+      () => false,
+    );
+    // A run is a promise of its result.
+    if (hasStarted && (await isFit(run))) return { run };
+  }
+}
 
 /** Makes the host unreachable, and waits until its caller has noticed. */
 async function unplugged(fleet: TestFleet, run: Run): Promise<void> {
@@ -22,7 +39,8 @@ async function listed(host: Host, runId: string): Promise<RunListing | undefined
 
 test('the host ends a command that outlasts it, and the outcome is timeout', async () => {
   const { host } = await oneHost();
-  const result = await host.run(FOREVER, { deadline: patience(1000), reject: false });
+  const { run } = await overdue(host);
+  const result = await run;
   expect(result).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('its deadline has passed') });
   const early = await host.run(FOREVER, { deadline: '10m', timeout: 100, reject: false });
   expect(early).toMatchObject({ outcome: 'timeout', reason: expect.stringContaining('it ran for 100 ms') });
@@ -32,7 +50,7 @@ test('the host ends a command that outlasts it, and the outcome is timeout', asy
 
 test('the host ends it also when its caller has left', async () => {
   const { host } = await oneHost();
-  const run = host.run(FOREVER, { deadline: patience(1000), reject: false });
+  const { run } = await overdue(host);
   await run.detach();
   await until(async () => (await listed(host, run.runId))?.cause === 'timeout', 'the end of the run');
 });
@@ -75,8 +93,14 @@ describe('without a link', () => {
 
   test('a run whose end cannot be learned is lost, never a timeout', async () => {
     const { fleet, host } = await oneHost({ giveUpAfter: '10m' });
-    const run = host.run(FOREVER, { deadline: patience(2000), killGrace: 0, reject: false });
-    await unplugged(fleet, run);
+    const { run } = await overdue(host, { killGrace: 0 }, async (each) => {
+      fleet.unplug(true);
+      await until(() => !each.linked || each.state !== 'running', 'the loss of the link');
+      if (each.state === 'running') return true;
+      // Its end has come before.
+      fleet.unplug(false);
+      return false;
+    });
     const result = await within(run, 'the end of the wait');
     expect(result).toMatchObject({ outcome: 'lost', reason: expect.stringMatching(/^its deadline has passed, and/) });
     fleet.unplug(false);
