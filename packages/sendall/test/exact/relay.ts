@@ -33,6 +33,8 @@ export class Relay {
   fromCaller: Change = (message) => message;
   fromAgent: Change = (message) => message;
   #held: (() => void)[] | undefined;
+  /** How many callers had come when the answers were held last. */
+  #before = 0;
 
   private constructor(url: string, agent: string) {
     this.url = url;
@@ -72,9 +74,10 @@ export class Relay {
     return this.connections.at(-1);
   }
 
-  /** The types of what the newest caller has sent. */
+  /** The types of what the newest caller has sent; none until one has come since the answers are held. */
   get types(): string[] {
-    return this.last?.sent.map(({ type }) => type) ?? [];
+    const caller = this.connections.length > this.#before ? this.last : undefined;
+    return caller?.sent.map(({ type }) => type) ?? [];
   }
 
   /** The OPENs that all callers have sent. */
@@ -85,6 +88,7 @@ export class Relay {
   /** From now on callers wait for the agent's answers. */
   hold(): void {
     this.#held ??= [];
+    this.#before = this.connections.length;
   }
 
   /** Lets the answers go. */
