@@ -15,7 +15,7 @@ import type { Message, MessageNamed } from '../protocol/messages.js';
 import { callerName } from './caller-name.js';
 import { checkHostName } from './inventory.js';
 import { KnownHosts, type KnownHost } from './known-hosts.js';
-import { after } from '../timer.js';
+import { afterReading } from '../timer.js';
 
 /** The caller's half of a pairing. */
 export interface PairOptions {
@@ -129,7 +129,7 @@ function exchange(link: Link, proof: Buffer, options: Exchange): Promise<Message
     const abort = () => fail(signal?.reason);
     const timeout = () =>
       fail(new UnreachableError(`${where} did not answer in time: try again, or check what runs there`));
-    const cease = leftMs ? after(leftMs, timeout) : undefined;
+    const cease = leftMs ? afterReading(leftMs, timeout) : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted) return abort();
     link.start({

@@ -9,7 +9,7 @@ import type { Engine } from '../keys/engine.js';
 import type { Identity } from '../keys/identity.js';
 import { Link } from './link.js';
 import { SharedReads } from './shared-reads.js';
-import { after } from '../timer.js';
+import { afterReading } from '../timer.js';
 
 export interface DialOptions {
   /** The SPKI fingerprint the host must show; not for Unix sockets. */
@@ -80,7 +80,7 @@ function dialUnix(path: string, options: DialOptions): Promise<Link> {
   return new Promise((resolve, reject) => {
     const reads = new SharedReads();
     const socket = netConnect({ path, onread: reads.onread });
-    const cease = after(options.timeoutMs ?? 5000, () => socket.destroy(new Error('timed out')));
+    const cease = afterReading(options.timeoutMs ?? 5000, () => socket.destroy(new Error('timed out')));
     socket.once('connect', () => {
       cease();
       resolve(new Link(socket, reads));

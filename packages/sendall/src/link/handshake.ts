@@ -8,7 +8,7 @@ import { randomPiece } from '../protocol/run-id.js';
 import { VERSION } from '../protocol/version.js';
 import { callerEndsOf } from './ends.js';
 import type { Link } from './link.js';
-import { after } from '../timer.js';
+import { afterReading } from '../timer.js';
 
 export interface Greeting {
   readonly auth: MessageNamed<'AUTH_OK'>;
@@ -73,7 +73,7 @@ export function greet(
       reject(error);
       link.destroy();
     };
-    const cease = after(options.timeoutMs, () =>
+    const cease = afterReading(options.timeoutMs, () =>
       fail(new UnreachableError(`the agent did not answer within ${options.timeoutMs} ms`)),
     );
     link.start({

@@ -19,7 +19,7 @@ import { ALPN } from '../protocol/messages.js';
 import { formatTlsUrl, type TlsAddress } from '../text/address.js';
 import { fingerprintOf } from '../keys/fingerprint.js';
 import type { Identity } from '../keys/identity.js';
-import { after } from '../timer.js';
+import { afterReading } from '../timer.js';
 
 /** The key at the other end. */
 export interface Peer {
@@ -179,7 +179,7 @@ export function dialTls(options: DialOptions): Promise<{ socket: TLSSocket; peer
       const what = connected ? 'connected, but did not finish the TLS handshake' : 'did not answer';
       fail(new UnreachableError(`${url} ${what} within ${timeoutMs} ms; check the address, or give it more time`));
     };
-    const cease = timeoutMs ? after(timeoutMs, silent) : undefined;
+    const cease = timeoutMs ? afterReading(timeoutMs, silent) : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     socket.once('connect', () => (connected = true));
     // Never removed: an error before the link listens must not end the process.
