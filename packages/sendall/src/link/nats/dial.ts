@@ -14,7 +14,7 @@ import { refusalIn, writeKnock } from './knock.js';
 import { brokerFor } from './shared-brokers.js';
 import { newLinkName } from './subjects.js';
 import { Turns } from '../../turns.js';
-import { after } from '../../timer.js';
+import { afterReading } from '../../timer.js';
 
 /** Handshakes at once: after an outage of the broker, many links want to come back. */
 const MOST_HANDSHAKES = 32;
@@ -155,7 +155,7 @@ function knock({ broker, carrier, url, host, link, identity, ms, signal }: Knock
           `${url} is connected to the broker but did not answer within ${Math.round(ms)} ms; try again, or give it more time`,
         ),
       );
-    const cease = ms ? after(ms, silent) : undefined;
+    const cease = ms ? afterReading(ms, silent) : undefined;
     signal?.addEventListener('abort', abort, { once: true });
     carrier.once('close', closed);
     const own = new Set([
