@@ -82,17 +82,24 @@ export class Refused extends Error {
   }
 }
 
-/** Shows the console that it has the key, up to the last message before the welcome. @throws Refused */
-export async function greet(socket: WebSocket, key: string, proofs: { of?: string } = {}): Promise<void> {
-  const nonce = newNonce();
-  const answer = new Promise<string>((resolve, reject) => {
-    socket.once('message', (data: Buffer) => resolve(data.toString()));
+/** Rejects once the socket is closed. The keys take their time, and it may be closed at any moment of that. */
+function unlessClosed(socket: WebSocket): Promise<never> {
+  const over = new Promise<never>((_, reject) => {
     socket.once('close', (code: number, reason: Buffer) =>
       reject(new Refused({ code: String(code), message: reason.toString() })),
     );
   });
+  over.catch(() => undefined);
+  return over;
+}
+
+/** Shows the console that it has the key, up to the last message before the welcome. @throws Refused */
+export async function greet(socket: WebSocket, key: string, proofs: { of?: string } = {}): Promise<void> {
+  const nonce = newNonce();
+  const over = unlessClosed(socket);
+  const answer = new Promise<string>((resolve) => socket.once('message', (data: Buffer) => resolve(data.toString())));
   socket.send(JSON.stringify({ hello: { key: await keyName(key), nonce } }));
-  const read = readServerMessage(await within(answer, 'the challenge'));
+  const read = readServerMessage(await within(Promise.race([answer, over]), 'the challenge'));
   if (!('message' in read) || read.message.type !== 'challenge') throw new Error('no challenge');
   const nonces = { page: nonce, console: read.message.nonce };
   if (read.message.proof !== (await proofOf(key, 'console', nonces))) throw new Error('no proof');
@@ -116,18 +123,16 @@ export class TestPage implements Disposable {
   /** @param key the token, or a code */
   static async open(socket: WebSocket, key: string): Promise<TestPage> {
     const page = new TestPage(socket);
+    const over = unlessClosed(socket);
     await within(once(socket, 'open'), 'the socket to open');
     await greet(socket, key);
-    const welcomed = new Promise<void>((resolve, reject) => {
-      socket.once('close', (code: number, reason: Buffer) =>
-        reject(new Refused({ code: String(code), message: reason.toString() })),
-      );
+    const welcomed = new Promise<void>((resolve) => {
       socket.on('message', (data: Buffer, isBinary: boolean) => {
         if (isBinary) page.#frame(data);
         else page.#message(data.toString(), resolve);
       });
     });
-    await within(welcomed, 'the welcome');
+    await within(Promise.race([welcomed, over]), 'the welcome');
     return page;
   }
 
