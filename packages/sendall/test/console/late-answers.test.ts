@@ -41,7 +41,7 @@ interface Held {
 interface Hooks {
   /** What the page has sent. */
   readonly sent: readonly Message[];
-  /** Holds back messages for the page. */
+  /** Holds back messages for the page; the text of a frame of output is empty. */
   hold(fits: (text: string) => boolean): Held;
   /** Answers such messages of the page in place of the console; until there is an answer, they wait. */
   answers: ((message: Message) => object | 'later' | undefined) | undefined;
@@ -60,7 +60,7 @@ async function open(place: string): Promise<TestedPage> {
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   const sent: Message[] = [];
-  const holds = new Set<{ readonly fits: (text: string) => boolean; readonly kept: string[] }>();
+  const holds = new Set<{ readonly fits: (text: string) => boolean; readonly kept: (string | Buffer)[] }>();
   let feed: WebSocketRoute;
   await page.routeWebSocket(/feed$/, (socket) => {
     feed = socket;
@@ -73,8 +73,8 @@ async function open(place: string): Promise<TestedPage> {
       else if (answer !== 'later') tested.tell(answer);
     });
     server.onMessage((text) => {
-      const hold = typeof text === 'string' && [...holds].find(({ fits }) => fits(text));
-      if (hold) hold.kept.push(text as string);
+      const hold = [...holds].find(({ fits }) => fits(typeof text === 'string' ? text : ''));
+      if (hold) hold.kept.push(text);
       else socket.send(text);
     });
   });
@@ -82,7 +82,7 @@ async function open(place: string): Promise<TestedPage> {
     sent,
     answers: undefined,
     hold(fits: (text: string) => boolean): Held {
-      const hold = { fits, kept: [] as string[] };
+      const hold = { fits, kept: [] as (string | Buffer)[] };
       holds.add(hold);
       return {
         came: async (count = 1) => void (await until(() => hold.kept.length >= count, 'an answer to be held')),
@@ -188,6 +188,31 @@ test('a terminal that is taken away while the page takes it is not shown as its 
   await page.locator('.xterm-rows').getByText('behind').waitFor();
   await page.getByRole('button', { name: 'Take control' }).waitFor();
   seat.unsubscribe();
+  await caller.ask('kill', { host: 'web1', runId, grace: 0 });
+});
+
+test('a terminal is in control as soon as what is typed counts, and not before', async () => {
+  const { runId } = await caller.ask('run', {
+    targets: 'web1',
+    argv: ['sh'],
+    options: { pty: { cols: 80, rows: 24 }, stdin: 'open', env: { PS1: 'ready$ ' } },
+  });
+  const watcher = await caller.subscribe('terminal', { host: 'web1', runId, credit: 1024 * 1024 });
+  await until(() => watcher.text('terminal').includes('ready$ '), 'output from before');
+  await using page = await open('hosts');
+  const output = page.hold((text) => text === '');
+  await goTo(page, `terminal/web1/${runId}?control=1`);
+  await output.came();
+  // It draws itself again once it has joined in control.
+  await until(() => page.sent.some(({ op }) => op === 'resize'), 'the page to have joined');
+  await page.locator('.terminal-view').getByText('joining', { exact: true }).waitFor();
+  output.release();
+  await page.getByText('in control', { exact: true }).waitFor();
+  await page.locator('.xterm.focus').waitFor();
+  await page.keyboard.insertText('echo ty""ped');
+  await page.keyboard.press('Enter');
+  await page.locator('.xterm-rows').getByText('typed', { exact: true }).waitFor();
+  watcher.unsubscribe();
   await caller.ask('kill', { host: 'web1', runId, grace: 0 });
 });
 

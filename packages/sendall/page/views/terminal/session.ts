@@ -22,6 +22,8 @@ export interface SessionState {
   /** `lost`: the host's link; the feed's own loss is the frame's to show. */
   readonly phase: 'joining' | 'joined' | 'lost' | 'ended' | 'failed';
   readonly control: boolean;
+  /** Output from before is still on its way to the screen: until it is drawn, what is typed does not count. */
+  readonly behind: boolean;
   /** Another caller has taken control from this page. */
   readonly taken: boolean;
   /** It is no terminal: its output is plain. */
@@ -59,6 +61,7 @@ export class TerminalSession {
     this.state = new Store<SessionState>({
       phase: 'joining',
       control: false,
+      behind: true,
       taken: false,
       noTerminal: false,
       past: false,
@@ -174,6 +177,7 @@ export class TerminalSession {
     if (credit > 0) this.#subscription.credit(credit);
     this.#seat.drawn(offset);
     this.#screen.speaks = this.#seat.maySpeak;
+    if (this.state.value.behind !== this.#seat.isBehind) this.#change({});
   }
 
   #controlled(held: boolean, taken = false): void {
@@ -189,8 +193,8 @@ export class TerminalSession {
   }
 
   #change(news: Partial<SessionState>): void {
-    this.state.value = { ...this.state.value, ...news };
     this.#screen.speaks = this.#seat.maySpeak;
+    this.state.value = { ...this.state.value, ...news, behind: this.#seat.isBehind };
   }
 
   /** Makes the program draw again: it notices only real changes of size, so it gets two. */

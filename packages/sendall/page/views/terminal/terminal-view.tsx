@@ -78,6 +78,7 @@ function NewShell({ host }: { host: string }) {
 const nothing = new Store<SessionState>({
   phase: 'joining',
   control: false,
+  behind: true,
   taken: false,
   noTerminal: false,
   past: false,
@@ -256,7 +257,7 @@ function endOf({ result }: SessionState): string {
 }
 
 function Phase({ state }: { state: SessionState }) {
-  if (state.phase === 'joining')
+  if (state.phase === 'joining' || (state.phase === 'joined' && state.control && state.behind))
     return (
       <State shape="waiting" tone="idle">
         {t('terminalJoining')}
