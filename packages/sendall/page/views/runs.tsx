@@ -46,12 +46,15 @@ const FEW_HOSTS = 32;
 const PAGE = 200;
 const nothing = new HostIndex([], []);
 
+/** A run of one host has the same key in the history as in the host's list: its row stays where the reader is. */
+const keyOf = (host: string, runId: string) => `${host} ${runId}`;
+
 function listed(run: Listing, past: PastRun | undefined): Row {
   const words = wordsLine(run.argv);
   const name = run.name ?? past?.name;
   const standing = standingOfListing(run);
   return {
-    key: `${run.host} ${run.runId}`,
+    key: keyOf(run.host, run.runId),
     href: addressOf('runs', [run.host, run.runId]),
     standing,
     words,
@@ -70,7 +73,7 @@ function listed(run: Listing, past: PastRun | undefined): Row {
 function remembered(past: PastRun): Row {
   const standing = standingOfPast(past);
   return {
-    key: past.runId,
+    key: past.fleet ? past.runId : keyOf(past.hosts, past.runId),
     href: past.fleet ? addressOf('fleet', [past.runId]) : addressOf('runs', [past.hosts, past.runId]),
     standing,
     words: past.program,
@@ -88,14 +91,14 @@ function remembered(past: PastRun): Row {
 
 /** The newest first; a run that a host lists and the history has stands once. */
 function rowsOf(live: ReadonlyMap<string, readonly Listing[]>, past: readonly PastRun[]): Row[] {
-  const single = new Map(past.filter(({ fleet }) => !fleet).map((run) => [`${run.hosts} ${run.runId}`, run]));
+  const single = new Map(past.filter(({ fleet }) => !fleet).map((run) => [keyOf(run.hosts, run.runId), run]));
   const rows = [...live.values()].flat().map((run) => {
-    const key = `${run.host} ${run.runId}`;
+    const key = keyOf(run.host, run.runId);
     const before = single.get(key);
     single.delete(key);
     return listed(run, before);
   });
-  for (const run of past) if (run.fleet || single.has(`${run.hosts} ${run.runId}`)) rows.push(remembered(run));
+  for (const run of past) if (run.fleet || single.has(keyOf(run.hosts, run.runId))) rows.push(remembered(run));
   return rows.sort((a, b) => b.beganMs - a.beganMs);
 }
 

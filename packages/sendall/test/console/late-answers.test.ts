@@ -240,6 +240,34 @@ test('earlier output that could not be had once is there to be had later', async
   }, 'earlier output');
 });
 
+test('a list of runs that comes late from a host leaves the reader on the same run', async () => {
+  for (const word of ['older', 'newer']) {
+    const { runId } = await caller.ask('run', {
+      targets: 'web1',
+      argv: ['echo', word],
+      options: { name: 'read-meanwhile' },
+    });
+    await (await caller.subscribe('output', { host: 'web1', runId, credit: 1024 })).over();
+  }
+  await using page = await open('hosts');
+  const lists = page.hold((text) => text.includes('"event":"runs"'));
+  await goTo(page, 'runs?on=web1&find=read-meanwhile');
+  await lists.came();
+  const rows = page.locator('.list-row');
+  await until(async () => (await rows.count()) === 2, 'both runs from the history');
+  await rows.first().focus();
+  await page.keyboard.press('ArrowDown');
+  const focused = page.locator('.list-row:focus');
+  await focused.filter({ hasText: 'read-meanwhile' }).waitFor();
+  const before = await focused.getAttribute('aria-rowindex');
+  lists.release();
+  // Only the host knows how much was written.
+  await rows.filter({ hasText: 'echo older' }).filter({ hasText: '6 B' }).waitFor();
+  expect(await focused.getAttribute('aria-rowindex')).toBe(before);
+  await page.keyboard.press('Enter');
+  await page.locator('.out').getByText('older').waitFor();
+});
+
 test('older runs that are asked for twice are shown once', async () => {
   await using page = await open('hosts');
   const asked: Message[] = [];
