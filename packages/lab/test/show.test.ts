@@ -1,4 +1,5 @@
 /** The phenomena, as they are measured on this machine. */
+import { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { experiment, phenomena } from '@sendall/lab';
 import { finished, wirelab } from './programs.js';
@@ -125,6 +126,20 @@ describe('wirelab show', () => {
     for (const { title, chapter } of phenomena) {
       for (const each of [title, chapter]) expect(each.zh).toMatch(/[\u4e00-\u9fff]|recv/);
     }
+  });
+});
+
+describe('an experiment whose process stands still behind a send', () => {
+  it('reads it before the next one, which is to come a while later', async () => {
+    const { write } = Socket.prototype;
+    onTestFinished(() => void vi.restoreAllMocks());
+    vi.spyOn(Socket.prototype, 'write').mockImplementation(function (this: Socket, ...sent: unknown[]) {
+      // When the next send waits for its time already.
+      queueMicrotask(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60));
+      return Reflect.apply(write, this, sent) as boolean;
+    });
+    const { trace } = await experiment({ messages: ['hello', 'world', 'egon'], delayMs: 20, segments: false });
+    expect(trace.reads.map(({ bytes }) => bytes.toString())).toEqual(['hello', 'world', 'egon']);
   });
 });
 

@@ -1,5 +1,5 @@
 /** The chapter's experiment: one sender, one receiver, a few messages. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { parseFraming } from '@sendall/framing';
 import { openPair } from '../wire/pair.js';
 import { watchSegments } from '../wire/segments.js';
@@ -84,7 +84,11 @@ export async function experiment(options: ExperimentOptions): Promise<Experiment
     });
   let sent = 0;
   for (const [index, message] of options.messages.entries()) {
-    if (index > 0 && delayMs > 0) await sleep(delayMs);
+    if (index > 0 && delayMs > 0) {
+      await sleep(delayMs);
+      // Behind the loop's reading: this process may have stood still, and the receiver is a part of it.
+      await turn();
+    }
     const bytes = encoder ? encoder.encode(message) : Buffer.from(message);
     trace.write(bytes);
     sent += bytes.length;
