@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { experiment, phenomena } from '@sendall/lab';
+import { openDatagramPair } from '../dist/wire/datagrams.js';
 import { finished, wirelab } from './programs.js';
 
 interface Span {
@@ -140,6 +141,17 @@ describe('an experiment whose process stands still behind a send', () => {
     });
     const { trace } = await experiment({ messages: ['hello', 'world', 'egon'], delayMs: 20, segments: false });
     expect(trace.reads.map(({ bytes }) => bytes.toString())).toEqual(['hello', 'world', 'egon']);
+  });
+});
+
+describe('datagrams that come while their process stands still', () => {
+  it('are received', async () => {
+    await using udp = await openDatagramPair();
+    await udp.send(Buffer.from('hello'));
+    const received = udp.received(1, 20);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+    await received;
+    expect(udp.trace.reads.map(({ bytes }) => bytes.toString())).toEqual(['hello']);
   });
 });
 

@@ -36,7 +36,8 @@ export async function openDatagramPair(): Promise<DatagramPair> {
     async received(count, quietMs = 300) {
       while (trace.reads.length < count) {
         const came = await new Promise<boolean>((resolve) => {
-          const timer = setTimeout(() => resolve(false), quietMs);
+          // Behind the loop's reading: datagrams may have come while this process stood still.
+          const timer = setTimeout(() => setImmediate(() => resolve(false)), quietMs);
           notify = () => {
             clearTimeout(timer);
             resolve(true);
