@@ -158,6 +158,7 @@ describe('the command servers, and a page that tries to use them', () => {
     const events: CommandEvent[] = [];
     await using server = await serveCommands({ protocol, onEvent: (event) => events.push(event) });
     const context = await browser.newContext();
+    context.setDefaultTimeout(patience(30_000));
     const page = await context.newPage();
     const hostile = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>hostile</title>');

@@ -178,11 +178,9 @@ describe('the key', () => {
   ])('a page that outlives its console tells a program on its port nothing that %s', async (_what, answers) => {
     const own = await RunningConsole.start(user);
     const page = await browser.newPage();
+    page.setDefaultTimeout(patience(30_000));
     await page.goto(`${own.origin}/#${own.token}`);
-    await page
-      .locator('.list-row')
-      .first()
-      .waitFor({ timeout: patience(20_000) });
+    await page.locator('.list-row').first().waitFor();
     own.process.kill('SIGKILL');
     await within(once(own.process, 'exit'), 'the console to end');
     const heard: string[] = [];
@@ -195,7 +193,7 @@ describe('the key', () => {
           for (const answer of answers(hello?.nonce ?? '')) socket.send(JSON.stringify(answer));
         }),
       );
-      await page.getByText('Another program answers at this address').waitFor({ timeout: patience(30_000) });
+      await page.getByText('Another program answers at this address').waitFor();
       expect(heard.map((text) => JSON.parse(text) as object)).toEqual([
         { hello: { key: await keyName(own.token), nonce: expect.stringMatching(/^[0-9a-f]{32}$/) } },
       ]);
