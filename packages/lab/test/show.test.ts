@@ -132,12 +132,12 @@ describe('wirelab show', () => {
 
 describe('an experiment whose process stands still behind a send', () => {
   it('reads it before the next one, which is to come a while later', async () => {
-    const { write } = Socket.prototype;
+    const write = Reflect.get(Socket.prototype, 'write') as (...sent: unknown[]) => boolean;
     onTestFinished(() => void vi.restoreAllMocks());
     vi.spyOn(Socket.prototype, 'write').mockImplementation(function (this: Socket, ...sent: unknown[]) {
       // When the next send waits for its time already.
       queueMicrotask(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60));
-      return Reflect.apply(write, this, sent) as boolean;
+      return Reflect.apply(write, this, sent);
     });
     const { trace } = await experiment({ messages: ['hello', 'world', 'egon'], delayMs: 20, segments: false });
     expect(trace.reads.map(({ bytes }) => bytes.toString())).toEqual(['hello', 'world', 'egon']);
