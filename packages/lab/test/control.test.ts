@@ -12,6 +12,7 @@ import { directedFaults, faults, startProxy, type Proxy, type ProxyEvent } from 
 import { answerControl } from '../dist/control/api.js';
 import { ControlError } from '../dist/control/error.js';
 import { Proxies } from '../dist/control/proxies.js';
+import { heldPort } from '../../sendall/test/dist/held-port.js';
 import { within } from '../../../test/support/waits.js';
 import { rootTest } from '../../../test/support/root.js';
 import { finished, soon, wirelab, type Program } from './programs.js';
@@ -212,12 +213,14 @@ describe('wirelab chaos --control', () => {
   it('adds, lists, changes and removes proxies and toxics, as toxiproxy’s API does', async () => {
     expect(await to('GET', '/version')).toEqual({ status: 200, body: { version: expect.any(String) } });
     expect(await to('GET', '/proxies')).toEqual({ status: 200, body: {} });
-    const added = await to('POST', '/proxies', { name: 'web', listen: '127.0.0.1:0', upstream: upstream() });
+    // No other test gets its port while the proxy is disabled.
+    const held = `127.0.0.1:${await heldPort()}`;
+    const added = await to('POST', '/proxies', { name: 'web', listen: held, upstream: upstream() });
     expect(added).toEqual({
       status: 201,
       body: {
         name: 'web',
-        listen: expect.stringMatching(/^127\.0\.0\.1:[1-9]/),
+        listen: held,
         upstream: upstream(),
         enabled: true,
         seed: 5,

@@ -12,6 +12,7 @@ import { chromiumOptions } from '../../../../test/support/chromium.js';
 import { patience, within } from '../../../../test/support/waits.js';
 import { keyName } from '../../src/console/messages.js';
 import { Machine, type User } from '../cli/support.js';
+import { heldPort } from '../dist/held-port.js';
 import { pressTwice } from './presses.js';
 import { RunningConsole } from './support.js';
 
@@ -176,7 +177,8 @@ describe('the key', () => {
     ],
     ['is not understood', () => ['?']],
   ])('a page that outlives its console tells a program on its port nothing that %s', async (_what, answers) => {
-    const own = await RunningConsole.start(user);
+    // No other test gets its port in between.
+    const own = await RunningConsole.start(user, ['--listen', `127.0.0.1:${await heldPort()}`]);
     const page = await browser.newPage();
     page.setDefaultTimeout(patience(30_000));
     await page.goto(`${own.origin}/#${own.token}`);

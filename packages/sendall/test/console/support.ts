@@ -41,7 +41,8 @@ export class RunningConsole implements AsyncDisposable {
   }
 
   static async start(user: User, words: readonly string[] = [], env?: NodeJS.ProcessEnv): Promise<RunningConsole> {
-    const child = user.start(['console', '--listen', '127.0.0.1:0', '--json', ...words], env);
+    const listen = words.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+    const child = user.start(['console', ...listen, '--json', ...words], env);
     child.stderr!.on('data', (text: Buffer) => process.stderr.write(text));
     const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
     const first = await within(lines.next(), 'the console to listen');
