@@ -494,7 +494,7 @@ test('endless output is passed on while it is wanted, and costs a page that leav
 });
 
 test('when the home is gone, requests say so, and the console lives', async () => {
-  const own = machine.pairedUser('web1');
+  using own = machine.pairedUser('web1');
   await using console = await RunningConsole.start(own);
   using page = await console.page();
   renameSync(own.home, `${own.home}-away`);
@@ -509,5 +509,4 @@ test('when the home is gone, requests say so, and the console lives', async () =
     renameSync(`${own.home}-away`, own.home);
   }
   expect((await page.ask('hosts', {})).hosts.map(({ name }) => name)).toEqual(['local', 'web1']);
-  own[Symbol.dispose]();
 });
