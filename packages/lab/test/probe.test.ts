@@ -1,9 +1,10 @@
 /** wirelab probe, against servers that break on cuts and servers that do not. */
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { MessageRequestHandler, serve } from '@sendall/socketserver';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { probe } from '@sendall/lab';
+import { Talk } from '../dist/probe/talk.js';
 import { finished, portOf, python, wirelab } from './programs.js';
 import { until } from '../../../test/support/waits.js';
 
@@ -112,6 +113,25 @@ describe.concurrent('wirelab probe', () => {
     const failed = new Set(report.cases.filter((each) => each.verdict !== 'same').map((each) => each.family));
     expect(failed).toContain('glued');
     expect(failed).not.toContain('split at every offset');
+  });
+});
+
+describe('the pieces of a request', () => {
+  it('are read one by one by a server of this process, though it stands still in between', async () => {
+    const seen: string[] = [];
+    await using server = await listening((socket) => void socket.on('data', (chunk) => seen.push(chunk.toString())));
+    const talk = await Talk.open(server.address, 'raw');
+    const write = Reflect.get(Socket.prototype, 'write') as (...sent: unknown[]) => boolean;
+    onTestFinished(() => void vi.restoreAllMocks());
+    vi.spyOn(Socket.prototype, 'write').mockImplementation(function (this: Socket, ...sent: unknown[]) {
+      // Before the loop reads again, and for longer than the pause between two pieces.
+      setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100));
+      return Reflect.apply(write, this, sent);
+    });
+    await talk.send([Buffer.from('one'), Buffer.from('two')], 20);
+    await until(() => seen.join('') === 'onetwo', 'both pieces');
+    talk.close();
+    expect(seen).toEqual(['one', 'two']);
   });
 });
 

@@ -1,5 +1,5 @@
 /** A server and a client for visitors of the page who have none. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { parseFraming } from '@sendall/framing';
@@ -75,6 +75,8 @@ export async function demoTraffic(address: Address): Promise<Traffic> {
     if (!socket.writable) break;
     socket.write(write);
     await sleep(40);
+    // Behind the loop's reading: this process may have stood still, and the proxy is a part of it.
+    await turn();
   }
   await closed;
   if (received.length < TEXTS.length) trouble ??= `the connection to ${formatAddress(address)} ended early`;

@@ -1,5 +1,5 @@
 /** One connection to the server under test. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import type { Address } from '../address.js';
 import { reach } from '../wire/reach.js';
@@ -63,7 +63,11 @@ export class Talk {
   /** Writes each piece separately, with a pause between them. Stops when the server closes the connection. */
   async send(pieces: readonly Buffer[], pauseMs: number): Promise<void> {
     for (const [index, piece] of pieces.entries()) {
-      if (index > 0 && pauseMs > 0) await sleep(pauseMs);
+      if (index > 0 && pauseMs > 0) {
+        await sleep(pauseMs);
+        // Behind the loop's reading: this process may have stood still, and the server may be a part of it.
+        await turn();
+      }
       if (this.#closed) return;
       await new Promise<void>((resolve) => this.#socket.write(piece, () => resolve()));
     }
