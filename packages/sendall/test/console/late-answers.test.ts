@@ -241,7 +241,7 @@ test('earlier output that could not be had once is there to be had later', async
 });
 
 test('a list of runs that comes late from a host leaves the reader on the same run', async () => {
-  for (const word of ['older', 'newer']) {
+  for (const word of ['former', 'latter']) {
     const { runId } = await caller.ask('run', {
       targets: 'web1',
       argv: ['echo', word],
@@ -262,10 +262,10 @@ test('a list of runs that comes late from a host leaves the reader on the same r
   const before = await focused.getAttribute('aria-rowindex');
   lists.release();
   // Only the host knows how much was written.
-  await rows.filter({ hasText: 'echo older' }).filter({ hasText: '6 B' }).waitFor();
+  await rows.filter({ hasText: 'echo former' }).filter({ hasText: '7 B' }).waitFor();
   expect(await focused.getAttribute('aria-rowindex')).toBe(before);
   await page.keyboard.press('Enter');
-  await page.locator('.out').getByText('older').waitFor();
+  await page.locator('.out').getByText('former').waitFor();
 });
 
 test('older runs that are asked for twice are shown once', async () => {
