@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect as connectTls } from 'node:tls';
 import { StreamRequestHandler, type BaseServer, type Connection } from '@sendall/socketserver';
 import { describe, expect, test } from 'vitest';
 import { Echo, Obedient } from './dist/handlers.js';
@@ -186,6 +187,19 @@ describe('a loop that stood still is charged to no client', () => {
       expect(reason).toBe('handshake-timeout');
       expect(durationMs).toBeGreaterThanOrEqual(timeout);
     }
+  });
+
+  test('nor is one in the middle of its handshake, whose turn comes only behind it', async () => {
+    const server = await start({ transport: 'tls' }, Obedient, { handshakeTimeout: timeout });
+    const slow = new Client(server);
+    // The deadline has begun to count.
+    await eventually(() => [...server.connections].some(({ stats }) => stats.durationMs > timeout / 3));
+    const secure = connectTls({ socket: slow.socket, rejectUnauthorized: false });
+    secure.write('in time\n');
+    const answer = once(secure, 'data');
+    block();
+    expect(String((await answer)[0])).toBe('in time\n');
+    secure.destroy();
   });
 
   test('one that waits for a place waits its whole pending timeout', async () => {

@@ -16,8 +16,9 @@ export interface Timed {
  *
  * A timer per connection costs memory and a list operation for every chunk. Here a connection only counts how long
  * it has waited and sets that count to `UNSEEN` when something happens; the clock comes by a few times a second. A
- * deadline is never early: a wait counts from the first look at it, so it is late by up to two intervals. The clock
- * looks after the loop has read what had arrived, so that time in which the loop stood still is not a client's silence.
+ * deadline is never early: a wait counts from the first look at it, so it is late by up to two intervals. Time in which
+ * the loop stood still is not a client's silence: the clock looks after the loop has read what had arrived, and however
+ * long the last look is ago, it counts for two intervals at most. So a client whose turn it was behind that has its time.
  */
 export class Clock {
   #timer: NodeJS.Timeout | undefined;
@@ -69,7 +70,7 @@ export class Clock {
   #look(): void {
     if (this.#timer === undefined) return;
     const now = performance.now();
-    const elapsed = now - this.#last;
+    const elapsed = Math.min(now - this.#last, 2 * this.#interval);
     this.#last = now;
     for (const timed of this.#timed) timed.tick(elapsed);
   }
