@@ -1,12 +1,12 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { endKeeper } from '../packages/sendall/test/remove-home.js';
+import { endKeeper, removeFolder } from '../packages/sendall/test/remove-home.js';
 import { patience, within } from './support/waits.js';
 
 // The lines of the README are pasted as a new user would, into bash, with `sendall` on the PATH.
@@ -33,8 +33,12 @@ afterEach(async () => {
     process.kill(-agent.pid!, 'SIGTERM');
     await once(agent, 'exit');
   }
-  for (const env of users.splice(0)) spawnSync(join(folder, 'bin/sendall'), ['links', 'stop'], { env });
-  rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+  for (const env of users.splice(0)) {
+    spawnSync(join(folder, 'bin/sendall'), ['links', 'stop'], { env });
+    // Behind the agents: one that still runs starts another keeper.
+    for (const state of ['.local/state/sendall', 'sendall-second']) await endKeeper(join(env.HOME!, state));
+  }
+  await removeFolder(folder);
 });
 
 /** A machine of its own: its user's empty home. */
@@ -49,7 +53,6 @@ function machine(name: string) {
   delete env.SENDALL_HOME;
   users.push(env);
   return {
-    home,
     paste(lines: string): string {
       const { stdout, stderr, status } = spawnSync('bash', ['-c', lines], {
         env,
@@ -87,7 +90,6 @@ test('the second machine: agent there, code there, the printed line here, and a 
   await there.open(agent!);
   here.paste(toPaste(there.paste(pair!)));
   expect(here.paste(run!)).toMatch(/%/);
-  await endKeeper(join(there.home, '.local/state/sendall'));
 });
 
 test('both on one machine: the second agent is not the first, and listens on 127.0.0.1 only', async () => {
@@ -99,7 +101,6 @@ test('both on one machine: the second agent is not the first, and listens on 127
   expect(line).toContain('tls://127.0.0.1:');
   here.paste(line);
   expect(here.paste(run!)).toBe(`${hostname()}\n`);
-  await endKeeper(join(here.home, 'sendall-second'));
 });
 
 test('both languages have the same lines to paste', () => {

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
+import { removeHome } from '../packages/sendall/test/remove-home.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -28,5 +29,5 @@ test('npm start runs one real command, prints the next step, and ends cleanly on
   const [code] = (await once(start, 'exit')) as [number];
   expect(code).toBe(0);
   expect(existsSync(join(home, 'agent.sock'))).toBe(false);
-  rmSync(home, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+  await removeHome(home, 0);
 });
