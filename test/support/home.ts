@@ -2,9 +2,10 @@
  * Before the first test: a home of their own for all tests and for all that they start. What is the user's is not
  * touched and a slow profile is not read. npm alone keeps the user's settings and cache, for some tests install with it.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { removeFolder } from '../../packages/sendall/test/remove-home.js';
 
 export default function home() {
   const { env } = process;
@@ -15,5 +16,5 @@ export default function home() {
   for (const name of ['.bashrc', '.bash_profile']) writeFileSync(join(folder, name), "PS1='# '\n");
   env.HOME = folder;
   env.SENDALL_HOME = join(folder, 'sendall');
-  return () => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  return async () => await removeFolder(folder);
 }
