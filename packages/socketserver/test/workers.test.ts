@@ -125,7 +125,7 @@ test.each(['stray', 'memory', 'loop'])('a thread that ends by "%s" is replaced; 
 });
 
 test('a thread is not taken for hung because the loop that watches it stood still', async () => {
-  const hangTimeout = 400;
+  const hangTimeout = patience(400);
   const server = await start(tcp, Obedient, { concurrency: { ...threads, hangTimeout } });
   const events = workerEvents(server);
   const client = dial(server);
