@@ -11,6 +11,8 @@ test('connections in the accept queue when shutdown begins are served, not reset
   const server = await start(tcp, Echo);
   const clients = Array.from({ length: 100 }, () => dial(server, { allowHalfOpen: true }));
   for (const { socket } of clients) socket.end('served');
+  // Node calls connect(2) only then.
+  await new Promise<void>((resolve) => process.nextTick(resolve));
   // The kernel completes these connects while this thread does nothing else: none is accepted yet.
   const until = performance.now() + 200;
   while (performance.now() < until);
@@ -32,9 +34,10 @@ test('idle connections are closed at once; their handlers say goodbye first', as
 
 test('a client that gets its place while the server shuts down hears of that, too', async () => {
   const server = await start(tcp, LateAnswer, { maxConnections: 1, pendingConnections: 1 });
-  const [first, second] = [dial(server), dial(server)];
+  const first = dial(server);
   first.socket.write('one\n');
   await first.until('begun\n');
+  const second = dial(server);
   second.socket.write('two\n');
   await eventually(() => server.info().pending === 1);
   const down = server.shutdown({ timeout: Infinity });

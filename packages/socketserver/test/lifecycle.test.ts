@@ -132,8 +132,10 @@ test('postListen runs when the server is bound and before its first request; its
 test('handleRequest() serves exactly one request', async () => {
   const server = make({ transport: 'tcp' }, Obedient);
   await server.listen();
-  const [first, second] = [dial(server), dial(server)];
-  await Promise.all([first.connected, second.connected]);
+  const first = dial(server);
+  await first.connected;
+  const second = dial(server);
+  await second.connected;
   first.socket.write('first\n');
   second.socket.write('second\n');
   const handled = server.handleRequest();
