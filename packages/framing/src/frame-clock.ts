@@ -1,9 +1,9 @@
 /** The timer behind the option `frameTimeout`. */
-import { setTimeout } from 'node:timers';
+import { setImmediate, setTimeout } from 'node:timers';
 
 /**
  * Measures how long a frame takes from its first byte to its last. One timer serves all frames: when it fires it looks
- * how much time the current frame has left.
+ * how much time the current frame has left, behind the loop's reading: what came while the loop stood still came in time.
  */
 export class FrameClock {
   readonly #ms: number;
@@ -45,15 +45,14 @@ export class FrameClock {
   }
 
   #start(ms: number): void {
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        if (this.#frame === -1 || this.#paused) return;
-        const left = this.#ms - (performance.now() - this.#since);
-        if (left > 0) this.#start(left);
-        else this.#expired();
-      },
-      Math.max(1, Math.ceil(ms)),
-    ).unref();
+    this.#timer = setTimeout(() => void setImmediate(this.#look), Math.max(1, Math.ceil(ms))).unref();
   }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#frame === -1 || this.#paused) return;
+    const left = this.#ms - (performance.now() - this.#since);
+    if (left > 0) this.#start(left);
+    else this.#expired();
+  };
 }

@@ -436,6 +436,20 @@ describe('frameTimeout', () => {
     expect(String(await link.next())).toBe('still there');
   });
 
+  test('what came while the loop stood still came in time', async () => {
+    const [a, b] = await pair();
+    const link = framed(b, lengthPrefixed(), { frameTimeout: 60 });
+    const wire = lengthPrefixed().encoder().encode('whole');
+    const waiting = link.next();
+    a.write(wire.subarray(0, 5));
+    // Behind the decoder, whose clock runs from now on.
+    b.once('data', () => {
+      a.write(wire.subarray(5));
+      for (const until = performance.now() + 150; performance.now() < until;);
+    });
+    expect(String(await waiting)).toBe('whole');
+  });
+
   test('does not count while nobody reads', async () => {
     const stream = new PassThrough();
     const link = framed(stream, lengthPrefixed(), { frameTimeout: 30, highWaterMark: 1 });
