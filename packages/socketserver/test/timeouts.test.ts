@@ -153,8 +153,8 @@ test('a stalled handshake holds up nobody; garbage, a reset or a hang-up in it e
 
 describe('a loop that stood still is charged to no client', () => {
   /** Blocks the loop, the server's and the clients' alike, for longer than any deadline here. */
-  const block = (): void => {
-    for (const until = performance.now() + 400; performance.now() < until;);
+  const block = (ms = 400): void => {
+    for (const until = performance.now() + ms; performance.now() < until;);
   };
   const timeout = 150;
 
@@ -190,14 +190,15 @@ describe('a loop that stood still is charged to no client', () => {
   });
 
   test('nor is one in the middle of its handshake, whose turn comes only behind it', async () => {
-    const server = await start({ transport: 'tls' }, Obedient, { handshakeTimeout: timeout });
+    const handshakeTimeout = patience(400);
+    const server = await start({ transport: 'tls' }, Obedient, { handshakeTimeout });
     const slow = new Client(server);
     // The deadline has begun to count.
-    await eventually(() => [...server.connections].some(({ stats }) => stats.durationMs > timeout / 3));
+    await eventually(() => [...server.connections].some(({ stats }) => stats.durationMs > handshakeTimeout / 4));
     const secure = connectTls({ socket: slow.socket, rejectUnauthorized: false });
     secure.write('in time\n');
     const answer = once(secure, 'data');
-    block();
+    block(1.5 * handshakeTimeout);
     expect(String((await answer)[0])).toBe('in time\n');
     secure.destroy();
   });
