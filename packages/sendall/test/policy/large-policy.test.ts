@@ -72,10 +72,13 @@ test('an agent that starts has its rules before it listens, and takes up others 
   await (await openAgent({ home, keeperIdleExit: 200 })).close();
   write(home.policyFile, large('first'));
   const agent = await openAgent({ home, keeperIdleExit: 200 });
-  onTestFinished(async () => {
-    await agent.close();
-    await removeHome(home.state);
-  });
+  // Not in onTestFinished, which comes after afterEach has removed the folder.
+  await using _ = {
+    async [Symbol.asyncDispose]() {
+      await agent.close();
+      await removeHome(home.state);
+    },
+  };
   expect((await agent.status).policy).toMatchObject({ rules: 601, problem: undefined });
   await using host = await connect('local', { home });
   write(home.policyFile, worst);
