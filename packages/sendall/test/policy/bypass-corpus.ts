@@ -59,7 +59,7 @@ export const allowed: Readonly<Record<string, Attempt>> = {
   'a pattern that matches nothing more': service('web-'),
   'a folder that the rule names': as({ cwd: '/usr' }),
   'the account that the rule names': as({ runAs: 'bin' }),
-  'less time and output than the rule gives': as({ timeout: '1s', maxOutput: 1000, limits: { memory: 33554432 } }),
+  'less time and output than the rule gives': as({ timeout: '50s', maxOutput: 1000, limits: { memory: 33554432 } }),
   'a path far below': show('/var/log/app/a/b/c.log'),
   'a number': number('20'),
   'an option that the pattern begins with': option('--lines=-3', 'a', 'b'),
