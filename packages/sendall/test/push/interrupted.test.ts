@@ -1,5 +1,5 @@
 /** push and pull through killed agents, signals and full disks: the file is old or new, and the rest is resumed. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -119,6 +119,10 @@ test('a run that is lost with its keeper is followed by another one, which goes 
   const { ended } = await begun('push');
   const [status] = machine.user.events(['agent', 'status', '--json']);
   process.kill(Number(status!.keeperPid), 'SIGKILL');
+  // The lost run's program keeps the part to itself until it has seen that its streams have ended.
+  const [part] = readdirSync(to);
+  const isLeft = () => spawnSync('flock', ['--nonblock', join(to, part!), 'true']).status === 0;
+  await until(isLeft, 'the part to be let go of');
   await way.release();
   const { code, said } = await within(ended, 'the end of the transfer', 60_000);
   expect([code, said[0]]).toEqual([0, '']);
