@@ -16,15 +16,18 @@ export interface Gate {
 
 export type Moment = Passing | Gate;
 
+/** Bytes after which a program has its link. One that does not reach its host at first gives up, as with ssh. */
+const LINKED = 64 * 1024;
+
 /**
  * `times` moments, spread at random over the first four fifths of the bytes that a program has to move, behind those of
- * `before`.
+ * its link and of `before`.
  */
 export function whilePassing(bytes: number, seed: number, { times = 2, before = 0 } = {}): Passing[] {
   let state = seed;
   return Array.from({ length: times }, (_, i) => {
     state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-    return { passed: before + Math.floor((0.8 * bytes * (i + (state >>> 8) / 0x800000)) / times) };
+    return { passed: before + LINKED + Math.floor((0.8 * bytes * (i + (state >>> 8) / 0x800000)) / times) };
   });
 }
 
