@@ -6,6 +6,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, RunError, UsageError, type Host, type LineOptions, type Result } from 'sendall';
+import { patience } from '../../../../test/support/waits.js';
 import { ownAgent, type OwnAgent } from './own-agent.js';
 
 let own: OwnAgent;
@@ -444,11 +445,13 @@ describe('ends', () => {
   });
 
   test('an idle timeout counts silence only', async () => {
-    const talking = 'import time\nfor i in range(80): print(i, flush=True); time.sleep(0.05)';
-    const talks = host.run(['python3', '-c', talking], { idleTimeout: 3000 });
+    // Long enough for a command that a busy machine lets wait.
+    const idleTimeout = patience(3000);
+    const talking = `import time\nfor i in range(70): print(i, flush=True); time.sleep(${idleTimeout / 60_000})`;
+    const talks = host.run(['python3', '-c', talking], { idleTimeout });
     const { result } = await failure(host.sh('echo said; sleep 60', { idleTimeout: 100 }));
     expect(result.outcome).toBe('idle');
-    expect((await talks).stdout).toMatch(/\n79\n$/);
+    expect((await talks).stdout).toMatch(/\n69\n$/);
   });
 
   test('an abort signal cancels on the host', async () => {
