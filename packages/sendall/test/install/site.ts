@@ -65,7 +65,13 @@ export async function resetAccount({ name, home }: Account): Promise<void> {
   const uid = execFileSync('id', ['-u', name], { encoding: 'utf8' }).trim();
   const isGone = (): boolean => {
     const left = processesOf(uid);
-    for (const pid of left) process.kill(pid, 'SIGKILL');
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has just ended.
+      }
+    }
     return !left.length;
   };
   await until(isGone, 'the processes of the account to end');
