@@ -27,6 +27,9 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
+/** Letters of a public key that say what kind of key it is, before its own numbers. */
+const KEY_BEGIN = 36;
+
 /** A key that no agent knows. */
 function stranger(): Pick<Identity, 'key' | 'spki'> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -66,7 +69,14 @@ it('that send garbage where hosts are knocked for disturb no caller and learn no
   let state = drawSeed();
   const byte = (): number => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) >>> 24;
   const good = writeKnock(stranger() as Identity, idOfPin(agent.fingerprint), newLinkName());
-  const parts = JSON.parse(good.toString()) as Record<string, unknown>;
+  const parts = JSON.parse(good.toString()) as Record<'key' | 'signature', string>;
+  const [key, signature] = [good.indexOf(parts.key), good.indexOf(parts.signature)];
+  // Some bits do not count: a key's begin can be written in several ways, and the last letters stand for too many bits.
+  const counts = (at: number): boolean =>
+    (at < key || at >= key + KEY_BEGIN) &&
+    at !== key + parts.key.length - 1 &&
+    at !== signature + parts.signature.length - 1;
+  const placesThatCount = [...good.keys()].filter(counts);
   const garbage: Uint8Array[] = [
     Buffer.alloc(0),
     Buffer.from('{}'),
@@ -83,7 +93,7 @@ it('that send garbage where hosts are knocked for disturb no caller and learn no
     ...Array.from({ length: 300 }, () => Buffer.from(Array.from({ length: 200 }, byte))),
     ...Array.from({ length: 300 }, () => {
       const flipped = Buffer.from(good);
-      flipped[(byte() << 8 | byte()) % flipped.length]! ^= 1 << (byte() & 7); // prettier-ignore
+      flipped[placesThatCount[(byte() << 8 | byte()) % placesThatCount.length]!]! ^= 1 << (byte() & 7); // prettier-ignore
       return flipped;
     }),
   ];
@@ -96,7 +106,7 @@ it('that send garbage where hosts are knocked for disturb no caller and learn no
   expect((await before.run(['echo', 'undisturbed'])).stdout).toBe('undisturbed\n');
   await using host = await connect('far', { home });
   expect((await host.run(['echo', 'fine'])).stdout).toBe('fine\n');
-  // A bit in the name or the time of a knock breaks its signature. No link came of any of it.
+  // A bit that counts breaks a knock, and no link came of any of it.
   expect(knocker.answers.filter((answer) => answer === '+')).toEqual([]);
 });
 
