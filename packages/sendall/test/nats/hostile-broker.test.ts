@@ -30,10 +30,15 @@ it('gives no wrong result and starts nothing twice, whatever the broker does to 
     await broker.close();
   });
   broker.perMille = 20;
-  const report = await within(exactStarts(hosts, { seed, runs: 200, size: 10_000 }), 'the commands', 120_000);
+  const mistreated = () => Object.values(broker.made).reduce((sum, n) => sum + n, 0);
+  // How many messages the commands take, and so how many are mistreated, nobody knows before.
+  for (let i = 0; mistreated() <= 10 && i < 10; i++) {
+    const more = { seed: seed + i, runs: 200, size: 10_000 };
+    const report = await within(exactStarts(hosts, more), 'the commands', 120_000);
+    expect(report.wrong).toEqual([]);
+    expect(report.runs).toBeGreaterThan(0);
+  }
   broker.perMille = 0;
-  expect(report.wrong).toEqual([]);
-  expect(report.runs).toBeGreaterThan(0);
-  expect(Object.values(broker.made).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(10);
+  expect(mistreated()).toBeGreaterThan(10);
   expect(KnownHosts.of(home).get('far')?.url).toBe(natsHostOf(agent.fingerprint));
 });

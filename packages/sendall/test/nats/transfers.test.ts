@@ -37,10 +37,14 @@ it('moves a tree there and back, whatever the broker does to messages', async ()
   });
   makeOddTree(join(folder, 'tree'));
   broker.perMille = 20;
-  await within(host.push(join(folder, 'tree'), join(folder, 'there')), 'the push', 60_000);
-  await within(host.pull(join(folder, 'there'), join(folder, 'back')), 'the pull', 60_000);
+  // How many messages there are, and so how many are mistreated, nobody knows before.
+  for (let i = 0; Object.values(broker.made).every((n) => n === 0) && i < 20; i++) {
+    const [there, back] = [join(folder, `there${i}`), join(folder, `back${i}`)];
+    await within(host.push(join(folder, 'tree'), there), 'the push', 60_000);
+    await within(host.pull(there, back), 'the pull', 60_000);
+    expect(listTree(back)).toEqual(listTree(join(folder, 'tree')));
+  }
   broker.perMille = 0;
   expect(Object.values(broker.made).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(0);
-  expect(listTree(join(folder, 'back'))).toEqual(listTree(join(folder, 'tree')));
-  expect(readFileSync(join(folder, 'back/plain'), 'utf8')).toBe('plain\n');
+  expect(readFileSync(join(folder, 'back0/plain'), 'utf8')).toBe('plain\n');
 });
