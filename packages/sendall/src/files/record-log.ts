@@ -65,8 +65,7 @@ export class RecordLog {
       return { records: [], damaged: 0 };
     }
     try {
-      const { records, damaged } = parse(readFrom(fd, 0).toString());
-      return { records, damaged };
+      return parse(readFrom(fd, 0).toString());
     } catch {
       return { records: [], damaged: 1 };
     } finally {
@@ -84,13 +83,12 @@ export class RecordLog {
     const fd = openSync(this.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     try {
       const bytes = readFrom(fd, 0);
-      const { records, whole } = parse(bytes.toString());
+      const { records } = parse(bytes.toString());
       const lines = select(records).map((record) => `\n${JSON.stringify(record)}`);
       writeFileSync(beside, lines.join(''), { mode: 0o600, flag: 'wx' });
       renameSync(beside, this.path);
       // What arrived in the old file since it was read. A writer that comes later sees the new file.
-      const end = whole ? bytes.length : bytes.lastIndexOf(0x0a);
-      const rest = readFrom(fd, Math.max(end, 0));
+      const rest = wholeLines(readFrom(fd, wholeLines(bytes).length));
       if (rest.length) writeFileSync(this.path, rest, { flag: 'a' });
     } finally {
       closeSync(fd);
@@ -118,8 +116,25 @@ function readFrom(fd: number, from: number): Buffer {
   return bytes.subarray(0, have);
 }
 
-/** `whole`: the last line is a record, or there is none. */
-function parse(text: string): Records & { readonly whole: boolean } {
+/**
+ * The bytes without a last line that is no record, or empty, and without the newline before it: it may still be being
+ * written. Its writer finds that the file was replaced, and writes the record again.
+ */
+function wholeLines(bytes: Buffer): Buffer {
+  const end = bytes.lastIndexOf(0x0a);
+  return isJson(bytes.toString('utf8', end + 1)) ? bytes : bytes.subarray(0, Math.max(end, 0));
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function parse(text: string): Records {
   const records: unknown[] = [];
   let damaged = 0;
   let whole = true;
@@ -133,5 +148,6 @@ function parse(text: string): Records & { readonly whole: boolean } {
       whole = false;
     }
   }
-  return { records, damaged: whole ? damaged : damaged - 1, whole };
+  // A torn last line is not counted.
+  return { records, damaged: whole ? damaged : damaged - 1 };
 }

@@ -1,7 +1,18 @@
 /** The file of records: what was written whole is read, whatever happened to the rest of the file. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  writeSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -105,6 +116,37 @@ test('a replacement keeps what was appended while it was made, and writers with 
   other.append({ n: 5 });
   other.close();
   expect(log.read()).toEqual({ records: [2, 3, 4, 5].map((n) => ({ n })), damaged: 0 });
+});
+
+test('a replacement that sees a part of a record, which is still being written, spoils no other and counts none', () => {
+  const record = `\n${JSON.stringify({ n: 3 })}`;
+  for (let seen = 0; seen <= record.length; seen++) {
+    const log = written([{ n: 1 }, { n: 2 }]);
+    appendFileSync(log.path, record.slice(0, seen));
+    const old = openSync(log.path, 'a');
+    log.replace((all) => {
+      writeSync(old, record.slice(seen));
+      return all;
+    });
+    closeSync(old);
+    log.append({ n: 4 });
+    log.close();
+    expect([seen, log.read()]).toEqual([seen, { records: [1, 2, 3, 4].map((n) => ({ n })), damaged: 0 }]);
+  }
+});
+
+test('a replacement leaves out a part of a record that is still being written: its writer writes it again', () => {
+  const record = `\n${JSON.stringify({ n: 3 })}`;
+  for (let seen = 0; seen < record.length; seen++) {
+    const log = written([{ n: 1 }, { n: 2 }]);
+    log.replace((all) => {
+      appendFileSync(log.path, record.slice(0, seen));
+      return all;
+    });
+    log.append({ n: 3 });
+    log.close();
+    expect([seen, log.read()]).toEqual([seen, { records: [1, 2, 3].map((n) => ({ n })), damaged: 0 }]);
+  }
 });
 
 test('four processes append while the file is replaced again and again: every record is there', async () => {
