@@ -65,10 +65,10 @@ it('a program ends when it has given a run up as lost, while its host does not a
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => void program.kill('SIGKILL'));
+  const ended = once(program, 'close');
   const said: string[] = [];
   createInterface(program.stdout).on('line', (line) => said.push(line));
-  await until(() => said.length === 1, 'the run to start');
-  const ended = once(program, 'close');
+  await until(() => said.length, 'the run to start');
   agent.kill('SIGSTOP');
   try {
     await until(() => said.length === 2, 'the run to be given up');
