@@ -70,6 +70,17 @@ class Caller {
     return this.said.some((said) => said.event === event && said.host === host);
   }
 
+  /** Resolves when it knows that the commands of these hosts run: until then, it begins them again on the next link. */
+  async started(hosts: readonly string[]): Promise<void> {
+    const runs = (on: string) =>
+      this.said.some((said) => said.event === 'host' && said.host === on && said.state === 'running');
+    await until(
+      () => hosts.every(runs),
+      () => `the begin on ${hosts.filter((host) => !runs(host)).join(', ')}`,
+      MINUTES,
+    );
+  }
+
   /** Each host's end, once all have ended: there is one. */
   async ends() {
     const far = () => JSON.stringify(this.said.filter(({ event }) => event !== 'dial').slice(-20));
@@ -115,16 +126,15 @@ describe.runIf(mayHaveNetworks)(`a fleet in networks of its own (TEST_SEED=${SEE
     mkdirSync(dir);
     const times = (host: string) =>
       existsSync(join(dir, `${host}.ran`)) ? readFileSync(join(dir, `${host}.ran`), 'utf8').split('\n').length - 1 : 0;
-    const wait = async (hosts: readonly string[], suffix: string) =>
+    const wrote = async (hosts: readonly string[]) =>
       await until(
-        () => hosts.every((host) => existsSync(join(dir, `${host}.${suffix}`))),
-        () => `${suffix} on ${hosts.filter((host) => !existsSync(join(dir, `${host}.${suffix}`))).join(', ')}`,
+        () => hosts.every((host) => existsSync(join(dir, `${host}.wrote`))),
+        () => `the output of ${hosts.filter((host) => !existsSync(join(dir, `${host}.wrote`))).join(', ')}`,
         MINUTES,
       );
     return {
       work: { script: SCRIPT, run: { env: { DIR: dir }, startWithin: '10m' } } satisfies Partial<Work>,
-      started: async (hosts: readonly string[]) => await wait(hosts, 'ran'),
-      wrote: async (hosts: readonly string[]) => await wait(hosts, 'wrote'),
+      wrote,
       go: () => writeFileSync(join(dir, 'go'), ''),
       ran: () => Object.fromEntries(all.map((host) => [host, times(host)])),
     };
@@ -171,11 +181,11 @@ describe.runIf(mayHaveNetworks)(`a fleet in networks of its own (TEST_SEED=${SEE
     'that is slow, loses packets, goes down or comes late: each command runs once, each byte arrives once',
     { timeout: 600_000 },
     async () => {
-      const { work, started, wrote, go, ran } = site('day');
+      const { work, wrote, go, ran } = site('day');
       star.set('late', 'down');
       const caller = begin(all, { retryFor: '10m' }, work);
       const others = all.filter((host) => host !== 'late');
-      await started(others);
+      await caller.started(others);
       const flapping = ['flapping', 'nflapping'];
       const before = new Map(flapping.map((host) => [host, caller.dials(host)]));
       for (const host of flapping) star.set(host, 'down');
@@ -201,10 +211,10 @@ describe.runIf(mayHaveNetworks)(`a fleet in networks of its own (TEST_SEED=${SEE
     'whose links stay down: hosts are unreachable or lost, and later callers get every byte',
     { timeout: 600_000 },
     async () => {
-      const { work, started, go, ran } = site('away');
+      const { work, go, ran } = site('away');
       const lost = ['flapping', 'nflapping'];
       const caller = begin(lost, { retryFor: '10m', giveUpAfter: 3000 }, work);
-      await started(lost);
+      await caller.started(lost);
       for (const host of [...lost, 'late']) star.set(host, 'down');
       const outcomes = async (of: Caller) =>
         Object.fromEntries([...(await of.ends())].map(([host, { outcome }]) => [host, outcome]));
