@@ -86,9 +86,9 @@ async function record(hosts: readonly string[], text: string, more: Recorded = {
 const only = (of: HistoryOptions = {}) => new History(home, of).runs().runs[0]!;
 
 describe('a run on many hosts', () => {
-  test('is known by its hosts, program and name before anything starts', () => {
+  test('is known by its hosts, program and name before anything starts', async () => {
     const run = fleet(names, options).run(['touch', 'secret']);
-    new History(home).begin(
+    const recording = new History(home).begin(
       { runId: run.runId, hosts: names, idOn: (name) => run.idOn(name), name: 'early', program: 'touch', words: 1 },
       ignore,
     );
@@ -98,6 +98,8 @@ describe('a run on many hosts', () => {
     expect(new Set(found.run.states.values())).toEqual(new Set(['waiting']));
     expect(found.places).toEqual([]);
     expect(run.progress.started).toBe(0);
+    // It would note the dials of all later runs.
+    await recording.close(names);
   });
 
   test('is recorded with the state, the result and the output of each host', async () => {
