@@ -77,6 +77,8 @@ it('a program ends when it has given a run up as lost, while its host does not a
   } finally {
     agent.kill('SIGCONT');
   }
+  // A keeper that is killed leaves it behind.
+  await local.attach(said[0]!, { reject: false }).cancel();
 });
 
 it('a listener that is closed while it connects leaves no connection', async () => {
