@@ -80,8 +80,17 @@ export class Attached {
     return next;
   }
 
+  /** As EXIT tells it, or ATTACHED to one who comes after the end. */
   get exit(): Promise<Exit> {
-    return this.wait('EXIT');
+    return this.#untilExit();
+  }
+
+  async #untilExit(): Promise<Exit> {
+    for (;;) {
+      const exit = this.find('EXIT') ?? this.find('ATTACHED')?.exit;
+      if (exit) return exit;
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
   }
 
   send(message: { type: Control['type'] } & Record<string, unknown>): void {
