@@ -15,6 +15,14 @@ async function pidsOf(run: Attached, count: number): Promise<number[]> {
   return pids;
 }
 
+/** Waits until an orphan has come to the keeper, and is the program that it stays. */
+async function settled(pid: number, keeper: KeeperClient): Promise<void> {
+  const isThere = (): boolean =>
+    new RegExp(`^PPid:\\t${keeper.link.pid}$`, 'm').test(readFileSync(`/proc/${pid}/status`, 'latin1')) &&
+    readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('/bin/sleep\0');
+  await until(isThere, 'an orphan that sleeps');
+}
+
 /** Children that try to escape. Each prints its pid. */
 const nasty = {
   'a plain child': 'sh -c "echo \\$\\$; exec sleep 300" &',
@@ -164,6 +172,7 @@ rootDescribe('a child that leaves its cgroup', () => {
     const leaving = keeper.sh(`${leaver(outermost)}\nsleep 0.1`);
     const pids = await pidsOf(leaving, 1);
     await leaving.exit;
+    await settled(pids[0]!, keeper);
     const run = keeper.sh('sleep 300');
     await run.wait('STARTED');
     expect(await run.operate({ type: 'CANCEL', graceMs: 0 })).toMatchObject({ proof: 'cgroup', survivors: [] });
@@ -179,6 +188,7 @@ describe('without a cgroup, a child that hides from group, session and tag and h
     await using keeper = await KeeperClient.start({ cgroups: false });
     const run = keeper.sh(hiding);
     const pids = await pidsOf(run, 1);
+    await settled(pids[0]!, keeper);
     expect(await run.operate({ type: 'CANCEL', graceMs: 100 })).toMatchObject({ survivors: [], proof: 'unproven' });
     expect(pids.filter(alive)).toEqual([]);
   });
@@ -189,6 +199,7 @@ describe('without a cgroup, a child that hides from group, session and tag and h
     await other.wait('STARTED');
     const run = keeper.sh(hiding);
     const [pid] = await pidsOf(run, 1);
+    await settled(pid!, keeper);
     const report = await run.operate({ type: 'CANCEL', graceMs: 100 });
     expect(report.survivors.map((each) => each.pid)).toEqual([pid]);
     expect(Buffer.from(report.survivors[0]!.argv[0]!).toString()).toBe('/bin/sleep');
