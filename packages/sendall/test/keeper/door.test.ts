@@ -40,12 +40,19 @@ async function talk(path: string, ...pieces: Buffer[]): Promise<Buffer> {
 describe('two keepers of one folder', () => {
   test('without working locks: the second one does not start, and says why', async () => {
     await using keeper = await KeeperClient.start({}, folder);
-    // As on a disk that grants the lock to every process.
-    rmSync(join(folder, 'keeper.lock'));
-    rmSync(keeper.home.keeperSocket);
-    await expect(ensureKeeper(keeper.home, nobody)).rejects.toThrow(
-      `another keeper (pid ${keeper.link.pid}) writes in ${folder}`,
-    );
+    const { pid } = keeper.link;
+    // It would make its socket again before the second one is looked for.
+    process.kill(pid, 'SIGSTOP');
+    try {
+      // As on a disk that grants the lock to every process.
+      rmSync(join(folder, 'keeper.lock'));
+      rmSync(keeper.home.keeperSocket);
+      await expect(ensureKeeper(keeper.home, nobody)).rejects.toThrow(
+        `another keeper (pid ${pid}) writes in ${folder}`,
+      );
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
     expect(await keeper.exec('true').exit).toMatchObject({ code: 0 });
   });
 
