@@ -322,8 +322,10 @@ export class Keeper implements Desk, OpeningDesk {
 
   /** Ends every command. */
   endRuns(reason: string): void {
-    for (const run of this.#opening.waiting.all) this.cancelQueued(run, reason);
-    for (const run of [...this.#opening.running, ...this.#lingering]) run.end('cancelled', undefined, reason);
+    for (const run of [...this.#opening.waiting.all, ...this.#opening.running, ...this.#lingering])
+      // Also one that has its turn and is about to be prepared.
+      if (run.state === 'queued') this.cancelQueued(run, reason);
+      else run.end('cancelled', undefined, reason);
   }
 
   close(): void {

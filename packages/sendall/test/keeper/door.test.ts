@@ -19,7 +19,7 @@ import { resolveHome } from '../../dist/home.js';
 import { encodeEntries } from '../../dist/keeper/journal/entries.js';
 import { encode } from '../../dist/protocol/codec.js';
 import { bytes, KeeperClient } from './keeper-client.js';
-import { until } from '../../../../test/support/waits.js';
+import { until, within } from '../../../../test/support/waits.js';
 
 let folder: string;
 beforeEach(() => {
@@ -163,6 +163,15 @@ describe('the door', () => {
     run.send({ type: 'EOS', stream: 0, final: 0 });
     expect(await run.exit).toMatchObject({ code: 4 });
     await keeper.link.closed;
+  });
+
+  test('who ends all commands ends those, too, that came in the same moment', async () => {
+    await using keeper = await KeeperClient.start({}, folder);
+    const runs = Array.from({ length: 12 }, () => keeper.exec('sleep', '100'));
+    await keeper.ask({ type: 'ASK', what: 'end-runs' });
+    const ends = runs.map(async (run) => await Promise.race([run.wait('REFUSED'), run.exit]));
+    // None of them comes to its own end.
+    for (const end of ends) expect(await within(end, 'the end of a run')).toMatchObject({ code: 'cancelled' });
   });
 
   test('a path too long for a socket, a folder that is a link or a file: one sentence', async () => {
