@@ -88,12 +88,14 @@ describe('exit, end of output and end of the tree are three events', () => {
   });
 
   test('a background child that closed its streams holds only the tree', async () => {
-    const run = keeper.sh('sleep 0.3 > /dev/null 2>&1 & echo now');
+    const go = join(keeper.home.state, 'go-on');
+    const run = keeper.sh(`(while [ ! -e ${go} ]; do sleep 0.01; done) > /dev/null 2>&1 & echo now`);
     await run.exit;
+    for (const each of [1, 2]) await run.wait('EOS', ({ stream }) => stream === each);
+    expect(run.find('TREE_END')).toBeUndefined();
+    writeFileSync(go, '');
     await run.wait('TREE_END');
-    const { types } = run;
-    expect(types.filter((type) => type === 'EOS')).toHaveLength(2);
-    expect(types.lastIndexOf('EOS')).toBeLessThan(types.indexOf('TREE_END'));
+    expect(run.types.filter((type) => type === 'EOS')).toHaveLength(2);
   });
 
   test('output that was in the pipe at the exit is drained, however full it was', async () => {
