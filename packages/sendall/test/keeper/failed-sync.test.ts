@@ -62,7 +62,8 @@ test('of the journal: the command does not start, nor does any later one until t
   await keeper.crash();
   expect(await keeper.sh('exit 5').exit).toMatchObject({ code: 5 });
   expect(existsSync(marker)).toBe(false);
-  expect(keeper.attach(refused.runId).find('STARTED')).toBeUndefined();
+  const known = await keeper.attach(refused.runId).wait('ATTACHED');
+  expect([known.state, known.started]).toEqual(['lost', undefined]);
   await keeper.end();
   expect(await verify([before])).toMatchObject({ ok: true, problems: [] });
 });
