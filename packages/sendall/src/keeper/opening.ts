@@ -219,6 +219,8 @@ export class Opening {
       };
     if (known >= maxIdsPerPrincipal)
       return { code: 'limits', message: `${known} runs of yours are remembered already (maxIdsPerPrincipal)` };
+    // What it has taken goes first: it may have said so since that was last looked for.
+    if (spool.used >= spool.total) spool.onFull('share');
     if (spool.used >= spool.total)
       return {
         code: 'limits',

@@ -84,7 +84,21 @@ rootDescribe('a principal', () => {
       await within(full.reaches(1, next + 1), 'more output');
     }
     expect((await full.exit).upto[0]!.offset).toBe(8_000_000);
+    // What was in the pipe at the end may be more than there is room for.
+    await full.wait('TREE_END');
+    full.send({ type: 'EXIT_ACK', received: [] });
     expect((await keeper.open(sh('true'), alice).exit).code).toBe(0);
+  });
+
+  test('has room again once it has taken the end of a run that ended with more than that', async () => {
+    const keeper = await keeperWith({ spoolPerPrincipal: 2 * MiB });
+    const full = keeper.open(sh(`head -c ${2 * MiB + 1000} /dev/zero`), alice);
+    expect((await full.exit).upto[0]!.offset).toBe(2 * MiB + 1000);
+    expect(await keeper.open(sh('true'), alice).wait('REFUSED')).toMatchObject({ code: 'limits' });
+    await full.wait('TREE_END');
+    full.send({ type: 'EXIT_ACK', received: [] });
+    const next = keeper.open(sh('true'), alice);
+    expect(await Promise.race([next.exit, next.wait('REFUSED')])).toMatchObject({ code: 0 });
   });
 
   test('has so many run ids remembered', async () => {
