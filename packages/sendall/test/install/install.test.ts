@@ -13,6 +13,7 @@ import {
   addAccount,
   endAgent,
   ended,
+  kill,
   linkAt,
   removeAccount,
   removeCaller,
@@ -40,13 +41,14 @@ interface Known {
 const knownTo = (caller: User): Record<string, Known> =>
   JSON.parse(readFileSync(join(caller.home, 'hosts.json'), 'utf8')) as Record<string, Known>;
 
-/** The processes whose command line holds this text. */
-const processesWith = (word: string): number[] =>
+/** The processes whose command line holds all of these texts. */
+const processesWith = (...words: string[]): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(word);
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        return words.every((word) => line.includes(word));
       } catch {
         return false;
       }
@@ -406,15 +408,15 @@ process.stdin.on('data', (chunk) => {
     ];
     const killed = caller.start(words);
     await within(called, 'the call');
-    // Its far half, with the shell above it, so that nothing is taken back.
-    const halves = processesWith('settle').filter((pid) =>
-      readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(rootOf(account)),
-    );
+    // Its far half, and the shell above it: each takes everything back when it sees the end of the other.
+    const halves = processesWith('settle', rootOf(account));
     expect(halves).not.toEqual([]);
     const parents = halves.map((pid) =>
       Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]),
     );
-    for (const pid of [...parents, ...halves]) process.kill(pid, 'SIGKILL');
+    const both = new Set([...parents, ...halves]);
+    for (const pid of both) process.kill(pid, 'SIGSTOP');
+    for (const pid of both) kill(pid);
     const end = once(killed, 'exit');
     killed.kill('SIGKILL');
     await end;

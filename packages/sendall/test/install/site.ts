@@ -65,13 +65,7 @@ export async function resetAccount({ name, home }: Account): Promise<void> {
   const uid = execFileSync('id', ['-u', name], { encoding: 'utf8' }).trim();
   const isGone = (): boolean => {
     const left = processesOf(uid);
-    for (const pid of left) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has just ended.
-      }
-    }
+    for (const pid of left) kill(pid);
     return !left.length;
   };
   await until(isGone, 'the processes of the account to end');
@@ -97,6 +91,15 @@ export async function removeCaller(caller: User): Promise<void> {
   await until(isRemoved, 'the home of the caller to be left alone');
 }
 
+/** Kills a process, which may have ended since it was seen. */
+export function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 /** The living processes of a user that exists for the test only. */
 function processesOf(uid: string): number[] {
   return readdirSync('/proc')
@@ -117,7 +120,7 @@ export async function endAgent(account: Account): Promise<void> {
   const owner = join(stateOf(account), 'agent.owner');
   if (!linkAt(owner)) return;
   const pid = Number(linkAt(owner)!.split('.')[0]);
-  if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
+  kill(pid);
   await until(() => !alive(pid), 'the agent to end');
 }
 
