@@ -1,7 +1,8 @@
 /** Signals ignored at our start, and leaving a run before its end. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readStart } from '../../src/started.js';
@@ -127,13 +128,18 @@ describe('SIGHUP leaves an unfinished run with 129 and the run’s id', () => {
 
 test('a window that closes sends several signals, and a run on many hosts still says how it is found again', async () => {
   using caller = machine.pairedUser('a1', 'a2');
-  // Nobody reads its output, so that leaving takes its time.
-  const words = ['sh', '-c', 'echo go >&2; head -c 4000000 /dev/zero; exec sleep 60'];
+  // Nobody reads its output, so that leaving takes its time. It comes once the command runs on both hosts: one on which
+  // it never started would be named behind the run's id.
+  const flag = join(caller.home, 'both');
+  const script = `echo go >&2; until [ -e "${flag}" ]; do sleep 0.02; done; head -c 4000000 /dev/zero; exec sleep 60`;
+  const words = ['sh', '-c', script];
   const child = caller.start(['run', '-n', 'a[1-2]', '--', ...words]);
   let heard = '';
   child.stderr!.setEncoding('utf8').on('data', (more: string) => (heard += more));
   const over = once(child, 'close');
-  await until(() => heard.includes(': go'), 'a host to run it');
+  await until(() => ['a1: go', 'a2: go'].every((each) => heard.includes(each)), 'both hosts to run it');
+  writeFileSync(flag, '');
+  await within(once(child.stdout!, 'readable'), 'its output');
   await until(() => !child.kill('SIGHUP') || child.exitCode !== null || child.signalCode !== null, 'the end');
   child.stdout!.resume();
   await over;
