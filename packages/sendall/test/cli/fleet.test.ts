@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../../../../test/support/waits.js';
@@ -155,8 +156,13 @@ describe('one command on many hosts', () => {
   });
 
   test('its progress and the output of hosts leave each other whole', () => {
-    const script = 'for i in 1 2 3 4 5 6 7 8; do echo "line $i"; echo "error $i" >&2; sleep 0.3; done';
-    const { code, screen } = user.atTerminal(['sh', 'web[01-03]', '-c', script], [{ expect: '0 of 3 ended' }]);
+    const seen = join(user.home, 'seen');
+    const wait = `[ $i -ne 7 ] || until [ -e "${seen}" ]; do sleep 0.05; done`;
+    const script = `for i in 1 2 3 4 5 6 7 8; do ${wait}; echo "line $i"; echo "error $i" >&2; sleep 0.3; done`;
+    const { code, screen } = user.atTerminal(
+      ['sh', 'web[01-03]', '-c', script],
+      [{ expect: '0 of 3 ended' }, { touch: seen }],
+    );
     expect(code).toBe(0);
     // What stays on the screen: each row after its last erasure, without colours.
     const rows = screen
