@@ -117,7 +117,7 @@ export type { HostState, HostStateEvent, HostStatus, OwnEnd, StateCounts } from 
 export { resolveHome, type Home } from './home.js';
 export { auditVerify, openAgent, pair, policy, testHosts } from './on-demand.js';
 export type { PolicyDocument, PolicyRequest, PolicyVerdict } from './policy/document.js';
-export type { RuleText } from './policy/own-policy.js';
+export type { RuleText } from './policy/rule-text.js';
 export type { Near } from './policy/request.js';
 export type { Verb } from './policy/rules.js';
 export type { Problem, ProblemKind } from './log/verification.js';

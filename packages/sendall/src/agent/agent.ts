@@ -37,6 +37,7 @@ import { PairingDesk, type IssuedCode } from './callers/pairing.js';
 import { Principals } from './admission/principals.js';
 import { Readmission } from './admission/readmission.js';
 import { answerPolicy } from './admission/policy-question.js';
+import { answerRules } from './admission/policy-rules.js';
 import { Resumes } from './streams/resumes.js';
 import { AgentSession } from './session.js';
 import { freeBytes, keeperPartOf, type AgentStatus, type PolicyStatus } from './status.js';
@@ -504,9 +505,11 @@ export class Agent implements AsyncDisposable {
       if (!this.#identify(origin).roles.includes('owner')) throw new RefusedError('the log is for owners only');
       return await this.#log.answer(what, body, origin.kind === 'local');
     }
-    if (what === 'policy-test') {
+    if (what === 'policy-test')
+      return answerPolicy(this.#policy, body, this.#identify(origin), (principal) => this.#rolesOf(principal));
+    if (what === 'policy-rules') {
       if (!isOwner(this.#identify(origin))) throw new RefusedError('the policy is shown to owners only');
-      return answerPolicy(this.#policy, body, (principal) => this.#rolesOf(principal));
+      return answerRules(this.#policy, body);
     }
     // The agent itself obeys only this machine's user.
     if (origin.kind === 'tls')

@@ -76,8 +76,8 @@ export class Questions {
   }
 
   #refusalOf({ type, ...rest }: Question): Refusal | undefined {
-    // It tells no more than the link itself.
-    if ('what' in rest && rest.what === 'ping') return undefined;
+    // The first tells no more than the link itself. The others tell others than owners no more than a try.
+    if ('what' in rest && ['ping', 'policy-test', 'policy-rules'].includes(rest.what)) return undefined;
     return this.#asker.refuses(type === 'LIST' ? 'list' : type === 'FORGET' ? 'forget' : 'agent');
   }
 

@@ -1,6 +1,6 @@
 /** A connected host: run commands on it, list its runs, ping it. */
-import { RefusedError, SendallError } from '../errors.js';
-import type { Control, RunInfo } from '../protocol/messages.js';
+import { RefusedError, SendallError, UsageError } from '../errors.js';
+import { MAX_FRAME, type Control, type RunInfo } from '../protocol/messages.js';
 import { formatRunId, parseRunId } from '../protocol/run-id.js';
 import { check, checkOptions, either, flag, objectOf, oneOf, whole } from './options/check.js';
 import { prepareRun, RUN_RULES, toBytes, type RunOptions, type Word } from './options/options.js';
@@ -31,6 +31,9 @@ export interface RunTag {
   /** The same tag with these options. */
   (options: RunOptions): RunTag;
 }
+
+/** Bytes of a question to the agent: with its name they fit into a frame. */
+const MAX_QUESTION = MAX_FRAME - 1024;
 
 /** How to join an existing run. */
 export interface AttachOptions extends Pick<
@@ -305,11 +308,13 @@ export class Host implements AsyncDisposable {
 
   /** A question to the agent itself. @internal */
   async ask<T = unknown>(what: string, body?: unknown): Promise<T> {
-    const answer = await this.#session.ask({
-      type: 'ASK',
-      what,
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    // More than a frame takes would break the link, and all that is on its way.
+    if (text !== undefined && Buffer.byteLength(text) > MAX_QUESTION)
+      throw new UsageError(
+        `what is asked of the agent is ${Buffer.byteLength(text)} bytes, and at most ${MAX_QUESTION} can be sent`,
+      );
+    const answer = await this.#session.ask({ type: 'ASK', what, body: text });
     if (answer.type !== 'ANSWER') throw new SendallError('PROTOCOL', `the agent answered ${what} with ${answer.type}`);
     if (answer.error !== undefined) throw new RefusedError(answer.error);
     return (answer.body === undefined ? undefined : JSON.parse(answer.body)) as T;

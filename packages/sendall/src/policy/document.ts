@@ -1,6 +1,6 @@
 /** A policy in a program: its text checked, its rules as data, and decisions on requests, for tests of one's rules. */
 import { decide, verbOf } from './match.js';
-import { ruleText, type RuleText } from './own-policy.js';
+import { ruleText, type RuleText } from './rule-text.js';
 import { parsePolicy } from './parse.js';
 import type { Machine, Near } from './request.js';
 import { movesFiles, type Verb } from './rules.js';

@@ -3,6 +3,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
+import { until } from '../../../../test/support/waits.js';
 import { Machine, User } from './support.js';
 
 let machine: Machine;
@@ -168,15 +169,96 @@ test('a far host answers its owners', () => {
   expect(far.call(words)).toMatchObject({ code: 0, stdout: 'allowed: own-runs (policy.yaml:12)\n' });
 });
 
-rootTest('a far host tells others nothing of its policy', () => {
-  using alice = new User();
+test('a question that fits into no message is a mistake, and says so', () => {
+  const words = Array.from({ length: 8 }, () => 'w'.repeat(120_000));
+  const { code, stderr } = far.call(['policy', 'test', 'alice', 'exec', 'web1', '--', ...words]);
+  expect(code).toBe(200);
+  expect(stderr).toMatch(/what is asked of the agent is \d+ bytes, and at most \d+ can be sent/);
+});
+
+test('a far host shows its rules to its owners', () => {
+  const { code, stdout } = far.call(['policy', 'show', 'web1']);
+  expect(code).toBe(0);
+  expect(stdout).toContain(`web1: ${file}: 3 rules, sha256 `);
+  expect(stdout).toMatch(/13 +shell +role:admin +sh +daemon +shell text/);
+  const [told] = far.events(['policy', 'show', 'web1', '--json']);
+  const [own] = machine.user.events(['policy', 'show', '--json']);
+  expect(told).toEqual({ host: 'web1', problem: null, ...own });
+  expect(far.call(['policy', 'show', 'web1,web2']).stderr).toContain('policy show asks one host');
+});
+
+test('the rules that hold are shown while the file is broken, and that it is', () => {
+  // The agent has the rules before.
+  expect(far.call(['policy', 'show', 'web1']).code).toBe(0);
+  write('version: 1\nrules: {}\n');
+  const { code, stdout } = far.call(['policy', 'show', 'web1']);
+  expect(code).toBe(1);
+  expect(stdout).toContain('restart-web');
+  expect(stdout).toContain(`not obeyed: ${file}:2: rules is a map, not a list: write [a, b]`);
+});
+
+test('rules of any number come whole', async () => {
+  const rules = Array.from(
+    { length: 2000 },
+    (_, i) => `  - {id: r${i}, who: [alice], verbs: [put], paths: ['/srv/${'p'.repeat(50)}/${i}/**'], run-as: bin}`,
+  );
+  write(`version: 1\nrules:\n${rules.join('\n')}\n`);
+  const told = () => far.events(['policy', 'show', 'web1', '--json'])[0]!;
+  // A large file is checked beside.
+  await until(() => told().problem === null, 'the file to be obeyed');
+  const [own] = machine.user.events(['policy', 'show', '--json']);
+  expect(told()).toEqual({ host: 'web1', problem: null, ...own });
+  expect(told().rules).toHaveLength(2000);
+});
+
+/** Who is alice there, with the role deploy. */
+function newAlice(): User {
+  const alice = new User();
   const [made] = machine.user.events(['pair', '--new', '--json', '--principal', 'alice', '--role', 'deploy']);
   alice.call(['pair', machine.url, '--code', String(made!.code), '--name', 'web1']);
+  return alice;
+}
+
+rootTest('others may ask about themselves, and learn no more than a try tells', () => {
+  using alice = newAlice();
+  const ask = (...words: string[]) => alice.call(['policy', 'test', ...words]);
+  // A rule with the verb "agent" gives no more rights here.
   for (const rules of [RULES, `${RULES}  - {id: ask, who: [alice], verbs: [agent]}\n`]) {
     write(rules);
-    const { code, stdout, stderr } = alice.call(['policy', 'test', 'alice', 'list', 'web1']);
-    expect({ code, stdout }).toEqual({ code: 202, stdout: '' });
-    expect(stderr).not.toContain('own-runs');
+    expect(ask('alice', 'list', 'web1')).toEqual({ code: 0, stdout: 'allowed: own-runs\n', stderr: '' });
+    const command = ['web1', '--', 'printf', 'status', 'web-1'];
+    expect(ask('alice', 'exec', ...command).stdout).toBe('allowed: restart-web starts /usr/bin/printf as bin\n');
+    expect(alice.events(['policy', 'test', '--json', 'alice', 'exec', ...command])[0]).toMatchObject({
+      decision: 'allow',
+      rule: 'restart-web',
+      line: null,
+    });
+    expect(ask('alice', 'exec', 'web1', '--', 'printf', 'stop')).toEqual({
+      code: 202,
+      stdout: 'denied: no rule lets alice exec printf stop\n',
+      stderr: '',
+    });
+  }
+  write('version: 1\nrules: {}\n');
+  const { stdout } = ask('alice', 'exec', 'web1', '--', 'printf', 'status', 'web-1');
+  expect(stdout).toBe('denied: the policy of this agent is broken, so it starts commands for owners only\n');
+});
+
+rootTest('a far host tells others nothing of its rules, nor of other callers', () => {
+  using alice = newAlice();
+  for (const rules of [RULES, `${RULES}  - {id: ask, who: [alice], verbs: [agent]}\n`]) {
+    write(rules);
+    for (const words of [
+      ['show', 'web1'],
+      ['test', 'bob', 'list', 'web1'],
+      ['test', 'owner', 'list', 'web1'],
+      ['test', 'role:deploy', 'exec', 'web1', '--', 'printf', 'status', 'web-1'],
+    ]) {
+      const { code, stdout, stderr } = alice.call(['policy', ...words]);
+      expect({ code, stdout }).toEqual({ code: 202, stdout: '' });
+      expect(stderr).toContain('the policy is shown to owners only');
+      expect(stderr).not.toMatch(/own-runs|restart-web/);
+    }
   }
 });
 
@@ -186,7 +268,8 @@ test.each([
   [['test', 'alice', 'run', 'local', '--', 'x'], '"run" is no verb of a policy'],
   [['test', 'alice', 'list', 'local', '--', 'x'], 'list takes no command'],
   [['test', 'alice', 'list', 'a,b'], 'policy test asks one host'],
-  [['show', 'x'], 'policy does not know what "x" means here'],
+  [['show', 'web1', 'x'], 'policy does not know what "x" means here'],
+  [['lint', 'x'], 'policy does not know what "x" means here'],
   [['check'], 'policy check takes one file'],
   [['shwo'], 'did you mean "show"?'],
 ])('policy %j is a mistake', (words, message) => {

@@ -46,6 +46,14 @@ function decideOn(
   { name, roles }: Principal,
   decide: (request: Request) => Decision,
 ): Grant | Refusal {
+  const spec = readSpec(rawSpec);
+  if ('code' in spec) return spec;
+  const decision = decide({ principal: name, roles, verb: verbOf(spec), spec });
+  return 'grant' in decision ? decision.grant : { code: 'policy', message: decision.deny };
+}
+
+/** What others than owners send, or why it is not looked at. */
+export function readSpec(rawSpec: Uint8Array): Spec | Refusal {
   if (rawSpec.length > LARGEST_SPEC)
     return {
       code: 'policy',
@@ -61,8 +69,7 @@ function decideOn(
   // What this agent does not know, or reads otherwise, a keeper of another version could obey.
   if (encodeSpec(spec).length !== rawSpec.length)
     return { code: 'badspec', message: 'the spec has a field twice, or one that this agent does not know' };
-  const decision = decide({ principal: name, roles, verb: verbOf(spec), spec });
-  return 'grant' in decision ? decision.grant : { code: 'policy', message: decision.deny };
+  return spec;
 }
 
 /** What goes to the keeper with OPEN: nothing for owners, whose runs nothing restricts. */

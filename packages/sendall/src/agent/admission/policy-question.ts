@@ -1,16 +1,24 @@
-/** What `sendall policy test` asks: how the agent's policy would decide, and which rules came nearest. For owners. */
-import { ProtocolError } from '../../errors.js';
+/**
+ * What `sendall policy test` asks: how the agent's policy would decide. Owners ask about any caller, and learn which rules
+ * came nearest. Others ask about themselves, and learn no more than a try would tell them, and the name of their rule.
+ */
+import { ProtocolError, RefusedError } from '../../errors.js';
 import type { Spec } from '../../protocol/messages.js';
 import { verbOf } from '../../policy/match.js';
 import type { PolicyFile } from '../../policy/policy-file.js';
 import type { Decision, Near, Request } from '../../policy/request.js';
 import { movesFiles, VERBS, type Verb } from '../../policy/rules.js';
+import type { Principal } from '../callers/origin.js';
+import { isOwner, readSpec } from './admission.js';
 
 /** The question: what a run would say. Bytes are base64. */
 export interface PolicyQuestion {
-  /** A principal, or role:NAME for any principal with that role alone. */
-  readonly user: string;
-  readonly verb: string;
+  /** A principal, or role:NAME for any principal with that role alone. Absent: the asker itself. */
+  readonly user?: string;
+  /** The encoded spec of a run, which answers exactly for that run. Absent: what follows tells of one. */
+  readonly spec?: string;
+  /** Absent only beside `spec`. */
+  readonly verb?: string;
   /** Words of a command, or paths for put and get. */
   readonly argv?: readonly string[];
   readonly script?: string;
@@ -42,14 +50,21 @@ export interface PolicyAnswer {
 export function answerPolicy(
   policy: PolicyFile,
   body: unknown,
+  asker: Principal,
   rolesOf: (principal: string) => readonly string[] | undefined,
 ): PolicyAnswer {
   const question = checkQuestion(body);
-  const request = requestOf(question, rolesOf);
-  const answer = answerOf(policy.decide(request), request);
+  const { user = asker.name } = question;
+  const forOwner = isOwner(asker);
+  if (!forOwner && user !== asker.name)
+    throw new RefusedError(`the policy is shown to owners only: ${asker.name} may ask about ${asker.name}`);
+  const what = whatIn(question);
+  if (typeof what === 'string') return denial(what);
+  const request = { ...whoIs(user, user === asker.name ? () => asker.roles : rolesOf), ...what };
+  const answer = answerOf(policy.decide(request), request, forOwner);
   const { problem } = policy;
   // A broken file decides on all that would start.
-  return problem && request.spec && answer.decision === 'deny'
+  return forOwner && problem && request.spec && answer.decision === 'deny'
     ? { ...answer, sentence: `${answer.sentence}: ${problem.message}` }
     : answer;
 }
@@ -63,6 +78,7 @@ function checkQuestion(body: unknown): PolicyQuestion {
     typeof value === 'object' && value !== null && Object.values(value).every((count) => Number.isSafeInteger(count));
   const kinds = {
     user: isText,
+    spec: isText,
     verb: isText,
     argv: isTexts,
     script: isText,
@@ -77,22 +93,30 @@ function checkQuestion(body: unknown): PolicyQuestion {
   };
   for (const [name, is] of Object.entries(kinds)) {
     const isMissing = question[name] === undefined;
-    if (isMissing ? name === 'user' || name === 'verb' : !is(question[name]))
-      throw new ProtocolError(`the question about the policy has no good ${name}`);
+    if (!isMissing && !is(question[name])) throw new ProtocolError(`the question about the policy has no good ${name}`);
   }
-  if (!VERBS.includes(question.verb as Verb)) throw new ProtocolError('the question about the policy has no good verb');
+  if (question.spec === undefined && !VERBS.includes(question.verb as Verb))
+    throw new ProtocolError('the question about the policy has no good verb');
   return question as unknown as PolicyQuestion;
 }
 
 const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
 
-function requestOf(question: PolicyQuestion, rolesOf: (principal: string) => readonly string[] | undefined): Request {
-  const { user, verb, argv = [], script, cwd, env = [], runAs, stdin = false, pty = false } = question;
+const whoIs = (user: string, rolesOf: (principal: string) => readonly string[] | undefined) => ({
+  principal: user,
+  roles: user.startsWith('role:') ? [user.slice(5)] : (rolesOf(user) ?? []),
+});
+
+/** What is wanted, or why only an owner may want it. */
+function whatIn(question: PolicyQuestion): Pick<Request, 'verb' | 'spec'> | string {
+  if (question.spec !== undefined) {
+    const spec = readSpec(bytesOf(question.spec));
+    return 'code' in spec ? spec.message : { verb: verbOf(spec), spec };
+  }
+  const { verb = '', argv = [], script, cwd, env = [], runAs, stdin = false, pty = false } = question;
   const { secrets = [], secretAs = 'fd', limits } = question;
-  const role = user.startsWith('role:') ? user.slice(5) : undefined;
-  const who = role === undefined ? { principal: user, roles: rolesOf(user) ?? [] } : { principal: user, roles: [role] };
   const moves = movesFiles(verb);
-  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty' && !moves) return { ...who, verb: verb as Verb };
+  if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty' && !moves) return { verb: verb as Verb };
   const isText = verb === 'sh' || (verb === 'pty' && !argv.length);
   const spec: Spec = {
     verb: moves ? verb : isText ? 'sh' : 'exec',
@@ -107,20 +131,26 @@ function requestOf(question: PolicyQuestion, rolesOf: (principal: string) => rea
     secrets: secrets.map((name) => ({ name, as: secretAs })),
     limits: limits && { memory: limits.memory, cpuMs: limits.cpu, files: limits.files, processes: limits.processes },
   };
-  return { ...who, verb: verbOf(spec), spec };
+  return { verb: verbOf(spec), spec };
 }
 
-function answerOf(decision: Decision, { principal }: Request): PolicyAnswer {
-  if ('deny' in decision) {
-    const { deny: sentence, nearest } = decision;
-    return { decision: 'deny', sentence, rule: null, line: null, program: null, runAs: null, nearest };
-  }
+const denial = (sentence: string, nearest: readonly Near[] = []): PolicyAnswer => ({
+  decision: 'deny',
+  sentence,
+  rule: null,
+  line: null,
+  program: null,
+  runAs: null,
+  nearest,
+});
+
+function answerOf(decision: Decision, { principal }: Request, forOwner: boolean): PolicyAnswer {
+  if ('deny' in decision) return denial(decision.deny, forOwner ? decision.nearest : []);
   const { allow: rule, line, grant } = decision;
   const program = grant.program ? Buffer.from(grant.program).toString() : null;
   const runAs = grant.runAs ?? null;
   const as = [program && `starts ${program}`, runAs && `as ${runAs}`].filter(Boolean).join(' ');
-  const sentence = line
-    ? `${rule} (policy.yaml:${line})${as && ` ${as}`}`
-    : `${principal} is an owner, and owners are not asked`;
-  return { decision: 'allow', sentence, rule, line: line || null, program, runAs, nearest: [] };
+  const place = forOwner ? ` (policy.yaml:${line})` : '';
+  const sentence = line ? `${rule}${place}${as && ` ${as}`}` : `${principal} is an owner, and owners are not asked`;
+  return { decision: 'allow', sentence, rule, line: (forOwner && line) || null, program, runAs, nearest: [] };
 }

@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
-import { connect, type Host } from '../../index.js';
+import { connect, type Host, type RuleText } from '../../index.js';
 import {
+  gatherRules,
   lintPolicy,
   parsePolicy,
   PolicyError,
@@ -11,6 +12,7 @@ import {
   ruleText,
   VERBS,
   type PolicyAnswer,
+  type RulesPart,
 } from '../../internal.js';
 import { reach, reachOptions } from '../hosts/reach.js';
 import { surroundings } from '../runs/run-options.js';
@@ -24,10 +26,11 @@ import { count } from '../words/units.js';
 
 export const policy: Command = {
   name: 'policy',
-  usage: ['[show] | lint [--json]', 'check FILE [--json]', 'test [OPTIONS] USER VERB TARGET [-- ARGV…]'],
-  summary: 'what callers who are no owners may do here: show, check or question the rules of policy.yaml',
+  usage: ['[show [TARGET]] | lint [--json]', 'check FILE [--json]', 'test [OPTIONS] USER VERB TARGET [-- ARGV…]'],
+  summary: 'what callers who are no owners may do: show, check or question the rules of policy.yaml',
   examples: [
     'sendall policy show',
+    'sendall policy show web1',
     'sendall policy lint',
     'sendall policy check new-policy.yaml',
     'sendall policy test alice exec web1 -- systemctl restart web-1',
@@ -45,13 +48,14 @@ export const policy: Command = {
   },
   subcommands: ['show', 'lint', 'check', 'test'],
   completeAfter: { check: 'file' },
-  completePlaces: { test: ['principal', VERBS, 'host'] },
+  completePlaces: { show: ['host'], test: ['principal', VERBS, 'host'] },
   async run(args) {
     const [verb, ...words] = args.words;
     if (verb === 'test') return await test(args, words);
     if (args.rest) throw new UsageError('only policy test takes a command behind "--"');
     if (verb === 'check') return check(args, words);
-    if (words.length) throw new UsageError(`policy does not know what "${words[0]}" means here`);
+    if (verb === 'show' && words.length === 1) return await showOf(words[0]!, args);
+    if (words.length) throw new UsageError(`policy does not know what "${words.at(-1)}" means here`);
     if (verb === undefined || verb === 'show') return await show(args);
     if (verb === 'lint') return lint(args);
     throw notAVerb('policy', verb, this.subcommands!);
@@ -84,22 +88,37 @@ async function show(args: Arguments): Promise<number> {
     return 0;
   }
   if (!ours) answer(`there is no ${file}: this machine's agent serves owners only`);
-  else {
-    answer(`${file}: ${count(ours.rules.length, 'rule')}, sha256 ${ours.sha256}`);
-    if (!ours.rules.length) return 0;
-    const rows = ours.rules
-      .map(ruleText)
-      .map((rule) => [
-        `${rule.line}`,
-        rule.id,
-        rule.who.join(' '),
-        rule.verbs.join(' '),
-        rule.runAs ?? '-',
-        rule.command ?? '-',
-      ]);
-    await table([['LINE', 'RULE', 'WHO', 'VERBS', 'AS', 'COMMAND'], ...rows], true);
-  }
+  else await list(file, ours.sha256, ours.rules.map(ruleText));
   return 0;
+}
+
+async function list(place: string, sha256: string, rules: readonly RuleText[]): Promise<void> {
+  answer(`${place}: ${count(rules.length, 'rule')}, sha256 ${sha256}`);
+  if (!rules.length) return;
+  const rows = rules.map(({ line, id, who, verbs, runAs, command }) => [
+    `${line}`,
+    id,
+    who.join(' '),
+    verbs.join(' '),
+    runAs ?? '-',
+    command ?? '-',
+  ]);
+  await table([['LINE', 'RULE', 'WHO', 'VERBS', 'AS', 'COMMAND'], ...rows], true);
+}
+
+/** The rules that the agent of a host obeys. They hold on while its file is broken. */
+async function showOf(target: string, args: Arguments): Promise<number> {
+  if (!isOneTarget(target)) throw new UsageError('policy show asks one host');
+  await using host = await asked(target, args);
+  const told = await gatherRules((from) => host.ask<RulesPart>('policy-rules', { from }));
+  const { file, sha256, problem, rules } = told;
+  if (args.on('json')) json({ host: target, ...told });
+  else {
+    if (sha256 === null) answer(`${target} has no ${file}: its agent serves owners only`);
+    else await list(`${target}: ${file}`, sha256, rules);
+    if (problem !== null) answer(`not obeyed: ${problem}`);
+  }
+  return problem === null ? EXIT.ok : 1;
 }
 
 function lint(args: Arguments): number {
