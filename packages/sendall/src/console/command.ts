@@ -1,7 +1,7 @@
 /** The command that a page wants to run, turned into a run on one host or on many. */
 import { UsageError } from '../errors.js';
 import type { Fleet, FleetRun, FleetRunOptions, Host, Run, RunOptions } from '../index.js';
-import { LOGIN_SHELL } from '../internal.js';
+import { LOGIN_SHELL, prepareRun } from '../internal.js';
 import type { Asked } from './messages.js';
 
 export type Command = Pick<Asked<'run'>, 'argv' | 'script' | 'loginShell' | 'options'>;
@@ -16,10 +16,7 @@ export function programOf({ argv, script }: Command): { program: string; words: 
 /** Begins the command on one host. @throws UsageError when it is wrong. */
 export function beginOn(host: Host, command: Command, runId: string | undefined): Run {
   const options: RunOptions = {
-    // Nothing here holds its output: pages only observe, so a command would wait for a reader that never comes.
-    overflow: 'drop-old',
-    ...shared(command.options ?? {}),
-    ...own(command.options ?? {}),
+    ...onOne(command.options ?? {}),
     ...(runId === undefined ? {} : { runId }),
     stdout: 'ignore',
     stderr: 'ignore',
@@ -36,14 +33,34 @@ export function planOn(hosts: Fleet, command: Command, runId: string | undefined
   if (options.stdin === 'open') throw new UsageError('stdin that stays open is for one host: give the whole input');
   const { window, batch, canary, maxFail, pause, order } = options;
   const wanted = {
-    ...shared(options),
+    ...onEach(options),
     ...withoutUndefined({ window, batch, canary, maxFail, pause, order }),
-    ...(options.stdin ? { stdin: inputOf(options.stdin) } : {}),
     ...(runId === undefined ? {} : { runId }),
   } as FleetRunOptions;
   const { argv, script } = worded(command);
   return argv ? hosts.run(argv, wanted) : hosts.sh(script, wanted);
 }
+
+/** What a host would be sent for the command, which decides what its rules say. @throws UsageError when it is wrong. */
+export function specOf(command: Command, isAlone: boolean): Uint8Array {
+  const { argv, script } = worded(command);
+  const options = (isAlone ? onOne : onEach)(command.options ?? {});
+  return prepareRun(argv ? { verb: 'exec', argv } : { verb: 'sh', script }, options).rawSpec;
+}
+
+/** Options of a run on one host. */
+const onOne = (options: Options): RunOptions => ({
+  // Nothing here holds its output: pages only observe, so a command would wait for a reader that never comes.
+  overflow: 'drop-old',
+  ...shared(options),
+  ...own(options),
+});
+
+/** Options of the run on each of several hosts. */
+const onEach = (options: Options): RunOptions => ({
+  ...shared(options),
+  ...(options.stdin && options.stdin !== 'open' ? { stdin: inputOf(options.stdin) } : {}),
+});
 
 type Worded =
   | { readonly argv: readonly string[]; readonly script?: undefined }

@@ -1,13 +1,13 @@
 /** What a host lets others do, and what it has let them do: rules with a form to test them, and its log. */
 import { useState } from 'preact/hooks';
-import { addressOf, goTo, keep, type Place } from '../../frame/place.js';
+import { goTo, keep, type Place } from '../../frame/place.js';
 import { t } from '../../frame/words.js';
 import { Foreign } from '../../parts/foreign.js';
 import { LogOf } from './log.js';
 import { Rules } from './rules.js';
 import { RuleTest } from './rule-test.js';
 
-/** The host whose rules the console itself can read. */
+/** The host that is shown first. */
 const HERE = 'local';
 const PANES = ['rules', 'test', 'log'] as const;
 const PANE_WORDS = { rules: 'policyRules', test: 'policyTest', log: 'policyLogPane' } as const;
@@ -35,15 +35,7 @@ export function PolicyView({ place }: { place: Place }) {
       <div class="policy-panes" data-pane={pane}>
         <section class="pane pane-rules" aria-label={t('policyRules')}>
           <h2>{t('policyRules')}</h2>
-          {host === HERE ? (
-            <Rules />
-          ) : (
-            <p class="note">
-              <span>
-                {t('policyElsewhere')} <a href={addressOf('policy', [HERE])}>{t('policyHere')}</a>
-              </span>
-            </p>
-          )}
+          <Rules key={host} host={host} />
         </section>
         <section class="pane pane-test" aria-label={t('policyTest')}>
           <h2>{t('policyTest')}</h2>

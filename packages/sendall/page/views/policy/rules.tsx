@@ -1,4 +1,4 @@
-/** The rules of this machine as they stand in their file, with what is wrong with them. */
+/** The rules of a host: this machine's as they stand in their file, with what is wrong with them; others' by their agent. */
 import { useEffect, useState } from 'preact/hooks';
 import { feed, type FeedError } from '../../frame/feed.js';
 import { useStore } from '../../frame/store.js';
@@ -9,13 +9,13 @@ import type { Value } from '../../../dist/console/messages.js';
 
 type Policy = Value<'policy'>;
 
-export function Rules() {
+export function Rules({ host }: { host: string }) {
   const link = useStore(feed.link);
   const [policy, setPolicy] = useState<Policy>();
   const [error, setError] = useState<FeedError>();
   useEffect(() => {
     if (link.state === 'open')
-      feed.ask('policy', {}).then(
+      feed.ask('policy', { host }).then(
         (found) => {
           setPolicy(found);
           setError(undefined);
@@ -36,7 +36,7 @@ export function Rules() {
       {problems.map(({ line, what }) => (
         <p key={`${line} ${what}`} class="note bad">
           <span>
-            <b>{t('policyLine', { line })}</b> <Foreign text={what} most={1000} />
+            {line > 0 && <b>{t('policyLine', { line })}</b>} <Foreign text={what} most={1000} />
           </span>
         </p>
       ))}

@@ -61,7 +61,7 @@ export function Explained({ explanation }: { explanation: Explanation }) {
         <dt>{t('exPolicy')}</dt>
         <dd>
           <ul class="verdicts">
-            {policy.map(({ host, principal, may, sentence, rule, line }) => {
+            {policy.map(({ host, may, sentence, rule }) => {
               const [shape, tone, word] = MAY[may];
               return (
                 <li key={host}>
@@ -74,11 +74,9 @@ export function Explained({ explanation }: { explanation: Explanation }) {
                   <span class="quiet">
                     {may === 'all'
                       ? t('exOwner')
-                      : may === 'unknown' && principal !== undefined
-                        ? t('exLater')
-                        : rule === undefined
-                          ? plain(sentence)
-                          : t('exRule', { rule: plain(rule), line: line ?? '' })}
+                      : rule === undefined
+                        ? plain(sentence)
+                        : t('exRule', { rule: plain(rule) })}
                   </span>
                 </li>
               );

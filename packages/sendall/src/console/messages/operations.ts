@@ -116,8 +116,8 @@ export const OPERATIONS = {
   watchLink: operation(place),
   /** Ends that address, and closes the pages that came by it. */
   withdrawLink: operation(place),
-  /** The rules of this machine, and what lint finds in them. */
-  policy: operation({}),
+  /** The rules of a host, for its owners. Without `host`: of this machine's file, with what lint finds in it. */
+  policy: operation({ host: maybe(host()) }),
   /** What a host's agent would decide; for its owners. */
   policyTest: operation({
     host: host(),

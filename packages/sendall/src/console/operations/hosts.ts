@@ -1,8 +1,8 @@
 /** Answers about hosts: the list, what a set means, and what a run would do on it. */
 import { NodeSet } from '../../index.js';
-import { HostWords } from '../../internal.js';
-import { aimAt, fleetOf } from '../aim.js';
-import { planOn, type Command } from '../command.js';
+import { HostWords, OWNER, type PolicyAnswer } from '../../internal.js';
+import { aimAt, fleetOf, isOneHost } from '../aim.js';
+import { planOn, specOf, type Command } from '../command.js';
 import { hostsOf, type Context } from '../context.js';
 import { failureOf } from '../failures.js';
 import type { Value } from '../messages.js';
@@ -48,7 +48,8 @@ export const explain: Answer<'explain'> = async (asked, context) => {
   const command: Command = isShell ? { script: 'login shell' } : { argv: asked.argv, script: asked.script };
   const { plan } = planOn(hosts, { ...command, options: forMany }, undefined);
   const { batches, canary, window, maxFail } = plan;
-  const judged = names.slice(0, asked.policy ?? 0).map(async (name) => await judgedBy(name, context));
+  const spec = specOf(asked, isOneHost(asked.targets) && asked.only === undefined);
+  const judged = names.slice(0, asked.policy ?? 0).map(async (name) => await judgedBy(name, spec, context));
   return {
     count: names.length,
     folded: hosts.set.toString(),
@@ -60,21 +61,19 @@ export const explain: Answer<'explain'> = async (asked, context) => {
   };
 };
 
-/** Whether the host lets this user run anything, or what its rules decide, as far as it tells us. */
-async function judgedBy(name: string, { links }: Context): Promise<Judged> {
-  const silent = { host: name, roles: [], nearest: [] };
+/** Whether the host lets this user run anything, or what its rules say to this run. */
+async function judgedBy(name: string, spec: Uint8Array, { links }: Context): Promise<Judged> {
+  const silent = { host: name, roles: [] };
   try {
     return await links.ask(name, async (host) => {
       await host.ready;
       const { principal, roles } = host.info;
       const known = { ...silent, principal, roles: [...roles] };
-      return roles.includes('owner')
-        ? { ...known, may: 'all', sentence: `${principal} is an owner of ${name}: no rule is asked` }
-        : {
-            ...known,
-            may: 'unknown',
-            sentence: `a rule of ${name} decides when the command comes: only its owners may ask before`,
-          };
+      if (roles.includes(OWNER))
+        return { ...known, may: 'all', sentence: `${principal} is an owner of ${name}: no rule is asked` };
+      const question = { spec: Buffer.from(spec).toString('base64') };
+      const { decision, sentence, rule } = await host.ask<PolicyAnswer>('policy-test', question);
+      return { ...known, may: decision === 'allow' ? 'allow' : 'deny', sentence, rule: rule ?? undefined };
     });
   } catch (error) {
     return { ...silent, may: 'unknown', sentence: failureOf(error).message };

@@ -1,27 +1,54 @@
-/** The rules of this machine, and what a host's agent would decide. */
-import { lintPolicy, PolicyError, readPolicyFile, ruleText, VERBS, type PolicyAnswer } from '../../internal.js';
+/** The rules of this machine and of hosts, and what a host's agent would decide. */
+import type { RuleText } from '../../index.js';
+import {
+  gatherRules,
+  lintPolicy,
+  PolicyError,
+  readPolicyFile,
+  ruleText,
+  VERBS,
+  type PolicyAnswer,
+  type RulesPart,
+} from '../../internal.js';
+import type { Context } from '../context.js';
+import type { Value } from '../messages.js';
 import type { Answer } from './answer.js';
 
-export const policy: Answer<'policy'> = async (_asked, { home }) => {
+export const policy: Answer<'policy'> = async ({ host }, context) =>
+  host === undefined || host === 'local' ? own(context) : await toldBy(host, context);
+
+function own({ home }: Context): Value<'policy'> {
   const { policyFile: file } = home;
   const nothing = { file, rules: [], problems: [], findings: [], verbs: [...VERBS] };
   try {
-    const { policy: own } = readPolicyFile(file);
-    if (!own) return nothing;
-    const rules = own.rules.map(ruleText).map(({ runAs, command, who, verbs, ...rule }) => ({
-      ...rule,
-      who: [...who],
-      verbs: [...verbs],
-      runAs: runAs ?? undefined,
-      command: command ?? undefined,
-    }));
-    const findings = lintPolicy(own).map(({ rule, line, kind, what }) => ({ rule, line, kind, what }));
-    return { ...nothing, sha256: own.sha256, rules, findings };
+    const { policy: found } = readPolicyFile(file);
+    if (!found) return nothing;
+    const findings = lintPolicy(found).map(({ rule, line, kind, what }) => ({ rule, line, kind, what }));
+    return { ...nothing, sha256: found.sha256, rules: found.rules.map(ruleText).map(shown), findings };
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     return { ...nothing, problems: error.problems.map(({ line, what }) => ({ line, what })) };
   }
-};
+}
+
+/** What lint looks at besides the rules is on the host itself. */
+async function toldBy(name: string, { links }: Context): Promise<Value<'policy'>> {
+  const { file, sha256, problem, rules } = await links.ask(name, (host) =>
+    gatherRules((from) => host.ask<RulesPart>('policy-rules', { from })),
+  );
+  const problems = problem === null ? [] : [{ line: 0, what: problem }];
+  return { file, sha256: sha256 ?? undefined, rules: rules.map(shown), problems, findings: [], verbs: [...VERBS] };
+}
+
+const shown = ({ id, line, who, verbs, runAs, command, trustsProgram }: RuleText) => ({
+  id,
+  line,
+  who: [...who],
+  verbs: [...verbs],
+  runAs: runAs ?? undefined,
+  command: command ?? undefined,
+  trustsProgram,
+});
 
 export const policyTest: Answer<'policyTest'> = async ({ host: name, user, verb, ...asked }, { links }) => {
   const { argv, script, cwd, runAs, stdin, pty } = asked;
