@@ -483,6 +483,15 @@ export class Agent implements AsyncDisposable {
     return principal;
   }
 
+  /** Who asks. What is wrong with the list of callers is not for them. */
+  #asker(origin: Origin): Principal {
+    try {
+      return this.#identify(origin);
+    } catch (error) {
+      throw forCallers(error as SendallError);
+    }
+  }
+
   /** Who a principal is now; undefined when no key is its. */
   #principal(name: string): Principal | undefined {
     if (name === OWNER) return LOCAL;
@@ -506,9 +515,9 @@ export class Agent implements AsyncDisposable {
       return await this.#log.answer(what, body, origin.kind === 'local');
     }
     if (what === 'policy-test')
-      return answerPolicy(this.#policy, body, this.#identify(origin), (principal) => this.#rolesOf(principal));
+      return answerPolicy(this.#policy, body, this.#asker(origin), (principal) => this.#rolesOf(principal));
     if (what === 'policy-rules') {
-      if (!isOwner(this.#identify(origin))) throw new RefusedError('the policy is shown to owners only');
+      if (!isOwner(this.#asker(origin))) throw new RefusedError('the policy is shown to owners only');
       return answerRules(this.#policy, body);
     }
     // The agent itself obeys only this machine's user.

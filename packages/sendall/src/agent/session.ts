@@ -506,8 +506,14 @@ export class AgentSession implements AgentAttachmentOwner, Asker {
   }
 
   /** The agent's answer to ASK. */
-  answer(what: string, body: unknown): Promise<unknown> {
-    return this.#services.answer(what, body, this.origin);
+  async answer(what: string, body: unknown): Promise<unknown> {
+    try {
+      return await this.#services.answer(what, body, this.origin);
+    } catch (error) {
+      if (error instanceof RefusedError && !this.isOwner)
+        this.#logRefusal({ code: 'policy', message: error.message }, { verb: 'agent' });
+      throw error;
+    }
   }
 
   #close(): void {

@@ -33,6 +33,8 @@ const MAX_KEEP_MS = 24 * HOUR;
 const MAX_SPOOL = 256 * MIB;
 const MAX_NAME = 128;
 const MAX_TAGS = 16;
+/** Variables, and secrets, of a run: each is compared with those of each rule. */
+const MAX_VARIABLES = 1000;
 
 const anything: Row = { forAll: () => undefined };
 const oneOf = (field: 'capture' | 'overflow', ...values: readonly string[]): Row => ({
@@ -56,6 +58,8 @@ const limitNames: { readonly [L in keyof Limits]-?: string } = {
   processes: 'processes',
 };
 /** A name that others will read. */
+const whyTooMany = ({ length }: readonly unknown[], what: string): Why | undefined =>
+  length > MAX_VARIABLES ? () => `${length} ${what} are more than ${MAX_VARIABLES}` : undefined;
 const whyNoName = (what: string, name: string): Why | undefined =>
   name.length <= MAX_NAME && printable(name, MAX_NAME) === name
     ? undefined
@@ -103,6 +107,7 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
         : () => `the folder ${quoted(wordOf(cwd))} is not allowed`,
   },
   env: {
+    forAll: ({ env }) => whyTooMany(env, 'variables'),
     byRule: ({ spec }, rule) => {
       for (const pair of spec.env) {
         const word = wordOf(pair);
@@ -167,6 +172,7 @@ const specFields: { readonly [F in keyof Spec]-?: Row } = {
   },
   accountShell: { forAll: ({ accountShell }) => (accountShell ? () => FOR_OWNERS : undefined) },
   secrets: {
+    forAll: ({ secrets }) => whyTooMany(secrets, 'secrets'),
     byRule: ({ spec: { secrets } }, rule) =>
       firstOf(secrets, (secret) => {
         const { name, as } = secret;

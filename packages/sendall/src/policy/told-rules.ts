@@ -20,6 +20,8 @@ export interface RulesPart extends ToldRules {
 
 /** A file of the largest size has fewer. */
 const MOST_RULES = 100_000;
+/** Characters of them, as JSON. */
+const MOST_TEXT = 16 * 1024 * 1024;
 /** How often the rules may change while they are told. */
 const MOST_CHANGES = 5;
 
@@ -32,8 +34,11 @@ export async function gatherRules(ask: (from: number) => Promise<RulesPart>): Pr
     const first = checked(await ask(0), 0);
     const rules = [...first.rules];
     let part = first;
+    let left = MOST_TEXT;
     while (part.next !== null && part.sha256 === first.sha256) {
       part = checked(await ask(part.next), rules.length);
+      left -= JSON.stringify(part.rules).length;
+      if (left < 0) throw new ProtocolError('the host tells more rules than a file can have');
       rules.push(...part.rules);
     }
     const { file, sha256, problem } = first;
@@ -46,8 +51,9 @@ export async function gatherRules(ask: (from: number) => Promise<RulesPart>): Pr
 function checked(part: RulesPart, have: number): RulesPart {
   const isText = (value: unknown) => typeof value === 'string';
   const isTextOrNull = (value: unknown) => value === null || isText(value);
-  const isRule = ({ id, line, who, verbs, runAs, command }: RuleText) =>
+  const isRule = ({ id, line, who, verbs, runAs, command, trustsProgram }: RuleText) =>
     isText(id) &&
+    typeof trustsProgram === 'boolean' &&
     Number.isSafeInteger(line) &&
     [who, verbs].every((words) => Array.isArray(words) && words.every(isText)) &&
     [runAs, command].every(isTextOrNull);

@@ -1,8 +1,9 @@
 /** `sendall policy`: what it shows, finds and decides, and what it tells whom. */
-import { renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { rootTest } from '../../../../test/support/root.js';
+import { connect, resolveHome } from 'sendall';
 import { until } from '../../../../test/support/waits.js';
 import { Machine, User } from './support.js';
 
@@ -197,6 +198,19 @@ test('the rules that hold are shown while the file is broken, and that it is', (
   expect(stdout).toContain(`not obeyed: ${file}:2: rules is a map, not a list: write [a, b]`);
 });
 
+test('a file that never was obeyed is not called missing', async () => {
+  await using other = await Machine.start();
+  using near = other.pairedUser('web2');
+  const own = join(other.user.home, 'policy.yaml');
+  expect(near.call(['policy', 'show', 'web2']).stdout).toBe(`web2 has no ${own}: its agent serves owners only\n`);
+  writeFileSync(own, 'version: 1\nrules: {}\n', { mode: 0o600 });
+  const { code, stdout } = near.call(['policy', 'show', 'web2']);
+  expect({ code, stdout }).toEqual({
+    code: 1,
+    stdout: `not obeyed: ${own}:2: rules is a map, not a list: write [a, b]\n`,
+  });
+});
+
 test('rules of any number come whole', async () => {
   const rules = Array.from(
     { length: 2000 },
@@ -261,6 +275,43 @@ rootTest('a far host tells others nothing of its rules, nor of other callers', (
     }
   }
 });
+
+rootTest(
+  'what others ask costs little, tells nothing of the list of callers, and a refusal is in the log',
+  async () => {
+    using alice = newAlice();
+    await using host = await connect('web1', { home: resolveHome({ SENDALL_HOME: alice.home }) });
+    const many = (length: number) => Array.from({ length }, (_, i) => Buffer.from(`LC_A${i}=`).toString('base64'));
+    const ask = (question: object) =>
+      host.ask<{ sentence: string }>('policy-test', question).then(
+        ({ sentence }) => sentence,
+        ({ message }: Error) => message,
+      );
+    expect(await ask({ verb: 'exec', argv: [], env: many(30_000) })).toContain(
+      'the question about the policy has 30000 words, and at most 10000 are looked at',
+    );
+    expect(await ask({ verb: 'sh', script: '', env: many(5000) })).toBe('no rule lets alice sh shell text');
+    const long = ['echo', 'x'.repeat(300_000)].map((word) => Buffer.from(word).toString('base64'));
+    expect(await ask({ verb: 'exec', argv: long })).toMatch(
+      /^the command and its environment are \d+ bytes, and callers who are no owners may send 262144$/,
+    );
+    expect(await ask({ verb: 'exec', argv: [], limits: { memory: -1 } })).toContain('has no good limits');
+    expect(await ask({ user: 'bob', verb: 'list' })).toContain(
+      'the policy is shown to owners only: alice may ask about alice',
+    );
+    const callers = join(machine.user.home, 'callers.json');
+    const before = readFileSync(callers);
+    writeFileSync(`${callers}.new`, '{"of another": "kind"}', { mode: 0o600 });
+    renameSync(`${callers}.new`, callers);
+    expect(await ask({ verb: 'list' })).toContain(
+      'the list of callers cannot be read: "sendall doctor" on the host says why',
+    );
+    writeFileSync(`${callers}.new`, before, { mode: 0o600 });
+    renameSync(`${callers}.new`, callers);
+    const refused = machine.user.events(['audit', 'tail', '--json']).filter(({ kind }) => kind === 'refuse');
+    expect(refused.at(-1)).toMatchObject({ principal: 'alice', verb: 'agent' });
+  },
+);
 
 test.each([
   [['test', 'alice', 'exec', 'local'], 'exec needs a command'],

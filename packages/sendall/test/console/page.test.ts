@@ -236,21 +236,32 @@ describe('hosts', () => {
     await filter.fill('');
     const times = await page.evaluate(async () => {
       const field = document.querySelector<HTMLInputElement>('[data-filter]')!;
-      const took: number[] = [];
+      const rows = document.querySelector('.list-body')!;
+      const took: { readonly work: number; readonly shown: number }[] = [];
+      let changes = 0;
+      new MutationObserver(() => changes++).observe(rows, { attributes: true, childList: true });
       for (const key of 'far[00001-00900]!far00007,site=ams') {
         field.value += key;
         const before = performance.now();
         field.dispatchEvent(new InputEvent('input', { bubbles: true }));
-        // Until the rows are laid out.
+        // The view is drawn in the microtasks that follow, and laid out.
+        for (let i = 0; i < 20; i++) await Promise.resolve();
+        document.body.getBoundingClientRect();
+        const work = performance.now() - before;
         await new Promise(requestAnimationFrame);
         document.body.getBoundingClientRect();
-        took.push(performance.now() - before);
+        took.push({ work, shown: performance.now() - before });
       }
-      return took.sort((a, b) => a - b);
+      return { took, changes };
     });
-    const at = (share: number) => times[Math.floor((times.length - 1) * share)]!.toFixed(1);
+    expect(times.changes).toBeGreaterThan(0);
+    const at = (kind: 'work' | 'shown', share: number) => {
+      const sorted = times.took.map((each) => each[kind]).sort((a, b) => a - b);
+      return sorted[Math.floor((sorted.length - 1) * share)]!.toFixed(1);
+    };
     console.log(
-      `a key in the filter of ${MANY} hosts: median ${at(0.5)} ms, longest ${at(1)} ms, with the wait for a frame`,
+      `a key in the filter of ${MANY} hosts: median ${at('work', 0.5)} ms, longest ${at('work', 1)} ms; ` +
+        `with the wait for a frame ${at('shown', 0.5)} and ${at('shown', 1)} ms`,
     );
   });
 });

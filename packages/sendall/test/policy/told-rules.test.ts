@@ -1,5 +1,5 @@
 /** The rules of a host as it tells them: whole, of one state of its file, and from a host that tells anything. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { gatherRules, type RulesPart } from '../../src/policy/told-rules.js';
 
@@ -67,6 +67,7 @@ test.each([
   ['no list', { ...part([], null), rules: {} }],
   ['a rule that is none', { ...part([], null), rules: [null] }],
   ['a rule without a name', { ...part([], null), rules: [{ ...rule('a'), id: 7 }] }],
+  ['a rule that neither trusts nor not', { ...part([], null), rules: [{ ...rule('a'), trustsProgram: 1 }] }],
   ['callers that are no words', { ...part([], null), rules: [{ ...rule('a'), who: [{}] }] }],
   ['a number for a file', { ...part([], null), file: 1 }],
   ['a next place at the same one', part([], 0)],
@@ -80,6 +81,14 @@ test('a host that tells rules without end is an error', async () => {
   const many = Array.from({ length: 20_000 }, (_, i) => `${i}`);
   const ask = (from: number) => Promise.resolve(part(many, from + many.length));
   await expect(gatherRules(ask)).rejects.toMatchObject({ code: 'PROTOCOL' });
+});
+
+test('a host that tells long rules without end is an error', async () => {
+  const long = { ...part(['a'], null), rules: [{ ...rule('a'), command: 'c'.repeat(1_000_000) }] };
+  let asked = 0;
+  const ask = (from: number) => Promise.resolve({ ...long, next: from + 1, asked: asked++ });
+  await expect(gatherRules(ask)).rejects.toThrow('more rules than a file can have');
+  expect(asked).toBeLessThan(20);
 });
 
 test('a host that tells anything at all is an error, and no other than that', async () => {

@@ -5,9 +5,13 @@ import { useStore } from '../../frame/store.js';
 import { t } from '../../frame/words.js';
 import { Foreign } from '../../parts/foreign.js';
 import { countText } from '../../parts/format.js';
+import { plain } from '../../parts/printable.js';
 import type { Value } from '../../../dist/console/messages.js';
 
 type Policy = Value<'policy'>;
+
+/** Rules that are drawn. */
+const MOST_RULES = 1000;
 
 export function Rules({ host }: { host: string }) {
   const link = useStore(feed.link);
@@ -58,8 +62,8 @@ export function Rules({ host }: { host: string }) {
           {sha256 !== undefined && (
             <>
               {' · '}
-              <span class="mono" title={sha256}>
-                sha256 {sha256.slice(0, 12)}…
+              <span class="mono" title={plain(sha256)}>
+                sha256 {plain(sha256.slice(0, 12))}…
               </span>
             </>
           )}
@@ -77,9 +81,10 @@ export function Rules({ host }: { host: string }) {
       ))}
       {rules.length > 0 && (
         <ol class="rules">
-          {rules.map((rule) => (
+          {rules.slice(0, MOST_RULES).map((rule) => (
             <RuleOf key={`${rule.id} ${rule.line}`} rule={rule} />
           ))}
+          {rules.length > MOST_RULES && <li>{t('andMore', { n: countText(rules.length - MOST_RULES) })}</li>}
         </ol>
       )}
     </>
@@ -101,7 +106,10 @@ function RuleOf({ rule: { id, line, who, verbs, runAs, command, trustsProgram } 
             <Foreign text={each} />
           </span>
         ))}{' '}
-        {t('policyMay')} <b>{verbs.join(', ')}</b>
+        {t('policyMay')}{' '}
+        <b>
+          <Foreign text={verbs.join(', ')} />
+        </b>
         {runAs !== undefined && (
           <>
             {' '}

@@ -52,13 +52,17 @@ function decideOn(
   return 'grant' in decision ? decision.grant : { code: 'policy', message: decision.deny };
 }
 
+/** Why a spec is too long for others than owners; undefined: it is not. */
+export function whyTooLong({ length }: Uint8Array): Refusal | undefined {
+  if (length <= LARGEST_SPEC) return undefined;
+  const message = `the command and its environment are ${length} bytes, and callers who are no owners may send ${LARGEST_SPEC}`;
+  return { code: 'policy', message };
+}
+
 /** What others than owners send, or why it is not looked at. */
 export function readSpec(rawSpec: Uint8Array): Spec | Refusal {
-  if (rawSpec.length > LARGEST_SPEC)
-    return {
-      code: 'policy',
-      message: `the command and its environment are ${rawSpec.length} bytes, and callers who are no owners may send ${LARGEST_SPEC}`,
-    };
+  const tooLong = whyTooLong(rawSpec);
+  if (tooLong) return tooLong;
   let spec: Spec;
   try {
     spec = decodeSpec(rawSpec);

@@ -3,13 +3,17 @@
  * came nearest. Others ask about themselves, and learn no more than a try would tell them, and the name of their rule.
  */
 import { ProtocolError, RefusedError } from '../../errors.js';
+import { encodeSpec } from '../../protocol/codec.js';
 import type { Spec } from '../../protocol/messages.js';
 import { verbOf } from '../../policy/match.js';
 import type { PolicyFile } from '../../policy/policy-file.js';
 import type { Decision, Near, Request } from '../../policy/request.js';
-import { movesFiles, VERBS, type Verb } from '../../policy/rules.js';
+import { movesFiles, OWNER, VERBS, type Verb } from '../../policy/rules.js';
 import type { Principal } from '../callers/origin.js';
-import { isOwner, readSpec } from './admission.js';
+import { isOwner, readSpec, whyTooLong } from './admission.js';
+
+/** Words, variables and names of secrets of a question in words. */
+const MOST_WORDS = 10_000;
 
 /** The question: what a run would say. Bytes are base64. */
 export interface PolicyQuestion {
@@ -58,9 +62,11 @@ export function answerPolicy(
   const forOwner = isOwner(asker);
   if (!forOwner && user !== asker.name)
     throw new RefusedError(`the policy is shown to owners only: ${asker.name} may ask about ${asker.name}`);
-  const what = whatIn(question);
+  const who = whoIs(user, user === asker.name ? () => asker.roles : rolesOf);
+  // What an owner sends is not looked at.
+  const what = who.roles.includes(OWNER) ? { verb: 'exec' as const } : whatIn(question);
   if (typeof what === 'string') return denial(what);
-  const request = { ...whoIs(user, user === asker.name ? () => asker.roles : rolesOf), ...what };
+  const request: Request = { ...who, ...what };
   const answer = answerOf(policy.decide(request), request, forOwner);
   const { problem } = policy;
   // A broken file decides on all that would start.
@@ -75,7 +81,9 @@ function checkQuestion(body: unknown): PolicyQuestion {
   const isTexts = (value: unknown) => Array.isArray(value) && value.every(isText);
   const isFlag = (value: unknown) => typeof value === 'boolean';
   const isCounts = (value: unknown) =>
-    typeof value === 'object' && value !== null && Object.values(value).every((count) => Number.isSafeInteger(count));
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
   const kinds = {
     user: isText,
     spec: isText,
@@ -115,6 +123,11 @@ function whatIn(question: PolicyQuestion): Pick<Request, 'verb' | 'spec'> | stri
   }
   const { verb = '', argv = [], script, cwd, env = [], runAs, stdin = false, pty = false } = question;
   const { secrets = [], secretAs = 'fd', limits } = question;
+  const words = argv.length + env.length + secrets.length;
+  if (words > MOST_WORDS)
+    throw new ProtocolError(
+      `the question about the policy has ${words} words, and at most ${MOST_WORDS} are looked at`,
+    );
   const moves = movesFiles(verb);
   if (verb !== 'exec' && verb !== 'sh' && verb !== 'pty' && !moves) return { verb: verb as Verb };
   const isText = verb === 'sh' || (verb === 'pty' && !argv.length);
@@ -131,7 +144,7 @@ function whatIn(question: PolicyQuestion): Pick<Request, 'verb' | 'spec'> | stri
     secrets: secrets.map((name) => ({ name, as: secretAs })),
     limits: limits && { memory: limits.memory, cpuMs: limits.cpu, files: limits.files, processes: limits.processes },
   };
-  return { verb: verbOf(spec), spec };
+  return whyTooLong(encodeSpec(spec))?.message ?? { verb: verbOf(spec), spec };
 }
 
 const denial = (sentence: string, nearest: readonly Near[] = []): PolicyAnswer => ({

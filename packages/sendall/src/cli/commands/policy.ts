@@ -42,8 +42,8 @@ export const policy: Command = {
       command: { value: 'TEXT', short: 'c', help: 'the shell text, for sh' },
       stdin: { help: 'as with stdin' },
       pty: { help: 'as with a terminal' },
-      ...reachOptions,
     }),
+    ...under('With test, and with show TARGET', reachOptions),
     json: { help: 'one JSON object a line on stdout' },
   },
   subcommands: ['show', 'lint', 'check', 'test'],
@@ -114,8 +114,8 @@ async function showOf(target: string, args: Arguments): Promise<number> {
   const { file, sha256, problem, rules } = told;
   if (args.on('json')) json({ host: target, ...told });
   else {
-    if (sha256 === null) answer(`${target} has no ${file}: its agent serves owners only`);
-    else await list(`${target}: ${file}`, sha256, rules);
+    if (sha256 !== null) await list(`${target}: ${file}`, sha256, rules);
+    else if (problem === null) answer(`${target} has no ${file}: its agent serves owners only`);
     if (problem !== null) answer(`not obeyed: ${problem}`);
   }
   return problem === null ? EXIT.ok : 1;

@@ -118,7 +118,7 @@ export const OPERATIONS = {
   withdrawLink: operation(place),
   /** The rules of a host, for its owners. Without `host`: of this machine's file, with what lint finds in it. */
   policy: operation({ host: maybe(host()) }),
-  /** What a host's agent would decide; for its owners. */
+  /** What a host's agent would decide: its owners ask about any caller, others about themselves. */
   policyTest: operation({
     host: host(),
     user: name(),
