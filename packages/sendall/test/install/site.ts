@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { alive } from '../../../../test/support/alive.js';
@@ -178,9 +178,10 @@ export class Site implements AsyncDisposable {
       ),
       'PermitRootLogin prohibit-password',
       'LogLevel QUIET',
-      ...Object.entries(entries).flatMap(([name, { force, path }]) => [
+      ...Object.entries(entries).flatMap(([name, { user, force, path }]) => [
         `Match LocalPort ${ports.get(name)}`,
-        `  SetEnv PATH=${path ?? usual}`,
+        // Who runs the tests may have a profile that is slow, locks files or speaks.
+        `  SetEnv PATH=${path ?? usual}${user === userInfo().username ? ` HOME=${folder}` : ''}`,
         ...(force === undefined ? [] : [`  ForceCommand ${force}`]),
       ]),
     ];
