@@ -128,8 +128,8 @@ describe('SIGHUP leaves an unfinished run with 129 and the run’s id', () => {
 
 test('a window that closes sends several signals, and a run on many hosts still says how it is found again', async () => {
   using caller = machine.pairedUser('a1', 'a2');
-  // Nobody reads its output, so that leaving takes its time. It comes once the command runs on both hosts: one on which
-  // it never started would be named behind the run's id.
+  // Its output is not read, so that leaving takes its time. The command waits until it runs on both hosts: a host on
+  // which it never started would be named behind the run's id.
   const flag = join(caller.home, 'both');
   const script = `echo go >&2; until [ -e "${flag}" ]; do sleep 0.02; done; head -c 4000000 /dev/zero; exec sleep 60`;
   const words = ['sh', '-c', script];

@@ -70,7 +70,7 @@ describe('attaching', () => {
 });
 
 describe('one controller at a time', () => {
-  test('who comes before a run was opened is told of a run that is there, and its opener of a new one', async () => {
+  test('a caller that attaches before a run is opened learns of a run, and its opener of a new one', async () => {
     const spec = { argv: [bytes('cat')], stdin: true };
     const run = keeper.open(spec);
     // In the same write: the run's intent is not on the disk yet.
@@ -145,7 +145,7 @@ describe('one controller at a time', () => {
     expect(await again.exit).toMatchObject({ code: 3 });
   });
 
-  test('who is gone has one grace to come back, whoever watches meanwhile, and also from before the start', async () => {
+  test('a caller that is gone has one grace to come back, with or without watchers, and before the start too', async () => {
     await using own = await KeeperClient.start({ limits: { callerGraceMs: 100 } });
     const spec = { accountShell: true, termAfterMs: 1_000_000 };
     const end = { cause: 'cancelled', reason: 'its caller has gone, and did not come back for 100 ms' };
