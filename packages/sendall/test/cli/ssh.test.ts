@@ -14,16 +14,20 @@ import { removeFolder } from '../remove-home.js';
 import { heldPort } from '../dist/held-port.js';
 import { Machine, said, type User } from './support.js';
 
-const SENDALL_SSH = fileURLToPath(new URL('../../bin/sendall-ssh.js', import.meta.url));
+const OURS = fileURLToPath(new URL('../../bin/sendall-ssh.js', import.meta.url));
 const DEADLINE = 20_000;
 
 let machine: Machine;
 let user: User;
 let folder: string;
+/** The program, whose shells have the tests' home: they read no profile of the account that runs the tests. */
+let SENDALL_SSH: string;
 beforeAll(async () => {
   machine = await Machine.start('--limit', 'callerGrace=1s');
   user = machine.pairedUser('web1');
   folder = mkdtempSync(join(tmpdir(), 'sendall-ssh-'));
+  SENDALL_SSH = join(folder, 'sendall-ssh');
+  writeFileSync(SENDALL_SSH, `#!/bin/sh\nexec '${OURS}' -o SetEnv=HOME='${process.env.HOME}' "$@"\n`, { mode: 0o755 });
 });
 afterAll(async () => {
   user[Symbol.dispose]();

@@ -112,7 +112,9 @@ export class User implements Disposable {
 
   /** Shells use the tests' home: they read no profile of the user, and their prompt is always the same. */
   #withHome([command = '', ...words]: readonly string[]): string[] {
-    return command === 'shell' ? [command, '--env', `HOME=${process.env.HOME}`, ...words] : [command, ...words];
+    const home = `HOME=${process.env.HOME}`;
+    const given: Record<string, string[]> = { shell: ['--env', home], ssh: ['-o', `SetEnv=${home}`] };
+    return [command, ...(given[command] ?? []), ...words];
   }
 
   #terminal(argv: readonly string[], steps: readonly Step[]) {

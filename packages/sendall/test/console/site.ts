@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { WebSocket } from 'ws';
 import { chromiumOptions } from '../../../../test/support/chromium.js';
@@ -79,7 +79,7 @@ export class Site implements AsyncDisposable {
       ...options,
     });
     context.setDefaultTimeout(patience(30_000));
-    const page = await context.newPage();
+    const page = await this.newPage(context);
     const errors: string[] = [];
     const note = (text: string) => {
       if (!tolerates?.test(text)) errors.push(text);
@@ -96,6 +96,19 @@ export class Site implements AsyncDisposable {
         expect(errors).toEqual([]);
       },
     });
+  }
+
+  /** A page whose shells have the tests' home: they read no profile of the account that runs the tests. */
+  async newPage(context: BrowserContext): Promise<Page> {
+    await context.addInitScript(`{
+      const { send } = WebSocket.prototype;
+      WebSocket.prototype.send = function (data) {
+        const home = ${JSON.stringify(JSON.stringify({ HOME: process.env.HOME }))};
+        const isShell = typeof data === 'string' && data.includes('"loginShell":true,"options":{');
+        send.call(this, isShell ? data.replace('"options":{', '"options":{"env":' + home + ',') : data);
+      };
+    }`);
+    return await context.newPage();
   }
 
   /** Asks the console as another page would. */

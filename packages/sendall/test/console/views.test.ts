@@ -173,8 +173,8 @@ async function openShell(page: Page, host: string): Promise<void> {
   await goTo(page, `terminal/${host}`);
   await page.getByRole('button', { name: 'Open a shell' }).click();
   await page.getByText('in control').waitFor();
-  await type(page, 'PS1="% "; clear; echo rea""dy');
-  await shows(page, 'ready');
+  await type(page, 'PS1="% "; clear; echo rea""dy in "$HOME"');
+  await shows(page, `ready in ${process.env.HOME}`);
 }
 
 describe('a terminal', () => {
@@ -202,7 +202,7 @@ describe('a terminal', () => {
     const context = await site.browser.newContext();
     onTestFinished(() => context.close());
     context.setDefaultTimeout(patience(30_000));
-    const page = await context.newPage();
+    const page = await site.newPage(context);
     let link!: () => void;
     const isLinked = new Promise<void>((resolve) => (link = resolve));
     await page.routeWebSocket(/feed$/, async (socket) => {
@@ -214,7 +214,7 @@ describe('a terminal', () => {
     await page.getByRole('button', { name: 'Open a shell' }).click();
     link();
     await page.getByText('in control').waitFor();
-    await type(page, 'exit');
+    await type(page, `[ "$HOME" = '${process.env.HOME}' ] && exit`);
     await page.getByText('exit 0').first().waitFor();
   });
 
