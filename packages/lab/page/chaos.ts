@@ -7,7 +7,7 @@ import { control, el, field } from './dom.js';
 import { beforeAfter, struckAt } from './draw/before-after.js';
 import { Flows, sumOf, type ChaosEvent, type Flow } from './draw/flows.js';
 import { milliseconds } from './draw/spans.js';
-import { exportBar } from './export.js';
+import { exportBar, type ExportBar } from './export.js';
 import { faultControls, faultsInPlace, faultsOf, isSame, type Faults } from './fault-controls.js';
 import { here, keep } from './place.js';
 import { buttons, closed, lead, serverField, summary } from './proxy-view.js';
@@ -58,6 +58,8 @@ export function chaos(root: HTMLElement) {
   const picture = el('div', { class: 'flows' });
   const shown = el('div', { class: 'outcome' }, head.element, picture);
   let list = el('ol', { class: 'events' });
+  let table = el('details');
+  let saveAs: ExportBar | undefined;
   let drawnWidth = 0;
 
   const isDemo = (): boolean => to.trim() === 'demo';
@@ -112,6 +114,7 @@ export function chaos(root: HTMLElement) {
     events = [];
     flows = new Flows();
     problem = outcome = undefined;
+    saveAs?.clear();
     const wasRunning = running;
     try {
       const started = await ask('chaos', { to, seed, faults: asked() });
@@ -128,7 +131,7 @@ export function chaos(root: HTMLElement) {
       problem = error instanceof Error ? error.message : String(error);
     }
     if (running !== wasRunning) drawForm();
-    drawResult();
+    drawEvents();
     if (running && isDemo()) await traffic();
   }
 
@@ -139,7 +142,7 @@ export function chaos(root: HTMLElement) {
     running = false;
     address = undefined;
     drawForm();
-    drawResult();
+    drawEvents();
   }
 
   async function traffic(): Promise<void> {
@@ -241,20 +244,24 @@ export function chaos(root: HTMLElement) {
     picture.replaceChildren(...flows.all.filter(hasBytes).map((flow) => beforeAfter(flow, room)));
   }
 
+  /** Of a new run, or of one that has ended: what the reader has opened stays open. */
+  function drawEvents(): void {
+    list.replaceChildren(...events.map(row));
+    drawPicture();
+  }
+
   function drawResult(): void {
     result.setAttribute('aria-label', t('measured'));
-    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(row));
-    result.replaceChildren(
-      shown,
-      el('details', { class: 'as-table' }, el('summary', {}, t('allEvents')), list),
-      exportBar({
-        name: 'chaos',
-        pcap: 'chaos',
-        picture: () => shown,
-        data: () => ({ wirelab: 'chaos', settings: { to, seed, faults: asked() }, events, traffic: outcome }),
-      }),
-    );
-    drawPicture();
+    list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') });
+    table = el('details', { class: 'as-table', open: table.open }, el('summary', {}, t('allEvents')), list);
+    saveAs = exportBar({
+      name: 'chaos',
+      pcap: 'chaos',
+      picture: () => shown,
+      data: () => ({ wirelab: 'chaos', settings: { to, seed, faults: asked() }, events, traffic: outcome }),
+    });
+    result.replaceChildren(shown, table, saveAs.element);
+    drawEvents();
   }
 
   function draw(): void {

@@ -21,7 +21,13 @@ const LONGEST_SIDE = 16_000;
 /** Not in a picture: what can be pressed, moved or opened. */
 const CONTROLS = 'button, input, select, textarea, details, .player, .story-tools, .export, .busy';
 
-export function exportBar({ name, picture, data, pcap }: Exported) {
+export interface ExportBar {
+  readonly element: HTMLElement;
+  /** Takes back what it says of the last file: another run has begun. */
+  clear(): void;
+}
+
+export function exportBar({ name, picture, data, pcap }: Exported): ExportBar {
   const says = el('span', { role: 'status' });
   const button = (format: string, make: () => Promise<Blob>) =>
     el(
@@ -40,7 +46,7 @@ export function exportBar({ name, picture, data, pcap }: Exported) {
       },
       format.toUpperCase(),
     );
-  return el(
+  const element = el(
     'div',
     { class: 'export', role: 'group', 'aria-label': t('exportRun') },
     el('span', {}, t('exportRun')),
@@ -49,6 +55,7 @@ export function exportBar({ name, picture, data, pcap }: Exported) {
     pcap ? button('pcap', () => capture(pcap)) : '',
     says,
   );
+  return { element, clear: () => (says.textContent = '') };
 
   async function capture(of: Asked<'pcap'>['name']): Promise<Blob> {
     const { base64, segmentsSeen, cut } = await ask('pcap', { name: of });

@@ -3,7 +3,7 @@ import type { Answer, LabEvent } from '../dist/page/protocol.js';
 import { ask, onEvent } from './connection.js';
 import { check, control, el, field } from './dom.js';
 import { eventFilter } from './event-filter.js';
-import { exportBar } from './export.js';
+import { exportBar, type ExportBar } from './export.js';
 import { buttons, closed, lead, serverField, summary } from './proxy-view.js';
 import { content, milliseconds } from './draw/spans.js';
 import { t } from './words.js';
@@ -24,7 +24,9 @@ export function inspect(root: HTMLElement) {
   let outcome: Answer<'traffic'> | undefined;
   let isSending = false;
   let running = false;
+  let form = el('form');
   let list = el('ol', { class: 'events' });
+  let saveAs: ExportBar | undefined;
   /** All that were seen, also those that have left the list. */
   const seen = { reads: 0, messages: 0, glued: 0, split: 0 };
   const head = summary();
@@ -62,13 +64,17 @@ export function inspect(root: HTMLElement) {
     events = [];
     Object.assign(seen, { reads: 0, messages: 0, glued: 0, split: 0 });
     problem = outcome = undefined;
+    list.replaceChildren();
+    saveAs?.clear();
+    drawHead();
     try {
       ({ address } = await ask('inspect', { to, framing, framingBack, pairs }));
       running = true;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
-    draw();
+    drawForm();
+    drawHead();
     if (running && to.trim() === 'demo') await traffic();
   }
 
@@ -76,7 +82,8 @@ export function inspect(root: HTMLElement) {
     await ask('stop', { view: 'inspect' }).catch(() => {});
     running = false;
     address = undefined;
-    draw();
+    drawForm();
+    drawHead();
   }
 
   async function traffic() {
@@ -88,7 +95,7 @@ export function inspect(root: HTMLElement) {
       problem = error instanceof Error ? error.message : String(error);
     }
     isSending = false;
-    draw();
+    drawHead();
   }
 
   function drawHead() {
@@ -108,67 +115,70 @@ export function inspect(root: HTMLElement) {
     });
   }
 
-  function draw() {
+  function drawForm() {
     const focused = document.activeElement?.getAttribute('data-name');
+    const made = el(
+      'form',
+      {
+        class: 'controls row',
+        onsubmit: (event: Event) => {
+          event.preventDefault();
+          void (running ? stop() : start());
+        },
+      },
+      serverField(to, running, (value) => (to = value)),
+      field(
+        t('framingUp'),
+        el('input', {
+          value: framing,
+          disabled: running,
+          spellcheck: 'false',
+          oninput: (event: Event) => (framing = control(event).value),
+        }),
+        t('framingHint'),
+      ),
+      field(
+        t('framingDown'),
+        el('input', {
+          value: framingBack,
+          disabled: running,
+          spellcheck: 'false',
+          oninput: (event: Event) => (framingBack = control(event).value),
+        }),
+      ),
+      el(
+        'div',
+        { class: 'row-end' },
+        check(
+          t('pairs'),
+          el('input', {
+            type: 'checkbox',
+            checked: pairs,
+            disabled: running,
+            onchange: (event: Event) => (pairs = control(event).checked),
+          }),
+        ),
+        buttons(to, running, () => void traffic()),
+      ),
+    );
+    const hadFocus = form.contains(document.activeElement);
+    form.replaceWith(made);
+    form = made;
+    if (hadFocus && focused) (form.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
+  }
+
+  function draw() {
+    drawForm();
     list = el('ol', { class: 'events', tabindex: '0', 'aria-label': t('events') }, ...events.map(shownRow));
     const shown = el('div', { class: 'outcome' }, head.element, list);
-    root.replaceChildren(
-      el('p', { class: 'intro' }, t('inspectIntro')),
-      el(
-        'form',
-        {
-          class: 'controls row',
-          onsubmit: (event: Event) => {
-            event.preventDefault();
-            void (running ? stop() : start());
-          },
-        },
-        serverField(to, running, (value) => (to = value)),
-        field(
-          t('framingUp'),
-          el('input', {
-            value: framing,
-            disabled: running,
-            spellcheck: 'false',
-            oninput: (event: Event) => (framing = control(event).value),
-          }),
-          t('framingHint'),
-        ),
-        field(
-          t('framingDown'),
-          el('input', {
-            value: framingBack,
-            disabled: running,
-            spellcheck: 'false',
-            oninput: (event: Event) => (framingBack = control(event).value),
-          }),
-        ),
-        el(
-          'div',
-          { class: 'row-end' },
-          check(
-            t('pairs'),
-            el('input', {
-              type: 'checkbox',
-              checked: pairs,
-              disabled: running,
-              onchange: (event: Event) => (pairs = control(event).checked),
-            }),
-          ),
-          buttons(to, running, () => void traffic()),
-        ),
-      ),
-      filter.element(),
-      shown,
-      exportBar({
-        name: 'inspect',
-        pcap: 'inspect',
-        picture: () => shown,
-        data: () => ({ wirelab: 'inspect', settings: { to, framing, framingBack }, events, traffic: outcome }),
-      }),
-    );
+    saveAs = exportBar({
+      name: 'inspect',
+      pcap: 'inspect',
+      picture: () => shown,
+      data: () => ({ wirelab: 'inspect', settings: { to, framing, framingBack }, events, traffic: outcome }),
+    });
+    root.replaceChildren(el('p', { class: 'intro' }, t('inspectIntro')), form, filter.element(), shown, saveAs.element);
     drawHead();
-    if (focused) (root.querySelector(`[data-name="${focused}"]`) as HTMLElement | null)?.focus();
     list.scrollTop = list.scrollHeight;
   }
 

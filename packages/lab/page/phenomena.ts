@@ -145,7 +145,7 @@ export function phenomena(root: HTMLElement) {
         ...(shown.observations.length > 0 && { pcap: current }),
         picture: () => picture,
         data: () => ({ wirelab: 'phenomenon', en: result.en, zh: result.zh }),
-      }),
+      }).element,
     ].filter((each) => each !== undefined);
   }
 

@@ -120,7 +120,7 @@ export function workbench(root: HTMLElement) {
         pcap: 'experiment',
         picture: () => shown,
         data: () => ({ wirelab: 'experiment', settings, ...message }),
-      }),
+      }).element,
     );
   }
 

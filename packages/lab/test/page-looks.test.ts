@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import axe from 'axe-core';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { layoutFaults } from './layout-faults.js';
 import { wirelab, type Program } from './programs.js';
 import { chromiumOptions } from '../../../test/support/chromium.js';
@@ -141,8 +141,9 @@ describe('the looks of the page', () => {
   });
 
   it.each(['inspect', 'chaos'])('saves what passed through the proxy of %s as a capture', async (view) => {
-    await page.goto(place(view, { lang: 'en' }));
-    await page.locator(`#view-${view} [data-name="start"]`).click();
+    const page = await freshPage(view);
+    const start = page.locator(`#view-${view} [data-name="start"]`);
+    await start.click();
     await page.locator(`#view-${view} .good`).waitFor();
     const download = page.waitForEvent('download');
     await page.locator(`#view-${view} [data-export="pcap"]`).click();
@@ -150,6 +151,53 @@ describe('the looks of the page', () => {
     await (await download).saveAs(path);
     expect(path).toMatch(new RegExp(`wirelab-${view}\\.pcap$`));
     expect((await readFile(path)).includes('hello')).toBe(true);
-    await page.locator(`#view-${view} .export`).getByText('each read of the proxy').waitFor();
+    const says = page.locator(`#view-${view} .export`).getByText('each read of the proxy');
+    await says.waitFor();
+    // What is said of a file stays when the proxy stops, and goes when another run begins.
+    await start.click();
+    await start.and(page.getByText('Start')).waitFor();
+    expect(await says.count()).toBe(1);
+    await start.click();
+    await page.locator(`#view-${view} .good`).waitFor();
+    expect(await says.count()).toBe(0);
+  });
+
+  it('leaves a filter alone that is being typed while the proxy of inspect stops', async () => {
+    const page = await freshPage('inspect');
+    const start = page.locator('#view-inspect [data-name="start"]');
+    await start.click();
+    await page.locator('#view-inspect .good').waitFor();
+    const filter = page.locator('#view-inspect [data-name="filter"]');
+    await filter.fill('size > ');
+    // Without a click, which would move the focus.
+    await page.locator('#view-inspect form').evaluate((form) => (form as HTMLFormElement).requestSubmit());
+    await start.and(page.getByText('Start')).waitFor();
+    await page.keyboard.type('1');
+    expect(await filter.evaluate((each) => each === document.activeElement)).toBe(true);
+    expect(await filter.inputValue()).toBe('size > 1');
+    await page.locator('#view-inspect .event.open').first().waitFor({ state: 'hidden' });
+    expect(await page.locator('#view-inspect .event.read:visible').count()).toBeGreaterThan(0);
+  });
+
+  it('leaves the table of all events open while the faults of chaos change', async () => {
+    const page = await freshPage('chaos');
+    await page.locator('#view-chaos [data-name="start"]').click();
+    await page.locator('#view-chaos .good').waitFor();
+    await page.locator('#view-chaos details summary').click();
+    await page.locator('#view-chaos .events').waitFor();
+    await page.locator('#view-chaos .good').evaluate((each) => each.setAttribute('data-old', ''));
+    await page.getByRole('button', { name: 'Glued together' }).click();
+    await page.locator('#view-chaos .good:not([data-old])').waitFor();
+    expect(await page.locator('#view-chaos .events').isVisible()).toBe(true);
   });
 });
+
+/** A view as it is for a reader who has just come. */
+async function freshPage(view: string): Promise<Page> {
+  const context = await browser.newContext({ reducedMotion: 'reduce', acceptDownloads: true });
+  onTestFinished(() => context.close());
+  context.setDefaultTimeout(patience(30_000));
+  const page = await context.newPage();
+  await page.goto(place(view, { lang: 'en' }));
+  return page;
+}
