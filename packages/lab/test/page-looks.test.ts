@@ -114,6 +114,7 @@ describe('the looks of the page', () => {
   });
 
   it('saves a run as a picture, as JSON and as a capture', async () => {
+    await page.setViewportSize(sizes[0]!);
     await page.goto(place('phenomena/sticky', { lang: 'en' }));
     const saved = async (format: string): Promise<string> => {
       const download = page.waitForEvent('download');
