@@ -82,7 +82,7 @@ export function withSharedBuffer(
 /**
  * From now on a connected socket, plain or TLS, reads into memory of the caller's, as one made by `net.connect({ onread })`
  * does: no memory is allocated for each read, and a callback gets its bytes. Bytes that were read before are still
- * delivered as `data`. False, and nothing changes, where this cannot be.
+ * delivered as `data`. A paused socket reads nothing until it is resumed. False, and nothing changes, where this cannot be.
  */
 export function readInto(socket: Socket, onread: OnReadOpts): boolean {
   const inside = socket as unknown as Record<symbol, unknown> & {
@@ -99,6 +99,8 @@ export function readInto(socket: Socket, onread: OnReadOpts): boolean {
   inside[buffer] = first;
   inside[callback] = (length: number, bytes: Uint8Array) => onread.callback(length, bytes);
   handle.useUserBuffer(first);
+  // A pause from before stops what is passed on, not the reading: Node keeps what comes. Now nothing would keep it.
+  if (socket.isPaused()) socket.pause();
   return true;
 }
 

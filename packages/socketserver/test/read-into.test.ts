@@ -5,7 +5,7 @@ import { connect as connectTls } from 'node:tls';
 import { readInto, serve, type Connection } from '@sendall/socketserver';
 import { afterEach, expect, test } from 'vitest';
 import { certificate } from './support/certificate.js';
-import { within } from '../../../test/support/waits.js';
+import { until, within } from '../../../test/support/waits.js';
 
 // A program that takes a connection's socket over may have it read into memory of its own.
 
@@ -86,4 +86,36 @@ test('a socket that reads so already, or has gone, says that it cannot', async (
   client.on('error', () => undefined);
   await within(finished.promise, 'the answers');
   expect(answers).toEqual([true, false, false]);
+});
+
+test.each([
+  ['plain', false],
+  ['TLS', true],
+] as const)('a %s socket that was paused before reads nothing until it is resumed', async (_name, secure) => {
+  const sent = randomBytes(100_000);
+  const got: Buffer[] = [];
+  const memory = Buffer.alloc(20_000);
+  const switched: Socket[] = [];
+  const finished = deferred();
+  const client = await served(secure, async ({ socket }) => {
+    socket.resume();
+    await once(socket, 'data');
+    socket.pause();
+    const callback = (length: number) => got.push(Buffer.from(memory.subarray(0, length))) > 0;
+    if (readInto(socket, { buffer: memory, callback })) switched.push(socket);
+    await once(socket, 'end');
+    socket.end();
+    finished.resolve();
+  });
+  client.resume();
+  client.write('first');
+  await until(() => switched.length > 0, 'the switch');
+  await new Promise((resolve) => client.write(sent, resolve));
+  // Each turn of the event loop reads what has come.
+  for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
+  expect(got).toEqual([]);
+  switched[0]!.resume();
+  client.end();
+  await within(finished.promise, 'the end of what was sent');
+  expect(Buffer.concat(got).equals(sent)).toBe(true);
 });

@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { expect, test } from 'vitest';
+import { readInto } from '@sendall/socketserver';
+import { expect, onTestFinished, test } from 'vitest';
+import { until } from '../../../../test/support/waits.js';
 import { Link } from '../../dist/link/link.js';
 
 /** Takes every write immediately, like a socket whose peer keeps up: no `drain` follows. */
@@ -67,4 +71,42 @@ test('a message too long for a frame ends its link and nothing else', async () =
   });
   link.send({ type: 'LINK_ERROR', alias: 0, code: 'X', message: 'x'.repeat(2 * 1024 * 1024) });
   expect((await closed)?.message).toMatch(/above/);
+});
+
+test('a link that must wait at its first large piece reads no other into the memory of what waits', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  const caller = new Link(connect((server.address() as AddressInfo).port, '127.0.0.1'));
+  const [socket] = await connected;
+  server.close();
+  const host = new Link(socket, readInto);
+  onTestFinished(() => {
+    for (const link of [caller, host]) link.destroy();
+  });
+  host.trust();
+  caller.start({ message: () => undefined, closed: () => undefined });
+
+  const size = 40_000;
+  const count = 64;
+  const seen: (number | string)[] = [];
+  host.start({
+    message(message) {
+      if (message.type !== 'DATA') return;
+      const [value] = message.bytes;
+      seen.push(message.bytes.every((byte) => byte === value) ? value! : `a mix from ${message.offset} on`);
+      if (seen.length === 1) host.pauseReading();
+    },
+    closed: () => undefined,
+  });
+  const send = (i: number): void => caller.sendData(1, 0, 0, i * size, Buffer.alloc(size, i));
+  send(0);
+  await until(() => seen.length > 0, 'the first piece');
+  // It reads into memory of its own from the next turn of the event loop on. Each later one reads what has come.
+  await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 1; i < count; i++) send(i);
+  for (let turns = 0; turns < 100; turns++) await new Promise((resolve) => setImmediate(resolve));
+  host.continueReading();
+  await until(() => seen.length >= count || host.closed, 'all pieces');
+  expect(seen).toEqual(Array.from({ length: count }, (_, i) => i));
 });
