@@ -158,6 +158,7 @@ export class TwoMachines implements AsyncDisposable {
         PROGRAM_WITHIN,
       );
       if (isOver) {
+        this.#way.reopen();
         await running;
         throw new Error(`this ended before the agent was killed ${i === 0 ? 'at all' : 'again'}: ${text}`);
       }
