@@ -115,7 +115,7 @@ export class Link {
     if (this.#reads) this.#reads.deliver(receive);
     else stream.on('data', receive);
     stream.on('drain', () => {
-      if (stream.isPaused() && !this.#held && !this.#paused) stream.resume();
+      if (stream.isPaused()) this.#read();
       this.#handlers?.roomy?.();
     });
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -125,7 +125,7 @@ export class Link {
     stream.on('end', () => this.#end());
     stream.on('close', () => this.#close());
     // A server may pass on paused sockets.
-    stream.resume();
+    this.#read();
     return this;
   }
 
@@ -142,7 +142,7 @@ export class Link {
     else if (this.#held) {
       this.#held = false;
       this.#decode(() => this.#decoder.resume(this.#frame));
-      this.stream.resume();
+      this.#read();
     }
   }
 
@@ -158,6 +158,11 @@ export class Link {
     this.#paused = false;
     if (this.#held) return;
     this.#decode(() => this.#decoder.resume(this.#frame));
+    this.#read();
+  }
+
+  /** Reads on, unless something still has to wait for something. */
+  #read(): void {
     if (!this.#paused && !this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
   }
 

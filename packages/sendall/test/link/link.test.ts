@@ -73,6 +73,39 @@ test('a message too long for a frame ends its link and nothing else', async () =
   expect((await closed)?.message).toMatch(/above/);
 });
 
+test('a link whose next owner must wait at once reads no more until that goes on', async () => {
+  const [theirs, ours] = [new Hungry(), new Hungry()];
+  const caller = new Link(theirs).start({ message: () => undefined, closed: () => undefined });
+  const host = new Link(ours);
+  const seen: number[] = [];
+  const first = new Promise<void>((resolve) => {
+    host.start({
+      message() {
+        host.hold();
+        resolve();
+      },
+      closed: () => undefined,
+    });
+  });
+  for (const offset of [0, 1, 2]) caller.sendData(1, 0, 0, offset, Buffer.of(offset));
+  caller.flushData();
+  ours.push(Buffer.concat(theirs.written));
+  await first;
+  host.handOver({
+    message(message) {
+      if (message.type === 'DATA') seen.push(message.offset);
+      host.pauseReading();
+    },
+    closed: () => undefined,
+  });
+  expect([seen, ours.isPaused()]).toEqual([[1], true]);
+  host.continueReading();
+  expect([seen, ours.isPaused()]).toEqual([[1, 2], true]);
+  host.continueReading();
+  expect(ours.isPaused()).toBe(false);
+  for (const link of [caller, host]) link.destroy();
+});
+
 test('a link that must wait at its first large piece reads no other into the memory of what waits', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
