@@ -326,7 +326,7 @@ describe('a shell', () => {
   });
 
   test('~^Z suspends us, and fg comes back to the shell', () => {
-    const { code } = user.bashAtTerminal('set -m; "$NODE" "$SENDALL" shell web1; echo stopped=$?; fg; echo back=$?', [
+    const { code } = user.bashAtTerminal('set -m; "$NODE" "$SENDALL" shell --env HOME="$HOME" web1; echo stopped=$?; fg; echo back=$?', [
       { send: 'echo a$((1+1))b\r' },
       { expect: 'a2b' },
       { send: '\r~\u001a' },
@@ -387,7 +387,7 @@ describe('a job in the background leaves the terminal alone', () => {
   });
 
   test('and a shell, which needs it, is refused', () => {
-    const { screen } = user.bashAtTerminal(`set -m; ${start} shell web1 & wait $!; echo code=$?`, [
+    const { screen } = user.bashAtTerminal(`set -m; ${start} shell --env HOME="$HOME" web1 & wait $!; echo code=$?`, [
       { expect: 'code=200\r\n' },
     ]);
     expect(screen).toMatch(/shell needs the terminal, which another job has: start it without "&"/);
