@@ -359,7 +359,7 @@ export const EN = {
   policyLine: 'line {line}',
   policyMay: 'may',
   policyAs: 'as',
-  policyTrusts: 'The program may be one that its user can change.',
+  policyTrusts: 'The program is trusted: it may run as root.',
   testWho: 'Who',
   testVerb: 'Verb',
   testWords: 'Program and arguments',

@@ -356,7 +356,7 @@ export const ZH: Readonly<Record<keyof typeof EN, string>> = {
   policyLine: '第 {line} 行',
   policyMay: '可以',
   policyAs: '以用户',
-  policyTrusts: '允许使用其用户可以修改的程序。',
+  policyTrusts: '此程序受信任：可以以 root 身份运行。',
   testWho: '谁',
   testVerb: '动作',
   testWords: '程序与参数',

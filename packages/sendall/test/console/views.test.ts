@@ -405,6 +405,17 @@ describe('policy and log', () => {
     await page.locator('.verdict.deny').getByText('argument 1 "stop" is not one of restart, status').waitFor();
   });
 
+  it('says which rule trusts its program, and with what', async () => {
+    const rule = '{id: date, who: [alice], verbs: [exec], program: /usr/bin/date, run-as: root, trusts-program: yes}';
+    const file = join(site.machines[1]!.user.home, 'policy.yaml');
+    writeFileSync(file, `version: 1\nrules: [${rule}]\n`, { mode: 0o600 });
+    onTestFinished(() => rmSync(file));
+    await using page = await site.open('policy/web1');
+    await page.locator('.rule').getByText('The program is trusted: it may run as root.').waitFor();
+    await using chinese = await site.open('policy/web1', { language: 'zh' });
+    await chinese.locator('.rule').getByText('此程序受信任：可以以 root 身份运行。').waitFor();
+  });
+
   // Only root's agent serves others than owners.
   rootTest('a plan names the rule that lets in a caller who is no owner, or says that there is none', async () => {
     const [here] = site.machines;
