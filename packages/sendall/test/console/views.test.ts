@@ -405,6 +405,17 @@ describe('policy and log', () => {
     await page.locator('.verdict.deny').getByText('argument 1 "stop" is not one of restart, status').waitFor();
   });
 
+  it('shows the rules as they are now when it is asked again', async () => {
+    await using page = await site.open('policy/web1');
+    await page.getByText('No policy: the agent serves owners only.').waitFor();
+    const file = join(site.machines[1]!.user.home, 'policy.yaml');
+    writeFileSync(file, 'version: 1\nrules: [{id: own-runs, who: [alice], verbs: [list]}]\n', { mode: 0o600 });
+    onTestFinished(() => rmSync(file));
+    await page.getByLabel('Host', { exact: true }).focus();
+    await page.keyboard.press('Enter');
+    await page.locator('.rule').getByText('own-runs').waitFor();
+  });
+
   it('says which rule trusts its program, and with what', async () => {
     const rule = '{id: date, who: [alice], verbs: [exec], program: /usr/bin/date, run-as: root, trusts-program: yes}';
     const file = join(site.machines[1]!.user.home, 'policy.yaml');

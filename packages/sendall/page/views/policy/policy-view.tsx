@@ -14,6 +14,7 @@ const PANE_WORDS = { rules: 'policyRules', test: 'policyTest', log: 'policyLogPa
 
 export function PolicyView({ place }: { place: Place }) {
   const [host = HERE] = place.items;
+  const [times, setTimes] = useState(0);
   const pane = PANES.find((each) => each === place.values.show) ?? 'rules';
   return (
     <section class="view policy-view">
@@ -22,7 +23,7 @@ export function PolicyView({ place }: { place: Place }) {
           {t('policyLog')} <span class="quiet">·</span> <Foreign text={host} />
         </h1>
         <div class="end">
-          <HostChoice key={host} host={host} />
+          <HostChoice key={host} host={host} onAgain={() => setTimes(times + 1)} />
         </div>
       </div>
       <div class="seg panes" role="group" aria-label={t('policyLog')}>
@@ -35,7 +36,7 @@ export function PolicyView({ place }: { place: Place }) {
       <div class="policy-panes" data-pane={pane}>
         <section class="pane pane-rules" aria-label={t('policyRules')}>
           <h2>{t('policyRules')}</h2>
-          <Rules key={host} host={host} />
+          <Rules key={`${times} ${host}`} host={host} />
         </section>
         <section class="pane pane-test" aria-label={t('policyTest')}>
           <h2>{t('policyTest')}</h2>
@@ -49,14 +50,17 @@ export function PolicyView({ place }: { place: Place }) {
   );
 }
 
-function HostChoice({ host }: { host: string }) {
+/** Another host, or this one as it is now. */
+function HostChoice({ host, onAgain }: { host: string; onAgain: () => void }) {
   const [text, setText] = useState(host);
   return (
     <form
       class="host-choice"
       onSubmit={(event) => {
         event.preventDefault();
-        if (text.trim() !== '') goTo('policy', [text.trim()]);
+        const wanted = text.trim();
+        if (wanted === host) onAgain();
+        else if (wanted !== '') goTo('policy', [wanted]);
       }}
     >
       <input
