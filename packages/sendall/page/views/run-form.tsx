@@ -14,15 +14,7 @@ import { Icon } from '../parts/icon.js';
 import { startRun } from '../parts/start-run.js';
 import { TargetField } from '../parts/target-field.js';
 import { HostIndex } from '../parts/targets.js';
-import {
-  draft,
-  FLEET_FIELDS,
-  OPTION_FIELDS,
-  OPTION_WORDS,
-  requestOf,
-  type Draft,
-  type OptionField,
-} from './run/draft.js';
+import { draft, optionFields, OPTION_WORDS, requestOf, type Draft, type OptionField } from './run/draft.js';
 import { Explained, MOST_ASKED } from './run/explained.js';
 import { WordsEditor } from './run/words-editor.js';
 
@@ -78,12 +70,13 @@ export function RunForm({ place }: { place: Place }) {
   }
 
   const count = meaning && 'count' in meaning ? meaning.count : undefined;
+  const isFleet = (count ?? 0) > 1;
   const isCommand = written.isShell ? written.script.trim() !== '' : written.argv[0] !== '';
   // The number of hosts that is known must be theirs.
   const isReady = !isCounting && count !== undefined && count > 0 && isCommand && doing === undefined;
 
   function explain() {
-    const request = requestOf(written);
+    const request = requestOf(written, isFleet);
     if ('problem' in request) return setProblem(request.problem);
     setDoing('explain');
     setProblem(undefined);
@@ -109,7 +102,7 @@ export function RunForm({ place }: { place: Place }) {
   }
 
   function run() {
-    const request = requestOf(written);
+    const request = requestOf(written, isFleet);
     if ('problem' in request) return setProblem(request.problem);
     setAsking(false);
     setDoing('run');
@@ -186,7 +179,7 @@ export function RunForm({ place }: { place: Place }) {
               {t(written.isShell ? 'scriptHint' : 'wordsHint')}
             </p>
           </div>
-          <OptionFields written={written} isFleet={(count ?? 0) > 1} onChange={change} />
+          <OptionFields written={written} isFleet={isFleet} onChange={change} />
           {problem !== undefined && (
             <p class="note bad" role="alert">
               {plain(problem)}
@@ -252,7 +245,7 @@ function OptionFields(props: { written: Draft; isFleet: boolean; onChange: (part
     <details class="options" open={isOpen} onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
       <summary>{t('options')}</summary>
       <div class="option-grid">
-        {OPTION_FIELDS.filter((name) => isFleet || !FLEET_FIELDS.includes(name)).map(field)}
+        {optionFields(isFleet).map(field)}
         <div class="field wide">
           <label for="option-env">{t('oEnv')}</label>
           <textarea

@@ -427,6 +427,17 @@ describe('policy and log', () => {
     await chinese.locator('.rule').getByText('此程序受信任：可以以 root 身份运行。').waitFor();
   });
 
+  it('asks for nothing that the form of a run does not show', async () => {
+    await using page = await site.open('run?targets=web[1-2]');
+    await page.locator('.words textarea').first().fill('true');
+    await page.getByText('Options').click();
+    await page.getByLabel('Hosts at a time').fill('1');
+    await page.getByRole('combobox', { name: 'Targets' }).fill('web1');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.locator('.verdicts').getByText('owner: no rule is asked').waitFor();
+    expect(await page.getByLabel('Hosts at a time').count()).toBe(0);
+  });
+
   // Only root's agent serves others than owners.
   rootTest('a plan names the rule that lets in a caller who is no owner, or says that there is none', async () => {
     const [here] = site.machines;

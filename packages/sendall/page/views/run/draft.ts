@@ -6,7 +6,7 @@ import { t } from '../../frame/words.js';
 export type Options = NonNullable<Asked<'run'>['options']>;
 
 /** The options that are fields of text. */
-export const OPTION_FIELDS = [
+const OPTION_FIELDS = [
   'cwd',
   'runAs',
   'timeout',
@@ -18,7 +18,7 @@ export const OPTION_FIELDS = [
 ] as const satisfies readonly (keyof Options)[];
 export type OptionField = (typeof OPTION_FIELDS)[number];
 /** Of these, those that only mean something for several hosts. */
-export const FLEET_FIELDS: readonly OptionField[] = ['window', 'canary', 'maxFail', 'deadline'];
+const FLEET_FIELDS: readonly OptionField[] = ['window', 'canary', 'maxFail', 'deadline'];
 
 export interface Draft {
   readonly targets: string;
@@ -38,10 +38,17 @@ export function draftFrom(targets: string, argv: readonly string[]): void {
   draft.value = { ...EMPTY, targets, argv: argv.length > 0 ? argv : [''] };
 }
 
-/** The draft as a request, or what is wrong with it. */
-export function requestOf({ targets, isShell, argv, script, env, fields }: Draft): Asked<'run'> | { problem: string } {
+/** The options of a run on one host, or on several. */
+export const optionFields = (isFleet: boolean): readonly OptionField[] =>
+  OPTION_FIELDS.filter((name) => isFleet || !FLEET_FIELDS.includes(name));
+
+/** The draft as a request, or what is wrong with it. What its fields do not show is not asked for. */
+export function requestOf(
+  { targets, isShell, argv, script, env, fields }: Draft,
+  isFleet: boolean,
+): Asked<'run'> | { problem: string } {
   const options: Record<string, unknown> = {};
-  for (const name of OPTION_FIELDS) {
+  for (const name of optionFields(isFleet)) {
     const text = fields[name]?.trim();
     if (!text) continue;
     if (name === 'window' || name === 'canary') {
