@@ -144,10 +144,13 @@ function denied(policy: Policy, request: Request, read: ReadSpec | undefined, ma
   };
 }
 
+/** What no rule can allow. */
+const isForward = ({ verb, spec }: Request): boolean => (spec?.verb ?? verb) === 'forward';
+
 function why(request: Request, machine: Machine): string {
   const { principal, spec } = request;
   if (spec?.accountShell) return FOR_OWNERS;
-  if (spec?.verb === 'forward') return 'connections are forwarded for owners';
+  if (isForward(request)) return 'connections are forwarded for owners';
   if (spec && machine.uid !== 0)
     return `this agent is not root, so it runs commands for owners only: ${what(request)} was refused`;
   return `no rule lets ${printable(principal, 64)} ${what(request)}`;
@@ -163,6 +166,7 @@ function what({ verb, spec }: Request): string {
 
 /** The rules that came nearest to allow a request, each with what it does not allow. */
 function nearestRules(policy: Policy, request: Request, read: ReadSpec | undefined, machine: Machine): Near[] {
+  if (isForward(request)) return [];
   const found: (Mismatch & { readonly rule: Rule })[] = [];
   for (const rule of policy.rules) {
     const { rank, why } = whyNot(policy, rule, request, read, machine);

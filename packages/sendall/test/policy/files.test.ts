@@ -63,7 +63,10 @@ test.each<readonly [string, string, Words]>([
 });
 
 test('connections are forwarded for owners', () => {
-  expect(asked('forward', ['127.0.0.1:22'])).toMatchObject({ deny: 'connections are forwarded for owners' });
+  const denied = { deny: 'connections are forwarded for owners', nearest: [] };
+  expect(asked('forward', ['127.0.0.1:22'])).toMatchObject(denied);
+  // A question names no connection.
+  expect(decide(policy, { principal: 'alice', roles: [], verb: 'forward' }, aMachine)).toMatchObject(denied);
 });
 
 test('a denial names the nearest rule and what it does not allow', () => {
