@@ -1,5 +1,5 @@
 /** Rules in words, as their owner reads them. */
-import { bytesOfWord, describe, pathText } from './patterns.js';
+import { bytesOfWord, describe, pathText, type Word } from './patterns.js';
 import type { Rule } from './rules.js';
 
 /** A rule in words. */
@@ -21,9 +21,15 @@ export function ruleText(rule: Rule): RuleText {
 }
 
 function commandOf({ program, args, rest, paths, runAs }: Rule): string | null {
-  if (paths.length) return paths.map((path) => bytesOfWord(pathText(path)).toString()).join(' ');
+  if (paths.length) return paths.map((path) => literal(pathText(path))).join(' ');
   if (program === undefined) return runAs === undefined ? null : 'shell text';
-  const words = args.map((arg) => (arg.kind === 'literal' ? bytesOfWord(arg.word).toString() : `<${describe(arg)}>`));
+  const words = args.map((arg) => (arg.kind === 'literal' ? literal(arg.word) : `<${describe(arg)}>`));
   const more = rest ? [`<up to ${rest.max}, each ${describe(rest.each)}>`] : [];
-  return [bytesOfWord(program).toString(), ...words, ...more].join(' ');
+  return [literal(program), ...words, ...more].join(' ');
+}
+
+/** A word, in quotes if it could be read as several, as none or as a pattern. */
+function literal(word: Word): string {
+  const text = bytesOfWord(word).toString();
+  return /^[^\s"<>]+$/.test(text) ? text : JSON.stringify(text);
 }

@@ -41,6 +41,23 @@ test('a program reads the rules of a policy and tests what they allow', async ()
   expect(ours.decide({ principal: 'alice', verb: 'signal' })).toMatchObject({ decision: 'deny' });
 });
 
+test('the words of a rule are told apart', async () => {
+  const commandOf = async (keys: string) => {
+    const ours = await policy(`version: 1\nrules: [{id: a, who: [alice], run-as: app, ${keys}}]`);
+    return ours.rules[0]!.command;
+  };
+  const exec = 'verbs: [exec], program: /usr/bin/systemctl';
+  expect(await commandOf(`${exec}, args: [restart, web]`)).toBe('/usr/bin/systemctl restart web');
+  expect(await commandOf(`${exec}, args: [restart web]`)).toBe('/usr/bin/systemctl "restart web"');
+  expect(await commandOf(`${exec}, args: ['', a]`)).toBe('/usr/bin/systemctl "" a');
+  expect(await commandOf(`${exec}, args: [{number: 1..9}]`)).toBe('/usr/bin/systemctl <a number from 1 to 9>');
+  expect(await commandOf(`${exec}, args: ['<a number from 1 to 9>']`)).toBe(
+    '/usr/bin/systemctl "<a number from 1 to 9>"',
+  );
+  expect(await commandOf(`${exec}, args: ['"a"']`)).toBe('/usr/bin/systemctl "\\"a\\""');
+  expect(await commandOf(`verbs: [put], paths: [/srv/a b/**, /srv/c]`)).toBe('"/srv/a b/**" /srv/c');
+});
+
 test('a policy that cannot be obeyed is an error with all mistakes', async () => {
   await expect(policy('version: 1\nrules: [{id: a}]')).rejects.toMatchObject({
     code: 'USAGE',
