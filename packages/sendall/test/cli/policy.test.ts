@@ -270,7 +270,7 @@ rootTest('a far host tells others nothing of its rules, nor of other callers', (
     ]) {
       const { code, stdout, stderr } = alice.call(['policy', ...words]);
       expect({ code, stdout }).toEqual({ code: 202, stdout: '' });
-      expect(stderr).toContain('the policy is shown to owners only');
+      expect(stderr).toContain('sendall: web1: the policy is shown to owners only');
       expect(stderr).not.toMatch(/own-runs|restart-web/);
     }
   }

@@ -18,6 +18,7 @@ import { reach, reachOptions } from '../hosts/reach.js';
 import { surroundings } from '../runs/run-options.js';
 import { secretNames } from '../runs/secrets.js';
 import { answer, json, table } from '../show/print.js';
+import { aboutHost } from '../words/about-host.js';
 import { notAVerb, under, type Arguments, type Command } from '../words/command.js';
 import { EXIT } from '../words/exit-codes.js';
 import { parseLimits } from '../words/limit-words.js';
@@ -110,7 +111,7 @@ async function list(place: string, sha256: string, rules: readonly RuleText[]): 
 async function showOf(target: string, args: Arguments): Promise<number> {
   if (!isOneTarget(target)) throw new UsageError('policy show asks one host');
   await using host = await asked(target, args);
-  const told = await gatherRules((from) => host.ask<RulesPart>('policy-rules', { from }));
+  const told = await named(target, () => gatherRules((from) => host.ask<RulesPart>('policy-rules', { from })));
   const { file, sha256, problem, rules } = told;
   if (args.on('json')) json({ host: target, ...told });
   else {
@@ -166,8 +167,9 @@ async function test(args: Arguments, [user, verb, target, ...more]: readonly str
   if (moves && !args.rest?.length) throw new UsageError(`${verb} needs paths of the host: -- /srv/app/app.conf`);
   if (verb !== 'exec' && verb !== 'pty' && !moves && args.rest?.length)
     throw new UsageError(`${verb} takes no command behind "--"`);
+  const question = questionOf(args, user, verb);
   await using host = await asked(target, args);
-  const said = await host.ask<PolicyAnswer>('policy-test', questionOf(args, user, verb));
+  const said = await named(target, () => host.ask<PolicyAnswer>('policy-test', question));
   const { decision, rule, line, program, runAs, nearest, sentence } = said;
   if (args.on('json')) json({ decision, rule, line, program, runAs, nearest });
   else if (decision === 'allow') answer(`allowed: ${sentence}`);
@@ -182,11 +184,22 @@ async function test(args: Arguments, [user, verb, target, ...more]: readonly str
 const asked = (target: string, args: Arguments): Promise<Host> =>
   target === 'local' ? connect('local') : reach(target, args);
 
+/** What a host says, or does wrong, is told with its name. */
+async function named<T>(target: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    throw target === 'local' ? error : aboutHost(target, error);
+  }
+}
+
 function questionOf(args: Arguments, user: string, verb: string): object {
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
   const last = (name: string) => args.bytes(name).at(-1);
   const cwd = last('cwd');
   const script = last('command');
+  const runAs = args.text('as');
+  const limits = parseLimits(args.texts('limit'));
   return {
     user,
     verb,
@@ -194,11 +207,11 @@ function questionOf(args: Arguments, user: string, verb: string): object {
     script: script && base64(script),
     cwd: cwd && base64(cwd),
     env: args.bytes('env').map(base64),
-    runAs: args.text('as'),
+    runAs,
     stdin: args.on('stdin'),
     pty: args.on('pty'),
     secrets: args.on('secret') ? secretNames(args) : undefined,
     secretAs: args.text('secret-as'),
-    limits: parseLimits(args.texts('limit')),
+    limits,
   };
 }
