@@ -102,6 +102,14 @@ test('test tells what is denied, and what came nearest', () => {
   });
 });
 
+test('test refuses what no run can have, as run does', () => {
+  for (const option of ['--limit=files=0', '--limit=memory=0', '--as=', '--cwd=']) {
+    const asked = far.call(['policy', 'test', option, 'alice', 'exec', 'web1', '--', 'printf']);
+    const run = far.call(['run', option, 'web1', '--', 'printf']);
+    expect(asked).toEqual({ ...run, code: 200, stdout: '' });
+  }
+});
+
 test('test tells what is allowed, and by which rule', () => {
   expect(call('test', 'alice', 'list', 'local')).toEqual({
     code: 0,

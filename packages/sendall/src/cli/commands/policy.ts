@@ -8,6 +8,7 @@ import {
   lintPolicy,
   parsePolicy,
   PolicyError,
+  prepareRun,
   readPolicyFile,
   ruleText,
   VERBS,
@@ -200,6 +201,15 @@ function questionOf(args: Arguments, user: string, verb: string): object {
   const script = last('command');
   const runAs = args.text('as');
   const limits = parseLimits(args.texts('limit'));
+  // What no run can have is as wrong here as in `sendall run`.
+  prepareRun(
+    { verb: 'exec', argv: ['check'] },
+    {
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(runAs === undefined ? {} : { runAs }),
+      ...(limits === undefined ? {} : { limits }),
+    },
+  );
   return {
     user,
     verb,
