@@ -3,7 +3,6 @@
  */
 export { Callers } from './agent/callers/callers.js';
 export { acceptHead, headsIn, keptHead } from './client/audit.js';
-export type { PolicyAnswer } from './agent/admission/policy-question.js';
 export { ALL_LIMITS, type LimitEntry } from './agent/limits.js';
 export { LOGIN_SHELL } from './client/login-shell.js';
 export { prepareRun } from './client/options/options.js';
@@ -27,6 +26,7 @@ export { completeEngine, readEngine, removeEngine, writeEngine, type EngineFiles
 export { DEFAULT_IDENTITY, identityNames, loadIdentity, newNamedIdentity, removeIdentity } from './keys/identity.js';
 export { lintPolicy, readPolicyFile } from './policy/own-policy.js';
 export { ruleText } from './policy/rule-text.js';
+export { checkedAnswer } from './policy/told-decision.js';
 export { gatherRules, type RulesPart, type ToldRules } from './policy/told-rules.js';
 export { parsePolicy, PolicyError } from './policy/parse.js';
 export { OWNER, VERBS } from './policy/rules.js';

@@ -9,6 +9,7 @@ import { verbOf } from '../../policy/match.js';
 import type { PolicyFile } from '../../policy/policy-file.js';
 import type { Decision, Near, Request } from '../../policy/request.js';
 import { movesFiles, OWNER, VERBS, type Verb } from '../../policy/rules.js';
+import type { PolicyAnswer } from '../../policy/told-decision.js';
 import type { Principal } from '../callers/origin.js';
 import { isOwner, readSpec, whyTooLong } from './admission.js';
 
@@ -37,17 +38,6 @@ export interface PolicyQuestion {
   readonly secretAs?: string;
   /** Bytes, milliseconds and counts. */
   readonly limits?: { readonly [name in 'memory' | 'cpu' | 'files' | 'processes']?: number };
-}
-
-export interface PolicyAnswer {
-  readonly decision: 'allow' | 'deny';
-  /** What is decided, in a sentence. */
-  readonly sentence: string;
-  readonly rule: string | null;
-  readonly line: number | null;
-  readonly program: string | null;
-  readonly runAs: string | null;
-  readonly nearest: readonly Near[];
 }
 
 /** Decides as for a caller. `rolesOf`: the roles of a principal that has keys here. */

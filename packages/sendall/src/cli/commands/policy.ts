@@ -4,6 +4,7 @@ import { UsageError } from '../../errors.js';
 import { resolveHome } from '../../home.js';
 import { connect, type Host, type RuleText } from '../../index.js';
 import {
+  checkedAnswer,
   gatherRules,
   lintPolicy,
   parsePolicy,
@@ -12,7 +13,6 @@ import {
   readPolicyFile,
   ruleText,
   VERBS,
-  type PolicyAnswer,
   type RulesPart,
 } from '../../internal.js';
 import { reach, reachOptions } from '../hosts/reach.js';
@@ -170,7 +170,7 @@ async function test(args: Arguments, [user, verb, target, ...more]: readonly str
     throw new UsageError(`${verb} takes no command behind "--"`);
   const question = questionOf(args, user, verb);
   await using host = await asked(target, args);
-  const said = await named(target, () => host.ask<PolicyAnswer>('policy-test', question));
+  const said = await named(target, async () => checkedAnswer(await host.ask('policy-test', question)));
   const { decision, rule, line, program, runAs, nearest, sentence } = said;
   if (args.on('json')) json({ decision, rule, line, program, runAs, nearest });
   else if (decision === 'allow') answer(`allowed: ${sentence}`);

@@ -1,16 +1,12 @@
 /** Answers about hosts: the list, what a set means, and what a run would do on it. */
-import { ProtocolError } from '../../errors.js';
 import { NodeSet } from '../../index.js';
-import { HostWords, OWNER, type PolicyAnswer } from '../../internal.js';
+import { checkedAnswer, HostWords, OWNER } from '../../internal.js';
 import { aimAt, fleetOf, isOneHost } from '../aim.js';
 import { planOn, specOf, type Command } from '../command.js';
 import { hostsOf, type Context } from '../context.js';
 import { failureOf } from '../failures.js';
 import type { Value } from '../messages.js';
 import type { Answer } from './answer.js';
-
-/** Characters of what a host says of its policy; an agent says less. */
-const LONGEST = 64 * 1024;
 
 type Judged = Value<'explain'>['policy'][number];
 
@@ -76,10 +72,7 @@ async function judgedBy(name: string, spec: Uint8Array, { links }: Context): Pro
       if (roles.includes(OWNER))
         return { ...known, may: 'all', sentence: `${principal} is an owner of ${name}: no rule is asked` };
       const question = { spec: Buffer.from(spec).toString('base64') };
-      const { decision, sentence, rule } = await host.ask<PolicyAnswer>('policy-test', question);
-      const isGood = [sentence, rule ?? ''].every((text) => typeof text === 'string' && text.length <= LONGEST);
-      if (!isGood || (decision !== 'allow' && decision !== 'deny'))
-        throw new ProtocolError(`${name} does not say what its policy decides as an agent does`);
+      const { decision, sentence, rule } = checkedAnswer(await host.ask('policy-test', question));
       return { ...known, may: decision, sentence, rule: rule ?? undefined };
     });
   } catch (error) {

@@ -1,13 +1,13 @@
 /** The rules of this machine and of hosts, and what a host's agent would decide. */
 import type { RuleText } from '../../index.js';
 import {
+  checkedAnswer,
   gatherRules,
   lintPolicy,
   PolicyError,
   readPolicyFile,
   ruleText,
   VERBS,
-  type PolicyAnswer,
   type RulesPart,
 } from '../../internal.js';
 import type { Context } from '../context.js';
@@ -63,7 +63,7 @@ export const policyTest: Answer<'policyTest'> = async ({ host: name, user, verb,
     stdin,
     pty,
   };
-  const said = await links.ask(name, async (host) => await host.ask<PolicyAnswer>('policy-test', question));
+  const said = await links.ask(name, async (host) => checkedAnswer(await host.ask('policy-test', question)));
   return {
     host: name,
     decision: said.decision,
