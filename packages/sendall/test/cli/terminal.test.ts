@@ -326,16 +326,19 @@ describe('a shell', () => {
   });
 
   test('~^Z suspends us, and fg comes back to the shell', () => {
-    const { code } = user.bashAtTerminal('set -m; "$NODE" "$SENDALL" shell --env HOME="$HOME" web1; echo stopped=$?; fg; echo back=$?', [
-      { send: 'echo a$((1+1))b\r' },
-      { expect: 'a2b' },
-      { send: '\r~\u001a' },
-      { expect: 'stopped=147' },
-      { send: 'echo c$((1+1))d\r' },
-      { expect: 'c2d' },
-      { send: 'exit 3\r' },
-      { expect: 'back=3' },
-    ]);
+    const { code } = user.bashAtTerminal(
+      'set -m; "$NODE" "$SENDALL" shell --env HOME="$HOME" web1; echo stopped=$?; fg; echo back=$?',
+      [
+        { send: 'echo a$((1+1))b\r' },
+        { expect: 'a2b' },
+        { send: '\r~\u001a' },
+        { expect: 'stopped=147' },
+        { send: 'echo c$((1+1))d\r' },
+        { expect: 'c2d' },
+        { send: 'exit 3\r' },
+        { expect: 'back=3' },
+      ],
+    );
     expect(code).toBe(0);
   });
 
