@@ -161,7 +161,7 @@ export class Link {
     this.#read();
   }
 
-  /** Reads on, unless something still has to wait for something. */
+  /** Reads on, unless an owner has paused the link or too much waits to be written. */
   #read(): void {
     if (!this.#paused && !this.#held && this.stream.writableLength < FLOOD_WATER) this.stream.resume();
   }
